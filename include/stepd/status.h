@@ -39,6 +39,7 @@ extern "C" {
     X(ROLLED_BACK, 17, "rolled back")
 
 enum stepd_status {
+
 #define X(name, number, text) STEPD_##name = number,
     STEPD_STATUS_MAP(X)
 #undef X

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * libstepd: a worker's side of stepd, in C.
+ *
+ *     struct stepd_options options = STEPD_OPTIONS_INIT;
+ *     options.address = "127.0.0.1:7070";
+ *     options.job = "mnist";
+ *     struct stepd_client *client;
+ *     struct stepd_error error;
+ *     if (stepd_connect(&options, &client, &error) != STEPD_OK) ...
+ *     stepd_define(client, &job, tensors, 2, &error);       // the same in every worker
+ *     stepd_pull(client, arrays, 2, NULL, &error);          // weights into your own arrays
+ *     for (...) {
+ *         ... compute gradients from the weights ...
+ *         stepd_step(client, arrays, 2, &step, &error);     // push, and pull what came of it
+ *     }
+ *     stepd_leave(client, &error);
+ *     stepd_close(client);
+ *
+ * Every call that waits has a twin ending in _start that returns at once with an operation
+ * (struct stepd_op) to wait on, so that one layer's gradient travels while the next is computed.
+ *
+ * Memory. Gradients are sent from, and weights are received into, arrays of the caller. An array
+ * given to an operation is borrowed until that operation has completed, which is until
+ * stepd_wait() has returned (for the calls that wait themselves: until they return).
+ *
+ * Threads. A client has one thread of its own that drives its sockets and sends heartbeats. Any
+ * number of threads may call functions on one client at a time; calls on one operation must not
+ * overlap. stepd_close() must be the last call.
+ *
+ * Errors. Functions return a status and, where the last parameter `reterr` (may be NULL) is
+ * given, write the text for people there. A failure leaves ret_* parameters untouched.
+ *
+ * Units. Shapes count elements, offsets are row-major; all elements are 32-bit floats in memory,
+ * whatever travels. Times are milliseconds. Versions count closed rounds (sync) or updates (async)
+ * of a slice.
+ */
+#ifndef STEPD_CLIENT_H
+#define STEPD_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <stepd/status.h>
+#include <stepd/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct stepd_client;
+struct stepd_op;
+
+/* ---- Connecting ------------------------------------------------------------------------------ */
+
+/* Always start from STEPD_OPTIONS_INIT; strings are borrowed until stepd_connect returns. */
+struct stepd_options {
+    size_t size;                 /* sizeof(struct stepd_options): lets the struct grow */
+    const char *address;         /* "host:port", "[v6]:port" or "unix:/path" */
+    const char *job;             /* name of the job; required for workers */
+    const char *worker;          /* name for people; NULL: "host:pid" */
+    const char *token;           /* credentials; NULL: none */
+    int rank;                    /* -1: any free one */
+    bool observer;               /* pulls and asks, no member of the job */
+    enum stepd_dtype push_dtype; /* how gradients travel */
+    enum stepd_dtype pull_dtype; /* how weights travel */
+    uint32_t lease_ms;           /* 0: the server's default */
+    uint32_t connect_timeout_ms; /* for stepd_connect as a whole; retried until then */
+};
+
+#define STEPD_OPTIONS_INIT                                                                         \
+    {                                                                                              \
+        sizeof(struct stepd_options), "127.0.0.1:7070", NULL, NULL, NULL, -1, false, STEPD_F32,    \
+            STEPD_F32, 0, 10000                                                                    \
+    }
+
+/*
+ * Connects, says hello and joins the job. *ret_client: caller frees with stepd_close.
+ * UNAVAILABLE: nobody answered in connect_timeout_ms. INVALID_ARGUMENT: an option is malformed.
+ * ALREADY_EXISTS: the rank is taken by a living worker. Others: as the server says.
+ */
+STEPD_EXPORT enum stepd_status stepd_connect(const struct stepd_options *options,
+                                             struct stepd_client **ret_client,
+                                             struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Ends the connections without a word to the job: a worker that is done calls stepd_leave first.
+ * Operations that are still under way complete with CANCELLED; they must all have been waited for
+ * or must not be touched again. NULL is fine. Returns NULL. */
+STEPD_EXPORT struct stepd_client *stepd_close(struct stepd_client *client);
+
+/* The rank that the server gave, and the least number of workers of the job (0 before the job is
+ * defined). */
+STEPD_EXPORT uint32_t stepd_rank(const struct stepd_client *client);
+STEPD_EXPORT uint32_t stepd_world(const struct stepd_client *client);
+
+/* ---- Defining -------------------------------------------------------------------------------- */
+
+/* One number of an optimizer or schedule by name: {"lr", 0.001}. */
+struct stepd_param {
+    const char *name;
+    double value;
+};
+
+/* A param group: tensors whose names match the glob share optimizer and schedule. */
+struct stepd_param_group {
+    const char *name;      /* for people; NULL: the glob */
+    const char *match;     /* glob on tensor names, `*` matches dots; the first match wins */
+    const char *optimizer; /* "sgd", "momentum", "nesterov", "adam", "adamw" */
+    const struct stepd_param *params;
+    size_t params_count;
+    const char *schedule; /* NULL: constant */
+    const struct stepd_param *schedule_params;
+    size_t schedule_params_count;
+};
+
+struct stepd_job_options {
+    size_t size;
+    enum stepd_mode mode;
+    uint32_t workers; /* no round closes before so many have joined; at least 1 */
+    const struct stepd_param_group *groups;
+    size_t groups_count;
+    bool strict; /* a group that matches no tensor is an error */
+};
+
+#define STEPD_JOB_OPTIONS_INIT                                                                     \
+    {                                                                                              \
+        sizeof(struct stepd_job_options), STEPD_SYNC, 1, NULL, 0, false                            \
+    }
+
+/* How the server makes the first weights of a tensor. */
+enum stepd_tensor_init {
+    STEPD_TENSOR_CONSTANT = 0, /* a everywhere */
+    STEPD_TENSOR_UNIFORM = 1,  /* in [a, b) */
+    STEPD_TENSOR_NORMAL = 2,   /* mean a, standard deviation b */
+    STEPD_TENSOR_VALUES = 3,   /* from `values` of rank 0 */
+};
+
+struct stepd_tensor {
+    const char *name;
+    const uint64_t *shape; /* dims numbers; a scalar has none */
+    size_t dims;
+    enum stepd_tensor_init init;
+    double a;
+    double b;
+    uint64_t seed;
+    const float *values; /* rank 0 with STEPD_TENSOR_VALUES; borrowed until stepd_define returns */
+};
+
+/*
+ * Defines the job (NULL: it is defined in the server's config file or by somebody else) and its
+ * tensors, waits for the layout, opens the shards, and sends rank 0's values. Tensors are known by
+ * their index in this list from then on. Every worker calls it with the same lists.
+ * INVALID_ARGUMENT: malformed, or different from what is defined (the text names the difference).
+ * RESOURCE_EXHAUSTED: the server has not the memory.
+ */
+STEPD_EXPORT enum stepd_status stepd_define(struct stepd_client *client,
+                                            const struct stepd_job_options *job,
+                                            const struct stepd_tensor *tensors, size_t count,
+                                            struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/*
+ * For who does not know the tensors (observers): waits until somebody has defined them, at most
+ * timeout_ms, and opens the shards. DEADLINE_EXCEEDED; NOT_FOUND: no such job.
+ */
+STEPD_EXPORT enum stepd_status stepd_attach(struct stepd_client *client, uint32_t timeout_ms,
+                                            struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* What is known of a tensor. Pointers are borrowed until stepd_close. */
+struct stepd_tensor_view {
+    const char *name;
+    const char *group;
+    const uint64_t *shape;
+    size_t dims;
+    uint64_t elements;
+};
+
+STEPD_EXPORT size_t stepd_tensor_count(const struct stepd_client *client);
+/* OUT_OF_RANGE: no such index. */
+STEPD_EXPORT enum stepd_status stepd_tensor_at(const struct stepd_client *client, size_t index,
+                                               struct stepd_tensor_view *ret_view) STEPD_MUST_CHECK;
+/* NOT_FOUND: no tensor of that name. */
+STEPD_EXPORT enum stepd_status stepd_tensor_find(const struct stepd_client *client,
+                                                 const char *name,
+                                                 size_t *ret_index) STEPD_MUST_CHECK;
+
+/* ---- Training -------------------------------------------------------------------------------- */
+
+/* One tensor of an operation. Both arrays hold all its elements. */
+struct stepd_array {
+    size_t tensor;     /* index */
+    const float *grad; /* for push and step: mean gradient over the worker's examples */
+    float *weights;    /* for pull and step: where to put the weights; may be NULL in a push */
+};
+
+struct stepd_step_options {
+    size_t size;
+    uint64_t examples;    /* behind the gradient, its weight in a sync round; 0: an empty
+                           * contribution, grad is not read */
+    uint32_t deadline_ms; /* how long the server may wait for others; 0: its longest */
+    uint64_t min_version; /* pull: least version to accept */
+};
+
+#define STEPD_STEP_OPTIONS_INIT                                                                    \
+    {                                                                                              \
+        sizeof(struct stepd_step_options), 1, 0, 0                                                 \
+    }
+
+/* What an operation came to, over all its slices. */
+struct stepd_outcome_counts {
+    uint64_t slices;
+    uint64_t applied;
+    uint64_t duplicate;
+    uint64_t dropped; /* LATE_DROPPED, STALE or FENCED */
+    uint64_t skipped;
+    uint64_t version_min; /* versions of the slices that were answered */
+    uint64_t version_max;
+    uint64_t durable_version;
+};
+
+/*
+ * push: sends gradients; done when they are in the weights (sync: when their round has closed).
+ * pull: fetches weights of at least min_version.
+ * step: both in one exchange; a slice's weights come as soon as its own round has closed.
+ * Each tensor may occur once in a call. Small tensors of one group travel together: what is pushed
+ * of them is sent when the last of them has been given, by this call or by a later one of the
+ * same step. options: NULL for the defaults.
+ * INVALID_ARGUMENT: no such tensor, a NULL array, or the server refused the gradient (NaN, Inf).
+ * DEADLINE_EXCEEDED: the text names who is waited for. UNAVAILABLE: the connection is lost.
+ * ROLLED_BACK: the job went back to a checkpoint.
+ */
+STEPD_EXPORT enum stepd_status stepd_push(struct stepd_client *client,
+                                          const struct stepd_array *arrays, size_t count,
+                                          const struct stepd_step_options *options,
+                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
+STEPD_EXPORT enum stepd_status stepd_pull(struct stepd_client *client,
+                                          const struct stepd_array *arrays, size_t count,
+                                          const struct stepd_step_options *options,
+                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
+STEPD_EXPORT enum stepd_status stepd_step(struct stepd_client *client,
+                                          const struct stepd_array *arrays, size_t count,
+                                          const struct stepd_step_options *options,
+                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* The same without waiting. *ret_op: caller frees with stepd_wait. Failures that need no answer
+ * from the server are returned at once, and then there is no operation. */
+STEPD_EXPORT enum stepd_status stepd_push_start(struct stepd_client *client,
+                                                const struct stepd_array *arrays, size_t count,
+                                                const struct stepd_step_options *options,
+                                                struct stepd_op **ret_op,
+                                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+STEPD_EXPORT enum stepd_status stepd_pull_start(struct stepd_client *client,
+                                                const struct stepd_array *arrays, size_t count,
+                                                const struct stepd_step_options *options,
+                                                struct stepd_op **ret_op,
+                                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+STEPD_EXPORT enum stepd_status stepd_step_start(struct stepd_client *client,
+                                                const struct stepd_array *arrays, size_t count,
+                                                const struct stepd_step_options *options,
+                                                struct stepd_op **ret_op,
+                                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Has the operation completed? Never waits. */
+STEPD_EXPORT bool stepd_done(const struct stepd_op *op);
+
+/* Waits until the operation has completed, frees it, and says how it ended. ret_counts may be
+ * NULL; it is written on success only. */
+STEPD_EXPORT enum stepd_status stepd_wait(struct stepd_op *op,
+                                          struct stepd_outcome_counts *ret_counts,
+                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Tells the server the loss of this worker's newest step, for status and people. */
+STEPD_EXPORT enum stepd_status stepd_report(struct stepd_client *client, uint64_t step, double loss,
+                                            uint64_t examples,
+                                            struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* The worker pushes no more: rounds after its last push close without it. */
+STEPD_EXPORT enum stepd_status stepd_leave(struct stepd_client *client,
+                                           struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
