@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The daemon's brain: jobs, definitions, sessions, membership, leases, layout, status. It knows
+ * no weights. Like a shard's core it sees no socket, no clock, no thread and no file.
+ *
+ * A connection to control, from the caller's side:
+ *
+ *     conn = control_open(control, peer, now)
+ *     for each frame:  control_on_message(conn, message, now)     // payloads are refused
+ *     control_close(conn, now)
+ *
+ * The first message must be a Hello with shard 0. A Hello for a shard never comes here: the door
+ * hands that connection to the shard, which knows the session from control's order.
+ *
+ * All functions of one control are called from one thread.
+ */
+#ifndef CONTROL_CONTROL_H
+#define CONTROL_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/message.h"
+#include "server/model/order.h"
+
+struct control;
+struct control_conn;
+
+struct control_options {
+    uint32_t shards;
+    uint32_t slice_elements; /* default of jobs that leave it open */
+    uint32_t lease_ms;       /* default of workers that leave it open */
+    uint32_t wait_max_ms;
+    uint32_t frame_max_bytes;
+    uint32_t jobs_max;
+    uint64_t memory_max_bytes;  /* for the slices of all jobs */
+    const char *server_version; /* borrowed as long as control lives */
+};
+
+struct control_io {
+    void *owner;
+
+    /* Sends one reply. The message is borrowed until return. */
+    void (*reply)(void *owner, void *peer, const struct stepd_message *message);
+
+    /* Flush what was replied, then close; control has forgotten this peer. */
+    void (*hang_up)(void *owner, void *peer);
+
+    /* Takes ownership of the order and brings it to a shard (0 first). */
+    void (*order)(void *owner, uint32_t shard, struct order *order);
+
+    /* Fills n bytes nobody can guess. */
+    void (*random)(void *owner, uint8_t *bytes, size_t n);
+
+    /* Something that the operator should read in the log: a fact in logfmt's words, such as
+     * event "worker_joined" with "job=mnist rank=3". Both borrowed until return. */
+    void (*log)(void *owner, const char *event, const char *facts);
+};
+
+/* io and options are copied. *ret_control: caller frees with control_destroy. */
+enum stepd_status control_create(const struct control_options *options, const struct control_io *io,
+                                 struct control **ret_control) STEPD_MUST_CHECK;
+
+/* All connections must be closed. NULL is fine. Returns NULL. */
+struct control *control_destroy(struct control *control);
+
+/* Defines a job from the config file, as DefineJob of a client would. */
+enum stepd_status control_define(struct control *control, const char *name,
+                                 const struct stepd_define_job *def,
+                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* peer is the caller's name for the connection in control_io. NULL: no memory. */
+struct control_conn *control_open(struct control *control, void *peer, uint64_t now_ms);
+void control_close(struct control_conn *conn, uint64_t now_ms);
+
+/* Not OK: answer Error{request_id 0} with *reterr, then control_close and close the socket. */
+enum stepd_status control_on_message(struct control_conn *conn, const struct stepd_message *message,
+                                     uint64_t now_ms, struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* A shard says something. Takes ownership of the notice. */
+void control_on_notice(struct control *control, struct notice *notice, uint64_t now_ms);
+
+/* Time has passed: leases and deadlines run out. Every 100 ms or so. */
+void control_on_tick(struct control *control, uint64_t now_ms);
+
+#endif

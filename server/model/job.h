@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A job as it is defined: mode, groups, tensors, layout. Control collects a definition in a
+ * draft; sealing the draft makes a struct job, which never changes again and is shared by
+ * control and all shards by reference count. What does change (members, versions, weights) lives
+ * in control and in the shards.
+ */
+#ifndef MODEL_JOB_H
+#define MODEL_JOB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <stepd/types.h>
+
+#include "server/model/group.h"
+#include "server/model/layout.h"
+
+struct tensor {
+    char *name; /* owned */
+    size_t dims;
+    uint64_t shape[STEPD_DIMS_MAX];
+    uint64_t elements;
+    uint32_t group; /* index; set when sealed */
+    struct stepd_init init;
+};
+
+struct job {
+    char *name; /* owned */
+    uint64_t incarnation;
+    enum stepd_mode mode;
+    uint32_t workers; /* no round closes before so many have joined */
+    bool strict;
+    uint32_t slice_elements;
+    uint32_t shards;
+    size_t groups;
+    struct group *group; /* owned */
+    size_t tensors;
+    struct tensor *tensor; /* owned */
+    uint64_t elements;     /* of all tensors */
+    struct layout layout;
+    unsigned refs; /* atomic */
+};
+
+/* ---- Drafts: a definition that is being collected; control's alone -----------------------------
+ */
+
+struct job_draft;
+
+/*
+ * Starts a definition. slice_elements_default stands in for a definition that leaves it open.
+ * INVALID_ARGUMENT, NOT_FOUND: as group_init, or workers or slice_elements out of range, or no
+ * groups. *ret_draft: caller frees with job_draft_destroy.
+ */
+enum stepd_status job_draft_create(const char *name, const struct stepd_define_job *def,
+                                   uint32_t slice_elements_default, struct job_draft **ret_draft,
+                                   struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+struct job_draft *job_draft_destroy(struct job_draft *draft);
+
+/* OK: def says the same as the draft. INVALID_ARGUMENT: the text names the first difference. */
+enum stepd_status job_draft_same(const struct job_draft *draft, const struct stepd_define_job *def,
+                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+uint32_t job_draft_workers(const struct job_draft *draft);
+enum stepd_mode job_draft_mode(const struct job_draft *draft);
+
+/* How many tensors the draft holds. */
+size_t job_draft_tensors(const struct job_draft *draft);
+
+/*
+ * Takes a page of tensors. Tensors that the draft has already must be the same; the rest must go
+ * on where the draft ends. On failure nothing of the page is taken.
+ * INVALID_ARGUMENT: a shape that overflows or has a 0, a name that is taken, a different
+ * definition, a gap between pages: the text names the tensor and both shapes.
+ * FAILED_PRECONDITION: the page goes on after the list was sealed. RESOURCE_EXHAUSTED: too many.
+ */
+enum stepd_status job_draft_add(struct job_draft *draft, const struct stepd_define_tensors *page,
+                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/*
+ * Matches tensors to groups, lays them out over the shards, and makes the job. The draft stays,
+ * for later comparisons.
+ * INVALID_ARGUMENT: a tensor that no group matches, no tensors, or (strict) a group that matches
+ * none. *ret_job has one reference; the caller gives it back with job_unref.
+ */
+enum stepd_status job_draft_seal(struct job_draft *draft, uint64_t incarnation, uint32_t shards,
+                                 struct job **ret_job, struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* ---- Jobs: immutable; any thread ---------------------------------------------------------------
+ */
+
+struct job *job_ref(struct job *job);
+/* NULL is fine. Returns NULL. */
+struct job *job_unref(struct job *job);
+
+/* Bytes that the job's slices, slots, two versions of the weights, and staging for all its
+ * workers will take over all shards, or UINT64_MAX if that is not a number. */
+uint64_t job_memory_bytes(const struct job *job);
+
+/* Writes "fc1.weight[512:1024]" or "fc1.bias and 3 more" for error texts: what a slice holds. */
+void job_slice_name(const struct job *job, uint32_t slice, char *text, size_t size);
+
+/* The tensor that element `index` of a slice belongs to, and its index there. */
+const struct tensor *job_slice_element(const struct job *job, uint32_t slice, uint32_t index,
+                                       uint64_t *ret_tensor_index);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The layout: which elements each slice holds, and which shard holds the slice.
+ *
+ * The cut into slices depends on the tensors, their groups and the largest slice only; never on
+ * the number of shards, so that a checkpoint of two shards loads into five and no sum changes. A
+ * large tensor is cut into slices of equal size; small tensors of one group are packed whole into
+ * a common slice, in the order of their definition. Each slice goes to the shard that has the
+ * fewest elements so far.
+ */
+#ifndef MODEL_LAYOUT_H
+#define MODEL_LAYOUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <stepd/status.h>
+
+#define LAYOUT_SLICE_ELEMENTS_DEFAULT 262144u
+#define LAYOUT_SLICE_ELEMENTS_LEAST   256u
+#define LAYOUT_SLICE_ELEMENTS_MOST    (16u << 20)
+#define LAYOUT_SLICES_MAX             (1u << 20)
+
+/* A tensor with at most 1/64 of the largest slice's elements is packed with others. */
+#define LAYOUT_PACK_DIVISOR 64u
+
+/* A range of one tensor. */
+struct part {
+    uint32_t tensor; /* index in the job's list */
+    uint64_t offset; /* first element, row-major */
+    uint32_t elements;
+};
+
+/* The elements of a slice are those of its parts, in order. */
+struct slice_plan {
+    uint32_t shard; /* 0 first */
+    uint32_t group;
+    uint32_t first_part; /* index into layout.part */
+    uint32_t parts;
+    uint32_t elements;
+};
+
+struct layout {
+    size_t slices;
+    struct slice_plan *slice; /* owned */
+    size_t parts;
+    struct part *part; /* owned */
+};
+
+/* What the layout must know of a tensor. */
+struct layout_tensor {
+    uint64_t elements; /* at least 1 */
+    uint32_t group;
+};
+
+/*
+ * RESOURCE_EXHAUSTED: more than LAYOUT_SLICES_MAX slices, or no memory.
+ * *ret_layout: caller frees with layout_deinit. Pure.
+ */
+enum stepd_status layout_init(const struct layout_tensor *tensor, size_t tensors,
+                              uint32_t slice_elements, uint32_t shards, struct layout *ret_layout,
+                              struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+void layout_deinit(struct layout *layout);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What control and shards say to each other. Control gives orders, shards give notices; both
+ * travel through queues in order and are never answered by a return value, so that a shard may as
+ * well sit in another process. Control sends the order about a session before it tells the
+ * worker, so a shard knows every session before it can be asked for it.
+ *
+ * An order or notice is made by its sender and passes to the receiver, which frees it with
+ * order_destroy or notice_destroy.
+ */
+#ifndef MODEL_ORDER_H
+#define MODEL_ORDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <stepd/types.h>
+
+#include "server/model/job.h"
+
+enum order_kind {
+    ORDER_JOB_OPEN,     /* allocate your slices of this job, then say NOTICE_JOB_OPENED */
+    ORDER_JOB_CLOSE,    /* forget the job; its requests end with an error */
+    ORDER_JOB_START,    /* enough workers have joined: rounds may close */
+    ORDER_SESSION,      /* this session exists, at this epoch; an older connection of it goes */
+    ORDER_SESSION_GONE, /* forget it */
+    ORDER_MEMBER,       /* this rank is a member for the versions [from, until) */
+    ORDER_QUERY,        /* say NOTICE_ANSWER about this job */
+};
+
+struct order {
+    enum order_kind kind;
+    char *job_name;  /* owned; always set */
+    struct job *job; /* JOB_OPEN; a reference */
+
+    /* SESSION, SESSION_GONE */
+    uint8_t session[STEPD_SESSION_BYTES];
+    uint64_t epoch;
+    char *worker; /* owned */
+    bool observer;
+
+    /* SESSION, MEMBER */
+    uint32_t rank;
+    uint64_t from;
+    uint64_t until; /* UINT64_MAX: still a member */
+
+    uint64_t query; /* QUERY: number to answer with */
+};
+
+enum notice_kind {
+    NOTICE_JOB_OPENED, /* or not: see status */
+    NOTICE_HEARD,      /* frames of these ranks came in since the last such notice */
+    NOTICE_ANSWER,     /* to ORDER_QUERY */
+};
+
+struct notice {
+    enum notice_kind kind;
+    uint32_t shard;           /* who speaks */
+    char *job_name;           /* owned */
+    struct stepd_error error; /* JOB_OPENED: code STEPD_OK, or why not */
+
+    size_t ranks;    /* HEARD: who; ANSWER: who is waited for, in rank order */
+    uint32_t *rank;  /* owned */
+    uint64_t *clock; /* owned; HEARD: highest clock counted, one for each rank */
+
+    uint64_t query;  /* ANSWER */
+    uint64_t slices; /* ANSWER: of this shard; version_min and _max hold when there are any */
+    uint64_t version_min;
+    uint64_t version_max;
+    uint64_t parked; /* requests that wait */
+};
+
+/* Zeroed but for the copied name. NULL without memory. */
+struct order *order_create(enum order_kind kind, const char *job_name);
+struct notice *notice_create(enum notice_kind kind, const char *job_name);
+
+/* NULL is fine. Returns NULL. */
+struct order *order_destroy(struct order *order);
+struct notice *notice_destroy(struct notice *notice);
+
+#endif
