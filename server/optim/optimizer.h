@@ -30,12 +30,11 @@
     X(v3)   /* x86-64-v3: AVX2 */                                                                  \
     X(v4)   /* x86-64-v4: AVX-512 */
 
-enum optim_isa {
 #define X(name) OPTIM_ISA_##name,
-    OPTIM_ISA_MAP(X)
+
+enum optim_isa { OPTIM_ISA_MAP(X) OPTIM_ISA_COUNT };
+
 #undef X
-    OPTIM_ISA_COUNT
-};
 
 /*
  * The hyperparameters of all optimizers, under PyTorch's names. A row lists the ones that it reads;

@@ -6,6 +6,14 @@
  *
  * A schedule is a row of a table (kind) and its parameters. Steps count finished updates: the
  * first step is 0, as in PyTorch's closed forms.
+ *
+ * The warm-up of N steps climbs from lr * f in N equal parts and has climbed one of them in its
+ * first step already, so that with f = 0 no step is wasted on a learning rate of 0:
+ *
+ *     lr(step) = lr * (f + (1 - f) * (step + 1) / N)     for step < N
+ *
+ * Its last step is at lr, and the kind's own step 0 follows. In PyTorch's terms this is
+ * LinearLR(start_factor = f + (1 - f) / N, total_iters = N - 1) up to the milestone N.
  */
 #ifndef SCHEDULE_SCHEDULE_H
 #define SCHEDULE_SCHEDULE_H
@@ -24,7 +32,7 @@ struct schedule_params {
     double eta_min;       /* cosine: learning rate at the bottom */
     double periodic;      /* cosine: 1 climbs back after t_max as PyTorch does, 0 stays down */
     double warmup;        /* any: steps of linear warm-up in front; the kind's step 0 comes after */
-    double warmup_factor; /* any: the warm-up starts at lr * warmup_factor */
+    double warmup_factor; /* any: f above; the warm-up climbs from lr * warmup_factor */
 };
 
 struct schedule_kind;
@@ -49,7 +57,7 @@ struct schedule_kind {
     const char *source; /* PyTorch class or paper */
     size_t params;
     const struct schedule_param_spec *param;
-    /* The learning rate at a step, warm-up aside. */
+    /* The learning rate at a step, warm-up aside; every parameter has been given. */
     double (*at)(const struct schedule_params *params, double lr, uint64_t step);
 };
 
@@ -69,7 +77,10 @@ enum stepd_status schedule_set(struct schedule *schedule, const char *name, doub
 enum stepd_status schedule_check(const struct schedule *schedule,
                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The learning rate at a step (0 first) for a base learning rate lr. Pure; any thread. */
+/*
+ * The learning rate at a step (0 first) for a base learning rate lr, of a schedule that
+ * schedule_check has passed. Pure; any thread.
+ */
 double schedule_lr(const struct schedule *schedule, double lr, uint64_t step);
 
 /* Parameter value by its spec. */

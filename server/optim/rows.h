@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files that hold rows share with optimizer.c, which puts the rows into one table. A new
+ * optimizer is: its row and kernel in a file of its family, its kernel's name in isa.h, its row's
+ * name here and in optimizer.c, and its golden vectors.
+ */
+#ifndef OPTIM_ROWS_H
+#define OPTIM_ROWS_H
+
+#include "server/optim/optimizer.h"
+
+/* The name and place of a hyperparameter; unnamed members of a spec are 0. */
+#define HYPER(field) .name = #field, .offset = offsetof(struct optim_hyper, field)
+
+/* A bound for rates and decays, so that none of them or their products leaves float's range. */
+#define HYPER_MOST 1e9
+
+extern const struct optimizer sgd_optimizer;
+extern const struct optimizer momentum_optimizer;
+extern const struct optimizer nesterov_optimizer;
+extern const struct optimizer adam_optimizer;
+extern const struct optimizer adamw_optimizer;
+
+#endif
