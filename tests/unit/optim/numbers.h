@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Numbers for the tests of the kernels, the same in every run.
+ */
+#ifndef TESTS_OPTIM_NUMBERS_H
+#define TESTS_OPTIM_NUMBERS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* xorshift64* (Vigna 2016). *state must not be 0. */
+static inline uint64_t numbers_next(uint64_t *state)
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * UINT64_C(2685821657736338717);
+}
+
+/* Uniform in [-1, 1). */
+static inline float numbers_uniform(uint64_t *state)
+{
+    return (float)((int64_t)(numbers_next(state) >> 40) - (INT64_C(1) << 23)) * 0x1p-23f;
+}
+
+/* Any finite float: all bits random, so denormals, zeros' neighbours and huge values come too. */
+static inline float numbers_finite(uint64_t *state)
+{
+    for (;;) {
+        const uint32_t bits = (uint32_t)(numbers_next(state) >> 32);
+        if ((bits & 0x7f800000u) == 0x7f800000u)
+            continue;
+        float x;
+        memcpy(&x, &bits, sizeof x);
+        return x;
+    }
+}
+
+/* Every fourth number is any finite one, the others are uniform. */
+static inline void numbers_fill(uint64_t *state, size_t n, float *x)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = i % 4 == 0 ? numbers_finite(state) : numbers_uniform(state);
+}
+
+#endif
