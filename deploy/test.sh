@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Builds stepd in every way that finds other mistakes, and runs the tests of each: what CI runs, and
+# what to run before a change is handed in. Installs the packages that are missing first.
+#
+#   deploy/test.sh               all stages
+#   deploy/test.sh STAGE ...     only these, named as in stages() below, in the order given
+#
+# A stage that fails does not keep the others from running; the script then ends with status 1, and
+# its last line says which failed. All output is kept in build/test-logs.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly LOGS=build/test-logs
+
+# preset, the tests it runs as arguments to ctest, what it is for. What a sanitizer, a compiler or
+# the optimizer cannot change is left out; the widest stage comes last, so its summary ends it all.
+stages() {
+    cat <<'LIST'
+asan     -LE;lint|torch                      memory errors, leaks, undefined behaviour
+tsan     -LE;lint|torch|golden|conformance   data races
+clang    -L;unit|golden|sim                  the second compiler: its warnings, the same bits
+release  -L;unit|golden|integration|fault    optimized, as it is installed
+fuzz     -L;fuzz                             libFuzzer, for half a minute on each target
+dev      -LE;nothing                         everything, with the checks of the source text
+LIST
+}
+
+declare -A tests_of=() seconds_of=() result_of=()
+
+# The tests of label torch compare with a PyTorch that not every machine has.
+without_torch() {
+    if ! python3 -c 'import torch' 2>/dev/null; then
+        sed 's/-LE;nothing/-LE;torch/'
+    else
+        cat
+    fi
+}
+
+# Prints a log as it grows, up to ctest's summary: that of the last stage is printed at the very end.
+progress() {
+    awk '/^[0-9]+% tests passed/ { summary = 1 } !summary { print; fflush() }'
+}
+
+summary() {
+    sed -n '/^[0-9]*% tests passed/,$p' "$LOGS/$1.ctest.log"
+}
+
+# Runs one step of a stage into its log; prints the log's end when it fails.
+logged() {
+    local log=$1
+    shift
+    "$@" >"$log" 2>&1 || {
+        tail -n 40 "$log"
+        return 1
+    }
+}
+
+# configure, build, test. The first part that fails is the stage's result.
+run_stage() {
+    local preset=$1 selection
+    IFS=';' read -ra selection <<<"$2"
+    result_of[$preset]="did not configure"
+    logged "$LOGS/$preset.configure.log" cmake --preset "$preset" || return 0
+    result_of[$preset]="did not build"
+    logged "$LOGS/$preset.build.log" cmake --build --preset "$preset" || return 0
+    echo "built in $((SECONDS - began)) s"
+    result_of[$preset]="tests failed"
+    if ctest --preset "$preset" "${selection[@]}" 2>&1 | tee "$LOGS/$preset.ctest.log" |
+        progress; then
+        result_of[$preset]=passed
+    fi
+    tests_of[$preset]=$(sed -n 's/.*tests failed out of \([0-9]*\)$/\1/p' "$LOGS/$preset.ctest.log")
+}
+
+print_table() {
+    local preset tests=0
+    printf '\n%-8s %8s %8s   %s\n' stage tests seconds result
+    for preset in "$@"; do
+        printf '%-8s %8s %8s   %s\n' "$preset" "${tests_of[$preset]:-0}" \
+            "${seconds_of[$preset]}" "${result_of[$preset]}"
+        tests=$((tests + ${tests_of[$preset]:-0}))
+    done
+    printf '%s tests in all in %s presets, %s s; logs in %s\n\n' "$tests" $# "$SECONDS" "$LOGS"
+}
+
+print_result() {
+    local preset failed=()
+    for preset in "$@"; do
+        [ "${result_of[$preset]}" = passed ] || failed+=("$preset: ${result_of[$preset]};")
+    done
+    [ ${#failed[@]} -eq 0 ] || {
+        echo "FAILED: ${failed[*]}"
+        return 1
+    }
+}
+
+main() {
+    local preset selection purpose began last="" wanted=("$@")
+    if [ $# -eq 0 ]; then
+        mapfile -t wanted < <(stages | awk '{ print $1 }')
+    fi
+    for preset in "${wanted[@]}"; do
+        stages | grep -q "^$preset " || { stages >&2 && exit 2; }
+    done
+    deploy/setup.sh build test data
+    mkdir -p "$LOGS"
+    for preset in "${wanted[@]}"; do
+        read -r preset selection purpose < <(stages | without_torch | grep "^$preset ")
+        printf '\n== %s: %s\n' "$preset" "$purpose"
+        began=$SECONDS
+        rm -f "$LOGS/$preset".*
+        run_stage "$preset" "$selection"
+        seconds_of[$preset]=$((SECONDS - began))
+        echo "$preset ${result_of[$preset]} after ${seconds_of[$preset]} s"
+        last=$preset
+    done
+    print_table "${wanted[@]}"
+    [ ! -e "$LOGS/$last.ctest.log" ] || summary "$last"
+    print_result "${wanted[@]}"
+}
+
+main "$@"
