@@ -11,6 +11,7 @@
 #ifndef MODEL_LAYOUT_H
 #define MODEL_LAYOUT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,7 +19,7 @@
 
 #define LAYOUT_SLICE_ELEMENTS_DEFAULT 262144u
 #define LAYOUT_SLICE_ELEMENTS_LEAST   256u
-#define LAYOUT_SLICE_ELEMENTS_MOST    (16u << 20)
+#define LAYOUT_SLICE_ELEMENTS_MOST    (8u << 20)
 #define LAYOUT_SLICES_MAX             (1u << 20)
 
 /* A tensor with at most 1/64 of the largest slice's elements is packed with others. */
@@ -51,6 +52,7 @@ struct layout {
 struct layout_tensor {
     uint64_t elements; /* at least 1 */
     uint32_t group;
+    bool assigned; /* a worker sends its first values: never packed with tensors that differ */
 };
 
 /*

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Birth and death of a core and its connections, and the passing of time. What a message does is
+ * in dispatch.c and the handlers; what control says is in orders.c.
+ */
+#include "server/core/core.h"
+
+#include <stdlib.h>
+
+#include "server/core/core_internal.h"
+
+enum stepd_status core_create(const struct core_options *options, const struct core_io *io,
+                              struct core **ret_core)
+{
+    struct core *core = calloc(1, sizeof *core);
+    if (core == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    core->options = *options;
+    core->io = *io;
+    *ret_core = core;
+    return STEPD_OK;
+}
+
+struct core *core_destroy(struct core *core)
+{
+    if (core == NULL)
+        return NULL;
+    while (core->sessions != NULL)
+        session_remove(core, core->sessions);
+    while (core->jobs != NULL)
+        job_free(core, core->jobs);
+    free(core->sum);
+    free(core->room.slice);
+    free(core->room.outcome);
+    free(core->room.version);
+    free(core->room.piece);
+    free(core);
+    return NULL;
+}
+
+struct core_conn *core_open(struct core *core, void *peer, uint64_t now_ms)
+{
+    core->now_ms = now_ms;
+    struct core_conn *conn = calloc(1, sizeof *conn);
+    if (conn == NULL)
+        return NULL;
+    *conn = (struct core_conn){
+        .core = core,
+        .peer = peer,
+        .frame_max_bytes = core->options.frame_max_bytes,
+        .next = core->conns,
+    };
+    if (core->conns != NULL)
+        core->conns->prev = conn;
+    core->conns = conn;
+    return conn;
+}
+
+/* Everything that hangs on a connection goes with it; what had counted stays. */
+static void conn_forget(struct core_conn *conn)
+{
+    receive_abort(conn);
+    while (conn->requests != NULL)
+        request_destroy(conn->requests);
+    if (conn->session != NULL)
+        conn->session->conn = NULL;
+    if (conn->prev != NULL)
+        conn->prev->next = conn->next;
+    else
+        conn->core->conns = conn->next;
+    if (conn->next != NULL)
+        conn->next->prev = conn->prev;
+    free(conn);
+}
+
+void core_close(struct core_conn *conn, uint64_t now_ms)
+{
+    conn->core->now_ms = now_ms;
+    conn_forget(conn);
+}
+
+void conn_hang_up(struct core_conn *conn)
+{
+    const struct core_io *io = &conn->core->io;
+    void *peer = conn->peer;
+    conn_forget(conn);
+    io->hang_up(io->owner, peer);
+}
+
+void core_release(struct core *core, struct weights *weights, uint64_t now_ms)
+{
+    core->now_ms = now_ms;
+    /* The slice is the first member of its core_slice, so one address is both. */
+    struct core_slice *slice = weights->slice;
+    struct core_job *job = slice->job;
+    weights_unref(weights);
+    job->pieces--;
+    if (job->closing) {
+        if (job->pieces == 0)
+            job_free(core, job);
+        return;
+    }
+    if (slice->blocked) {
+        update_try(core, slice);
+        dispatch_flush(core);
+    }
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The inside of a shard's brain, shared by the files of core/. What belongs to what:
+ *
+ *     core  -- jobs -- slices -- waiters (borrowed: they belong to requests)
+ *           |- sessions
+ *           `- connections -- requests -- waiters, one for each slice that a request names
+ *
+ * A waiter is a slice of a request that has not been answered. It stands in its slice's list from
+ * the moment it has to wait until it is ready, and goes out with the next reply of its request.
+ */
+#ifndef CORE_CORE_INTERNAL_H
+#define CORE_CORE_INTERNAL_H
+
+#include "proto/frame.h"
+#include "server/core/core.h"
+#include "server/model/slice.h"
+#include "server/sync/policy.h"
+
+struct request;
+
+enum waiter_state {
+    WAITER_UNREAD,  /* its part of the payload has not come in whole */
+    WAITER_ROUND,   /* its push counts; the round is open */
+    WAITER_VERSION, /* the slice has not the version that is wanted */
+    WAITER_READY,   /* its result stands; it goes out with the next flush */
+    WAITER_SENT,
+};
+
+struct waiter {
+    struct request *request;
+    struct core_slice *slice;
+    enum waiter_state state;
+    bool discard;          /* UNREAD: its payload is not wanted */
+    uint64_t base_version; /* push: version that the gradient was computed at */
+    enum stepd_outcome outcome;
+    uint64_t version;
+    struct waiter *prev; /* in the slice's list, while ROUND or VERSION */
+    struct waiter *next;
+};
+
+/* A Push, Pull, Step or Assign that has not been answered in full. */
+struct request {
+    struct core_conn *conn;
+    struct core_job *job;
+    uint64_t id;
+    enum stepd_message_kind kind;
+    uint64_t clock;
+    uint64_t examples;
+    uint64_t min_version;
+    enum stepd_dtype dtype;      /* of the payload that comes in */
+    enum stepd_dtype pull_dtype; /* of the payload that goes out */
+    bool wants_weights;
+    uint64_t deadline_ms;
+    struct stepd_error error; /* code OK, or how the request is to end */
+    bool dirty;               /* stands in core->dirty */
+    struct request *next_dirty;
+    struct request *prev; /* in the connection's list */
+    struct request *next;
+    size_t unsent; /* waiters that are not SENT */
+    size_t count;
+    struct waiter waiter[];
+};
+
+struct core_slice {
+    struct slice slice;
+    struct core_job *job;
+    struct round round;
+    struct waiter *waiters;
+    bool blocked;    /* the round is full, but readers hold both versions of the weights */
+    uint64_t listed; /* number of the request that listed it last: finds repetitions */
+};
+
+struct core_job {
+    struct core_job *next;
+    struct job *job; /* a reference */
+    const struct sync_policy *policy;
+    struct members members;
+    struct core_slice **slice; /* owned; by index in the layout, NULL where another shard owns it */
+    size_t pieces;             /* references to weights that replies hold */
+    bool closing;              /* to be freed with the last piece */
+};
+
+/* What the shard remembers of a worker across connections. */
+struct session {
+    struct session *next;
+    uint8_t id[STEPD_SESSION_BYTES];
+    uint64_t epoch;
+    char *job_name; /* owned */
+    char *worker;   /* owned */
+    uint32_t rank;
+    bool observer;
+    struct core_conn *conn; /* the living connection, or NULL */
+    uint64_t heard_ms;      /* when a frame of it came in last */
+    bool heard;             /* since control was told last */
+    uint64_t clock;         /* highest that counted here */
+};
+
+struct core_conn {
+    struct core *core;
+    void *peer;
+    struct session *session; /* NULL before Hello */
+    uint32_t frame_max_bytes;
+    struct core_conn *prev;
+    struct core_conn *next;
+    struct request *requests;
+    struct request *receiving; /* whose payload is coming in, or NULL */
+    size_t receiving_at;       /* its waiter that the next byte belongs to */
+    uint64_t received;         /* bytes of that waiter's part that are in */
+    uint64_t discard;          /* bytes of a refused request's payload that are still to come */
+};
+
+struct core {
+    struct core_options options;
+    struct core_io io;
+    uint64_t now_ms;
+    uint64_t told_ms; /* when control was told last who is alive */
+    struct core_job *jobs;
+    struct session *sessions;
+    struct core_conn *conns;
+    struct request *dirty;
+    uint64_t requests_made;
+    float *sum; /* owned; where gradients are added up: as long as the longest slice */
+    size_t sum_elements;
+
+    /* Owned; room for the lists of one reply, as long as the longest request. */
+    struct reply_room {
+        size_t count;
+        uint32_t *slice;
+        uint32_t *outcome;
+        uint64_t *version;
+        struct core_piece *piece;
+    } room;
+};
+
+/* ---- session.c ---------------------------------------------------------------------------------
+ */
+
+struct session *session_find(const struct core *core, const uint8_t *id);
+/* The newest session of a rank, or NULL. */
+struct session *session_of_rank(const struct core *core, const char *job_name, uint32_t rank);
+/* Takes what it needs from ORDER_SESSION; an older epoch's connection is hung up. */
+enum stepd_status session_update(struct core *core, struct order *order);
+void session_remove(struct core *core, struct session *session);
+
+/* ---- jobs.c ------------------------------------------------------------------------------------
+ */
+
+struct core_job *job_find(const struct core *core, const char *name);
+enum stepd_status job_open(struct core *core, struct job *job);
+/* Ends its requests; frees it, at once or with the last piece. */
+void job_close(struct core *core, struct core_job *job);
+void job_free(struct core *core, struct core_job *job);
+
+/* ---- request.c ---------------------------------------------------------------------------------
+ */
+
+/* What a request asks, before it is one. */
+struct request_terms {
+    uint64_t id;
+    enum stepd_message_kind kind;
+    uint64_t incarnation;
+    struct stepd_u32s slices;
+    uint32_t deadline_ms;
+};
+
+/* Checks job, incarnation and slices, and makes a request with UNREAD waiters. */
+enum stepd_status request_create(struct core_conn *conn, const struct request_terms *terms,
+                                 struct request **ret_request, struct stepd_error *reterr);
+/* Unlinks it everywhere and frees it. */
+void request_destroy(struct request *request);
+
+/* The request ends with this error; what it still waits for, it waits for no more. */
+void request_fail(struct request *request, const struct stepd_error *error);
+
+/* Do the slices' lengths sum to the payload's? */
+enum stepd_status request_check_payload(const struct request *request, uint64_t payload_bytes,
+                                        struct stepd_error *reterr);
+
+/* Moves of a waiter. */
+void waiter_park(struct waiter *waiter, enum waiter_state state);
+void waiter_ready(struct waiter *waiter, enum stepd_outcome outcome, uint64_t version);
+
+/* Payload bytes of a waiter's slice in the request's dtype. */
+uint64_t waiter_payload_bytes(const struct waiter *waiter);
+
+/* Why a waiter waits, in words, and up to `most` ranks that it waits for. */
+size_t waiter_explain(const struct waiter *waiter, char *text, size_t size, uint32_t *rank,
+                      size_t most);
+
+/* Ends the requests whose deadline has passed. */
+void requests_expire(struct core *core);
+
+/* ---- receive.c ---------------------------------------------------------------------------------
+ */
+
+/* Starts to take a request's payload; it may be empty. */
+void receive_start(struct request *request);
+/* The connection is gone, or the request: what came in of an unfinished slice is forgotten. */
+void receive_abort(struct core_conn *conn);
+
+/* ---- dispatch.c --------------------------------------------------------------------------------
+ */
+
+/* Marks a request for the next flush. */
+void dispatch_dirty(struct request *request);
+/* Sends what is ready. Called once at the end of every entry into the core. */
+void dispatch_flush(struct core *core);
+/* The only senders of errors: for one request, which is not in any list. */
+void dispatch_error(struct core_conn *conn, uint64_t request_id, const struct stepd_error *error,
+                    struct stepd_u32s waited_for);
+
+/* ---- handle_<message>.c ------------------------------------------------------------------------
+ */
+
+/* A handler fills or parks one request, or says what is wrong with it. */
+enum stepd_status handle_hello(struct core_conn *conn, const struct stepd_message *message,
+                               struct stepd_error *reterr);
+enum stepd_status handle_push(struct core_conn *conn, const struct stepd_message *message,
+                              uint64_t payload_bytes, struct stepd_error *reterr);
+enum stepd_status handle_pull(struct core_conn *conn, const struct stepd_message *message,
+                              uint64_t payload_bytes, struct stepd_error *reterr);
+enum stepd_status handle_assign(struct core_conn *conn, const struct stepd_message *message,
+                                uint64_t payload_bytes, struct stepd_error *reterr);
+
+/* What becomes of a push of a slice whose turn in the payload has come. */
+void push_begin(struct waiter *waiter);
+/* Its part of the payload is in staging (or it has none, with examples = 0). */
+void push_complete(struct waiter *waiter);
+/* Its sender is gone. */
+void push_abort(struct waiter *waiter);
+
+void assign_begin(struct waiter *waiter);
+void assign_complete(struct waiter *waiter);
+
+/* The weights are, or will be, what a pull or step asked for. */
+void pull_settle(struct waiter *waiter);
+
+/* ---- update.c ----------------------------------------------------------------------------------
+ */
+
+/* Closes a slice's round if it can be closed, and again while it can. */
+void update_try(struct core *core, struct core_slice *slice);
+
+/* The slice's version or values have changed: readies the waiters that this is enough for. */
+void waiters_wake(struct core_slice *slice);
+
+/* ---- conn (core.c) -----------------------------------------------------------------------------
+ */
+
+/* Forgets a connection that the core wants to end, and tells io. */
+void conn_hang_up(struct core_conn *conn);
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * In: a message goes to its handler, which fills or parks one request or says what is wrong.
+ * Out: the only place that replies. Whatever happens during one entry into the core (a slice's
+ * last byte, a member that leaves, an order) marks the requests that it answers as dirty; the
+ * flush at the end of the entry sends each of them one Result with all slices that are ready, or
+ * its Error. So a request is never answered twice, and what is ready is not held back by what is
+ * not.
+ */
+#include "proto/dtype.h"
+#include "proto/error.h"
+#include "server/core/core_internal.h"
+
+/* Payload of one reply frame, roughly: loopback and networks alike are fastest with writes of 1
+ * to 4 MiB, and the peer can use the first slices while the next are on their way. */
+#define REPLY_PAYLOAD_BYTES (4u << 20)
+
+/* ---- In -------------------------------------------------------------------------------------- */
+
+static enum stepd_status handle(struct core_conn *conn, const struct stepd_message *message,
+                                uint64_t payload_bytes, struct stepd_error *reterr)
+{
+    switch (message->kind) {
+    case STEPD_MESSAGE_PUSH:
+    case STEPD_MESSAGE_STEP: return handle_push(conn, message, payload_bytes, reterr);
+    case STEPD_MESSAGE_PULL: return handle_pull(conn, message, payload_bytes, reterr);
+    case STEPD_MESSAGE_ASSIGN: return handle_assign(conn, message, payload_bytes, reterr);
+    default:
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "a shard takes push, pull, step and assign, not %s; send it to control "
+                          "(Hello with shard 0)",
+                          stepd_message_name(message->kind));
+    }
+}
+
+static void heard(struct core_conn *conn)
+{
+    if (conn->session == NULL)
+        return;
+    conn->session->heard_ms = conn->core->now_ms;
+    conn->session->heard = true;
+}
+
+enum stepd_status core_on_message(struct core_conn *conn, const struct stepd_message *message,
+                                  uint64_t payload_bytes, uint64_t now_ms,
+                                  struct stepd_error *reterr)
+{
+    struct core *core = conn->core;
+    core->now_ms = now_ms;
+    if (conn->session == NULL)
+        return handle_hello(conn, message, reterr);
+    heard(conn);
+    if (message->request_id == 0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "%s has request_id 0; number your requests from 1",
+                          stepd_message_name(message->kind));
+    struct stepd_error error = {.code = STEPD_OK};
+    if (handle(conn, message, payload_bytes, &error) != STEPD_OK) {
+        conn->discard = payload_bytes;
+        dispatch_error(conn, message->request_id, &error, (struct stepd_u32s){.count = 0});
+    }
+    dispatch_flush(core);
+    return STEPD_OK;
+}
+
+/* ---- Out ------------------------------------------------------------------------------------- */
+
+void dispatch_error(struct core_conn *conn, uint64_t request_id, const struct stepd_error *error,
+                    struct stepd_u32s waited_for)
+{
+    const struct core_io *io = &conn->core->io;
+    const struct stepd_message message = {
+        .request_id = request_id,
+        .kind = STEPD_MESSAGE_ERROR,
+        .body.error = {.code = error->code, .text = error->text, .waited_for = waited_for},
+    };
+    io->reply(io->owner, conn->peer, &message, NULL, 0);
+}
+
+void dispatch_dirty(struct request *request)
+{
+    if (request->dirty)
+        return;
+    struct core *core = request->conn->core;
+    request->dirty = true;
+    request->next_dirty = core->dirty;
+    core->dirty = request;
+}
+
+/* The weights of a waiter's slice as a piece of the reply's payload; false without memory. */
+static bool take_piece(struct waiter *waiter, struct core_piece *ret_piece)
+{
+    struct weights *weights = waiter->slice->slice.current;
+    const enum stepd_dtype dtype = waiter->request->pull_dtype;
+    const uint8_t *bytes = weights_encoded(weights, dtype);
+    if (bytes == NULL)
+        return false;
+    *ret_piece = (struct core_piece){.weights = weights_ref(weights),
+                                     .bytes = bytes,
+                                     .count = weights->elements * stepd_dtype_bytes(dtype)};
+    waiter->slice->job->pieces++;
+    return true;
+}
+
+/* One frame that is being put together. */
+struct frame {
+    struct request *request;
+    size_t slices;
+    size_t pieces;
+    size_t payload_bytes;
+};
+
+static void send_frame(struct frame *frame)
+{
+    struct request *request = frame->request;
+    const struct core *core = request->conn->core;
+    const struct reply_room *room = &core->room;
+    const struct stepd_message message = {
+        .request_id = request->id,
+        .kind = STEPD_MESSAGE_RESULT,
+        .body.result =
+            {
+                .slices = {.count = frame->slices, .at = room->slice},
+                .outcomes = {.count = frame->slices, .at = room->outcome},
+                .versions = {.count = frame->slices, .at = room->version},
+                .dtype = request->pull_dtype,
+                .last = request->unsent == 0,
+            },
+    };
+    core->io.reply(core->io.owner, request->conn->peer, &message, room->piece, frame->pieces);
+    *frame = (struct frame){.request = request};
+}
+
+/* Bytes that a slice's weights will add to a frame. */
+static size_t piece_bytes(const struct waiter *waiter)
+{
+    const struct request *request = waiter->request;
+    return request->wants_weights
+               ? waiter->slice->slice.plan->elements * stepd_dtype_bytes(request->pull_dtype)
+               : 0;
+}
+
+static enum stepd_status add_to_frame(struct frame *frame, struct waiter *waiter, size_t most,
+                                      struct stepd_error *reterr)
+{
+    const struct reply_room *room = &waiter->request->conn->core->room;
+    const size_t bytes = piece_bytes(waiter);
+    if (bytes > most)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                          "a slice of %zu bytes does not fit the frames that you accept; raise "
+                          "Hello.max_frame_bytes",
+                          bytes);
+    const size_t soft = most < REPLY_PAYLOAD_BYTES ? most : REPLY_PAYLOAD_BYTES;
+    if (frame->slices > 0 && frame->payload_bytes + bytes > soft)
+        send_frame(frame);
+    if (bytes > 0) {
+        if (!take_piece(waiter, &room->piece[frame->pieces]))
+            return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                              "no memory for 16-bit weights; pull them as F32");
+        frame->pieces++;
+    }
+    room->slice[frame->slices] = waiter->slice->slice.index;
+    room->outcome[frame->slices] = waiter->outcome;
+    room->version[frame->slices] = waiter->version;
+    frame->slices++;
+    frame->payload_bytes += bytes;
+    waiter->state = WAITER_SENT;
+    waiter->request->unsent--;
+    return STEPD_OK;
+}
+
+static void send_ready(struct request *request)
+{
+    const size_t most = request->conn->frame_max_bytes - STEPD_FRAME_HEAD_MAX_BYTES;
+    struct frame frame = {.request = request};
+    for (size_t i = 0; i < request->count; i++) {
+        struct waiter *waiter = &request->waiter[i];
+        if (waiter->state == WAITER_READY &&
+            add_to_frame(&frame, waiter, most, &request->error) != STEPD_OK)
+            break;
+    }
+    if (frame.slices > 0)
+        send_frame(&frame);
+}
+
+/* Not while its own payload is still coming in: the waiters of that are in use. */
+static void finish(struct request *request)
+{
+    struct core_conn *conn = request->conn;
+    if (conn->receiving == request)
+        return;
+    if (request->error.code != STEPD_OK)
+        dispatch_error(conn, request->id, &request->error, (struct stepd_u32s){.count = 0});
+    else if (request->unsent > 0)
+        return;
+    request_destroy(request);
+}
+
+void dispatch_flush(struct core *core)
+{
+    while (core->dirty != NULL) {
+        struct request *request = core->dirty;
+        core->dirty = request->next_dirty;
+        request->dirty = false;
+        request->next_dirty = NULL;
+        if (request->error.code == STEPD_OK)
+            send_ready(request);
+        finish(request);
+    }
+}

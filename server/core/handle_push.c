@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Push and Step. What a gradient is worth is decided slice by slice, when the slice's turn in the
+ * payload comes:
+ *
+ *     the open round holds this clock already    dropped; answered when the round closes
+ *     the record knows this clock                dropped; answered with what became of it
+ *     the policy says late or fenced             dropped; answered so
+ *     otherwise                                  into staging, and counted when it is whole
+ *
+ * What can never be right (a clock with a gap, a base version that does not exist, a payload of
+ * another length) refuses the whole request before a byte of it is taken.
+ */
+#include <inttypes.h>
+
+#include "proto/dtype.h"
+#include "proto/error.h"
+#include "server/core/core_internal.h"
+
+#define NAME_TEXT_BYTES 96
+
+static uint32_t rank_of(const struct waiter *waiter)
+{
+    return waiter->request->conn->session->rank;
+}
+
+static struct record *record_of(const struct waiter *waiter)
+{
+    return &waiter->slice->slice.by_rank[rank_of(waiter)].record;
+}
+
+/* ---- Before anything is taken ---------------------------------------------------------------- */
+
+static enum stepd_status check_sender(const struct core_conn *conn,
+                                      const struct stepd_push_slices *push,
+                                      struct stepd_error *reterr)
+{
+    if (conn->session->observer)
+        return stepd_fail(reterr, STEPD_PERMISSION_DENIED,
+                          "an observer does not push; say Hello as a worker");
+    if (push->base_versions.count != 1 && push->base_versions.count != push->slices.count)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "base_versions has %zu numbers for %zu slices; it needs one for each, or "
+                          "one for all",
+                          push->base_versions.count, push->slices.count);
+    return STEPD_OK;
+}
+
+static enum stepd_status check_clock(const struct waiter *waiter, const char *name,
+                                     struct stepd_error *reterr)
+{
+    const uint64_t clock = waiter->request->clock;
+    const struct contribution open = round_of(&waiter->slice->round, rank_of(waiter));
+    const uint64_t counted = record_of(waiter)->clock;
+    if (clock == 0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "clock is 0; a worker's first push has 1");
+    if (open.state == CONTRIBUTION_COUNTED && clock > open.clock)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "%s: clock %" PRIu64 " came before clock %" PRIu64
+                          " was answered; wait for that answer",
+                          name, clock, open.clock);
+    if (clock > counted + 1)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "%s: clock %" PRIu64 " leaves a gap; the next of rank %u is %" PRIu64,
+                          name, clock, rank_of(waiter), counted + 1);
+    return STEPD_OK;
+}
+
+static enum stepd_status check_slice(const struct waiter *waiter, struct stepd_error *reterr)
+{
+    struct core_slice *slice = waiter->slice;
+    char name[NAME_TEXT_BYTES];
+    job_slice_name(slice->job->job, slice->slice.index, name, sizeof name);
+    if (!slice->slice.valued)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "%s has no values yet; rank 0 must send them, and you pull them first",
+                          name);
+    if (slice_admit(&slice->slice, rank_of(waiter)) != STEPD_OK ||
+        round_admit(&slice->round, rank_of(waiter)) != STEPD_OK)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for rank %u",
+                          rank_of(waiter));
+    if (waiter->base_version > slice->slice.version)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "%s: base version %" PRIu64 " does not exist; the newest is %" PRIu64,
+                          name, waiter->base_version, slice->slice.version);
+    return check_clock(waiter, name, reterr);
+}
+
+static enum stepd_status check_all(const struct request *request, uint64_t payload_bytes,
+                                   struct stepd_error *reterr)
+{
+    enum stepd_status status = request_check_payload(request, payload_bytes, reterr);
+    for (size_t i = 0; i < request->count && status == STEPD_OK; i++)
+        status = check_slice(&request->waiter[i], reterr);
+    return status;
+}
+
+static void fill(struct request *request, const struct stepd_message *message,
+                 const struct stepd_push_slices *push)
+{
+    request->clock = push->clock;
+    request->examples = push->examples;
+    request->dtype = push->dtype;
+    request->wants_weights = message->kind == STEPD_MESSAGE_STEP;
+    if (request->wants_weights)
+        request->pull_dtype = message->body.step.pull_dtype;
+    for (size_t i = 0; i < request->count; i++)
+        request->waiter[i].base_version =
+            push->base_versions.at[push->base_versions.count == 1 ? 0 : i];
+}
+
+enum stepd_status handle_push(struct core_conn *conn, const struct stepd_message *message,
+                              uint64_t payload_bytes, struct stepd_error *reterr)
+{
+    const struct stepd_push_slices *push =
+        message->kind == STEPD_MESSAGE_STEP ? &message->body.step.push : &message->body.push;
+    enum stepd_status status = check_sender(conn, push, reterr);
+    if (status != STEPD_OK)
+        return status;
+    const struct request_terms terms = {
+        .id = message->request_id,
+        .kind = message->kind,
+        .incarnation = push->incarnation,
+        .slices = push->slices,
+        .deadline_ms = push->deadline_ms,
+    };
+    struct request *request = NULL;
+    status = request_create(conn, &terms, &request, reterr);
+    if (status != STEPD_OK)
+        return status;
+    fill(request, message, push);
+    status = check_all(request, payload_bytes, reterr);
+    if (status != STEPD_OK) {
+        request_destroy(request);
+        return status;
+    }
+    receive_start(request);
+    return STEPD_OK;
+}
+
+/* ---- Slice by slice -------------------------------------------------------------------------- */
+
+static void settle(struct waiter *waiter, enum stepd_outcome outcome, uint64_t version)
+{
+    waiter->discard = true;
+    waiter_ready(waiter, outcome, version);
+}
+
+/* A clock that was counted before: what became of it? */
+static void settle_repeated(struct waiter *waiter)
+{
+    struct record_entry entry = {.clock = 0};
+    if (!record_find(record_of(waiter), waiter->request->clock, &entry)) {
+        settle(waiter, STEPD_DUPLICATE, waiter->slice->slice.version);
+        return;
+    }
+    const bool applied = entry.outcome == STEPD_APPLIED;
+    settle(waiter, applied ? STEPD_DUPLICATE : entry.outcome, entry.version);
+}
+
+void push_begin(struct waiter *waiter)
+{
+    struct core_slice *slice = waiter->slice;
+    const struct request *request = waiter->request;
+    const struct contribution open = round_of(&slice->round, rank_of(waiter));
+    if (open.state == CONTRIBUTION_COUNTED && open.clock == request->clock) {
+        waiter->discard = true;
+        waiter->outcome = STEPD_DUPLICATE;
+        waiter_park(waiter, WAITER_ROUND);
+        return;
+    }
+    if (request->clock <= record_of(waiter)->clock) {
+        settle_repeated(waiter);
+        return;
+    }
+    const struct claim claim = {
+        .rank = rank_of(waiter),
+        .base_version = waiter->base_version,
+        .version = slice->slice.version,
+    };
+    switch (slice->job->policy->judge(&slice->job->members, &claim)) {
+    case VERDICT_COUNT:
+        round_begin(&slice->round, rank_of(waiter), request->clock);
+        waiter->outcome = STEPD_APPLIED;
+        return;
+    case VERDICT_LATE:
+        record_note(record_of(waiter), request->clock, STEPD_LATE_DROPPED, slice->slice.version);
+        settle(waiter, STEPD_LATE_DROPPED, slice->slice.version);
+        return;
+    case VERDICT_FENCED:
+    case VERDICT_IMPOSSIBLE: settle(waiter, STEPD_FENCED, slice->slice.version); return;
+    }
+}
+
+/* A gradient with a NaN or an infinity: the slice is not counted, and may be sent again with the
+ * same clock, repaired or empty. */
+static void refuse(struct waiter *waiter, uint32_t index)
+{
+    const struct slice *slice = &waiter->slice->slice;
+    const struct session *session = waiter->request->conn->session;
+    uint64_t element = 0;
+    const struct tensor *tensor = job_slice_element(slice->job, slice->index, index, &element);
+    round_drop(&waiter->slice->round, rank_of(waiter));
+    struct stepd_error error = {.code = STEPD_OK};
+    (void)stepd_fail(&error, STEPD_INVALID_ARGUMENT,
+                     "the gradient of tensor '%s' from rank %u (worker '%s') is NaN or infinite at "
+                     "element %" PRIu64 "; it was not counted",
+                     tensor->name, session->rank, session->worker, element);
+    request_fail(waiter->request, &error);
+}
+
+void push_complete(struct waiter *waiter)
+{
+    struct core_slice *slice = waiter->slice;
+    struct core *core = waiter->request->conn->core;
+    struct session *session = waiter->request->conn->session;
+    const uint64_t examples = waiter->request->examples;
+    const size_t n = slice->slice.plan->elements;
+    float *grad = slice->slice.by_rank[rank_of(waiter)].staging;
+    if (examples > 0) {
+        stepd_dtype_widen(waiter->request->dtype, n, grad);
+        const size_t bad = kernels_reduce(core->options.isa)->first_nonfinite(n, grad);
+        if (bad < n) {
+            refuse(waiter, (uint32_t)bad);
+            return;
+        }
+    }
+    round_count(&slice->round, rank_of(waiter), examples, grad);
+    if (waiter->request->clock > session->clock)
+        session->clock = waiter->request->clock;
+    waiter_park(waiter, WAITER_ROUND);
+    update_try(core, slice);
+}
+
+void push_abort(struct waiter *waiter)
+{
+    round_drop(&waiter->slice->round, rank_of(waiter));
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The jobs of a shard, each with the slices that the layout gives to this shard.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/error.h"
+#include "server/core/core_internal.h"
+
+struct core_job *job_find(const struct core *core, const char *name)
+{
+    struct core_job *job = core->jobs;
+    while (job != NULL && (job->closing || strcmp(job->job->name, name) != 0))
+        job = job->next;
+    return job;
+}
+
+static enum stepd_status open_slice(struct core_job *job, uint32_t index)
+{
+    struct core_slice *slice = calloc(1, sizeof *slice);
+    if (slice == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    slice->job = job;
+    job->slice[index] = slice;
+    const enum stepd_status status = slice_init(&slice->slice, job->job, index);
+    return status != STEPD_OK ? status : round_admit(&slice->round, job->job->workers - 1);
+}
+
+/* The buffer for sums is as long as the longest slice. */
+static enum stepd_status make_sum(struct core *core, size_t elements)
+{
+    if (elements <= core->sum_elements)
+        return STEPD_OK;
+    float *sum = realloc(core->sum, elements * sizeof *sum);
+    if (sum == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    core->sum = sum;
+    core->sum_elements = elements;
+    return STEPD_OK;
+}
+
+static enum stepd_status open_slices(struct core *core, struct core_job *job)
+{
+    const struct layout *layout = &job->job->layout;
+    job->slice = calloc(layout->slices, sizeof(struct core_slice *));
+    if (job->slice == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    for (uint32_t i = 0; i < layout->slices; i++) {
+        if (layout->slice[i].shard != core->options.shard)
+            continue;
+        enum stepd_status status = make_sum(core, layout->slice[i].elements);
+        if (status == STEPD_OK)
+            status = open_slice(job, i);
+        if (status != STEPD_OK)
+            return status;
+    }
+    return STEPD_OK;
+}
+
+enum stepd_status job_open(struct core *core, struct job *job)
+{
+    struct core_job *opened = calloc(1, sizeof *opened);
+    if (opened == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    opened->job = job_ref(job);
+    opened->policy = sync_policy_of(job->mode);
+    opened->next = core->jobs;
+    core->jobs = opened;
+    const enum stepd_status status = open_slices(core, opened);
+    if (status != STEPD_OK)
+        job_free(core, opened);
+    return status;
+}
+
+void job_close(struct core *core, struct core_job *job)
+{
+    struct stepd_error error = {.code = STEPD_OK};
+    (void)stepd_fail(&error, STEPD_ABORTED, "job '%s' was closed", job->job->name);
+    for (struct core_conn *conn = core->conns; conn != NULL; conn = conn->next) {
+        for (struct request *request = conn->requests; request != NULL; request = request->next) {
+            if (request->job == job)
+                request_fail(request, &error);
+        }
+    }
+    job->closing = true;
+    dispatch_flush(core);
+    if (job->pieces == 0)
+        job_free(core, job);
+}
+
+void job_free(struct core *core, struct core_job *job)
+{
+    struct core_job **at = &core->jobs;
+    while (*at != job)
+        at = &(*at)->next;
+    *at = job->next;
+    for (size_t i = 0; job->slice != NULL && i < job->job->layout.slices; i++) {
+        if (job->slice[i] == NULL)
+            continue;
+        slice_deinit(&job->slice[i]->slice);
+        round_deinit(&job->slice[i]->round);
+        free(job->slice[i]);
+    }
+    members_deinit(&job->members);
+    free(job->slice);
+    (void)job_unref(job->job);
+    free(job);
+}

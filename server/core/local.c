@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One request at a time, one slice in each: the core answers before core_filled or
+ * core_on_message returns, because nobody else is waited for.
+ */
+#include "server/core/local.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/error.h"
+#include "server/core/core.h"
+
+struct local {
+    struct core *core;      /* owned */
+    struct job *job;        /* a reference */
+    struct core_conn *conn; /* of the one worker */
+    uint64_t clock;         /* steps taken */
+    uint64_t requests;
+    /* The answer to the request under way. */
+    struct stepd_error error; /* code OK, or what the core said */
+    bool answered;
+    float *const *weights; /* borrowed: where weights go, by tensor; or NULL */
+    struct weights *held;  /* a piece to give back */
+};
+
+/* ---- The core's outside ---------------------------------------------------------------------- */
+
+/* Copies a slice's elements to the tensors' arrays. */
+static void scatter(const struct job *job, uint32_t slice, const float *elements,
+                    float *const *weights)
+{
+    const struct slice_plan *plan = &job->layout.slice[slice];
+    for (uint32_t i = 0; i < plan->parts; i++) {
+        const struct part *part = &job->layout.part[plan->first_part + i];
+        memcpy(weights[part->tensor] + part->offset, elements, part->elements * sizeof *elements);
+        elements += part->elements;
+    }
+}
+
+static void on_reply(void *owner, void *peer, const struct stepd_message *message,
+                     const struct core_piece *piece, size_t pieces)
+{
+    (void)peer;
+    struct local *local = owner;
+    if (message->kind == STEPD_MESSAGE_ERROR)
+        (void)stepd_fail(&local->error, message->body.error.code, "%s", message->body.error.text);
+    if (pieces > 0) {
+        scatter(local->job, message->body.result.slices.at[0], piece->weights->values,
+                local->weights);
+        local->held = piece->weights;
+    }
+    local->answered = true;
+}
+
+static void on_hang_up(void *owner, void *peer)
+{
+    (void)peer;
+    struct local *local = owner;
+    local->conn = NULL;
+}
+
+/* What a shard tells control: here, only whether the job's slices stand. */
+static void on_notify(void *owner, struct notice *notice)
+{
+    struct local *local = owner;
+    if (notice->kind == NOTICE_JOB_OPENED)
+        local->error = notice->error;
+    (void)notice_destroy(notice);
+}
+
+/* ---- Opening --------------------------------------------------------------------------------- */
+
+static enum stepd_status no_memory(struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a job in this process");
+}
+
+static enum stepd_status make_job(const struct stepd_define_job *def,
+                                  const struct stepd_define_tensors *tensors, struct job **ret_job,
+                                  struct stepd_error *reterr)
+{
+    if (def->workers != 1)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "a job in one process has 1 worker, not %u", def->workers);
+    struct job_draft *draft = NULL;
+    enum stepd_status status =
+        job_draft_create("local", def, LAYOUT_SLICE_ELEMENTS_DEFAULT, &draft, reterr);
+    if (status != STEPD_OK)
+        return status;
+    status = job_draft_add(draft, tensors, reterr);
+    if (status == STEPD_OK)
+        status = job_draft_seal(draft, 1, 1, ret_job, reterr);
+    (void)job_draft_destroy(draft);
+    return status;
+}
+
+static enum stepd_status give_order(struct local *local, struct order *order)
+{
+    if (order == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    core_on_order(local->core, order, 0);
+    return local->error.code;
+}
+
+/* What control would say: open the job, here is a session, it is a member, start. */
+static enum stepd_status give_orders(struct local *local)
+{
+    struct order *order = order_create(ORDER_JOB_OPEN, local->job->name);
+    if (order != NULL)
+        order->job = job_ref(local->job);
+    enum stepd_status status = give_order(local, order);
+    if (status != STEPD_OK)
+        return status;
+    order = order_create(ORDER_SESSION, local->job->name);
+    if (order == NULL || (order->worker = strdup("local")) == NULL) {
+        (void)order_destroy(order);
+        return STEPD_RESOURCE_EXHAUSTED;
+    }
+    status = give_order(local, order);
+    if (status != STEPD_OK)
+        return status;
+    order = order_create(ORDER_MEMBER, local->job->name);
+    if (order != NULL)
+        order->until = UINT64_MAX;
+    status = give_order(local, order);
+    if (status != STEPD_OK)
+        return status;
+    return give_order(local, order_create(ORDER_JOB_START, local->job->name));
+}
+
+static enum stepd_status say_hello(struct local *local, struct stepd_error *reterr)
+{
+    static const uint8_t session[STEPD_SESSION_BYTES] = {0};
+    local->conn = core_open(local->core, local, 0);
+    if (local->conn == NULL)
+        return no_memory(reterr);
+    const struct stepd_message hello = {
+        .request_id = ++local->requests,
+        .kind = STEPD_MESSAGE_HELLO,
+        .body.hello = {.protocol = STEPD_PROTOCOL_VERSION,
+                       .job = local->job->name,
+                       .worker = "local",
+                       .session = {.count = sizeof session, .at = session},
+                       .shard = 1},
+    };
+    return core_on_message(local->conn, &hello, 0, 0, reterr);
+}
+
+static enum stepd_status open_local(struct local *local, enum optim_isa isa,
+                                    struct stepd_error *reterr)
+{
+    const struct core_options options = {
+        .isa = isa, .wait_max_ms = UINT32_MAX, .frame_max_bytes = STEPD_FRAME_MAX_BYTES};
+    const struct core_io io = {
+        .owner = local, .reply = on_reply, .hang_up = on_hang_up, .notify = on_notify};
+    if (core_create(&options, &io, &local->core) != STEPD_OK)
+        return no_memory(reterr);
+    if (give_orders(local) != STEPD_OK)
+        return no_memory(reterr);
+    return say_hello(local, reterr);
+}
+
+enum stepd_status local_create(const struct stepd_define_job *def,
+                               const struct stepd_define_tensors *tensors, enum optim_isa isa,
+                               struct local **ret_local, struct stepd_error *reterr)
+{
+    struct local *local = calloc(1, sizeof *local);
+    if (local == NULL)
+        return no_memory(reterr);
+    enum stepd_status status = make_job(def, tensors, &local->job, reterr);
+    if (status == STEPD_OK)
+        status = open_local(local, isa, reterr);
+    if (status != STEPD_OK) {
+        (void)local_destroy(local);
+        return status;
+    }
+    *ret_local = local;
+    return STEPD_OK;
+}
+
+struct local *local_destroy(struct local *local)
+{
+    if (local == NULL)
+        return NULL;
+    if (local->conn != NULL)
+        core_close(local->conn, 0);
+    (void)core_destroy(local->core);
+    (void)job_unref(local->job);
+    free(local);
+    return NULL;
+}
+
+/* ---- Requests -------------------------------------------------------------------------------- */
+
+/* Hands a slice's elements to the core, part by part, through its windows. */
+static void send_payload(struct local *local, uint32_t slice, const float *const *arrays)
+{
+    const struct layout *layout = &local->job->layout;
+    const struct slice_plan *plan = &layout->slice[slice];
+    for (uint32_t i = 0; i < plan->parts; i++) {
+        const struct part *part = &layout->part[plan->first_part + i];
+        const uint8_t *bytes = (const uint8_t *)(arrays[part->tensor] + part->offset);
+        size_t left = part->elements * sizeof(float);
+        while (left > 0) {
+            size_t room = 0;
+            uint8_t *window = core_window(local->conn, &room);
+            const size_t n = room < left ? room : left;
+            if (window != NULL)
+                memcpy(window, bytes, n);
+            core_filled(local->conn, n, 0);
+            bytes += n;
+            left -= n;
+        }
+    }
+}
+
+/* One request for one slice, and its answer. arrays: the payload by tensor, or NULL. */
+static enum stepd_status ask(struct local *local, struct stepd_message *message, uint32_t slice,
+                             const float *const *arrays, struct stepd_error *reterr)
+{
+    const uint64_t elements = local->job->layout.slice[slice].elements;
+    message->request_id = ++local->requests;
+    local->error = (struct stepd_error){.code = STEPD_OK};
+    local->answered = false;
+    const enum stepd_status status = core_on_message(
+        local->conn, message, arrays == NULL ? 0 : elements * sizeof(float), 0, reterr);
+    if (status != STEPD_OK)
+        return status;
+    if (arrays != NULL)
+        send_payload(local, slice, arrays);
+    if (local->held != NULL)
+        core_release(local->core, local->held, 0);
+    local->held = NULL;
+    if (!local->answered)
+        return stepd_fail(reterr, STEPD_INTERNAL, "the core has not answered");
+    if (local->error.code != STEPD_OK)
+        return stepd_fail(reterr, local->error.code, "%s", local->error.text);
+    return STEPD_OK;
+}
+
+static bool is_assigned(const struct local *local, uint32_t slice)
+{
+    const struct layout *layout = &local->job->layout;
+    const uint32_t tensor = layout->part[layout->slice[slice].first_part].tensor;
+    return local->job->tensor[tensor].init.kind == STEPD_INIT_VALUES;
+}
+
+enum stepd_status local_assign(struct local *local, const float *const *values,
+                               struct stepd_error *reterr)
+{
+    enum stepd_status status = STEPD_OK;
+    for (uint32_t i = 0; i < local->job->layout.slices && status == STEPD_OK; i++) {
+        if (!is_assigned(local, i))
+            continue;
+        struct stepd_message message = {
+            .kind = STEPD_MESSAGE_ASSIGN,
+            .body.assign = {.incarnation = local->job->incarnation,
+                            .slices = {.count = 1, .at = &i}},
+        };
+        status = ask(local, &message, i, values, reterr);
+    }
+    return status;
+}
+
+enum stepd_status local_pull(struct local *local, float *const *weights, struct stepd_error *reterr)
+{
+    enum stepd_status status = STEPD_OK;
+    local->weights = weights;
+    for (uint32_t i = 0; i < local->job->layout.slices && status == STEPD_OK; i++) {
+        struct stepd_message message = {
+            .kind = STEPD_MESSAGE_PULL,
+            .body.pull = {.incarnation = local->job->incarnation, .slices = {.count = 1, .at = &i}},
+        };
+        status = ask(local, &message, i, NULL, reterr);
+    }
+    return status;
+}
+
+enum stepd_status local_step(struct local *local, const float *const *grad, uint64_t examples,
+                             float *const *weights, struct stepd_error *reterr)
+{
+    enum stepd_status status = STEPD_OK;
+    const uint64_t version = local->clock++;
+    local->weights = weights;
+    for (uint32_t i = 0; i < local->job->layout.slices && status == STEPD_OK; i++) {
+        struct stepd_message message = {
+            .kind = STEPD_MESSAGE_STEP,
+            .body.step.push = {.incarnation = local->job->incarnation,
+                               .clock = local->clock,
+                               .slices = {.count = 1, .at = &i},
+                               .base_versions = {.count = 1, .at = &version},
+                               .examples = examples},
+        };
+        status = ask(local, &message, i, examples == 0 ? NULL : grad, reterr);
+    }
+    return status;
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What control says, and what the shard says to control: that a job's slices stand, who is alive,
+ * and how far the slices are.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/error.h"
+#include "server/core/core_internal.h"
+
+/* How often control hears who is alive: well below the shortest lease. */
+#define HEARD_INTERVAL_MS 250u
+
+static void notify(struct core *core, struct notice *notice)
+{
+    notice->shard = core->options.shard;
+    core->io.notify(core->io.owner, notice);
+}
+
+/* ---- Orders ---------------------------------------------------------------------------------- */
+
+static void open_job(struct core *core, struct order *order)
+{
+    struct notice *notice = notice_create(NOTICE_JOB_OPENED, order->job_name);
+    if (notice == NULL)
+        return; /* control's deadline speaks for us */
+    if (job_find(core, order->job_name) != NULL)
+        (void)stepd_fail(&notice->error, STEPD_ALREADY_EXISTS, "job '%s' is open on shard %u",
+                         order->job_name, core->options.shard + 1);
+    else if (job_open(core, order->job) != STEPD_OK)
+        (void)stepd_fail(&notice->error, STEPD_RESOURCE_EXHAUSTED,
+                         "shard %u has no memory for job '%s'", core->options.shard + 1,
+                         order->job_name);
+    notify(core, notice);
+}
+
+/* The set of members has changed: rounds may close that could not before. */
+static void try_all(struct core *core, struct core_job *job)
+{
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        if (job->slice[i] != NULL)
+            update_try(core, job->slice[i]);
+    }
+}
+
+static void set_member(struct core *core, struct core_job *job, const struct order *order)
+{
+    if (members_set(&job->members, order->rank, order->from, order->until) == STEPD_OK)
+        try_all(core, job);
+}
+
+static void count_slices(const struct core_job *job, struct notice *notice)
+{
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        if (job->slice[i] == NULL)
+            continue;
+        const uint64_t version = job->slice[i]->slice.version;
+        if (notice->slices == 0 || version < notice->version_min)
+            notice->version_min = version;
+        if (notice->slices == 0 || version > notice->version_max)
+            notice->version_max = version;
+        notice->slices++;
+    }
+}
+
+/* Is a rank waited for by an open round of this job: one that somebody has contributed to? */
+static bool is_waited_for(const struct core_job *job, uint32_t rank)
+{
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        const struct core_slice *slice = job->slice[i];
+        if (slice != NULL && slice->round.counted > 0 &&
+            sync_lacks(&job->members, &slice->round, slice->slice.version, rank))
+            return true;
+    }
+    return false;
+}
+
+static void list_waited_for(const struct core_job *job, struct notice *notice)
+{
+    if (!job->policy->together || job->members.ranks == 0)
+        return;
+    notice->rank = calloc(job->members.ranks, sizeof *notice->rank);
+    for (uint32_t rank = 0; notice->rank != NULL && rank < job->members.ranks; rank++) {
+        if (is_waited_for(job, rank))
+            notice->rank[notice->ranks++] = rank;
+    }
+}
+
+static uint64_t count_requests(const struct core *core, const struct core_job *job)
+{
+    uint64_t count = 0;
+    for (const struct core_conn *conn = core->conns; conn != NULL; conn = conn->next) {
+        for (const struct request *request = conn->requests; request != NULL;
+             request = request->next)
+            count += request->job == job;
+    }
+    return count;
+}
+
+/* Control counts the shards that have answered, so a job that is not here is answered too. */
+static void answer(struct core *core, const struct core_job *job, const struct order *order)
+{
+    struct notice *notice = notice_create(NOTICE_ANSWER, order->job_name);
+    if (notice == NULL)
+        return;
+    notice->query = order->query;
+    if (job != NULL) {
+        count_slices(job, notice);
+        list_waited_for(job, notice);
+        notice->parked = count_requests(core, job);
+    }
+    notify(core, notice);
+}
+
+static void obey(struct core *core, struct order *order)
+{
+    struct core_job *job = job_find(core, order->job_name);
+    switch (order->kind) {
+    case ORDER_JOB_OPEN: open_job(core, order); return;
+    case ORDER_SESSION: (void)session_update(core, order); return;
+    case ORDER_SESSION_GONE: session_remove(core, session_find(core, order->session)); return;
+    case ORDER_QUERY: answer(core, job, order); return;
+    case ORDER_JOB_CLOSE:
+        if (job != NULL)
+            job_close(core, job);
+        return;
+    case ORDER_JOB_START:
+        if (job != NULL) {
+            job->members.started = true;
+            try_all(core, job);
+        }
+        return;
+    case ORDER_MEMBER:
+        if (job != NULL)
+            set_member(core, job, order);
+        return;
+    }
+}
+
+void core_on_order(struct core *core, struct order *order, uint64_t now_ms)
+{
+    core->now_ms = now_ms;
+    obey(core, order);
+    (void)order_destroy(order);
+    dispatch_flush(core);
+}
+
+/* ---- Who is alive ---------------------------------------------------------------------------- */
+
+static bool is_news(const struct session *session, const char *job_name)
+{
+    return session->heard && !session->observer && strcmp(session->job_name, job_name) == 0;
+}
+
+/* Tells control of all ranks of one job that were heard. */
+static void tell_heard(struct core *core, const char *job_name)
+{
+    size_t ranks = 0;
+    for (const struct session *s = core->sessions; s != NULL; s = s->next)
+        ranks += is_news(s, job_name);
+    struct notice *notice = notice_create(NOTICE_HEARD, job_name);
+    if (notice == NULL)
+        return;
+    notice->rank = calloc(ranks, sizeof *notice->rank);
+    notice->clock = calloc(ranks, sizeof *notice->clock);
+    if (notice->rank == NULL || notice->clock == NULL) {
+        (void)notice_destroy(notice);
+        return;
+    }
+    for (struct session *s = core->sessions; s != NULL; s = s->next) {
+        if (!is_news(s, job_name))
+            continue;
+        notice->rank[notice->ranks] = s->rank;
+        notice->clock[notice->ranks++] = s->clock;
+        s->heard = false;
+    }
+    notify(core, notice);
+}
+
+void core_on_tick(struct core *core, uint64_t now_ms)
+{
+    core->now_ms = now_ms;
+    requests_expire(core);
+    if (now_ms - core->told_ms < HEARD_INTERVAL_MS)
+        return;
+    core->told_ms = now_ms;
+    for (struct session *session = core->sessions; session != NULL; session = session->next) {
+        if (session->heard && !session->observer)
+            tell_heard(core, session->job_name);
+    }
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Payloads: bytes stream into the staging of the slices that a request lists, one after another.
+ * A slice counts the moment its last byte is in, whatever becomes of the rest; a slice that is
+ * cut short leaves nothing behind. Bytes that nobody wants (a refused request, a push that had
+ * counted before) are read and dropped.
+ */
+#include "proto/dtype.h"
+#include "server/core/core_internal.h"
+
+static struct waiter *current(const struct core_conn *conn)
+{
+    return &conn->receiving->waiter[conn->receiving_at];
+}
+
+static bool is_assign(const struct request *request)
+{
+    return request->kind == STEPD_MESSAGE_ASSIGN;
+}
+
+static void begin(struct waiter *waiter)
+{
+    if (is_assign(waiter->request))
+        assign_begin(waiter);
+    else
+        push_begin(waiter);
+}
+
+static void complete(struct waiter *waiter)
+{
+    if (waiter->discard)
+        return; /* begin has settled it */
+    if (is_assign(waiter->request))
+        assign_complete(waiter);
+    else
+        push_complete(waiter);
+}
+
+/* Bytes that the current slice still lacks: none of an empty contribution. */
+static uint64_t lacking(const struct core_conn *conn)
+{
+    const struct request *request = conn->receiving;
+    const bool empty = !is_assign(request) && request->examples == 0;
+    return empty ? 0 : waiter_payload_bytes(current(conn)) - conn->received;
+}
+
+/* Completes slices that lack nothing, and begins the next one, until bytes are needed. */
+static void advance(struct core_conn *conn)
+{
+    while (lacking(conn) == 0) {
+        complete(current(conn));
+        conn->received = 0;
+        conn->receiving_at++;
+        if (conn->receiving_at == conn->receiving->count) {
+            struct request *request = conn->receiving;
+            conn->receiving = NULL;
+            dispatch_dirty(request);
+            return;
+        }
+        begin(current(conn));
+    }
+}
+
+void receive_start(struct request *request)
+{
+    struct core_conn *conn = request->conn;
+    conn->receiving = request;
+    conn->receiving_at = 0;
+    conn->received = 0;
+    begin(current(conn));
+    advance(conn);
+}
+
+void receive_abort(struct core_conn *conn)
+{
+    if (conn->receiving == NULL)
+        return;
+    if (!is_assign(conn->receiving) && !current(conn)->discard)
+        push_abort(current(conn));
+    conn->receiving = NULL;
+}
+
+/* Where a slice's first byte goes. */
+static uint8_t *wire_start(const struct waiter *waiter)
+{
+    const struct request *request = waiter->request;
+    const struct slice *slice = &waiter->slice->slice;
+    float *floats = is_assign(request) ? slice->current->values
+                                       : slice->by_rank[request->conn->session->rank].staging;
+    return stepd_dtype_wire_start(request->dtype, slice->plan->elements, floats);
+}
+
+uint8_t *core_window(struct core_conn *conn, size_t *ret_room)
+{
+    if (conn->receiving == NULL) {
+        *ret_room = (size_t)conn->discard;
+        return NULL;
+    }
+    const struct waiter *waiter = current(conn);
+    *ret_room = (size_t)lacking(conn);
+    return waiter->discard ? NULL : wire_start(waiter) + conn->received;
+}
+
+void core_filled(struct core_conn *conn, size_t n, uint64_t now_ms)
+{
+    struct core *core = conn->core;
+    core->now_ms = now_ms;
+    if (conn->receiving == NULL) {
+        conn->discard -= n;
+        return;
+    }
+    conn->received += n;
+    advance(conn);
+    dispatch_flush(core);
+}

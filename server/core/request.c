@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Requests and their waiters. A parked request is a struct in lists, with a reason and a deadline;
+ * it never stops its connection from being read. However a request ends (answered in full,
+ * failed, expired, its connection gone) it ends in request_destroy.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/bytes.h"
+#include "proto/dtype.h"
+#include "proto/error.h"
+#include "server/core/core_internal.h"
+
+#define NAME_TEXT_BYTES 96
+
+/* ---- Making ---------------------------------------------------------------------------------- */
+
+/* The job that the connection's session may speak about, at the incarnation that it means. */
+static enum stepd_status find_job(const struct core_conn *conn, uint64_t incarnation,
+                                  struct core_job **ret_job, struct stepd_error *reterr)
+{
+    struct core_job *job = job_find(conn->core, conn->session->job_name);
+    if (job == NULL)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "job '%s' is not defined here; send DefineJob and DefineTensors to "
+                          "control first",
+                          conn->session->job_name);
+    if (incarnation != job->job->incarnation)
+        return stepd_fail(reterr, STEPD_ROLLED_BACK,
+                          "job '%s' is at incarnation %" PRIu64 ", not %" PRIu64
+                          "; pull the weights again and go on from there",
+                          job->job->name, job->job->incarnation, incarnation);
+    *ret_job = job;
+    return STEPD_OK;
+}
+
+static enum stepd_status check_slices(struct core_conn *conn, struct core_job *job,
+                                      const struct stepd_u32s *slices, struct stepd_error *reterr)
+{
+    const uint64_t number = ++conn->core->requests_made;
+    const size_t known = job->job->layout.slices;
+    for (size_t i = 0; i < slices->count; i++) {
+        const uint32_t index = slices->at[i];
+        if (index >= known)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "job '%s' has slices 0 to %zu; there is no slice %u", job->job->name,
+                              known - 1, index);
+        struct core_slice *slice = job->slice[index];
+        if (slice == NULL)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "slice %u belongs to shard %u, and this is shard %u", index,
+                              job->job->layout.slice[index].shard + 1,
+                              conn->core->options.shard + 1);
+        if (slice->listed == number)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "slice %u is listed twice in one request", index);
+        slice->listed = number;
+    }
+    return STEPD_OK;
+}
+
+static void free_room(struct reply_room *room)
+{
+    free(room->slice);
+    free(room->outcome);
+    free(room->version);
+    free(room->piece);
+}
+
+/* The lists of a reply are as long as the longest request; a failure leaves them as they are. */
+static bool make_room(struct core *core, size_t count)
+{
+    if (count <= core->room.count)
+        return true;
+    struct reply_room room = {
+        .count = count,
+        .slice = calloc(count, sizeof *room.slice),
+        .outcome = calloc(count, sizeof *room.outcome),
+        .version = calloc(count, sizeof *room.version),
+        .piece = calloc(count, sizeof *room.piece),
+    };
+    const bool whole =
+        room.slice != NULL && room.outcome != NULL && room.version != NULL && room.piece != NULL;
+    free_room(whole ? &core->room : &room);
+    if (whole)
+        core->room = room;
+    return whole;
+}
+
+static void link_request(struct core_conn *conn, struct request *request)
+{
+    request->next = conn->requests;
+    if (conn->requests != NULL)
+        conn->requests->prev = request;
+    conn->requests = request;
+}
+
+enum stepd_status request_create(struct core_conn *conn, const struct request_terms *terms,
+                                 struct request **ret_request, struct stepd_error *reterr)
+{
+    struct core *core = conn->core;
+    struct core_job *job = NULL;
+    enum stepd_status status = find_job(conn, terms->incarnation, &job, reterr);
+    if (status == STEPD_OK)
+        status = check_slices(conn, job, &terms->slices, reterr);
+    if (status != STEPD_OK)
+        return status;
+    const size_t count = terms->slices.count;
+    struct request *request = calloc(1, sizeof *request + count * sizeof request->waiter[0]);
+    if (request == NULL || !make_room(core, count)) {
+        free(request);
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for the request");
+    }
+    const uint32_t most = core->options.wait_max_ms;
+    const bool stated = terms->deadline_ms != 0 && terms->deadline_ms < most;
+    request->conn = conn;
+    request->job = job;
+    request->id = terms->id;
+    request->kind = terms->kind;
+    request->deadline_ms = core->now_ms + (stated ? terms->deadline_ms : most);
+    request->count = count;
+    request->unsent = count;
+    for (size_t i = 0; i < count; i++)
+        request->waiter[i] =
+            (struct waiter){.request = request, .slice = job->slice[terms->slices.at[i]]};
+    link_request(conn, request);
+    *ret_request = request;
+    return STEPD_OK;
+}
+
+enum stepd_status request_check_payload(const struct request *request, uint64_t payload_bytes,
+                                        struct stepd_error *reterr)
+{
+    uint64_t wanted = 0;
+    for (size_t i = 0; i < request->count; i++) {
+        if (!stepd_bytes_add(wanted, waiter_payload_bytes(&request->waiter[i]), &wanted))
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "the slices' lengths overflow");
+    }
+    if (request->kind != STEPD_MESSAGE_ASSIGN && request->examples == 0)
+        wanted = 0;
+    if (wanted != payload_bytes)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "the slices take %" PRIu64 " bytes of %s, and the payload has %" PRIu64,
+                          wanted, stepd_dtype_name(request->dtype), payload_bytes);
+    return STEPD_OK;
+}
+
+/* ---- Waiters --------------------------------------------------------------------------------- */
+
+static bool is_parked(const struct waiter *waiter)
+{
+    return waiter->state == WAITER_ROUND || waiter->state == WAITER_VERSION;
+}
+
+static void unpark(struct waiter *waiter)
+{
+    if (!is_parked(waiter))
+        return;
+    if (waiter->prev != NULL)
+        waiter->prev->next = waiter->next;
+    else
+        waiter->slice->waiters = waiter->next;
+    if (waiter->next != NULL)
+        waiter->next->prev = waiter->prev;
+    waiter->prev = NULL;
+    waiter->next = NULL;
+}
+
+void waiter_park(struct waiter *waiter, enum waiter_state state)
+{
+    waiter->state = state;
+    waiter->next = waiter->slice->waiters;
+    if (waiter->next != NULL)
+        waiter->next->prev = waiter;
+    waiter->slice->waiters = waiter;
+}
+
+void waiter_ready(struct waiter *waiter, enum stepd_outcome outcome, uint64_t version)
+{
+    unpark(waiter);
+    waiter->state = WAITER_READY;
+    waiter->outcome = outcome;
+    waiter->version = version;
+    dispatch_dirty(waiter->request);
+}
+
+uint64_t waiter_payload_bytes(const struct waiter *waiter)
+{
+    return (uint64_t)waiter->slice->slice.plan->elements *
+           stepd_dtype_bytes(waiter->request->dtype);
+}
+
+/* ---- Ending ---------------------------------------------------------------------------------- */
+
+void request_fail(struct request *request, const struct stepd_error *error)
+{
+    if (request->error.code == STEPD_OK)
+        request->error = *error;
+    dispatch_dirty(request);
+}
+
+void request_destroy(struct request *request)
+{
+    struct core_conn *conn = request->conn;
+    for (size_t i = 0; i < request->count; i++)
+        unpark(&request->waiter[i]);
+    if (request->dirty) {
+        struct request **at = &conn->core->dirty;
+        while (*at != request)
+            at = &(*at)->next_dirty;
+        *at = request->next_dirty;
+    }
+    if (request->prev != NULL)
+        request->prev->next = request->next;
+    else
+        conn->requests = request->next;
+    if (request->next != NULL)
+        request->next->prev = request->prev;
+    free(request);
+}
+
+/* ---- Deadlines ------------------------------------------------------------------------------- */
+
+/* "rank 3 (worker 'gpu7:41', last heard 12 s ago)" */
+static int explain_rank(const struct core *core, const struct core_job *job, uint32_t rank,
+                        char *text, size_t size)
+{
+    const struct session *session = session_of_rank(core, job->job->name, rank);
+    if (session == NULL)
+        return snprintf(text, size, "rank %u (gone)", rank);
+    return snprintf(text, size, "rank %u (worker '%s', last heard by this shard %" PRIu64 " s ago)",
+                    rank, session->worker, (core->now_ms - session->heard_ms) / 1000);
+}
+
+static size_t collect_lacking(const struct core_slice *slice, uint32_t *rank, size_t most,
+                              size_t *ret_all)
+{
+    size_t found = 0;
+    size_t all = 0;
+    for (uint32_t i = 0; i < slice->job->members.ranks; i++) {
+        if (!sync_lacks(&slice->job->members, &slice->round, slice->slice.version, i))
+            continue;
+        all++;
+        if (found < most)
+            rank[found++] = i;
+    }
+    *ret_all = all;
+    return found;
+}
+
+static size_t count_members(const struct members *members)
+{
+    size_t count = 0;
+    for (uint32_t rank = 0; rank < members->ranks; rank++)
+        count += members_know(members, rank);
+    return count;
+}
+
+size_t waiter_explain(const struct waiter *waiter, char *text, size_t size, uint32_t *rank,
+                      size_t most)
+{
+    const struct core_slice *slice = waiter->slice;
+    const struct core_job *job = slice->job;
+    char name[NAME_TEXT_BYTES];
+    job_slice_name(job->job, slice->slice.index, name, sizeof name);
+    if (!slice->slice.valued) {
+        (void)snprintf(text, size, "%s has no values yet: waiting for rank 0 to send them", name);
+        rank[0] = 0;
+        return 1;
+    }
+    if (!job->members.started) {
+        (void)snprintf(text, size, "job '%s' has not started: %zu of %u workers have joined",
+                       job->job->name, count_members(&job->members), job->job->workers);
+        return 0;
+    }
+    size_t all = 0;
+    const size_t found = collect_lacking(slice, rank, most, &all);
+    if (slice->blocked || found == 0) {
+        (void)snprintf(text, size, "%s: waiting for %s", name,
+                       slice->blocked ? "readers that hold two versions" : "the next push");
+        return 0;
+    }
+    int at = snprintf(text, size, "%s, version %" PRIu64 ": waiting for ", name,
+                      slice->slice.version + 1);
+    const size_t used = at < 0 ? 0 : (size_t)at;
+    if (used < size)
+        at = explain_rank(waiter->request->conn->core, job, rank[0], text + used, size - used);
+    const size_t end = used + (at < 0 ? 0 : (size_t)at);
+    if (all > 1 && end < size)
+        (void)snprintf(text + end, size - end, " and %zu more", all - 1);
+    return found;
+}
+
+static const struct waiter *first_parked(const struct request *request)
+{
+    for (size_t i = 0; i < request->count; i++) {
+        if (is_parked(&request->waiter[i]))
+            return &request->waiter[i];
+    }
+    return NULL;
+}
+
+static void expire(struct request *request)
+{
+    enum { RANKS_NAMED = 16 };
+    const struct waiter *waiter = first_parked(request);
+    if (waiter == NULL || request->conn->receiving == request)
+        return; /* it waits for its own sender: the connection's deadlines see to that */
+    uint32_t rank[RANKS_NAMED];
+    char why[STEPD_ERROR_TEXT_BYTES];
+    const size_t ranks = waiter_explain(waiter, why, sizeof why, rank, RANKS_NAMED);
+    struct stepd_error error = {.code = STEPD_OK};
+    (void)stepd_fail(&error, STEPD_DEADLINE_EXCEEDED, "%s", why);
+    const struct stepd_u32s waited_for = {.count = ranks, .at = rank};
+    dispatch_error(request->conn, request->id, &error, waited_for);
+    request_destroy(request);
+}
+
+void requests_expire(struct core *core)
+{
+    for (struct core_conn *conn = core->conns; conn != NULL; conn = conn->next) {
+        struct request *next = NULL;
+        for (struct request *request = conn->requests; request != NULL; request = next) {
+            next = request->next;
+            if (request->deadline_ms <= core->now_ms)
+                expire(request);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sealing a draft into a job, and the job's own functions. A job is complete before anybody else
+ * sees it and is never written again, so threads share it with nothing but an atomic count.
+ */
+#include "server/model/job.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/bytes.h"
+#include "proto/error.h"
+#include "server/model/job_internal.h"
+
+static enum stepd_status no_memory(struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for the job");
+}
+
+static struct job *job_destroy(struct job *job)
+{
+    for (size_t i = 0; i < job->groups; i++)
+        group_deinit(&job->group[i]);
+    for (size_t i = 0; i < job->tensors; i++)
+        free(job->tensor[i].name);
+    layout_deinit(&job->layout);
+    free(job->group);
+    free(job->tensor);
+    free(job->name);
+    free(job);
+    return NULL;
+}
+
+struct job *job_ref(struct job *job)
+{
+    (void)__atomic_add_fetch(&job->refs, 1, __ATOMIC_RELAXED);
+    return job;
+}
+
+struct job *job_unref(struct job *job)
+{
+    if (job != NULL && __atomic_sub_fetch(&job->refs, 1, __ATOMIC_ACQ_REL) == 0)
+        (void)job_destroy(job);
+    return NULL;
+}
+
+/* ---- Sealing --------------------------------------------------------------------------------- */
+
+static enum stepd_status copy_groups(const struct job_draft *draft, struct job *job,
+                                     struct stepd_error *reterr)
+{
+    job->group = calloc(draft->groups, sizeof *job->group);
+    if (job->group == NULL)
+        return no_memory(reterr);
+    for (size_t i = 0; i < draft->groups; i++) {
+        job->group[i] = draft->group[i];
+        job->group[i].name = strdup(draft->group[i].name);
+        job->group[i].match = strdup(draft->group[i].match);
+        job->groups++;
+        if (job->group[i].name == NULL || job->group[i].match == NULL)
+            return no_memory(reterr);
+    }
+    return STEPD_OK;
+}
+
+static enum stepd_status copy_tensors(const struct job_draft *draft, struct job *job,
+                                      struct stepd_error *reterr)
+{
+    job->tensor = calloc(draft->tensors, sizeof *job->tensor);
+    if (job->tensor == NULL)
+        return no_memory(reterr);
+    for (size_t i = 0; i < draft->tensors; i++) {
+        job->tensor[i] = draft->tensor[i];
+        job->tensor[i].name = strdup(draft->tensor[i].name);
+        job->tensors++;
+        job->elements += draft->tensor[i].elements;
+        if (job->tensor[i].name == NULL)
+            return no_memory(reterr);
+    }
+    return STEPD_OK;
+}
+
+/* The first group whose glob matches takes a tensor. */
+static enum stepd_status match_groups(struct job *job, struct stepd_error *reterr)
+{
+    bool matched[STEPD_GROUPS_MAX] = {false};
+    for (size_t i = 0; i < job->tensors; i++) {
+        uint32_t g = 0;
+        while (g < job->groups && !group_matches(&job->group[g], job->tensor[i].name))
+            g++;
+        if (g == job->groups)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "no group matches tensor '%s'; add one, such as match: \"*\"",
+                              job->tensor[i].name);
+        job->tensor[i].group = g;
+        matched[g] = true;
+    }
+    for (size_t g = 0; g < job->groups && job->strict; g++) {
+        if (!matched[g])
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "group '%s': no tensor matches '%s' that an earlier group has not "
+                              "taken (the job is strict)",
+                              job->group[g].name, job->group[g].match);
+    }
+    return STEPD_OK;
+}
+
+static enum stepd_status lay_out(struct job *job, struct stepd_error *reterr)
+{
+    struct layout_tensor *tensor = calloc(job->tensors, sizeof *tensor);
+    if (tensor == NULL)
+        return no_memory(reterr);
+    for (size_t i = 0; i < job->tensors; i++)
+        tensor[i] = (struct layout_tensor){
+            .elements = job->tensor[i].elements,
+            .group = job->tensor[i].group,
+            .assigned = job->tensor[i].init.kind == STEPD_INIT_VALUES,
+        };
+    const enum stepd_status status =
+        layout_init(tensor, job->tensors, job->slice_elements, job->shards, &job->layout, reterr);
+    free(tensor);
+    return status;
+}
+
+static enum stepd_status build(const struct job_draft *draft, struct job *job,
+                               struct stepd_error *reterr)
+{
+    job->name = strdup(draft->name);
+    if (job->name == NULL)
+        return no_memory(reterr);
+    enum stepd_status status = copy_groups(draft, job, reterr);
+    if (status == STEPD_OK)
+        status = copy_tensors(draft, job, reterr);
+    if (status == STEPD_OK)
+        status = match_groups(job, reterr);
+    if (status == STEPD_OK)
+        status = lay_out(job, reterr);
+    return status;
+}
+
+enum stepd_status job_draft_seal(struct job_draft *draft, uint64_t incarnation, uint32_t shards,
+                                 struct job **ret_job, struct stepd_error *reterr)
+{
+    if (draft->tensors == 0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "job '%s' has no tensors", draft->name);
+    struct job *job = calloc(1, sizeof *job);
+    if (job == NULL)
+        return no_memory(reterr);
+    *job = (struct job){.incarnation = incarnation,
+                        .mode = draft->mode,
+                        .workers = draft->workers,
+                        .strict = draft->strict,
+                        .slice_elements = draft->slice_elements,
+                        .shards = shards,
+                        .refs = 1};
+    const enum stepd_status status = build(draft, job, reterr);
+    if (status != STEPD_OK) {
+        (void)job_destroy(job);
+        return stepd_fail_in(reterr, status, "job '%s'", draft->name);
+    }
+    draft->sealed = true;
+    *ret_job = job;
+    return STEPD_OK;
+}
+
+/* ---- Questions ------------------------------------------------------------------------------- */
+
+uint64_t job_memory_bytes(const struct job *job)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < job->layout.slices; i++) {
+        const struct slice_plan *slice = &job->layout.slice[i];
+        const uint64_t versions = 2;
+        const uint64_t arrays = versions + job->group[slice->group].optimizer->slots + job->workers;
+        uint64_t bytes = 0;
+        if (!stepd_bytes_mul(slice->elements * sizeof(float), arrays, &bytes) ||
+            !stepd_bytes_add(total, bytes, &total))
+            return UINT64_MAX;
+    }
+    return total;
+}
+
+void job_slice_name(const struct job *job, uint32_t slice, char *text, size_t size)
+{
+    const struct slice_plan *plan = &job->layout.slice[slice];
+    const struct part *part = &job->layout.part[plan->first_part];
+    const struct tensor *tensor = &job->tensor[part->tensor];
+    if (plan->parts > 1)
+        (void)snprintf(text, size, "%s and %u more", tensor->name, plan->parts - 1);
+    else if (part->elements == tensor->elements)
+        (void)snprintf(text, size, "%s", tensor->name);
+    else
+        (void)snprintf(text, size, "%s[%" PRIu64 ":%" PRIu64 "]", tensor->name, part->offset,
+                       part->offset + part->elements);
+}
+
+const struct tensor *job_slice_element(const struct job *job, uint32_t slice, uint32_t index,
+                                       uint64_t *ret_tensor_index)
+{
+    const struct part *part = &job->layout.part[job->layout.slice[slice].first_part];
+    while (index >= part->elements) {
+        index -= part->elements;
+        part++;
+    }
+    *ret_tensor_index = part->offset + index;
+    return &job->tensor[part->tensor];
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Collecting a definition. Every worker sends the same definition, so the second and later ones
+ * are comparisons: a draft is kept for as long as its job, and what differs is named, because
+ * "different definition" alone would send somebody through four config files.
+ */
+#include <inttypes.h>
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/bytes.h"
+#include "proto/error.h"
+#include "server/model/job.h"
+#include "server/model/job_internal.h"
+
+#define SHAPE_TEXT_BYTES 128
+
+static enum stepd_status no_memory(struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for the job's definition");
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static void drop_last_tensor(struct job_draft *draft)
+{
+    char *name = draft->tensor[--draft->tensors].name;
+    (void)tdelete(name, &draft->names, compare_names);
+    free(name);
+}
+
+/* ---- Groups ---------------------------------------------------------------------------------- */
+
+static enum stepd_status check_limits(const struct stepd_define_job *def,
+                                      struct stepd_error *reterr)
+{
+    if (def->workers < 1 || def->workers > STEPD_WORKERS_MAX)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "workers is %u; it must be 1 to %u",
+                          def->workers, STEPD_WORKERS_MAX);
+    if (def->groups == 0 || def->groups > STEPD_GROUPS_MAX)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "the job has %zu groups; it needs 1 to %u", def->groups,
+                          STEPD_GROUPS_MAX);
+    const uint32_t elements = def->slice_elements;
+    if (elements != 0 &&
+        (elements < LAYOUT_SLICE_ELEMENTS_LEAST || elements > LAYOUT_SLICE_ELEMENTS_MOST))
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "slice_elements is %u; it must be %u to %u, or 0 for the default",
+                          elements, LAYOUT_SLICE_ELEMENTS_LEAST, LAYOUT_SLICE_ELEMENTS_MOST);
+    return STEPD_OK;
+}
+
+static enum stepd_status take_groups(struct job_draft *draft, const struct stepd_define_job *def,
+                                     struct stepd_error *reterr)
+{
+    draft->group = calloc(def->groups, sizeof *draft->group);
+    if (draft->group == NULL)
+        return no_memory(reterr);
+    for (; draft->groups < def->groups; draft->groups++) {
+        const enum stepd_status status =
+            group_init(&def->group[draft->groups], &draft->group[draft->groups], reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    return STEPD_OK;
+}
+
+enum stepd_status job_draft_create(const char *name, const struct stepd_define_job *def,
+                                   uint32_t slice_elements_default, struct job_draft **ret_draft,
+                                   struct stepd_error *reterr)
+{
+    enum stepd_status status = check_limits(def, reterr);
+    if (status != STEPD_OK)
+        return status;
+    struct job_draft *draft = calloc(1, sizeof *draft);
+    if (draft == NULL)
+        return no_memory(reterr);
+    *draft = (struct job_draft){
+        .name = strdup(name),
+        .mode = def->mode,
+        .workers = def->workers,
+        .strict = def->strict,
+        .slice_elements = def->slice_elements != 0 ? def->slice_elements : slice_elements_default,
+        .slice_elements_default = slice_elements_default,
+    };
+    status = draft->name == NULL ? no_memory(reterr) : take_groups(draft, def, reterr);
+    if (status != STEPD_OK) {
+        (void)job_draft_destroy(draft);
+        return status;
+    }
+    *ret_draft = draft;
+    return STEPD_OK;
+}
+
+struct job_draft *job_draft_destroy(struct job_draft *draft)
+{
+    if (draft == NULL)
+        return NULL;
+    for (size_t i = 0; i < draft->groups; i++)
+        group_deinit(&draft->group[i]);
+    while (draft->tensors > 0)
+        drop_last_tensor(draft);
+    free(draft->group);
+    free(draft->tensor);
+    free(draft->name);
+    free(draft);
+    return NULL;
+}
+
+uint32_t job_draft_workers(const struct job_draft *draft)
+{
+    return draft->workers;
+}
+
+enum stepd_mode job_draft_mode(const struct job_draft *draft)
+{
+    return draft->mode;
+}
+
+size_t job_draft_tensors(const struct job_draft *draft)
+{
+    return draft->tensors;
+}
+
+/* ---- Comparing a job's definition ------------------------------------------------------------ */
+
+static enum stepd_status differs(struct stepd_error *reterr, const char *what, double defined,
+                                 double wanted)
+{
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s is defined as %g, not %g", what, defined,
+                      wanted);
+}
+
+static enum stepd_status differs_text(struct stepd_error *reterr, const char *what,
+                                      const char *defined, const char *wanted)
+{
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s is defined as '%s', not '%s'", what,
+                      defined, wanted);
+}
+
+static enum stepd_status same_optimizer(const struct group *a, const struct group *b,
+                                        struct stepd_error *reterr)
+{
+    if (a->optimizer != b->optimizer)
+        return differs_text(reterr, "optimizer", a->optimizer->name, b->optimizer->name);
+    for (size_t i = 0; i < a->optimizer->hypers; i++) {
+        const struct optim_hyper_spec *spec = &a->optimizer->hyper[i];
+        const double defined = optimizer_hyper_get(spec, &a->hyper);
+        const double wanted = optimizer_hyper_get(spec, &b->hyper);
+        if (defined != wanted)
+            return differs(reterr, spec->name, defined, wanted);
+    }
+    return STEPD_OK;
+}
+
+static enum stepd_status same_schedule(const struct group *a, const struct group *b,
+                                       struct stepd_error *reterr)
+{
+    const struct schedule_kind *kind = a->schedule.kind;
+    if (kind != b->schedule.kind)
+        return differs_text(reterr, "schedule", kind->name, b->schedule.kind->name);
+    for (size_t i = 0; i < kind->params; i++) {
+        const struct schedule_param_spec *spec = &kind->param[i];
+        const double defined = schedule_param_get(spec, &a->schedule.params);
+        const double wanted = schedule_param_get(spec, &b->schedule.params);
+        if (defined != wanted)
+            return differs(reterr, spec->name, defined, wanted);
+    }
+    return STEPD_OK;
+}
+
+static enum stepd_status same_group(const struct group *a, const struct stepd_group *def,
+                                    struct stepd_error *reterr)
+{
+    struct group b;
+    enum stepd_status status = group_init(def, &b, reterr);
+    if (status != STEPD_OK)
+        return status;
+    if (strcmp(a->name, b.name) != 0)
+        status = differs_text(reterr, "name", a->name, b.name);
+    else if (strcmp(a->match, b.match) != 0)
+        status = differs_text(reterr, "match", a->match, b.match);
+    else
+        status = same_optimizer(a, &b, reterr);
+    if (status == STEPD_OK)
+        status = same_schedule(a, &b, reterr);
+    group_deinit(&b);
+    return status;
+}
+
+static enum stepd_status same_scalars(const struct job_draft *draft,
+                                      const struct stepd_define_job *def,
+                                      struct stepd_error *reterr)
+{
+    static const char *const mode_name[] = {[STEPD_SYNC] = "sync", [STEPD_ASYNC] = "async"};
+    const uint32_t slice_elements =
+        def->slice_elements != 0 ? def->slice_elements : draft->slice_elements_default;
+    if (draft->mode != def->mode)
+        return differs_text(reterr, "mode", mode_name[draft->mode], mode_name[def->mode]);
+    if (draft->workers != def->workers)
+        return differs(reterr, "workers", draft->workers, def->workers);
+    if (draft->strict != def->strict)
+        return differs(reterr, "strict", draft->strict, def->strict);
+    if (draft->slice_elements != slice_elements)
+        return differs(reterr, "slice_elements", draft->slice_elements, slice_elements);
+    if (draft->groups != def->groups)
+        return differs(reterr, "the number of groups", (double)draft->groups, (double)def->groups);
+    return STEPD_OK;
+}
+
+enum stepd_status job_draft_same(const struct job_draft *draft, const struct stepd_define_job *def,
+                                 struct stepd_error *reterr)
+{
+    enum stepd_status status = same_scalars(draft, def, reterr);
+    for (size_t i = 0; i < draft->groups && status == STEPD_OK; i++) {
+        status = same_group(&draft->group[i], &def->group[i], reterr);
+        if (status != STEPD_OK)
+            (void)stepd_fail_in(reterr, status, "group '%s'", draft->group[i].name);
+    }
+    return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "job '%s'", draft->name);
+}
+
+/* ---- Tensors --------------------------------------------------------------------------------- */
+
+/* "1000x784", or "scalar". */
+static void shape_text(const uint64_t *shape, size_t dims, char *text)
+{
+    (void)snprintf(text, SHAPE_TEXT_BYTES, "scalar");
+    size_t at = 0;
+    for (size_t i = 0; i < dims && at < SHAPE_TEXT_BYTES; i++) {
+        const int n =
+            snprintf(text + at, SHAPE_TEXT_BYTES - at, i == 0 ? "%" PRIu64 : "x%" PRIu64, shape[i]);
+        at += n < 0 ? 0 : (size_t)n;
+    }
+}
+
+static enum stepd_status count_elements(const struct stepd_tensor_def *def, uint64_t *ret_elements,
+                                        struct stepd_error *reterr)
+{
+    char text[SHAPE_TEXT_BYTES];
+    shape_text(def->shape, def->dims, text);
+    uint64_t elements = 1;
+    for (size_t i = 0; i < def->dims; i++) {
+        if (def->shape[i] == 0)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "tensor '%s': shape %s has a dimension of 0", def->name, text);
+        if (!stepd_bytes_mul(elements, def->shape[i], &elements) ||
+            elements > JOB_TENSOR_ELEMENTS_MAX)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "tensor '%s': shape %s has more than %" PRIu64 " elements", def->name,
+                              text, (uint64_t)JOB_TENSOR_ELEMENTS_MAX);
+    }
+    *ret_elements = elements;
+    return STEPD_OK;
+}
+
+static bool same_init(const struct stepd_init *a, const struct stepd_init *b)
+{
+    return a->kind == b->kind && a->a == b->a && a->b == b->b && a->seed == b->seed;
+}
+
+static enum stepd_status same_tensor(const struct tensor *have, const struct stepd_tensor_def *def,
+                                     size_t index, struct stepd_error *reterr)
+{
+    if (strcmp(have->name, def->name) != 0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "tensor %zu is defined as '%s', not '%s': all workers must list the "
+                          "same tensors in the same order",
+                          index, have->name, def->name);
+    const bool same_shape =
+        have->dims == def->dims &&
+        (def->dims == 0 || memcmp(have->shape, def->shape, def->dims * sizeof *def->shape) == 0);
+    if (!same_shape) {
+        char defined[SHAPE_TEXT_BYTES];
+        char wanted[SHAPE_TEXT_BYTES];
+        shape_text(have->shape, have->dims, defined);
+        shape_text(def->shape, def->dims, wanted);
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "tensor '%s' is defined with shape %s, not %s", def->name, defined,
+                          wanted);
+    }
+    if (!same_init(&have->init, &def->init))
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "tensor '%s' is defined with another initializer or seed", def->name);
+    return STEPD_OK;
+}
+
+static enum stepd_status check_new_tensor(const struct job_draft *draft,
+                                          const struct stepd_tensor_def *def,
+                                          struct stepd_error *reterr)
+{
+    if (draft->tensors == STEPD_TENSORS_MAX)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "a job has at most %u tensors",
+                          STEPD_TENSORS_MAX);
+    if (def->name[0] == '\0')
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "tensor %zu has no name", draft->tensors);
+    if (def->dims > STEPD_DIMS_MAX)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "tensor '%s' has %zu dimensions; the most are %u", def->name, def->dims,
+                          STEPD_DIMS_MAX);
+    if (def->init.kind == STEPD_INIT_UNIFORM && !(def->init.a <= def->init.b))
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "tensor '%s': uniform initial values need a <= b", def->name);
+    if (tfind(def->name, &draft->names, compare_names) != NULL)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "tensor '%s' is defined already; tensor %zu needs another name",
+                          def->name, draft->tensors);
+    return STEPD_OK;
+}
+
+static enum stepd_status append(struct job_draft *draft, const struct stepd_tensor_def *def,
+                                struct stepd_error *reterr)
+{
+    enum stepd_status status = check_new_tensor(draft, def, reterr);
+    if (status != STEPD_OK)
+        return status;
+    struct tensor tensor = {.dims = def->dims, .init = def->init};
+    status = count_elements(def, &tensor.elements, reterr);
+    if (status != STEPD_OK)
+        return status;
+    if (def->dims > 0)
+        memcpy(tensor.shape, def->shape, def->dims * sizeof *def->shape);
+    if (draft->tensors == draft->tensors_room) {
+        const size_t room = draft->tensors_room == 0 ? 16 : draft->tensors_room * 2;
+        struct tensor *larger = realloc(draft->tensor, room * sizeof *larger);
+        if (larger == NULL)
+            return no_memory(reterr);
+        draft->tensor = larger;
+        draft->tensors_room = room;
+    }
+    tensor.name = strdup(def->name);
+    if (tensor.name == NULL || tsearch(tensor.name, &draft->names, compare_names) == NULL) {
+        free(tensor.name);
+        return no_memory(reterr);
+    }
+    draft->tensor[draft->tensors++] = tensor;
+    return STEPD_OK;
+}
+
+/* Compares what is known and appends the rest. */
+static enum stepd_status take_page(struct job_draft *draft, const struct stepd_define_tensors *page,
+                                   struct stepd_error *reterr)
+{
+    for (size_t i = 0; i < page->tensors; i++) {
+        const size_t index = page->first + i;
+        enum stepd_status status = STEPD_OK;
+        if (index < draft->tensors)
+            status = same_tensor(&draft->tensor[index], &page->tensor[i], index, reterr);
+        else if (draft->sealed)
+            status = stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                                "the list of tensors was sealed at %zu; '%s' comes too late",
+                                draft->tensors, page->tensor[i].name);
+        else
+            status = append(draft, &page->tensor[i], reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    const size_t end = page->first + page->tensors;
+    if (page->last && end != draft->tensors)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "the last page ends at tensor %zu, but %zu tensors are defined", end,
+                          draft->tensors);
+    return STEPD_OK;
+}
+
+enum stepd_status job_draft_add(struct job_draft *draft, const struct stepd_define_tensors *page,
+                                struct stepd_error *reterr)
+{
+    if (page->first > draft->tensors)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "job '%s': a page starts at tensor %u, but only %zu are known; send the "
+                          "pages in order",
+                          draft->name, page->first, draft->tensors);
+    const size_t before = draft->tensors;
+    const enum stepd_status status = take_page(draft, page, reterr);
+    if (status == STEPD_OK)
+        return STEPD_OK;
+    while (draft->tensors > before)
+        drop_last_tensor(draft);
+    return stepd_fail_in(reterr, status, "job '%s'", draft->name);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What job_draft.c and job.c share: the inside of a draft.
+ */
+#ifndef MODEL_JOB_INTERNAL_H
+#define MODEL_JOB_INTERNAL_H
+
+#include "server/model/job.h"
+
+/* 2^36 floats are 256 GiB: beyond any host, and far from where sums of sizes overflow. */
+#define JOB_TENSOR_ELEMENTS_MAX (UINT64_C(1) << 36)
+
+struct job_draft {
+    char *name; /* owned */
+    enum stepd_mode mode;
+    uint32_t workers;
+    bool strict;
+    uint32_t slice_elements;
+    uint32_t slice_elements_default;
+    size_t groups;
+    struct group *group; /* owned */
+    size_t tensors;
+    size_t tensors_room;
+    struct tensor *tensor; /* owned */
+    void *names;           /* owned; tree of the tensors' names, as tsearch(3) keeps it: a list of
+                            * many tensors must not cost their square */
+    bool sealed;           /* takes no more tensors */
+};
+
+#endif

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Two passes: cut (tensors to slices and parts), then assign (slices to shards). Packing keeps one
+ * open slice per kind of tensor; a small tensor that does not fit closes it and opens the next.
+ * Because packs fill up in parallel, the parts of a pack are not neighbours while they are
+ * collected: each part is noted with its slice first, and a stable counting sort puts them in
+ * place.
+ */
+#include "server/model/layout.h"
+
+#include <stdlib.h>
+
+#include "proto/error.h"
+
+#define NO_SLICE UINT32_MAX
+
+/* Parts as they are found, each with the slice it belongs to. */
+struct cut {
+    struct layout layout;
+    size_t slices_room;
+    size_t parts_room;
+    uint32_t *part_slice; /* owned; one for each part */
+    uint32_t *open_pack;  /* owned; by pack_of: slice that takes small tensors, or NO_SLICE */
+    size_t packs;
+    uint32_t slice_elements;
+};
+
+static enum stepd_status no_memory(struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for the layout");
+}
+
+/* Room for one more of an array that doubles. */
+static bool grow(void **array, size_t *room, size_t count, size_t size)
+{
+    if (count < *room)
+        return true;
+    const size_t more = *room == 0 ? 64 : *room * 2;
+    void *larger = realloc(*array, more * size);
+    if (larger == NULL)
+        return false;
+    *array = larger;
+    *room = more;
+    return true;
+}
+
+static enum stepd_status add_slice(struct cut *cut, uint32_t group, uint32_t *ret_slice,
+                                   struct stepd_error *reterr)
+{
+    struct layout *layout = &cut->layout;
+    if (layout->slices == LAYOUT_SLICES_MAX)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                          "the job would have more than %u slices; raise slice_elements (now %u)",
+                          LAYOUT_SLICES_MAX, cut->slice_elements);
+    void *array = layout->slice;
+    if (!grow(&array, &cut->slices_room, layout->slices, sizeof *layout->slice))
+        return no_memory(reterr);
+    layout->slice = array;
+    *ret_slice = (uint32_t)layout->slices;
+    layout->slice[layout->slices++] = (struct slice_plan){.group = group};
+    return STEPD_OK;
+}
+
+static enum stepd_status add_part(struct cut *cut, uint32_t slice, struct part part,
+                                  struct stepd_error *reterr)
+{
+    struct layout *layout = &cut->layout;
+    size_t room = cut->parts_room;
+    void *array = layout->part;
+    if (!grow(&array, &room, layout->parts, sizeof *layout->part))
+        return no_memory(reterr);
+    layout->part = array;
+    array = cut->part_slice;
+    if (!grow(&array, &cut->parts_room, layout->parts, sizeof *cut->part_slice))
+        return no_memory(reterr);
+    cut->part_slice = array;
+    layout->part[layout->parts] = part;
+    cut->part_slice[layout->parts++] = slice;
+    layout->slice[slice].parts++;
+    layout->slice[slice].elements += part.elements;
+    return STEPD_OK;
+}
+
+/* Tensors of one group whose first values come from the same side share a pack. */
+static size_t pack_of(const struct layout_tensor *tensor)
+{
+    return (size_t)tensor->group * 2 + tensor->assigned;
+}
+
+/* Puts a small tensor whole into its group's open slice, or into a new one. */
+static enum stepd_status pack(struct cut *cut, uint32_t tensor, const struct layout_tensor *small,
+                              struct stepd_error *reterr)
+{
+    uint32_t slice = cut->open_pack[pack_of(small)];
+    if (slice == NO_SLICE ||
+        cut->layout.slice[slice].elements + small->elements > cut->slice_elements) {
+        const enum stepd_status status = add_slice(cut, small->group, &slice, reterr);
+        if (status != STEPD_OK)
+            return status;
+        cut->open_pack[pack_of(small)] = slice;
+    }
+    const struct part part = {.tensor = tensor, .elements = (uint32_t)small->elements};
+    return add_part(cut, slice, part, reterr);
+}
+
+/* Cuts a large tensor into as few slices as the limit allows, as equal as they can be. */
+static enum stepd_status split(struct cut *cut, uint32_t tensor, const struct layout_tensor *large,
+                               struct stepd_error *reterr)
+{
+    const uint64_t most = cut->slice_elements;
+    const uint64_t pieces = large->elements / most + (large->elements % most != 0);
+    const uint64_t least = large->elements / pieces;
+    const uint64_t longer = large->elements % pieces; /* so many have one element more */
+    uint64_t offset = 0;
+    for (uint64_t i = 0; i < pieces; i++) {
+        uint32_t slice = 0;
+        enum stepd_status status = add_slice(cut, large->group, &slice, reterr);
+        if (status != STEPD_OK)
+            return status;
+        const struct part part = {
+            .tensor = tensor, .offset = offset, .elements = (uint32_t)(least + (i < longer))};
+        status = add_part(cut, slice, part, reterr);
+        if (status != STEPD_OK)
+            return status;
+        offset += part.elements;
+    }
+    return STEPD_OK;
+}
+
+/* Sorts the parts by slice, keeping the order of definition within each. */
+static enum stepd_status gather_parts(struct cut *cut, struct stepd_error *reterr)
+{
+    struct layout *layout = &cut->layout;
+    struct part *sorted = calloc(layout->parts, sizeof *sorted);
+    if (sorted == NULL)
+        return no_memory(reterr);
+    uint32_t next = 0;
+    for (size_t s = 0; s < layout->slices; s++) {
+        layout->slice[s].first_part = next;
+        next += layout->slice[s].parts;
+        layout->slice[s].parts = 0;
+    }
+    for (size_t p = 0; p < layout->parts; p++) {
+        struct slice_plan *slice = &layout->slice[cut->part_slice[p]];
+        sorted[slice->first_part + slice->parts++] = layout->part[p];
+    }
+    free(layout->part);
+    layout->part = sorted;
+    return STEPD_OK;
+}
+
+/* Each slice to the shard with the fewest elements; the lowest of several. */
+static enum stepd_status assign_shards(struct layout *layout, uint32_t shards,
+                                       struct stepd_error *reterr)
+{
+    uint64_t *load = calloc(shards, sizeof *load);
+    if (load == NULL)
+        return no_memory(reterr);
+    for (size_t s = 0; s < layout->slices; s++) {
+        uint32_t lightest = 0;
+        for (uint32_t i = 1; i < shards; i++) {
+            if (load[i] < load[lightest])
+                lightest = i;
+        }
+        layout->slice[s].shard = lightest;
+        load[lightest] += layout->slice[s].elements;
+    }
+    free(load);
+    return STEPD_OK;
+}
+
+static enum stepd_status cut_tensors(struct cut *cut, const struct layout_tensor *tensor,
+                                     size_t tensors, struct stepd_error *reterr)
+{
+    for (size_t i = 0; i < tensors; i++) {
+        const bool small = tensor[i].elements <= cut->slice_elements / LAYOUT_PACK_DIVISOR;
+        const enum stepd_status status = small ? pack(cut, (uint32_t)i, &tensor[i], reterr)
+                                               : split(cut, (uint32_t)i, &tensor[i], reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    return gather_parts(cut, reterr);
+}
+
+static enum stepd_status open_packs(struct cut *cut, const struct layout_tensor *tensor,
+                                    size_t tensors, struct stepd_error *reterr)
+{
+    for (size_t i = 0; i < tensors; i++) {
+        if (pack_of(&tensor[i]) >= cut->packs)
+            cut->packs = pack_of(&tensor[i]) + 1;
+    }
+    cut->open_pack = calloc(cut->packs, sizeof *cut->open_pack);
+    if (cut->open_pack == NULL)
+        return no_memory(reterr);
+    for (size_t g = 0; g < cut->packs; g++)
+        cut->open_pack[g] = NO_SLICE;
+    return STEPD_OK;
+}
+
+enum stepd_status layout_init(const struct layout_tensor *tensor, size_t tensors,
+                              uint32_t slice_elements, uint32_t shards, struct layout *ret_layout,
+                              struct stepd_error *reterr)
+{
+    struct cut cut = {.slice_elements = slice_elements};
+    enum stepd_status status = open_packs(&cut, tensor, tensors, reterr);
+    if (status == STEPD_OK)
+        status = cut_tensors(&cut, tensor, tensors, reterr);
+    if (status == STEPD_OK)
+        status = assign_shards(&cut.layout, shards, reterr);
+    free(cut.part_slice);
+    free(cut.open_pack);
+    if (status != STEPD_OK) {
+        layout_deinit(&cut.layout);
+        return status;
+    }
+    *ret_layout = cut.layout;
+    return STEPD_OK;
+}
+
+void layout_deinit(struct layout *layout)
+{
+    free(layout->slice);
+    free(layout->part);
+    *layout = (struct layout){.slices = 0};
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Consistency policies, one row of a table per mode: which pushes may count, and when a round
+ * closes. A policy decides from what it is given and changes nothing.
+ *
+ * Everything here is about one unit. A unit is a slice; what needs wider ones (a tensor, a group,
+ * the whole job) will ask a gate between "closes" and the update, and nothing else will change.
+ */
+#ifndef SYNC_POLICY_H
+#define SYNC_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <stepd/types.h>
+
+#include "server/sync/members.h"
+#include "server/sync/round.h"
+
+/* What is to become of a push whose clock is new. */
+enum verdict {
+    VERDICT_COUNT,      /* it counts for the open round */
+    VERDICT_LATE,       /* its round has closed without it */
+    VERDICT_FENCED,     /* its rank is no member for this version */
+    VERDICT_IMPOSSIBLE, /* its base version does not exist yet */
+};
+
+struct claim {
+    uint32_t rank;
+    uint64_t base_version; /* the gradient was computed at it */
+    uint64_t version;      /* the slice's current one */
+};
+
+struct sync_policy {
+    const char *name;
+    enum verdict (*judge)(const struct members *members, const struct claim *claim);
+    bool (*closes)(const struct members *members, const struct round *round, uint64_t version);
+    /* All contributions of a round make one update (true), or each makes its own. */
+    bool together;
+    /* The schedule's clock: the version (true), or the slice's own t. */
+    bool schedule_by_version;
+};
+
+/* Static. */
+const struct sync_policy *sync_policy_of(enum stepd_mode mode);
+
+/* Is this rank's contribution lacking for the round to close? */
+bool sync_lacks(const struct members *members, const struct round *round, uint64_t version,
+                uint32_t rank);
+
+#endif
