@@ -80,8 +80,6 @@ double exact_cospi(double x)
     const double sign = r > 0.5 ? -1.0 : 1.0;
     if (r > 0.5)
         r = 1.0 - r;
-    if (r == 0.5)
-        return 0.0;
     return sign * (r > 0.25 ? sin_small(PI * (0.5 - r)) : cos_small(PI * r));
 }
 
@@ -110,8 +108,8 @@ static double split(double x, int *ret_k)
  */
 double exact_log(double x)
 {
-    static const double c[] = {2.0 / 3,  2.0 / 5,  2.0 / 7,  2.0 / 9,  2.0 / 11,
-                               2.0 / 13, 2.0 / 15, 2.0 / 17, 2.0 / 19, 2.0 / 21};
+    static const double c[] = {2.0 / 3,  2.0 / 5,  2.0 / 7,  2.0 / 9, 2.0 / 11,
+                               2.0 / 13, 2.0 / 15, 2.0 / 17, 2.0 / 19};
     int k;
     const double f = split(x, &k) - 1.0;
     const double s = f / (2.0 + f);

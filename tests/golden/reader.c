@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#define FILE_MOST_BYTES (1024 * 1024)
+#define FILE_MOST_BYTES ((size_t)1024 * 1024)
 
 static const char blanks[] = " \r\n";
 

@@ -98,11 +98,18 @@ static void read_case(struct reader *reader, const struct shared *shared,
     }
 }
 
+static uint32_t bits_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
 static void assert_same(const struct golden_case *golden, const char *what, size_t n,
                         const float *got, const float *right)
 {
     for (size_t i = 0; i < n; i++) {
-        if (memcmp(&got[i], &right[i], sizeof *got) != 0)
+        if (bits_of(got[i]) != bits_of(right[i]))
             fail_msg("%s, %s, element %zu: %a, torch has %a", golden->name, what, i, (double)got[i],
                      (double)right[i]);
     }

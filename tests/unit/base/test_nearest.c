@@ -99,6 +99,15 @@ static void offer__equally_near__keeps_the_first(void **state)
     assert_int_equal(nearest.distance, 1);
 }
 
+static void offer__two_neighbours_swapped__is_one_edit(void **state)
+{
+    (void)state;
+    struct nearest nearest;
+    nearest_init(&nearest, "momnetum");
+    nearest_offer(&nearest, "momentum");
+    assert_int_equal(nearest.distance, 1);
+}
+
 static void hint__near_name__asks(void **state)
 {
     (void)state;
@@ -148,6 +157,7 @@ int main(void)
         cmocka_unit_test(name__longest_compared__is_found),
         cmocka_unit_test(name__too_long__is_near_to_nothing),
         cmocka_unit_test(offer__equally_near__keeps_the_first),
+        cmocka_unit_test(offer__two_neighbours_swapped__is_one_edit),
         cmocka_unit_test(hint__near_name__asks),
         cmocka_unit_test(hint__nothing_near__lists_what_is_known),
         cmocka_unit_test(hint__more_than_fits__ends_in_dots),

@@ -5,6 +5,8 @@
 #ifndef TESTS_OPTIM_NUMBERS_H
 #define TESTS_OPTIM_NUMBERS_H
 
+#include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -42,6 +44,19 @@ static inline void numbers_fill(uint64_t *state, size_t n, float *x)
 {
     for (size_t i = 0; i < n; i++)
         x[i] = i % 4 == 0 ? numbers_finite(state) : numbers_uniform(state);
+}
+
+static inline uint32_t numbers_bits(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* The same bits; every NaN is as good as any other, since IEEE 754 leaves their bits open. */
+static inline bool numbers_same(float a, float b)
+{
+    return numbers_bits(a) == numbers_bits(b) || (isnan(a) && isnan(b));
 }
 
 #endif

@@ -62,7 +62,7 @@ static void take(const struct optimizer *optimizer, const struct optim_step *ste
 static void assert_same(size_t n, const float *a, const float *b, const char *what)
 {
     for (size_t i = 0; i < n; i++) {
-        if (memcmp(a + i, b + i, sizeof *a) != 0 && !(isnan(a[i]) && isnan(b[i])))
+        if (!numbers_same(a[i], b[i]))
             fail_msg("%s, element %zu: %a and %a", what, i, (double)a[i], (double)b[i]);
     }
 }
