@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The fixture's pieces are given back after the entry into the core has returned, as a socket
+ * would: the core may not be called from within its own io.
+ */
+#include "tests/lib/shard.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* ---- The core's outside ------------------------------------------------------------------------
+ */
+
+static void keep_result(struct shard_reply *reply, const struct stepd_result *result)
+{
+    assert_true(result->slices.count <= SHARD_SLICES);
+    reply->slices = result->slices.count;
+    reply->last = result->last;
+    for (size_t i = 0; i < reply->slices; i++) {
+        reply->slice[i] = result->slices.at[i];
+        reply->outcome[i] = (enum stepd_outcome)result->outcomes.at[i];
+        reply->version[i] = result->versions.at[i];
+    }
+}
+
+static void keep_error(struct shard_reply *reply, const struct stepd_error_reply *error)
+{
+    reply->code = error->code;
+    (void)strncpy(reply->text, error->text, sizeof reply->text - 1);
+    reply->waited_for = error->waited_for.count;
+    for (size_t i = 0; i < error->waited_for.count && i < 4; i++)
+        reply->waited[i] = error->waited_for.at[i];
+}
+
+static void keep_payload(struct shard *shard, struct shard_reply *reply,
+                         const struct core_piece *piece, size_t pieces)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < pieces; i++)
+        bytes += piece[i].count;
+    reply->values = bytes / sizeof(float);
+    reply->value = malloc(bytes + 1);
+    assert_non_null(reply->value);
+    uint8_t *at = (uint8_t *)reply->value;
+    for (size_t i = 0; i < pieces; i++) {
+        memcpy(at, piece[i].bytes, piece[i].count);
+        at += piece[i].count;
+        assert_true(shard->held < SHARD_REPLIES);
+        shard->held_piece[shard->held++] = piece[i].weights;
+    }
+}
+
+static void on_reply(void *owner, void *peer, const struct stepd_message *message,
+                     const struct core_piece *piece, size_t pieces)
+{
+    struct shard *shard = owner;
+    struct shard_peer *to = peer;
+    assert_true(to->replies < SHARD_REPLIES);
+    struct shard_reply *reply = &to->reply[to->replies++];
+    *reply = (struct shard_reply){.request_id = message->request_id, .kind = message->kind};
+    if (message->kind == STEPD_MESSAGE_RESULT)
+        keep_result(reply, &message->body.result);
+    if (message->kind == STEPD_MESSAGE_ERROR)
+        keep_error(reply, &message->body.error);
+    keep_payload(shard, reply, piece, pieces);
+}
+
+static void on_hang_up(void *owner, void *peer)
+{
+    (void)owner;
+    struct shard_peer *gone = peer;
+    gone->conn = NULL;
+    gone->hung_up = true;
+}
+
+static void on_notify(void *owner, struct notice *notice)
+{
+    struct shard *shard = owner;
+    if (notice->kind == NOTICE_JOB_OPENED)
+        shard->opened = notice->error;
+    if (notice->kind == NOTICE_HEARD)
+        shard->heard = notice->ranks;
+    if (notice->kind == NOTICE_ANSWER) {
+        shard->waited_for = 0;
+        for (size_t i = 0; i < notice->ranks; i++)
+            shard->waited_for |= UINT64_C(1) << notice->rank[i];
+        shard->answer_min = notice->version_min;
+        shard->answer_max = notice->version_max;
+        shard->answer_parked = notice->parked;
+    }
+    (void)notice_destroy(notice);
+}
+
+void shard_release(struct shard *shard)
+{
+    while (shard->held > 0)
+        core_release(shard->core, shard->held_piece[--shard->held], shard->now_ms);
+}
+
+/* Replies are complete: their pieces may go. */
+static void settle(struct shard *shard)
+{
+    while (!shard->hold && shard->held > 0)
+        core_release(shard->core, shard->held_piece[--shard->held], shard->now_ms);
+}
+
+/* ---- Orders ------------------------------------------------------------------------------------
+ */
+
+static struct order *make_order(const struct shard *shard, enum order_kind kind)
+{
+    struct order *order = order_create(kind, shard->job->name);
+    assert_non_null(order);
+    return order;
+}
+
+static void make_job(struct shard *shard, const struct shard_job *job)
+{
+    const struct stepd_setting setting = {.name = "lr", .values = 1, .value = &job->lr};
+    const struct stepd_group group = {
+        .name = "all",
+        .match = "*",
+        .optimizer = job->optimizer == NULL ? "sgd" : job->optimizer,
+        .settings = {.count = 1, .at = &setting},
+        .schedule = "",
+    };
+    const struct stepd_define_job def = {
+        .mode = job->mode,
+        .workers = job->workers,
+        .groups = 1,
+        .group = &group,
+        .slice_elements = job->slice_elements,
+    };
+    const struct stepd_define_tensors page = {
+        .tensors = job->tensors, .tensor = job->tensor, .last = true};
+    struct stepd_error error = {.code = STEPD_OK};
+    struct job_draft *draft = NULL;
+    const uint32_t shards = job->shards == 0 ? 1 : job->shards;
+    assert_int_equal(job_draft_create("j", &def, 1024, &draft, &error), STEPD_OK);
+    assert_int_equal(job_draft_add(draft, &page, &error), STEPD_OK);
+    assert_int_equal(job_draft_seal(draft, 1, shards, &shard->job, &error), STEPD_OK);
+    (void)job_draft_destroy(draft);
+}
+
+void shard_open_job(struct shard *shard, const struct shard_job *job)
+{
+    *shard = (struct shard){.now_ms = 1000};
+    make_job(shard, job);
+    const struct core_options options = {
+        .shard = job->shard,
+        .isa = kernels_choose(),
+        .wait_max_ms = 10000,
+        .frame_max_bytes = STEPD_FRAME_MAX_BYTES,
+    };
+    const struct core_io io = {
+        .owner = shard, .reply = on_reply, .hang_up = on_hang_up, .notify = on_notify};
+    assert_int_equal(core_create(&options, &io, &shard->core), STEPD_OK);
+    struct order *order = make_order(shard, ORDER_JOB_OPEN);
+    order->job = job_ref(shard->job);
+    core_on_order(shard->core, order, shard->now_ms);
+    assert_int_equal(shard->opened.code, STEPD_OK);
+}
+
+void shard_session(struct shard *shard, uint32_t rank, uint64_t epoch, bool observer)
+{
+    struct order *order = make_order(shard, ORDER_SESSION);
+    order->session[0] = (uint8_t)(rank + 1);
+    order->epoch = epoch;
+    order->rank = rank;
+    order->observer = observer;
+    order->worker = strdup("tester");
+    core_on_order(shard->core, order, shard->now_ms);
+}
+
+void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t until)
+{
+    struct order *order = make_order(shard, ORDER_MEMBER);
+    order->rank = rank;
+    order->from = from;
+    order->until = until;
+    core_on_order(shard->core, order, shard->now_ms);
+    settle(shard);
+}
+
+void shard_start(struct shard *shard)
+{
+    core_on_order(shard->core, make_order(shard, ORDER_JOB_START), shard->now_ms);
+    settle(shard);
+}
+
+void shard_query(struct shard *shard)
+{
+    core_on_order(shard->core, make_order(shard, ORDER_QUERY), shard->now_ms);
+}
+
+void shard_setup(struct shard *shard, const struct shard_job *job)
+{
+    shard_open_job(shard, job);
+    for (uint32_t rank = 0; rank < job->workers; rank++) {
+        shard_session(shard, rank, 1, false);
+        shard_member(shard, rank, 0, UINT64_MAX);
+    }
+    shard_start(shard);
+}
+
+void shard_teardown(struct shard *shard)
+{
+    for (size_t i = 0; i < SHARD_PEERS; i++) {
+        shard_close(shard, i);
+        for (size_t r = 0; r < shard->peer[i].replies; r++)
+            free(shard->peer[i].reply[r].value);
+    }
+    shard_release(shard);
+    (void)core_destroy(shard->core);
+    (void)job_unref(shard->job);
+}
+
+/* ---- Connections -------------------------------------------------------------------------------
+ */
+
+enum stepd_status shard_hello(struct shard *shard, size_t peer, uint32_t rank,
+                              struct stepd_error *reterr)
+{
+    const uint8_t session[STEPD_SESSION_BYTES] = {(uint8_t)(rank + 1)};
+    struct shard_peer *p = &shard->peer[peer];
+    p->hung_up = false;
+    p->conn = core_open(shard->core, p, shard->now_ms);
+    assert_non_null(p->conn);
+    const struct stepd_message hello = {
+        .request_id = 1,
+        .kind = STEPD_MESSAGE_HELLO,
+        .body.hello = {.protocol = STEPD_PROTOCOL_VERSION,
+                       .job = "j",
+                       .worker = "tester",
+                       .session = {.count = sizeof session, .at = session},
+                       .shard = 1},
+    };
+    return core_on_message(p->conn, &hello, 0, shard->now_ms, reterr);
+}
+
+void shard_connect(struct shard *shard, size_t peer, uint32_t rank)
+{
+    struct stepd_error error = {.code = STEPD_OK};
+    assert_int_equal(shard_hello(shard, peer, rank, &error), STEPD_OK);
+    assert_int_equal(shard_last(shard, peer)->kind, STEPD_MESSAGE_WELCOME);
+}
+
+void shard_close(struct shard *shard, size_t peer)
+{
+    if (shard->peer[peer].conn != NULL)
+        core_close(shard->peer[peer].conn, shard->now_ms);
+    shard->peer[peer].conn = NULL;
+    settle(shard);
+}
+
+/* ---- Requests ----------------------------------------------------------------------------------
+ */
+
+enum stepd_status shard_send(struct shard *shard, size_t peer, const struct stepd_message *message,
+                             const void *payload, size_t n, size_t total,
+                             struct stepd_error *reterr)
+{
+    struct core_conn *conn = shard->peer[peer].conn;
+    const uint8_t *bytes = payload;
+    const enum stepd_status status = core_on_message(conn, message, total, shard->now_ms, reterr);
+    while (status == STEPD_OK && n > 0) {
+        size_t room = 0;
+        uint8_t *window = core_window(conn, &room);
+        assert_true(room > 0);
+        const size_t part = room < n ? room : n;
+        if (window != NULL)
+            memcpy(window, bytes, part);
+        core_filled(conn, part, shard->now_ms);
+        bytes += part;
+        n -= part;
+    }
+    settle(shard);
+    return status;
+}
+
+static const uint32_t counting[SHARD_SLICES] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                8, 9, 10, 11, 12, 13, 14, 15};
+
+void shard_push(struct shard *shard, size_t peer, const struct shard_push *push)
+{
+    const struct stepd_push_slices body = {
+        .incarnation = shard->job->incarnation,
+        .clock = push->clock,
+        .slices = {.count = push->slices, .at = push->slice == NULL ? counting : push->slice},
+        .base_versions = {.count = 1, .at = &push->base_version},
+        .examples = push->examples,
+        .deadline_ms = push->deadline_ms,
+    };
+    struct stepd_message message = {.request_id = push->id, .kind = STEPD_MESSAGE_PUSH};
+    if (push->step) {
+        message.kind = STEPD_MESSAGE_STEP;
+        message.body.step = (struct stepd_step_slices){.push = body};
+    } else {
+        message.body.push = body;
+    }
+    const size_t bytes = push->values * sizeof(float);
+    assert_int_equal(shard_send(shard, peer, &message, push->grad, bytes, bytes, NULL), STEPD_OK);
+}
+
+void shard_pull(struct shard *shard, size_t peer, uint64_t id, uint64_t min_version, size_t slices)
+{
+    const struct stepd_message message = {
+        .request_id = id,
+        .kind = STEPD_MESSAGE_PULL,
+        .body.pull = {.incarnation = shard->job->incarnation,
+                      .slices = {.count = slices, .at = counting},
+                      .min_version = min_version},
+    };
+    assert_int_equal(shard_send(shard, peer, &message, NULL, 0, 0, NULL), STEPD_OK);
+}
+
+const struct shard_reply *shard_last(const struct shard *shard, size_t peer)
+{
+    const struct shard_peer *p = &shard->peer[peer];
+    assert_true(p->replies > 0);
+    return &p->reply[p->replies - 1];
+}
+
+struct stepd_tensor_def shard_tensor(const char *name, const uint64_t *shape, size_t dims,
+                                     double value)
+{
+    return (struct stepd_tensor_def){
+        .name = name,
+        .dims = dims,
+        .shape = shape,
+        .init = {.kind = STEPD_INIT_CONSTANT, .a = value},
+        .group = "",
+    };
+}

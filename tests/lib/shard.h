@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A shard's core without a daemon: control's orders are given by the test, connections are peers
+ * by number, payloads are arrays of floats, and replies are kept to be looked at. Time moves only
+ * when the test moves it.
+ */
+#ifndef TESTS_LIB_SHARD_H
+#define TESTS_LIB_SHARD_H
+
+#include "server/core/core.h"
+
+enum { SHARD_PEERS = 16, SHARD_REPLIES = 64, SHARD_SLICES = 16 };
+
+struct shard_reply {
+    uint64_t request_id;
+    enum stepd_message_kind kind;
+    enum stepd_status code;            /* of an error */
+    char text[STEPD_ERROR_TEXT_BYTES]; /* of an error */
+    size_t waited_for;
+    uint32_t waited[4];
+    size_t slices;
+    uint32_t slice[SHARD_SLICES];
+    enum stepd_outcome outcome[SHARD_SLICES];
+    uint64_t version[SHARD_SLICES];
+    bool last;
+    size_t values; /* payload */
+    float *value;  /* owned */
+};
+
+struct shard_peer {
+    struct core_conn *conn; /* NULL: closed or hung up */
+    bool hung_up;
+    size_t replies;
+    struct shard_reply reply[SHARD_REPLIES];
+};
+
+struct shard {
+    struct core *core;
+    struct job *job;
+    uint64_t now_ms;
+    struct shard_peer peer[SHARD_PEERS];
+    bool hold; /* keep the pieces of replies instead of giving them back at once */
+    size_t held;
+    struct weights *held_piece[SHARD_REPLIES];
+    struct stepd_error opened; /* what NOTICE_JOB_OPENED said */
+    size_t heard;              /* ranks in the newest NOTICE_HEARD */
+    uint64_t waited_for;       /* bit set of ranks in the newest NOTICE_ANSWER */
+    uint64_t answer_min;
+    uint64_t answer_max;
+    uint64_t answer_parked;
+};
+
+/* What a test says of its job. One group of sgd with this learning rate, unless optimizer is set.
+ */
+struct shard_job {
+    enum stepd_mode mode;
+    uint32_t workers;
+    const char *optimizer; /* NULL: sgd */
+    double lr;
+    uint32_t slice_elements; /* 0: the default */
+    uint32_t shards;         /* 0: one */
+    uint32_t shard;          /* which of them this is */
+    size_t tensors;
+    const struct stepd_tensor_def *tensor;
+};
+
+/* Opens the job, a session and membership for each worker, and starts it. */
+void shard_setup(struct shard *shard, const struct shard_job *job);
+void shard_teardown(struct shard *shard);
+
+/* Only the job, without sessions, members or start. */
+void shard_open_job(struct shard *shard, const struct shard_job *job);
+void shard_session(struct shard *shard, uint32_t rank, uint64_t epoch, bool observer);
+void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t until);
+void shard_start(struct shard *shard);
+void shard_query(struct shard *shard);
+
+/* Opens a peer's connection and says Hello for a rank's session. */
+enum stepd_status shard_hello(struct shard *shard, size_t peer, uint32_t rank,
+                              struct stepd_error *reterr);
+/* The same, and it must succeed. */
+void shard_connect(struct shard *shard, size_t peer, uint32_t rank);
+void shard_close(struct shard *shard, size_t peer);
+
+/* Sends a message and n payload bytes of the `total` that the frame claims. */
+enum stepd_status shard_send(struct shard *shard, size_t peer, const struct stepd_message *message,
+                             const void *payload, size_t n, size_t total,
+                             struct stepd_error *reterr);
+
+/* Whole requests. The payload is `values` floats; slices 0 .. slices-1. */
+struct shard_push {
+    uint64_t id;
+    uint64_t clock;
+    uint64_t base_version;
+    uint64_t examples;
+    size_t slices;
+    const uint32_t *slice; /* NULL: 0, 1, ... */
+    const float *grad;
+    size_t values;
+    bool step; /* also pull */
+    uint32_t deadline_ms;
+};
+
+void shard_push(struct shard *shard, size_t peer, const struct shard_push *push);
+void shard_pull(struct shard *shard, size_t peer, uint64_t id, uint64_t min_version, size_t slices);
+
+/* The newest reply of a peer; fails the test if there is none. */
+const struct shard_reply *shard_last(const struct shard *shard, size_t peer);
+
+/* Gives held pieces back. */
+void shard_release(struct shard *shard);
+
+/* A tensor with constant first weights. */
+struct stepd_tensor_def shard_tensor(const char *name, const uint64_t *shape, size_t dims,
+                                     double value);
+
+#endif
