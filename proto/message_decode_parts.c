@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The sub-messages that lists consist of: groups with their settings, tensors, jobs with their
+ * members, tensors with their groups. Each list is taken whole, by the rules of message_take.h.
+ */
+#include "proto/message_take.h"
+
+/* ---- Groups ---------------------------------------------------------------------------------- */
+
+static struct stepd_setting decode_setting(struct stepd_decoder *d, const struct stepd_place *at,
+                                           const Stepd__V1__Setting *wire)
+{
+    for (size_t i = 0; i < wire->n_values; i++)
+        (void)stepd_take_finite(d, at, "values", wire->values[i]);
+    return (struct stepd_setting){
+        .name = stepd_take_some_name(d, at, "name", &wire->name),
+        .values = wire->n_values,
+        .value = wire->values,
+    };
+}
+
+static struct stepd_settings decode_settings(struct stepd_decoder *d,
+                                             const struct stepd_place *above, const char *field,
+                                             size_t count, Stepd__V1__Setting *const *wire)
+{
+    struct stepd_setting *settings = stepd_take_array(d, count, sizeof *settings);
+    for (size_t i = 0; i < count && d->status == STEPD_OK; i++) {
+        const struct stepd_place at = {.above = above, .field = field, .index = i};
+        settings[i] = decode_setting(d, &at, wire[i]);
+    }
+    return (struct stepd_settings){.count = count, .at = settings};
+}
+
+static struct stepd_group decode_group(struct stepd_decoder *d, const struct stepd_place *at,
+                                       const Stepd__V1__Group *wire)
+{
+    return (struct stepd_group){
+        .name = stepd_take_name(d, at, "name", &wire->name),
+        .match = stepd_take_name(d, at, "match", &wire->match),
+        .optimizer = stepd_take_name(d, at, "optimizer", &wire->optimizer),
+        .settings = decode_settings(d, at, "settings", wire->n_settings, wire->settings),
+        .schedule = stepd_take_name(d, at, "schedule", &wire->schedule),
+        .schedule_settings = decode_settings(d, at, "schedule_settings", wire->n_schedule_settings,
+                                             wire->schedule_settings),
+    };
+}
+
+const struct stepd_group *stepd_take_groups(struct stepd_decoder *d,
+                                            const struct stepd_place *above, size_t count,
+                                            Stepd__V1__Group *const *wire)
+{
+    stepd_take_at_most(d, above, "groups", count, STEPD_GROUPS_MAX);
+    struct stepd_group *groups = stepd_take_array(d, count, sizeof *groups);
+    for (size_t i = 0; i < count && d->status == STEPD_OK; i++) {
+        const struct stepd_place at = {.above = above, .field = "groups", .index = i};
+        groups[i] = decode_group(d, &at, wire[i]);
+    }
+    return groups;
+}
+
+/* ---- Tensors --------------------------------------------------------------------------------- */
+
+/* No Init is an Init of zeros: the tensor is constant 0. */
+static struct stepd_init decode_init(struct stepd_decoder *d, const struct stepd_place *above,
+                                     const Stepd__V1__Init *wire)
+{
+    if (wire == NULL)
+        return (struct stepd_init){.kind = STEPD_INIT_CONSTANT};
+    const struct stepd_place at = {.above = above, .field = "init", .index = STEPD_PLACE_NO_INDEX};
+    return (struct stepd_init){
+        .kind = (enum stepd_init_kind)stepd_take_enum(
+            d, &at, "kind", &stepd__v1__init__kind__descriptor, (int)wire->kind),
+        .a = stepd_take_finite(d, &at, "a", wire->a),
+        .b = stepd_take_finite(d, &at, "b", wire->b),
+        .seed = wire->seed,
+    };
+}
+
+static struct stepd_tensor_def decode_tensor(struct stepd_decoder *d, const struct stepd_place *at,
+                                             const Stepd__V1__Tensor *wire)
+{
+    stepd_take_at_most(d, at, "shape", wire->n_shape, STEPD_DIMS_MAX);
+    return (struct stepd_tensor_def){
+        .name = stepd_take_some_name(d, at, "name", &wire->name),
+        .dims = wire->n_shape,
+        .shape = wire->shape,
+        .init = decode_init(d, at, wire->init),
+        .group = stepd_take_name(d, at, "group", &wire->group),
+    };
+}
+
+const struct stepd_tensor_def *stepd_take_tensors(struct stepd_decoder *d,
+                                                  const struct stepd_place *above, size_t count,
+                                                  Stepd__V1__Tensor *const *wire)
+{
+    stepd_take_at_most(d, above, "tensors", count, STEPD_TENSORS_MAX);
+    struct stepd_tensor_def *tensors = stepd_take_array(d, count, sizeof *tensors);
+    for (size_t i = 0; i < count && d->status == STEPD_OK; i++) {
+        const struct stepd_place at = {.above = above, .field = "tensors", .index = i};
+        tensors[i] = decode_tensor(d, &at, wire[i]);
+    }
+    return tensors;
+}
+
+/* ---- Jobs ------------------------------------------------------------------------------------ */
+
+static struct stepd_member_status decode_member(struct stepd_decoder *d,
+                                                const struct stepd_place *at,
+                                                const Stepd__V1__MemberStatus *wire)
+{
+    return (struct stepd_member_status){
+        .rank = wire->rank,
+        .worker = stepd_take_name(d, at, "worker", &wire->worker),
+        .state = (enum stepd_member_state)stepd_take_enum(
+            d, at, "state", &stepd__v1__member_status__state__descriptor, (int)wire->state),
+        .clock = wire->clock,
+        .silent_ms = wire->silent_ms,
+        .loss = wire->loss,
+        .examples = wire->examples,
+    };
+}
+
+static struct stepd_job_status decode_job_status(struct stepd_decoder *d,
+                                                 const struct stepd_place *at,
+                                                 const Stepd__V1__JobStatus *wire)
+{
+    struct stepd_member_status *members = stepd_take_array(d, wire->n_members, sizeof *members);
+    for (size_t i = 0; i < wire->n_members && d->status == STEPD_OK; i++) {
+        const struct stepd_place member = {.above = at, .field = "members", .index = i};
+        members[i] = decode_member(d, &member, wire->members[i]);
+    }
+    return (struct stepd_job_status){
+        .name = stepd_take_name(d, at, "name", &wire->name),
+        .state = (enum stepd_job_state)stepd_take_enum(
+            d, at, "state", &stepd__v1__job_status__state__descriptor, (int)wire->state),
+        .mode = stepd_take_mode(d, at, wire->mode),
+        .incarnation = wire->incarnation,
+        .workers = wire->workers,
+        .tensors = wire->tensors,
+        .elements = wire->elements,
+        .slices = wire->slices,
+        .version_min = wire->version_min,
+        .version_max = wire->version_max,
+        .memory_bytes = wire->memory_bytes,
+        .parked = wire->parked,
+        .waited_for = {.count = wire->n_waited_for, .at = wire->waited_for},
+        .members = wire->n_members,
+        .member = members,
+    };
+}
+
+const struct stepd_job_status *stepd_take_jobs(struct stepd_decoder *d,
+                                               const struct stepd_place *above, size_t count,
+                                               Stepd__V1__JobStatus *const *wire)
+{
+    struct stepd_job_status *jobs = stepd_take_array(d, count, sizeof *jobs);
+    for (size_t i = 0; i < count && d->status == STEPD_OK; i++) {
+        const struct stepd_place at = {.above = above, .field = "jobs", .index = i};
+        jobs[i] = decode_job_status(d, &at, wire[i]);
+    }
+    return jobs;
+}
+
+/* ---- Groups of tensors ----------------------------------------------------------------------- */
+
+static struct stepd_tensor_group decode_tensor_group(struct stepd_decoder *d,
+                                                     const struct stepd_place *at,
+                                                     const Stepd__V1__TensorGroup *wire)
+{
+    stepd_take_at_most(d, at, "shape", wire->n_shape, STEPD_DIMS_MAX);
+    return (struct stepd_tensor_group){
+        .tensor = stepd_take_name(d, at, "tensor", &wire->tensor),
+        .dims = wire->n_shape,
+        .shape = wire->shape,
+        .group = stepd_take_name(d, at, "group", &wire->group),
+        .optimizer = stepd_take_name(d, at, "optimizer", &wire->optimizer),
+        .schedule = stepd_take_name(d, at, "schedule", &wire->schedule),
+        .lr = wire->lr,
+        .weight_decay = wire->weight_decay,
+        .version = wire->version,
+    };
+}
+
+const struct stepd_tensor_group *stepd_take_tensor_groups(struct stepd_decoder *d,
+                                                          const struct stepd_place *above,
+                                                          size_t count,
+                                                          Stepd__V1__TensorGroup *const *wire)
+{
+    struct stepd_tensor_group *tensors = stepd_take_array(d, count, sizeof *tensors);
+    for (size_t i = 0; i < count && d->status == STEPD_OK; i++) {
+        const struct stepd_place at = {.above = above, .field = "tensors", .index = i};
+        tensors[i] = decode_tensor_group(d, &at, wire[i]);
+    }
+    return tensors;
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The sub-messages that lists consist of, for packing: the mirror of message_decode_parts.c.
+ */
+#include "proto/message_make.h"
+
+/* ---- Groups ---------------------------------------------------------------------------------- */
+
+static Stepd__V1__Setting *encode_setting(struct stepd_arena *arena,
+                                          const struct stepd_setting *setting)
+{
+    Stepd__V1__Setting *wire = make(arena, &stepd__v1__setting__descriptor);
+    if (wire == NULL)
+        return NULL;
+    wire->name = borrow_text(setting->name);
+    wire->n_values = setting->values;
+    wire->values = borrow_double(setting->value);
+    return wire;
+}
+
+static Stepd__V1__Setting **encode_settings(struct stepd_arena *arena,
+                                            const struct stepd_settings *settings)
+{
+    Stepd__V1__Setting **wire = stepd_arena_calloc(arena, settings->count, sizeof *wire);
+    for (size_t i = 0; i < settings->count && wire != NULL; i++) {
+        wire[i] = encode_setting(arena, &settings->at[i]);
+        if (wire[i] == NULL)
+            return NULL;
+    }
+    return wire;
+}
+
+static Stepd__V1__Group *encode_group(struct stepd_arena *arena, const struct stepd_group *group)
+{
+    Stepd__V1__Group *wire = make(arena, &stepd__v1__group__descriptor);
+    Stepd__V1__Setting **settings = encode_settings(arena, &group->settings);
+    Stepd__V1__Setting **schedule_settings = encode_settings(arena, &group->schedule_settings);
+    if (wire == NULL || settings == NULL || schedule_settings == NULL)
+        return NULL;
+    wire->name = borrow_text(group->name);
+    wire->match = borrow_text(group->match);
+    wire->optimizer = borrow_text(group->optimizer);
+    wire->n_settings = group->settings.count;
+    wire->settings = settings;
+    wire->schedule = borrow_text(group->schedule);
+    wire->n_schedule_settings = group->schedule_settings.count;
+    wire->schedule_settings = schedule_settings;
+    return wire;
+}
+
+Stepd__V1__Group **stepd_make_groups(struct stepd_arena *arena, size_t count,
+                                     const struct stepd_group *list)
+{
+    Stepd__V1__Group **wire = stepd_arena_calloc(arena, count, sizeof *wire);
+    for (size_t i = 0; i < count && wire != NULL; i++) {
+        wire[i] = encode_group(arena, &list[i]);
+        if (wire[i] == NULL)
+            return NULL;
+    }
+    return wire;
+}
+
+/* ---- Tensors --------------------------------------------------------------------------------- */
+
+static Stepd__V1__Init *encode_init(struct stepd_arena *arena, const struct stepd_init *init)
+{
+    Stepd__V1__Init *wire = make(arena, &stepd__v1__init__descriptor);
+    if (wire == NULL)
+        return NULL;
+    wire->kind = (Stepd__V1__Init__Kind)init->kind;
+    wire->a = init->a;
+    wire->b = init->b;
+    wire->seed = init->seed;
+    return wire;
+}
+
+static Stepd__V1__Tensor *encode_tensor(struct stepd_arena *arena,
+                                        const struct stepd_tensor_def *tensor)
+{
+    Stepd__V1__Tensor *wire = make(arena, &stepd__v1__tensor__descriptor);
+    Stepd__V1__Init *init = encode_init(arena, &tensor->init);
+    if (wire == NULL || init == NULL)
+        return NULL;
+    wire->name = borrow_text(tensor->name);
+    wire->n_shape = tensor->dims;
+    wire->shape = borrow_u64(tensor->shape);
+    wire->init = init;
+    wire->group = borrow_text(tensor->group);
+    return wire;
+}
+
+Stepd__V1__Tensor **stepd_make_tensors(struct stepd_arena *arena, size_t count,
+                                       const struct stepd_tensor_def *list)
+{
+    Stepd__V1__Tensor **wire = stepd_arena_calloc(arena, count, sizeof *wire);
+    for (size_t i = 0; i < count && wire != NULL; i++) {
+        wire[i] = encode_tensor(arena, &list[i]);
+        if (wire[i] == NULL)
+            return NULL;
+    }
+    return wire;
+}
+
+/* ---- Jobs ------------------------------------------------------------------------------------ */
+
+static Stepd__V1__MemberStatus *encode_member(struct stepd_arena *arena,
+                                              const struct stepd_member_status *member)
+{
+    Stepd__V1__MemberStatus *wire = make(arena, &stepd__v1__member_status__descriptor);
+    if (wire == NULL)
+        return NULL;
+    wire->rank = member->rank;
+    wire->worker = borrow_text(member->worker);
+    wire->state = (Stepd__V1__MemberStatus__State)member->state;
+    wire->clock = member->clock;
+    wire->silent_ms = member->silent_ms;
+    wire->loss = member->loss;
+    wire->examples = member->examples;
+    return wire;
+}
+
+static Stepd__V1__MemberStatus **encode_members(struct stepd_arena *arena,
+                                                const struct stepd_job_status *job)
+{
+    Stepd__V1__MemberStatus **wire = stepd_arena_calloc(arena, job->members, sizeof *wire);
+    for (size_t i = 0; i < job->members && wire != NULL; i++) {
+        wire[i] = encode_member(arena, &job->member[i]);
+        if (wire[i] == NULL)
+            return NULL;
+    }
+    return wire;
+}
+
+static Stepd__V1__JobStatus *encode_job_status(struct stepd_arena *arena,
+                                               const struct stepd_job_status *job)
+{
+    Stepd__V1__JobStatus *wire = make(arena, &stepd__v1__job_status__descriptor);
+    Stepd__V1__MemberStatus **members = encode_members(arena, job);
+    if (wire == NULL || members == NULL)
+        return NULL;
+    wire->name = borrow_text(job->name);
+    wire->state = (Stepd__V1__JobStatus__State)job->state;
+    wire->mode = (Stepd__V1__Mode)job->mode;
+    wire->incarnation = job->incarnation;
+    wire->workers = job->workers;
+    wire->tensors = job->tensors;
+    wire->elements = job->elements;
+    wire->slices = job->slices;
+    wire->version_min = job->version_min;
+    wire->version_max = job->version_max;
+    wire->memory_bytes = job->memory_bytes;
+    wire->parked = job->parked;
+    wire->n_waited_for = job->waited_for.count;
+    wire->waited_for = borrow_u32(job->waited_for.at);
+    wire->n_members = job->members;
+    wire->members = members;
+    return wire;
+}
+
+Stepd__V1__JobStatus **stepd_make_jobs(struct stepd_arena *arena, size_t count,
+                                       const struct stepd_job_status *list)
+{
+    Stepd__V1__JobStatus **wire = stepd_arena_calloc(arena, count, sizeof *wire);
+    for (size_t i = 0; i < count && wire != NULL; i++) {
+        wire[i] = encode_job_status(arena, &list[i]);
+        if (wire[i] == NULL)
+            return NULL;
+    }
+    return wire;
+}
+
+/* ---- Groups of tensors ----------------------------------------------------------------------- */
+
+static Stepd__V1__TensorGroup *encode_tensor_group(struct stepd_arena *arena,
+                                                   const struct stepd_tensor_group *tensor)
+{
+    Stepd__V1__TensorGroup *wire = make(arena, &stepd__v1__tensor_group__descriptor);
+    if (wire == NULL)
+        return NULL;
+    wire->tensor = borrow_text(tensor->tensor);
+    wire->n_shape = tensor->dims;
+    wire->shape = borrow_u64(tensor->shape);
+    wire->group = borrow_text(tensor->group);
+    wire->optimizer = borrow_text(tensor->optimizer);
+    wire->schedule = borrow_text(tensor->schedule);
+    wire->lr = tensor->lr;
+    wire->weight_decay = tensor->weight_decay;
+    wire->version = tensor->version;
+    return wire;
+}
+
+Stepd__V1__TensorGroup **stepd_make_tensor_groups(struct stepd_arena *arena, size_t count,
+                                                  const struct stepd_tensor_group *list)
+{
+    Stepd__V1__TensorGroup **wire = stepd_arena_calloc(arena, count, sizeof *wire);
+    for (size_t i = 0; i < count && wire != NULL; i++) {
+        wire[i] = encode_tensor_group(arena, &list[i]);
+        if (wire[i] == NULL)
+            return NULL;
+    }
+    return wire;
+}
