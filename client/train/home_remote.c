@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Weights behind a server. Each part of a step is one operation of libstepd: started when the
+ * backward pass has its gradients, waited for when the next forward pass needs its weights. In
+ * between, libstepd's own thread moves the bytes.
+ */
+#include "client/train/home.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "proto/error.h"
+
+struct home_remote {
+    struct home home;            /* first */
+    struct stepd_client *client; /* owned */
+    struct stepd_op
+        *op[HOME_PARTS_MAX]; /* until waited for; NULL: nothing under way for this part */
+};
+
+static struct home_remote *remote_of(struct home *home)
+{
+    return (struct home_remote *)home;
+}
+
+static uint32_t remote_rank(const struct home *home)
+{
+    return stepd_rank(((const struct home_remote *)home)->client);
+}
+
+static enum stepd_status remote_define(struct home *home, const struct stepd_job_options *job,
+                                       const struct stepd_tensor *tensors, size_t count,
+                                       struct stepd_error *reterr)
+{
+    return stepd_define(remote_of(home)->client, job, tensors, count, reterr);
+}
+
+static enum stepd_status remote_pull(struct home *home, const struct stepd_array *arrays,
+                                     size_t count, uint64_t *ret_version,
+                                     struct stepd_error *reterr)
+{
+    struct stepd_op *op;
+    enum stepd_status status =
+        stepd_pull_start(remote_of(home)->client, arrays, count, /* options= */ NULL, &op, reterr);
+    if (status != STEPD_OK)
+        return status;
+    struct stepd_outcome_counts counts;
+    status = stepd_wait(op, &counts, reterr);
+    if (status == STEPD_OK)
+        *ret_version = counts.version_min;
+    return status;
+}
+
+static enum stepd_status remote_step_start(struct home *home, size_t part,
+                                           const struct stepd_array *arrays, size_t count,
+                                           uint64_t examples, struct stepd_error *reterr)
+{
+    struct home_remote *const remote = remote_of(home);
+    assert(part < HOME_PARTS_MAX && remote->op[part] == NULL);
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    options.examples = examples;
+    return stepd_step_start(remote->client, arrays, count, &options, &remote->op[part], reterr);
+}
+
+static enum stepd_status remote_step_wait(struct home *home, size_t part, uint64_t *ret_version,
+                                          struct stepd_error *reterr)
+{
+    struct home_remote *const remote = remote_of(home);
+    assert(part < HOME_PARTS_MAX && remote->op[part] != NULL);
+    struct stepd_op *const op = remote->op[part];
+    remote->op[part] = NULL;
+    struct stepd_outcome_counts counts;
+    const enum stepd_status status = stepd_wait(op, &counts, reterr);
+    if (status == STEPD_OK)
+        *ret_version = counts.version_max;
+    return status;
+}
+
+static enum stepd_status remote_report(struct home *home, uint64_t step, double loss,
+                                       uint64_t examples, struct stepd_error *reterr)
+{
+    return stepd_report(remote_of(home)->client, step, loss, examples, reterr);
+}
+
+static enum stepd_status remote_leave(struct home *home, struct stepd_error *reterr)
+{
+    return stepd_leave(remote_of(home)->client, reterr);
+}
+
+/* What is under way belongs to the client once it is closed, and is not touched again. */
+static struct home *remote_destroy(struct home *home)
+{
+    struct home_remote *const remote = remote_of(home);
+    stepd_close(remote->client);
+    free(remote);
+    return NULL;
+}
+
+static const struct home_kind remote_kind = {
+    .rank = remote_rank,
+    .define = remote_define,
+    .pull = remote_pull,
+    .step_start = remote_step_start,
+    .step_wait = remote_step_wait,
+    .report = remote_report,
+    .leave = remote_leave,
+    .destroy = remote_destroy,
+};
+
+enum stepd_status home_remote_create(const struct train_options *options, struct home **ret_home,
+                                     struct stepd_error *reterr)
+{
+    struct home_remote *const remote = calloc(1, sizeof *remote);
+    if (remote == NULL)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a connection");
+    remote->home.kind = &remote_kind;
+    struct stepd_options connection = STEPD_OPTIONS_INIT;
+    connection.address = options->server;
+    connection.job = options->job;
+    connection.rank = options->rank;
+    connection.push_dtype = options->push_dtype;
+    connection.pull_dtype = options->pull_dtype;
+    const enum stepd_status status = stepd_connect(&connection, &remote->client, reterr);
+    if (status != STEPD_OK) {
+        free(remote);
+        return status;
+    }
+    *ret_home = &remote->home;
+    return STEPD_OK;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * stepd-train: the reference worker. Options, a home for the weights, the training, and the result
+ * on stdout. Exit codes: 0 trained, 1 failed, 2 used wrongly.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cblas.h>
+
+#include "client/train/home.h"
+#include "client/train/options.h"
+#include "client/train/train.h"
+
+enum exit_code {
+    EXIT_CODE_OK = 0,
+    EXIT_CODE_FAILED = 1,
+    EXIT_CODE_USAGE = 2,
+};
+
+static void print_result(const struct train_options *options, const struct train_result *result)
+{
+    const double all = (double)result->examples * options->world; /* as progress.c reckons */
+    printf("trained %llu steps in %.1f s, %.0f examples/s\n", (unsigned long long)result->steps,
+           result->seconds, all / fmax(result->seconds, 1e-9));
+    if (result->tested)
+        printf("test loss %.4f\ntest accuracy %.4f\n", result->test_loss, result->test_accuracy);
+}
+
+/* JSON has no NAN: what was not measured is null. */
+static void print_json_number(const char *name, double value)
+{
+    if (isfinite(value))
+        printf(", \"%s\": %.9g", name, value);
+    else
+        printf(", \"%s\": null", name);
+}
+
+static void print_json(const struct train_options *options, const struct train_result *result)
+{
+    printf("{\"rank\": %u, \"world\": %u, \"parameters\": %llu, \"steps\": %llu, "
+           "\"examples\": %llu",
+           result->rank, options->world, (unsigned long long)result->parameters,
+           (unsigned long long)result->steps, (unsigned long long)result->examples);
+    print_json_number("seconds", result->seconds);
+    print_json_number("train_loss", result->train_loss);
+    print_json_number("test_loss", result->tested ? result->test_loss : NAN);
+    print_json_number("test_accuracy", result->tested ? result->test_accuracy : NAN);
+    printf("}\n");
+}
+
+static enum stepd_status run(const struct train_options *options, uint32_t *rank,
+                             struct stepd_error *reterr)
+{
+    struct home *home;
+    enum stepd_status status = home_remote_create(options, &home, reterr);
+    if (status != STEPD_OK)
+        return status;
+    *rank = home_rank(home);
+    struct train_result result;
+    status = train_run(options, home, &result, reterr);
+    home_destroy(home);
+    if (status != STEPD_OK)
+        return status;
+    if (options->json)
+        print_json(options, &result);
+    else if (result.rank == 0)
+        print_result(options, &result);
+    return STEPD_OK;
+}
+
+int main(int argc, char **argv)
+{
+    extern char **environ;
+    static struct train_options options; /* 16 KiB: all ranks' batch sizes */
+    struct stepd_error error;
+    if (options_parse(argc, argv, environ, &options, &error) != STEPD_OK) {
+        (void)fprintf(stderr, "stepd-train: %s\n", error.text);
+        return EXIT_CODE_USAGE;
+    }
+    if (options.help) {
+        options_print_help(stdout);
+        return EXIT_CODE_OK;
+    }
+    /* Workers are the parallelism: several of them on one machine share its cores. */
+    if (getenv("OPENBLAS_NUM_THREADS") == NULL)
+        openblas_set_num_threads(1);
+
+    uint32_t rank = options.rank == TRAIN_RANK_ANY ? 0 : (uint32_t)options.rank;
+    if (run(&options, &rank, &error) != STEPD_OK) {
+        (void)fprintf(stderr, "stepd-train: rank %u: %s\n", rank, error.text);
+        return EXIT_CODE_FAILED;
+    }
+    return EXIT_CODE_OK;
+}

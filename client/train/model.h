@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The models: fully connected layers and a loss.
+ *
+ *     linear                     one layer, mean squared error to one-hot labels
+ *     softmax                    one layer, cross-entropy: multinomial logistic regression
+ *     mlp:784-1000-1000-10       layers with ReLU between them, cross-entropy
+ *
+ * A step over a batch goes layer by layer, so that weights may arrive late and gradients may leave
+ * early:
+ *
+ *     dataset_gather(..., model_input(model), labels)
+ *     for l = 0 .. layers - 1:   model_forward(model, l, B)        reads the weights of layer l
+ *     loss = model_loss(model, labels, B)
+ *     for l = layers - 1 .. 0:   model_backward(model, l, B)       the last to read them
+ *
+ * Letters: B examples of the batch, I inputs and O outputs of a layer, C classes. Arrays are
+ * row-major; weights have PyTorch's layout and names (fc1.weight, fc1.bias, ...). Gradients are
+ * means over the B examples. One thread.
+ */
+#ifndef TRAIN_MODEL_H
+#define TRAIN_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <stepd/status.h>
+
+#define MODEL_LAYERS_MAX 32u
+#define MODEL_WIDTH_MAX  (1u << 16)
+
+struct model_layer {
+    size_t inputs;      /* I */
+    size_t outputs;     /* O */
+    bool relu;          /* on the output */
+    float *weight;      /* (O, I) */
+    float *bias;        /* (O,) */
+    float *weight_grad; /* (O, I) */
+    float *bias_grad;   /* (O,) */
+    float *output;      /* (B, O), after the ReLU */
+    float *delta;       /* (B, O), the loss by what goes into the ReLU */
+};
+
+struct model_loss;
+
+struct model {
+    size_t layers;
+    size_t batch_max;                           /* B is at most this */
+    struct model_layer layer[MODEL_LAYERS_MAX]; /* their arrays are parts of `arrays` */
+    const struct model_loss *loss;              /* static */
+    float *input;                               /* (B, I of layer 0) */
+    float *arrays;                              /* owned: all arrays above in one piece */
+};
+
+/*
+ * Builds the model that `spec` names for a data set of so many inputs and classes; weights are 0.
+ * *ret_model: caller frees with model_destroy.
+ * INVALID_ARGUMENT: the spec is malformed, or its widths do not fit the data.
+ * RESOURCE_EXHAUSTED: no memory.
+ */
+enum stepd_status model_create(const char *spec, size_t inputs, size_t classes, size_t batch_max,
+                               struct model **ret_model,
+                               struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* NULL is fine. Returns NULL. */
+struct model *model_destroy(struct model *model);
+
+/* Is `spec` well formed, whatever the data? INVALID_ARGUMENT says where not. */
+enum stepd_status model_check_spec(const char *spec, struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Where a batch's inputs go, (batch_max, I of layer 0). Owned by the model. */
+float *model_input(struct model *model);
+
+/* The outputs of the last layer after its forward, (B, C). Owned by the model. */
+const float *model_scores(const struct model *model);
+
+/* Computes the output of layer l from the output below it. batch <= batch_max. */
+void model_forward(struct model *model, size_t l, size_t batch);
+
+/*
+ * The mean loss over the batch, which is at least 1. labels: (B,), each below C. Prepares the
+ * backward pass; must follow the forward of the last layer.
+ */
+double model_loss(struct model *model, const uint8_t *labels, size_t batch);
+
+/*
+ * Writes the gradients of layer l and prepares layer l - 1. After its return nothing reads the
+ * weights of layer l until the next forward, so new ones may be written over them.
+ */
+void model_backward(struct model *model, size_t l, size_t batch);
+
+/* How many of the batch have their label as the highest score, after a forward. */
+size_t model_correct(const struct model *model, const uint8_t *labels, size_t batch);
+
+/* All weights and biases, as a number of floats. */
+uint64_t model_parameters(const struct model *model);
+
+#endif

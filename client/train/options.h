@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What stepd-train was asked to do: flags, and for rank, world and address the environment that
+ * launchers set. All of it is read here, once; the rest of the program sees struct train_options.
+ */
+#ifndef TRAIN_OPTIONS_H
+#define TRAIN_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <stepd/status.h>
+#include <stepd/types.h>
+
+#define TRAIN_PARAMS_MAX     16u
+#define TRAIN_PARAM_NAME_MAX 31u
+#define TRAIN_BATCH_SIZE_MAX (1u << 16)
+#define TRAIN_STEPS_MAX      (UINT64_C(1) << 40)
+#define TRAIN_RANK_ANY       (-1) /* the server gives one */
+
+/* A hyperparameter or a parameter of the schedule that was given. */
+struct train_param {
+    char name[TRAIN_PARAM_NAME_MAX + 1];
+    double value;
+};
+
+struct train_params {
+    size_t count;
+    struct train_param param[TRAIN_PARAMS_MAX];
+};
+
+/* Strings are borrowed from argv and the environment. NULL: not asked for. */
+struct train_options {
+    const char *server;
+    const char *job;
+    const char *model;
+    const char *data;
+    const char *optimizer;
+    const char *schedule;
+    const char *csv;
+    const char *plot;
+    const char *save_weights;
+    struct train_params hyper; /* of the optimizer; what is not given is the server's default */
+    struct train_params schedule_params;
+    enum stepd_mode mode;
+    enum stepd_dtype push_dtype;
+    enum stepd_dtype pull_dtype;
+    uint64_t epochs;
+    uint64_t steps; /* 0: as many as the epochs take */
+    uint64_t seed;
+    uint64_t eval_every; /* steps; 0: at the end only */
+    int rank;            /* or TRAIN_RANK_ANY */
+    uint32_t world;
+    size_t batch_sizes;                /* 1: the same for all ranks; otherwise world */
+    uint32_t batch[STEPD_WORKERS_MAX]; /* (world,) examples of each rank's full batch */
+    bool local;
+    bool quiet;
+    bool json;
+    bool help;
+};
+
+/*
+ * Reads argv and environment (NULL-terminated list of "NAME=value"), both borrowed as long as
+ * *ret_options is used. Flags go before the environment, that before the defaults. Where `help` is
+ * set the rest is not meant to be used. INVALID_ARGUMENT: the text names the flag or the variable.
+ */
+enum stepd_status options_parse(int argc, char *const *argv, char *const *environment,
+                                struct train_options *ret_options,
+                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Writes what all flags are, for people. */
+void options_print_help(FILE *out);
+
+/* The value of a parameter, or fallback where it was not given. */
+double options_param(const struct train_params *params, const char *name, double fallback);
+
+#endif

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The training loop. A step goes through the layers twice, and traffic goes on meanwhile:
+ *
+ *     forward    wait for the weights of layer l, compute layer l           l = 0, 1, 2, ...
+ *     backward   compute the gradients of layer l, send them off            l = ..., 2, 1, 0
+ *
+ * so while the gradients of a layer travel, those of the layer before it are computed, and the
+ * next step begins as soon as the first layer's weights are there. New weights are written over
+ * the old ones only after the backward pass has read them for the last time.
+ *
+ * Which examples a step takes follows from its number alone (batch.h). In sync mode the number is
+ * the version of the weights, on which all workers agree; in async mode each counts for itself.
+ * Rank 0 also keeps the curve, evaluates, and writes the files.
+ */
+#include "client/train/train.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/train/batch.h"
+#include "client/train/curve.h"
+#include "client/train/dataset.h"
+#include "client/train/define.h"
+#include "client/train/model.h"
+#include "client/train/plot.h"
+#include "client/train/progress.h"
+#include "client/train/weights_file.h"
+#include "proto/error.h"
+
+#define EVALUATION_BATCH 500u
+#define REPORT_EVERY_S   1.0
+
+static_assert(MODEL_LAYERS_MAX <= HOME_PARTS_MAX, "a layer is a part");
+
+struct training {
+    const struct train_options *options; /* borrowed */
+    struct home *home;                   /* borrowed */
+    uint32_t rank;
+    struct dataset train;
+    struct dataset test; /* rank 0 */
+    struct dataset_scale scale;
+    struct batch_plan plan;
+    uint64_t total;                                  /* steps */
+    uint64_t step;                                   /* number of the next step, 0 first */
+    struct model *model;                             /* owned */
+    struct stepd_array arrays[2 * MODEL_LAYERS_MAX]; /* weight and bias of each layer */
+    bool under_way[MODEL_LAYERS_MAX];                /* sent, and not yet waited for */
+    uint32_t *rows;                                  /* (batch_max,), owned */
+    uint8_t *labels;                                 /* (batch_max,), owned */
+    struct curve curve;
+    struct progress progress;
+    double began;
+    double reported;
+    struct train_result result;
+};
+
+static double now_seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* ---- Setting up ------------------------------------------------------------------------------ */
+
+static enum stepd_status load_data(struct training *t, struct stepd_error *reterr)
+{
+    const char *const folder = t->options->data;
+    enum stepd_status status = dataset_load(folder, "train", &t->train, reterr);
+    if (status == STEPD_OK && t->rank == 0)
+        status = dataset_load(folder, "t10k", &t->test, reterr);
+    if (status != STEPD_OK)
+        return stepd_fail_in(reterr, status, "data");
+    if (t->rank == 0 && t->test.inputs != t->train.inputs)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "data: %s: training images have %zu pixels, test images %zu", folder,
+                          t->train.inputs, t->test.inputs);
+    dataset_measure(&t->train, &t->scale);
+    t->plan = (struct batch_plan){
+        .seed = t->options->seed,
+        .examples = (uint32_t)t->train.examples,
+        .world = t->options->world,
+        .sizes = t->options->batch,
+    };
+    t->total = t->options->steps != 0 ? t->options->steps
+                                      : t->options->epochs * batch_steps_per_epoch(&t->plan);
+    return STEPD_OK;
+}
+
+static enum stepd_status build_model(struct training *t, struct stepd_error *reterr)
+{
+    const size_t own = t->options->batch[t->rank];
+    const size_t batch_max = own < EVALUATION_BATCH ? EVALUATION_BATCH : own;
+    const enum stepd_status status = model_create(t->options->model, t->train.inputs,
+                                                  DATASET_CLASSES, batch_max, &t->model, reterr);
+    if (status != STEPD_OK)
+        return status;
+    t->rows = malloc(batch_max * sizeof *t->rows);
+    t->labels = malloc(batch_max * sizeof *t->labels);
+    if (t->rows == NULL || t->labels == NULL)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a batch");
+    for (size_t l = 0; l < t->model->layers; l++) {
+        const struct model_layer *const layer = &t->model->layer[l];
+        t->arrays[2 * l] = (struct stepd_array){
+            .tensor = 2 * l,
+            .grad = layer->weight_grad,
+            .weights = layer->weight,
+        };
+        t->arrays[2 * l + 1] = (struct stepd_array){
+            .tensor = 2 * l + 1,
+            .grad = layer->bias_grad,
+            .weights = layer->bias,
+        };
+    }
+    t->result.parameters = model_parameters(t->model);
+    return STEPD_OK;
+}
+
+static enum stepd_status pull_all(struct training *t, uint64_t *ret_version,
+                                  struct stepd_error *reterr)
+{
+    const enum stepd_status status =
+        home_pull(t->home, t->arrays, 2 * t->model->layers, ret_version, reterr);
+    return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "pull");
+}
+
+static enum stepd_status set_up(struct training *t, struct stepd_error *reterr)
+{
+    t->rank = home_rank(t->home);
+    t->result.rank = t->rank;
+    if (t->rank >= t->options->world)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "the server gave rank %u, but --world is %u", t->rank, t->options->world);
+    enum stepd_status status = load_data(t, reterr);
+    if (status == STEPD_OK)
+        status = build_model(t, reterr);
+    if (status == STEPD_OK)
+        status = curve_open(t->rank == 0 ? t->options->csv : NULL, &t->curve, reterr);
+    if (status != STEPD_OK)
+        return status;
+
+    status = define_job(t->home, t->options, t->model, t->total, reterr);
+    if (status != STEPD_OK)
+        return stepd_fail_in(reterr, status, "define");
+    uint64_t version = 0;
+    status = pull_all(t, &version, reterr);
+    t->step = t->options->mode == STEPD_SYNC ? version : 0;
+    return status;
+}
+
+static void tear_down(struct training *t)
+{
+    curve_close(&t->curve);
+    free(t->labels);
+    free(t->rows);
+    model_destroy(t->model);
+    dataset_deinit(&t->test);
+    dataset_deinit(&t->train);
+}
+
+/* ---- A step ---------------------------------------------------------------------------------- */
+
+/* Waits for the weights of layer l, if they are under way. Those of layer 0 tell the next step. */
+static enum stepd_status wait_for_layer(struct training *t, size_t l, struct stepd_error *reterr)
+{
+    if (!t->under_way[l])
+        return STEPD_OK;
+    t->under_way[l] = false;
+    uint64_t version = 0;
+    const enum stepd_status status = home_step_wait(t->home, l, &version, reterr);
+    if (status != STEPD_OK)
+        return stepd_fail_in(reterr, status, "step");
+    if (l == 0) {
+        t->step++;
+        if (t->options->mode == STEPD_SYNC && version > t->step)
+            t->step = version;
+    }
+    return STEPD_OK;
+}
+
+static enum stepd_status wait_for_all(struct training *t, struct stepd_error *reterr)
+{
+    for (size_t l = 0; l < t->model->layers; l++) {
+        const enum stepd_status status = wait_for_layer(t, l, reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    return STEPD_OK;
+}
+
+static enum stepd_status forward(struct training *t, size_t batch, struct stepd_error *reterr)
+{
+    for (size_t l = 0; l < t->model->layers; l++) {
+        const enum stepd_status status = wait_for_layer(t, l, reterr);
+        if (status != STEPD_OK)
+            return status;
+        model_forward(t->model, l, batch);
+    }
+    return STEPD_OK;
+}
+
+static enum stepd_status backward(struct training *t, size_t batch, struct stepd_error *reterr)
+{
+    for (size_t l = t->model->layers; l-- > 0;) {
+        model_backward(t->model, l, batch);
+        const enum stepd_status status =
+            home_step_start(t->home, l, &t->arrays[2 * l], 2, batch, reterr);
+        if (status != STEPD_OK)
+            return stepd_fail_in(reterr, status, "push");
+        t->under_way[l] = true;
+    }
+    return STEPD_OK;
+}
+
+/* Takes note of step `step`, whose gradients are on their way. */
+static enum stepd_status note_step(struct training *t, double loss, size_t batch,
+                                   struct stepd_error *reterr)
+{
+    const double now = now_seconds();
+    t->result.steps++;
+    t->result.examples += batch;
+    progress_update(&t->progress, &(struct progress_step){
+                                      .step = t->step + 1,
+                                      .loss = loss,
+                                      .examples = batch,
+                                      .now = now,
+                                  });
+    if (batch == 0)
+        return STEPD_OK;
+    if (now - t->reported >= REPORT_EVERY_S) {
+        t->reported = now;
+        const enum stepd_status status = home_report(t->home, t->step, loss, batch, reterr);
+        if (status != STEPD_OK)
+            return stepd_fail_in(reterr, status, "report");
+    }
+    const struct curve_point point = {
+        .step = t->step + 1,
+        .epoch = t->step / batch_steps_per_epoch(&t->plan) + 1,
+        .loss = loss,
+        .examples = batch,
+        .seconds = now - t->began,
+    };
+    return curve_append(&t->curve, &point, reterr);
+}
+
+static enum stepd_status take_step(struct training *t, struct stepd_error *reterr)
+{
+    const size_t batch = batch_rows(&t->plan, t->step, t->rank, t->rows);
+    dataset_gather(&t->train, &t->scale, t->rows, batch, model_input(t->model), t->labels);
+    enum stepd_status status = forward(t, batch, reterr);
+    if (status != STEPD_OK)
+        return status;
+    const double loss = batch == 0 ? NAN : model_loss(t->model, t->labels, batch);
+    status = backward(t, batch, reterr);
+    return status == STEPD_OK ? note_step(t, loss, batch, reterr) : status;
+}
+
+/* ---- Evaluation and results ------------------------------------------------------------------ */
+
+/* Loss and accuracy over the test set with the weights as they are; none may be under way. */
+static void evaluate(struct training *t)
+{
+    double loss_sum = 0;
+    size_t correct = 0;
+    for (size_t done = 0; done < t->test.examples;) {
+        const size_t left = t->test.examples - done;
+        const size_t batch = left < EVALUATION_BATCH ? left : EVALUATION_BATCH;
+        for (size_t i = 0; i < batch; i++)
+            t->rows[i] = (uint32_t)(done + i);
+        dataset_gather(&t->test, &t->scale, t->rows, batch, model_input(t->model), t->labels);
+        for (size_t l = 0; l < t->model->layers; l++)
+            model_forward(t->model, l, batch);
+        loss_sum += model_loss(t->model, t->labels, batch) * (double)batch;
+        correct += model_correct(t->model, t->labels, batch);
+        done += batch;
+    }
+    t->result.tested = true;
+    t->result.test_loss = loss_sum / (double)t->test.examples;
+    t->result.test_accuracy = (double)correct / (double)t->test.examples;
+}
+
+static bool evaluation_due(const struct training *t, uint64_t first_step)
+{
+    const uint64_t every = t->options->eval_every;
+    return t->rank == 0 && every != 0 && t->step > first_step && t->step % every == 0;
+}
+
+static enum stepd_status evaluate_on_the_way(struct training *t, struct stepd_error *reterr)
+{
+    const enum stepd_status status = wait_for_all(t, reterr);
+    if (status != STEPD_OK)
+        return status;
+    evaluate(t);
+    if (!t->options->quiet)
+        (void)fprintf(stderr, "%sstep %llu  test loss %.4f  test accuracy %.4f\n",
+                      t->progress.terminal ? "\r\x1b[K" : "", (unsigned long long)t->step,
+                      t->result.test_loss, t->result.test_accuracy);
+    return STEPD_OK;
+}
+
+/* What rank 0 makes of the final weights. */
+static enum stepd_status conclude(struct training *t, struct stepd_error *reterr)
+{
+    evaluate(t);
+    enum stepd_status status = STEPD_OK;
+    if (t->options->save_weights != NULL)
+        status = weights_file_write(t->options->save_weights, t->model, reterr);
+    if (status != STEPD_OK || t->options->plot == NULL)
+        return status;
+    char title[256];
+    char note[256];
+    (void)snprintf(title, sizeof title, "%s: %s", t->options->job, t->options->model);
+    (void)snprintf(note, sizeof note, "%s, %u worker%s, %.1f s: test accuracy %.4f, test loss %.4f",
+                   t->options->optimizer, t->options->world, t->options->world == 1 ? "" : "s",
+                   t->result.seconds, t->result.test_accuracy, t->result.test_loss);
+    return plot_write(t->options->plot, &t->curve,
+                      &(struct plot_labels){.title = title, .note = note}, reterr);
+}
+
+/* ---- The whole ------------------------------------------------------------------------------- */
+
+static enum stepd_status train_all_steps(struct training *t, struct stepd_error *reterr)
+{
+    const uint64_t first_step = t->step;
+    enum stepd_status status = STEPD_OK;
+    while (t->step < t->total) {
+        if (evaluation_due(t, first_step))
+            status = evaluate_on_the_way(t, reterr);
+        if (status == STEPD_OK)
+            status = take_step(t, reterr);
+        if (status == STEPD_OK)
+            status = wait_for_layer(t, 0, reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    return wait_for_all(t, reterr);
+}
+
+static enum stepd_status train(struct training *t, struct stepd_error *reterr)
+{
+    enum stepd_status status = set_up(t, reterr);
+    if (status != STEPD_OK)
+        return status;
+    t->began = now_seconds();
+    t->progress = progress_start(t->options->quiet ? NULL : stderr, isatty(STDERR_FILENO) == 1,
+                                 t->options->world, t->step, t->total, t->began);
+    if (t->rank != 0)
+        t->progress.out = NULL;
+    status = train_all_steps(t, reterr);
+    progress_end(&t->progress);
+    if (status != STEPD_OK)
+        return status;
+    t->result.seconds = now_seconds() - t->began;
+    t->result.train_loss = t->progress.loss.weight > 0 ? t->progress.loss.mean : NAN;
+
+    /* Leaving comes before the evaluation, so that nobody waits for it. */
+    uint64_t version;
+    if (t->rank == 0)
+        status = pull_all(t, &version, reterr);
+    if (status != STEPD_OK)
+        return status;
+    status = home_leave(t->home, reterr);
+    if (status != STEPD_OK)
+        return stepd_fail_in(reterr, status, "leave");
+    return t->rank == 0 ? conclude(t, reterr) : STEPD_OK;
+}
+
+enum stepd_status train_run(const struct train_options *options, struct home *home,
+                            struct train_result *ret_result, struct stepd_error *reterr)
+{
+    struct training training = {.options = options, .home = home};
+    const enum stepd_status status = train(&training, reterr);
+    if (status == STEPD_OK)
+        *ret_result = training.result;
+    tear_down(&training);
+    return status;
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The training loop against a home that is made up here: plain gradient descent in memory, which
+ * writes new weights as late as it may, checks that it is used as home.h says, and can be told to
+ * be ahead, or to fail.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "client/train/home.h"
+#include "client/train/train.h"
+#include "proto/error.h"
+#include "tests/unit/train/files.h"
+
+#define TENSORS_MOST 8u
+#define VALUES_MOST  256u
+
+struct fake_home {
+    struct home home; /* first */
+    uint32_t rank;
+    uint64_t version;      /* of all weights */
+    uint64_t fail_at_step; /* UINT64_MAX: never */
+    double t_max;          /* what the definition said; NAN: nothing */
+    size_t tensors;
+    size_t size[TENSORS_MOST];
+    float weights[TENSORS_MOST][VALUES_MOST];
+    const struct stepd_array *under_way[HOME_PARTS_MAX];
+    uint64_t examples[HOME_PARTS_MAX];
+    uint64_t steps_started;
+    uint64_t examples_sum;
+    bool left;
+};
+
+static struct fake_home *fake_of(struct home *home)
+{
+    return (struct fake_home *)home;
+}
+
+static uint32_t fake_rank(const struct home *home)
+{
+    return ((const struct fake_home *)home)->rank;
+}
+
+static enum stepd_status fake_define(struct home *home, const struct stepd_job_options *job,
+                                     const struct stepd_tensor *tensors, size_t count,
+                                     struct stepd_error *reterr)
+{
+    (void)reterr;
+    struct fake_home *const fake = fake_of(home);
+    assert_int_equal(job->groups_count, 1);
+    fake->t_max = NAN;
+    for (size_t i = 0; i < job->groups[0].schedule_params_count; i++)
+        if (strcmp(job->groups[0].schedule_params[i].name, "t_max") == 0)
+            fake->t_max = job->groups[0].schedule_params[i].value;
+    assert_true(count <= TENSORS_MOST);
+    fake->tensors = count;
+    for (size_t i = 0; i < count; i++) {
+        fake->size[i] = 1;
+        for (size_t d = 0; d < tensors[i].dims; d++)
+            fake->size[i] *= tensors[i].shape[d];
+        assert_true(fake->size[i] <= VALUES_MOST);
+        for (size_t k = 0; k < fake->size[i]; k++) /* something in [a, b), different everywhere */
+            fake->weights[i][k] = (float)(tensors[i].a + (tensors[i].b - tensors[i].a) *
+                                                             (double)(k * 37 % 101) / 101.0);
+    }
+    return STEPD_OK;
+}
+
+static void give_weights(const struct fake_home *fake, const struct stepd_array *arrays,
+                         size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        memcpy(arrays[i].weights, fake->weights[arrays[i].tensor],
+               fake->size[arrays[i].tensor] * sizeof(float));
+}
+
+static enum stepd_status fake_pull(struct home *home, const struct stepd_array *arrays,
+                                   size_t count, uint64_t *ret_version, struct stepd_error *reterr)
+{
+    (void)reterr;
+    give_weights(fake_of(home), arrays, count);
+    *ret_version = fake_of(home)->version;
+    return STEPD_OK;
+}
+
+static enum stepd_status fake_step_start(struct home *home, size_t part,
+                                         const struct stepd_array *arrays, size_t count,
+                                         uint64_t examples, struct stepd_error *reterr)
+{
+    struct fake_home *const fake = fake_of(home);
+    assert_int_equal(count, 2);
+    assert_null(fake->under_way[part]);
+    if (fake->steps_started == fake->fail_at_step)
+        return stepd_fail(reterr, STEPD_UNAVAILABLE, "the connection is lost");
+    fake->under_way[part] = arrays;
+    fake->examples[part] = examples;
+    if (part == 0) {
+        fake->steps_started++;
+        fake->examples_sum += examples;
+    }
+    return STEPD_OK;
+}
+
+/* Reads the gradients now: who wrote over them after the start is found out by not learning. */
+static enum stepd_status fake_step_wait(struct home *home, size_t part, uint64_t *ret_version,
+                                        struct stepd_error *reterr)
+{
+    (void)reterr;
+    struct fake_home *const fake = fake_of(home);
+    const struct stepd_array *const arrays = fake->under_way[part];
+    assert_non_null(arrays);
+    fake->under_way[part] = NULL;
+    for (size_t i = 0; i < 2 && fake->examples[part] > 0; i++)
+        for (size_t k = 0; k < fake->size[arrays[i].tensor]; k++)
+            fake->weights[arrays[i].tensor][k] -= 0.5f * arrays[i].grad[k];
+    give_weights(fake, arrays, 2);
+    if (part == 0)
+        fake->version++;
+    *ret_version = fake->version;
+    return STEPD_OK;
+}
+
+static enum stepd_status fake_report(struct home *home, uint64_t step, double loss,
+                                     uint64_t examples, struct stepd_error *reterr)
+{
+    (void)home;
+    (void)step;
+    (void)examples;
+    (void)reterr;
+    assert_true(isfinite(loss));
+    return STEPD_OK;
+}
+
+static enum stepd_status fake_leave(struct home *home, struct stepd_error *reterr)
+{
+    (void)reterr;
+    for (size_t part = 0; part < HOME_PARTS_MAX; part++)
+        assert_null(fake_of(home)->under_way[part]);
+    fake_of(home)->left = true;
+    return STEPD_OK;
+}
+
+static const struct home_kind fake_kind = {
+    .rank = fake_rank,
+    .define = fake_define,
+    .pull = fake_pull,
+    .step_start = fake_step_start,
+    .step_wait = fake_step_wait,
+    .report = fake_report,
+    .leave = fake_leave,
+};
+
+static struct fake_home fake;
+static struct train_options options;
+static struct train_result result;
+static struct stepd_error error;
+
+/* A data set of 100 examples, and options for a small net on it. */
+static int setup(void **state)
+{
+    files_setup(state);
+    files_write_dataset(*state, 100, 50);
+    fake = (struct fake_home){.home.kind = &fake_kind, .fail_at_step = UINT64_MAX};
+    options = (struct train_options){
+        .job = "test",
+        .model = "mlp:4-16-10",
+        .data = *state,
+        .optimizer = "sgd",
+        .schedule = "cosine",
+        .epochs = 60,
+        .world = 1,
+        .batch = {30, 30},
+        .quiet = true,
+    };
+    return 0;
+}
+
+static void train_run__learnable_data__is_learnt(void **state)
+{
+    (void)state;
+    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_int_equal(result.steps, 60 * 4);
+    assert_int_equal(result.examples, 60 * 100);
+    assert_int_equal(fake.examples_sum, 60 * 100);
+    assert_true(result.tested);
+    assert_true(result.test_accuracy > 0.99);
+    assert_true(result.test_loss < 0.3);
+    assert_true(fake.left);
+}
+
+static void train_run__cosine_without_t_max__spans_the_run(void **state)
+{
+    (void)state;
+    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_true(fake.t_max == 60 * 4);
+    options.mode = STEPD_ASYNC; /* the schedule counts the updates of both */
+    options.world = 2;
+    options.rank = 1;
+    options.steps = 7;
+    options.schedule_params = (struct train_params){1, {{"warmup", 4}}};
+    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_true(fake.t_max == 2 * 7 - 4);
+}
+
+static void train_run__job_that_is_ahead__takes_what_is_left(void **state)
+{
+    (void)state;
+    options.steps = 10;
+    fake.version = 7;
+    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_int_equal(result.steps, 3);
+    assert_int_equal(fake.version, 10);
+}
+
+static void train_run__job_that_is_done__succeeds_with_no_step(void **state)
+{
+    (void)state;
+    options.steps = 10;
+    fake.version = 12;
+    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_int_equal(result.steps, 0);
+    assert_true(fake.left);
+}
+
+static void train_run__async__counts_its_own_steps(void **state)
+{
+    (void)state;
+    options.mode = STEPD_ASYNC;
+    options.steps = 10;
+    fake.version = 1000;
+    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_int_equal(result.steps, 10);
+}
+
+static void train_run__rank_without_examples__takes_part_with_empty_steps(void **state)
+{
+    (void)state;
+    options.world = 2;
+    options.batch[1] = 0;
+    options.steps = 5;
+    fake.rank = 1;
+    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_int_equal(result.steps, 5);
+    assert_int_equal(fake.examples_sum, 0);
+    assert_false(result.tested);
+    assert_true(isnan(result.train_loss));
+}
+
+static void train_run__rank_0__writes_the_files(void **state)
+{
+    char paths[3][FILES_PATH_BYTES];
+    files_path(*state, "loss.csv", paths[0]);
+    files_path(*state, "loss.svg", paths[1]);
+    files_path(*state, "weights.safetensors", paths[2]);
+    options.csv = paths[0];
+    options.plot = paths[1];
+    options.save_weights = paths[2];
+    options.steps = 5;
+    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    static const char *const contents[] = {"\n5,2,", "</svg>\n", NULL};
+    for (size_t i = 0; i < 3; i++) {
+        char *text;
+        const size_t size = files_read(paths[i], &text);
+        assert_true(size > 500 || i == 0);
+        if (contents[i] != NULL)
+            assert_non_null(strstr(text, contents[i]));
+        free(text);
+    }
+}
+
+static void train_run__lost_connection__says_what_was_being_done(void **state)
+{
+    (void)state;
+    fake.fail_at_step = 3;
+    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_UNAVAILABLE);
+    assert_string_equal(error.text, "push: the connection is lost");
+}
+
+static void train_run__rank_beyond_the_world__is_refused(void **state)
+{
+    (void)state;
+    fake.rank = 1;
+    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_FAILED_PRECONDITION);
+    assert_string_equal(error.text, "the server gave rank 1, but --world is 1");
+}
+
+static void train_run__linear_and_softmax__learn_as_well(void **state)
+{
+    (void)state;
+    static const char *const models[] = {"linear", "softmax"};
+    for (size_t i = 0; i < 2; i++) {
+        options.model = models[i];
+        fake.version = 0;
+        assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+        assert_true(result.test_accuracy > 0.45);
+    }
+}
+
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, setup, files_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_FOLDER(train_run__learnable_data__is_learnt),
+        IN_FOLDER(train_run__cosine_without_t_max__spans_the_run),
+        IN_FOLDER(train_run__job_that_is_ahead__takes_what_is_left),
+        IN_FOLDER(train_run__job_that_is_done__succeeds_with_no_step),
+        IN_FOLDER(train_run__async__counts_its_own_steps),
+        IN_FOLDER(train_run__rank_without_examples__takes_part_with_empty_steps),
+        IN_FOLDER(train_run__rank_0__writes_the_files),
+        IN_FOLDER(train_run__lost_connection__says_what_was_being_done),
+        IN_FOLDER(train_run__rank_beyond_the_world__is_refused),
+        IN_FOLDER(train_run__linear_and_softmax__learn_as_well),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
