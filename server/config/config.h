@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How the daemon is told what to do: defaults < file < environment (STEPD_*) < flags. All of it is
+ * read once, here, and is a value from then on. The path:
+ *
+ *     config_load()      argv, environment and file -> struct config, or the one sentence to print
+ *     config.action      run; or print, check, help, version, and exit
+ *     config_deinit()
+ *
+ * Every key that is one value stands in one table (schema.c), which serves the file, the
+ * environment, the flags, --help and --print-config. Jobs stand in the file alone.
+ *
+ * Config knows no optimizers and no schedules: it carries the names and numbers of a job as a
+ * client would send them, with their lines, and whoever knows them checks them.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <stepd/status.h>
+
+#include "proto/arena.h"
+#include "proto/message.h"
+#include "server/base/log.h"
+
+#define CONFIG_KEYS     15u  /* rows of the table in schema.c */
+#define CONFIG_JOBS_MAX 256u /* jobs of one file */
+
+/* The longest path of a Unix socket, without its NUL: sun_path of Linux. */
+#define CONFIG_UNIX_PATH_MAX_BYTES 107u
+
+#define CONFIG_SLICE_ELEMENTS_LEAST 256u
+#define CONFIG_SLICE_ELEMENTS_MOST  (16u << 20)
+
+enum config_action {
+    CONFIG_RUN,
+    CONFIG_PRINT,   /* --print-config: config_print() and exit 0 */
+    CONFIG_CHECK,   /* --check-config: all checks, no daemon */
+    CONFIG_HELP,    /* --help: config_print_usage(); nothing but the flags was read */
+    CONFIG_VERSION, /* --version; nothing but the flags was read */
+};
+
+/* Which layer a value comes from. */
+enum config_source {
+    CONFIG_DEFAULT,
+    CONFIG_FILE,
+    CONFIG_ENVIRONMENT,
+    CONFIG_FLAG,
+};
+
+struct config_origin {
+    enum config_source source;
+    size_t line; /* FILE: 1 first */
+};
+
+/* A job of the file. */
+struct config_job {
+    const char *name;
+    struct stepd_define_job definition; /* names, lengths and ranges that need no optimizer hold */
+    size_t line;
+    const size_t *group_line; /* definition.groups of them */
+};
+
+/* Everything that is configured. Strings and arrays live in the arena until config_deinit(). */
+struct config {
+    enum config_action action;
+    const char *file; /* as given; "" where there is none */
+
+    const char *listen;    /* "host:port" or "[v6]:port"; port 0 picks one */
+    const char *unix_path; /* "": no Unix socket */
+    const char *port_file; /* "": none */
+    uint32_t shards;
+    bool insecure;
+    enum log_level log_level;
+    const char *isa;           /* "auto", "base", "v3" or "v4" */
+    uint64_t memory_max_bytes; /* 0: 80 % of the machine's, which the caller works out */
+    uint64_t frame_max_bytes;
+    uint32_t connections_max;
+    uint32_t hello_timeout_ms;
+    uint32_t lease_ms;
+    uint32_t wait_max_ms;
+    uint32_t write_timeout_ms;
+    uint32_t slice_elements;
+
+    size_t jobs;
+    const struct config_job *job;
+
+    struct config_origin origin[CONFIG_KEYS]; /* in the table's order */
+    struct stepd_arena arena;                 /* owned */
+};
+
+/*
+ * Reads the flags, the file that they (or STEPD_CONFIG) name, and the environment. argv[0] is
+ * skipped; argv and envp (NULL-terminated) are borrowed until return. The caller frees *ret_config
+ * with config_deinit(); it is untouched on failure, and *reterr (may be NULL) says what to print:
+ *   INVALID_ARGUMENT     a flag is wrong: exit 2
+ *   FAILED_PRECONDITION  the file or a variable is wrong, named with its line: exit 78
+ *   RESOURCE_EXHAUSTED   no memory: exit 1
+ * One thread.
+ */
+enum stepd_status config_load(int argc, char *const argv[], char *const envp[],
+                              struct config *ret_config,
+                              struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Releases all that the config points to. config may be NULL or zeroed. */
+void config_deinit(struct config *config);
+
+/* Writes the config as YAML that loads to the same values, each with where it comes from. */
+void config_print(const struct config *config, FILE *stream);
+
+/* Writes what --help says: every flag with its meaning and default. */
+void config_print_usage(FILE *stream);
+
+/*
+ * Fills in FAILED_PRECONDITION with the place of a job's group (definition.groups: of the job
+ * itself) before the text, for checks that only the caller can make. Returns that code.
+ */
+enum stepd_status config_fail_at_group(const struct config *config, const struct config_job *job,
+                                       size_t group, struct stepd_error *reterr, const char *text);
+
+#endif

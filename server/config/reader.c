@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A map is read by a table of the keys that it knows. What is in no table may still be a setting: a
+ * name with one number or a list of them, since only an optimizer or a schedule knows which
+ * settings it has. Those are carried as they are and checked later, by whoever knows. A setting
+ * that is no number but is spelt almost like a key of the table was meant to be that key, and is
+ * answered so.
+ */
+#include "server/config/reader.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/error.h"
+#include "proto/utf8.h"
+#include "server/base/nearest.h"
+#include "server/base/text.h"
+#include "server/config/value.h"
+
+#define SETTINGS_MAX 32u /* of one map */
+#define VALUES_MAX   16u /* of one setting */
+
+const char *reader_show(const char *text, struct reader_shown *shown)
+{
+    (void)text_quote(text, strlen(text), shown->text, sizeof shown->text);
+    return shown->text;
+}
+
+enum stepd_status reader_fail(const struct reader *reader, size_t line, const char *fmt, ...)
+{
+    struct reader_shown job;
+    struct reader_shown group;
+    char text[STEPD_ERROR_TEXT_BYTES];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (reader->job == NULL)
+        return document_fail(reader->file, line, reader->reterr, "%s", text);
+    if (reader->group == NULL)
+        return document_fail(reader->file, line, reader->reterr, "job %s: %s",
+                             reader_show(reader->job, &job), text);
+    return document_fail(reader->file, line, reader->reterr, "job %s: group %s: %s",
+                         reader_show(reader->job, &job), reader_show(reader->group, &group), text);
+}
+
+enum stepd_status reader_fail_memory(const struct reader *reader)
+{
+    return stepd_fail(reader->reterr, STEPD_RESOURCE_EXHAUSTED,
+                      "%s: too large, or no memory to read it", reader->file);
+}
+
+enum stepd_status reader_require_kind(const struct reader *reader, const struct document_node *node,
+                                      enum document_kind kind)
+{
+    if (node->kind == kind)
+        return STEPD_OK;
+    struct reader_shown shown;
+    const char *const what = node->key == NULL ? "an entry" : reader_show(node->key, &shown);
+    return reader_fail(reader, node->line, "%s is %s and must be %s", what,
+                       document_kind_name(node->kind), document_kind_name(kind));
+}
+
+enum stepd_status reader_name(const struct reader *reader, const struct document_node *node,
+                              const char **ret_name)
+{
+    const enum stepd_status status = reader_require_kind(reader, node, DOCUMENT_SCALAR);
+    if (status != STEPD_OK)
+        return status;
+    const size_t bytes = strlen(node->text);
+    if (bytes == 0 || bytes > STEPD_NAME_MAX_BYTES ||
+        !stepd_utf8_printable((const uint8_t *)node->text, bytes))
+        return reader_fail(reader, node->line,
+                           "%s must be 1 to %u bytes without control characters", node->key,
+                           STEPD_NAME_MAX_BYTES);
+    *ret_name = node->text;
+    return STEPD_OK;
+}
+
+enum stepd_status reader_whole(const struct reader *reader, const struct document_node *node,
+                               uint32_t least, uint32_t most, uint32_t *ret_value)
+{
+    struct reader_shown shown;
+    uint64_t value = 0;
+    const enum stepd_status status = reader_require_kind(reader, node, DOCUMENT_SCALAR);
+    if (status != STEPD_OK)
+        return status;
+    if (!value_read_whole(node->text, &value) || value < least || value > most)
+        return reader_fail(reader, node->line,
+                           "%s: %s is not a whole number from %" PRIu32 " to %" PRIu32, node->key,
+                           reader_show(node->text, &shown), least, most);
+    *ret_value = (uint32_t)value;
+    return STEPD_OK;
+}
+
+enum stepd_status reader_switch(const struct reader *reader, const struct document_node *node,
+                                bool *ret_value)
+{
+    struct reader_shown shown;
+    const enum stepd_status status = reader_require_kind(reader, node, DOCUMENT_SCALAR);
+    if (status != STEPD_OK || value_read_switch(node->text, ret_value))
+        return status;
+    return reader_fail(reader, node->line, "%s: %s is not true or false", node->key,
+                       reader_show(node->text, &shown));
+}
+
+/* Searches the key of a node among the known ones. */
+static void search_key(const struct document_node *node, const struct reader_keys *keys,
+                       struct nearest *ret_nearest)
+{
+    nearest_init(ret_nearest, node->key);
+    for (size_t i = 0; i < keys->count; i++)
+        nearest_offer(ret_nearest, keys->at[i].name);
+}
+
+static enum stepd_status fail_unknown(const struct reader *reader, const struct document_node *node,
+                                      const struct reader_keys *keys)
+{
+    struct reader_shown shown;
+    struct nearest nearest;
+    search_key(node, keys, &nearest);
+    return reader_fail(reader, node->line, "unknown key %s: %s", reader_show(node->key, &shown),
+                       nearest_hint(&nearest));
+}
+
+/* What a setting that is no number is answered with. */
+static enum stepd_status fail_setting(const struct reader *reader, const struct document_node *node,
+                                      const struct reader_keys *keys)
+{
+    struct reader_shown shown;
+    struct nearest nearest;
+    search_key(node, keys, &nearest);
+    if (nearest.name != NULL)
+        return fail_unknown(reader, node, keys);
+    if (node->kind == DOCUMENT_SCALAR)
+        return reader_fail(reader, node->line, "%s: %s is not a number", node->key,
+                           reader_show(node->text, &shown));
+    return reader_fail(reader, node->line, "%s must be a number or a list of 1 to %u numbers",
+                       node->key, VALUES_MAX);
+}
+
+/* A number; true is 1 and false is 0, for settings that are switches. */
+static bool read_number(const struct document_node *node, double *ret_value)
+{
+    bool value = false;
+    if (node->kind != DOCUMENT_SCALAR)
+        return false;
+    if (value_read_number(node->text, ret_value))
+        return true;
+    if (!value_read_switch(node->text, &value))
+        return false;
+    *ret_value = value ? 1.0 : 0.0;
+    return true;
+}
+
+/* The name of a setting is a word in small letters, as all that optimizers have are. */
+static bool is_word(const char *name)
+{
+    const size_t bytes = strlen(name);
+    return bytes > 0 && bytes <= STEPD_NAME_MAX_BYTES &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == bytes;
+}
+
+static enum stepd_status read_setting(const struct reader *reader, const struct document_node *node,
+                                      const struct reader_keys *keys,
+                                      struct stepd_setting *ret_setting)
+{
+    const bool list = node->kind == DOCUMENT_LIST;
+    const struct document_node *at = list ? node->first : node;
+    const size_t count = list ? node->count : 1;
+    if (!is_word(node->key))
+        return fail_unknown(reader, node, keys);
+    if (count == 0 || count > VALUES_MAX)
+        return fail_setting(reader, node, keys);
+    double *const values = stepd_arena_calloc(reader->arena, count, sizeof *values);
+    if (values == NULL)
+        return reader_fail_memory(reader);
+    for (size_t i = 0; i < count; i++, at = at->next) {
+        if (!read_number(at, &values[i]))
+            return fail_setting(reader, node, keys);
+    }
+    *ret_setting = (struct stepd_setting){.name = node->key, .values = count, .value = values};
+    return STEPD_OK;
+}
+
+static const struct reader_key *find_key(const struct reader_keys *keys, const char *name)
+{
+    for (size_t i = 0; i < keys->count; i++) {
+        if (strcmp(keys->at[i].name, name) == 0)
+            return &keys->at[i];
+    }
+    return NULL;
+}
+
+/* Settings go to list, which has room; NULL: a map that has none. */
+static enum stepd_status read_entry(const struct reader *reader, const struct document_node *node,
+                                    const struct reader_keys *keys, struct stepd_setting *list,
+                                    size_t *settings)
+{
+    if (list == NULL)
+        return fail_unknown(reader, node, keys);
+    if (*settings == SETTINGS_MAX)
+        return reader_fail(reader, node->line, "more than %u settings", SETTINGS_MAX);
+    const enum stepd_status status = read_setting(reader, node, keys, &list[*settings]);
+    *settings += status == STEPD_OK ? 1 : 0;
+    return status;
+}
+
+enum stepd_status reader_map(const struct reader *reader, const struct document_node *map,
+                             const struct reader_keys *keys, void *owner,
+                             struct stepd_settings *settings)
+{
+    struct stepd_setting *list = NULL;
+    size_t count = 0;
+    if (settings != NULL) {
+        const size_t room = map->count < SETTINGS_MAX ? map->count : SETTINGS_MAX;
+        list = stepd_arena_calloc(reader->arena, room, sizeof *list);
+        if (list == NULL)
+            return reader_fail_memory(reader);
+    }
+    for (const struct document_node *node = map->first; node != NULL; node = node->next) {
+        const struct reader_key *const key = find_key(keys, node->key);
+        const enum stepd_status status = key != NULL ? key->read(reader, node, owner)
+                                                     : read_entry(reader, node, keys, list, &count);
+        if (status != STEPD_OK)
+            return status;
+    }
+    for (size_t i = 0; i < keys->count; i++) {
+        if (keys->at[i].required && document_find(map, keys->at[i].name) == NULL)
+            return reader_fail(reader, map->line, "the key '%s' is missing", keys->at[i].name);
+    }
+    if (settings != NULL)
+        *settings = (struct stepd_settings){.count = count, .at = list};
+    return STEPD_OK;
+}

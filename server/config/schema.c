@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The rows. Defaults are written as the file would write them and go through the same readers, so a
+ * default cannot break its own rule.
+ */
+#include "server/config/schema.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "server/config/value.h"
+
+#define KIB    (UINT64_C(1) << 10)
+#define MIB    (UINT64_C(1) << 20)
+#define GIB    (UINT64_C(1) << 30)
+#define DAY_MS (UINT64_C(24) * 60 * 60 * 1000)
+
+#define FIELD(name) offsetof(struct config, name)
+
+static const char *const levels[] = {
+#define X(NAME, name) #name,
+    LOG_LEVEL_MAP(X)
+#undef X
+        NULL,
+};
+
+static const char *const isas[] = {"auto", "base", "v3", "v4", NULL};
+
+static const struct schema_row rows[] = {
+    {
+        .key = "listen",
+        .flag = "listen",
+        .type = &value_address,
+        .fallback = "127.0.0.1:7070",
+        .most = 300, /* a host name's 253 bytes, brackets, a zone and the port */
+        .doc = "address of the TCP port; port 0 picks a free one",
+        .offset = FIELD(listen),
+    },
+    {
+        .key = "unix_path",
+        .flag = "unix",
+        .type = &value_path,
+        .fallback = "",
+        .most = CONFIG_UNIX_PATH_MAX_BYTES,
+        .doc = "path of a Unix socket to listen on as well; empty for none",
+        .offset = FIELD(unix_path),
+    },
+    {
+        .key = "port_file",
+        .flag = "port-file",
+        .type = &value_path,
+        .fallback = "",
+        .most = VALUE_PATH_MAX_BYTES,
+        .doc = "file to write the TCP port's number to; empty for none",
+        .offset = FIELD(port_file),
+    },
+    {
+        .key = "shards",
+        .flag = "shards",
+        .type = &value_whole,
+        .fallback = "1",
+        .least = 1,
+        .most = 64,
+        .doc = "threads that own weights",
+        .offset = FIELD(shards),
+    },
+    {
+        .key = "insecure",
+        .flag = "insecure",
+        .type = &value_switch,
+        .fallback = "false",
+        .doc = "allow a non-loopback address without TLS and login",
+        .offset = FIELD(insecure),
+    },
+    {
+        .key = "log_level",
+        .flag = "log-level",
+        .type = &value_level,
+        .fallback = "info",
+        .choice = levels,
+        .doc = "least urgent events to log: debug, info, warn or error",
+        .reloadable = true,
+        .offset = FIELD(log_level),
+    },
+    {
+        .key = "isa",
+        .flag = "isa",
+        .type = &value_choice,
+        .fallback = "auto",
+        .choice = isas,
+        .doc = "instruction set of the kernels: auto, base, v3 or v4; all give the same bits",
+        .offset = FIELD(isa),
+    },
+    {
+        .key = "memory_max_bytes",
+        .flag = "memory-max-bytes",
+        .type = &value_bytes,
+        .fallback = "0",
+        .least = 0,
+        .most = GIB << 20,
+        .doc = "memory that jobs may take; 0 for 80 % of the machine's",
+        .offset = FIELD(memory_max_bytes),
+    },
+    {
+        .key = "frame_max_bytes",
+        .flag = "frame-max-bytes",
+        .type = &value_bytes,
+        .fallback = "64MiB",
+        .least = 64 * KIB,
+        .most = GIB,
+        .doc = "largest frame that is read",
+        .offset = FIELD(frame_max_bytes),
+    },
+    {
+        .key = "connections_max",
+        .flag = "connections-max",
+        .type = &value_whole,
+        .fallback = "1024",
+        .least = 1,
+        .most = 1u << 20,
+        .doc = "connections at once; more wait to be accepted",
+        .reloadable = true,
+        .offset = FIELD(connections_max),
+    },
+    {
+        .key = "hello_timeout_ms",
+        .flag = "hello-timeout-ms",
+        .type = &value_whole,
+        .fallback = "10000",
+        .least = 10,
+        .most = DAY_MS,
+        .doc = "milliseconds that a new connection has to say Hello",
+        .reloadable = true,
+        .offset = FIELD(hello_timeout_ms),
+    },
+    {
+        .key = "lease_ms",
+        .flag = "lease-ms",
+        .type = &value_whole,
+        .fallback = "60000",
+        .least = 10,
+        .most = DAY_MS,
+        .doc = "milliseconds of silence before a worker is missed, unless its Hello asks otherwise",
+        .reloadable = true,
+        .offset = FIELD(lease_ms),
+    },
+    {
+        .key = "wait_max_ms",
+        .flag = "wait-max-ms",
+        .type = &value_whole,
+        .fallback = "300000",
+        .least = 10,
+        .most = DAY_MS,
+        .doc = "longest deadline, in milliseconds, of a request that waits",
+        .reloadable = true,
+        .offset = FIELD(wait_max_ms),
+    },
+    {
+        .key = "write_timeout_ms",
+        .flag = "write-timeout-ms",
+        .type = &value_whole,
+        .fallback = "30000",
+        .least = 10,
+        .most = DAY_MS,
+        .doc = "milliseconds that a peer may leave its replies unread",
+        .reloadable = true,
+        .offset = FIELD(write_timeout_ms),
+    },
+    {
+        .key = "slice_elements",
+        .flag = "slice-elements",
+        .type = &value_whole,
+        .fallback = "262144",
+        .least = CONFIG_SLICE_ELEMENTS_LEAST,
+        .most = CONFIG_SLICE_ELEMENTS_MOST,
+        .doc = "elements of the largest slice; 4 bytes each must fit a frame",
+        .offset = FIELD(slice_elements),
+    },
+};
+
+_Static_assert(sizeof rows / sizeof rows[0] == CONFIG_KEYS, "CONFIG_KEYS counts the rows");
+
+const struct schema_row *schema_row_at(size_t index)
+{
+    return &rows[index];
+}
+
+size_t schema_find_key(const char *key)
+{
+    size_t index = 0;
+    while (index < CONFIG_KEYS && strcmp(rows[index].key, key) != 0)
+        index++;
+    return index;
+}
+
+void schema_environment_name(const char *key, char ret_name[SCHEMA_ENVIRONMENT_MAX_BYTES])
+{
+    const size_t prefix = sizeof SCHEMA_ENVIRONMENT_PREFIX - 1;
+    (void)snprintf(ret_name, SCHEMA_ENVIRONMENT_MAX_BYTES, SCHEMA_ENVIRONMENT_PREFIX "%s", key);
+    for (char *at = ret_name + prefix; *at != '\0'; at++)
+        *at = (char)toupper((unsigned char)*at);
+}
+
+enum stepd_status schema_set(const struct schema_row *row, const char *text, struct config *config,
+                             struct stepd_error *reterr)
+{
+    return row->type->read(row, text, &config->arena, (char *)config + row->offset, reterr);
+}
+
+void schema_write(const struct schema_row *row, const struct config *config, FILE *stream)
+{
+    row->type->write(row, (const char *)config + row->offset, stream);
+}

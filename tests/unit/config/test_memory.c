@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Loading while the n-th allocation fails, for every n until none fails any more: each failure is
+ * an error with a text, and leaves nothing behind (which the leak checker sees to).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/config/loading.h"
+
+#define NEVER SIZE_MAX
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+
+/* The linker puts __wrap_malloc() in malloc()'s place, so the countdown has to be global. */
+static size_t allocations_left = NEVER;
+
+void *__wrap_malloc(size_t size)
+{
+    if (allocations_left == 0)
+        return NULL;
+    if (allocations_left != NEVER)
+        allocations_left--;
+    return __real_malloc(size);
+}
+
+/* A file whose tree takes several blocks of the arena. */
+static void write_yaml(char *ret_yaml, size_t capacity)
+{
+    size_t used = (size_t)snprintf(ret_yaml, capacity, "unix_path: /x\njobs:\n");
+    for (size_t i = 0; i < CONFIG_JOBS_MAX; i++)
+        used += (size_t)snprintf(ret_yaml + used, capacity - used,
+                                 "- {name: j%zu, workers: 1, groups: [{name: g, match: '*', "
+                                 "optimizer: sgd, lr: 1, schedule: {kind: c, t_max: 1}}]}\n",
+                                 i);
+    assert_true(used < capacity);
+}
+
+static void load__any_allocation_fails__says_so_and_leaves_nothing(void **state)
+{
+    (void)state;
+    static char yaml[64u << 10];
+    size_t failures = 0;
+    enum stepd_status status = STEPD_RESOURCE_EXHAUSTED;
+    write_yaml(yaml, sizeof yaml);
+    for (; status != STEPD_OK; failures++) {
+        struct config config = {.file = NULL};
+        struct stepd_error error = {.code = STEPD_OK};
+        allocations_left = failures;
+        status = loading_run_yaml(yaml, &config, &error);
+        allocations_left = NEVER;
+        if (status == STEPD_OK) {
+            assert_int_equal(config.jobs, CONFIG_JOBS_MAX);
+            config_deinit(&config);
+        } else {
+            assert_int_equal(status, STEPD_RESOURCE_EXHAUSTED);
+            assert_int_equal(error.code, STEPD_RESOURCE_EXHAUSTED);
+            loading_assert_holds(error.text, "memory");
+            assert_null(config.file);
+        }
+    }
+    assert_in_range(failures, 3, 1000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(load__any_allocation_fails__says_so_and_leaves_nothing),
+    };
+    return cmocka_run_group_tests_name("config_memory", tests, NULL, NULL);
+}
