@@ -96,6 +96,9 @@ struct session {
     uint64_t clock;         /* highest that counted here */
 };
 
+/* Slices that may wait for an answer on one connection. */
+#define CONN_WAITERS_MAX (1u << 18)
+
 struct core_conn {
     struct core *core;
     void *peer;
@@ -104,6 +107,7 @@ struct core_conn {
     struct core_conn *prev;
     struct core_conn *next;
     struct request *requests;
+    size_t waiters;            /* of all its requests */
     struct request *receiving; /* whose payload is coming in, or NULL */
     size_t receiving_at;       /* its waiter that the next byte belongs to */
     uint64_t received;         /* bytes of that waiter's part that are in */
@@ -198,6 +202,8 @@ void requests_expire(struct core *core);
 void receive_start(struct request *request);
 /* The connection is gone, or the request: what came in of an unfinished slice is forgotten. */
 void receive_abort(struct core_conn *conn);
+/* The request is to end early: the rest of its payload will be read and dropped. */
+void receive_cancel(struct core_conn *conn);
 
 /* ---- dispatch.c --------------------------------------------------------------------------------
  */

@@ -78,6 +78,8 @@ void job_close(struct core *core, struct core_job *job)
     struct stepd_error error = {.code = STEPD_OK};
     (void)stepd_fail(&error, STEPD_ABORTED, "job '%s' was closed", job->job->name);
     for (struct core_conn *conn = core->conns; conn != NULL; conn = conn->next) {
+        if (conn->receiving != NULL && conn->receiving->job == job)
+            receive_cancel(conn);
         for (struct request *request = conn->requests; request != NULL; request = request->next) {
             if (request->job == job)
                 request_fail(request, &error);

@@ -80,6 +80,16 @@ void receive_abort(struct core_conn *conn)
     conn->receiving = NULL;
 }
 
+void receive_cancel(struct core_conn *conn)
+{
+    const struct request *request = conn->receiving;
+    uint64_t left = lacking(conn);
+    for (size_t i = conn->receiving_at + 1; i < request->count && left > 0; i++)
+        left += waiter_payload_bytes(&request->waiter[i]);
+    receive_abort(conn);
+    conn->discard = left;
+}
+
 /* Where a slice's first byte goes. */
 static uint8_t *wire_start(const struct waiter *waiter)
 {

@@ -96,6 +96,7 @@ static void link_request(struct core_conn *conn, struct request *request)
     if (conn->requests != NULL)
         conn->requests->prev = request;
     conn->requests = request;
+    conn->waiters += request->count;
 }
 
 enum stepd_status request_create(struct core_conn *conn, const struct request_terms *terms,
@@ -109,6 +110,11 @@ enum stepd_status request_create(struct core_conn *conn, const struct request_te
     if (status != STEPD_OK)
         return status;
     const size_t count = terms->slices.count;
+    if (conn->waiters + count > CONN_WAITERS_MAX)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                          "%zu slices wait for answers on this connection, and the most are %u; "
+                          "read the replies before you ask for more",
+                          conn->waiters, CONN_WAITERS_MAX);
     struct request *request = calloc(1, sizeof *request + count * sizeof request->waiter[0]);
     if (request == NULL || !make_room(core, count)) {
         free(request);
@@ -205,6 +211,7 @@ void request_fail(struct request *request, const struct stepd_error *error)
 void request_destroy(struct request *request)
 {
     struct core_conn *conn = request->conn;
+    conn->waiters -= request->count;
     for (size_t i = 0; i < request->count; i++)
         unpark(&request->waiter[i]);
     if (request->dirty) {
