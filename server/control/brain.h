@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What all files of control share: the brain itself and its connections, and how it speaks to the
+ * log. Where to read on:
+ *
+ *     control.c      the public functions        dispatch.c   message -> row of a table -> reply
+ *     jobs.h         what changes of a job       members.h    its ranks
+ *     sessions.h     who may speak               waits.h      parked requests
+ *     opening.h      sealed -> on all shards     query.h      asking the shards how far they are
+ *     orders.h       one order to all shards     handle_*.c   one file for requests that belong
+ *                                                             together
+ */
+#ifndef CONTROL_BRAIN_H
+#define CONTROL_BRAIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/base/text.h"
+#include "server/control/control.h"
+
+struct control_job;
+struct control_session;
+struct control_wait;
+
+/* The first incarnation of a job; every restore raises it. */
+#define CONTROL_INCARNATION_FIRST 1u
+
+struct control {
+    struct control_options options;
+    struct control_io io;
+    uint64_t now_ms;   /* of the call that is under way */
+    uint64_t begin_ms; /* of the first call that told the time; UINT64_MAX: none yet */
+    size_t conns;
+    size_t jobs;
+    struct control_job *first_job;         /* owned; linked in the order of their names */
+    struct control_session *first_session; /* owned; the newest first */
+    struct control_wait *first_wait;       /* owned; the oldest first */
+    uint64_t query;                        /* number of the newest query */
+    struct order **order;                  /* owned; one for each shard, while an order is made */
+    const char **shard_address;            /* owned; one for each shard, as Welcome states them */
+};
+
+struct control_conn {
+    struct control *control;
+    void *peer;                      /* the caller's name for it */
+    struct control_session *session; /* NULL before its Hello */
+    size_t waits;                    /* parked requests of this connection */
+};
+
+/* Ends a connection from our side: flushes, closes and frees it; its session stays. */
+void control_hang_up(struct control_conn *conn);
+
+/* A name as it may stand in the log's facts. */
+struct control_quoted {
+    char text[TEXT_QUOTED_BYTES(STEPD_NAME_MAX_BYTES)];
+};
+
+struct control_quoted control_quote(const char *name);
+
+/* Tells the operator. fmt is a list of logfmt fields; names in it have been quoted. */
+void control_log(const struct control *control, const char *event, const char *fmt, ...)
+    STEPD_PRINTF(3, 4);
+
+#endif

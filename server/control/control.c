@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The public functions of control: they note the time and pass the call on to the file that knows.
+ * This is the whole life of a brain:
+ *
+ *     control_create, control_define for each job of the config file
+ *     control_open, control_on_message ..., control_close    for each connection
+ *     control_on_notice, control_on_tick                     in between
+ *     control_destroy
+ */
+#include "server/control/control.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/error.h"
+#include "server/base/log.h"
+#include "server/control/brain.h"
+#include "server/control/dispatch.h"
+#include "server/control/handle_define.h"
+#include "server/control/jobs.h"
+#include "server/control/members.h"
+#include "server/control/notices.h"
+#include "server/control/sessions.h"
+#include "server/control/waits.h"
+
+/* ---- Creating -------------------------------------------------------------------------------- */
+
+enum stepd_status control_create(const struct control_options *options, const struct control_io *io,
+                                 struct control **ret_control)
+{
+    struct control *control = malloc(sizeof *control);
+    if (control == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    *control = (struct control){
+        .options = *options,
+        .io = *io,
+        .begin_ms = UINT64_MAX,
+        .order = calloc(options->shards, sizeof(struct order *)),
+        .shard_address = calloc(options->shards, sizeof(const char *)),
+    };
+    if (control->order == NULL || control->shard_address == NULL) {
+        (void)control_destroy(control);
+        return STEPD_RESOURCE_EXHAUSTED;
+    }
+    for (uint32_t shard = 0; shard < options->shards; shard++)
+        control->shard_address[shard] = ""; /* where this connection was dialled */
+    *ret_control = control;
+    return STEPD_OK;
+}
+
+struct control *control_destroy(struct control *control)
+{
+    if (control == NULL)
+        return NULL;
+    assert(control->conns == 0 && control->first_wait == NULL);
+    while (control->first_session != NULL)
+        control_session_free(control, control->first_session);
+    while (control->first_job != NULL) {
+        struct control_job *job = control->first_job;
+        control->first_job = job->next;
+        (void)control_job_destroy(job);
+    }
+    free(control->order);
+    free(control->shard_address);
+    free(control);
+    return NULL;
+}
+
+enum stepd_status control_define(struct control *control, const char *name,
+                                 const struct stepd_define_job *def, struct stepd_error *reterr)
+{
+    struct control_job *job = control_job_find(control, name);
+    if (job == NULL) {
+        const enum stepd_status status = control_job_create(control, name, &job, reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    const enum stepd_status status = control_define_record(control, job, def, reterr);
+    if (status == STEPD_OK)
+        job->from_config = true;
+    else
+        control_job_forget_if_idle(control, job);
+    return status;
+}
+
+/* ---- The log --------------------------------------------------------------------------------- */
+
+struct control_quoted control_quote(const char *name)
+{
+    struct control_quoted quoted;
+    (void)text_quote(name, strlen(name), quoted.text, sizeof quoted.text);
+    return quoted;
+}
+
+void control_log(const struct control *control, const char *event, const char *fmt, ...)
+{
+    char facts[LOG_LINE_MAX_BYTES];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(facts, sizeof facts, fmt, args);
+    va_end(args);
+    control->io.log(control->io.owner, event, facts);
+}
+
+/* ---- Connections ----------------------------------------------------------------------------- */
+
+static void note_time(struct control *control, uint64_t now_ms)
+{
+    control->now_ms = now_ms;
+    if (control->begin_ms == UINT64_MAX)
+        control->begin_ms = now_ms;
+}
+
+struct control_conn *control_open(struct control *control, void *peer, uint64_t now_ms)
+{
+    note_time(control, now_ms);
+    struct control_conn *conn = malloc(sizeof *conn);
+    if (conn == NULL)
+        return NULL;
+    *conn = (struct control_conn){.control = control, .peer = peer};
+    control->conns++;
+    return conn;
+}
+
+/* Frees a connection and what was parked for it; its session knows no connection then. */
+static void forget(struct control_conn *conn)
+{
+    control_waits_drop(conn);
+    if (conn->session != NULL)
+        conn->session->conn = NULL;
+    conn->control->conns--;
+    free(conn);
+}
+
+void control_hang_up(struct control_conn *conn)
+{
+    conn->control->io.hang_up(conn->control->io.owner, conn->peer);
+    forget(conn);
+}
+
+void control_close(struct control_conn *conn, uint64_t now_ms)
+{
+    struct control *const control = conn->control;
+    struct control_session *const session = conn->session;
+    note_time(control, now_ms);
+    forget(conn);
+    if (session == NULL)
+        return;
+    struct control_job *const job = session->job;
+    if (session->role == STEPD_OBSERVER) {
+        if (job != NULL)
+            job->observers--;
+        control_session_drop(control, session);
+    }
+    if (job != NULL)
+        control_job_forget_if_idle(control, job);
+}
+
+/* ---- Events ---------------------------------------------------------------------------------- */
+
+enum stepd_status control_on_message(struct control_conn *conn, const struct stepd_message *message,
+                                     uint64_t now_ms, struct stepd_error *reterr)
+{
+    note_time(conn->control, now_ms);
+    return control_dispatch(conn, message, reterr);
+}
+
+void control_on_notice(struct control *control, struct notice *notice, uint64_t now_ms)
+{
+    note_time(control, now_ms);
+    control_notice(control, notice);
+    (void)notice_destroy(notice);
+}
+
+void control_on_tick(struct control *control, uint64_t now_ms)
+{
+    note_time(control, now_ms);
+    control_waits_release(control);
+    struct control_job *next = NULL;
+    for (struct control_job *job = control->first_job; job != NULL; job = next) {
+        next = job->next;
+        control_members_on_tick(control, job);
+        control_job_tell_shards(control, job);
+        control_job_forget_if_idle(control, job);
+    }
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Hello, in three cases:
+ *
+ *     a session is named      resume it: its epoch rises, its older connections go
+ *     a worker                takes a rank of the job, which is made if nobody has named it before
+ *     an observer             looks at a job that exists, or at none in particular
+ *
+ * The shards get to know of a session before the Welcome goes out, so that the peer can open its
+ * connections to them at once. A rank belongs to whoever took it until its Leave or until nothing
+ * was heard of it for its lease; then the next worker may take it, and goes on from its clock.
+ */
+#include "server/control/handle_hello.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "proto/error.h"
+#include "server/control/jobs.h"
+#include "server/control/members.h"
+#include "server/control/sessions.h"
+
+#define ANY_RANK (-1)
+
+/* ---- What every Hello must keep to ----------------------------------------------------------- */
+
+static enum stepd_status check_hello(const struct stepd_message *request,
+                                     struct stepd_error *reterr)
+{
+    if (request->kind != STEPD_MESSAGE_HELLO)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "the first message must be Hello, not %s",
+                          stepd_message_name(request->kind));
+    const struct stepd_hello *hello = &request->body.hello;
+    if (hello->protocol != STEPD_PROTOCOL_VERSION)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "this server speaks protocol %u, and Hello asks for %u; update the "
+                          "older side",
+                          STEPD_PROTOCOL_VERSION, hello->protocol);
+    if (hello->shard != 0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "Hello names shard %u, and this is control (shard 0)", hello->shard);
+    if (hello->max_frame_bytes != 0 && hello->max_frame_bytes < STEPD_HEADER_MAX_BYTES)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "max_frame_bytes is %u; it must be 0 or at least %u",
+                          hello->max_frame_bytes, STEPD_HEADER_MAX_BYTES);
+    if (hello->rank < ANY_RANK || hello->rank >= (int32_t)STEPD_WORKERS_MAX)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "rank is %d; it must be 0 to %u, or -1 for any", hello->rank,
+                          STEPD_WORKERS_MAX - 1);
+    return STEPD_OK;
+}
+
+/* ---- Resuming -------------------------------------------------------------------------------- */
+
+static enum stepd_status check_resume(const struct control_session *session,
+                                      const struct stepd_hello *hello, struct stepd_error *reterr)
+{
+    if (session == NULL)
+        return stepd_fail(reterr, STEPD_NOT_FOUND,
+                          "the session is not known (any more); connect without one");
+    const char *job = session->job == NULL ? "" : session->job->name;
+    if (hello->job[0] != '\0' && strcmp(hello->job, job) != 0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "the session belongs to job '%s', not to '%s'", job, hello->job);
+    if (hello->role != session->role)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "the session was made with another role; connect without one");
+    if (session->member != NULL && hello->rank != ANY_RANK &&
+        (uint32_t)hello->rank != session->rank)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "the session has rank %u, and Hello asks for rank %d", session->rank,
+                          hello->rank);
+    return STEPD_OK;
+}
+
+static enum stepd_status resume(struct control *control, const struct stepd_hello *hello,
+                                struct control_session **ret_session, struct stepd_error *reterr)
+{
+    struct control_session *session = NULL;
+    if (hello->session.count == STEPD_SESSION_BYTES)
+        session = control_session_find(control, hello->session.at);
+    enum stepd_status status = check_resume(session, hello, reterr);
+    if (status == STEPD_OK)
+        status = control_session_resume(control, session, reterr);
+    if (status != STEPD_OK)
+        return status;
+    if (hello->lease_ms != 0)
+        session->lease_ms = control_session_lease_ms(control, hello->lease_ms);
+    if (session->member != NULL) {
+        control_log(control, "worker_resumed", "job=%s rank=%u worker=%s epoch=%" PRIu64,
+                    control_quote(session->job->name).text, session->rank,
+                    control_quote(session->worker).text, session->epoch);
+        control_member_heard(control, session->member);
+    }
+    *ret_session = session;
+    return STEPD_OK;
+}
+
+/* ---- Observing ------------------------------------------------------------------------------- */
+
+static size_t observers_of(const struct control *control, const struct control_job *job)
+{
+    size_t count = 0;
+    for (const struct control_session *at = control->first_session; at != NULL; at = at->next)
+        count += at->role == STEPD_OBSERVER && at->job == job;
+    return count;
+}
+
+static enum stepd_status observe(struct control *control, const struct stepd_hello *hello,
+                                 struct control_session **ret_session, struct stepd_error *reterr)
+{
+    struct control_job *job = NULL;
+    if (hello->job[0] != '\0') {
+        job = control_job_find(control, hello->job);
+        if (job == NULL)
+            return stepd_fail(reterr, STEPD_NOT_FOUND,
+                              "there is no job '%s'; its workers must connect first, or the "
+                              "server's config file define it",
+                              hello->job);
+    }
+    if (observers_of(control, job) >= CONTROL_OBSERVERS_MAX)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                          "%u observers are connected already; close some first",
+                          CONTROL_OBSERVERS_MAX);
+    const enum stepd_status status =
+        control_session_create(control, job, 0, hello, ret_session, reterr);
+    if (status == STEPD_OK && job != NULL)
+        job->observers++;
+    return status;
+}
+
+/* ---- Joining --------------------------------------------------------------------------------- */
+
+static enum stepd_status started_without(const struct control_job *job, struct stepd_error *reterr)
+{
+    char ranks[64];
+    control_members_text(job, ranks, sizeof ranks);
+    return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                      "job '%s' has started with %s; a sync job takes no new ranks once it has "
+                      "started",
+                      job->name, ranks);
+}
+
+static enum stepd_status taken(const struct control *control, const struct control_member *member,
+                               struct stepd_error *reterr)
+{
+    const struct control_session *session = member->session;
+    const uint64_t silent_ms = control_session_silent_ms(session, control->now_ms);
+    return stepd_fail(reterr, STEPD_ALREADY_EXISTS,
+                      "rank %u is taken by worker '%s', silent for %" PRIu64
+                      " ms; resume its session, or wait until its lease runs out in %" PRIu64 " ms",
+                      member->rank, session->worker, silent_ms, session->lease_ms - silent_ms);
+}
+
+/* May a worker that brings no session take this rank now? */
+static enum stepd_status check_rank(const struct control *control, const struct control_job *job,
+                                    uint32_t rank, struct stepd_error *reterr)
+{
+    const struct control_member *member = control_member_find(job, rank);
+    if (member != NULL && member->state != STEPD_MEMBER_LEFT)
+        return control_session_is_over(member->session, control->now_ms)
+                   ? STEPD_OK
+                   : taken(control, member, reterr);
+    if (!control_job_is_closed_to_new_ranks(job))
+        return STEPD_OK;
+    if (member == NULL)
+        return started_without(job, reterr);
+    return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                      "rank %u has left job '%s'; a sync job that has started does not take it "
+                      "back",
+                      rank, job->name);
+}
+
+/* The lowest rank that nobody holds. In a sync job that has started that can only be a lost one. */
+static enum stepd_status any_rank(const struct control *control, const struct control_job *job,
+                                  uint32_t *ret_rank, struct stepd_error *reterr)
+{
+    for (uint32_t rank = 0; rank <= job->ranks && rank < STEPD_WORKERS_MAX; rank++) {
+        if (check_rank(control, job, rank, NULL) == STEPD_OK) {
+            *ret_rank = rank;
+            return STEPD_OK;
+        }
+    }
+    if (control_job_is_closed_to_new_ranks(job))
+        return started_without(job, reterr);
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "job '%s' has its most of %u workers",
+                      job->name, STEPD_WORKERS_MAX);
+}
+
+static enum stepd_status choose_rank(const struct control *control, const struct control_job *job,
+                                     int32_t asked, uint32_t *ret_rank, struct stepd_error *reterr)
+{
+    if (job->state == CONTROL_JOB_FINISHED)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "job '%s' has finished: all its workers have left; connect as an "
+                          "observer to pull its weights",
+                          job->name);
+    if (asked == ANY_RANK)
+        return any_rank(control, job, ret_rank, reterr);
+    *ret_rank = (uint32_t)asked;
+    return check_rank(control, job, *ret_rank, reterr);
+}
+
+/* A new session for a rank that somebody held before. */
+static enum stepd_status take_over(struct control *control, struct control_member *member,
+                                   const struct stepd_hello *hello,
+                                   struct control_session **ret_session, struct stepd_error *reterr)
+{
+    struct control_session *old = member->session;
+    struct control_job *const job = old->job;
+    enum stepd_status status = control_session_retire(control, old, reterr);
+    if (status == STEPD_OK)
+        status = control_session_create(control, job, member->rank, hello, ret_session, reterr);
+    if (status != STEPD_OK)
+        return status;
+    control_log(control, "worker_replaced", "job=%s rank=%u worker=%s by=%s",
+                control_quote(job->name).text, member->rank, control_quote(old->worker).text,
+                control_quote(hello->worker).text);
+    member->session = *ret_session;
+    member->session->member = member;
+    control_session_free(control, old);
+    if (member->until != UINT64_MAX) {
+        member->until = UINT64_MAX;
+        member->untold = true;
+    }
+    control_member_move(control, member, STEPD_MEMBER_PRESENT);
+    return STEPD_OK;
+}
+
+static enum stepd_status take_new(struct control *control, struct control_job *job, uint32_t rank,
+                                  const struct stepd_hello *hello,
+                                  struct control_session **ret_session, struct stepd_error *reterr)
+{
+    struct control_session *session = NULL;
+    const enum stepd_status status =
+        control_session_create(control, job, rank, hello, &session, reterr);
+    if (status != STEPD_OK)
+        return status;
+    session->member = control_member_create(job, rank, session);
+    if (session->member == NULL) {
+        control_session_drop(control, session);
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for rank %u", rank);
+    }
+    control_log(control, "worker_joined", "job=%s rank=%u worker=%s", control_quote(job->name).text,
+                rank, control_quote(hello->worker).text);
+    *ret_session = session;
+    return STEPD_OK;
+}
+
+static enum stepd_status join_job(struct control *control, struct control_job *job,
+                                  const struct stepd_hello *hello,
+                                  struct control_session **ret_session, struct stepd_error *reterr)
+{
+    uint32_t rank = 0;
+    enum stepd_status status = choose_rank(control, job, hello->rank, &rank, reterr);
+    if (status != STEPD_OK)
+        return status;
+    struct control_member *member = control_member_find(job, rank);
+    status = member != NULL ? take_over(control, member, hello, ret_session, reterr)
+                            : take_new(control, job, rank, hello, ret_session, reterr);
+    if (status == STEPD_OK)
+        control_job_tell_shards(control, job);
+    return status;
+}
+
+static enum stepd_status join(struct control *control, const struct stepd_hello *hello,
+                              struct control_session **ret_session, struct stepd_error *reterr)
+{
+    struct control_job *job = control_job_find(control, hello->job);
+    if (job == NULL) {
+        const enum stepd_status status = control_job_create(control, hello->job, &job, reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    const enum stepd_status status = join_job(control, job, hello, ret_session, reterr);
+    if (status != STEPD_OK)
+        control_job_forget_if_idle(control, job);
+    return status;
+}
+
+/* ---- Welcome --------------------------------------------------------------------------------- */
+
+static struct stepd_welcome welcome(const struct control *control,
+                                    const struct control_session *session)
+{
+    const struct control_job *job = session->job;
+    const bool defined = job != NULL && job->draft != NULL;
+    return (struct stepd_welcome){
+        .session = {.count = sizeof session->id, .at = session->id},
+        .epoch = session->epoch,
+        .rank = session->rank,
+        .world = defined ? job_draft_workers(job->draft) : 0,
+        .incarnation = defined ? CONTROL_INCARNATION_FIRST : 0,
+        .clock = session->member == NULL ? 0 : session->member->clock,
+        .lease_ms = session->lease_ms,
+        .max_frame_bytes = control->options.frame_max_bytes,
+        .shards = control->options.shards,
+        .shard_address = control->shard_address,
+    };
+}
+
+enum stepd_status control_handle_hello(struct control_conn *conn,
+                                       const struct stepd_message *request,
+                                       struct control_answer *ret_answer,
+                                       struct stepd_error *reterr)
+{
+    enum stepd_status status = check_hello(request, reterr);
+    if (status != STEPD_OK)
+        return status;
+    struct control *const control = conn->control;
+    const struct stepd_hello *hello = &request->body.hello;
+    struct control_session *session = NULL;
+    if (hello->session.count > 0)
+        status = resume(control, hello, &session, reterr);
+    else if (hello->role == STEPD_OBSERVER)
+        status = observe(control, hello, &session, reterr);
+    else
+        status = join(control, hello, &session, reterr);
+    if (status != STEPD_OK)
+        return status;
+    session->heard_ms = control->now_ms;
+    session->conn = conn;
+    conn->session = session;
+    ret_answer->message = (struct stepd_message){
+        .kind = STEPD_MESSAGE_WELCOME,
+        .body.welcome = welcome(control, session),
+    };
+    return STEPD_OK;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Hello: who may come in, with which rank.
+ */
+#ifndef CONTROL_HANDLE_HELLO_H
+#define CONTROL_HANDLE_HELLO_H
+
+#include "server/control/dispatch.h"
+
+control_handle_fn control_handle_hello;
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * GetStatus and GetGroups are parked with a query to the shards. When all have answered, the pages
+ * are written from the jobs' records as they are then, and the tallies of the query.
+ */
+#include "server/control/handle_status.h"
+
+#include "proto/error.h"
+#include "server/control/jobs.h"
+#include "server/control/query.h"
+#include "server/control/sessions.h"
+#include "server/control/waits.h"
+
+/* A shard answers between two slices; one that has not by now is stuck. */
+#define QUERY_DEADLINE_MS UINT32_C(5000)
+
+static enum stepd_status no_such_job(const char *name, struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_NOT_FOUND, "there is no job '%s'; ask for the status of all",
+                      name);
+}
+
+static enum stepd_status park(struct control_conn *conn, uint64_t request_id,
+                              enum control_wait_kind kind, struct control_job *job,
+                              struct stepd_error *reterr)
+{
+    struct control_query *query = NULL;
+    const enum stepd_status status = control_query_create(conn->control, job, &query, reterr);
+    if (status != STEPD_OK)
+        return status;
+    const struct control_wait wait = {
+        .kind = kind,
+        .conn = conn,
+        .request_id = request_id,
+        .job = job,
+        .query = query,
+    };
+    return control_wait_park(&wait, QUERY_DEADLINE_MS, reterr);
+}
+
+enum stepd_status control_handle_get_status(struct control_conn *conn,
+                                            const struct stepd_message *request,
+                                            struct control_answer *ret_answer,
+                                            struct stepd_error *reterr)
+{
+    const char *name = request->body.get_status.job;
+    struct control_job *job = NULL;
+    if (name[0] != '\0') {
+        job = control_job_find(conn->control, name);
+        if (job == NULL)
+            return no_such_job(name, reterr);
+    }
+    ret_answer->parked = true;
+    return park(conn, request->request_id, CONTROL_WAIT_STATUS, job, reterr);
+}
+
+enum stepd_status control_handle_get_groups(struct control_conn *conn,
+                                            const struct stepd_message *request,
+                                            struct control_answer *ret_answer,
+                                            struct stepd_error *reterr)
+{
+    const char *name = request->body.get_groups.job;
+    if (name[0] == '\0')
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "name the job whose groups to list");
+    struct control_job *job = control_job_find(conn->control, name);
+    if (job == NULL)
+        return no_such_job(name, reterr);
+    if (!control_job_is_open(job))
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "job '%s' is not open yet: its workers must define all its tensors first",
+                          name);
+    ret_answer->parked = true;
+    return park(conn, request->request_id, CONTROL_WAIT_GROUPS, job, reterr);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Records of jobs: found by name, kept in the order of their names (which is the order in which
+ * status lists them), and moved from state to state. The records are few, so that they are searched
+ * one after the other.
+ */
+#include "server/control/jobs.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/error.h"
+#include "proto/utf8.h"
+#include "server/control/members.h"
+#include "server/control/orders.h"
+#include "server/control/sessions.h"
+
+struct state_row {
+    const char *name;
+    enum stepd_job_state seen;
+    unsigned successors;
+};
+
+static const struct state_row states[] = {
+#define X(STATE, state_name, state_seen, state_successors)                                         \
+    [CONTROL_JOB_##                                                                                \
+        STATE] = {.name = #state_name, .seen = (state_seen), .successors = (state_successors)},
+    CONTROL_JOB_STATE_MAP(X)
+#undef X
+};
+
+struct control_job *control_job_find(const struct control *control, const char *name)
+{
+    struct control_job *job = control->first_job;
+    while (job != NULL && strcmp(job->name, name) != 0)
+        job = job->next;
+    return job;
+}
+
+static enum stepd_status check_name(const char *name, struct stepd_error *reterr)
+{
+    const size_t bytes = strlen(name);
+    if (bytes == 0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "the job has no name; give it one");
+    if (bytes > STEPD_NAME_MAX_BYTES || !stepd_utf8_printable((const uint8_t *)name, bytes))
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "a job's name must be at most %u bytes of UTF-8 without control "
+                          "characters",
+                          STEPD_NAME_MAX_BYTES);
+    return STEPD_OK;
+}
+
+static void insert(struct control *control, struct control_job *job)
+{
+    struct control_job **at = &control->first_job;
+    while (*at != NULL && strcmp((*at)->name, job->name) < 0)
+        at = &(*at)->next;
+    job->next = *at;
+    *at = job;
+    control->jobs++;
+}
+
+enum stepd_status control_job_create(struct control *control, const char *name,
+                                     struct control_job **ret_job, struct stepd_error *reterr)
+{
+    const enum stepd_status status = check_name(name, reterr);
+    if (status != STEPD_OK)
+        return status;
+    if (control->jobs >= control->options.jobs_max)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                          "no room for job '%s': the server hosts its most of %u jobs; use "
+                          "another server",
+                          name, control->options.jobs_max);
+    struct control_job *job = calloc(1, sizeof *job);
+    char *copy = strdup(name);
+    if (job == NULL || copy == NULL) {
+        free(job);
+        free(copy);
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for job '%s'", name);
+    }
+    *job = (struct control_job){.name = copy, .state = CONTROL_JOB_CREATED};
+    insert(control, job);
+    control_log(control, "job_created", "job=%s", control_quote(name).text);
+    *ret_job = job;
+    return STEPD_OK;
+}
+
+struct control_job *control_job_destroy(struct control_job *job)
+{
+    if (job == NULL)
+        return NULL;
+    for (size_t rank = 0; rank < job->ranks; rank++)
+        free(job->member[rank]);
+    free(job->member);
+    (void)job_draft_destroy(job->draft);
+    (void)job_unref(job->job);
+    free(job->name);
+    free(job);
+    return NULL;
+}
+
+/* Whether a member of a job that never opened may still come back and bring it on. */
+static bool somebody_is_left(const struct control *control, const struct control_job *job)
+{
+    if (job->observers > 0)
+        return true;
+    for (size_t rank = 0; rank < job->ranks; rank++) {
+        const struct control_member *member = job->member[rank];
+        if (member != NULL && (member->session->conn != NULL ||
+                               (member->state != STEPD_MEMBER_LEFT &&
+                                !control_session_is_over(member->session, control->now_ms))))
+            return true;
+    }
+    return false;
+}
+
+void control_job_forget_if_idle(struct control *control, struct control_job *job)
+{
+    const bool in_use =
+        control_job_is_open(job) || job->state == CONTROL_JOB_OPENING || job->close_untold;
+    if (in_use || job->from_config || somebody_is_left(control, job))
+        return;
+    control_log(control, "job_forgotten", "job=%s", control_quote(job->name).text);
+    for (size_t rank = 0; rank < job->ranks; rank++) {
+        if (job->member[rank] != NULL)
+            control_session_drop(control, job->member[rank]->session);
+    }
+    struct control_job **at = &control->first_job;
+    while (*at != job)
+        at = &(*at)->next;
+    *at = job->next;
+    control->jobs--;
+    (void)control_job_destroy(job);
+}
+
+void control_job_move(const struct control *control, struct control_job *job,
+                      enum control_job_state state)
+{
+    assert((states[job->state].successors & 1u << state) != 0);
+    control_log(control, "job_state", "job=%s from=%s to=%s", control_quote(job->name).text,
+                states[job->state].name, states[state].name);
+    job->state = state;
+}
+
+bool control_job_is_open(const struct control_job *job)
+{
+    return job->state >= CONTROL_JOB_READY;
+}
+
+enum stepd_job_state control_job_state_seen(const struct control_job *job)
+{
+    return states[job->state].seen;
+}
+
+bool control_job_is_closed_to_new_ranks(const struct control_job *job)
+{
+    return job->state >= CONTROL_JOB_RUNNING && job_draft_mode(job->draft) == STEPD_SYNC;
+}
+
+/* Whether the shards have heard of every member. */
+static bool tell_members(struct control *control, struct control_job *job)
+{
+    for (size_t rank = 0; rank < job->ranks; rank++) {
+        struct control_member *member = job->member[rank];
+        if (member == NULL || !member->untold)
+            continue;
+        if (control_order_member(control, job, member) != STEPD_OK)
+            return false;
+        member->untold = false;
+    }
+    return true;
+}
+
+void control_job_tell_shards(struct control *control, struct control_job *job)
+{
+    if (job->close_untold)
+        job->close_untold = control_order_job(control, job, ORDER_JOB_CLOSE) != STEPD_OK;
+    if (!control_job_is_open(job) || !tell_members(control, job))
+        return;
+    const size_t joined = control_members_staying(job);
+    if (job->state == CONTROL_JOB_READY && joined >= job_draft_workers(job->draft) &&
+        control_order_job(control, job, ORDER_JOB_START) == STEPD_OK)
+        control_job_move(control, job, CONTROL_JOB_RUNNING);
+    if (job->state == CONTROL_JOB_RUNNING && joined == 0)
+        control_job_move(control, job, CONTROL_JOB_FINISHED);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A job's record: what changes of a job, beside the struct job that does not. It is made by the
+ * first worker's Hello or by the config file, and goes through these states:
+ *
+ *     CREATED --> DEFINED --> OPENING --> READY --> RUNNING --> FINISHED
+ *                    ^           |
+ *                    +-----------+  a shard could not open it
+ *
+ *     CREATED   workers have named it; nobody has defined it
+ *     DEFINED   mode and groups are known; tensors are being collected
+ *     OPENING   the tensors are sealed; the shards allocate their slices
+ *     READY     open on all shards; fewer workers have joined than it needs
+ *     RUNNING   enough have joined: the shards have been told to start
+ *     FINISHED  all members have left; the weights stay for who wants to pull them
+ *
+ * A record that never got as far as READY goes with its last session, so that a wrong definition
+ * can be corrected by starting the workers again; one from the config file stays.
+ */
+#ifndef CONTROL_JOBS_H
+#define CONTROL_JOBS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/control/brain.h"
+#include "server/model/job.h"
+
+struct control_member;
+
+/* X(STATE, name in the log, what a client sees of it, successors as a mask) */
+#define CONTROL_JOB_STATE_MAP(X)                                                                   \
+    X(CREATED, created, STEPD_JOB_CREATED, 1u << CONTROL_JOB_DEFINED)                              \
+    X(DEFINED, defined, STEPD_JOB_DEFINED, 1u << CONTROL_JOB_OPENING)                              \
+    X(OPENING, opening, STEPD_JOB_DEFINED, 1u << CONTROL_JOB_READY | 1u << CONTROL_JOB_DEFINED)    \
+    X(READY, ready, STEPD_JOB_DEFINED, 1u << CONTROL_JOB_RUNNING)                                  \
+    X(RUNNING, running, STEPD_JOB_RUNNING, 1u << CONTROL_JOB_FINISHED)                             \
+    X(FINISHED, finished, STEPD_JOB_FINISHED, 0)
+
+enum control_job_state {
+
+#define X(STATE, name, seen, successors) CONTROL_JOB_##STATE,
+    CONTROL_JOB_STATE_MAP(X)
+#undef X
+};
+
+struct control_job {
+    struct control_job *next;
+    char *name;                   /* owned */
+    enum control_job_state state; /* changed by control_job_move only */
+    bool from_config;
+    struct job_draft *draft; /* owned; NULL while CREATED */
+    struct job *job;         /* a reference; NULL until the tensors are sealed */
+
+    size_t ranks;                   /* length of member: the highest rank that joined, plus 1 */
+    struct control_member **member; /* owned, as are they; by rank, NULL where nobody joined */
+    size_t observers;               /* sessions that are no members */
+
+    uint32_t opening_left;         /* OPENING: shards that have not answered */
+    struct stepd_error open_error; /* why the newest opening failed; code OK: it did not */
+    bool close_untold;             /* it failed, and the shards do not know yet */
+};
+
+/* NULL: no such job. */
+struct control_job *control_job_find(const struct control *control, const char *name);
+
+/*
+ * Makes a record in state CREATED; control owns it. INVALID_ARGUMENT: no good name.
+ * RESOURCE_EXHAUSTED: jobs_max, or no memory.
+ */
+enum stepd_status control_job_create(struct control *control, const char *name,
+                                     struct control_job **ret_job,
+                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Forgets the record if it never became READY and nobody is left who could bring it on. */
+void control_job_forget_if_idle(struct control *control, struct control_job *job);
+
+/* Frees a record and its members without a word to the shards. Returns NULL. */
+struct control_job *control_job_destroy(struct control_job *job);
+
+/* The one place that changes a job's state; asserts that the table above allows it, and logs. */
+void control_job_move(const struct control *control, struct control_job *job,
+                      enum control_job_state state);
+
+/* Open on all shards: READY, RUNNING or FINISHED. Such a record lives as long as control. */
+bool control_job_is_open(const struct control_job *job);
+
+/* What a client is told of the state. */
+enum stepd_job_state control_job_state_seen(const struct control_job *job);
+
+/* A sync job that has started takes no new ranks: nobody could say from which version on. */
+bool control_job_is_closed_to_new_ranks(const struct control_job *job);
+
+/*
+ * Sends the shards what they have not been told yet: that an opening failed; of an open job its
+ * members, and that enough of them have joined. Whatever memory runs out for is tried again at the
+ * next call.
+ */
+void control_job_tell_shards(struct control *control, struct control_job *job);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Ranks: an array of pointers that grows to the highest rank that joined. A rank is below
+ * STEPD_WORKERS_MAX, so the array is at most 32 KiB, and a shard's notice that it heard of 4096
+ * ranks costs 4096 look-ups and no searches.
+ */
+#include "server/control/members.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/control/sessions.h"
+
+struct control_member *control_member_find(const struct control_job *job, uint32_t rank)
+{
+    return rank < job->ranks ? job->member[rank] : NULL;
+}
+
+struct control_member *control_member_create(struct control_job *job, uint32_t rank,
+                                             struct control_session *session)
+{
+    assert(rank < STEPD_WORKERS_MAX && control_member_find(job, rank) == NULL);
+    if (rank >= job->ranks) {
+        struct control_member **larger =
+            realloc(job->member, ((size_t)rank + 1) * sizeof *job->member);
+        if (larger == NULL)
+            return NULL;
+        job->member = larger;
+        while (job->ranks <= rank)
+            job->member[job->ranks++] = NULL;
+    }
+    struct control_member *member = malloc(sizeof *member);
+    if (member == NULL)
+        return NULL;
+    *member = (struct control_member){
+        .rank = rank,
+        .state = STEPD_MEMBER_PRESENT,
+        .session = session,
+        .until = UINT64_MAX,
+        .untold = true,
+    };
+    job->member[rank] = member;
+    return member;
+}
+
+void control_member_move(const struct control *control, struct control_member *member,
+                         enum stepd_member_state state)
+{
+    static const char *const event[] = {
+        [STEPD_MEMBER_PRESENT] = "worker_back",
+        [STEPD_MEMBER_LOST] = "worker_lost",
+        [STEPD_MEMBER_LEFT] = "worker_left",
+    };
+    if (member->state == state)
+        return;
+    const struct control_session *session = member->session;
+    control_log(control, event[state], "job=%s rank=%u worker=%s silent_s=%" PRIu64,
+                control_quote(session->job->name).text, member->rank,
+                control_quote(session->worker).text,
+                control_session_silent_ms(session, control->now_ms) / 1000);
+    member->state = state;
+}
+
+void control_member_heard(const struct control *control, struct control_member *member)
+{
+    if (member->state == STEPD_MEMBER_LOST)
+        control_member_move(control, member, STEPD_MEMBER_PRESENT);
+    member->session->heard_ms = control->now_ms;
+}
+
+size_t control_members_staying(const struct control_job *job)
+{
+    size_t staying = 0;
+    for (size_t rank = 0; rank < job->ranks; rank++) {
+        const struct control_member *member = job->member[rank];
+        staying += member != NULL && member->state != STEPD_MEMBER_LEFT;
+    }
+    return staying;
+}
+
+void control_members_text(const struct control_job *job, char *text, size_t size)
+{
+    size_t count = 0;
+    size_t lowest = 0;
+    for (size_t rank = job->ranks; rank-- > 0;) {
+        if (job->member[rank] != NULL) {
+            count++;
+            lowest = rank;
+        }
+    }
+    const size_t highest = job->ranks == 0 ? 0 : job->ranks - 1;
+    if (count <= 1)
+        (void)snprintf(text, size, "rank %zu", lowest);
+    else if (count == highest - lowest + 1)
+        (void)snprintf(text, size, "ranks %zu to %zu", lowest, highest);
+    else
+        (void)snprintf(text, size, "%zu ranks between %zu and %zu", count, lowest, highest);
+}
+
+void control_members_on_tick(const struct control *control, struct control_job *job)
+{
+    for (size_t rank = 0; rank < job->ranks; rank++) {
+        struct control_member *member = job->member[rank];
+        if (member != NULL && member->state == STEPD_MEMBER_PRESENT &&
+            control_session_is_over(member->session, control->now_ms))
+            control_member_move(control, member, STEPD_MEMBER_LOST);
+    }
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Notices of the shards. One about a job that has been forgotten meanwhile, or an answer to a query
+ * that nobody waits for any more, comes too late and changes nothing.
+ */
+#include "server/control/notices.h"
+
+#include "server/control/jobs.h"
+#include "server/control/members.h"
+#include "server/control/opening.h"
+#include "server/control/query.h"
+#include "server/control/waits.h"
+
+static void on_heard(struct control *control, const struct notice *notice)
+{
+    struct control_job *job = control_job_find(control, notice->job_name);
+    for (size_t i = 0; job != NULL && i < notice->ranks; i++) {
+        struct control_member *member = control_member_find(job, notice->rank[i]);
+        if (member == NULL)
+            continue;
+        control_member_heard(control, member);
+        if (notice->clock[i] > member->clock)
+            member->clock = notice->clock[i];
+    }
+}
+
+static void on_opened(struct control *control, const struct notice *notice)
+{
+    struct control_job *job = control_job_find(control, notice->job_name);
+    if (job == NULL)
+        return;
+    control_opening_answered(control, job, notice);
+    control_waits_release(control);
+    control_job_forget_if_idle(control, job);
+}
+
+static void on_answer(struct control *control, const struct notice *notice)
+{
+    for (struct control_wait *wait = control->first_wait; wait != NULL; wait = wait->next) {
+        if (wait->query != NULL)
+            control_query_answered(wait->query, notice);
+    }
+    control_waits_release(control);
+}
+
+void control_notice(struct control *control, const struct notice *notice)
+{
+    switch (notice->kind) {
+    case NOTICE_JOB_OPENED: on_opened(control, notice); break;
+    case NOTICE_HEARD: on_heard(control, notice); break;
+    case NOTICE_ANSWER: on_answer(control, notice); break;
+    }
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From a sealed list of tensors to a job that is open on all shards, or an error that says which
+ * shard could not.
+ */
+#ifndef CONTROL_OPENING_H
+#define CONTROL_OPENING_H
+
+#include "server/control/jobs.h"
+
+/*
+ * The draft of a DEFINED job is complete: seals it and has the shards open the job; it is OPENING
+ * then, and READY or DEFINED again when all shards have answered. On failure nothing has changed.
+ * INVALID_ARGUMENT: as job_draft_seal. RESOURCE_EXHAUSTED: it does not fit into memory_max_bytes
+ * (the text has the sums), a slice has more parts than a frame can list, or no memory.
+ */
+enum stepd_status control_opening_start(struct control *control, struct control_job *job,
+                                        struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* A shard has opened the job, or not. notice is borrowed until return. */
+void control_opening_answered(struct control *control, struct control_job *job,
+                              const struct notice *notice);
+
+#endif

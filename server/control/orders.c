@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Orders are made for all shards before the first one is sent, because a session that only some
+ * shards know, or a member that only some wait for, is a state that nothing could repair.
+ */
+#include "server/control/orders.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A copy with everything it owns; `like` borrows its texts and the job. NULL: no memory. */
+static struct order *copy(const struct order *like)
+{
+    struct order *order = order_create(like->kind, like->job_name);
+    char *worker = like->worker == NULL ? NULL : strdup(like->worker);
+    if (order == NULL || (like->worker != NULL && worker == NULL)) {
+        free(worker);
+        return order_destroy(order);
+    }
+    char *const job_name = order->job_name;
+    *order = *like;
+    order->job_name = job_name;
+    order->worker = worker;
+    order->job = like->job == NULL ? NULL : job_ref(like->job);
+    return order;
+}
+
+static enum stepd_status send_all(struct control *control, const struct order *like)
+{
+    const uint32_t shards = control->options.shards;
+    for (uint32_t made = 0; made < shards; made++) {
+        control->order[made] = copy(like);
+        if (control->order[made] != NULL)
+            continue;
+        while (made > 0)
+            (void)order_destroy(control->order[--made]);
+        return STEPD_RESOURCE_EXHAUSTED;
+    }
+    for (uint32_t shard = 0; shard < shards; shard++)
+        control->io.order(control->io.owner, shard, control->order[shard]);
+    return STEPD_OK;
+}
+
+enum stepd_status control_order_job(struct control *control, const struct control_job *job,
+                                    enum order_kind kind)
+{
+    return send_all(control, &(struct order){
+                                 .kind = kind,
+                                 .job_name = job->name,
+                                 .job = kind == ORDER_JOB_OPEN ? job->job : NULL,
+                             });
+}
+
+static enum stepd_status send_session(struct control *control,
+                                      const struct control_session *session, enum order_kind kind,
+                                      uint64_t epoch)
+{
+    if (session->job == NULL)
+        return STEPD_OK;
+    struct order like = {
+        .kind = kind,
+        .job_name = session->job->name,
+        .epoch = epoch,
+        .worker = session->worker,
+        .observer = session->role == STEPD_OBSERVER,
+        .rank = session->rank,
+        .until = UINT64_MAX,
+    };
+    memcpy(like.session, session->id, sizeof like.session);
+    return send_all(control, &like);
+}
+
+enum stepd_status control_order_session(struct control *control,
+                                        const struct control_session *session, uint64_t epoch)
+{
+    return send_session(control, session, ORDER_SESSION, epoch);
+}
+
+enum stepd_status control_order_session_gone(struct control *control,
+                                             const struct control_session *session)
+{
+    return send_session(control, session, ORDER_SESSION_GONE, session->epoch);
+}
+
+enum stepd_status control_order_member(struct control *control, const struct control_job *job,
+                                       const struct control_member *member)
+{
+    return send_all(control, &(struct order){
+                                 .kind = ORDER_MEMBER,
+                                 .job_name = job->name,
+                                 .rank = member->rank,
+                                 .from = 0,
+                                 .until = member->until,
+                             });
+}
+
+enum stepd_status control_order_query(struct control *control, const struct control_job *job,
+                                      uint64_t query)
+{
+    return send_all(control, &(struct order){
+                                 .kind = ORDER_QUERY,
+                                 .job_name = job->name,
+                                 .query = query,
+                             });
+}

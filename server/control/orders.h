@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One order to all shards: either every shard gets it or, where memory runs out, none.
+ * Each function returns OK or RESOURCE_EXHAUSTED.
+ */
+#ifndef CONTROL_ORDERS_H
+#define CONTROL_ORDERS_H
+
+#include <stdint.h>
+
+#include "server/control/jobs.h"
+#include "server/control/members.h"
+#include "server/control/sessions.h"
+
+/* JOB_OPEN, JOB_CLOSE or JOB_START. */
+enum stepd_status control_order_job(struct control *control, const struct control_job *job,
+                                    enum order_kind kind) STEPD_MUST_CHECK;
+
+/* Nothing is sent for a session without a job: it has no business with the shards. */
+enum stepd_status control_order_session(struct control *control,
+                                        const struct control_session *session,
+                                        uint64_t epoch) STEPD_MUST_CHECK;
+enum stepd_status
+control_order_session_gone(struct control *control,
+                           const struct control_session *session) STEPD_MUST_CHECK;
+
+enum stepd_status control_order_member(struct control *control, const struct control_job *job,
+                                       const struct control_member *member) STEPD_MUST_CHECK;
+
+/* Asks about an open job; the answers carry the number. */
+enum stepd_status control_order_query(struct control *control, const struct control_job *job,
+                                      uint64_t query) STEPD_MUST_CHECK;
+
+#endif

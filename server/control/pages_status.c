@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Status, frame by frame: jobs are put into a page one after the other, each with as many of its
+ * members as still fit. A page that is full is sent, and the job that filled it goes on in the next
+ * one with the same numbers and the members that are left.
+ */
+#include <string.h>
+
+#include "proto/error.h"
+#include "server/control/handle_status.h"
+#include "server/control/jobs.h"
+#include "server/control/members.h"
+#include "server/control/page.h"
+#include "server/control/query.h"
+#include "server/control/sessions.h"
+#include "server/control/waits.h"
+
+/* Numbers of a JobStatus and of a MemberStatus, the loss among them. */
+#define JOB_NUMBERS    12u
+#define MEMBER_NUMBERS 6u
+
+/* No job takes less, so no page has more jobs. */
+#define JOB_LEAST_BYTES (JOB_NUMBERS * PAGE_NUMBER_BYTES)
+#define PAGE_JOBS_MAX   (CONTROL_PAGE_BYTES / JOB_LEAST_BYTES)
+
+struct page {
+    struct control_pages *pages;
+    const struct control_query *query;
+    size_t left; /* bytes */
+    size_t jobs;
+    struct stepd_job_status *job; /* PAGE_JOBS_MAX of them, in the arena; NULL: no memory */
+};
+
+static void begin(struct page *page)
+{
+    page->left = CONTROL_PAGE_BYTES;
+    page->jobs = 0;
+    page->job = stepd_arena_calloc(&page->pages->arena, PAGE_JOBS_MAX, sizeof *page->job);
+}
+
+static void finish(struct page *page, bool last)
+{
+    const struct control *control = page->pages->conn->control;
+    struct stepd_message message = {
+        .kind = STEPD_MESSAGE_STATUS,
+        .body.status =
+            {
+                .server_version = control->options.server_version,
+                .uptime_ms = control->now_ms - control->begin_ms,
+                .jobs = page->jobs,
+                .job = page->job,
+                .last = last,
+            },
+    };
+    control_pages_put(page->pages, &message);
+}
+
+/* ---- Members --------------------------------------------------------------------------------- */
+
+static size_t member_bytes(const struct control_member *member)
+{
+    return PAGE_TAG_BYTES + page_text_bytes(member->session->worker) +
+           MEMBER_NUMBERS * PAGE_NUMBER_BYTES;
+}
+
+static struct stepd_member_status member_status(const struct control_member *member,
+                                                uint64_t now_ms)
+{
+    return (struct stepd_member_status){
+        .rank = member->rank,
+        .worker = member->session->worker,
+        .state = member->state,
+        .clock = member->clock > member->reported_clock ? member->clock : member->reported_clock,
+        .silent_ms = control_session_silent_ms(member->session, now_ms),
+        .loss = member->loss,
+        .examples = member->examples,
+    };
+}
+
+/* How many members fit from a rank on; *ret_end is the rank behind the final one of them. */
+static size_t count_members(struct page *page, const struct control_job *job, size_t begin_rank,
+                            size_t *ret_end)
+{
+    size_t count = 0;
+    size_t rank = begin_rank;
+    for (; rank < job->ranks; rank++) {
+        const struct control_member *member = job->member[rank];
+        if (member == NULL)
+            continue;
+        const size_t bytes = member_bytes(member);
+        if (bytes > page->left)
+            break;
+        page->left -= bytes;
+        count++;
+    }
+    *ret_end = rank;
+    return count;
+}
+
+/* Adds the members that fit from *rank on to the status, and moves *rank behind them. */
+static bool put_members(struct page *page, const struct control_job *job, size_t *rank,
+                        struct stepd_job_status *status)
+{
+    size_t end = 0;
+    const size_t count = count_members(page, job, *rank, &end);
+    struct stepd_member_status *members =
+        stepd_arena_calloc(&page->pages->arena, count, sizeof *members);
+    if (members == NULL)
+        return false;
+    for (size_t put = 0; *rank < end; (*rank)++) {
+        if (job->member[*rank] != NULL)
+            members[put++] = member_status(job->member[*rank], page->pages->conn->control->now_ms);
+    }
+    status->members = count;
+    status->member = members;
+    return true;
+}
+
+/* ---- Jobs ------------------------------------------------------------------------------------ */
+
+static bool put_tally(struct page *page, const struct control_tally *tally,
+                      struct stepd_job_status *status)
+{
+    uint32_t ranks[STEPD_WORKERS_MAX];
+    const size_t count = control_tally_waited_for(tally, ranks);
+    uint32_t *waited_for = stepd_arena_calloc(&page->pages->arena, count, sizeof *waited_for);
+    if (waited_for == NULL)
+        return false;
+    memcpy(waited_for, ranks, count * sizeof *waited_for);
+    status->version_min = tally->version_min;
+    status->version_max = tally->version_max;
+    status->parked = tally->parked;
+    status->waited_for = (struct stepd_u32s){.count = count, .at = waited_for};
+    return true;
+}
+
+/* All but the members. */
+static bool put_record(struct page *page, const struct control_job *job,
+                       struct stepd_job_status *status)
+{
+    *status = (struct stepd_job_status){
+        .name = job->name,
+        .state = control_job_state_seen(job),
+    };
+    if (job->draft != NULL) {
+        status->mode = job_draft_mode(job->draft);
+        status->incarnation = CONTROL_INCARNATION_FIRST;
+        status->workers = job_draft_workers(job->draft);
+        status->tensors = job_draft_tensors(job->draft);
+    }
+    if (job->job != NULL) {
+        status->elements = job->job->elements;
+        status->slices = job->job->layout.slices;
+        status->memory_bytes = job_memory_bytes(job->job);
+    }
+    const struct control_tally *tally = control_query_tally(page->query, job);
+    return tally == NULL || put_tally(page, tally, status);
+}
+
+static size_t record_bytes(const struct page *page, const struct control_job *job)
+{
+    uint32_t ranks[STEPD_WORKERS_MAX];
+    size_t bytes = PAGE_TAG_BYTES + page_text_bytes(job->name) + PAGE_TAG_BYTES + JOB_LEAST_BYTES;
+    const struct control_tally *tally = control_query_tally(page->query, job);
+    const size_t count = tally == NULL ? 0 : control_tally_waited_for(tally, ranks);
+    for (size_t i = 0; i < count; i++)
+        bytes += page_varint_bytes(ranks[i]);
+    return bytes;
+}
+
+/* Puts a job into the page, and where it does not fit into as many more as it takes. */
+static bool put_job(struct page *page, const struct control_job *job)
+{
+    const size_t bytes = record_bytes(page, job);
+    size_t rank = 0;
+    bool again = false;
+    do {
+        if (again || bytes > page->left) {
+            finish(page, /* last= */ false);
+            begin(page);
+        }
+        if (page->job == NULL)
+            return false;
+        page->left -= bytes;
+        struct stepd_job_status *status = &page->job[page->jobs++];
+        if (!put_record(page, job, status) || !put_members(page, job, &rank, status))
+            return false;
+        again = true;
+    } while (rank < job->ranks);
+    return true;
+}
+
+enum stepd_status control_status_pages(const struct control_wait *wait, struct control_pages *pages,
+                                       struct stepd_error *reterr)
+{
+    const struct control_job *job = pages->conn->control->first_job;
+    struct page page = {.pages = pages, .query = wait->query};
+    begin(&page);
+    bool room = page.job != NULL;
+    for (; room && job != NULL; job = job->next) {
+        if (wait->job == NULL || wait->job == job)
+            room = put_job(&page, job);
+    }
+    if (!room)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to list the status");
+    finish(&page, /* last= */ true);
+    return STEPD_OK;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sessions in one list, searched by id once per Hello. A session's identity is 16 bytes from the
+ * caller's source of randomness: who can say them may speak for the rank, so they stand in no log
+ * and no error text.
+ */
+#include "server/control/sessions.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/error.h"
+#include "server/control/jobs.h"
+#include "server/control/orders.h"
+
+static enum stepd_status no_memory(struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                      "no memory for the session; try again later");
+}
+
+struct control_session *control_session_find(const struct control *control, const uint8_t *id)
+{
+    struct control_session *session = control->first_session;
+    while (session != NULL && memcmp(session->id, id, sizeof session->id) != 0)
+        session = session->next;
+    return session;
+}
+
+static struct control_session *allocate(struct control *control, struct control_job *job,
+                                        uint32_t rank, const struct stepd_hello *hello)
+{
+    struct control_session *session = malloc(sizeof *session);
+    char *worker = strdup(hello->worker);
+    if (session == NULL || worker == NULL) {
+        free(session);
+        free(worker);
+        return NULL;
+    }
+    *session = (struct control_session){
+        .epoch = 1,
+        .role = hello->role,
+        .worker = worker,
+        .lease_ms = control_session_lease_ms(control, hello->lease_ms),
+        .heard_ms = control->now_ms,
+        .job = job,
+        .rank = rank,
+    };
+    control->io.random(control->io.owner, session->id, sizeof session->id);
+    session->next = control->first_session;
+    control->first_session = session;
+    return session;
+}
+
+enum stepd_status control_session_create(struct control *control, struct control_job *job,
+                                         uint32_t rank, const struct stepd_hello *hello,
+                                         struct control_session **ret_session,
+                                         struct stepd_error *reterr)
+{
+    struct control_session *session = allocate(control, job, rank, hello);
+    if (session == NULL)
+        return no_memory(reterr);
+    if (control_order_session(control, session, session->epoch) != STEPD_OK) {
+        control_session_free(control, session);
+        return no_memory(reterr);
+    }
+    *ret_session = session;
+    return STEPD_OK;
+}
+
+enum stepd_status control_session_resume(struct control *control, struct control_session *session,
+                                         struct stepd_error *reterr)
+{
+    if (control_order_session(control, session, session->epoch + 1) != STEPD_OK)
+        return no_memory(reterr);
+    session->epoch++;
+    if (session->conn != NULL)
+        control_hang_up(session->conn);
+    return STEPD_OK;
+}
+
+enum stepd_status control_session_retire(struct control *control, struct control_session *session,
+                                         struct stepd_error *reterr)
+{
+    if (control_order_session_gone(control, session) != STEPD_OK)
+        return no_memory(reterr);
+    if (session->conn != NULL)
+        control_hang_up(session->conn);
+    return STEPD_OK;
+}
+
+/* Without memory the shards keep a session whose id nobody else knows any more; it goes with the
+ * job. */
+void control_session_drop(struct control *control, struct control_session *session)
+{
+    const enum stepd_status status = control_session_retire(control, session, NULL);
+    if (status != STEPD_OK && session->conn != NULL)
+        control_hang_up(session->conn);
+    control_session_free(control, session);
+}
+
+void control_session_free(struct control *control, struct control_session *session)
+{
+    struct control_session **at = &control->first_session;
+    while (*at != session)
+        at = &(*at)->next;
+    *at = session->next;
+    free(session->worker);
+    free(session);
+}
+
+uint64_t control_session_silent_ms(const struct control_session *session, uint64_t now_ms)
+{
+    return now_ms - session->heard_ms;
+}
+
+bool control_session_is_over(const struct control_session *session, uint64_t now_ms)
+{
+    return control_session_silent_ms(session, now_ms) >= session->lease_ms;
+}
+
+uint32_t control_session_lease_ms(const struct control *control, uint32_t asked_ms)
+{
+    const uint32_t lease_ms = asked_ms == 0 ? control->options.lease_ms : asked_ms;
+    if (lease_ms < CONTROL_LEASE_LEAST_MS)
+        return CONTROL_LEASE_LEAST_MS;
+    return lease_ms > CONTROL_LEASE_MOST_MS ? CONTROL_LEASE_MOST_MS : lease_ms;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sessions: what is remembered of a peer across its connections. A worker's session holds its rank
+ * until another worker takes it, which it may once the lease has run out; so a worker that was cut
+ * off for longer than its lease may resume as long as nobody has taken its place, and there is at
+ * most one session for each rank. An observer's session goes with its control connection.
+ *
+ * The shards are told of a session before its peer is, each time with a higher epoch.
+ */
+#ifndef CONTROL_SESSIONS_H
+#define CONTROL_SESSIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/control/brain.h"
+
+/* A lease is at least a second, so that a loaded network loses nobody, and at most an hour. */
+#define CONTROL_LEASE_LEAST_MS UINT32_C(1000)
+#define CONTROL_LEASE_MOST_MS  UINT32_C(3600000)
+
+/* Observers of one job at a time. */
+#define CONTROL_OBSERVERS_MAX 1024u
+
+struct control_session {
+    struct control_session *next;
+    uint8_t id[STEPD_SESSION_BYTES];
+    uint64_t epoch; /* 1, and one more for each time that it was resumed */
+    enum stepd_role role;
+    char *worker; /* owned; a name for people */
+    uint32_t lease_ms;
+    uint64_t heard_ms;
+    struct control_job *job;       /* NULL: an observer that named none */
+    struct control_member *member; /* NULL: an observer */
+    uint32_t rank;                 /* a worker's; 0 otherwise */
+    struct control_conn *conn;     /* its control connection; NULL: closed */
+};
+
+/* NULL: not known. id has STEPD_SESSION_BYTES bytes. */
+struct control_session *control_session_find(const struct control *control, const uint8_t *id);
+
+/*
+ * Makes a session at epoch 1 with a new id, for what hello says (job may be NULL), and tells the
+ * shards. Control owns it. RESOURCE_EXHAUSTED: no memory.
+ */
+enum stepd_status control_session_create(struct control *control, struct control_job *job,
+                                         uint32_t rank, const struct stepd_hello *hello,
+                                         struct control_session **ret_session,
+                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Raises the epoch, tells the shards, and ends an older control connection. RESOURCE_EXHAUSTED: no
+ * memory, and nothing has changed. */
+enum stepd_status control_session_resume(struct control *control, struct control_session *session,
+                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Tells the shards to forget the session and ends its connection. The session itself is freed by
+ * control_session_drop, or for a member when its rank passes to another session. */
+enum stepd_status control_session_retire(struct control *control, struct control_session *session,
+                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Retires and frees a session, whatever the shards could be told. */
+void control_session_drop(struct control *control, struct control_session *session);
+
+/* Frees a session without a word to anybody. Its connection must be closed. */
+void control_session_free(struct control *control, struct control_session *session);
+
+uint64_t control_session_silent_ms(const struct control_session *session, uint64_t now_ms);
+
+/* Has the lease run out? */
+bool control_session_is_over(const struct control_session *session, uint64_t now_ms);
+
+/* The lease that a Hello gets. */
+uint32_t control_session_lease_ms(const struct control *control, uint32_t asked_ms);
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One list, walked whenever something happened that somebody may wait for. A kind of wait is a row:
+ * when it is over, what it is answered with then, and what is said where its deadline comes first.
+ * Every request that might have to wait is parked, and walked over once right away, so that there
+ * is one path to each answer and not two.
+ */
+#include "server/control/waits.h"
+
+#include <stdlib.h>
+
+#include "proto/error.h"
+#include "server/control/dispatch.h"
+#include "server/control/handle_layout.h"
+#include "server/control/handle_status.h"
+#include "server/control/query.h"
+
+/* ---- What is waited for ---------------------------------------------------------------------- */
+
+static bool job_is_open(const struct control_wait *wait)
+{
+    return control_job_is_open(wait->job);
+}
+
+static bool opening_is_over(const struct control_wait *wait)
+{
+    return wait->job->state != CONTROL_JOB_OPENING;
+}
+
+static bool query_is_over(const struct control_wait *wait)
+{
+    return wait->query->left == 0;
+}
+
+/* ---- The answers ----------------------------------------------------------------------------- */
+
+static enum stepd_status answer_layout(const struct control_wait *wait,
+                                       struct control_answer *ret_answer,
+                                       struct stepd_error *reterr)
+{
+    (void)reterr;
+    *ret_answer = (struct control_answer){.pages = control_layout_pages, .wait = wait};
+    return STEPD_OK;
+}
+
+static enum stepd_status answer_opened(const struct control_wait *wait,
+                                       struct control_answer *ret_answer,
+                                       struct stepd_error *reterr)
+{
+    const struct control_job *job = wait->job;
+    if (!control_job_is_open(job))
+        return stepd_fail(reterr, job->open_error.code, "%s", job->open_error.text);
+    ret_answer->message = (struct stepd_message){
+        .kind = STEPD_MESSAGE_TENSORS_DEFINED,
+        .body.tensors_defined = {.count = (uint32_t)job_draft_tensors(job->draft)},
+    };
+    return STEPD_OK;
+}
+
+static enum stepd_status answer_status(const struct control_wait *wait,
+                                       struct control_answer *ret_answer,
+                                       struct stepd_error *reterr)
+{
+    (void)reterr;
+    *ret_answer = (struct control_answer){.pages = control_status_pages, .wait = wait};
+    return STEPD_OK;
+}
+
+static enum stepd_status answer_groups(const struct control_wait *wait,
+                                       struct control_answer *ret_answer,
+                                       struct stepd_error *reterr)
+{
+    (void)reterr;
+    *ret_answer = (struct control_answer){.pages = control_groups_pages, .wait = wait};
+    return STEPD_OK;
+}
+
+/* ---- Too late -------------------------------------------------------------------------------- */
+
+static enum stepd_status opening_too_late(const struct control_wait *wait,
+                                          struct stepd_error *reterr)
+{
+    const struct control_job *job = wait->job;
+    switch (job->state) {
+    case CONTROL_JOB_CREATED:
+        return stepd_fail(reterr, STEPD_DEADLINE_EXCEEDED,
+                          "job '%s' is not defined yet; a worker must send DefineJob and "
+                          "DefineTensors first",
+                          job->name);
+    case CONTROL_JOB_DEFINED:
+        return stepd_fail(reterr, STEPD_DEADLINE_EXCEEDED,
+                          "the tensors of job '%s' are not complete: %zu are defined, and no "
+                          "worker has sent the last page",
+                          job->name, job_draft_tensors(job->draft));
+    default:
+        return stepd_fail(reterr, STEPD_DEADLINE_EXCEEDED,
+                          "job '%s' is being opened: %u of %u shards have not answered; try again",
+                          job->name, job->opening_left, wait->conn->control->options.shards);
+    }
+}
+
+static enum stepd_status query_too_late(const struct control_wait *wait, struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_DEADLINE_EXCEEDED,
+                      "%zu answers of shards are missing, because they are busy or stuck; try "
+                      "again",
+                      wait->query->left);
+}
+
+/* ---- Walking --------------------------------------------------------------------------------- */
+
+struct wait_row {
+    bool (*over)(const struct control_wait *wait);
+    enum stepd_status (*answer)(const struct control_wait *wait, struct control_answer *ret_answer,
+                                struct stepd_error *reterr);
+    enum stepd_status (*too_late)(const struct control_wait *wait, struct stepd_error *reterr);
+};
+
+static const struct wait_row rows[] = {
+    [CONTROL_WAIT_LAYOUT] =
+        {
+            .over = job_is_open,
+            .answer = answer_layout,
+            .too_late = opening_too_late,
+        },
+    [CONTROL_WAIT_OPENED] =
+        {
+            .over = opening_is_over,
+            .answer = answer_opened,
+            .too_late = opening_too_late,
+        },
+    [CONTROL_WAIT_STATUS] =
+        {
+            .over = query_is_over,
+            .answer = answer_status,
+            .too_late = query_too_late,
+        },
+    [CONTROL_WAIT_GROUPS] =
+        {
+            .over = query_is_over,
+            .answer = answer_groups,
+            .too_late = query_too_late,
+        },
+};
+
+static void wait_free(struct control_wait *wait)
+{
+    (void)control_query_destroy(wait->query);
+    free(wait);
+}
+
+enum stepd_status control_wait_park(const struct control_wait *like, uint32_t deadline_ms,
+                                    struct stepd_error *reterr)
+{
+    struct control *const control = like->conn->control;
+    const uint32_t longest_ms = control->options.wait_max_ms;
+    struct control_wait *wait = NULL;
+    if (like->conn->waits < CONTROL_WAITS_MAX)
+        wait = malloc(sizeof *wait);
+    if (wait == NULL) {
+        (void)control_query_destroy(like->query);
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                          "no room for another request that waits (this connection has %zu); wait "
+                          "for an answer first",
+                          like->conn->waits);
+    }
+    *wait = *like;
+    wait->next = NULL;
+    wait->deadline_ms = control->now_ms;
+    wait->deadline_ms += deadline_ms == 0 || deadline_ms > longest_ms ? longest_ms : deadline_ms;
+    wait->conn->waits++;
+    struct control_wait **at = &control->first_wait;
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = wait;
+    return STEPD_OK;
+}
+
+/* Sends the answer if there is one to give now. */
+static bool try_answer(const struct control_wait *wait)
+{
+    const struct wait_row *row = &rows[wait->kind];
+    struct control_answer answer = {.wait = NULL};
+    struct stepd_error error;
+    enum stepd_status status = STEPD_OK;
+    if (row->over(wait))
+        status = row->answer(wait, &answer, &error);
+    else if (wait->conn->control->now_ms >= wait->deadline_ms)
+        status = row->too_late(wait, &error);
+    else
+        return false;
+    control_send(wait->conn, wait->request_id, status, &answer, &error);
+    return true;
+}
+
+void control_waits_release(struct control *control)
+{
+    struct control_wait **at = &control->first_wait;
+    while (*at != NULL) {
+        struct control_wait *wait = *at;
+        if (!try_answer(wait)) {
+            at = &wait->next;
+            continue;
+        }
+        wait->conn->waits--;
+        *at = wait->next;
+        wait_free(wait);
+    }
+}
+
+void control_waits_drop(struct control_conn *conn)
+{
+    struct control_wait **at = &conn->control->first_wait;
+    while (*at != NULL) {
+        struct control_wait *wait = *at;
+        if (wait->conn != conn) {
+            at = &wait->next;
+            continue;
+        }
+        *at = wait->next;
+        wait_free(wait);
+    }
+    conn->waits = 0;
+}

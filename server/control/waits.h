@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Parked requests. Each waits for one named thing, has a deadline, and is answered by one function:
+ * when what it waits for has come, or with an error that says what has not.
+ */
+#ifndef CONTROL_WAITS_H
+#define CONTROL_WAITS_H
+
+#include <stdint.h>
+
+#include "server/control/brain.h"
+#include "server/control/jobs.h"
+
+/* Requests of one connection that may be parked at a time. */
+#define CONTROL_WAITS_MAX 64u
+
+enum control_wait_kind {
+    CONTROL_WAIT_LAYOUT, /* GetLayout: until the job is open */
+    CONTROL_WAIT_OPENED, /* the last page of DefineTensors: until the shards have answered */
+    CONTROL_WAIT_STATUS, /* GetStatus: until the shards have answered the query */
+    CONTROL_WAIT_GROUPS, /* GetGroups: the same */
+};
+
+struct control_query;
+
+struct control_wait {
+    struct control_wait *next;
+    enum control_wait_kind kind;
+    struct control_conn *conn;
+    uint64_t request_id;
+    uint64_t deadline_ms;
+    struct control_job *job;     /* STATUS: NULL for all */
+    struct control_query *query; /* owned; STATUS, GROUPS */
+};
+
+/*
+ * Parks a request for at most deadline_ms from now (0, or above the server's longest: that).
+ * like names kind, conn, request_id, job and query; takes ownership of the query, on failure too.
+ * RESOURCE_EXHAUSTED: the connection has CONTROL_WAITS_MAX parked already, or no memory.
+ */
+enum stepd_status control_wait_park(const struct control_wait *like, uint32_t deadline_ms,
+                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Answers all whose time has come, the oldest first. */
+void control_waits_release(struct control *control);
+
+/* The connection is gone: forgets what it waits for. */
+void control_waits_drop(struct control_conn *conn);
+
+#endif
