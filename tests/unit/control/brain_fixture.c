@@ -276,6 +276,13 @@ enum stepd_status peer_send(struct peer *peer, struct stepd_message message,
     return status;
 }
 
+void peer_request(struct peer *peer, struct stepd_message message)
+{
+    struct stepd_error error = {.text = ""};
+    if (peer_send(peer, message, &error) != STEPD_OK)
+        fail_msg("the connection ended: %s", error.text);
+}
+
 size_t peer_answers(const struct peer *peer)
 {
     size_t count = 0;
@@ -350,9 +357,7 @@ struct stepd_message hello_resume(const struct peer *peer)
 struct peer *peer_join(struct brain *brain, struct stepd_message hello_message)
 {
     struct peer *peer = peer_open(brain);
-    struct stepd_error error = {.text = ""};
-    if (peer_send(peer, hello_message, &error) != STEPD_OK)
-        fail_msg("the Hello is refused: %s", error.text);
+    peer_request(peer, hello_message);
     const struct stepd_message *answer = peer_answer(peer, STEPD_MESSAGE_WELCOME);
     assert_int_equal(answer->body.welcome.session.count, STEPD_SESSION_BYTES);
     memcpy(peer->session, answer->body.welcome.session.at, STEPD_SESSION_BYTES);
@@ -410,9 +415,9 @@ struct stepd_message define_tensor(uint64_t n)
 
 void peer_define(struct peer *peer, const char *job, enum stepd_mode mode, uint32_t workers)
 {
-    assert_int_equal(peer_send(peer, define_job(mode, workers), NULL), STEPD_OK);
+    peer_request(peer, define_job(mode, workers));
     (void)peer_answer(peer, STEPD_MESSAGE_JOB_DEFINED);
-    assert_int_equal(peer_send(peer, define_tensor(1000), NULL), STEPD_OK);
+    peer_request(peer, define_tensor(1000));
     brain_opened_all(peer->brain, job);
     (void)peer_answer(peer, STEPD_MESSAGE_TENSORS_DEFINED);
 }

@@ -98,6 +98,9 @@ void peer_close(struct peer *peer);
 enum stepd_status peer_send(struct peer *peer, struct stepd_message message,
                             struct stepd_error *reterr);
 
+/* The same; fails the test where the connection ends. */
+void peer_request(struct peer *peer, struct stepd_message message);
+
 /* Replies to the newest request. */
 size_t peer_answers(const struct peer *peer);
 

@@ -50,9 +50,9 @@ static void hello__frames_below_a_header__is_refused(void **state)
 static void hello__said_twice__is_an_error_and_the_connection_goes_on(void **state)
 {
     struct peer *peer = peer_join(*state, hello_worker("j", 0));
-    assert_int_equal(peer_send(peer, hello_worker("j", 0), NULL), STEPD_OK);
+    peer_request(peer, hello_worker("j", 0));
     peer_assert_error(peer, STEPD_FAILED_PRECONDITION, "has said Hello already");
-    assert_int_equal(peer_send(peer, plain(STEPD_MESSAGE_HEARTBEAT), NULL), STEPD_OK);
+    peer_request(peer, plain(STEPD_MESSAGE_HEARTBEAT));
     (void)peer_answer(peer, STEPD_MESSAGE_ACK);
 }
 
@@ -66,14 +66,14 @@ static void message__request_id_zero__ends_the_connection(void **state)
 static void message__for_a_shard__is_refused(void **state)
 {
     struct peer *peer = peer_join(*state, hello_worker("j", 0));
-    assert_int_equal(peer_send(peer, plain(STEPD_MESSAGE_PUSH), NULL), STEPD_OK);
+    peer_request(peer, plain(STEPD_MESSAGE_PUSH));
     peer_assert_error(peer, STEPD_INVALID_ARGUMENT, "push belongs on a shard's connection");
 }
 
 static void message__reply_as_request__is_refused(void **state)
 {
     struct peer *peer = peer_join(*state, hello_worker("j", 0));
-    assert_int_equal(peer_send(peer, plain(STEPD_MESSAGE_ACK), NULL), STEPD_OK);
+    peer_request(peer, plain(STEPD_MESSAGE_ACK));
     peer_assert_error(peer, STEPD_INVALID_ARGUMENT, "ack is a reply");
 }
 
@@ -203,7 +203,7 @@ static void worker__of_a_finished_job__is_refused(void **state)
 {
     struct peer *peer = peer_join(*state, hello_worker("j", 0));
     peer_define(peer, "j", STEPD_ASYNC, 1);
-    assert_int_equal(peer_send(peer, leave_at(0), NULL), STEPD_OK);
+    peer_request(peer, leave_at(0));
     brain_assert_refused(*state, hello_worker("j", 0), STEPD_FAILED_PRECONDITION, "has finished");
 }
 
@@ -252,7 +252,7 @@ static void resume__open_session__raises_the_epoch_and_ends_the_older_connection
 static void resume__parked_request_of_the_older_connection__is_forgotten(void **state)
 {
     struct peer *old = peer_join(*state, hello_worker("j", 0));
-    assert_int_equal(peer_send(old, plain(STEPD_MESSAGE_GET_LAYOUT), NULL), STEPD_OK);
+    peer_request(old, plain(STEPD_MESSAGE_GET_LAYOUT));
     struct peer *new = peer_join(*state, hello_resume(old));
     peer_define(new, "j", STEPD_SYNC, 1);
     assert_int_equal(peer_answers(old), 0);
@@ -302,7 +302,7 @@ static void observer__of_no_job__is_unknown_to_the_shards(void **state)
     struct brain *brain = *state;
     struct peer *peer = peer_join(brain, hello_observer(""));
     assert_int_equal(brain->orders, 0);
-    assert_int_equal(peer_send(peer, plain(STEPD_MESSAGE_GET_LAYOUT), NULL), STEPD_OK);
+    peer_request(peer, plain(STEPD_MESSAGE_GET_LAYOUT));
     peer_assert_error(peer, STEPD_FAILED_PRECONDITION, "named none");
 }
 
