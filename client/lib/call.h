@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A call: one message to the server, and its reply waited for. All of the control plane is made
+ * of calls, so that the code that connects, defines and asks reads from top to bottom.
+ *
+ * Offered to stepctl too, for what the public interface does not have (GetStatus, GetGroups).
+ */
+#ifndef CLIENT_LIB_CALL_H
+#define CLIENT_LIB_CALL_H
+
+#include <stdint.h>
+
+#include <stepd/client.h>
+
+#include "client/lib/core/outgoing.h"
+#include "proto/message.h"
+
+/*
+ * Takes one frame of the reply (borrowed until return), of the kind that answers the message. It
+ * runs in the client's own thread while the caller waits, and must not call the client. A failure
+ * is what the call returns, once the reply has ended; later frames are then dropped.
+ */
+typedef enum stepd_status stepd_reply_function(void *user, const struct stepd_message *reply,
+                                               struct stepd_error *reterr);
+
+/*
+ * Sends a message to control (borrowed until return; request_id is chosen here) and waits until
+ * the reply has ended. on_reply may be NULL. Fails as the server says, with UNAVAILABLE when the
+ * connection is lost, and with RESOURCE_EXHAUSTED without memory. Any thread.
+ */
+enum stepd_status stepd_call(struct stepd_client *client, const struct stepd_message *message,
+                             stepd_reply_function *on_reply, void *user,
+                             struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* The same with all there is to choose. */
+struct stepd_call_options {
+    uint32_t shard;                  /* 0: control */
+    struct stepd_outgoing *outgoing; /* a frame with payload but no head yet; taken over whatever
+                                      * comes of the call; NULL: no payload */
+    uint64_t until_ms;               /* stepd_clock_ms; then DEADLINE_EXCEEDED. 0: never */
+    stepd_reply_function *on_reply;  /* may be NULL */
+    void *user;
+};
+
+enum stepd_status stepd_call_with(struct stepd_client *client, const struct stepd_message *message,
+                                  const struct stepd_call_options *options,
+                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+#endif

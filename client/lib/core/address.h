@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Addresses as people write them: "host:port", "[v6]:port" or "unix:/path".
+ */
+#ifndef CLIENT_LIB_CORE_ADDRESS_H
+#define CLIENT_LIB_CORE_ADDRESS_H
+
+#include <stdbool.h>
+
+#include <stepd/status.h>
+
+#define STEPD_HOST_MAX_BYTES 255u
+#define STEPD_PATH_MAX_BYTES 107u /* of a Unix socket: sockaddr_un takes no more */
+
+struct stepd_address {
+    bool local;                          /* a Unix socket: path; otherwise host and port */
+    char path[STEPD_PATH_MAX_BYTES + 1]; /* NUL-terminated */
+    char host[STEPD_HOST_MAX_BYTES + 1]; /* without brackets */
+    char port[6];                        /* 1..65535 */
+};
+
+/* INVALID_ARGUMENT: it is none of the three forms; the text says what is wrong with it. Pure. */
+enum stepd_status stepd_address_parse(const char *text, struct stepd_address *ret_address,
+                                      struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The way of an order through the exchange: check that it can join what is gathering, put its
+ * parts into parcels, and put the parcels that are full into transfers, one open transfer for each
+ * shard. The order is held until all that has happened, so that a failure in the middle cannot
+ * finish it under our hands.
+ */
+#include "client/lib/core/exchange.h"
+
+#include <stdlib.h>
+
+#include "client/lib/core/gather.h"
+#include "client/lib/core/transfer.h"
+#include "proto/error.h"
+
+/* How long packed tensors may wait for each other when the caller names no deadline. */
+#define GATHER_MAX_MS 300000u
+
+enum stepd_status stepd_exchange_init(struct stepd_exchange *exchange,
+                                      const struct stepd_layout_table *layout, size_t shards,
+                                      struct stepd_pending *pending)
+{
+    *exchange = (struct stepd_exchange){
+        .layout = layout,
+        .pending = pending,
+        .frame_max_bytes = STEPD_FRAME_MAX_BYTES,
+        .shards = shards,
+        .slice = calloc(layout->slices + 1, sizeof *exchange->slice),
+        .open = calloc(shards + 1, sizeof(struct stepd_transfer *)),
+    };
+    stepd_arena_init(&exchange->arena, STEPD_ARENA_MESSAGE_MAX_BYTES);
+    return exchange->slice == NULL || exchange->open == NULL ? STEPD_RESOURCE_EXHAUSTED : STEPD_OK;
+}
+
+void stepd_exchange_deinit(struct stepd_exchange *exchange)
+{
+    free(exchange->slice);
+    free((void *)exchange->open);
+    stepd_arena_deinit(&exchange->arena);
+    *exchange = (struct stepd_exchange){.slice = NULL};
+}
+
+void stepd_exchange_resume(struct stepd_exchange *exchange, uint32_t shard, uint64_t clock)
+{
+    for (size_t i = 0; i < exchange->layout->slices; i++) {
+        if (exchange->layout->slice[i].shard == shard)
+            exchange->slice[i].clock = clock;
+    }
+    if (clock > exchange->clock)
+        exchange->clock = clock;
+}
+
+/* Puts a full parcel into its shard's open transfer, which is sent first if it does not fit. */
+static enum stepd_status pack(struct stepd_exchange *exchange, struct stepd_parcel *parcel)
+{
+    const uint32_t shard = exchange->layout->slice[parcel->slice].shard;
+    struct stepd_transfer **const open = &exchange->open[shard - 1];
+    if (*open != NULL && !stepd_transfer_fits(*open, parcel)) {
+        stepd_transfer_send(*open);
+        *open = NULL;
+    }
+    if (*open == NULL)
+        *open = stepd_transfer_create(exchange, shard, parcel);
+    if (*open == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    return stepd_transfer_add(*open, parcel);
+}
+
+static void pack_all(struct stepd_exchange *exchange, struct stepd_parcel *first)
+{
+    struct stepd_parcel *next;
+    for (struct stepd_parcel *parcel = first; parcel != NULL; parcel = next) {
+        next = parcel->next;
+        if (pack(exchange, parcel) == STEPD_OK)
+            continue;
+        struct stepd_error error;
+        (void)stepd_fail(&error, STEPD_RESOURCE_EXHAUSTED, "no memory to send a slice");
+        stepd_exchange_settle(exchange, parcel, &error);
+    }
+    for (size_t i = 0; i < exchange->shards; i++) {
+        if (exchange->open[i] != NULL)
+            stepd_transfer_send(exchange->open[i]);
+        exchange->open[i] = NULL;
+    }
+}
+
+static void fail_all(struct stepd_exchange *exchange, struct stepd_parcel *first,
+                     const struct stepd_error *error)
+{
+    struct stepd_parcel *next;
+    for (struct stepd_parcel *parcel = first; parcel != NULL; parcel = next) {
+        next = parcel->next;
+        stepd_exchange_settle(exchange, parcel, error);
+    }
+}
+
+void stepd_exchange_start(struct stepd_exchange *exchange, struct stepd_order *order,
+                          uint64_t now_ms)
+{
+    struct stepd_ready ready = {.first = NULL};
+    struct stepd_error error;
+    order->unanswered = 1;
+    order->expires_ms = now_ms + (order->deadline_ms == 0 ? GATHER_MAX_MS : order->deadline_ms);
+    enum stepd_status status = stepd_gather_check(exchange, order, &error);
+    if (status == STEPD_OK)
+        status = stepd_gather_add(exchange, order, &ready, &error);
+    if (status == STEPD_OK) {
+        pack_all(exchange, ready.first);
+    } else {
+        fail_all(exchange, ready.first, &error);
+        stepd_gather_fail(exchange, order, &error);
+    }
+    stepd_order_release(order, 1);
+}
+
+void stepd_exchange_tick(struct stepd_exchange *exchange, uint64_t now_ms)
+{
+    stepd_gather_expire(exchange, now_ms);
+}
+
+void stepd_exchange_lose(struct stepd_exchange *exchange, uint32_t shard,
+                         const struct stepd_error *error)
+{
+    stepd_pending_fail(exchange->pending, shard, error);
+    stepd_gather_lose(exchange, shard, error);
+}
+
+/* Adds a parcel's result to what its order came to; a slice counts once for each order. */
+static void count_result(struct stepd_order *order, const struct stepd_parcel *parcel)
+{
+    struct stepd_outcome_counts *const counts = &order->counts;
+    if (order->counted == parcel)
+        return;
+    order->counted = parcel;
+    const bool first = counts->slices == 0;
+    counts->slices++;
+    switch (parcel->outcome) {
+    case STEPD_NONE: break;
+    case STEPD_APPLIED: counts->applied++; break;
+    case STEPD_DUPLICATE: counts->duplicate++; break;
+    case STEPD_SKIPPED: counts->skipped++; break;
+    case STEPD_LATE_DROPPED:
+    case STEPD_STALE:
+    case STEPD_FENCED: counts->dropped++; break;
+    }
+    if (first || parcel->version < counts->version_min)
+        counts->version_min = parcel->version;
+    if (first || parcel->version > counts->version_max)
+        counts->version_max = parcel->version;
+    if (first || parcel->durable_version < counts->durable_version)
+        counts->durable_version = parcel->durable_version;
+}
+
+void stepd_exchange_settle(struct stepd_exchange *exchange, struct stepd_parcel *parcel,
+                           const struct stepd_error *error)
+{
+    for (uint32_t i = 0; i < parcel->parts; i++) {
+        struct stepd_order *const order = parcel->part[i].order;
+        if (order == NULL)
+            continue;
+        if (error == NULL)
+            count_result(order, parcel);
+        else
+            stepd_gather_fail(exchange, order, error);
+        stepd_order_release(order, 1);
+    }
+    free(parcel);
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The exchange of gradients and weights: a worker's brain. It takes orders (order.h), keeps of
+ * every slice the clock and the version, and sends transfers (transfer.h) through its port.
+ *
+ *     order --> parts --> parcels --> transfers --> port.send
+ *                                                     |
+ *     order.on_done <-- settled parcels <-- replies --+
+ *
+ * A parcel is what one slice carries in one exchange: for each of its parts, where the gradient
+ * lies and where the weights go. A slice of a large tensor has one part, so its parcel is full at
+ * once. A slice that packs several tensors is pushed only whole: its parcel gathers until each
+ * tensor has been given, by one order or by several, and belongs to all of them. Gathering parcels
+ * of one slice stand in a queue, oldest first, and fill in that order.
+ *
+ * No socket, clock or thread; all calls come from the client's own thread. Times are milliseconds.
+ */
+#ifndef CLIENT_LIB_CORE_EXCHANGE_H
+#define CLIENT_LIB_CORE_EXCHANGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/lib/core/layout.h"
+#include "client/lib/core/order.h"
+#include "client/lib/core/outgoing.h"
+#include "client/lib/core/pending.h"
+#include "proto/arena.h"
+
+struct stepd_transfer;
+
+/* What one part of a parcel carries. */
+struct stepd_parcel_part {
+    struct stepd_order *order; /* NULL: not given (push), not wanted (pull) */
+    const float *grad;
+    float *weights; /* NULL: not wanted */
+};
+
+struct stepd_parcel {
+    struct stepd_parcel *next; /* in the queue, or in the list of those that are ready */
+    uint32_t slice;
+    uint32_t parts;
+    uint32_t given;
+    bool pushes, pulls;
+    uint64_t examples;
+    uint64_t min_version;
+    uint32_t deadline_ms;
+    bool awaited;  /* it stands in the reply frame that is arriving */
+    bool answered; /* outcome and version are known */
+    enum stepd_outcome outcome;
+    uint64_t version;
+    uint64_t durable_version;
+    struct stepd_parcel_part part[];
+};
+
+struct stepd_slice_state {
+    uint64_t clock;                 /* of the newest push; 0: none */
+    uint64_t version;               /* that was fetched last */
+    struct stepd_parcel *gathering; /* owned queue, oldest first */
+    struct stepd_parcel *pulling;   /* of the order that is being started */
+};
+
+/* The way out. Takes ownership of outgoing on success. */
+struct stepd_port {
+    void *self;
+    enum stepd_status (*send)(void *self, uint32_t shard, struct stepd_outgoing *outgoing,
+                              struct stepd_error *reterr);
+};
+
+struct stepd_exchange {
+    const struct stepd_layout_table *layout; /* borrowed, sealed */
+    struct stepd_pending *pending;           /* borrowed */
+    struct stepd_port port;
+    enum stepd_dtype push_dtype, pull_dtype;
+    size_t frame_max_bytes;          /* the smallest of the shards' */
+    struct stepd_slice_state *slice; /* owned; as many as the layout has */
+    struct stepd_transfer **open;    /* owned; by shard - 1: being filled, or NULL */
+    size_t shards;
+    uint64_t clock;   /* the highest of all slices */
+    size_t gathering; /* parcels that wait for tensors */
+    struct stepd_arena arena;
+};
+
+/* Elements of the parcel's slice. */
+static inline uint64_t stepd_exchange_elements(const struct stepd_exchange *exchange,
+                                               const struct stepd_parcel *parcel)
+{
+    return exchange->layout->slice[parcel->slice].elements;
+}
+
+/* shards: number of shards of the job. RESOURCE_EXHAUSTED: no memory; deinit is fine then. */
+enum stepd_status stepd_exchange_init(struct stepd_exchange *exchange,
+                                      const struct stepd_layout_table *layout, size_t shards,
+                                      struct stepd_pending *pending) STEPD_MUST_CHECK;
+
+/* Nothing may be under way: see stepd_exchange_lose. */
+void stepd_exchange_deinit(struct stepd_exchange *exchange);
+
+/* The worker was here before: the shard has seen its pushes up to this clock. */
+void stepd_exchange_resume(struct stepd_exchange *exchange, uint32_t shard, uint64_t clock);
+
+/* Works off an order; its failures end in on_done, which may be called before this returns. */
+void stepd_exchange_start(struct stepd_exchange *exchange, struct stepd_order *order,
+                          uint64_t now_ms);
+
+/* Time has passed: orders that have gathered for too long fail. */
+void stepd_exchange_tick(struct stepd_exchange *exchange, uint64_t now_ms);
+
+/* The link to a shard is gone: fails what was to go over it and what waits for it. */
+void stepd_exchange_lose(struct stepd_exchange *exchange, uint32_t shard,
+                         const struct stepd_error *error);
+
+/* A parcel is over: answered (error NULL) or failed. Tells its orders and frees it. */
+void stepd_exchange_settle(struct stepd_exchange *exchange, struct stepd_parcel *parcel,
+                           const struct stepd_error *error);
+
+#endif

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A part joins the oldest parcel of its slice that lacks it. So the n-th gradient of a tensor
+ * always travels with the n-th gradient of its neighbours, and a parcel cannot fill before the one
+ * in front of it: the full one is the first of the queue.
+ *
+ * Pulls do not gather: a parcel fetches its slice at once, and parts that nobody asked for are
+ * dropped on arrival. While an order is being started, slice.pulling finds the parcel that
+ * another tensor of the same order has opened.
+ */
+#include "client/lib/core/gather.h"
+
+#include <stdlib.h>
+
+#include "proto/error.h"
+
+static struct stepd_parcel *create_parcel(const struct stepd_exchange *exchange, uint32_t slice,
+                                          const struct stepd_order *order)
+{
+    const uint32_t parts = exchange->layout->slice[slice].parts;
+    struct stepd_parcel *const parcel =
+        calloc(1, sizeof *parcel + parts * sizeof(struct stepd_parcel_part));
+    if (parcel == NULL)
+        return NULL;
+    parcel->slice = slice;
+    parcel->parts = parts;
+    parcel->pushes = stepd_order_pushes(order);
+    parcel->examples = order->examples;
+    parcel->min_version = order->min_version;
+    parcel->deadline_ms = order->deadline_ms;
+    return parcel;
+}
+
+static uint32_t index_in_slice(const struct stepd_exchange *exchange, const struct stepd_part *part)
+{
+    const struct stepd_layout_table *const layout = exchange->layout;
+    return (uint32_t)((size_t)(part - layout->part) - layout->slice[part->slice].first_part);
+}
+
+/* The oldest parcel of the slice that lacks this part, or NULL. */
+static struct stepd_parcel *lacking(const struct stepd_exchange *exchange,
+                                    const struct stepd_part *part)
+{
+    const uint32_t index = index_in_slice(exchange, part);
+    struct stepd_parcel *parcel = exchange->slice[part->slice].gathering;
+    while (parcel != NULL && parcel->part[index].order != NULL)
+        parcel = parcel->next;
+    return parcel;
+}
+
+/* The name of a tensor that is in the parcel (given) or that it waits for. */
+static const char *tensor_in(const struct stepd_exchange *exchange,
+                             const struct stepd_parcel *parcel, bool given)
+{
+    const struct stepd_layout_table *const layout = exchange->layout;
+    const struct stepd_part *const part = &layout->part[layout->slice[parcel->slice].first_part];
+    for (uint32_t i = 0; i < parcel->parts; i++) {
+        if ((parcel->part[i].order != NULL) == given)
+            return layout->tensor[part[i].tensor].name;
+    }
+    return "?";
+}
+
+static enum stepd_status check_part(const struct stepd_exchange *exchange,
+                                    const struct stepd_order *order, const struct stepd_part *part,
+                                    struct stepd_error *reterr)
+{
+    const struct stepd_parcel *const parcel = lacking(exchange, part);
+    if (parcel == NULL || parcel->examples == order->examples)
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                      "tensor '%s' travels in one slice with '%s': both must be given with the "
+                      "same number of examples",
+                      exchange->layout->tensor[part->tensor].name,
+                      tensor_in(exchange, parcel, true));
+}
+
+enum stepd_status stepd_gather_check(const struct stepd_exchange *exchange,
+                                     const struct stepd_order *order, struct stepd_error *reterr)
+{
+    if (!stepd_order_pushes(order) || exchange->gathering == 0)
+        return STEPD_OK;
+    for (size_t a = 0; a < order->arrays; a++) {
+        const struct stepd_tensor_place *const tensor =
+            &exchange->layout->tensor[order->array[a].tensor];
+        for (size_t p = 0; p < tensor->parts; p++) {
+            const struct stepd_part *const part =
+                exchange->layout->by_tensor[tensor->first_part + p];
+            const enum stepd_status status = check_part(exchange, order, part, reterr);
+            if (status != STEPD_OK)
+                return status;
+        }
+    }
+    return STEPD_OK;
+}
+
+static void append_ready(struct stepd_ready *ready, struct stepd_parcel *parcel)
+{
+    parcel->next = NULL;
+    if (ready->last == NULL)
+        ready->first = parcel;
+    else
+        ready->last->next = parcel;
+    ready->last = parcel;
+}
+
+/* The parcel that a pushed part joins; a new one goes to the end of the queue. */
+static struct stepd_parcel *parcel_of_push(struct stepd_exchange *exchange,
+                                           const struct stepd_order *order,
+                                           const struct stepd_part *part)
+{
+    struct stepd_parcel *parcel = lacking(exchange, part);
+    if (parcel != NULL)
+        return parcel;
+    parcel = create_parcel(exchange, part->slice, order);
+    if (parcel == NULL)
+        return NULL;
+    struct stepd_parcel **end = &exchange->slice[part->slice].gathering;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = parcel;
+    exchange->gathering++;
+    return parcel;
+}
+
+/* The parcel that fetches a part: the one that this order has opened for the slice. */
+static struct stepd_parcel *parcel_of_pull(struct stepd_exchange *exchange,
+                                           const struct stepd_order *order,
+                                           const struct stepd_part *part, struct stepd_ready *ready)
+{
+    struct stepd_slice_state *const slice = &exchange->slice[part->slice];
+    if (slice->pulling != NULL)
+        return slice->pulling;
+    slice->pulling = create_parcel(exchange, part->slice, order);
+    if (slice->pulling != NULL)
+        append_ready(ready, slice->pulling);
+    return slice->pulling;
+}
+
+static void unlink_parcel(struct stepd_exchange *exchange, struct stepd_parcel *parcel)
+{
+    struct stepd_parcel **at = &exchange->slice[parcel->slice].gathering;
+    while (*at != parcel)
+        at = &(*at)->next;
+    *at = parcel->next;
+    parcel->next = NULL;
+    exchange->gathering--;
+}
+
+static enum stepd_status add_part(struct stepd_exchange *exchange, struct stepd_order *order,
+                                  const struct stepd_array *array, const struct stepd_part *part,
+                                  struct stepd_ready *ready)
+{
+    const bool pushes = stepd_order_pushes(order);
+    struct stepd_parcel *const parcel = pushes ? parcel_of_push(exchange, order, part)
+                                               : parcel_of_pull(exchange, order, part, ready);
+    if (parcel == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    const bool sends = pushes && order->examples > 0;
+    const bool fetches = stepd_order_pulls(order);
+    parcel->part[index_in_slice(exchange, part)] = (struct stepd_parcel_part){
+        .order = order,
+        .grad = sends ? array->grad + part->offset : NULL,
+        .weights = fetches ? array->weights + part->offset : NULL,
+    };
+    parcel->pulls = parcel->pulls || fetches;
+    parcel->given++;
+    order->unanswered++;
+    if (pushes && parcel->given == parcel->parts) {
+        unlink_parcel(exchange, parcel);
+        append_ready(ready, parcel);
+    }
+    return STEPD_OK;
+}
+
+static enum stepd_status add_array(struct stepd_exchange *exchange, struct stepd_order *order,
+                                   const struct stepd_array *array, struct stepd_ready *ready)
+{
+    const struct stepd_tensor_place *const tensor = &exchange->layout->tensor[array->tensor];
+    enum stepd_status status = STEPD_OK;
+    for (size_t p = 0; p < tensor->parts && status == STEPD_OK; p++)
+        status = add_part(exchange, order, array,
+                          exchange->layout->by_tensor[tensor->first_part + p], ready);
+    return status;
+}
+
+enum stepd_status stepd_gather_add(struct stepd_exchange *exchange, struct stepd_order *order,
+                                   struct stepd_ready *ready, struct stepd_error *reterr)
+{
+    enum stepd_status status = STEPD_OK;
+    for (size_t a = 0; a < order->arrays && status == STEPD_OK; a++)
+        status = add_array(exchange, order, &order->array[a], ready);
+    for (struct stepd_parcel *parcel = ready->first; parcel != NULL; parcel = parcel->next)
+        exchange->slice[parcel->slice].pulling = NULL;
+    if (status != STEPD_OK)
+        return stepd_fail(reterr, status, "no memory to send %zu tensors", order->arrays);
+    return STEPD_OK;
+}
+
+/* Takes the order's part out of the parcels of its slice that still gather. */
+static void withdraw_part(struct stepd_exchange *exchange, struct stepd_order *order,
+                          const struct stepd_part *part)
+{
+    const uint32_t index = index_in_slice(exchange, part);
+    struct stepd_parcel *parcel = exchange->slice[part->slice].gathering;
+    while (parcel != NULL && parcel->part[index].order != order)
+        parcel = parcel->next;
+    if (parcel == NULL)
+        return;
+    parcel->part[index] = (struct stepd_parcel_part){.order = NULL};
+    parcel->given--;
+    if (parcel->given == 0) {
+        unlink_parcel(exchange, parcel);
+        free(parcel);
+    }
+    stepd_order_release(order, 1);
+}
+
+void stepd_gather_fail(struct stepd_exchange *exchange, struct stepd_order *order,
+                       const struct stepd_error *error)
+{
+    if (order->error.code != STEPD_OK)
+        return;
+    order->error = *error;
+    if (!stepd_order_pushes(order))
+        return;
+    for (size_t a = 0; a < order->arrays && exchange->gathering > 0; a++) {
+        const struct stepd_tensor_place *const tensor =
+            &exchange->layout->tensor[order->array[a].tensor];
+        for (size_t p = 0; p < tensor->parts; p++)
+            withdraw_part(exchange, order, exchange->layout->by_tensor[tensor->first_part + p]);
+    }
+}
+
+/* Fails an order that this code does not hold yet. */
+static void hold_and_fail(struct stepd_exchange *exchange, struct stepd_order *order,
+                          const struct stepd_error *error)
+{
+    order->unanswered++;
+    stepd_gather_fail(exchange, order, error);
+    stepd_order_release(order, 1);
+}
+
+static struct stepd_order *any_order(const struct stepd_parcel *parcel)
+{
+    uint32_t i = 0;
+    while (parcel->part[i].order == NULL)
+        i++; /* a parcel that gathers has at least one */
+    return parcel->part[i].order;
+}
+
+void stepd_gather_lose(struct stepd_exchange *exchange, uint32_t shard,
+                       const struct stepd_error *error)
+{
+    for (size_t i = 0; i < exchange->layout->slices && exchange->gathering > 0; i++) {
+        if (exchange->layout->slice[i].shard != shard)
+            continue;
+        while (exchange->slice[i].gathering != NULL)
+            hold_and_fail(exchange, any_order(exchange->slice[i].gathering), error);
+    }
+}
+
+/* An order in the parcel whose time is up, or NULL. */
+static struct stepd_order *expired_in(const struct stepd_parcel *parcel, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < parcel->parts; i++) {
+        struct stepd_order *const order = parcel->part[i].order;
+        if (order != NULL && order->expires_ms <= now_ms)
+            return order;
+    }
+    return NULL;
+}
+
+/* Fails one expired order of the slice's oldest parcel; false when there is none. Younger parcels
+ * wait behind it and were begun later. */
+static bool expire_one(struct stepd_exchange *exchange, uint32_t slice, uint64_t now_ms)
+{
+    const struct stepd_parcel *const parcel = exchange->slice[slice].gathering;
+    struct stepd_order *const order = parcel == NULL ? NULL : expired_in(parcel, now_ms);
+    if (order == NULL)
+        return false;
+    struct stepd_error error;
+    (void)stepd_fail(&error, STEPD_DEADLINE_EXCEEDED,
+                     "tensor '%s' travels in one slice with '%s', which was not given in time: "
+                     "push all tensors of a group in each step",
+                     tensor_in(exchange, parcel, true), tensor_in(exchange, parcel, false));
+    hold_and_fail(exchange, order, &error);
+    return true;
+}
+
+void stepd_gather_expire(struct stepd_exchange *exchange, uint64_t now_ms)
+{
+    for (size_t i = 0; i < exchange->layout->slices && exchange->gathering > 0; i++) {
+        while (expire_one(exchange, (uint32_t)i, now_ms))
+            continue;
+    }
+}

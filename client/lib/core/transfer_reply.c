@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Taking in what the server says of a transfer's slices.
+ *
+ * A frame of the reply is checked as a whole when its head comes: every slice it lists must be one
+ * that this transfer asked for and that has not been answered, and the payload must be as long as
+ * those slices are. Only then is anything written to a caller's array. A parcel that has been
+ * answered is settled as soon as the request's own bytes have left (see pending.h), which is
+ * nearly always at once.
+ */
+#include "client/lib/core/transfer.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "proto/dtype.h"
+#include "proto/error.h"
+
+static struct stepd_transfer *transfer_of(struct stepd_request *request)
+{
+    return (struct stepd_transfer *)request;
+}
+
+/* The parcel of this slice; NULL when there is none, or it is settled. */
+static struct stepd_parcel *parcel_of(const struct stepd_transfer *transfer, uint32_t slice)
+{
+    size_t low = 0, high = transfer->count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (transfer->slice[middle] == slice)
+            return transfer->parcel[middle];
+        if (transfer->slice[middle] < slice)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+static enum stepd_status check_slices(const struct stepd_transfer *transfer,
+                                      const struct stepd_result *reply, uint64_t *ret_elements,
+                                      struct stepd_error *reterr)
+{
+    uint64_t elements = 0;
+    if (reply->outcomes.count != reply->slices.count ||
+        reply->versions.count != reply->slices.count)
+        return stepd_fail(reterr, STEPD_INTERNAL, "a result's lists differ in length");
+    for (size_t i = 0; i < reply->slices.count; i++) {
+        struct stepd_parcel *const parcel = parcel_of(transfer, reply->slices.at[i]);
+        if (parcel == NULL || parcel->awaited || parcel->answered)
+            return stepd_fail(reterr, STEPD_INTERNAL,
+                              "a result for slice %" PRIu32
+                              ", which was not asked for or has been answered",
+                              reply->slices.at[i]);
+        parcel->awaited = true;
+        elements += stepd_exchange_elements(transfer->exchange, parcel);
+    }
+    *ret_elements = elements;
+    return STEPD_OK;
+}
+
+static enum stepd_status on_reply(struct stepd_request *request,
+                                  const struct stepd_message *message, size_t payload_bytes,
+                                  struct stepd_error *reterr)
+{
+    struct stepd_transfer *const transfer = transfer_of(request);
+    if (message->kind != STEPD_MESSAGE_RESULT)
+        return stepd_fail(reterr, STEPD_INTERNAL, "%s in answer to a transfer of slices",
+                          stepd_message_name(message->kind));
+    const struct stepd_result *const reply = &message->body.result;
+    uint64_t elements;
+    const enum stepd_status status = check_slices(transfer, reply, &elements, reterr);
+    if (status != STEPD_OK)
+        return status;
+    const uint64_t expected = transfer->pulls ? elements * stepd_dtype_bytes(reply->dtype) : 0;
+    if (payload_bytes != expected)
+        return stepd_fail(reterr, STEPD_INTERNAL,
+                          "a result with %zu bytes of weights where its slices have %" PRIu64,
+                          payload_bytes, expected);
+    transfer->reply = *reply;
+    transfer->reply_slice = 0;
+    transfer->reply_part = 0;
+    return STEPD_OK;
+}
+
+static bool next_piece(struct stepd_request *request, struct stepd_piece *ret_piece)
+{
+    struct stepd_transfer *const transfer = transfer_of(request);
+    const struct stepd_layout_table *const layout = transfer->exchange->layout;
+    if (!transfer->pulls || transfer->reply_slice == transfer->reply.slices.count)
+        return false;
+    const uint32_t slice = transfer->reply.slices.at[transfer->reply_slice];
+    const struct stepd_parcel *const parcel = parcel_of(transfer, slice);
+    const struct stepd_part *const part = &layout->part[layout->slice[slice].first_part];
+    *ret_piece = (struct stepd_piece){
+        .to = parcel->part[transfer->reply_part].weights,
+        .elements = part[transfer->reply_part].elements,
+        .dtype = transfer->reply.dtype,
+    };
+    transfer->reply_part++;
+    if (transfer->reply_part == parcel->parts) {
+        transfer->reply_part = 0;
+        transfer->reply_slice++;
+    }
+    return true;
+}
+
+/* Settles what has been answered, once nothing of it is being sent any more. */
+static void settle_answered(struct stepd_transfer *transfer)
+{
+    for (size_t i = 0; transfer->request.written && i < transfer->count; i++) {
+        struct stepd_parcel *const parcel = transfer->parcel[i];
+        if (parcel == NULL || !parcel->answered)
+            continue;
+        transfer->parcel[i] = NULL;
+        stepd_exchange_settle(transfer->exchange, parcel, NULL);
+    }
+}
+
+static void note_results(struct stepd_transfer *transfer)
+{
+    const struct stepd_result *const reply = &transfer->reply;
+    for (size_t i = 0; i < reply->slices.count; i++) {
+        struct stepd_parcel *const parcel = parcel_of(transfer, reply->slices.at[i]);
+        parcel->answered = true;
+        parcel->outcome = (enum stepd_outcome)reply->outcomes.at[i];
+        parcel->version = reply->versions.at[i];
+        parcel->durable_version = reply->durable_version;
+        if (transfer->pulls)
+            transfer->exchange->slice[parcel->slice].version = parcel->version;
+    }
+    transfer->unanswered -= reply->slices.count;
+}
+
+static void on_frame_end(struct stepd_request *request)
+{
+    struct stepd_transfer *const transfer = transfer_of(request);
+    const bool last = transfer->reply.last;
+    note_results(transfer);
+    settle_answered(transfer);
+    if (!last)
+        return;
+    struct stepd_error error;
+    if (transfer->unanswered > 0)
+        (void)stepd_fail(&error, STEPD_INTERNAL, "the server left %zu slices without a result",
+                         transfer->unanswered);
+    stepd_pending_end(transfer->exchange->pending, request,
+                      transfer->unanswered > 0 ? &error : NULL);
+}
+
+static void on_written(struct stepd_request *request)
+{
+    settle_answered(transfer_of(request));
+}
+
+static void on_end(struct stepd_request *request, const struct stepd_error *error)
+{
+    struct stepd_transfer *const transfer = transfer_of(request);
+    settle_answered(transfer);
+    for (size_t i = 0; i < transfer->count; i++) {
+        if (transfer->parcel[i] != NULL)
+            stepd_exchange_settle(transfer->exchange, transfer->parcel[i], error);
+    }
+    free((void *)transfer->parcel);
+    free(transfer->slice);
+    free(transfer->base);
+    free(transfer);
+}
+
+const struct stepd_request_kind stepd_transfer_kind = {
+    .on_reply = on_reply,
+    .next_piece = next_piece,
+    .on_frame_end = on_frame_end,
+    .on_written = on_written,
+    .on_end = on_end,
+};

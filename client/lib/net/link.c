@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * libuv's stream, and little else. Reading: alloc_cb asks the reader for its window, read_cb tells
+ * it how much has come. Writing: one uv_write for each frame, with one buffer for the head and one
+ * for each span of the payload; the write request lives until its callback.
+ *
+ * uv_close() stops reading at once and lets go of what is queued, so the link may tell its owner
+ * right after it; the callbacks of the queued writes come later and only free them.
+ */
+#include "client/lib/net/link.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/lib/core/reader.h"
+#include "proto/error.h"
+
+struct stepd_link {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } uv;
+
+    struct stepd_link_options options;
+    char *peer; /* owned */
+    struct stepd_reader reader;
+    bool closed;
+};
+
+struct link_write {
+    uv_write_t uv;
+    struct stepd_outgoing *outgoing; /* owned */
+    uv_buf_t buf[];
+};
+
+static void destroy(struct stepd_link *link)
+{
+    stepd_reader_deinit(&link->reader);
+    free(link->peer);
+    free(link);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    destroy(handle->data);
+}
+
+struct stepd_link *stepd_link_close(struct stepd_link *link)
+{
+    if (link == NULL || link->closed)
+        return NULL;
+    link->closed = true;
+    uv_close(&link->uv.handle, on_closed);
+    return NULL;
+}
+
+static void lose(struct stepd_link *link, const struct stepd_error *error)
+{
+    if (link->closed)
+        return;
+    (void)stepd_link_close(link);
+    link->options.on_lost(link->options.owner, link->options.shard, error);
+}
+
+/* The connection broke: says where it led, and why it is no more. */
+static enum stepd_status broken(const struct stepd_link *link, const char *why,
+                                struct stepd_error *reterr)
+{
+    if (link->options.shard == 0)
+        return stepd_fail(reterr, STEPD_UNAVAILABLE, "connection to %s lost: %s", link->peer, why);
+    return stepd_fail(reterr, STEPD_UNAVAILABLE, "connection to %s (shard %u) lost: %s", link->peer,
+                      link->options.shard, why);
+}
+
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
+{
+    struct stepd_link *const link = handle->data;
+    struct stepd_room room;
+    (void)suggested;
+    stepd_reader_window(&link->reader, &room);
+    *ret_buf = uv_buf_init((char *)room.at, (unsigned)room.bytes);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct stepd_link *const link = stream->data;
+    struct stepd_error error;
+    (void)buf;
+    if (n == 0)
+        return;
+    if (n < 0) {
+        (void)broken(link, n == UV_EOF ? "closed by the server" : uv_strerror((int)n), &error);
+        lose(link, &error);
+    } else if (stepd_reader_advance(&link->reader, (size_t)n, &error) != STEPD_OK) {
+        lose(link, &error);
+    }
+}
+
+/* ---- Writing --------------------------------------------------------------------------------- */
+
+static void on_write(uv_write_t *uv, int result)
+{
+    struct link_write *const write = uv->data;
+    struct stepd_link *const link = uv->handle->data;
+    struct stepd_error error;
+    const uint64_t id = write->outgoing->request_id;
+    write->outgoing = stepd_outgoing_destroy(write->outgoing);
+    free(write);
+    if (link->closed)
+        return;
+    if (result == 0) {
+        stepd_pending_written(link->options.pending, link->options.shard, id);
+        return;
+    }
+    (void)broken(link, uv_strerror(result), &error);
+    lose(link, &error);
+}
+
+/* libuv's buffers are not const, but what is written is only read. */
+static uv_buf_t buffer_of(const void *at, size_t bytes)
+{
+    return (uv_buf_t){.base = (char *)(uintptr_t)at, .len = bytes};
+}
+
+static struct link_write *create_write(struct stepd_outgoing *outgoing)
+{
+    struct link_write *const write =
+        calloc(1, sizeof *write + (1 + outgoing->spans) * sizeof(uv_buf_t));
+    if (write == NULL)
+        return NULL;
+    write->uv.data = write;
+    write->outgoing = outgoing;
+    write->buf[0] = buffer_of(outgoing->head, outgoing->head_bytes);
+    for (size_t i = 0; i < outgoing->spans; i++)
+        write->buf[1 + i] = buffer_of(outgoing->span[i].at, outgoing->span[i].bytes);
+    return write;
+}
+
+enum stepd_status stepd_link_send(struct stepd_link *link, struct stepd_outgoing *outgoing,
+                                  struct stepd_error *reterr)
+{
+    struct link_write *const write = create_write(outgoing);
+    if (write == NULL)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to send %zu bytes",
+                          outgoing->payload_bytes);
+    const int result = uv_write(&write->uv, &link->uv.stream, write->buf,
+                                (unsigned)(1 + outgoing->spans), on_write);
+    if (result == 0)
+        return STEPD_OK;
+    free(write);
+    return broken(link, uv_strerror(result), reterr);
+}
+
+/* ---- Opening --------------------------------------------------------------------------------- */
+
+/* Gives the socket to libuv; until that has worked it is ours to close. */
+static int open_handle(uv_loop_t *uv, struct stepd_link *link)
+{
+    const int fd = link->options.fd;
+    int result;
+    if (link->options.local) {
+        (void)uv_pipe_init(uv, &link->uv.pipe, /* ipc= */ 0); /* cannot fail */
+        result = uv_pipe_open(&link->uv.pipe, fd);
+    } else {
+        (void)uv_tcp_init(uv, &link->uv.tcp); /* cannot fail either */
+        result = uv_tcp_open(&link->uv.tcp, fd);
+    }
+    link->uv.handle.data = link;
+    if (result != 0)
+        (void)close(fd);
+    else
+        result = uv_read_start(&link->uv.stream, on_alloc, on_read);
+    return result;
+}
+
+enum stepd_status stepd_link_open(uv_loop_t *uv, const struct stepd_link_options *options,
+                                  struct stepd_link **ret_link, struct stepd_error *reterr)
+{
+    struct stepd_link *const link = calloc(1, sizeof *link);
+    if (link == NULL) {
+        (void)close(options->fd);
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a connection");
+    }
+    link->options = *options;
+    link->peer = strdup(options->peer);
+    link->options.peer = link->peer;
+    if (link->peer == NULL ||
+        stepd_reader_init(&link->reader, options->pending, options->shard) != STEPD_OK) {
+        (void)close(options->fd);
+        destroy(link);
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a connection");
+    }
+    const int result = open_handle(uv, link);
+    if (result != 0) {
+        (void)stepd_link_close(link);
+        return stepd_fail(reterr, STEPD_INTERNAL, "cannot use a connection: %s",
+                          uv_strerror(result));
+    }
+    *ret_link = link;
+    return STEPD_OK;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A link: one connection to control (shard 0) or to a shard, in the loop's thread. What it
+ * receives goes through a reader to the pending requests; what it sends comes from the callers'
+ * arrays. It reads at all times, also while it writes: neither end can block the other.
+ *
+ * A link that fails tells its owner once (on_lost) and closes. When on_lost is called, nothing is
+ * read from or written to any caller's array any more.
+ */
+#ifndef CLIENT_LIB_NET_LINK_H
+#define CLIENT_LIB_NET_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include <stepd/status.h>
+
+#include "client/lib/core/outgoing.h"
+#include "client/lib/core/pending.h"
+
+struct stepd_link;
+
+struct stepd_link_options {
+    int fd;     /* a connected socket */
+    bool local; /* it is a Unix socket */
+    uint32_t shard;
+    const char *peer; /* for people: "127.0.0.1:7070"; copied */
+    struct stepd_pending *pending;
+    void *owner;
+    void (*on_lost)(void *owner, uint32_t shard, const struct stepd_error *error);
+};
+
+/* Takes ownership of the socket, whatever comes of it. RESOURCE_EXHAUSTED, INTERNAL. */
+enum stepd_status stepd_link_open(uv_loop_t *uv, const struct stepd_link_options *options,
+                                  struct stepd_link **ret_link,
+                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Queues a frame. Takes ownership on success. UNAVAILABLE: the connection does not take
+ * it. RESOURCE_EXHAUSTED: no memory. */
+enum stepd_status stepd_link_send(struct stepd_link *link, struct stepd_outgoing *outgoing,
+                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Closes without on_lost; the link frees itself. Returns NULL. */
+struct stepd_link *stepd_link_close(struct stepd_link *link);
+
+#endif

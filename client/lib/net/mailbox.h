@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Between the callers' threads and the client's own: letters go in, and flags that somebody waits
+ * for come out. One mutex and one condition variable; nothing else in the client is locked.
+ *
+ * A letter is embedded in what it is about (an operation, a call), so that posting one allocates
+ * nothing and cannot fail.
+ */
+#ifndef CLIENT_LIB_NET_MAILBOX_H
+#define CLIENT_LIB_NET_MAILBOX_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <stepd/status.h>
+
+struct stepd_loop;
+
+struct stepd_letter {
+    struct stepd_letter *next;
+    /* Called once, in the loop's thread. */
+    void (*deliver)(struct stepd_loop *loop, struct stepd_letter *letter);
+};
+
+struct stepd_mailbox {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed; /* a flag was raised */
+    struct stepd_letter *first, *last;
+};
+
+/* RESOURCE_EXHAUSTED: the system has no more of these. */
+enum stepd_status stepd_mailbox_init(struct stepd_mailbox *mailbox) STEPD_MUST_CHECK;
+
+void stepd_mailbox_deinit(struct stepd_mailbox *mailbox);
+
+/* Appends a letter (borrowed until it is delivered). Any thread. */
+void stepd_mailbox_put(struct stepd_mailbox *mailbox, struct stepd_letter *letter);
+
+/* Takes all letters, oldest first; NULL if there are none. */
+struct stepd_letter *stepd_mailbox_take(struct stepd_mailbox *mailbox);
+
+/* Raises a flag. Whoever waits for it may free it as soon as await returns. */
+void stepd_mailbox_raise(struct stepd_mailbox *mailbox, atomic_bool *flag);
+
+/* Waits for a flag, until until_ms (stepd_clock_ms) at most, or for ever (0). Returns the flag. */
+bool stepd_mailbox_await(struct stepd_mailbox *mailbox, const atomic_bool *flag, uint64_t until_ms);
+
+#endif

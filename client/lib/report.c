@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a worker says to control while it trains, and what it may ask about its tensors.
+ */
+#include "client/lib/call.h"
+#include "client/lib/client.h"
+#include "proto/error.h"
+
+enum stepd_status stepd_report(struct stepd_client *client, uint64_t step, double loss,
+                               uint64_t examples, struct stepd_error *reterr)
+{
+    const struct stepd_message message = {
+        .kind = STEPD_MESSAGE_REPORT,
+        .body.report = {.clock = step, .loss = loss, .examples = examples},
+    };
+    return stepd_call(client, &message, NULL, NULL, reterr);
+}
+
+/* The clock is filled in by the loop's thread: see call.c. */
+enum stepd_status stepd_leave(struct stepd_client *client, struct stepd_error *reterr)
+{
+    const struct stepd_message message = {.kind = STEPD_MESSAGE_LEAVE};
+    return stepd_call(client, &message, NULL, NULL, reterr);
+}
+
+size_t stepd_tensor_count(const struct stepd_client *client)
+{
+    const struct stepd_layout_table *const layout = stepd_client_layout(client);
+    return layout == NULL ? 0 : layout->tensors;
+}
+
+enum stepd_status stepd_tensor_at(const struct stepd_client *client, size_t index,
+                                  struct stepd_tensor_view *ret_view)
+{
+    const struct stepd_layout_table *const layout = stepd_client_layout(client);
+    if (layout == NULL || index >= layout->tensors)
+        return STEPD_OUT_OF_RANGE;
+    const struct stepd_tensor_place *const tensor = &layout->tensor[index];
+    *ret_view = (struct stepd_tensor_view){
+        .name = tensor->name,
+        .group = tensor->group,
+        .shape = tensor->shape,
+        .dims = tensor->dims,
+        .elements = tensor->elements,
+    };
+    return STEPD_OK;
+}
+
+enum stepd_status stepd_tensor_find(const struct stepd_client *client, const char *name,
+                                    size_t *ret_index)
+{
+    const struct stepd_layout_table *const layout = stepd_client_layout(client);
+    const struct stepd_tensor_place *const tensor =
+        layout == NULL ? NULL : stepd_layout_find(layout, name);
+    if (tensor == NULL)
+        return STEPD_NOT_FOUND;
+    *ret_index = (size_t)(tensor - layout->tensor);
+    return STEPD_OK;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * push, pull and step. The caller's thread checks the arrays and makes an operation; the loop's
+ * thread works it off; stepd_wait takes its result. The calls that wait are nothing but both in a
+ * row.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "client/lib/client.h"
+#include "proto/error.h"
+
+static struct stepd_op *op_of(struct stepd_order *order)
+{
+    return (struct stepd_op *)((char *)order - offsetof(struct stepd_op, order));
+}
+
+/* In the loop's thread: the order is over, and the one who waits may free it at once. */
+static void on_done(struct stepd_order *order)
+{
+    struct stepd_op *const op = op_of(order);
+    stepd_mailbox_raise(stepd_loop_mailbox(op->client->loop), &op->done);
+}
+
+static void deliver(struct stepd_loop *loop, struct stepd_letter *letter)
+{
+    stepd_loop_start_order(loop, &((struct stepd_op *)letter)->order);
+}
+
+static_assert(offsetof(struct stepd_op, letter) == 0, "a letter is its operation's beginning");
+
+static void enlist(struct stepd_op *op)
+{
+    struct stepd_client *const client = op->client;
+    (void)pthread_mutex_lock(&client->ops_mutex);
+    op->next = client->ops;
+    if (op->next != NULL)
+        op->next->prev = op;
+    client->ops = op;
+    (void)pthread_mutex_unlock(&client->ops_mutex);
+}
+
+static void strike_off(struct stepd_op *op)
+{
+    struct stepd_client *const client = op->client;
+    (void)pthread_mutex_lock(&client->ops_mutex);
+    if (op->prev == NULL)
+        client->ops = op->next;
+    else
+        op->prev->next = op->next;
+    if (op->next != NULL)
+        op->next->prev = op->prev;
+    (void)pthread_mutex_unlock(&client->ops_mutex);
+}
+
+/* What all the calls of this file take. */
+struct request {
+    enum stepd_order_kind kind;
+    const struct stepd_array *arrays;
+    size_t count;
+    const struct stepd_step_options *options;
+};
+
+static enum stepd_status start(struct stepd_client *client, const struct request *request,
+                               struct stepd_op **ret_op, struct stepd_error *reterr)
+{
+    const struct stepd_layout_table *const layout = stepd_client_layout(client);
+    if (client->observer && request->kind != STEPD_ORDER_PULL)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "an observer cannot push");
+    struct stepd_op *const op = calloc(1, sizeof *op);
+    if (op == NULL)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for an operation");
+    enum stepd_status status =
+        stepd_order_init(&op->order, request->kind, layout, request->options, reterr);
+    if (status == STEPD_OK)
+        status = stepd_order_fill(&op->order, layout, request->arrays, request->count, reterr);
+    if (status != STEPD_OK) {
+        free(op);
+        return status;
+    }
+    op->letter.deliver = deliver;
+    op->order.on_done = on_done;
+    op->client = client;
+    enlist(op);
+    stepd_loop_post(client->loop, &op->letter);
+    *ret_op = op;
+    return STEPD_OK;
+}
+
+bool stepd_done(const struct stepd_op *op)
+{
+    return atomic_load(&op->done);
+}
+
+enum stepd_status stepd_wait(struct stepd_op *op, struct stepd_outcome_counts *ret_counts,
+                             struct stepd_error *reterr)
+{
+    (void)stepd_mailbox_await(stepd_loop_mailbox(op->client->loop), &op->done, 0);
+    strike_off(op);
+    const struct stepd_error error = op->order.error;
+    if (error.code == STEPD_OK && ret_counts != NULL)
+        *ret_counts = op->order.counts;
+    stepd_order_deinit(&op->order);
+    free(op);
+    if (error.code == STEPD_OK)
+        return STEPD_OK;
+    return stepd_fail(reterr, error.code, "%s", error.text);
+}
+
+static enum stepd_status start_and_wait(struct stepd_client *client, const struct request *request,
+                                        struct stepd_error *reterr)
+{
+    struct stepd_op *op;
+    const enum stepd_status status = start(client, request, &op, reterr);
+    return status == STEPD_OK ? stepd_wait(op, NULL, reterr) : status;
+}
+
+#define REQUEST(what)                                                                              \
+    {                                                                                              \
+        .kind = (what), .arrays = arrays, .count = count, .options = options,                      \
+    }
+
+enum stepd_status stepd_push(struct stepd_client *client, const struct stepd_array *arrays,
+                             size_t count, const struct stepd_step_options *options,
+                             struct stepd_error *reterr)
+{
+    const struct request request = REQUEST(STEPD_ORDER_PUSH);
+    return start_and_wait(client, &request, reterr);
+}
+
+enum stepd_status stepd_pull(struct stepd_client *client, const struct stepd_array *arrays,
+                             size_t count, const struct stepd_step_options *options,
+                             struct stepd_error *reterr)
+{
+    const struct request request = REQUEST(STEPD_ORDER_PULL);
+    return start_and_wait(client, &request, reterr);
+}
+
+enum stepd_status stepd_step(struct stepd_client *client, const struct stepd_array *arrays,
+                             size_t count, const struct stepd_step_options *options,
+                             struct stepd_error *reterr)
+{
+    const struct request request = REQUEST(STEPD_ORDER_STEP);
+    return start_and_wait(client, &request, reterr);
+}
+
+enum stepd_status stepd_push_start(struct stepd_client *client, const struct stepd_array *arrays,
+                                   size_t count, const struct stepd_step_options *options,
+                                   struct stepd_op **ret_op, struct stepd_error *reterr)
+{
+    const struct request request = REQUEST(STEPD_ORDER_PUSH);
+    return start(client, &request, ret_op, reterr);
+}
+
+enum stepd_status stepd_pull_start(struct stepd_client *client, const struct stepd_array *arrays,
+                                   size_t count, const struct stepd_step_options *options,
+                                   struct stepd_op **ret_op, struct stepd_error *reterr)
+{
+    const struct request request = REQUEST(STEPD_ORDER_PULL);
+    return start(client, &request, ret_op, reterr);
+}
+
+enum stepd_status stepd_step_start(struct stepd_client *client, const struct stepd_array *arrays,
+                                   size_t count, const struct stepd_step_options *options,
+                                   struct stepd_op **ret_op, struct stepd_error *reterr)
+{
+    const struct request request = REQUEST(STEPD_ORDER_STEP);
+    return start(client, &request, ret_op, reterr);
+}

@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The exchange against made-up servers: what is sent for which call, what comes of which reply.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proto/dtype.h"
+#include "tests/unit/client/rig.h"
+
+static const float big_grad[] = {1, 2, 3, 4, 5, 6};
+static const float a_grad[] = {7, 8};
+static const float b_grad[] = {9};
+static const uint32_t slice0[] = {0}, slice1[] = {1}, slice2[] = {2}, slices02[] = {0, 2};
+
+static int setup(void **state)
+{
+    static struct rig rig;
+    rig_setup(&rig);
+    *state = &rig;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    rig_teardown(*state);
+    return 0;
+}
+
+static struct stepd_array push_of(size_t tensor, const float *grad)
+{
+    return (struct stepd_array){.tensor = tensor, .grad = grad};
+}
+
+static void assert_payload(const struct rig_sent *sent, const float *floats, size_t n)
+{
+    assert_int_equal(sent->payload_bytes, n * sizeof *floats);
+    assert_memory_equal(sent->payload, floats, n * sizeof *floats);
+}
+
+/* ---- What is sent ---------------------------------------------------------------------------- */
+
+static void push__large_tensor__each_slice_goes_to_its_shard(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array array = push_of(0, big_grad);
+    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    assert_int_equal(rig->sent_count, 2);
+    const struct stepd_push_slices *const push = &rig->sent[1].message.body.push;
+    assert_int_equal(rig->sent[1].message.kind, STEPD_MESSAGE_PUSH);
+    assert_int_equal(rig->sent[0].shard, 1);
+    assert_int_equal(rig->sent[1].shard, 2);
+    assert_int_equal(push->slices.count, 1);
+    assert_int_equal(push->slices.at[0], 1);
+    assert_int_equal(push->incarnation, 9);
+    assert_int_equal(push->clock, 1);
+    assert_int_equal(push->examples, 1);
+    assert_payload(&rig->sent[0], big_grad, 4);
+    assert_payload(&rig->sent[1], big_grad + 4, 2);
+    assert_false(order->done);
+}
+
+static void push__all_tensors__slices_of_a_shard_share_a_message(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array arrays[] = {push_of(2, b_grad), push_of(0, big_grad),
+                                         push_of(1, a_grad)};
+    (void)rig_start(rig, STEPD_ORDER_PUSH, arrays, 3, NULL);
+    assert_int_equal(rig->sent_count, 2);
+    const struct stepd_u32s slices = rig->sent[0].message.body.push.slices;
+    assert_int_equal(slices.count, 2);
+    assert_memory_equal(slices.at, slices02, sizeof slices02);
+    assert_payload(&rig->sent[0], (const float[]){1, 2, 3, 4, 7, 8, 9}, 7);
+}
+
+static void push__no_examples__is_sent_without_payload(void **state)
+{
+    struct rig *const rig = *state;
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    options.examples = 0;
+    const struct stepd_array array = push_of(0, NULL);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, &options);
+    assert_int_equal(rig->sent_count, 2);
+    assert_int_equal(rig->sent[0].payload_bytes, 0);
+    assert_int_equal(rig->sent[0].message.body.push.examples, 0);
+}
+
+static void push__f16__travels_narrowed(void **state)
+{
+    struct rig *const rig = *state;
+    uint8_t wire[8];
+    rig->exchange.push_dtype = STEPD_F16;
+    const struct stepd_array array = push_of(0, big_grad);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    stepd_dtype_narrow(STEPD_F16, 4, big_grad, wire);
+    assert_int_equal(rig->sent[0].message.body.push.dtype, STEPD_F16);
+    assert_int_equal(rig->sent[0].payload_bytes, sizeof wire);
+    assert_memory_equal(rig->sent[0].payload, wire, sizeof wire);
+}
+
+static void clocks__of_a_slice__rise_by_one_with_each_push(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array array = push_of(0, big_grad);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    assert_int_equal(rig->sent_count, 4);
+    assert_int_equal(rig->sent[0].message.body.push.clock, 1);
+    assert_int_equal(rig->sent[2].message.body.push.clock, 2);
+    assert_int_equal(rig->exchange.clock, 2);
+}
+
+static void clocks__resumed_rank__go_on_where_the_server_is(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array array = push_of(0, big_grad);
+    stepd_exchange_resume(&rig->exchange, 1, 41);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    assert_int_equal(rig->sent[0].message.body.push.clock, 42);
+    assert_int_equal(rig->sent[1].message.body.push.clock, 1);
+    assert_int_equal(rig->exchange.clock, 42);
+}
+
+static void clocks__slices_with_different_ones__go_in_separate_messages(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array arrays[] = {push_of(0, big_grad), push_of(1, a_grad),
+                                         push_of(2, b_grad)};
+    (void)rig_start(rig, STEPD_ORDER_PUSH, arrays, 1, NULL);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, arrays, 3, NULL);
+    assert_int_equal(rig->sent_count, 5);
+    assert_int_equal(rig->sent[2].message.body.push.clock, 2);
+    assert_int_equal(rig->sent[2].message.body.push.slices.count, 1);
+    assert_int_equal(rig->sent[3].message.body.push.clock, 1);
+    assert_int_equal(rig->sent[3].message.body.push.slices.at[0], 2);
+}
+
+static void base_versions__after_pulls_of_different_versions__are_listed(void **state)
+{
+    struct rig *const rig = *state;
+    float weights[6];
+    const struct stepd_array arrays[] = {
+        {.tensor = 0, .grad = big_grad, .weights = weights},
+        push_of(1, a_grad),
+        push_of(2, b_grad),
+    };
+    (void)rig_start(rig, STEPD_ORDER_PULL, arrays, 1, NULL);
+    const struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_NONE, 5);
+    rig_reply(rig, 1, &result, big_grad, 4 * sizeof(float));
+    (void)rig_start(rig, STEPD_ORDER_PUSH, arrays, 3, NULL);
+    const struct stepd_u64s base = rig->sent[2].message.body.push.base_versions;
+    assert_int_equal(base.count, 2);
+    assert_int_equal(base.at[0], 5);
+    assert_int_equal(base.at[1], 0);
+}
+
+static void large_order__above_the_target_size__takes_several_frames(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array arrays[] = {push_of(0, big_grad), push_of(1, a_grad),
+                                         push_of(2, b_grad)};
+    rig->exchange.frame_max_bytes = 128 + 15 * 2 + 4 * sizeof(float);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, arrays, 3, NULL);
+    assert_int_equal(rig->sent_count, 3);
+    assert_int_equal(rig->sent[0].message.body.push.slices.count, 1);
+}
+
+static void slice__larger_than_a_frame__fails_the_order(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array array = push_of(0, big_grad);
+    rig->exchange.frame_max_bytes = 10;
+    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    assert_true(order->done);
+    assert_int_equal(order->order.error.code, STEPD_RESOURCE_EXHAUSTED);
+    assert_int_equal(rig->exchange.clock, 0);
+}
+
+/* ---- Packed slices --------------------------------------------------------------------------- */
+
+static void packed__one_of_two_tensors__nothing_is_sent(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array array = push_of(1, a_grad);
+    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    assert_int_equal(rig->sent_count, 0);
+    assert_false(order->done);
+}
+
+static void packed__second_tensor_in_another_order__both_are_answered(void **state)
+{
+    struct rig *const rig = *state;
+    float a_weights[2], b_weights[1];
+    const struct stepd_array a = {.tensor = 1, .grad = a_grad, .weights = a_weights};
+    const struct stepd_array b = {.tensor = 2, .grad = b_grad, .weights = b_weights};
+    struct rig_order *const first = rig_start(rig, STEPD_ORDER_STEP, &a, 1, NULL);
+    struct rig_order *const second = rig_start(rig, STEPD_ORDER_STEP, &b, 1, NULL);
+    assert_int_equal(rig->sent_count, 1);
+    assert_payload(&rig->sent[0], (const float[]){7, 8, 9}, 3);
+    const struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice2, STEPD_APPLIED, 3);
+    rig_reply(rig, 1, &result, (const float[]){17, 18, 19}, 3 * sizeof(float));
+    assert_true(first->done && second->done);
+    assert_true(a_weights[0] == 17 && a_weights[1] == 18 && b_weights[0] == 19);
+    assert_int_equal(first->order.counts.applied, 1);
+    assert_int_equal(second->order.counts.applied, 1);
+    assert_int_equal(second->order.counts.version_max, 3);
+}
+
+static void packed__two_tensors_of_one_order__slice_counts_once(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array arrays[] = {push_of(1, a_grad), push_of(2, b_grad)};
+    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, arrays, 2, NULL);
+    const struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice2, STEPD_APPLIED, 1);
+    rig_reply(rig, 1, &result, NULL, 0);
+    assert_true(order->done);
+    assert_int_equal(order->order.counts.slices, 1);
+}
+
+static void packed__push_joined_by_step__weights_go_to_the_step_only(void **state)
+{
+    struct rig *const rig = *state;
+    float b_weights[1];
+    const struct stepd_array a = push_of(1, a_grad);
+    const struct stepd_array b = {.tensor = 2, .grad = b_grad, .weights = b_weights};
+    struct rig_order *const push = rig_start(rig, STEPD_ORDER_PUSH, &a, 1, NULL);
+    struct rig_order *const step = rig_start(rig, STEPD_ORDER_STEP, &b, 1, NULL);
+    assert_int_equal(rig->sent[0].message.kind, STEPD_MESSAGE_STEP);
+    const struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice2, STEPD_APPLIED, 1);
+    rig_reply(rig, 1, &result, (const float[]){17, 18, 19}, 3 * sizeof(float));
+    assert_true(push->done && step->done);
+    assert_true(b_weights[0] == 19);
+}
+
+static void packed__same_tensor_twice__second_waits_for_the_next_round(void **state)
+{
+    struct rig *const rig = *state;
+    const float later[] = {70, 80};
+    const struct stepd_array a = push_of(1, a_grad), a2 = push_of(1, later), b = push_of(2, b_grad);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &a, 1, NULL);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &a2, 1, NULL);
+    assert_int_equal(rig->sent_count, 0);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &b, 1, NULL);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &b, 1, NULL);
+    assert_int_equal(rig->sent_count, 2);
+    assert_payload(&rig->sent[0], (const float[]){7, 8, 9}, 3);
+    assert_payload(&rig->sent[1], (const float[]){70, 80, 9}, 3);
+    assert_int_equal(rig->sent[1].message.body.push.clock, 2);
+}
+
+static void packed__different_examples__newcomer_fails_and_the_first_goes_on(void **state)
+{
+    struct rig *const rig = *state;
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    const struct stepd_array a = push_of(1, a_grad), b = push_of(2, b_grad);
+    options.examples = 64;
+    struct rig_order *const first = rig_start(rig, STEPD_ORDER_PUSH, &a, 1, &options);
+    struct rig_order *const other = rig_start(rig, STEPD_ORDER_PUSH, &b, 1, NULL);
+    assert_true(other->done);
+    assert_int_equal(other->order.error.code, STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(other->order.error.text, "'b' travels in one slice with 'a'"));
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &b, 1, &options);
+    assert_int_equal(rig->sent_count, 1);
+    assert_false(first->done);
+}
+
+static void packed__pull_of_one__drops_the_other(void **state)
+{
+    struct rig *const rig = *state;
+    float b_weights[1];
+    const struct stepd_array b = {.tensor = 2, .weights = b_weights};
+    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PULL, &b, 1, NULL);
+    const struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice2, STEPD_NONE, 1);
+    rig_reply(rig, 1, &result, (const float[]){17, 18, 19}, 3 * sizeof(float));
+    assert_true(order->done);
+    assert_true(b_weights[0] == 19);
+}
+
+static void packed__order_fails_elsewhere__leaves_what_it_gathered(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array arrays[] = {push_of(0, big_grad), push_of(1, a_grad)};
+    const struct stepd_array b = push_of(2, b_grad);
+    const struct stepd_error lost = {.code = STEPD_UNAVAILABLE, .text = "lost"};
+    struct rig_order *const first = rig_start(rig, STEPD_ORDER_PUSH, arrays, 2, NULL);
+    stepd_exchange_lose(&rig->exchange, 2, &lost);
+    assert_int_equal(rig->exchange.gathering, 0);
+    assert_false(first->done); /* slice 0 is with shard 1, which lives */
+    struct rig_order *const second = rig_start(rig, STEPD_ORDER_PUSH, &b, 1, NULL);
+    assert_int_equal(rig->sent_count, 2);
+    const struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_APPLIED, 1);
+    rig_reply(rig, 1, &result, NULL, 0);
+    assert_true(first->done);
+    assert_int_equal(first->order.error.code, STEPD_UNAVAILABLE);
+    assert_false(second->done);
+}
+
+static void packed__never_completed__fails_at_its_deadline(void **state)
+{
+    struct rig *const rig = *state;
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    options.deadline_ms = 500;
+    const struct stepd_array a = push_of(1, a_grad);
+    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, &a, 1, &options);
+    stepd_exchange_tick(&rig->exchange, 1499);
+    assert_false(order->done);
+    stepd_exchange_tick(&rig->exchange, 1500);
+    assert_true(order->done);
+    assert_int_equal(order->order.error.code, STEPD_DEADLINE_EXCEEDED);
+    assert_non_null(strstr(order->order.error.text, "'a' travels in one slice with 'b'"));
+    assert_int_equal(rig->exchange.gathering, 0);
+}
+
+/* ---- Replies --------------------------------------------------------------------------------- */
+
+static void reply__in_several_frames__order_is_done_with_the_last_slice(void **state)
+{
+    struct rig *const rig = *state;
+    float big[6], a[2], b[1];
+    const struct stepd_array arrays[] = {
+        {.tensor = 0, .grad = big_grad, .weights = big},
+        {.tensor = 1, .grad = a_grad, .weights = a},
+        {.tensor = 2, .grad = b_grad, .weights = b},
+    };
+    struct rig_order *const order = rig_start(rig, STEPD_ORDER_STEP, arrays, 3, NULL);
+    const uint64_t to_1 = rig->sent[0].message.request_id;
+    const uint64_t to_2 = rig->sent[1].message.request_id;
+    struct stepd_message result = rig_result(to_1, 1, slice2, STEPD_SKIPPED, 2);
+    result.body.result.last = false;
+    rig_reply(rig, 1, &result, (const float[]){17, 18, 19}, 3 * sizeof(float));
+    result = rig_result(to_2, 1, slice1, STEPD_APPLIED, 4);
+    rig_reply(rig, 2, &result, (const float[]){15, 16}, 2 * sizeof(float));
+    assert_false(order->done);
+    result = rig_result(to_1, 1, slice0, STEPD_STALE, 3);
+    rig_reply(rig, 1, &result, (const float[]){11, 12, 13, 14}, 4 * sizeof(float));
+    assert_true(order->done);
+    assert_memory_equal(big, ((const float[]){11, 12, 13, 14, 15, 16}), sizeof big);
+    assert_true(a[0] == 17 && a[1] == 18 && b[0] == 19);
+    const struct stepd_outcome_counts *const counts = &order->order.counts;
+    assert_int_equal(counts->slices, 3);
+    assert_true(counts->applied == 1 && counts->skipped == 1 && counts->dropped == 1);
+    assert_true(counts->version_min == 2 && counts->version_max == 4);
+}
+
+static void reply__bf16__is_widened_in_place(void **state)
+{
+    struct rig *const rig = *state;
+    float big[6] = {0};
+    uint8_t wire[8];
+    const struct stepd_array array = {.tensor = 0, .weights = big};
+    rig->exchange.pull_dtype = STEPD_BF16;
+    (void)rig_start(rig, STEPD_ORDER_PULL, &array, 1, NULL);
+    assert_int_equal(rig->sent[0].message.body.pull.dtype, STEPD_BF16);
+    stepd_dtype_narrow(STEPD_BF16, 4, big_grad, wire);
+    struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_NONE, 1);
+    result.body.result.dtype = STEPD_BF16;
+    rig_reply(rig, 1, &result, wire, sizeof wire);
+    assert_memory_equal(big, big_grad, 4 * sizeof(float));
+}
+
+static void reply__before_the_request_has_left__order_waits_for_its_bytes(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array arrays[] = {push_of(1, a_grad), push_of(2, b_grad)};
+    rig->hold = true;
+    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, arrays, 2, NULL);
+    const struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice2, STEPD_APPLIED, 1);
+    rig_reply(rig, 1, &result, NULL, 0);
+    assert_false(order->done);
+    rig_write(rig, 0);
+    assert_true(order->done);
+    assert_int_equal(order->order.error.code, STEPD_OK);
+}
+
+static void error__of_the_request__fails_the_order_with_its_text(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array arrays[] = {push_of(1, a_grad), push_of(2, b_grad)};
+    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, arrays, 2, NULL);
+    const struct stepd_message error = {
+        .request_id = rig->sent[0].message.request_id,
+        .kind = STEPD_MESSAGE_ERROR,
+        .body.error = {.code = STEPD_DEADLINE_EXCEEDED, .text = "waiting for rank 3"},
+    };
+    rig_reply(rig, 1, &error, NULL, 0);
+    assert_true(order->done);
+    assert_int_equal(order->order.error.code, STEPD_DEADLINE_EXCEEDED);
+    assert_string_equal(order->order.error.text, "waiting for rank 3");
+}
+
+static void send__port_fails__order_fails_at_once(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array array = push_of(0, big_grad);
+    rig->fault = STEPD_UNAVAILABLE;
+    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    assert_true(order->done);
+    assert_int_equal(order->order.error.code, STEPD_UNAVAILABLE);
+}
+
+/* Feeds a result that breaks the protocol; the connection must end. */
+static void assert_breach(struct rig *rig, const struct stepd_message *result, size_t payload)
+{
+    static const uint8_t zeros[64];
+    struct stepd_error error;
+    uint8_t *bytes;
+    const size_t n = rig_encode(result, zeros, payload, &bytes);
+    assert_int_equal(rig_feed(rig, 1, bytes, n, SIZE_MAX, &error), STEPD_INTERNAL);
+    free(bytes);
+}
+
+static struct stepd_message pull_big(struct rig *rig, float *weights)
+{
+    const struct stepd_array array = {.tensor = 0, .weights = weights};
+    (void)rig_start(rig, STEPD_ORDER_PULL, &array, 1, NULL);
+    return rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_NONE, 1);
+}
+
+static void reply__slice_not_asked_for__is_a_breach(void **state)
+{
+    float weights[6];
+    struct stepd_message result = pull_big(*state, weights);
+    result.body.result.slices.at = slice2;
+    assert_breach(*state, &result, 3 * sizeof(float));
+}
+
+static void reply__slice_twice__is_a_breach(void **state)
+{
+    float weights[6];
+    const uint32_t twice[] = {0, 0};
+    struct stepd_message result = pull_big(*state, weights);
+    result = rig_result(result.request_id, 2, twice, STEPD_NONE, 1);
+    assert_breach(*state, &result, 8 * sizeof(float));
+}
+
+static void reply__payload_of_another_length__is_a_breach(void **state)
+{
+    float weights[6];
+    const struct stepd_message result = pull_big(*state, weights);
+    assert_breach(*state, &result, 3 * sizeof(float));
+}
+
+static void reply__ended_without_a_slice__fails_the_order(void **state)
+{
+    struct rig *const rig = *state;
+    float weights[6];
+    struct stepd_message result = pull_big(rig, weights);
+    result.body.result.slices.count = 0;
+    result.body.result.outcomes.count = 0;
+    result.body.result.versions.count = 0;
+    rig_reply(rig, 1, &result, NULL, 0);
+    const struct stepd_message rest =
+        rig_result(rig->sent[1].message.request_id, 1, slice1, STEPD_NONE, 1);
+    rig_reply(rig, 2, &rest, big_grad, 2 * sizeof(float));
+    assert_true(rig->order[0].done);
+    assert_int_equal(rig->order[0].order.error.code, STEPD_INTERNAL);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(push__large_tensor__each_slice_goes_to_its_shard),
+        TEST(push__all_tensors__slices_of_a_shard_share_a_message),
+        TEST(push__no_examples__is_sent_without_payload),
+        TEST(push__f16__travels_narrowed),
+        TEST(clocks__of_a_slice__rise_by_one_with_each_push),
+        TEST(clocks__resumed_rank__go_on_where_the_server_is),
+        TEST(clocks__slices_with_different_ones__go_in_separate_messages),
+        TEST(base_versions__after_pulls_of_different_versions__are_listed),
+        TEST(large_order__above_the_target_size__takes_several_frames),
+        TEST(slice__larger_than_a_frame__fails_the_order),
+        TEST(packed__one_of_two_tensors__nothing_is_sent),
+        TEST(packed__second_tensor_in_another_order__both_are_answered),
+        TEST(packed__two_tensors_of_one_order__slice_counts_once),
+        TEST(packed__push_joined_by_step__weights_go_to_the_step_only),
+        TEST(packed__same_tensor_twice__second_waits_for_the_next_round),
+        TEST(packed__different_examples__newcomer_fails_and_the_first_goes_on),
+        TEST(packed__pull_of_one__drops_the_other),
+        TEST(packed__order_fails_elsewhere__leaves_what_it_gathered),
+        TEST(packed__never_completed__fails_at_its_deadline),
+        TEST(reply__in_several_frames__order_is_done_with_the_last_slice),
+        TEST(reply__bf16__is_widened_in_place),
+        TEST(reply__before_the_request_has_left__order_waits_for_its_bytes),
+        TEST(error__of_the_request__fails_the_order_with_its_text),
+        TEST(send__port_fails__order_fails_at_once),
+        TEST(reply__slice_not_asked_for__is_a_breach),
+        TEST(reply__slice_twice__is_a_breach),
+        TEST(reply__payload_of_another_length__is_a_breach),
+        TEST(reply__ended_without_a_slice__fails_the_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
