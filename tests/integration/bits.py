@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The same inputs give the same weights, bit for bit: real processes, loopback sockets.
+
+  - one worker through the daemon gives what `stepd-train --local` gives
+  - four workers with unequal numbers of examples give the same bits twice, with one shard and with
+    two, on the kernels of every instruction set that this machine has
+  - another seed gives other bits: the comparison can fail
+"""
+import subprocess
+import sys
+import tempfile
+
+from processes import Daemon, environment, run_all, write_images
+
+WORKERS = 4
+UNEQUAL = "64,32,128,16"  # examples per step, by rank
+TIMEOUT_S = 300
+
+
+class Runs:
+    def __init__(self, bin_folder, folder):
+        self.stepd, self.train = f"{bin_folder}/stepd", f"{bin_folder}/stepd-train"
+        self.folder = folder
+        self.count = 0
+        write_images(folder)
+
+    def command(self, weights, *flags):
+        return [self.train, "--data", self.folder, "--model", "mlp:784-48-32-10", "--quiet",
+                "--steps", "12", "--warmup", "3", "--optimizer", "adamw", "--lr", "0.003",
+                "--save-weights", weights, *flags]
+
+    def weights_name(self):
+        self.count += 1
+        return f"{self.folder}/weights-{self.count}.safetensors"
+
+    def local(self, *flags):
+        name = self.weights_name()
+        run_all([self.command(name, "--local", *flags)], TIMEOUT_S)
+        return read(name)
+
+    def served(self, world, daemon_flags, *flags):
+        name = self.weights_name()
+        with Daemon(self.stepd, "--slice-elements", "4096", *daemon_flags) as daemon:
+            run_all([self.command(name, "--server", daemon.address, "--rank", str(rank), "--world",
+                                  str(world), *flags) for rank in range(world)], TIMEOUT_S)
+        return read(name)
+
+    def has_isa(self, isa):
+        flags = ["--isa", isa, "--listen", "127.0.0.1:1", "--check-config"]
+        said = subprocess.run([self.stepd, *flags], stderr=subprocess.PIPE, text=True,
+                              env=environment(), check=False)
+        return said.returncode == 0
+
+
+def read(name):
+    with open(name, "rb") as file:
+        return file.read()
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Runs(sys.argv[1], folder)
+        batch = ["--batch", "100"]
+        local = runs.local(*batch)
+        assert len(local) > 4 * 784 * 48, f"only {len(local)} bytes of weights"
+        assert runs.local(*batch, "--seed", "2") != local, "two seeds give the same weights"
+        for shards in ("1", "2"):
+            assert runs.served(1, ["--shards", shards], *batch) == local, \
+                f"one worker over {shards} shards differs from --local"
+        print("one worker: the daemon and --local give the same bits")
+
+        isas = [isa for isa in ("base", "v3", "v4") if runs.has_isa(isa)]
+        assert "base" in isas
+        first = None
+        for isa in isas:
+            for shards in ("1", "2"):
+                for attempt in (1, 2):
+                    bits = runs.served(WORKERS, ["--shards", shards, "--isa", isa],
+                                       "--batch", UNEQUAL)
+                    first = first or bits
+                    assert bits == first, f"isa {isa}, {shards} shards, run {attempt} differs"
+        print(f"{WORKERS} workers: the same bits twice, with 1 and 2 shards, on", ", ".join(isas))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real processes for tests: a daemon on a free port of loopback, workers, a tiny data set.
+
+Whatever is started here is ended here, by pid. Nothing sleeps: a daemon is ready when it has
+written its `ready` line, and a worker is done when it has exited.
+"""
+import os
+import random
+import re
+import signal
+import struct
+import subprocess
+import threading
+import time
+
+READY_S = 30  # until the daemon listens; sanitizers are slow to start
+END_S = 30  # until it has drained
+
+
+def environment():
+    """Ours without what would configure stepd behind the test's back."""
+    launcher = ("STEPD_", "RANK", "WORLD_SIZE", "SLURM_", "OMPI_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(launcher)}
+    return {**kept, "OPENBLAS_NUM_THREADS": "1"}
+
+
+class Daemon:
+    """with Daemon(path, "--shards", "2") as daemon: ... daemon.address ..."""
+
+    def __init__(self, path, *flags):
+        self.lines = []
+        self.ready = threading.Event()
+        self.process = subprocess.Popen([path, "--listen", "127.0.0.1:0", *flags],
+                                        stderr=subprocess.PIPE, text=True, env=environment())
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if "event=ready" in line:
+                self.ready.set()
+        self.ready.set()  # it ended: who waits shall look
+
+    def __enter__(self):
+        if self.ready.wait(READY_S) and self.process.poll() is None and self.log("event=ready"):
+            listen = re.search(r"listen=(\S+)", self.log("event=ready"))
+            self.address = listen.group(1)
+            return self
+        self.process.kill()
+        self.process.wait()
+        raise AssertionError("the daemon is not ready:\n" + "".join(self.lines))
+
+    def log(self, event):
+        """The first log line that holds this text, or ""."""
+        return next((line for line in list(self.lines) if event in line), "")
+
+    def __exit__(self, kind, *_):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            status = "nothing: it had to be killed"
+        self.reader.join()
+        if kind is None and status != 0:
+            raise AssertionError(f"the daemon ended with {status}:\n" + "".join(self.lines))
+
+
+def run_all(commands, timeout_s, env=None):
+    """Runs commands side by side; returns their outputs; fails with all of them if one fails."""
+    running = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                env={**environment(), **(env or {})}) for c in commands]
+    outputs = []
+    end = time.monotonic() + timeout_s
+    try:
+        for process in running:
+            outputs.append(process.communicate(timeout=max(0.1, end - time.monotonic()))[0])
+    finally:
+        for process in running:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+    failed = [f"{c}: exit {p.returncode}\n{o}" for c, p, o in zip(commands, running, outputs)
+              if p.returncode != 0]
+    if failed:
+        raise AssertionError("\n".join(failed))
+    return outputs
+
+
+def write_idx(path, magic_type, shape, payload):
+    header = struct.pack(f">I{len(shape)}I", magic_type << 8 | len(shape), *shape)
+    with open(path, "wb") as file:
+        file.write(header + payload)
+
+
+def write_images(folder, train=640, test=64, seed=1):
+    """A made-up image set in MNIST's files: each class is a pattern with noise over it."""
+    rng = random.Random(seed)
+    pattern = [bytes(rng.randrange(256) for _ in range(784)) for _ in range(10)]
+    unsigned_byte = 8
+    for name, count in (("train", train), ("t10k", test)):
+        labels = bytes(rng.randrange(10) for _ in range(count))
+        pixels = b"".join(bytes((p + rng.randrange(128)) // 2 for p in pattern[label])
+                          for label in labels)
+        write_idx(f"{folder}/{name}-labels-idx1-ubyte", unsigned_byte, [count], labels)
+        write_idx(f"{folder}/{name}-images-idx3-ubyte", unsigned_byte, [count, 28, 28], pixels)
