@@ -44,7 +44,7 @@ static struct stepd_welcome decode_welcome(struct stepd_decoder *d, const struct
     for (size_t i = 0; i < shards && d->status == STEPD_OK; i++) {
         const struct stepd_place address = {.above = at, .field = "shard_addresses", .index = i};
         addresses[i] =
-            stepd_take_text(d, &address, "address", &wire->shard_addresses[i], ADDRESS_MAX_BYTES);
+            stepd_take_text(d, &address, NULL, &wire->shard_addresses[i], ADDRESS_MAX_BYTES);
     }
     return (struct stepd_welcome){
         .session = stepd_take_session(d, at, &wire->session),
@@ -125,8 +125,9 @@ static void check_layout_lists(struct stepd_decoder *d, const struct stepd_place
     stepd_take_same_length(d, at, "part_elements", wire->n_part_elements, wire->n_part_tensors);
     uint64_t parts = 0;
     for (size_t i = 0; i < wire->n_slice_parts; i++) {
+        const struct stepd_place slice = {.above = at, .field = "slice_parts", .index = i};
         if (wire->slice_parts[i] == 0)
-            stepd_take_refuse(d, at, "slice_parts", "slice %zu of the page has no parts", i);
+            stepd_take_refuse(d, &slice, NULL, "a slice has at least one part");
         parts += wire->slice_parts[i]; /* at most 2^16 numbers of 32 bits: no overflow */
     }
     if (parts != wire->n_part_tensors)
@@ -212,9 +213,11 @@ static struct stepd_u32s decode_outcomes(struct stepd_decoder *d, const struct s
                                          size_t count, const Stepd__V1__Outcome *wire)
 {
     uint32_t *outcomes = stepd_take_array(d, count, sizeof *outcomes);
-    for (size_t i = 0; i < count && d->status == STEPD_OK; i++)
-        outcomes[i] = (uint32_t)stepd_take_enum(d, at, "outcomes", &stepd__v1__outcome__descriptor,
+    for (size_t i = 0; i < count && d->status == STEPD_OK; i++) {
+        const struct stepd_place outcome = {.above = at, .field = "outcomes", .index = i};
+        outcomes[i] = (uint32_t)stepd_take_enum(d, &outcome, NULL, &stepd__v1__outcome__descriptor,
                                                 (int)wire[i]);
+    }
     return (struct stepd_u32s){.count = count, .at = outcomes};
 }
 

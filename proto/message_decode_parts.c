@@ -10,8 +10,10 @@
 static struct stepd_setting decode_setting(struct stepd_decoder *d, const struct stepd_place *at,
                                            const Stepd__V1__Setting *wire)
 {
-    for (size_t i = 0; i < wire->n_values; i++)
-        (void)stepd_take_finite(d, at, "values", wire->values[i]);
+    for (size_t i = 0; i < wire->n_values; i++) {
+        const struct stepd_place value = {.above = at, .field = "values", .index = i};
+        (void)stepd_take_finite(d, &value, NULL, wire->values[i]);
+    }
     return (struct stepd_setting){
         .name = stepd_take_some_name(d, at, "name", &wire->name),
         .values = wire->n_values,

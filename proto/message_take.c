@@ -42,7 +42,7 @@ void stepd_take_refuse(struct stepd_decoder *d, const struct stepd_place *above,
     const struct stepd_place at = {.above = above, .field = field, .index = STEPD_PLACE_NO_INDEX};
     char where[128];
     char why[128];
-    describe(&at, where, sizeof where);
+    describe(field != NULL ? &at : above, where, sizeof where);
     va_list args;
     va_start(args, fmt);
     (void)vsnprintf(why, sizeof why, fmt, args);

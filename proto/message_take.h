@@ -33,7 +33,10 @@ struct stepd_place {
     size_t index; /* in a list; else STEPD_PLACE_NO_INDEX */
 };
 
-/* Writes down that `field` at this place breaks a rule, unless something broke before. */
+/*
+ * Writes down that a field breaks a rule, unless something broke before. Here and below, `field`
+ * NULL means the place itself: an element of a list of plain values.
+ */
 void stepd_take_refuse(struct stepd_decoder *d, const struct stepd_place *above, const char *field,
                        const char *fmt, ...) STEPD_PRINTF(4, 5);
 

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The samples. Numbers are chosen so that no two fields of a message hold the same one, some take
+ * several bytes as varints, and texts hold characters of one to four bytes.
+ */
+#include "tests/unit/proto/samples.h"
+
+#include <assert.h>
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+/* clang-format off */
+#define U32S(...) {.count = COUNT(((const uint32_t[]){__VA_ARGS__})), .at = (const uint32_t[]){__VA_ARGS__}}
+#define U64S(...) {.count = COUNT(((const uint64_t[]){__VA_ARGS__})), .at = (const uint64_t[]){__VA_ARGS__}}
+/* clang-format on */
+
+#define X(KIND, member, type, number) STEPD_MESSAGE_##KIND,
+
+const enum stepd_message_kind sample_kinds[SAMPLES_COUNT] = {STEPD_MESSAGE_MAP(X)};
+
+#undef X
+
+static const uint8_t session[STEPD_SESSION_BYTES] = {1, 2,  3,  4,  5,  6,  7,    0,
+                                                     9, 10, 11, 12, 13, 14, 0xFF, 16};
+static const uint8_t token[] = {'s', 0, 'e', 0xFF};
+static const char *const addresses[] = {"", "node-1:7070", "[::1]:7071"};
+static const double lr[] = {0.001};
+static const double betas[] = {0.9, 0.999, -1e-300};
+static const struct stepd_setting settings[] = {
+    {.name = "lr", .values = COUNT(lr), .value = lr},
+    {.name = "betas", .values = COUNT(betas), .value = betas},
+    {.name = "empty"},
+};
+static const struct stepd_group groups[] = {
+    {
+        .name = "decay",
+        .match = "*.weight",
+        .optimizer = "adamw",
+        .settings = {.count = 2, .at = settings},
+        .schedule = "cosine",
+        .schedule_settings = {.count = 1, .at = settings + 1},
+    },
+    {.name = "rest", .match = "*", .optimizer = "sgd", .schedule = ""},
+};
+static const uint64_t shape[] = {1000, UINT64_C(1) << 40, 1};
+static const struct stepd_tensor_def tensors[] = {
+    {
+        .name = "fc1.weight",
+        .dims = COUNT(shape),
+        .shape = shape,
+        .init = {.kind = STEPD_INIT_NORMAL, .a = -0.5, .b = 0.25, .seed = UINT64_MAX},
+        .group = "decay",
+    },
+    {.name = "schr\u00e4g.\u03b2.\u6f22.\U0001F600", .group = ""},
+};
+static const struct stepd_member_status members[] = {
+    {
+        .rank = 3,
+        .worker = "host:77",
+        .state = STEPD_MEMBER_LOST,
+        .clock = 400,
+        .silent_ms = 12000,
+        .loss = 2.5,
+        .examples = 6000000000,
+    },
+    {.rank = 4, .worker = "", .state = STEPD_MEMBER_LEFT},
+};
+static const struct stepd_job_status jobs[] = {
+    {
+        .name = "mnist",
+        .state = STEPD_JOB_RUNNING,
+        .mode = STEPD_ASYNC,
+        .incarnation = 2,
+        .workers = 5,
+        .tensors = 6,
+        .elements = 7000000,
+        .slices = 8,
+        .version_min = 900,
+        .version_max = 1000,
+        .memory_bytes = UINT64_C(1) << 33,
+        .parked = 12,
+        .waited_for = U32S(3, 300),
+        .members = COUNT(members),
+        .member = members,
+    },
+};
+static const struct stepd_tensor_group tensor_groups[] = {
+    {
+        .tensor = "fc1.weight",
+        .dims = COUNT(shape),
+        .shape = shape,
+        .group = "decay",
+        .optimizer = "adamw",
+        .schedule = "cosine",
+        .lr = 0.125,
+        .weight_decay = 0.01,
+        .version = 77,
+    },
+};
+
+#define PUSH                                                                                       \
+    {                                                                                              \
+        .incarnation = 2, .clock = 300, .slices = U32S(0, 5, 70000),                               \
+        .base_versions = U64S(299, 298, UINT64_C(1) << 35), .examples = 64, .dtype = STEPD_F16,    \
+        .deadline_ms = 30000                                                                       \
+    }
+
+static const struct stepd_message samples[] = {
+    {.kind = STEPD_MESSAGE_HELLO,
+     .request_id = 1,
+     .body.hello = {.protocol = 1,
+                    .role = STEPD_OBSERVER,
+                    .job = "mnist",
+                    .worker = "host:4711",
+                    .rank = -1,
+                    .token = {.count = sizeof token, .at = token},
+                    .session = {.count = sizeof session, .at = session},
+                    .shard = 2,
+                    .lease_ms = 15000,
+                    .max_frame_bytes = 1 << 24}},
+    {.kind = STEPD_MESSAGE_WELCOME,
+     .request_id = 1,
+     .body.welcome = {.session = {.count = sizeof session, .at = session},
+                      .epoch = 3,
+                      .rank = 2,
+                      .world = 4,
+                      .incarnation = 5,
+                      .clock = 600,
+                      .lease_ms = 60000,
+                      .max_frame_bytes = 1 << 26,
+                      .shards = COUNT(addresses),
+                      .shard_address = addresses}},
+    {.kind = STEPD_MESSAGE_DEFINE_JOB,
+     .request_id = 2,
+     .body.define_job = {.mode = STEPD_ASYNC,
+                         .workers = 4,
+                         .groups = COUNT(groups),
+                         .group = groups,
+                         .strict = true,
+                         .slice_elements = 65536}},
+    {.kind = STEPD_MESSAGE_JOB_DEFINED,
+     .request_id = 3,
+     .body.job_defined = {.world = 4, .incarnation = 1}},
+    {.kind = STEPD_MESSAGE_DEFINE_TENSORS,
+     .request_id = 4,
+     .body.define_tensors =
+         {.first = 10, .tensors = COUNT(tensors), .tensor = tensors, .last = true}},
+    {.kind = STEPD_MESSAGE_TENSORS_DEFINED, .request_id = 5, .body.tensors_defined = {.count = 12}},
+    {.kind = STEPD_MESSAGE_GET_LAYOUT, .request_id = 6, .body.get_layout = {.deadline_ms = 5000}},
+    {.kind = STEPD_MESSAGE_LAYOUT,
+     .request_id = 7,
+     .body.layout = {.incarnation = 2,
+                     .tensors = COUNT(tensors),
+                     .tensor = tensors,
+                     .slice_shards = U32S(1, 2),
+                     .slice_parts = U32S(1, 2),
+                     .part_tensors = U32S(0, 1, 1),
+                     .part_offsets = U64S(0, 0, 262144),
+                     .part_elements = U32S(262144, 9, 8),
+                     .mode = STEPD_ASYNC,
+                     .world = 4,
+                     .last = true}},
+    {.kind = STEPD_MESSAGE_ASSIGN,
+     .request_id = 8,
+     .body.assign = {.incarnation = 2, .slices = U32S(7, 3), .dtype = STEPD_BF16}},
+    {.kind = STEPD_MESSAGE_PUSH, .request_id = 9, .body.push = PUSH},
+    {.kind = STEPD_MESSAGE_PULL,
+     .request_id = 10,
+     .body.pull = {.incarnation = 2,
+                   .slices = U32S(9, 8),
+                   .min_version = 100,
+                   .dtype = STEPD_F16,
+                   .deadline_ms = 1000}},
+    {.kind = STEPD_MESSAGE_STEP,
+     .request_id = 11,
+     .body.step = {.push = PUSH, .pull_dtype = STEPD_BF16}},
+    {.kind = STEPD_MESSAGE_RESULT,
+     .request_id = 12,
+     .body.result = {.slices = U32S(0, 5, 6, 7, 8, 9, 10),
+                     .outcomes = U32S(STEPD_NONE, STEPD_APPLIED, STEPD_DUPLICATE,
+                                      STEPD_LATE_DROPPED, STEPD_SKIPPED, STEPD_STALE, STEPD_FENCED),
+                     .versions = U64S(300, 301, 1, 2, 3, 4, UINT64_MAX),
+                     .dtype = STEPD_F16,
+                     .durable_version = 250,
+                     .last = true}},
+    {.kind = STEPD_MESSAGE_REPORT,
+     .request_id = 13,
+     .body.report = {.clock = 300, .loss = 0.75, .examples = 64}},
+    {.kind = STEPD_MESSAGE_HEARTBEAT, .request_id = 14},
+    {.kind = STEPD_MESSAGE_LEAVE, .request_id = 15, .body.leave = {.clock = 301}},
+    {.kind = STEPD_MESSAGE_ACK, .request_id = 16},
+    {.kind = STEPD_MESSAGE_GET_STATUS, .request_id = 17, .body.get_status = {.job = "mnist"}},
+    {.kind = STEPD_MESSAGE_STATUS,
+     .request_id = 18,
+     .body.status = {.server_version = "0.1.0",
+                     .uptime_ms = 123456,
+                     .jobs = COUNT(jobs),
+                     .job = jobs,
+                     .last = true}},
+    {.kind = STEPD_MESSAGE_GET_GROUPS, .request_id = 19, .body.get_groups = {.job = "mnist"}},
+    {.kind = STEPD_MESSAGE_GROUPS,
+     .request_id = UINT64_MAX,
+     .body.groups = {.tensors = COUNT(tensor_groups), .tensor = tensor_groups, .last = true}},
+    {.kind = STEPD_MESSAGE_ERROR,
+     .request_id = 21,
+     .body.error = {.code = STEPD_DEADLINE_EXCEEDED,
+                    .text = "waiting for rank 3, silent for 12 s",
+                    .waited_for = U32S(3, 4)}},
+};
+
+static_assert(COUNT(samples) == SAMPLES_COUNT, "one sample of each kind");
+
+const struct stepd_message *sample_message(enum stepd_message_kind kind)
+{
+    for (size_t i = 0; i < COUNT(samples); i++) {
+        if (samples[i].kind == kind)
+            return &samples[i];
+    }
+    return NULL;
+}
