@@ -69,6 +69,13 @@ uint64_t batch_steps_per_epoch(const struct batch_plan *plan)
     return (plan->examples + global - 1) / global;
 }
 
+uint64_t batch_examples(const struct batch_plan *plan, uint64_t step)
+{
+    const uint64_t global = batch_global(plan);
+    const uint64_t left = plan->examples - step % batch_steps_per_epoch(plan) * global;
+    return left < global ? left : global;
+}
+
 size_t batch_rows(const struct batch_plan *plan, uint64_t step, uint32_t rank, uint32_t *rows)
 {
     assert(rank < plan->world);
@@ -76,8 +83,7 @@ size_t batch_rows(const struct batch_plan *plan, uint64_t step, uint32_t rank, u
     const uint64_t per_epoch = batch_steps_per_epoch(plan);
     const uint64_t epoch = step / per_epoch;
     const uint64_t first = step % per_epoch * global;
-    const uint64_t left = plan->examples - first;
-    const uint64_t here = left < global ? left : global;
+    const uint64_t here = batch_examples(plan, step);
 
     uint64_t before = 0; /* of a full batch, what the ranks below take */
     for (uint32_t r = 0; r < rank; r++)

@@ -28,6 +28,10 @@ uint64_t batch_global(const struct batch_plan *plan);
 /* Steps of one epoch, at least 1. */
 uint64_t batch_steps_per_epoch(const struct batch_plan *plan);
 
+/* Examples of all ranks together in `step` (0 first): batch_global, or what is left of the epoch.
+ */
+uint64_t batch_examples(const struct batch_plan *plan, uint64_t step);
+
 /*
  * The examples of `rank` in `step` (0 first). rows: room for plan->sizes[rank] numbers, each
  * written below plan->examples. Returns how many; may be 0.

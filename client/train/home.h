@@ -56,6 +56,11 @@ struct home {
 enum stepd_status home_remote_create(const struct train_options *options, struct home **ret_home,
                                      struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* A home in this process, for one worker of rank 0. *ret_home: caller frees with home_destroy.
+ * RESOURCE_EXHAUSTED: no memory. */
+enum stepd_status home_local_create(struct home **ret_home,
+                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* The rank that this worker has. */
 static inline uint32_t home_rank(const struct home *home)
 {

@@ -19,11 +19,10 @@ enum exit_code {
     EXIT_CODE_USAGE = 2,
 };
 
-static void print_result(const struct train_options *options, const struct train_result *result)
+static void print_result(const struct train_result *result)
 {
-    const double all = (double)result->examples * options->world; /* as progress.c reckons */
     printf("trained %llu steps in %.1f s, %.0f examples/s\n", (unsigned long long)result->steps,
-           result->seconds, all / fmax(result->seconds, 1e-9));
+           result->seconds, (double)result->examples_all / fmax(result->seconds, 1e-9));
     if (result->tested)
         printf("test loss %.4f\ntest accuracy %.4f\n", result->test_loss, result->test_accuracy);
 }
@@ -54,7 +53,8 @@ static enum stepd_status run(const struct train_options *options, uint32_t *rank
                              struct stepd_error *reterr)
 {
     struct home *home;
-    enum stepd_status status = home_remote_create(options, &home, reterr);
+    enum stepd_status status = options->local ? home_local_create(&home, reterr)
+                                              : home_remote_create(options, &home, reterr);
     if (status != STEPD_OK)
         return status;
     *rank = home_rank(home);
@@ -66,7 +66,7 @@ static enum stepd_status run(const struct train_options *options, uint32_t *rank
     if (options->json)
         print_json(options, &result);
     else if (result.rank == 0)
-        print_result(options, &result);
+        print_result(&result);
     return STEPD_OK;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Progress for people. Time comes from the caller. The examples of all workers are taken to be this
- * worker's times their number, which is what an even split makes them.
+ * Progress for people. Time comes from the caller.
  */
 #include "client/train/progress.h"
 
@@ -11,14 +10,13 @@
 #define TERMINAL_EVERY_S 0.1
 #define LINE_EVERY_S     2.0
 
-struct progress progress_start(FILE *out, bool terminal, uint32_t world, uint64_t first_step,
-                               uint64_t total, double now)
+struct progress progress_start(FILE *out, bool terminal, uint64_t first_step, uint64_t total,
+                               double now)
 {
     return (struct progress){
         .out = out,
         .terminal = terminal,
         .total = total,
-        .world = world,
         .began = now,
         .shown = now,
         .first_step = first_step,
@@ -30,7 +28,7 @@ static void show(const struct progress *progress, const struct progress_step *st
     const double elapsed = step->now - progress->began;
     const double taken = (double)(step->step - progress->first_step);
     const double left = elapsed / taken * (double)(progress->total - step->step);
-    const double rate = (double)progress->examples * progress->world / fmax(elapsed, 1e-9);
+    const double rate = (double)progress->examples / fmax(elapsed, 1e-9);
     (void)fprintf(progress->out,
                   "%sstep %" PRIu64 "/%" PRIu64 "  loss %.4f  %.0f examples/s  %.0f s left%s",
                   progress->terminal ? "\r" : "", step->step, progress->total, progress->loss.mean,

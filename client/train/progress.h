@@ -17,25 +17,24 @@ struct progress {
     FILE *out; /* borrowed; NULL: say nothing */
     bool terminal;
     uint64_t total; /* steps */
-    uint32_t world;
-    double began; /* all times in seconds, of one clock */
+    double began;   /* all times in seconds, of one clock */
     double shown;
     struct curve_mean loss; /* this worker's */
     uint64_t first_step;
-    uint64_t examples; /* this worker's, since `began` */
+    uint64_t examples; /* of all workers, since `began` */
 };
 
 /* What has happened when a step has been taken. */
 struct progress_step {
-    uint64_t step; /* steps taken so far */
-    double loss;   /* NAN: this worker had no examples */
-    uint64_t examples;
+    uint64_t step;     /* steps taken so far */
+    double loss;       /* NAN: this worker had no examples */
+    uint64_t examples; /* of all workers in this step */
     double now;
 };
 
 /* Starts counting. first_step: steps that had been taken before. */
-struct progress progress_start(FILE *out, bool terminal, uint32_t world, uint64_t first_step,
-                               uint64_t total, double now);
+struct progress progress_start(FILE *out, bool terminal, uint64_t first_step, uint64_t total,
+                               double now);
 
 /* Takes note of a step, and shows where things stand if it is time for that. */
 void progress_update(struct progress *progress, const struct progress_step *step);

@@ -223,10 +223,12 @@ static enum stepd_status note_step(struct training *t, double loss, size_t batch
     const double now = now_seconds();
     t->result.steps++;
     t->result.examples += batch;
+    const uint64_t examples_all = batch_examples(&t->plan, t->step);
+    t->result.examples_all += examples_all;
     progress_update(&t->progress, &(struct progress_step){
                                       .step = t->step + 1,
                                       .loss = loss,
-                                      .examples = batch,
+                                      .examples = examples_all,
                                       .now = now,
                                   });
     if (batch == 0)
@@ -347,7 +349,7 @@ static enum stepd_status train(struct training *t, struct stepd_error *reterr)
         return status;
     t->began = now_seconds();
     t->progress = progress_start(t->options->quiet ? NULL : stderr, isatty(STDERR_FILENO) == 1,
-                                 t->options->world, t->step, t->total, t->began);
+                                 t->step, t->total, t->began);
     if (t->rank != 0)
         t->progress.out = NULL;
     status = train_all_steps(t, reterr);

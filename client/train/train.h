@@ -15,12 +15,13 @@
 
 struct train_result {
     uint32_t rank;
-    uint64_t steps;      /* taken by this worker in this run */
-    uint64_t examples;   /* computed by this worker */
-    uint64_t parameters; /* of the model */
-    double seconds;      /* from the first weights to the last step */
-    double train_loss;   /* smoothed, of this worker; NAN: it saw no example */
-    bool tested;         /* the two below are measured, which rank 0 does */
+    uint64_t steps;        /* taken by this worker in this run */
+    uint64_t examples;     /* of these, this worker's */
+    uint64_t examples_all; /* of these, all workers' as the steps deal them out */
+    uint64_t parameters;   /* of the model */
+    double seconds;        /* from the first weights to the last step */
+    double train_loss;     /* smoothed, of this worker; NAN: it saw no example */
+    bool tested;           /* the two below are measured, which rank 0 does */
     double test_loss;
     double test_accuracy; /* 0 to 1 */
 };

@@ -89,6 +89,19 @@ static void batch_rows__end_of_epoch__splits_as_evenly_as_possible(void **state)
     assert_int_equal(sum, 3);
 }
 
+static void batch_examples__any_step__is_the_sum_of_the_shares(void **state)
+{
+    (void)state;
+    for (size_t p = 0; p < PLANS; p++)
+        for (uint64_t step = 0; step < 2 * batch_steps_per_epoch(&plans[p]); step++) {
+            uint32_t rows[BATCH_MOST];
+            uint64_t sum = 0;
+            for (uint32_t rank = 0; rank < plans[p].world; rank++)
+                sum += batch_rows(&plans[p], step, rank, rows);
+            assert_int_equal(batch_examples(&plans[p], step), sum);
+        }
+}
+
 static void batch_rows__same_step__is_the_same_again(void **state)
 {
     (void)state;
@@ -151,16 +164,30 @@ static void batch_permute__large__moves_numbers_as_far_as_chance_would(void **st
     assert_true(mean > 0.98 * n / 3 && mean < 1.02 * n / 3);
 }
 
+/* Every 256th of 65536 numbers: their upper bytes after a random permutation take 162 of 256
+ * values, give or take 7. Too few Feistel rounds give 1, or all. */
+static void batch_permute__strided_numbers__are_scattered_as_by_chance(void **state)
+{
+    (void)state;
+    uint8_t seen[256] = {0};
+    unsigned distinct = 0;
+    for (uint32_t i = 0; i < 256; i++)
+        distinct += seen[batch_permute(7, 65536, 256 * i) / 256]++ == 0;
+    assert_in_range(distinct, 130, 195);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batch_rows__over_any_epoch__deals_every_example_once),
         cmocka_unit_test(batch_rows__full_batch__gives_each_rank_its_size),
         cmocka_unit_test(batch_rows__end_of_epoch__splits_as_evenly_as_possible),
+        cmocka_unit_test(batch_examples__any_step__is_the_sum_of_the_shares),
         cmocka_unit_test(batch_rows__same_step__is_the_same_again),
         cmocka_unit_test(batch_rows__other_epoch_or_seed__is_another_order),
         cmocka_unit_test(batch_permute__any_size__is_a_bijection),
         cmocka_unit_test(batch_permute__large__moves_numbers_as_far_as_chance_would),
+        cmocka_unit_test(batch_permute__strided_numbers__are_scattered_as_by_chance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -237,14 +237,14 @@ static void progress_update__off_a_terminal__gives_a_line_when_it_is_time(void *
     files_path(*state, "progress", path);
     FILE *const out = fopen(path, "w");
     assert_non_null(out);
-    struct progress progress = progress_start(out, /* terminal= */ false, 4, 0, 100, 50.0);
+    struct progress progress = progress_start(out, /* terminal= */ false, 0, 100, 50.0);
     progress_update(&progress, &(struct progress_step){1, 2.0, 32, 51.0}); /* too early */
     progress_update(&progress, &(struct progress_step){2, NAN, 0, 52.5});
     progress_end(&progress);
     assert_int_equal(fclose(out), 0);
     char *text;
     (void)files_read(path, &text);
-    assert_string_equal(text, "step 2/100  loss 2.0000  51 examples/s  122 s left\n");
+    assert_string_equal(text, "step 2/100  loss 2.0000  13 examples/s  122 s left\n");
     free(text);
 }
 
@@ -254,7 +254,7 @@ static void progress_update__last_step__is_always_shown(void **state)
     files_path(*state, "progress", path);
     FILE *const out = fopen(path, "w");
     assert_non_null(out);
-    struct progress progress = progress_start(out, /* terminal= */ true, 1, 90, 91, 50.0);
+    struct progress progress = progress_start(out, /* terminal= */ true, 90, 91, 50.0);
     progress_update(&progress, &(struct progress_step){91, 0.5, 10, 50.01});
     progress_end(&progress);
     assert_int_equal(fclose(out), 0);

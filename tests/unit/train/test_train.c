@@ -250,6 +250,7 @@ static void train_run__rank_without_examples__takes_part_with_empty_steps(void *
     assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
     assert_int_equal(result.steps, 5);
     assert_int_equal(fake.examples_sum, 0);
+    assert_int_equal(result.examples_all, 30 + 30 + 30 + 10 + 30);
     assert_false(result.tested);
     assert_true(isnan(result.train_loss));
 }
@@ -292,6 +293,59 @@ static void train_run__rank_beyond_the_world__is_refused(void **state)
     assert_string_equal(error.text, "the server gave rank 1, but --world is 1");
 }
 
+/* The daemon's own core, as --local has it: AdamW at its defaults. */
+static void train_run__home_in_this_process__learns(void **state)
+{
+    (void)state;
+    struct home *home;
+    options.optimizer = "adamw";
+    options.hyper = (struct train_params){1, {{"lr", 0.01}}};
+    assert_int_equal(home_local_create(&home, &error), STEPD_OK);
+    assert_int_equal(train_run(&options, home, &result, &error), STEPD_OK);
+    home_destroy(home);
+    assert_int_equal(result.steps, 60 * 4);
+    assert_true(result.test_accuracy > 0.99);
+}
+
+static void home_local__each_step__raises_the_version(void **state)
+{
+    (void)state;
+    const struct stepd_param_group group = {.match = "*", .optimizer = "sgd"};
+    struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
+    job.groups = &group;
+    job.groups_count = 1;
+    const uint64_t shape[] = {3};
+    const struct stepd_tensor tensor = {.name = "w", .shape = shape, .dims = 1};
+    const float grad[3] = {1, 2, 3};
+    float weights[3];
+    const struct stepd_array array = {.grad = grad, .weights = weights};
+    struct home *home;
+    assert_int_equal(home_local_create(&home, &error), STEPD_OK);
+    assert_int_equal(home_define(home, &job, &tensor, 1, &error), STEPD_OK);
+    uint64_t version = UINT64_MAX;
+    assert_int_equal(home_pull(home, &array, 1, &version, &error), STEPD_OK);
+    assert_int_equal(version, 0);
+    for (uint64_t step = 1; step <= 3; step++) {
+        assert_int_equal(home_step_start(home, 0, &array, 1, 10, &error), STEPD_OK);
+        assert_int_equal(home_step_wait(home, 0, &version, &error), STEPD_OK);
+        assert_int_equal(version, step);
+        assert_true(weights[0] < 0 && weights[2] < weights[0]);
+    }
+    home_destroy(home);
+}
+
+static void train_run__optimizer_that_is_unknown__says_so_at_the_definition(void **state)
+{
+    (void)state;
+    struct home *home;
+    options.optimizer = "adamx";
+    assert_int_equal(home_local_create(&home, &error), STEPD_OK);
+    assert_int_not_equal(train_run(&options, home, &result, &error), STEPD_OK);
+    home_destroy(home);
+    assert_non_null(strstr(error.text, "define: "));
+    assert_non_null(strstr(error.text, "adamx"));
+}
+
 static void train_run__linear_and_softmax__learn_as_well(void **state)
 {
     (void)state;
@@ -318,6 +372,9 @@ int main(void)
         IN_FOLDER(train_run__rank_0__writes_the_files),
         IN_FOLDER(train_run__lost_connection__says_what_was_being_done),
         IN_FOLDER(train_run__rank_beyond_the_world__is_refused),
+        IN_FOLDER(train_run__home_in_this_process__learns),
+        cmocka_unit_test(home_local__each_step__raises_the_version),
+        IN_FOLDER(train_run__optimizer_that_is_unknown__says_so_at_the_definition),
         IN_FOLDER(train_run__linear_and_softmax__learn_as_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
