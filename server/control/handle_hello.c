@@ -12,6 +12,7 @@
  */
 #include "server/control/handle_hello.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -56,9 +57,6 @@ static enum stepd_status check_hello(const struct stepd_message *request,
 static enum stepd_status check_resume(const struct control_session *session,
                                       const struct stepd_hello *hello, struct stepd_error *reterr)
 {
-    if (session == NULL)
-        return stepd_fail(reterr, STEPD_NOT_FOUND,
-                          "the session is not known (any more); connect without one");
     const char *job = session->job == NULL ? "" : session->job->name;
     if (hello->job[0] != '\0' && strcmp(hello->job, job) != 0)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
@@ -80,6 +78,9 @@ static enum stepd_status resume(struct control *control, const struct stepd_hell
     struct control_session *session = NULL;
     if (hello->session.count == STEPD_SESSION_BYTES)
         session = control_session_find(control, hello->session.at);
+    if (session == NULL)
+        return stepd_fail(reterr, STEPD_NOT_FOUND,
+                          "the session is not known (any more); connect without one");
     enum stepd_status status = check_resume(session, hello, reterr);
     if (status == STEPD_OK)
         status = control_session_resume(control, session, reterr);
@@ -319,6 +320,7 @@ enum stepd_status control_handle_hello(struct control_conn *conn,
         status = join(control, hello, &session, reterr);
     if (status != STEPD_OK)
         return status;
+    assert(session != NULL);
     session->heard_ms = control->now_ms;
     session->conn = conn;
     conn->session = session;

@@ -13,10 +13,10 @@
 
 /* The most that a tag and the length behind it take, in a header of 64 KiB and fields below 2048.
  */
-#define PAGE_TAG_BYTES 5u
+#define PAGE_TAG_BYTES ((size_t)5)
 
 /* The most that a tag and a number behind it take. */
-#define PAGE_NUMBER_BYTES 12u
+#define PAGE_NUMBER_BYTES ((size_t)12)
 
 /* A number in a packed list: 7 bits of it a byte. */
 static inline size_t page_varint_bytes(uint64_t number)

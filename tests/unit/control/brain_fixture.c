@@ -205,7 +205,8 @@ static void add_rank(struct notice *to, uint32_t rank, uint64_t clock)
     to->ranks = 1;
     to->rank = malloc(sizeof *to->rank);
     to->clock = malloc(sizeof *to->clock);
-    assert_true(to->rank != NULL && to->clock != NULL);
+    if (to->rank == NULL || to->clock == NULL)
+        abort();
     to->rank[0] = rank;
     to->clock[0] = clock;
 }
@@ -293,12 +294,13 @@ size_t peer_answers(const struct peer *peer)
 
 const struct stepd_message *peer_answer(const struct peer *peer, enum stepd_message_kind kind)
 {
-    const struct stepd_message *newest = NULL;
+    static const struct stepd_message none;
+    const struct stepd_message *newest = &none;
     for (const struct reply *reply = peer->replies; reply != NULL; reply = reply->next) {
         if (reply->message.request_id == peer->request_id)
             newest = &reply->message;
     }
-    if (newest == NULL)
+    if (newest == &none)
         fail_msg("there is no answer, and not %s", stepd_message_name(kind));
     if (newest->kind == STEPD_MESSAGE_ERROR && kind != STEPD_MESSAGE_ERROR)
         fail_msg("the answer is the error: %s", newest->body.error.text);

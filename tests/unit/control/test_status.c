@@ -81,11 +81,11 @@ static void status__shard_without_slices__has_no_say_in_the_versions(void **stat
     struct peer *peer = peer_join(brain, hello_worker("j", 0));
     peer_define(peer, "j", STEPD_SYNC, 1);
     peer_request(peer, get_status("j"));
+    brain_answer(brain, 0, 4, 6, NOBODY);
     struct notice *empty = notice_create(NOTICE_ANSWER, "j");
     empty->shard = 1;
     empty->query = brain_newest(brain, 1, ORDER_QUERY)->query;
     control_on_notice(brain->control, empty, brain->now_ms);
-    brain_answer(brain, 0, 4, 6, NOBODY);
     assert_int_equal(status_of(peer)->job[0].version_min, 4);
     assert_int_equal(status_of(peer)->job[0].version_max, 6);
 }
