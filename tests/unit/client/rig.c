@@ -95,6 +95,13 @@ void rig_write(struct rig *rig, size_t index)
     stepd_pending_written(&rig->pending, sent->shard, id);
 }
 
+void rig_use_layout(struct rig *rig)
+{
+    assert_int_equal(stepd_exchange_init(&rig->exchange, &rig->layout, RIG_SHARDS, &rig->pending),
+                     STEPD_OK);
+    rig->exchange.port = (struct stepd_port){.self = rig, .send = port_send};
+}
+
 void rig_setup(struct rig *rig)
 {
     struct stepd_error error;
@@ -102,9 +109,7 @@ void rig_setup(struct rig *rig)
     stepd_layout_init(&rig->layout);
     assert_int_equal(stepd_layout_add(&rig->layout, &page, &error), STEPD_OK);
     assert_int_equal(stepd_layout_seal(&rig->layout, RIG_SHARDS, &error), STEPD_OK);
-    assert_int_equal(stepd_exchange_init(&rig->exchange, &rig->layout, RIG_SHARDS, &rig->pending),
-                     STEPD_OK);
-    rig->exchange.port = (struct stepd_port){.self = rig, .send = port_send};
+    rig_use_layout(rig);
     for (uint32_t i = 0; i < RIG_SHARDS; i++)
         assert_int_equal(stepd_reader_init(&rig->reader[i], &rig->pending, i + 1), STEPD_OK);
 }

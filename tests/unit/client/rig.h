@@ -57,6 +57,9 @@ struct rig {
 void rig_setup(struct rig *rig);
 void rig_teardown(struct rig *rig);
 
+/* A new exchange for what is in rig->layout; the old one must be released. */
+void rig_use_layout(struct rig *rig);
+
 /* The page of the bench's layout; static. */
 const struct stepd_layout *rig_page(void);
 

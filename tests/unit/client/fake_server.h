@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A server as small as one can be, for the client's sockets to meet: one job, two shards, and
+ * "plus the gradient" for an optimizer. Every slice holds FAKE_SLICE_ELEMENTS elements or the
+ * rest of its tensor. A thread accepts, and one thread for each connection answers.
+ *
+ * What it does wrong, it does when a test asks for it.
+ */
+#ifndef TESTS_UNIT_CLIENT_FAKE_SERVER_H
+#define TESTS_UNIT_CLIENT_FAKE_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define FAKE_SLICE_ELEMENTS 100000u
+
+struct fake_server;
+
+enum fake_fault {
+    FAKE_NO_FAULT,
+    FAKE_REFUSE_HELLO, /* Error{PERMISSION_DENIED} and hang up */
+    FAKE_MUTE_HELLO,   /* never answers a Hello */
+    FAKE_REFUSE_STEP,  /* Error{DEADLINE_EXCEEDED, "waiting for rank 3"} */
+    FAKE_MUTE_STEP,    /* takes steps and never answers */
+    FAKE_HANG_UP,      /* closes the connection on a step, before its payload is read */
+    FAKE_HALF_ANSWER,  /* closes in the middle of a step's answer */
+};
+
+/* Listens on 127.0.0.1 at a free port, or at a Unix socket of this path. */
+struct fake_server *fake_server_start(const char *unix_path, uint32_t lease_ms);
+
+/* Closes everything; returns NULL. */
+struct fake_server *fake_server_stop(struct fake_server *server);
+
+/* As a client dials it. */
+const char *fake_server_address(const struct fake_server *server);
+
+void fake_server_misbehave(struct fake_server *server, enum fake_fault fault);
+
+/* Waits until so many heartbeats have come. */
+void fake_server_await_heartbeats(struct fake_server *server, uint64_t count);
+
+/* Waits until so many steps have been taken or swallowed. */
+void fake_server_await_steps(struct fake_server *server, uint64_t count);
+
+/* The clock of the last Leave; 0: none. */
+uint64_t fake_server_left_at(struct fake_server *server);
+
+#endif

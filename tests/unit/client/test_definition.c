@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Definitions: what becomes of the public structs, and pages that fit into a header.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "client/lib/core/definition.h"
+#include "tests/unit/client/rig.h"
+
+static struct stepd_arena arena;
+static struct stepd_error error;
+
+static int setup(void **state)
+{
+    (void)state;
+    stepd_arena_init(&arena, STEPD_DEFINITION_MAX_BYTES);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    stepd_arena_deinit(&arena);
+    return 0;
+}
+
+static void job__with_groups__keeps_every_field(void **state)
+{
+    static const struct stepd_param params[] = {{"lr", 0.5}, {"weight_decay", 0.1}};
+    static const struct stepd_param schedule[] = {{"t_max", 100}};
+    const struct stepd_param_group groups[] = {
+        {.match = "*.bias", .optimizer = "sgd"},
+        {.name = "rest",
+         .match = "*",
+         .optimizer = "adamw",
+         .params = params,
+         .params_count = 2,
+         .schedule = "cosine",
+         .schedule_params = schedule,
+         .schedule_params_count = 1},
+    };
+    struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
+    struct stepd_define_job define;
+    (void)state;
+    job.mode = STEPD_ASYNC;
+    job.workers = 4;
+    job.groups = groups;
+    job.groups_count = 2;
+    job.strict = true;
+    assert_int_equal(stepd_definition_of_job(&job, &arena, &define, &error), STEPD_OK);
+    assert_int_equal(define.mode, STEPD_ASYNC);
+    assert_int_equal(define.workers, 4);
+    assert_true(define.strict);
+    assert_int_equal(define.groups, 2);
+    assert_string_equal(define.group[0].name, "*.bias");
+    assert_string_equal(define.group[0].schedule, "");
+    assert_int_equal(define.group[0].settings.count, 0);
+    assert_string_equal(define.group[1].name, "rest");
+    assert_string_equal(define.group[1].settings.at[1].name, "weight_decay");
+    assert_true(define.group[1].settings.at[1].value[0] == 0.1);
+    assert_string_equal(define.group[1].schedule, "cosine");
+    assert_true(define.group[1].schedule_settings.at[0].value[0] == 100);
+}
+
+static void job__group_without_optimizer__is_refused_by_index(void **state)
+{
+    const struct stepd_param_group groups[] = {{.match = "*", .optimizer = "sgd"}, {.match = "*"}};
+    struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
+    struct stepd_define_job define;
+    (void)state;
+    job.groups = groups;
+    job.groups_count = 2;
+    assert_int_equal(stepd_definition_of_job(&job, &arena, &define, &error),
+                     STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "group 1"));
+}
+
+static void tensors__values_missing__only_rank_0_is_refused(void **state)
+{
+    const struct stepd_tensor tensor = {.name = "w", .init = STEPD_TENSOR_VALUES};
+    (void)state;
+    assert_int_equal(stepd_definition_check(&tensor, 1, false, &error), STEPD_OK);
+    assert_int_equal(stepd_definition_check(&tensor, 1, true, &error), STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "'w'"));
+}
+
+static void tensors__empty_list__is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(stepd_definition_check(NULL, 0, false, &error), STEPD_INVALID_ARGUMENT);
+}
+
+/* 5000 tensors with the longest names, largest shapes and longest inits. */
+static void pages__of_the_largest_tensors__fit_into_headers_and_cover_the_list(void **state)
+{
+    enum { COUNT = 5000 };
+
+    static char names[COUNT][STEPD_NAME_MAX_BYTES + 1];
+    static struct stepd_tensor tensors[COUNT];
+    static uint64_t shape[STEPD_DIMS_MAX];
+    size_t covered = 0, pages = 0;
+    bool last = false;
+    (void)state;
+    memset(shape, 0xFF, sizeof shape);
+    for (size_t i = 0; i < COUNT; i++) {
+        memset(names[i], 'n', STEPD_NAME_MAX_BYTES);
+        tensors[i] = (struct stepd_tensor){
+            .name = names[i],
+            .shape = shape,
+            .dims = STEPD_DIMS_MAX,
+            .init = STEPD_TENSOR_NORMAL,
+            .a = 1,
+            .b = 2,
+            .seed = UINT64_MAX,
+        };
+    }
+    while (covered < COUNT) {
+        struct stepd_message message = {.request_id = UINT64_MAX,
+                                        .kind = STEPD_MESSAGE_DEFINE_TENSORS};
+        struct stepd_arena scratch;
+        uint8_t *head;
+        size_t bytes;
+        struct stepd_define_tensors *const page = &message.body.define_tensors;
+        assert_false(last);
+        stepd_arena_reset(&arena);
+        assert_int_equal(stepd_definition_page(tensors, COUNT, covered, &arena, page, &error),
+                         STEPD_OK);
+        assert_int_equal(page->first, covered);
+        stepd_arena_init(&scratch, STEPD_ARENA_MESSAGE_MAX_BYTES);
+        assert_int_equal(stepd_message_encode(&message, 0, &scratch, &head, &bytes, &error),
+                         STEPD_OK);
+        stepd_arena_deinit(&scratch);
+        free(head);
+        covered += page->tensors;
+        last = page->last;
+        pages++;
+    }
+    assert_true(last);
+    assert_int_equal(covered, COUNT);
+    assert_true(pages < COUNT / 100);
+}
+
+static void match__layout_of_other_tensors__names_the_difference(void **state)
+{
+    static const uint64_t big[] = {2, 3}, other[] = {3, 2}, two[] = {2};
+    struct stepd_tensor tensors[] = {
+        {.name = "big", .shape = big, .dims = 2},
+        {.name = "a", .shape = two, .dims = 1},
+        {.name = "b"},
+    };
+    struct stepd_layout_table table;
+    (void)state;
+    stepd_layout_init(&table);
+    assert_int_equal(stepd_layout_add(&table, rig_page(), &error), STEPD_OK);
+    assert_int_equal(stepd_layout_seal(&table, RIG_SHARDS, &error), STEPD_OK);
+    assert_int_equal(stepd_definition_match(&table, tensors, 3, &error), STEPD_OK);
+    assert_int_equal(stepd_definition_match(&table, tensors, 2, &error), STEPD_INTERNAL);
+    tensors[0].shape = other;
+    assert_int_equal(stepd_definition_match(&table, tensors, 3, &error), STEPD_INTERNAL);
+    assert_non_null(strstr(error.text, "'big'"));
+    tensors[0].name = "bug";
+    assert_int_equal(stepd_definition_match(&table, tensors, 3, &error), STEPD_INTERNAL);
+    assert_non_null(strstr(error.text, "'bug'"));
+    stepd_layout_deinit(&table);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(job__with_groups__keeps_every_field),
+        TEST(job__group_without_optimizer__is_refused_by_index),
+        TEST(tensors__values_missing__only_rank_0_is_refused),
+        TEST(tensors__empty_list__is_refused),
+        TEST(pages__of_the_largest_tensors__fit_into_headers_and_cover_the_list),
+        TEST(match__layout_of_other_tensors__names_the_difference),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
