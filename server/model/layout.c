@@ -87,13 +87,19 @@ static size_t pack_of(const struct layout_tensor *tensor)
     return (size_t)tensor->group * 2 + tensor->assigned;
 }
 
+static bool has_room(const struct cut *cut, uint32_t slice, const struct layout_tensor *small)
+{
+    const struct slice_plan *plan = &cut->layout.slice[slice];
+    return plan->parts < LAYOUT_PACK_PARTS_MAX &&
+           plan->elements + small->elements <= cut->slice_elements;
+}
+
 /* Puts a small tensor whole into its group's open slice, or into a new one. */
 static enum stepd_status pack(struct cut *cut, uint32_t tensor, const struct layout_tensor *small,
                               struct stepd_error *reterr)
 {
     uint32_t slice = cut->open_pack[pack_of(small)];
-    if (slice == NO_SLICE ||
-        cut->layout.slice[slice].elements + small->elements > cut->slice_elements) {
+    if (slice == NO_SLICE || !has_room(cut, slice, small)) {
         const enum stepd_status status = add_slice(cut, small->group, &slice, reterr);
         if (status != STEPD_OK)
             return status;

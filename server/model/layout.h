@@ -22,6 +22,10 @@
 #define LAYOUT_SLICE_ELEMENTS_MOST    (8u << 20)
 #define LAYOUT_SLICES_MAX             (1u << 20)
 
+/* Whole tensors that are packed in one slice at most: its description must fit one frame's header
+ * many times over, and whoever computes them would wait for the last of them. */
+#define LAYOUT_PACK_PARTS_MAX 1024u
+
 /* A tensor with at most 1/64 of the largest slice's elements is packed with others. */
 #define LAYOUT_PACK_DIVISOR 64u
 

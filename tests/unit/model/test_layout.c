@@ -124,6 +124,19 @@ static void layout__of_more_small_tensors_than_fit__opens_the_next_slice(void **
     layout_deinit(&layout);
 }
 
+static void layout__of_more_scalars_than_one_pack_takes__opens_the_next_slice(void **state)
+{
+    (void)state;
+    static struct layout_tensor tensor[LAYOUT_PACK_PARTS_MAX + 1];
+    for (size_t i = 0; i <= LAYOUT_PACK_PARTS_MAX; i++)
+        tensor[i] = (struct layout_tensor){.elements = 1};
+    struct layout layout = lay_out(tensor, LAYOUT_PACK_PARTS_MAX + 1, 1);
+    assert_int_equal(layout.slices, 2);
+    assert_int_equal(layout.slice[0].parts, LAYOUT_PACK_PARTS_MAX);
+    assert_int_equal(layout.slice[1].parts, 1);
+    layout_deinit(&layout);
+}
+
 static void layout__of_small_tensors_of_two_groups__does_not_mix_them(void **state)
 {
     (void)state;
@@ -306,6 +319,7 @@ int main(void)
         cmocka_unit_test(layout__of_a_tensor_above_the_small_size__gives_it_a_slice_of_its_own),
         cmocka_unit_test(layout__of_small_tensors_around_a_large_one__packs_across_it),
         cmocka_unit_test(layout__of_more_small_tensors_than_fit__opens_the_next_slice),
+        cmocka_unit_test(layout__of_more_scalars_than_one_pack_takes__opens_the_next_slice),
         cmocka_unit_test(layout__of_small_tensors_of_two_groups__does_not_mix_them),
         cmocka_unit_test(layout__of_assigned_and_computed_tensors__does_not_mix_them),
         cmocka_unit_test(layout__over_more_shards_than_slices__leaves_some_empty),
