@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The daemon's entrance: flags -> config -> run. What is decided here is only which exit code a
+ * failure has, and how the config's words become the server's options:
+ *
+ *     0   ended as it was told to, or printed what was asked for
+ *     1   something failed: a port in use, no memory
+ *     2   the command line makes no sense
+ *     78  the config is wrong (EX_CONFIG of sysexits.h): starting again will not help
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proto/error.h"
+#include "server/base/log.h"
+#include "server/config/config.h"
+#include "server/model/group.h"
+#include "server/net/server.h"
+
+#define EXIT_FAILED 1
+#define EXIT_USAGE  2
+#define EXIT_CONFIG 78
+
+#define JOBS_MAX 1024u /* of the whole daemon, the config file's among them */
+
+/* Share of the machine's memory that jobs may take when nobody says. */
+#define MEMORY_SHARE_PERCENT 80u
+
+extern char **environ;
+
+static int complain(const struct stepd_error *error, int exit_code)
+{
+    (void)fprintf(stderr, "stepd: %s\n", error->text);
+    return exit_code;
+}
+
+static uint64_t default_memory_bytes(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES);
+    const long page_bytes = sysconf(_SC_PAGESIZE);
+    if (pages <= 0 || page_bytes <= 0)
+        return UINT64_MAX;
+    return (uint64_t)pages / 100 * MEMORY_SHARE_PERCENT * (uint64_t)page_bytes;
+}
+
+static enum stepd_status find_isa(const struct config *config, enum optim_isa *ret_isa,
+                                  struct stepd_error *reterr)
+{
+    if (strcmp(config->isa, "auto") != 0)
+        return kernels_find_isa(config->isa, ret_isa, reterr);
+    *ret_isa = kernels_choose();
+    return STEPD_OK;
+}
+
+static enum stepd_status create_server(const struct config *config, const struct log *log,
+                                       struct server **ret_server, struct stepd_error *reterr)
+{
+    enum optim_isa isa;
+    const enum stepd_status status = find_isa(config, &isa, reterr);
+    if (status != STEPD_OK)
+        return stepd_fail_in(reterr, status, "isa");
+    const struct server_options options = {
+        .listen = config->listen,
+        .unix_path = config->unix_path,
+        .port_file = config->port_file,
+        .shards = config->shards,
+        .insecure = config->insecure,
+        .isa = isa,
+        .memory_max_bytes =
+            config->memory_max_bytes > 0 ? config->memory_max_bytes : default_memory_bytes(),
+        .frame_max_bytes = (uint32_t)config->frame_max_bytes, /* at most 1 GiB */
+        .connections_max = config->connections_max,
+        .hello_timeout_ms = config->hello_timeout_ms,
+        .lease_ms = config->lease_ms,
+        .wait_max_ms = config->wait_max_ms,
+        .write_timeout_ms = config->write_timeout_ms,
+        .slice_elements = config->slice_elements,
+        .jobs_max = JOBS_MAX,
+        .version = STEPD_VERSION,
+        .log = log,
+    };
+    return server_create(&options, ret_server, reterr);
+}
+
+/* The group of a job that is wrong by itself; the number of groups if it is none of them. */
+static size_t find_bad_group(const struct stepd_define_job *definition)
+{
+    for (size_t i = 0; i < definition->groups; i++) {
+        struct group group;
+        if (group_init(&definition->group[i], &group, NULL) != STEPD_OK)
+            return i;
+        group_deinit(&group);
+    }
+    return definition->groups;
+}
+
+/* Defines the jobs of the config file. A failure names the file and the line. */
+static enum stepd_status define_jobs(struct server *server, const struct config *config,
+                                     struct stepd_error *reterr)
+{
+    for (size_t i = 0; i < config->jobs; i++) {
+        const struct config_job *const job = &config->job[i];
+        struct stepd_error error;
+        if (server_define(server, job->name, &job->definition, &error) == STEPD_OK)
+            continue;
+        return config_fail_at_group(config, job, find_bad_group(&job->definition), reterr,
+                                    error.text);
+    }
+    return STEPD_OK;
+}
+
+static int exit_code_of(enum stepd_status status)
+{
+    switch (status) {
+    case STEPD_OK: return 0;
+    case STEPD_INVALID_ARGUMENT:
+    case STEPD_NOT_FOUND:
+    case STEPD_FAILED_PRECONDITION: return EXIT_CONFIG;
+    default: return EXIT_FAILED;
+    }
+}
+
+/* Checks the config as far as that goes without opening anything; then runs, unless told not to. */
+static int serve(const struct config *config)
+{
+    struct log log;
+    struct server *server = NULL;
+    struct stepd_error error;
+    log_init(&log, stderr, config->log_level);
+    enum stepd_status status = create_server(config, &log, &server, &error);
+    if (status == STEPD_OK)
+        status = define_jobs(server, config, &error);
+    if (status == STEPD_OK && config->action == CONFIG_RUN)
+        status = server_run(server, &error);
+    server_destroy(server);
+    return status == STEPD_OK ? 0 : complain(&error, exit_code_of(status));
+}
+
+static int act(const struct config *config)
+{
+    switch (config->action) {
+    case CONFIG_HELP: config_print_usage(stdout); return 0;
+    case CONFIG_VERSION: (void)puts("stepd " STEPD_VERSION); return 0;
+    case CONFIG_PRINT: config_print(config, stdout); return 0;
+    case CONFIG_CHECK:
+    case CONFIG_RUN: break;
+    }
+    return serve(config);
+}
+
+int main(int argc, char *argv[])
+{
+    struct config config;
+    struct stepd_error error;
+    switch (config_load(argc, argv, environ, &config, &error)) {
+    case STEPD_OK: break;
+    case STEPD_INVALID_ARGUMENT: return complain(&error, EXIT_USAGE);
+    case STEPD_FAILED_PRECONDITION: return complain(&error, EXIT_CONFIG);
+    default: return complain(&error, EXIT_FAILED);
+    }
+    const int exit_code = act(&config);
+    config_deinit(&config);
+    return exit_code;
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The life of a connection: opening, farewell, closing. conn_internal.h draws the states.
+ *
+ * A farewell starts in one of four ways: the handler hangs up, a frame is bad, the peer has sent
+ * its end, or the daemon drains. In the last three the handler is told (closed) before anything
+ * else; from then on `user` is NULL and nothing of the handler's but release() is called.
+ *
+ * conn_reply() and conn_finish() are called from inside the handler and must not call it back. So
+ * they never end in conn_drop() with a user: a reply that fails only dooms the connection, and the
+ * next tick closes it.
+ */
+#include "server/net/conn.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proto/error.h"
+#include "server/net/conn_internal.h"
+
+#define LINGER_MS 1000u /* for the peer to read the end and close */
+
+#define BIT(state) (1u << (state))
+
+static const unsigned successors[] = {
+    [CONN_OPEN] = BIT(CONN_FLUSHING) | BIT(CONN_CLOSED),
+    [CONN_FLUSHING] = BIT(CONN_LINGERING) | BIT(CONN_CLOSED),
+    [CONN_LINGERING] = BIT(CONN_CLOSED),
+    [CONN_CLOSED] = 0,
+};
+
+static void move(struct conn *conn, enum conn_state next)
+{
+    assert((successors[conn->state] & BIT(next)) != 0);
+    conn->state = next;
+}
+
+/* ---- Closing -----------------------------------------------------------------------------------
+ */
+
+/* Tells the handler, if it knows the connection, that it is gone. */
+static void forget(struct conn *conn)
+{
+    void *const user = conn->user;
+    if (user == NULL)
+        return;
+    conn->user = NULL;
+    conn->loop->handler->closed(user, conn_now(conn));
+}
+
+static void conn_free(struct conn *conn)
+{
+    struct conn_loop *const loop = conn->loop;
+    if (conn->prev != NULL)
+        conn->prev->next = conn->next;
+    else
+        loop->first = conn->next;
+    if (conn->next != NULL)
+        conn->next->prev = conn->prev;
+    loop->count--;
+    free(conn->head.bytes);
+    free(conn->stash.bytes);
+    free(conn);
+    loop->handler->gone(loop->owner);
+}
+
+static void on_close(uv_handle_t *handle)
+{
+    conn_free(handle->data);
+}
+
+void conn_drop(struct conn *conn, const char *why)
+{
+    if (conn->state == CONN_CLOSED)
+        return;
+    log_event(conn->loop->log, why == NULL ? LOG_DEBUG : LOG_INFO, "connection_closed",
+              "peer=%s reason=%s", conn->peer, why == NULL ? "done" : why);
+    move(conn, CONN_CLOSED);
+    forget(conn);
+    uv_close(&conn->uv.handle, on_close);
+}
+
+/* The end has been sent: now the peer is to see it, and close. */
+static void linger(struct conn *conn)
+{
+    if (conn->state != CONN_FLUSHING)
+        return;
+    move(conn, CONN_LINGERING);
+    conn->linger_until_ms = conn_now(conn) + LINGER_MS;
+    if (conn->ended)
+        conn_drop(conn, NULL);
+}
+
+static void on_shutdown(uv_shutdown_t *request, int status)
+{
+    struct conn *const conn = request->data;
+    if (status == 0)
+        linger(conn);
+    else if (status != UV_ECANCELED)
+        conn_drop(conn, uv_strerror(status));
+}
+
+static void say_goodbye(struct conn *conn)
+{
+    move(conn, CONN_FLUSHING);
+    forget(conn);
+    conn->shutdown.data = conn;
+    const int failure = uv_shutdown(&conn->shutdown, &conn->uv.stream, on_shutdown);
+    if (failure != 0)
+        conn_drop(conn, uv_strerror(failure));
+    else
+        conn_read_on(conn);
+}
+
+void conn_finish(struct conn *conn)
+{
+    if (conn->state != CONN_OPEN)
+        return;
+    conn->user = NULL;
+    say_goodbye(conn);
+}
+
+void conn_fail(struct conn *conn, const struct stepd_error *error)
+{
+    if (conn->state != CONN_OPEN)
+        return;
+    log_event(conn->loop->log, LOG_WARN, "connection_refused", "peer=%s code=%s text=%s",
+              conn->peer, stepd_status_name(error->code), error->text);
+    const struct stepd_message message = {
+        .kind = STEPD_MESSAGE_ERROR,
+        .body.error = {.code = error->code, .text = error->text},
+    };
+    conn_reply(conn, &message, NULL, 0);
+    say_goodbye(conn);
+}
+
+void conn_on_end(struct conn *conn)
+{
+    conn->ended = true;
+    conn_read_stop(conn);
+    if (conn->state == CONN_LINGERING)
+        conn_drop(conn, NULL);
+    if (conn->state != CONN_OPEN)
+        return;
+    if (conn->payload_left > 0 || conn->head.count > 0)
+        log_event(conn->loop->log, LOG_INFO, "frame_cut", "peer=%s", conn->peer);
+    say_goodbye(conn);
+}
+
+/* ---- Opening -----------------------------------------------------------------------------------
+ */
+
+/* Gives the caller's socket to libuv. */
+static int open_stream(struct conn *conn, struct caller *caller)
+{
+    uv_loop_t *const uv = conn->loop->uv;
+    int failure =
+        caller->tcp ? uv_tcp_init(uv, &conn->uv.tcp) : uv_pipe_init(uv, &conn->uv.pipe, 0);
+    assert(failure == 0); /* neither does anything that can fail */
+    conn->uv.handle.data = conn;
+    failure = caller->tcp ? uv_tcp_open(&conn->uv.tcp, caller->fd)
+                          : uv_pipe_open(&conn->uv.pipe, caller->fd);
+    if (failure == 0)
+        caller->fd = -1;
+    return failure;
+}
+
+/* Makes a connection of a caller, which the handler does not know yet. NULL: gone. */
+static struct conn *adopt(struct conn_loop *loop, struct caller *caller)
+{
+    struct conn *const conn = malloc(sizeof *conn);
+    if (conn == NULL) {
+        log_event(loop->log, LOG_ERROR, "out_of_memory", "peer=%s", caller->peer);
+        loop->handler->gone(loop->owner);
+        return NULL;
+    }
+    *conn = (struct conn){.loop = loop, .next = loop->first, .state = CONN_OPEN};
+    (void)snprintf(conn->peer, sizeof conn->peer, "%s", caller->peer);
+    if (loop->first != NULL)
+        loop->first->prev = conn;
+    loop->first = conn;
+    loop->count++;
+    const int failure = open_stream(conn, caller);
+    if (failure != 0)
+        conn_drop(conn, uv_strerror(failure));
+    return conn->state == CONN_OPEN ? conn : NULL;
+}
+
+/* Introduces the connection to the handler, with what was read of it at the door. */
+static void introduce(struct conn *conn, const struct caller *caller)
+{
+    const struct conn_handler *const handler = conn->loop->handler;
+    conn->user = handler->opened(conn->loop->owner, conn, conn_now(conn));
+    if (conn->user == NULL || !conn_stash(conn, caller->bytes, caller->count)) {
+        struct stepd_error error;
+        (void)stepd_fail(&error, STEPD_RESOURCE_EXHAUSTED, "the server is out of memory");
+        conn_fail(conn, &error);
+        return;
+    }
+    log_event(conn->loop->log, LOG_DEBUG, "connection_opened", "peer=%s", conn->peer);
+    conn_read_on(conn);
+}
+
+void conn_open(struct conn_loop *loop, struct caller *caller)
+{
+    struct conn *const conn = adopt(loop, caller);
+    if (conn != NULL)
+        introduce(conn, caller);
+    caller_destroy(caller);
+}
+
+void conn_refuse(struct conn_loop *loop, struct caller *caller, const struct stepd_error *error)
+{
+    struct conn *const conn = adopt(loop, caller);
+    if (conn != NULL)
+        conn_fail(conn, error);
+    caller_destroy(caller);
+}
+
+/* ---- All of a loop -----------------------------------------------------------------------------
+ */
+
+enum stepd_status conn_loop_init(struct conn_loop *loop, const struct conn_loop_options *options)
+{
+    *loop = (struct conn_loop){
+        .uv = options->uv,
+        .log = options->log,
+        .handler = options->handler,
+        .owner = options->owner,
+        .frame_max_bytes = options->frame_max_bytes,
+        .write_timeout_ms = options->write_timeout_ms,
+        .receive = malloc(CONN_RECEIVE_BYTES),
+    };
+    stepd_arena_init(&loop->decode, STEPD_ARENA_MESSAGE_MAX_BYTES);
+    stepd_arena_init(&loop->encode, STEPD_ARENA_MESSAGE_MAX_BYTES);
+    if (loop->receive != NULL && conn_write_init(loop))
+        return STEPD_OK;
+    conn_loop_deinit(loop);
+    return STEPD_RESOURCE_EXHAUSTED;
+}
+
+void conn_loop_deinit(struct conn_loop *loop)
+{
+    assert(loop->first == NULL);
+    conn_write_release_unsent(loop);
+    stepd_arena_deinit(&loop->decode);
+    stepd_arena_deinit(&loop->encode);
+    free(loop->receive);
+    free(loop->buf);
+    free(loop->unsent);
+}
+
+static void tick(struct conn *conn, uint64_t now_ms)
+{
+    if (conn->doomed)
+        conn_drop(conn, "a reply could not be sent");
+    else if (conn_write_stuck(conn, now_ms))
+        conn_drop(conn, "it does not take its replies");
+    else if (conn->state == CONN_LINGERING && now_ms >= conn->linger_until_ms)
+        conn_drop(conn, NULL);
+}
+
+void conn_loop_tick(struct conn_loop *loop, uint64_t now_ms)
+{
+    conn_write_release_unsent(loop);
+    for (struct conn *conn = loop->first; conn != NULL; conn = conn->next) {
+        if (conn->state != CONN_CLOSED)
+            tick(conn, now_ms);
+    }
+}
+
+void conn_loop_drain(struct conn_loop *loop)
+{
+    for (struct conn *conn = loop->first; conn != NULL; conn = conn->next) {
+        if (conn->state == CONN_OPEN)
+            say_goodbye(conn);
+    }
+}
+
+void conn_loop_cut(struct conn_loop *loop)
+{
+    for (struct conn *conn = loop->first; conn != NULL; conn = conn->next)
+        conn_drop(conn, "the server stops");
+}
+
+uint64_t conn_now(const struct conn *conn)
+{
+    return uv_now(conn->loop->uv);
+}
+
+const char *conn_peer(const struct conn *conn)
+{
+    return conn->peer;
+}

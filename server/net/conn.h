@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One connection on one loop: bytes from the socket become messages for a handler, and the
+ * handler's replies become bytes. It knows frames and nothing of what they mean.
+ *
+ * From the handler's side (all on the loop's thread):
+ *
+ *     opened                              -> its own name for the connection, `user`
+ *     message(user, ...)                  for each frame
+ *     window(user), filled(user, n)       until the frame's payload has been taken
+ *     closed(user)                        unless the handler hung up itself (conn_finish)
+ *     release(owner, weights)             for each piece of a reply, sent or not
+ *
+ * A handler answers with conn_reply() whenever it likes between opened and closed, from inside
+ * these calls too. conn_reply() and conn_finish() call nothing of the handler's.
+ *
+ * What goes wrong costs the peer its connection and nobody else anything: a frame or message that
+ * cannot be read is answered by Error{request_id 0}; a peer that takes none of its replies for
+ * write_timeout_ms is cut off; one whose replies pile up is not read from until it takes them.
+ */
+#ifndef NET_CONN_H
+#define NET_CONN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include <stepd/status.h>
+
+#include "proto/arena.h"
+#include "proto/message.h"
+#include "server/base/log.h"
+#include "server/core/io.h"
+#include "server/net/caller.h"
+
+/* Replies of one connection that wait for its socket: reading stops above the first, and goes on
+ * below the second. They are references to weights, not copies. */
+#define CONN_QUEUE_HIGH_BYTES (16u << 20)
+#define CONN_QUEUE_LOW_BYTES  (4u << 20)
+
+struct conn;
+
+struct conn_handler {
+    /* NULL: no memory. */
+    void *(*opened)(void *owner, struct conn *conn, uint64_t now_ms);
+
+    /* A frame's header, and how many payload bytes follow. The message is borrowed until return.
+     * Not OK: *reterr is answered with Error{request_id 0}, then closed() comes. */
+    enum stepd_status (*message)(void *user, const struct stepd_message *message,
+                                 uint64_t payload_bytes, uint64_t now_ms,
+                                 struct stepd_error *reterr);
+
+    /* Where the next payload bytes go, as core_window and core_filled say it. */
+    uint8_t *(*window)(void *user, size_t *ret_room);
+    void (*filled)(void *user, size_t n, uint64_t now_ms);
+
+    /* The connection is gone for the handler. */
+    void (*closed)(void *user, uint64_t now_ms);
+
+    /* A reply's piece was sent, or will never be. */
+    void (*release)(void *owner, struct weights *weights, uint64_t now_ms);
+
+    /* A caller's socket has been closed and its memory freed; the last thing heard of it. */
+    void (*gone)(void *owner);
+};
+
+/* What the connections of one loop share. */
+struct conn_loop {
+    uv_loop_t *uv;         /* borrowed */
+    const struct log *log; /* borrowed */
+    const struct conn_handler *handler;
+    void *owner; /* the handler's */
+    size_t frame_max_bytes;
+    uint32_t write_timeout_ms;
+
+    struct conn *first; /* linked by conn.next; owned */
+    size_t count;
+    struct weights **unsent; /* owned; references of failed replies, for the next tick */
+    size_t unsents;
+    size_t unsent_room;
+    struct stepd_arena decode; /* one message at a time lives in each */
+    struct stepd_arena encode;
+    uint8_t *receive; /* owned; where small reads go */
+    uv_buf_t *buf;    /* owned; scratch for one write */
+    size_t bufs;
+};
+
+struct conn_loop_options {
+    uv_loop_t *uv;                      /* borrowed while the conn_loop lives */
+    const struct log *log;              /* likewise; may be NULL */
+    const struct conn_handler *handler; /* likewise */
+    void *owner;                        /* given to the handler */
+    size_t frame_max_bytes;             /* largest frame that is read */
+    uint32_t write_timeout_ms;
+};
+
+/* RESOURCE_EXHAUSTED: no memory. The caller frees with conn_loop_deinit. */
+enum stepd_status conn_loop_init(struct conn_loop *loop,
+                                 const struct conn_loop_options *options) STEPD_MUST_CHECK;
+
+/* All connections must be gone (count is 0). A zeroed one is fine. */
+void conn_loop_deinit(struct conn_loop *loop);
+
+/* Time has passed: unread replies and farewells run out. Every 100 ms or so. */
+void conn_loop_tick(struct conn_loop *loop, uint64_t now_ms);
+
+/* Says goodbye to all: what was replied is flushed, then they close. */
+void conn_loop_drain(struct conn_loop *loop);
+
+/* Closes all, whatever was replied. */
+void conn_loop_cut(struct conn_loop *loop);
+
+/* Serves a caller. Takes ownership of it; gone() follows in every case. */
+void conn_open(struct conn_loop *loop, struct caller *caller);
+
+/* Answers a caller with Error{request_id 0} and closes. Takes ownership; gone() follows. */
+void conn_refuse(struct conn_loop *loop, struct caller *caller, const struct stepd_error *error);
+
+/*
+ * Sends a reply: a message, and as its payload the pieces. The message is borrowed until return;
+ * each piece's reference is the connection's from now on, and comes back through release(). A reply
+ * that cannot be sent (no memory, a header over the limit) costs the connection.
+ */
+void conn_reply(struct conn *conn, const struct stepd_message *message,
+                const struct core_piece *piece, size_t pieces);
+
+/* The handler has forgotten the connection: flush what was replied, then close. */
+void conn_finish(struct conn *conn);
+
+/* The peer's address, for the log. Borrowed as long as the connection. */
+const char *conn_peer(const struct conn *conn);
+
+#endif

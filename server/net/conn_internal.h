@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What conn.c (life), conn_read.c (bytes to messages) and conn_write.c (replies to bytes) share.
+ *
+ *     OPEN ----------> FLUSHING ----------> LINGERING
+ *       |  goodbye        |  all written       |  peer's end, or LINGER_MS later
+ *       |                 |  and FIN sent      v
+ *       +-----------------+---------------> CLOSED        (memory freed in the close callback)
+ *          broken socket, timeout, cut
+ *
+ * The farewell is long because a socket that is closed while bytes lie unread in it sends a reset,
+ * and a reset makes the peer's kernel forget what it had received and the peer not read yet: the
+ * very Error that says why. So the input is read and dropped until the peer has seen the end.
+ *
+ * Memory: libuv runs all write callbacks and the shutdown's before the close callback, so that one
+ * is the last to need the struct, and whoever has ended a connection may still look at its state.
+ */
+#ifndef NET_CONN_INTERNAL_H
+#define NET_CONN_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "server/net/conn.h"
+
+#define CONN_RECEIVE_BYTES 65536u /* libuv reads fastest, and fairly, in pieces of this size */
+
+enum conn_state {
+    CONN_OPEN,
+    CONN_FLUSHING,
+    CONN_LINGERING,
+    CONN_CLOSED,
+};
+
+/* Bytes of our own, `at` of them used up. */
+struct conn_bytes {
+    uint8_t *bytes; /* owned */
+    size_t at;
+    size_t count;
+    size_t room;
+};
+
+struct conn {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } uv;
+
+    struct conn_loop *loop;
+    struct conn *prev;
+    struct conn *next;
+    enum conn_state state;
+    void *user;  /* the handler's; NULL: it does not know us (any more) */
+    bool doomed; /* a reply was lost: the next tick closes */
+    char peer[ADDRESS_TEXT_BYTES];
+
+    /* Reading */
+    bool reading;            /* libuv has been told to read */
+    bool choked;             /* too many replies unread: read nothing */
+    bool ended;              /* the peer will send nothing more */
+    struct conn_bytes head;  /* the beginning of a frame whose head has been cut */
+    struct conn_bytes stash; /* received and not looked at yet */
+    uint64_t payload_left;   /* of the frame whose head was read last */
+    const uint8_t *direct;   /* the handler's window that libuv reads into, if it does */
+
+    /* Writing */
+    uint64_t queued_bytes; /* given to libuv since the beginning */
+    uint64_t moved_bytes;  /* of them written, when the last progress was seen */
+    uint64_t moved_ms;     /* and when that was */
+    uv_shutdown_t shutdown;
+    uint64_t linger_until_ms;
+};
+
+/* A reply on its way. */
+struct conn_write {
+    uv_write_t request;
+    struct conn *conn;
+    uint8_t *head; /* owned; malloc's */
+    size_t pieces;
+    struct weights *held[]; /* a reference each */
+};
+
+/* ---- conn.c ------------------------------------------------------------------------------------
+ */
+
+uint64_t conn_now(const struct conn *conn);
+
+/* Closes at once. `why` is for the log; NULL: not worth a line. */
+void conn_drop(struct conn *conn, const char *why);
+
+/* Answers Error{request_id 0} and says goodbye. Not from inside the handler. */
+void conn_fail(struct conn *conn, const struct stepd_error *error);
+
+/* The peer will send nothing more: flush what was replied, then close. */
+void conn_on_end(struct conn *conn);
+
+/* ---- conn_read.c -------------------------------------------------------------------------------
+ */
+
+/* Keeps bytes to look at later; nothing may be kept yet. False: no memory. */
+bool conn_stash(struct conn *conn, const uint8_t *bytes, size_t n);
+
+/* Looks at what is stashed, then reads on, where nothing speaks against it. */
+void conn_read_on(struct conn *conn);
+void conn_read_stop(struct conn *conn);
+
+/* ---- conn_write.c ------------------------------------------------------------------------------
+ */
+
+/* Has nothing been written for so long that the connection should be given up? */
+bool conn_write_stuck(struct conn *conn, uint64_t now_ms);
+
+/* Reserves what conn_write.c needs of a loop. False: no memory. */
+bool conn_write_init(struct conn_loop *loop);
+
+/* Releases what the failed replies of a loop held. Not from inside the handler. */
+void conn_write_release_unsent(struct conn_loop *loop);
+
+#endif

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Bytes to messages. libuv asks where to put what it reads next, and there are two answers:
+ *
+ *   - in the middle of a large payload, straight into the handler's window, so that a gradient goes
+ *     from the socket to its staging without a copy;
+ *   - anywhere else into the loop's receive buffer, of which consume() then makes as many heads
+ *     and pieces of payload as there are.
+ *
+ * consume() is one loop over the bytes at hand. It never waits for a callback of libuv's to go on
+ * with bytes that are there already, so frames may be empty, many in one read, or cut anywhere. It
+ * stops early when the connection has ended or too many replies pile up (conn.choked); the receive
+ * buffer belongs to all connections of the loop, so the rest is then stashed, and conn_read_on()
+ * looks at it when the replies have been taken.
+ *
+ * A head that lies whole in the bytes is parsed where it lies; one that is cut is collected in
+ * conn.head, which grows up to STEPD_FRAME_HEAD_MAX_BYTES and shrinks back when the head was long.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/error.h"
+#include "proto/frame.h"
+#include "proto/message.h"
+#include "server/net/conn_internal.h"
+
+/* A smaller window is filled through the receive buffer, which takes in what follows it too. */
+#define DIRECT_LEAST_BYTES 16384u
+/* A larger one in pieces: they stay in cache, and the other connections get their turn. */
+#define DIRECT_MOST_BYTES (256u << 10)
+
+#define BYTES_ROOM_FIRST 512u
+#define HEAD_KEPT_BYTES  4096u /* a longer collected head gives its memory back */
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Does the handler want to hear more now? */
+static bool takes_input(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN && !conn->choked && !conn->doomed;
+}
+
+/* ---- Bytes of our own --------------------------------------------------------------------------
+ */
+
+static bool bytes_append(struct conn_bytes *own, const uint8_t *bytes, size_t n)
+{
+    if (n > own->room - own->count) {
+        size_t room = own->room > 0 ? own->room : BYTES_ROOM_FIRST;
+        while (room < own->count + n)
+            room *= 2;
+        uint8_t *const grown = realloc(own->bytes, room);
+        if (grown == NULL)
+            return false;
+        own->bytes = grown;
+        own->room = room;
+    }
+    if (n > 0)
+        memcpy(own->bytes + own->count, bytes, n);
+    own->count += n;
+    return true;
+}
+
+static void bytes_clear(struct conn_bytes *own, size_t kept)
+{
+    own->at = 0;
+    own->count = 0;
+    if (own->room <= kept)
+        return;
+    free(own->bytes);
+    own->bytes = NULL;
+    own->room = 0;
+}
+
+static void fail_without_memory(struct conn *conn)
+{
+    struct stepd_error error;
+    (void)stepd_fail(&error, STEPD_RESOURCE_EXHAUSTED, "the server is out of memory");
+    conn_fail(conn, &error);
+}
+
+/* ---- Frames ------------------------------------------------------------------------------------
+ */
+
+/* Gives the handler the message of a whole head. */
+static void on_head(struct conn *conn, const uint8_t *frame, const struct stepd_frame_head *head)
+{
+    struct conn_loop *const loop = conn->loop;
+    struct stepd_message message;
+    struct stepd_error error;
+    enum stepd_status status = stepd_message_decode(frame + head->header_at, head->header_bytes,
+                                                    &loop->decode, &message, &error);
+    if (status == STEPD_OK) {
+        conn->payload_left = head->payload_bytes;
+        status = loop->handler->message(conn->user, &message, head->payload_bytes, conn_now(conn),
+                                        &error);
+    }
+    stepd_arena_reset(&loop->decode);
+    if (status != STEPD_OK)
+        conn_fail(conn, &error);
+}
+
+/* Takes n bytes, or as many as the head needs, and returns how many that were. */
+static size_t take_head(struct conn *conn, const uint8_t *bytes, size_t n)
+{
+    const size_t had = conn->head.count;
+    size_t taken = n;
+    if (had > 0) {
+        taken = least(n, STEPD_FRAME_HEAD_MAX_BYTES - had);
+        if (!bytes_append(&conn->head, bytes, taken)) {
+            fail_without_memory(conn);
+            return n;
+        }
+    }
+    const uint8_t *const frame = had > 0 ? conn->head.bytes : bytes;
+    struct stepd_frame_head head;
+    struct stepd_error error;
+    switch (stepd_frame_parse(frame, had + taken, conn->loop->frame_max_bytes, &head, &error)) {
+    case STEPD_FRAME_BAD: conn_fail(conn, &error); return n;
+    case STEPD_FRAME_NEED_MORE:
+        if (had == 0 && !bytes_append(&conn->head, bytes, taken))
+            fail_without_memory(conn);
+        return taken;
+    case STEPD_FRAME_HEAD: break;
+    }
+    on_head(conn, frame, &head);
+    bytes_clear(&conn->head, HEAD_KEPT_BYTES);
+    return head.payload_at - had;
+}
+
+/* Brings bytes of the payload where they belong, and returns how many. */
+static size_t take_payload(struct conn *conn, const uint8_t *bytes, size_t n)
+{
+    const struct conn_handler *const handler = conn->loop->handler;
+    size_t room = 0;
+    uint8_t *const window = handler->window(conn->user, &room);
+    const size_t taken = least(least(n, room), conn->payload_left);
+    assert(taken > 0);
+    if (window != NULL)
+        memcpy(window, bytes, taken);
+    conn->payload_left -= taken;
+    handler->filled(conn->user, taken, conn_now(conn));
+    return taken;
+}
+
+/* Returns how many of the bytes were taken: all, unless the handler takes no more now. */
+static size_t consume(struct conn *conn, const uint8_t *bytes, size_t n)
+{
+    size_t at = 0;
+    while (at < n && takes_input(conn)) {
+        if (conn->payload_left > 0)
+            at += take_payload(conn, bytes + at, n - at);
+        else
+            at += take_head(conn, bytes + at, n - at);
+    }
+    return at;
+}
+
+bool conn_stash(struct conn *conn, const uint8_t *bytes, size_t n)
+{
+    assert(conn->stash.count == 0);
+    return bytes_append(&conn->stash, bytes, n);
+}
+
+static void look_at_stash(struct conn *conn)
+{
+    struct conn_bytes *const stash = &conn->stash;
+    stash->at += consume(conn, stash->bytes + stash->at, stash->count - stash->at);
+    if (stash->at == stash->count)
+        bytes_clear(stash, 0);
+}
+
+/* ---- What libuv read ---------------------------------------------------------------------------
+ */
+
+static uv_buf_t place_for_bytes(struct conn *conn)
+{
+    conn->direct = NULL;
+    if (takes_input(conn) && conn->payload_left > 0) {
+        size_t room = 0;
+        uint8_t *const window = conn->loop->handler->window(conn->user, &room);
+        room = least(least(room, conn->payload_left), DIRECT_MOST_BYTES);
+        if (window != NULL && room >= DIRECT_LEAST_BYTES) {
+            conn->direct = window;
+            return uv_buf_init((char *)window, (unsigned)room);
+        }
+    }
+    return uv_buf_init((char *)conn->loop->receive, CONN_RECEIVE_BYTES);
+}
+
+static void received(struct conn *conn, const uint8_t *bytes, size_t n)
+{
+    if (conn->state != CONN_OPEN)
+        return; /* a farewell: nobody listens any more */
+    if (bytes == conn->direct) {
+        conn->payload_left -= n;
+        conn->loop->handler->filled(conn->user, n, conn_now(conn));
+        return;
+    }
+    const size_t taken = consume(conn, bytes, n);
+    if (conn->state == CONN_OPEN && !conn_stash(conn, bytes + taken, n - taken))
+        fail_without_memory(conn);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    (void)suggested;
+    *buf = place_for_bytes(handle->data);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
+{
+    struct conn *const conn = stream->data;
+    if (nread > 0)
+        received(conn, (const uint8_t *)buf->base, (size_t)nread);
+    else if (nread == UV_EOF)
+        conn_on_end(conn);
+    else if (nread < 0)
+        conn_drop(conn, uv_strerror((int)nread));
+}
+
+void conn_read_on(struct conn *conn)
+{
+    if (conn->state == CONN_OPEN)
+        look_at_stash(conn);
+    const bool wanted = conn->state == CONN_OPEN ? takes_input(conn) : conn->state != CONN_CLOSED;
+    if (!wanted || conn->ended || conn->reading)
+        return;
+    const int failure = uv_read_start(&conn->uv.stream, on_alloc, on_read);
+    if (failure == 0)
+        conn->reading = true;
+    else
+        conn_drop(conn, uv_strerror(failure));
+}
+
+void conn_read_stop(struct conn *conn)
+{
+    (void)uv_read_stop(&conn->uv.stream);
+    conn->reading = false;
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Two tables: the handler that a connection calls, which passes on to control, and the io that
+ * control calls, which passes on to connections and to the owner. Control takes no payloads, so a
+ * frame that has one is refused here, before any of it is read.
+ */
+#include "server/net/control_host.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "proto/error.h"
+#include "server/net/conn.h"
+
+struct control_host {
+    struct control_host_options options;
+    struct control *control; /* owned */
+    struct conn_loop loop;
+};
+
+/* ---- What a connection says --------------------------------------------------------------------
+ */
+
+static void *on_opened(void *owner, struct conn *conn, uint64_t now_ms)
+{
+    const struct control_host *const host = owner;
+    return control_open(host->control, conn, now_ms);
+}
+
+static enum stepd_status on_message(void *user, const struct stepd_message *message,
+                                    uint64_t payload_bytes, uint64_t now_ms,
+                                    struct stepd_error *reterr)
+{
+    if (payload_bytes > 0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "%s with a payload: control takes none, weights go to the shards",
+                          stepd_message_name(message->kind));
+    return control_on_message(user, message, now_ms, reterr);
+}
+
+static uint8_t *no_window(void *user, size_t *ret_room)
+{
+    (void)user;
+    (void)ret_room;
+    assert(false && "control takes no payloads");
+    return NULL;
+}
+
+static void not_filled(void *user, size_t n, uint64_t now_ms)
+{
+    (void)user;
+    (void)n;
+    (void)now_ms;
+}
+
+static void on_closed(void *user, uint64_t now_ms)
+{
+    control_close(user, now_ms);
+}
+
+static void nothing_to_release(void *owner, struct weights *weights, uint64_t now_ms)
+{
+    (void)owner;
+    (void)weights;
+    (void)now_ms;
+}
+
+static void on_gone(void *owner)
+{
+    const struct control_host *const host = owner;
+    host->options.gone(host->options.owner);
+}
+
+static const struct conn_handler handler = {
+    .opened = on_opened,
+    .message = on_message,
+    .window = no_window,
+    .filled = not_filled,
+    .closed = on_closed,
+    .release = nothing_to_release,
+    .gone = on_gone,
+};
+
+/* ---- What control does -------------------------------------------------------------------------
+ */
+
+static void io_reply(void *owner, void *peer, const struct stepd_message *message)
+{
+    (void)owner;
+    conn_reply(peer, message, NULL, 0);
+}
+
+static void io_hang_up(void *owner, void *peer)
+{
+    (void)owner;
+    conn_finish(peer);
+}
+
+static void io_order(void *owner, uint32_t shard, struct order *order)
+{
+    const struct control_host *const host = owner;
+    host->options.order(host->options.owner, shard, order);
+}
+
+/* getrandom() fails only when a signal interrupts it before the system has any randomness. */
+static void io_random(void *owner, uint8_t *bytes, size_t n)
+{
+    (void)owner;
+    while (n > 0) {
+        const ssize_t got = getrandom(bytes, n, 0);
+        assert(got >= 0 || errno == EINTR);
+        if (got <= 0)
+            continue;
+        bytes += got;
+        n -= (size_t)got;
+    }
+}
+
+static void io_log(void *owner, const char *event, const char *facts)
+{
+    const struct control_host *const host = owner;
+    log_facts(host->options.log, LOG_INFO, event, facts);
+}
+
+/* ---- The host ----------------------------------------------------------------------------------
+ */
+
+enum stepd_status control_host_create(const struct control_host_options *options,
+                                      struct control_host **ret_host)
+{
+    struct control_host *const host = malloc(sizeof *host);
+    if (host == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    *host = (struct control_host){.options = *options};
+    const struct conn_loop_options loop = {
+        .uv = options->uv,
+        .log = options->log,
+        .handler = &handler,
+        .owner = host,
+        .frame_max_bytes = options->control.frame_max_bytes,
+        .write_timeout_ms = options->write_timeout_ms,
+    };
+    const struct control_io io = {
+        .owner = host,
+        .reply = io_reply,
+        .hang_up = io_hang_up,
+        .order = io_order,
+        .random = io_random,
+        .log = io_log,
+    };
+    enum stepd_status status = conn_loop_init(&host->loop, &loop);
+    if (status == STEPD_OK)
+        status = control_create(&options->control, &io, &host->control);
+    if (status != STEPD_OK) {
+        control_host_destroy(host);
+        return status;
+    }
+    *ret_host = host;
+    return STEPD_OK;
+}
+
+struct control_host *control_host_destroy(struct control_host *host)
+{
+    if (host == NULL)
+        return NULL;
+    control_destroy(host->control);
+    conn_loop_deinit(&host->loop);
+    free(host);
+    return NULL;
+}
+
+struct control *control_host_control(struct control_host *host)
+{
+    return host->control;
+}
+
+void control_host_serve(struct control_host *host, struct caller *caller)
+{
+    conn_open(&host->loop, caller);
+}
+
+void control_host_refuse(struct control_host *host, struct caller *caller,
+                         const struct stepd_error *error)
+{
+    conn_refuse(&host->loop, caller, error);
+}
+
+void control_host_tick(struct control_host *host, uint64_t now_ms)
+{
+    conn_loop_tick(&host->loop, now_ms);
+    control_on_tick(host->control, now_ms);
+}
+
+void control_host_drain(struct control_host *host)
+{
+    conn_loop_drain(&host->loop);
+}
+
+void control_host_cut(struct control_host *host)
+{
+    conn_loop_cut(&host->loop);
+}
+
+size_t control_host_connections(const struct control_host *host)
+{
+    return host->loop.count;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Control's body: its connections on the main thread's loop, and its arms toward the world
+ * (replies, random numbers, the log). server/control decides, this only carries.
+ */
+#ifndef NET_CONTROL_HOST_H
+#define NET_CONTROL_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include <stepd/status.h>
+
+#include "server/base/log.h"
+#include "server/control/control.h"
+#include "server/net/caller.h"
+
+struct control_host;
+
+struct control_host_options {
+    uv_loop_t *uv;         /* borrowed while the host lives */
+    const struct log *log; /* likewise; may be NULL */
+    struct control_options control;
+    uint32_t write_timeout_ms;
+
+    void *owner;
+
+    /* Brings an order to a shard (0 first). Takes ownership. */
+    void (*order)(void *owner, uint32_t shard, struct order *order);
+
+    /* A caller that was served or refused is gone. */
+    void (*gone)(void *owner);
+};
+
+/* RESOURCE_EXHAUSTED: no memory. *ret_host: caller frees with control_host_destroy. */
+enum stepd_status control_host_create(const struct control_host_options *options,
+                                      struct control_host **ret_host) STEPD_MUST_CHECK;
+
+/* All connections must be gone. NULL is fine. Returns NULL. */
+struct control_host *control_host_destroy(struct control_host *host);
+
+/* The control inside, for what needs no connection: control_define, control_on_notice. */
+struct control *control_host_control(struct control_host *host);
+
+/* Serves a caller, or tells it an error. Both take ownership of it; gone() follows. */
+void control_host_serve(struct control_host *host, struct caller *caller);
+void control_host_refuse(struct control_host *host, struct caller *caller,
+                         const struct stepd_error *error);
+
+void control_host_tick(struct control_host *host, uint64_t now_ms);
+
+/* Says goodbye to all connections; closes them at once. */
+void control_host_drain(struct control_host *host);
+void control_host_cut(struct control_host *host);
+
+/* Connections that are not gone. */
+size_t control_host_connections(const struct control_host *host);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The front door of the daemon: it listens, accepts as many as there is room for, reads each
+ * caller's first frame, which must be a Hello, and hands the socket, with all that was read, to
+ * control or to the shard that the Hello names. It lives on the main thread's loop.
+ *
+ * A caller who has not said Hello has cost one socket and GREETING_MAX_BYTES, for hello_timeout_ms
+ * at most.
+ */
+#ifndef NET_DOOR_H
+#define NET_DOOR_H
+
+#include <stdint.h>
+#include <sys/socket.h>
+#include <uv.h>
+
+#include <stepd/status.h>
+
+#include "server/base/log.h"
+#include "server/net/caller.h"
+
+struct door;
+
+struct door_options {
+    uv_loop_t *uv;            /* borrowed while the door lives */
+    const struct log *log;    /* likewise; may be NULL */
+    uint32_t shards;          /* a Hello may name 0 (control) to this number */
+    uint32_t connections_max; /* in all, callers and those who were let in */
+    uint32_t hello_timeout_ms;
+
+    void *owner;
+
+    /* Serve this caller. Takes ownership; door_gone() says when it is over. */
+    void (*admit)(void *owner, uint32_t shard, struct caller *caller);
+
+    /* Tell this caller the error (borrowed until return), and close. Likewise. */
+    void (*refuse)(void *owner, struct caller *caller, const struct stepd_error *error);
+};
+
+/* A door that is shut. options are copied. NULL: no memory. The caller frees with door_destroy. */
+struct door *door_create(const struct door_options *options);
+
+/*
+ * Opens it, once: listens on a TCP address, and on a Unix socket unless unix_path is "".
+ * UNAVAILABLE: an address is taken or cannot be had; the text names it and the remedy.
+ */
+enum stepd_status door_listen(struct door *door, const struct sockaddr *address,
+                              const char *unix_path, struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* The TCP address that it listens on, as host:port, and its port. Borrowed as long as the door. */
+const char *door_address(const struct door *door);
+uint16_t door_port(const struct door *door);
+
+/* Somebody who was let in, or was to be refused, is gone: there is room for another. */
+void door_gone(struct door *door);
+
+/* Time has passed: callers who say nothing run out of it. Every 100 ms or so. */
+void door_tick(struct door *door, uint64_t now_ms);
+
+/* Listens no more, and drops the callers who had not said Hello. NULL is fine. */
+void door_close(struct door *door);
+
+/* After door_close, and after the loop has run out of its handles. NULL is fine. Returns NULL. */
+struct door *door_destroy(struct door *door);
+
+#endif

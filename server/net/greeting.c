@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a caller says first. Bytes are collected until they hold a frame's head; that head must be a
+ * Hello of our protocol for control or for a shard that exists. Then the socket goes to whoever
+ * serves it, with every byte that was read: the Hello too, which is parsed there again as the
+ * connection's first message. So the door understands the address on the letter and nothing else.
+ *
+ * The socket is handed over as a duplicate of its descriptor. The original is closed by libuv,
+ * which so removes it from this loop's epoll; the duplicate has never been in one.
+ *
+ * Whoever says something else is handed over too, to be told the error by a connection that knows
+ * how to say goodbye. Only a caller who goes away, or for whom there is no memory, is just closed.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proto/error.h"
+#include "proto/frame.h"
+#include "proto/message.h"
+#include "server/net/door_internal.h"
+#include "server/net/socket.h"
+
+static void on_close(uv_handle_t *handle)
+{
+    struct greeting *const greeting = handle->data;
+    struct door *const door = greeting->door;
+    if (greeting->prev != NULL)
+        greeting->prev->next = greeting->next;
+    else
+        door->first = greeting->next;
+    if (greeting->next != NULL)
+        greeting->next->prev = greeting->prev;
+    free(greeting);
+}
+
+static void close_socket(struct greeting *greeting)
+{
+    if (greeting->closing)
+        return;
+    greeting->closing = true;
+    uv_close(&greeting->uv.handle, on_close);
+}
+
+void greeting_drop(struct greeting *greeting)
+{
+    if (greeting->closing)
+        return;
+    close_socket(greeting);
+    door_gone(greeting->door);
+}
+
+/* Takes the socket and what was read of it away from the door's loop. NULL: it was dropped. */
+static struct caller *take_caller(struct greeting *greeting)
+{
+    uv_os_fd_t original;
+    int fd = -1;
+    if (uv_fileno(&greeting->uv.handle, &original) == 0)
+        fd = fcntl(original, F_DUPFD_CLOEXEC, 0);
+    struct caller *caller = NULL;
+    if (fd >= 0)
+        caller =
+            caller_create(fd, greeting->is_tcp, greeting->peer, greeting->bytes, greeting->count);
+    if (caller == NULL) {
+        log_event(greeting->door->options.log, LOG_ERROR, "caller_lost", "peer=%s", greeting->peer);
+        if (fd >= 0)
+            (void)close(fd);
+        greeting_drop(greeting);
+        return NULL;
+    }
+    close_socket(greeting);
+    return caller;
+}
+
+static void turn_away(struct greeting *greeting, const struct stepd_error *error)
+{
+    const struct door_options *const options = &greeting->door->options;
+    struct caller *const caller = take_caller(greeting);
+    if (caller != NULL)
+        options->refuse(options->owner, caller, error);
+}
+
+/* Is this a message that opens a connection here? *ret_shard is where to. */
+static enum stepd_status check_hello(const struct stepd_message *message, uint32_t shards,
+                                     uint32_t *ret_shard, struct stepd_error *reterr)
+{
+    const struct stepd_hello *const hello = &message->body.hello;
+    if (message->kind != STEPD_MESSAGE_HELLO)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "a connection begins with hello, not with %s",
+                          stepd_message_name(message->kind));
+    if (hello->protocol != STEPD_PROTOCOL_VERSION)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "the client speaks protocol version %u and this server version %u: "
+                          "use a client of the server's version",
+                          (unsigned)hello->protocol, STEPD_PROTOCOL_VERSION);
+    if (hello->shard > shards)
+        return stepd_fail(reterr, STEPD_NOT_FOUND,
+                          "there is no shard %u: this server has shards 1 to %u, and control is 0",
+                          (unsigned)hello->shard, (unsigned)shards);
+    *ret_shard = hello->shard;
+    return STEPD_OK;
+}
+
+/* Looks at what has been read. OK: *ret_whole says whether it is a Hello to *ret_shard by now. */
+static enum stepd_status read_hello(struct greeting *greeting, bool *ret_whole, uint32_t *ret_shard,
+                                    struct stepd_error *reterr)
+{
+    struct door *const door = greeting->door;
+    struct stepd_frame_head head;
+    *ret_whole = false;
+    switch (
+        stepd_frame_parse(greeting->bytes, greeting->count, GREETING_MAX_BYTES, &head, reterr)) {
+    case STEPD_FRAME_BAD: return reterr->code;
+    case STEPD_FRAME_NEED_MORE: return STEPD_OK;
+    case STEPD_FRAME_HEAD: break;
+    }
+    struct stepd_message message;
+    enum stepd_status status = stepd_message_decode(
+        greeting->bytes + head.header_at, head.header_bytes, &door->arena, &message, reterr);
+    if (status == STEPD_OK)
+        status = check_hello(&message, door->options.shards, ret_shard, reterr);
+    stepd_arena_reset(&door->arena);
+    *ret_whole = true;
+    return status;
+}
+
+static void received(struct greeting *greeting, size_t n)
+{
+    const struct door_options *const options = &greeting->door->options;
+    bool whole;
+    uint32_t shard;
+    struct stepd_error error;
+    greeting->count += n;
+    if (read_hello(greeting, &whole, &shard, &error) != STEPD_OK) {
+        turn_away(greeting, &error);
+        return;
+    }
+    if (!whole)
+        return;
+    struct caller *const caller = take_caller(greeting);
+    if (caller != NULL)
+        options->admit(options->owner, shard, caller);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    struct greeting *const greeting = handle->data;
+    (void)suggested;
+    *buf = uv_buf_init((char *)greeting->bytes + greeting->count,
+                       (unsigned)(sizeof greeting->bytes - greeting->count));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
+{
+    (void)buf;
+    if (nread > 0)
+        received(stream->data, (size_t)nread);
+    else if (nread < 0)
+        greeting_drop(stream->data);
+}
+
+/* Accepts, makes the socket ready, and starts to read. */
+static int start(struct greeting *greeting, struct listener *listener)
+{
+    uv_os_fd_t fd;
+    int failure = uv_accept(&listener->uv.stream, &greeting->uv.stream);
+    if (failure == 0)
+        failure = uv_fileno(&greeting->uv.handle, &fd);
+    if (failure != 0)
+        return failure;
+    if (greeting->is_tcp)
+        socket_tune(fd);
+    socket_peer(fd, greeting->peer, sizeof greeting->peer);
+    return uv_read_start(&greeting->uv.stream, on_alloc, on_read);
+}
+
+bool greeting_start(struct door *door, struct listener *listener)
+{
+    uv_loop_t *const uv = door->options.uv;
+    struct greeting *const greeting = malloc(sizeof *greeting);
+    if (greeting == NULL)
+        return false;
+    *greeting = (struct greeting){
+        .door = door,
+        .next = door->first,
+        .is_tcp = listener->is_tcp,
+        .deadline_ms = uv_now(uv) + door->options.hello_timeout_ms,
+        .peer = "?",
+    };
+    if (door->first != NULL)
+        door->first->prev = greeting;
+    door->first = greeting;
+    if (greeting->is_tcp)
+        (void)uv_tcp_init(uv, &greeting->uv.tcp); /* without flags neither can fail */
+    else
+        (void)uv_pipe_init(uv, &greeting->uv.pipe, 0);
+    greeting->uv.handle.data = greeting;
+    door->inside++;
+    if (start(greeting, listener) != 0)
+        greeting_drop(greeting);
+    return true;
+}
+
+void greeting_tick(struct greeting *greeting, uint64_t now_ms)
+{
+    if (greeting->closing || now_ms < greeting->deadline_ms)
+        return;
+    struct stepd_error error;
+    (void)stepd_fail(&error, STEPD_DEADLINE_EXCEEDED, "no hello came within %u ms",
+                     (unsigned)greeting->door->options.hello_timeout_ms);
+    turn_away(greeting, &error);
+}

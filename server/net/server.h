@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The daemon, put together: door, control and shards.
+ *
+ *     server_create()     checks the options; nothing is opened
+ *     server_define()     jobs of the config file
+ *     server_run()        listens, serves, and returns when it has been stopped
+ *     server_destroy()
+ *
+ * SIGTERM and SIGINT stop it while it runs: the first lets it drain (no more callers, replies
+ * flushed for a few seconds), the second ends it at once. SIGHUP is not handled: nothing can be
+ * reread while it runs.
+ */
+#ifndef NET_SERVER_H
+#define NET_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <stepd/status.h>
+
+#include "proto/message.h"
+#include "server/base/log.h"
+#include "server/optim/kernels.h"
+
+struct server;
+
+/* Strings and the log are borrowed until server_destroy. */
+struct server_options {
+    const char *listen;    /* "host:port" or "[v6]:port"; port 0 picks one */
+    const char *unix_path; /* "": no Unix socket */
+    const char *port_file; /* "": none */
+    uint32_t shards;
+    bool insecure; /* a non-loopback address without TLS and login is wanted */
+    enum optim_isa isa;
+    uint64_t memory_max_bytes;
+    uint32_t frame_max_bytes;
+    uint32_t connections_max;
+    uint32_t hello_timeout_ms;
+    uint32_t lease_ms;
+    uint32_t wait_max_ms;
+    uint32_t write_timeout_ms;
+    uint32_t slice_elements;
+    uint32_t jobs_max;
+    const char *version;
+    const struct log *log; /* may be NULL */
+};
+
+/*
+ * Checks the options and makes everything that needs no socket. FAILED_PRECONDITION: an option
+ * cannot be, or does not go with another; the text says which. RESOURCE_EXHAUSTED: no memory.
+ * *ret_server: caller frees with server_destroy. One thread.
+ */
+enum stepd_status server_create(const struct server_options *options, struct server **ret_server,
+                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Defines a job before server_run; as control_define. */
+enum stepd_status server_define(struct server *server, const char *name,
+                                const struct stepd_define_job *def,
+                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/*
+ * Serves until it is stopped; once. The calling thread is control's meanwhile. SIGPIPE is ignored
+ * in the whole process from now on. UNAVAILABLE: an address or the port file cannot be had.
+ * FAILED_PRECONDITION: too few descriptors. RESOURCE_EXHAUSTED: no threads, or no memory to go on.
+ */
+enum stepd_status server_run(struct server *server, struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Stops it as SIGTERM does. Any thread, between server_create and server_destroy. */
+void server_stop(struct server *server);
+
+/* NULL is fine. Returns NULL. */
+struct server *server_destroy(struct server *server);
+
+#endif

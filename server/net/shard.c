@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The shard's thread runs its loop until nothing is open on it: connections, the tick, the mailbox.
+ * LETTER_DRAIN says goodbye to the connections, LETTER_CUT closes them; when the last one is gone,
+ * the tick and the mailbox go, the loop has nothing left to wait for, and the thread ends. Callers
+ * and orders that arrive meanwhile find a shard that is ending, or a closed mailbox, and are thrown
+ * away.
+ *
+ * Before the thread starts and after it was joined the shard belongs to the main thread.
+ */
+#include "server/net/shard.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <uv.h>
+
+#include "server/net/conn.h"
+
+#define TICK_MS 100u
+
+struct shard {
+    struct shard_options options;
+    uv_loop_t uv;
+    uv_timer_t tick;
+    struct mailbox mailbox;
+    struct conn_loop loop;
+    struct core *core; /* owned */
+    uv_thread_t thread;
+    bool running; /* the thread was started and not joined */
+    bool draining;
+    bool ended; /* tick and mailbox are closing */
+};
+
+/* ---- Ending ------------------------------------------------------------------------------------
+ */
+
+static void end(struct shard *shard)
+{
+    if (shard->ended)
+        return;
+    shard->ended = true;
+    uv_close((uv_handle_t *)&shard->tick, NULL);
+    mailbox_close(&shard->mailbox);
+}
+
+static void end_if_drained(struct shard *shard)
+{
+    if (shard->draining && shard->loop.count == 0)
+        end(shard);
+}
+
+/* ---- What a connection says --------------------------------------------------------------------
+ */
+
+static void *on_opened(void *owner, struct conn *conn, uint64_t now_ms)
+{
+    const struct shard *const shard = owner;
+    return core_open(shard->core, conn, now_ms);
+}
+
+static enum stepd_status on_message(void *user, const struct stepd_message *message,
+                                    uint64_t payload_bytes, uint64_t now_ms,
+                                    struct stepd_error *reterr)
+{
+    return core_on_message(user, message, payload_bytes, now_ms, reterr);
+}
+
+static uint8_t *on_window(void *user, size_t *ret_room)
+{
+    return core_window(user, ret_room);
+}
+
+static void on_filled(void *user, size_t n, uint64_t now_ms)
+{
+    core_filled(user, n, now_ms);
+}
+
+static void on_closed(void *user, uint64_t now_ms)
+{
+    core_close(user, now_ms);
+}
+
+static void on_release(void *owner, struct weights *weights, uint64_t now_ms)
+{
+    const struct shard *const shard = owner;
+    core_release(shard->core, weights, now_ms);
+}
+
+static void on_gone(void *owner)
+{
+    struct shard *const shard = owner;
+    mailbox_post(shard->options.main, (struct letter){.kind = LETTER_GONE});
+    end_if_drained(shard);
+}
+
+static const struct conn_handler handler = {
+    .opened = on_opened,
+    .message = on_message,
+    .window = on_window,
+    .filled = on_filled,
+    .closed = on_closed,
+    .release = on_release,
+    .gone = on_gone,
+};
+
+/* ---- What the core does ------------------------------------------------------------------------
+ */
+
+static void io_reply(void *owner, void *peer, const struct stepd_message *message,
+                     const struct core_piece *piece, size_t pieces)
+{
+    (void)owner;
+    conn_reply(peer, message, piece, pieces);
+}
+
+static void io_hang_up(void *owner, void *peer)
+{
+    (void)owner;
+    conn_finish(peer);
+}
+
+static void io_notify(void *owner, struct notice *notice)
+{
+    const struct shard *const shard = owner;
+    mailbox_post(shard->options.main, (struct letter){.kind = LETTER_NOTICE, .notice = notice});
+}
+
+/* ---- Letters and time --------------------------------------------------------------------------
+ */
+
+static void serve(struct shard *shard, struct caller *caller)
+{
+    if (!shard->draining) {
+        conn_open(&shard->loop, caller);
+        return;
+    }
+    caller_destroy(caller);
+    mailbox_post(shard->options.main, (struct letter){.kind = LETTER_GONE});
+}
+
+static void deliver(void *owner, const struct letter *letter)
+{
+    struct shard *const shard = owner;
+    switch (letter->kind) {
+    case LETTER_ORDER: core_on_order(shard->core, letter->order, uv_now(&shard->uv)); break;
+    case LETTER_CALLER: serve(shard, letter->caller); break;
+    case LETTER_DRAIN:
+        shard->draining = true;
+        conn_loop_drain(&shard->loop);
+        end_if_drained(shard);
+        break;
+    case LETTER_CUT:
+        shard->draining = true;
+        conn_loop_cut(&shard->loop);
+        end_if_drained(shard);
+        break;
+    case LETTER_LOST: mailbox_post(shard->options.main, *letter); break;
+    case LETTER_NOTICE:
+    case LETTER_GONE:
+    case LETTER_ENDED: assert(false && "this letter is for the main thread"); break;
+    }
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct shard *const shard = timer->data;
+    const uint64_t now_ms = uv_now(&shard->uv);
+    conn_loop_tick(&shard->loop, now_ms);
+    core_on_tick(shard->core, now_ms);
+}
+
+/* ---- The thread --------------------------------------------------------------------------------
+ */
+
+static void run(void *argument)
+{
+    struct shard *const shard = argument;
+    (void)uv_run(&shard->uv, UV_RUN_DEFAULT);
+    const struct letter last = {.kind = LETTER_ENDED, .shard = shard->options.core.shard};
+    mailbox_post(shard->options.main, last);
+}
+
+static enum stepd_status create_brain(struct shard *shard)
+{
+    const struct conn_loop_options loop = {
+        .uv = &shard->uv,
+        .log = shard->options.log,
+        .handler = &handler,
+        .owner = shard,
+        .frame_max_bytes = shard->options.core.frame_max_bytes,
+        .write_timeout_ms = shard->options.write_timeout_ms,
+    };
+    const struct core_io io = {
+        .owner = shard,
+        .reply = io_reply,
+        .hang_up = io_hang_up,
+        .notify = io_notify,
+    };
+    const enum stepd_status status = conn_loop_init(&shard->loop, &loop);
+    if (status != STEPD_OK)
+        return status;
+    return core_create(&shard->options.core, &io, &shard->core);
+}
+
+enum stepd_status shard_create(const struct shard_options *options, struct shard **ret_shard)
+{
+    struct shard *const shard = malloc(sizeof *shard);
+    if (shard == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    *shard = (struct shard){.options = *options};
+    if (uv_loop_init(&shard->uv) != 0)
+        goto fail_free;
+    if (mailbox_init(&shard->mailbox, &shard->uv, deliver, shard) != STEPD_OK)
+        goto fail_loop;
+    (void)uv_timer_init(&shard->uv, &shard->tick); /* cannot fail */
+    shard->tick.data = shard;
+    if (create_brain(shard) != STEPD_OK) {
+        shard_destroy(shard);
+        return STEPD_RESOURCE_EXHAUSTED;
+    }
+    *ret_shard = shard;
+    return STEPD_OK;
+fail_loop:
+    (void)uv_loop_close(&shard->uv);
+fail_free:
+    free(shard);
+    return STEPD_RESOURCE_EXHAUSTED;
+}
+
+enum stepd_status shard_start(struct shard *shard)
+{
+    (void)uv_timer_start(&shard->tick, on_tick, TICK_MS, TICK_MS); /* fails without a callback */
+    if (uv_thread_create(&shard->thread, run, shard) != 0)
+        return STEPD_RESOURCE_EXHAUSTED;
+    shard->running = true;
+    return STEPD_OK;
+}
+
+void shard_post(struct shard *shard, struct letter letter)
+{
+    mailbox_post(&shard->mailbox, letter);
+}
+
+void shard_join(struct shard *shard)
+{
+    assert(shard->running);
+    (void)uv_thread_join(&shard->thread);
+    shard->running = false;
+}
+
+struct shard *shard_destroy(struct shard *shard)
+{
+    if (shard == NULL)
+        return NULL;
+    assert(!shard->running);
+    end(shard); /* it may never have run */
+    (void)uv_run(&shard->uv, UV_RUN_DEFAULT);
+    conn_loop_deinit(&shard->loop);
+    core_destroy(shard->core);
+    mailbox_deinit(&shard->mailbox);
+    const int busy = uv_loop_close(&shard->uv);
+    assert(busy == 0);
+    (void)busy;
+    free(shard);
+    return NULL;
+}
