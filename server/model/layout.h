@@ -31,8 +31,8 @@
 
 /* A range of one tensor. */
 struct part {
-    uint32_t tensor; /* index in the job's list */
     uint64_t offset; /* first element, row-major */
+    uint32_t tensor; /* index in the job's list */
     uint32_t elements;
 };
 
