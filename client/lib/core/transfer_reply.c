@@ -153,13 +153,24 @@ static void on_written(struct stepd_request *request)
     settle_answered(transfer_of(request));
 }
 
+/* A push that failed may or may not have been counted. The next one repeats its clock: a server
+ * that has counted it says so, and one that has not sees no gap. */
+static void give_clock_back(const struct stepd_transfer *transfer, uint32_t slice)
+{
+    uint64_t *const newest = &transfer->exchange->slice[slice].clock;
+    if (transfer->clock > 0 && *newest >= transfer->clock)
+        *newest = transfer->clock - 1;
+}
+
 static void on_end(struct stepd_request *request, const struct stepd_error *error)
 {
     struct stepd_transfer *const transfer = transfer_of(request);
     settle_answered(transfer);
     for (size_t i = 0; i < transfer->count; i++) {
-        if (transfer->parcel[i] != NULL)
-            stepd_exchange_settle(transfer->exchange, transfer->parcel[i], error);
+        if (transfer->parcel[i] == NULL)
+            continue;
+        give_clock_back(transfer, transfer->parcel[i]->slice);
+        stepd_exchange_settle(transfer->exchange, transfer->parcel[i], error);
     }
     free((void *)transfer->parcel);
     free(transfer->slice);

@@ -400,6 +400,26 @@ static void error__of_the_request__fails_the_order_with_its_text(void **state)
     assert_string_equal(order->order.error.text, "waiting for rank 3");
 }
 
+static void clocks__of_a_push_that_failed__are_used_again(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array array = push_of(0, big_grad);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    for (size_t i = 0; i < 4; i++) {
+        const struct stepd_message error = {
+            .request_id = rig->sent[i].message.request_id,
+            .kind = STEPD_MESSAGE_ERROR,
+            .body.error = {.code = STEPD_INVALID_ARGUMENT, .text = "NaN"},
+        };
+        rig_reply(rig, rig->sent[i].shard, &error, NULL, 0);
+    }
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    assert_int_equal(rig->sent[4].message.body.push.clock, 1);
+    assert_int_equal(rig->sent[5].message.body.push.clock, 1);
+    assert_int_equal(rig->exchange.clock, 2);
+}
+
 static void send__port_fails__order_fails_at_once(void **state)
 {
     struct rig *const rig = *state;
@@ -496,6 +516,7 @@ int main(void)
         TEST(reply__bf16__is_widened_in_place),
         TEST(reply__before_the_request_has_left__order_waits_for_its_bytes),
         TEST(error__of_the_request__fails_the_order_with_its_text),
+        TEST(clocks__of_a_push_that_failed__are_used_again),
         TEST(send__port_fails__order_fails_at_once),
         TEST(reply__slice_not_asked_for__is_a_breach),
         TEST(reply__slice_twice__is_a_breach),
