@@ -93,7 +93,7 @@ struct session {
     struct core_conn *conn; /* the living connection, or NULL */
     uint64_t heard_ms;      /* when a frame of it came in last */
     bool heard;             /* since control was told last */
-    uint64_t clock;         /* highest that counted here */
+    uint64_t clock;         /* highest that was used up here: it counted, or came too late */
 };
 
 /* Slices that may wait for an answer on one connection. */
@@ -221,7 +221,7 @@ void dispatch_error(struct core_conn *conn, uint64_t request_id, const struct st
 
 /* A handler fills or parks one request, or says what is wrong with it. */
 enum stepd_status handle_hello(struct core_conn *conn, const struct stepd_message *message,
-                               struct stepd_error *reterr);
+                               uint64_t payload_bytes, struct stepd_error *reterr);
 enum stepd_status handle_push(struct core_conn *conn, const struct stepd_message *message,
                               uint64_t payload_bytes, struct stepd_error *reterr);
 enum stepd_status handle_pull(struct core_conn *conn, const struct stepd_message *message,

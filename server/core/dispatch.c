@@ -48,7 +48,7 @@ enum stepd_status core_on_message(struct core_conn *conn, const struct stepd_mes
     struct core *core = conn->core;
     core->now_ms = now_ms;
     if (conn->session == NULL)
-        return handle_hello(conn, message, reterr);
+        return handle_hello(conn, message, payload_bytes, reterr);
     heard(conn);
     if (message->request_id == 0)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
@@ -161,7 +161,9 @@ static enum stepd_status add_to_frame(struct frame *frame, struct waiter *waiter
     }
     room->slice[frame->slices] = waiter->slice->slice.index;
     room->outcome[frame->slices] = waiter->outcome;
-    room->version[frame->slices] = waiter->version;
+    /* A pull is told the version that it gets, which may be newer than the one that woke it. */
+    room->version[frame->slices] =
+        waiter->outcome == STEPD_NONE ? waiter->slice->slice.version : waiter->version;
     frame->slices++;
     frame->payload_bytes += bytes;
     waiter->state = WAITER_SENT;
@@ -189,10 +191,12 @@ static void finish(struct request *request)
     struct core_conn *conn = request->conn;
     if (conn->receiving == request)
         return;
-    if (request->error.code != STEPD_OK)
-        dispatch_error(conn, request->id, &request->error, (struct stepd_u32s){.count = 0});
-    else if (request->unsent > 0)
+    /* All results may be out before the last bytes of a payload that nobody wanted. */
+    const bool answered = request->unsent == 0;
+    if (!answered && request->error.code == STEPD_OK)
         return;
+    if (!answered)
+        dispatch_error(conn, request->id, &request->error, (struct stepd_u32s){.count = 0});
     request_destroy(request);
 }
 

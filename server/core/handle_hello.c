@@ -3,6 +3,8 @@
  * Hello on a shard: the connection takes the place of the session's older one, which is closed,
  * and its staging dropped, before the Welcome goes out.
  */
+#include <inttypes.h>
+
 #include "proto/error.h"
 #include "server/core/core_internal.h"
 
@@ -56,12 +58,16 @@ static void welcome(const struct core_conn *conn, uint64_t request_id)
 }
 
 enum stepd_status handle_hello(struct core_conn *conn, const struct stepd_message *message,
-                               struct stepd_error *reterr)
+                               uint64_t payload_bytes, struct stepd_error *reterr)
 {
     struct core *core = conn->core;
     const enum stepd_status status = check(core, message, reterr);
     if (status != STEPD_OK)
         return status;
+    if (payload_bytes > 0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "a hello has no payload, and this one has %" PRIu64 " bytes",
+                          payload_bytes);
     const struct stepd_hello *hello = &message->body.hello;
     struct session *session = session_find(core, hello->session.at);
     if (session == NULL)

@@ -159,6 +159,38 @@ static void settle_repeated(struct waiter *waiter)
     settle(waiter, applied ? STEPD_DUPLICATE : entry.outcome, entry.version);
 }
 
+static enum verdict judge(const struct waiter *waiter)
+{
+    const struct core_slice *slice = waiter->slice;
+    const struct claim claim = {
+        .rank = rank_of(waiter),
+        .base_version = waiter->base_version,
+        .version = slice->slice.version,
+    };
+    return slice->job->policy->judge(&slice->job->members, &claim);
+}
+
+/* The clock is used up: who takes this rank over goes on behind it. */
+static void note_clock(const struct waiter *waiter)
+{
+    struct session *session = waiter->request->conn->session;
+    if (waiter->request->clock > session->clock)
+        session->clock = waiter->request->clock;
+}
+
+/* It will not count. A late push has used its clock up; a fenced one has not. */
+static void turn_away(struct waiter *waiter, enum verdict verdict)
+{
+    const uint64_t version = waiter->slice->slice.version;
+    if (verdict != VERDICT_LATE) {
+        settle(waiter, STEPD_FENCED, version);
+        return;
+    }
+    record_note(record_of(waiter), waiter->request->clock, STEPD_LATE_DROPPED, version);
+    note_clock(waiter);
+    settle(waiter, STEPD_LATE_DROPPED, version);
+}
+
 void push_begin(struct waiter *waiter)
 {
     struct core_slice *slice = waiter->slice;
@@ -174,23 +206,13 @@ void push_begin(struct waiter *waiter)
         settle_repeated(waiter);
         return;
     }
-    const struct claim claim = {
-        .rank = rank_of(waiter),
-        .base_version = waiter->base_version,
-        .version = slice->slice.version,
-    };
-    switch (slice->job->policy->judge(&slice->job->members, &claim)) {
-    case VERDICT_COUNT:
-        round_begin(&slice->round, rank_of(waiter), request->clock);
-        waiter->outcome = STEPD_APPLIED;
+    const enum verdict verdict = judge(waiter);
+    if (verdict != VERDICT_COUNT) {
+        turn_away(waiter, verdict);
         return;
-    case VERDICT_LATE:
-        record_note(record_of(waiter), request->clock, STEPD_LATE_DROPPED, slice->slice.version);
-        settle(waiter, STEPD_LATE_DROPPED, slice->slice.version);
-        return;
-    case VERDICT_FENCED:
-    case VERDICT_IMPOSSIBLE: settle(waiter, STEPD_FENCED, slice->slice.version); return;
     }
+    round_begin(&slice->round, rank_of(waiter), request->clock);
+    waiter->outcome = STEPD_APPLIED;
 }
 
 /* A gradient with a NaN or an infinity: the slice is not counted, and may be sent again with the
@@ -214,10 +236,16 @@ void push_complete(struct waiter *waiter)
 {
     struct core_slice *slice = waiter->slice;
     struct core *core = waiter->request->conn->core;
-    struct session *session = waiter->request->conn->session;
     const uint64_t examples = waiter->request->examples;
     const size_t n = slice->slice.plan->elements;
     float *grad = slice->slice.by_rank[rank_of(waiter)].staging;
+    /* While it came in, its rank may have been taken out, and the round closed without it. */
+    const enum verdict verdict = judge(waiter);
+    if (verdict != VERDICT_COUNT) {
+        push_abort(waiter);
+        turn_away(waiter, verdict);
+        return;
+    }
     if (examples > 0) {
         stepd_dtype_widen(waiter->request->dtype, n, grad);
         const size_t bad = kernels_reduce(core->options.isa)->first_nonfinite(n, grad);
@@ -227,8 +255,7 @@ void push_complete(struct waiter *waiter)
         }
     }
     round_count(&slice->round, rank_of(waiter), examples, grad);
-    if (waiter->request->clock > session->clock)
-        session->clock = waiter->request->clock;
+    note_clock(waiter);
     waiter_park(waiter, WAITER_ROUND);
     update_try(core, slice);
 }

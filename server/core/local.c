@@ -281,18 +281,19 @@ enum stepd_status local_step(struct local *local, const float *const *grad, uint
                              float *const *weights, struct stepd_error *reterr)
 {
     enum stepd_status status = STEPD_OK;
-    const uint64_t version = local->clock++;
+    const uint64_t version = local->clock;
     local->weights = weights;
     for (uint32_t i = 0; i < local->job->layout.slices && status == STEPD_OK; i++) {
         struct stepd_message message = {
             .kind = STEPD_MESSAGE_STEP,
             .body.step.push = {.incarnation = local->job->incarnation,
-                               .clock = local->clock,
+                               .clock = version + 1,
                                .slices = {.count = 1, .at = &i},
                                .base_versions = {.count = 1, .at = &version},
                                .examples = examples},
         };
         status = ask(local, &message, i, examples == 0 ? NULL : grad, reterr);
     }
+    local->clock += status == STEPD_OK;
     return status;
 }

@@ -40,7 +40,8 @@ enum stepd_status local_pull(struct local *local, float *const *weights,
 /*
  * One step of all tensors: mean gradients over `examples` examples in, weights out. Arrays by
  * tensor, borrowed until return; grad is not read where examples is 0.
- * INVALID_ARGUMENT: a gradient is NaN or infinite (the text names tensor and element).
+ * INVALID_ARGUMENT: a gradient is NaN or infinite (the text names tensor and element). The step was
+ * not finished: the next call does it again, and what has taken it already takes it only once.
  */
 enum stepd_status local_step(struct local *local, const float *const *grad, uint64_t examples,
                              float *const *weights, struct stepd_error *reterr) STEPD_MUST_CHECK;

@@ -36,12 +36,22 @@ static void keep_error(struct shard_reply *reply, const struct stepd_error_reply
         reply->waited[i] = error->waited_for.at[i];
 }
 
+static void keep_welcome(struct shard_reply *reply, const struct stepd_welcome *welcome)
+{
+    reply->welcome.epoch = welcome->epoch;
+    reply->welcome.rank = welcome->rank;
+    reply->welcome.world = welcome->world;
+    reply->welcome.incarnation = welcome->incarnation;
+    reply->welcome.clock = welcome->clock;
+}
+
 static void keep_payload(struct shard *shard, struct shard_reply *reply,
                          const struct core_piece *piece, size_t pieces)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < pieces; i++)
         bytes += piece[i].count;
+    reply->bytes = bytes;
     reply->values = bytes / sizeof(float);
     reply->value = malloc(bytes + 1);
     assert_non_null(reply->value);
@@ -66,6 +76,8 @@ static void on_reply(void *owner, void *peer, const struct stepd_message *messag
         keep_result(reply, &message->body.result);
     if (message->kind == STEPD_MESSAGE_ERROR)
         keep_error(reply, &message->body.error);
+    if (message->kind == STEPD_MESSAGE_WELCOME)
+        keep_welcome(reply, &message->body.welcome);
     keep_payload(shard, reply, piece, pieces);
 }
 
@@ -82,9 +94,16 @@ static void on_notify(void *owner, struct notice *notice)
     struct shard *shard = owner;
     if (notice->kind == NOTICE_JOB_OPENED)
         shard->opened = notice->error;
-    if (notice->kind == NOTICE_HEARD)
+    if (notice->kind == NOTICE_HEARD) {
         shard->heard = notice->ranks;
+        for (size_t i = 0; i < notice->ranks && i < 4; i++) {
+            shard->heard_rank[i] = notice->rank[i];
+            shard->heard_clock[i] = notice->clock[i];
+        }
+    }
     if (notice->kind == NOTICE_ANSWER) {
+        shard->answers++;
+        shard->answer_slices = notice->slices;
         shard->waited_for = 0;
         for (size_t i = 0; i < notice->ranks; i++)
             shard->waited_for |= UINT64_C(1) << notice->rank[i];
@@ -148,7 +167,7 @@ static void make_job(struct shard *shard, const struct shard_job *job)
 
 void shard_open_job(struct shard *shard, const struct shard_job *job)
 {
-    *shard = (struct shard){.now_ms = 1000};
+    *shard = (struct shard){.now_ms = 1000, .index = job->shard};
     make_job(shard, job);
     const struct core_options options = {
         .shard = job->shard,
@@ -186,15 +205,20 @@ void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t un
     settle(shard);
 }
 
+void shard_order(struct shard *shard, enum order_kind kind)
+{
+    core_on_order(shard->core, make_order(shard, kind), shard->now_ms);
+    settle(shard);
+}
+
 void shard_start(struct shard *shard)
 {
-    core_on_order(shard->core, make_order(shard, ORDER_JOB_START), shard->now_ms);
-    settle(shard);
+    shard_order(shard, ORDER_JOB_START);
 }
 
 void shard_query(struct shard *shard)
 {
-    core_on_order(shard->core, make_order(shard, ORDER_QUERY), shard->now_ms);
+    shard_order(shard, ORDER_QUERY);
 }
 
 void shard_setup(struct shard *shard, const struct shard_job *job)
@@ -222,24 +246,41 @@ void shard_teardown(struct shard *shard)
 /* ---- Connections -------------------------------------------------------------------------------
  */
 
-enum stepd_status shard_hello(struct shard *shard, size_t peer, uint32_t rank,
-                              struct stepd_error *reterr)
+void shard_open(struct shard *shard, size_t peer)
 {
-    const uint8_t session[STEPD_SESSION_BYTES] = {(uint8_t)(rank + 1)};
     struct shard_peer *p = &shard->peer[peer];
     p->hung_up = false;
     p->conn = core_open(shard->core, p, shard->now_ms);
     assert_non_null(p->conn);
-    const struct stepd_message hello = {
-        .request_id = 1,
-        .kind = STEPD_MESSAGE_HELLO,
-        .body.hello = {.protocol = STEPD_PROTOCOL_VERSION,
-                       .job = "j",
-                       .worker = "tester",
-                       .session = {.count = sizeof session, .at = session},
-                       .shard = 1},
-    };
-    return core_on_message(p->conn, &hello, 0, shard->now_ms, reterr);
+}
+
+struct stepd_hello shard_hello_of(uint32_t rank, uint8_t session[STEPD_SESSION_BYTES])
+{
+    for (size_t i = 0; i < STEPD_SESSION_BYTES; i++)
+        session[i] = i == 0 ? (uint8_t)(rank + 1) : 0;
+    return (struct stepd_hello){.protocol = STEPD_PROTOCOL_VERSION,
+                                .job = "j",
+                                .worker = "tester",
+                                .session = {.count = STEPD_SESSION_BYTES, .at = session},
+                                .shard = 1};
+}
+
+enum stepd_status shard_say_hello(struct shard *shard, size_t peer, const struct stepd_hello *hello,
+                                  struct stepd_error *reterr)
+{
+    const struct stepd_message message = {
+        .request_id = 1, .kind = STEPD_MESSAGE_HELLO, .body.hello = *hello};
+    return core_on_message(shard->peer[peer].conn, &message, 0, shard->now_ms, reterr);
+}
+
+enum stepd_status shard_hello(struct shard *shard, size_t peer, uint32_t rank,
+                              struct stepd_error *reterr)
+{
+    uint8_t session[STEPD_SESSION_BYTES];
+    struct stepd_hello hello = shard_hello_of(rank, session);
+    hello.shard = shard->index + 1;
+    shard_open(shard, peer);
+    return shard_say_hello(shard, peer, &hello, reterr);
 }
 
 void shard_connect(struct shard *shard, size_t peer, uint32_t rank)

@@ -18,12 +18,22 @@ struct shard_reply {
     char text[STEPD_ERROR_TEXT_BYTES]; /* of an error */
     size_t waited_for;
     uint32_t waited[4];
+
+    struct { /* of a welcome */
+        uint64_t epoch;
+        uint32_t rank;
+        uint32_t world;
+        uint64_t incarnation;
+        uint64_t clock;
+    } welcome;
+
     size_t slices;
     uint32_t slice[SHARD_SLICES];
     enum stepd_outcome outcome[SHARD_SLICES];
     uint64_t version[SHARD_SLICES];
     bool last;
-    size_t values; /* payload */
+    size_t bytes;  /* payload */
+    size_t values; /* the same in floats */
     float *value;  /* owned */
 };
 
@@ -37,6 +47,7 @@ struct shard_peer {
 struct shard {
     struct core *core;
     struct job *job;
+    uint32_t index; /* of this shard, 0 first */
     uint64_t now_ms;
     struct shard_peer peer[SHARD_PEERS];
     bool hold; /* keep the pieces of replies instead of giving them back at once */
@@ -44,7 +55,11 @@ struct shard {
     struct weights *held_piece[SHARD_REPLIES];
     struct stepd_error opened; /* what NOTICE_JOB_OPENED said */
     size_t heard;              /* ranks in the newest NOTICE_HEARD */
-    uint64_t waited_for;       /* bit set of ranks in the newest NOTICE_ANSWER */
+    uint32_t heard_rank[4];
+    uint64_t heard_clock[4];
+    size_t answers;      /* NOTICE_ANSWER so far; the rest is of the newest */
+    uint64_t waited_for; /* bit set of ranks */
+    uint64_t answer_slices;
     uint64_t answer_min;
     uint64_t answer_max;
     uint64_t answer_parked;
@@ -73,7 +88,17 @@ void shard_open_job(struct shard *shard, const struct shard_job *job);
 void shard_session(struct shard *shard, uint32_t rank, uint64_t epoch, bool observer);
 void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t until);
 void shard_start(struct shard *shard);
+/* An order about the whole job. */
+void shard_order(struct shard *shard, enum order_kind kind);
 void shard_query(struct shard *shard);
+
+/* Opens a peer's connection, which must say Hello yet. */
+void shard_open(struct shard *shard, size_t peer);
+/* Says Hello as it stands, on an open connection. */
+enum stepd_status shard_say_hello(struct shard *shard, size_t peer, const struct stepd_hello *hello,
+                                  struct stepd_error *reterr);
+/* The Hello of a rank's session; `session` is filled in and must outlive it. */
+struct stepd_hello shard_hello_of(uint32_t rank, uint8_t session[STEPD_SESSION_BYTES]);
 
 /* Opens a peer's connection and says Hello for a rank's session. */
 enum stepd_status shard_hello(struct shard *shard, size_t peer, uint32_t rank,
