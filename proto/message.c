@@ -53,21 +53,22 @@ static void unpack_free(void *memory, void *pointer)
     (void)pointer;
 }
 
-static enum stepd_status unpack(const uint8_t *header, size_t n, struct stepd_arena *arena,
-                                Stepd__V1__Header **ret_wire, struct stepd_error *reterr)
+/* NULL: the header is no message, or memory.full. */
+static Stepd__V1__Header *unpack(const uint8_t *header, size_t n, struct unpack_memory *memory)
 {
-    struct unpack_memory memory = {.arena = arena};
     ProtobufCAllocator allocator = {
-        .alloc = unpack_alloc, .free = unpack_free, .allocator_data = &memory};
-    Stepd__V1__Header *wire = stepd__v1__header__unpack(&allocator, n, header);
-    if (memory.full)
+        .alloc = unpack_alloc, .free = unpack_free, .allocator_data = memory};
+    return stepd__v1__header__unpack(&allocator, n, header);
+}
+
+static enum stepd_status refuse(const struct unpack_memory *memory, size_t n,
+                                struct stepd_error *reterr)
+{
+    if (memory->full)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
                           "a header of %zu bytes takes too much memory; send smaller pages", n);
-    if (wire == NULL)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "the header is no protobuf message of type stepd.v1.Header");
-    *ret_wire = wire;
-    return STEPD_OK;
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                      "the header is no protobuf message of type stepd.v1.Header");
 }
 
 enum stepd_status stepd_message_decode(const uint8_t *header, size_t n, struct stepd_arena *arena,
@@ -77,10 +78,10 @@ enum stepd_status stepd_message_decode(const uint8_t *header, size_t n, struct s
     enum stepd_status status = stepd_message_scan(header, n, reterr);
     if (status != STEPD_OK)
         return status;
-    Stepd__V1__Header *wire;
-    status = unpack(header, n, arena, &wire, reterr);
-    if (status != STEPD_OK)
-        return status;
+    struct unpack_memory memory = {.arena = arena};
+    const Stepd__V1__Header *wire = unpack(header, n, &memory);
+    if (wire == NULL)
+        return refuse(&memory, n, reterr);
     struct stepd_message message = {.request_id = wire->request_id};
     status = stepd_message_decode_body(wire, arena, &message, reterr);
     if (status == STEPD_OK)

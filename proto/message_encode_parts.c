@@ -49,11 +49,11 @@ static Stepd__V1__Group *encode_group(struct stepd_arena *arena, const struct st
 }
 
 Stepd__V1__Group **stepd_make_groups(struct stepd_arena *arena, size_t count,
-                                     const struct stepd_group *list)
+                                     const struct stepd_group *groups)
 {
     Stepd__V1__Group **wire = stepd_arena_calloc(arena, count, sizeof *wire);
     for (size_t i = 0; i < count && wire != NULL; i++) {
-        wire[i] = encode_group(arena, &list[i]);
+        wire[i] = encode_group(arena, &groups[i]);
         if (wire[i] == NULL)
             return NULL;
     }
@@ -90,11 +90,11 @@ static Stepd__V1__Tensor *encode_tensor(struct stepd_arena *arena,
 }
 
 Stepd__V1__Tensor **stepd_make_tensors(struct stepd_arena *arena, size_t count,
-                                       const struct stepd_tensor_def *list)
+                                       const struct stepd_tensor_def *tensors)
 {
     Stepd__V1__Tensor **wire = stepd_arena_calloc(arena, count, sizeof *wire);
     for (size_t i = 0; i < count && wire != NULL; i++) {
-        wire[i] = encode_tensor(arena, &list[i]);
+        wire[i] = encode_tensor(arena, &tensors[i]);
         if (wire[i] == NULL)
             return NULL;
     }
@@ -158,11 +158,11 @@ static Stepd__V1__JobStatus *encode_job_status(struct stepd_arena *arena,
 }
 
 Stepd__V1__JobStatus **stepd_make_jobs(struct stepd_arena *arena, size_t count,
-                                       const struct stepd_job_status *list)
+                                       const struct stepd_job_status *jobs)
 {
     Stepd__V1__JobStatus **wire = stepd_arena_calloc(arena, count, sizeof *wire);
     for (size_t i = 0; i < count && wire != NULL; i++) {
-        wire[i] = encode_job_status(arena, &list[i]);
+        wire[i] = encode_job_status(arena, &jobs[i]);
         if (wire[i] == NULL)
             return NULL;
     }
@@ -190,11 +190,11 @@ static Stepd__V1__TensorGroup *encode_tensor_group(struct stepd_arena *arena,
 }
 
 Stepd__V1__TensorGroup **stepd_make_tensor_groups(struct stepd_arena *arena, size_t count,
-                                                  const struct stepd_tensor_group *list)
+                                                  const struct stepd_tensor_group *tensors)
 {
     Stepd__V1__TensorGroup **wire = stepd_arena_calloc(arena, count, sizeof *wire);
     for (size_t i = 0; i < count && wire != NULL; i++) {
-        wire[i] = encode_tensor_group(arena, &list[i]);
+        wire[i] = encode_tensor_group(arena, &tensors[i]);
         if (wire[i] == NULL)
             return NULL;
     }

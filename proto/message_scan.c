@@ -95,7 +95,7 @@ static enum stepd_status enter(struct scan *s, const ProtobufCFieldDescriptor *f
 
 static enum stepd_status scan_field(struct scan *s)
 {
-    uint64_t tag;
+    uint64_t tag = 0;
     uint64_t value = 0;
     enum stepd_status status = read_varint(s, &tag);
     if (status != STEPD_OK)

@@ -10,6 +10,9 @@
 #include "proto/frame.h"
 #include "proto/message.h"
 
+/* For a message decoded and encoded again, both in one arena. */
+#define SCRATCH_BYTES ((size_t)2 * STEPD_ARENA_MESSAGE_MAX_BYTES)
+
 _Noreturn void fuzz_failed(const char *file, int line, const char *condition)
 {
     (void)fprintf(stderr, "%s:%d: %s does not hold\n", file, line, condition);
@@ -43,7 +46,7 @@ static int encode(const struct stepd_message *message, struct stepd_arena *arena
 static void check_again(const struct encoded *first)
 {
     struct stepd_arena arena;
-    stepd_arena_init(&arena, 2 * STEPD_ARENA_MESSAGE_MAX_BYTES);
+    stepd_arena_init(&arena, SCRATCH_BYTES);
     struct stepd_message message;
     FUZZ_CHECK(stepd_message_decode(first->frame + first->head.header_at, first->head.header_bytes,
                                     &arena, &message, NULL) == STEPD_OK);
@@ -63,7 +66,7 @@ void fuzz_message(const uint8_t *header, size_t n)
     struct stepd_error error = {.text = ""};
     if (stepd_message_decode(header, n, &arena, &message, &error) == STEPD_OK) {
         struct stepd_arena scratch;
-        stepd_arena_init(&scratch, 2 * STEPD_ARENA_MESSAGE_MAX_BYTES);
+        stepd_arena_init(&scratch, SCRATCH_BYTES);
         struct encoded first;
         if (encode(&message, &scratch, &first)) {
             check_again(&first);

@@ -49,8 +49,9 @@ static void fail__cut_within_a_character__drops_it_whole(void **state)
         for (size_t lead = 0; lead < 8; lead++) {
             char text[2 * STEPD_ERROR_TEXT_BYTES] = "";
             memset(text, 'x', lead);
-            while (strlen(text) < STEPD_ERROR_TEXT_BYTES + 10)
-                strcat(text, characters[i]);
+            const size_t bytes = strlen(characters[i]);
+            for (size_t at = lead; at < STEPD_ERROR_TEXT_BYTES + 10; at += bytes)
+                memcpy(text + at, characters[i], bytes);
             struct stepd_error error;
             (void)stepd_fail(&error, STEPD_INTERNAL, "%s", text);
             const size_t length = strlen(error.text);

@@ -212,6 +212,14 @@ static void header__with_broken_tags_and_varints__is_refused(void **state)
     }
 }
 
+/* The length would take the reader back to where it began. */
+static void field__whose_length_wraps_around__is_refused(void **state)
+{
+    (void)state;
+    PUT(0xBA, 0x06, 0xF4, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01); /* 2^64 - 12 */
+    assert_refused(STEPD_INVALID_ARGUMENT, "at byte 12");
+}
+
 static void packed_list__of_half_a_number__is_refused(void **state)
 {
     (void)state;
@@ -300,6 +308,7 @@ int main(void)
         TEST(header__nested_deeper_than_any_message__is_refused),
         TEST(header__of_other_wire_types__is_refused),
         TEST(header__with_broken_tags_and_varints__is_refused),
+        TEST(field__whose_length_wraps_around__is_refused),
         TEST(packed_list__of_half_a_number__is_refused),
         TEST(unpacked_list__of_numbers__is_read),
         TEST(message__cut_at_every_offset__is_refused_or_whole),
