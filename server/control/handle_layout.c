@@ -7,6 +7,8 @@
  */
 #include "server/control/handle_layout.h"
 
+#include <assert.h>
+
 #include "proto/error.h"
 #include "server/control/jobs.h"
 #include "server/control/page.h"
@@ -56,21 +58,9 @@ static size_t slice_bytes(const struct job *job, const struct slice_plan *slice)
     return bytes;
 }
 
-enum stepd_status control_layout_check(const struct job *job, struct stepd_error *reterr)
-{
-    for (size_t i = 0; i < job->layout.slices; i++) {
-        const struct slice_plan *slice = &job->layout.slice[i];
-        if (slice_bytes(job, slice) <= CONTROL_PAGE_BYTES)
-            continue;
-        char name[STEPD_NAME_MAX_BYTES + 32];
-        job_slice_name(job, (uint32_t)i, name, sizeof name);
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
-                          "slice %zu holds %u small tensors, more than one frame can list; lower "
-                          "slice_elements (now %u) in the job's definition: %s",
-                          i, slice->parts, job->slice_elements, name);
-    }
-    return STEPD_OK;
-}
+/* The wire does not split a slice's list of parts, so the longest must fit one frame. */
+static_assert(LAYOUT_PACK_PARTS_MAX * 3 * PAGE_NUMBER_BYTES <= CONTROL_PAGE_BYTES,
+              "a slice's parts may not fit a Layout frame");
 
 /* ---- One frame ------------------------------------------------------------------------------- */
 

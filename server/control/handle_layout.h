@@ -13,9 +13,4 @@ control_handle_fn control_handle_get_layout;
 /* Layout frames of wait->job, which is open. RESOURCE_EXHAUSTED: no memory. */
 control_pages_fn control_layout_pages;
 
-/* Can every slice be told in one frame? The wire does not split a slice's list of parts.
- * RESOURCE_EXHAUSTED: the text names the slice and the remedy. Pure. */
-enum stepd_status control_layout_check(const struct job *job,
-                                       struct stepd_error *reterr) STEPD_MUST_CHECK;
-
 #endif

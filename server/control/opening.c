@@ -10,7 +10,6 @@
 
 #include "proto/bytes.h"
 #include "proto/error.h"
-#include "server/control/handle_layout.h"
 #include "server/control/orders.h"
 
 /* Memory that jobs on the shards take, and jobs that are being opened will. */
@@ -54,8 +53,6 @@ enum stepd_status control_opening_start(struct control *control, struct control_
     if (job->job == NULL)
         status = job_draft_seal(job->draft, CONTROL_INCARNATION_FIRST, control->options.shards,
                                 &job->job, reterr);
-    if (status == STEPD_OK)
-        status = control_layout_check(job->job, reterr);
     if (status == STEPD_OK)
         status = check_memory(control, job->job, reterr);
     if (status != STEPD_OK)

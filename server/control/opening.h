@@ -12,7 +12,7 @@
  * The draft of a DEFINED job is complete: seals it and has the shards open the job; it is OPENING
  * then, and READY or DEFINED again when all shards have answered. On failure nothing has changed.
  * INVALID_ARGUMENT: as job_draft_seal. RESOURCE_EXHAUSTED: it does not fit into memory_max_bytes
- * (the text has the sums), a slice has more parts than a frame can list, or no memory.
+ * (the text has the sums), or no memory.
  */
 enum stepd_status control_opening_start(struct control *control, struct control_job *job,
                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
