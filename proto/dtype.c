@@ -9,8 +9,9 @@
  *   f16     1       5         10      15
  *   bf16    1       8          7     127     (the upper half of an f32)
  *
- * The halves are converted in blocks through a small buffer. That is what lets the compiler
- * vectorise the loops although wire elements and floats share one memory in stepd_dtype_widen.
+ * The halves are converted in blocks through a small buffer of their own. That is what lets the
+ * compiler vectorise the loops: the wire has any alignment, and in stepd_dtype_widen wire elements
+ * and floats share one memory.
  */
 #include "proto/dtype.h"
 
@@ -42,56 +43,54 @@ static float float_from_bits(uint32_t bits)
     return value;
 }
 
+/* All cases are computed and one is chosen, which keeps the way open for vectors. */
 static uint32_t bits_from_f16(uint16_t half)
 {
     const uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
     const uint32_t magnitude = half & 0x7FFFu;
-    if (magnitude >= F16_INFINITY)
-        return sign | F32_INFINITY | (magnitude & 0x3FFu) << 13;
-    if (magnitude >= 0x400u)
-        return sign | ((magnitude << 13) + (112u << 23));
-    return sign | bits_from_float((float)magnitude * 0x1p-24f); /* subnormal: exact */
+    const uint32_t special = F32_INFINITY | magnitude << 13;
+    const uint32_t normal = (magnitude << 13) + (112u << 23);
+    const uint32_t subnormal = bits_from_float((float)(int32_t)magnitude * 0x1p-24F); /* exact */
+    const uint32_t finite = magnitude >= 0x400u ? normal : subnormal;
+    return sign | (magnitude >= F16_INFINITY ? special : finite);
 }
 
+/* Likewise. */
 static uint16_t f16_from_bits(uint32_t bits)
 {
     const uint32_t sign = bits >> 16 & 0x8000u;
     const uint32_t magnitude = bits & 0x7FFFFFFFu;
-    uint32_t half;
-    if (magnitude > F32_INFINITY) {
-        const uint32_t payload = magnitude >> 13 & 0x3FFu;
-        half = F16_INFINITY | (payload != 0 ? payload : F16_QUIET);
-    } else if (magnitude >= F32_F16_ABOVE) {
-        half = F16_INFINITY;
-    } else if (magnitude < F32_F16_LEAST) {
-        /* The last place of 0.5 is 2^-24, which is one unit of a subnormal f16: the addition
-         * rounds to it, ties to even. */
-        half = bits_from_float(float_from_bits(magnitude) + 0.5F) - bits_from_float(0.5F);
-    } else {
-        /* Half a unit, less one unless the last place is odd; a carry raises the exponent. */
-        half = (magnitude - (112u << 23) + 0xFFFu + (magnitude >> 13 & 1u)) >> 13;
-    }
-    return (uint16_t)(sign | half);
+    /* The last place of 0.5 is 2^-24, which is one unit of a subnormal f16: the addition rounds
+     * to it, ties to even. */
+    const uint32_t subnormal =
+        bits_from_float(float_from_bits(magnitude) + 0.5F) - bits_from_float(0.5F);
+    /* Half a unit, less one unless the last place is odd; a carry raises the exponent. */
+    const uint32_t normal = (magnitude - (112u << 23) + 0xFFFu + (magnitude >> 13 & 1u)) >> 13;
+    const uint32_t payload = magnitude >> 13 & 0x3FFu;
+    const uint32_t nan = F16_INFINITY | (payload != 0 ? payload : F16_QUIET);
+    const uint32_t finite = magnitude < F32_F16_LEAST ? subnormal : normal;
+    const uint32_t number = magnitude < F32_F16_ABOVE ? finite : F16_INFINITY;
+    return (uint16_t)(sign | (magnitude > F32_INFINITY ? nan : number));
 }
 
 static uint16_t bf16_from_bits(uint32_t bits)
 {
-    if ((bits & 0x7FFFFFFFu) > F32_INFINITY) {
-        const uint32_t upper = bits >> 16;
-        return (uint16_t)((upper & 0x7Fu) != 0 ? upper : upper | BF16_QUIET);
-    }
-    return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
+    const uint32_t upper = bits >> 16;
+    const uint32_t number = (bits + 0x7FFFu + (upper & 1u)) >> 16;
+    const uint32_t nan = (upper & 0x7Fu) != 0 ? upper : upper | BF16_QUIET;
+    return (uint16_t)((bits & 0x7FFFFFFFu) > F32_INFINITY ? nan : number);
 }
 
-static uint16_t load_le16(const uint8_t *at)
+/* Between the wire's order of bytes and the machine's; its own inverse. */
+static void swap_bytes_on_big_endian(size_t n, uint16_t *halves)
 {
-    return (uint16_t)(at[0] | at[1] << 8);
-}
-
-static void store_le16(uint16_t value, uint8_t *at)
-{
-    at[0] = (uint8_t)value;
-    at[1] = (uint8_t)(value >> 8);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    (void)n;
+    (void)halves;
+#else
+    for (size_t i = 0; i < n; i++)
+        halves[i] = __builtin_bswap16(halves[i]);
+#endif
 }
 
 static void widen_f32(size_t n, float *elements)
@@ -109,17 +108,35 @@ static void widen_f32(size_t n, float *elements)
 static void widen_halves(enum stepd_dtype dtype, size_t n, float *elements)
 {
     const uint8_t *wire = stepd_dtype_wire_start(dtype, n, elements);
-    uint8_t block[2 * BLOCK_ELEMENTS];
+    uint16_t block[BLOCK_ELEMENTS];
     for (size_t done = 0; done < n; done += BLOCK_ELEMENTS) {
         const size_t count = n - done < BLOCK_ELEMENTS ? n - done : BLOCK_ELEMENTS;
         memcpy(block, wire + 2 * done, 2 * count);
+        swap_bytes_on_big_endian(count, block);
         if (dtype == STEPD_F16) {
             for (size_t i = 0; i < count; i++)
-                elements[done + i] = float_from_bits(bits_from_f16(load_le16(block + 2 * i)));
+                elements[done + i] = float_from_bits(bits_from_f16(block[i]));
         } else {
             for (size_t i = 0; i < count; i++)
-                elements[done + i] = float_from_bits((uint32_t)load_le16(block + 2 * i) << 16);
+                elements[done + i] = float_from_bits((uint32_t)block[i] << 16);
         }
+    }
+}
+
+static void narrow_halves(enum stepd_dtype dtype, size_t n, const float *elements, uint8_t *wire)
+{
+    uint16_t block[BLOCK_ELEMENTS];
+    for (size_t done = 0; done < n; done += BLOCK_ELEMENTS) {
+        const size_t count = n - done < BLOCK_ELEMENTS ? n - done : BLOCK_ELEMENTS;
+        if (dtype == STEPD_F16) {
+            for (size_t i = 0; i < count; i++)
+                block[i] = f16_from_bits(bits_from_float(elements[done + i]));
+        } else {
+            for (size_t i = 0; i < count; i++)
+                block[i] = bf16_from_bits(bits_from_float(elements[done + i]));
+        }
+        swap_bytes_on_big_endian(count, block);
+        memcpy(wire + 2 * done, block, 2 * count);
     }
 }
 
@@ -171,15 +188,8 @@ void stepd_dtype_widen(enum stepd_dtype dtype, size_t n, float *elements)
 
 void stepd_dtype_narrow(enum stepd_dtype dtype, size_t n, const float *elements, uint8_t *wire)
 {
-    switch (dtype) {
-    case STEPD_F32: narrow_f32(n, elements, wire); break;
-    case STEPD_F16:
-        for (size_t i = 0; i < n; i++)
-            store_le16(f16_from_bits(bits_from_float(elements[i])), wire + 2 * i);
-        break;
-    case STEPD_BF16:
-        for (size_t i = 0; i < n; i++)
-            store_le16(bf16_from_bits(bits_from_float(elements[i])), wire + 2 * i);
-        break;
-    }
+    if (dtype == STEPD_F32)
+        narrow_f32(n, elements, wire);
+    else
+        narrow_halves(dtype, n, elements, wire);
 }
