@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the commands of stepctl have in common: exit codes, and where the server is.
+ *
+ * A command is a function that takes its own arguments (argv[0] is its name) and returns the
+ * process's exit code. Results go to stdout, everything else to stderr.
+ */
+#ifndef CLIENT_CTL_CTL_H
+#define CLIENT_CTL_CTL_H
+
+#include <stepd/client.h>
+
+enum ctl_exit {
+    CTL_OK = 0,
+    CTL_FAILURE = 1,
+    CTL_USAGE = 2,
+    CTL_CANNOT_RUN = 127, /* as shells say it */
+};
+
+/* Options that stand in front of the command; a command may repeat them. */
+struct ctl_options {
+    const char *server; /* --server, STEPD_ADDRESS, or the default */
+};
+
+/* Commands. */
+int launch_run(const struct ctl_options *options, int argc, char **argv);
+int status_run(const struct ctl_options *options, int argc, char **argv);
+int groups_run(const struct ctl_options *options, int argc, char **argv);
+
+/* Connects as an observer of no job. *ret_client: caller frees with stepd_close. Fails as
+ * stepd_connect does; job is NULL for none. */
+enum stepd_status ctl_connect(const char *server, const char *job, struct stepd_client **ret_client,
+                              struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* "stepctl: <what>: <text>" on stderr; returns CTL_FAILURE. */
+int ctl_fail(const char *what, const struct stepd_error *error);
+
+/* Says on stderr that there is more to know with --help; returns CTL_USAGE. */
+int ctl_usage(const char *command);
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * stepctl groups: which tensor is trained how. The learning rate is the one that the next update
+ * will use, schedule and all.
+ */
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client/ctl/ask.h"
+#include "client/ctl/ctl.h"
+#include "client/ctl/table.h"
+
+static int print_help(void)
+{
+    (void)printf("usage: stepctl groups --job JOB [--json]\n"
+                 "\n"
+                 "Shows for each tensor of a job its shape, group, optimizer and schedule, the\n"
+                 "learning rate and weight decay of its next update, and its version.\n"
+                 "\n"
+                 "options:\n"
+                 "  --job JOB         the job\n"
+                 "  --json            one JSON object, for programs\n"
+                 "  --server ADDRESS  as for stepctl itself\n"
+                 "  --help            this text\n");
+    return CTL_OK;
+}
+
+static void copy_string(const json_t *row, const char *key, char *text, size_t size)
+{
+    const char *const value = json_string_value(json_object_get(row, key));
+    (void)snprintf(text, size, "%s", value == NULL ? "" : value);
+}
+
+static void tensor_cell(const json_t *row, char *text, size_t size)
+{
+    copy_string(row, "tensor", text, size);
+}
+
+/* "1000x784"; "scalar". */
+static void shape_cell(const json_t *row, char *text, size_t size)
+{
+    const json_t *const shape = json_object_get(row, "shape");
+    size_t at = 0;
+    if (json_array_size(shape) == 0)
+        (void)snprintf(text, size, "scalar");
+    for (size_t i = 0; i < json_array_size(shape) && at < size; i++) {
+        const long long n = json_integer_value(json_array_get(shape, i));
+        at += (size_t)snprintf(text + at, size - at, "%s%lld", i > 0 ? "x" : "", n);
+    }
+}
+
+static void group_cell(const json_t *row, char *text, size_t size)
+{
+    copy_string(row, "group", text, size);
+}
+
+static void optimizer_cell(const json_t *row, char *text, size_t size)
+{
+    copy_string(row, "optimizer", text, size);
+}
+
+static void schedule_cell(const json_t *row, char *text, size_t size)
+{
+    copy_string(row, "schedule", text, size);
+}
+
+static void lr_cell(const json_t *row, char *text, size_t size)
+{
+    (void)snprintf(text, size, "%.6g", json_number_value(json_object_get(row, "lr")));
+}
+
+static void decay_cell(const json_t *row, char *text, size_t size)
+{
+    (void)snprintf(text, size, "%.6g", json_number_value(json_object_get(row, "weight_decay")));
+}
+
+static void version_cell(const json_t *row, char *text, size_t size)
+{
+    (void)snprintf(text, size, "%lld",
+                   (long long)json_integer_value(json_object_get(row, "version")));
+}
+
+static const struct table_column columns[] = {
+    {.header = "TENSOR", .cell = tensor_cell},      {.header = "SHAPE", .cell = shape_cell},
+    {.header = "GROUP", .cell = group_cell},        {.header = "OPTIMIZER", .cell = optimizer_cell},
+    {.header = "SCHEDULE", .cell = schedule_cell},  {.header = "LR", .cell = lr_cell},
+    {.header = "WEIGHT DECAY", .cell = decay_cell}, {.header = "VERSION", .cell = version_cell},
+};
+
+static int ask_and_show(const char *server, const char *job, bool as_json)
+{
+    struct stepd_client *client;
+    struct stepd_error error;
+    json_t *groups;
+    if (ctl_connect(server, NULL, &client, &error) != STEPD_OK)
+        return ctl_fail("groups", &error);
+    const enum stepd_status status = ask_groups(client, job, &groups, &error);
+    client = stepd_close(client);
+    if (status != STEPD_OK)
+        return ctl_fail("groups", &error);
+    if (as_json) {
+        (void)json_dumpf(groups, stdout, JSON_INDENT(2));
+        (void)printf("\n");
+    } else {
+        table_print(stdout, 0, columns, sizeof columns / sizeof columns[0],
+                    json_object_get(groups, "tensors"));
+    }
+    json_decref(groups);
+    return CTL_OK;
+}
+
+int groups_run(const struct ctl_options *ctl, int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        {"job", required_argument, NULL, 'j'},
+        {"json", no_argument, NULL, 'o'},
+        {"server", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    const char *server = ctl->server, *job = NULL;
+    bool as_json = false;
+    int option;
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        switch (option) {
+        case 'j': job = optarg; break;
+        case 'o': as_json = true; break;
+        case 's': server = optarg; break;
+        case 'h': return print_help();
+        default: return ctl_usage("groups");
+        }
+    }
+    if (job == NULL || optind < argc) {
+        (void)fprintf(stderr, job == NULL ? "stepctl groups: --job JOB is missing\n"
+                                          : "stepctl groups: unexpected argument\n");
+        return ctl_usage("groups");
+    }
+    return ask_and_show(server, job, as_json);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * stepctl: the tool for people. One row of the table for each command; a command parses its own
+ * arguments and has its own --help.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/ctl/ctl.h"
+#include "client/ctl/worker_exec.h"
+
+#define DEFAULT_SERVER "127.0.0.1:7070"
+
+struct command {
+    const char *name;
+    const char *summary;
+    int (*run)(const struct ctl_options *options, int argc, char **argv);
+};
+
+static const struct command commands[] = {
+    {.name = "launch", .summary = "run workers side by side on this machine", .run = launch_run},
+    {.name = "status", .summary = "show jobs, members and who is waited for", .run = status_run},
+    {.name = "groups", .summary = "show how each tensor of a job is trained", .run = groups_run},
+};
+
+#define COMMANDS (sizeof commands / sizeof commands[0])
+
+static int print_help(void)
+{
+    (void)printf("usage: stepctl [--server ADDRESS] COMMAND [ARGUMENTS]\n\ncommands:\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        (void)printf("  %-8s %s\n", commands[i].name, commands[i].summary);
+    (void)printf(
+        "\noptions:\n"
+        "  --server ADDRESS  host:port, [v6]:port or unix:/path; otherwise STEPD_ADDRESS,\n"
+        "                    otherwise " DEFAULT_SERVER "\n"
+        "  --help            this text; after a command, its own\n"
+        "  --version         the version of stepctl\n");
+    return CTL_OK;
+}
+
+static int run_command(const struct ctl_options *options, int argc, char **argv)
+{
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i].name, argv[0]) == 0)
+            return commands[i].run(options, argc, argv);
+    }
+    (void)fprintf(stderr, "stepctl: there is no command '%s'.\n", argv[0]);
+    return ctl_usage("");
+}
+
+static const char *default_server(void)
+{
+    const char *const address = getenv("STEPD_ADDRESS");
+    return address == NULL || address[0] == '\0' ? DEFAULT_SERVER : address;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        {"server", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
+    };
+    struct ctl_options options = {.server = default_server()};
+    int option;
+    if (argc > 1 && strcmp(argv[1], WORKER_EXEC_COMMAND) == 0)
+        return worker_exec(argc - 1, argv + 1);
+    while ((option = getopt_long(argc, argv, "+", long_options, NULL)) != -1) {
+        switch (option) {
+        case 's': options.server = optarg; break;
+        case 'h': return print_help();
+        case 'v': return puts("stepctl " STEPD_VERSION) < 0 ? CTL_FAILURE : CTL_OK;
+        default: return ctl_usage("");
+        }
+    }
+    if (optind == argc) {
+        (void)fprintf(stderr, "stepctl: a command is missing.\n");
+        return ctl_usage("");
+    }
+    const int first = optind;
+    optind = 0; /* glibc: begin anew, with the command's own options */
+    return run_command(&options, argc - first, argv + first);
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * stepctl status: what goes on at the server, once or again and again.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/ctl/ask.h"
+#include "client/ctl/ctl.h"
+#include "client/ctl/table.h"
+
+#define CLEAR_SCREEN "\033[H\033[2J"
+
+struct status_options {
+    const char *server;
+    const char *job; /* NULL: all */
+    bool json;
+    double watch_s; /* 0: once */
+};
+
+static int print_help(void)
+{
+    (void)printf("usage: stepctl status [--job JOB] [--json] [--watch SECONDS]\n"
+                 "\n"
+                 "Shows the server's jobs: their members, the versions of their weights, and for\n"
+                 "which ranks the open rounds wait.\n"
+                 "\n"
+                 "options:\n"
+                 "  --job JOB         this job only\n"
+                 "  --json            one JSON object, for programs\n"
+                 "  --watch SECONDS   again every so many seconds, until interrupted\n"
+                 "  --server ADDRESS  as for stepctl itself\n"
+                 "  --help            this text\n");
+    return CTL_OK;
+}
+
+/* ---- Printing -------------------------------------------------------------------------------- */
+
+static uint64_t number(const json_t *object, const char *key)
+{
+    return (uint64_t)json_integer_value(json_object_get(object, key));
+}
+
+static const char *string(const json_t *object, const char *key)
+{
+    const char *const value = json_string_value(json_object_get(object, key));
+    return value == NULL ? "" : value;
+}
+
+static void rank_cell(const json_t *row, char *text, size_t size)
+{
+    (void)snprintf(text, size, "%llu", (unsigned long long)number(row, "rank"));
+}
+
+static void worker_cell(const json_t *row, char *text, size_t size)
+{
+    (void)snprintf(text, size, "%s", string(row, "worker"));
+}
+
+static void state_cell(const json_t *row, char *text, size_t size)
+{
+    (void)snprintf(text, size, "%s", string(row, "state"));
+}
+
+static void clock_cell(const json_t *row, char *text, size_t size)
+{
+    (void)snprintf(text, size, "%llu", (unsigned long long)number(row, "clock"));
+}
+
+static void silent_cell(const json_t *row, char *text, size_t size)
+{
+    table_duration(number(row, "silent_ms"), text, size);
+}
+
+static void loss_cell(const json_t *row, char *text, size_t size)
+{
+    const json_t *const loss = json_object_get(row, "loss");
+    if (json_is_null(loss))
+        (void)snprintf(text, size, "nan");
+    else
+        (void)snprintf(text, size, "%.6g", json_real_value(loss));
+}
+
+static void examples_cell(const json_t *row, char *text, size_t size)
+{
+    (void)snprintf(text, size, "%llu", (unsigned long long)number(row, "examples"));
+}
+
+static const struct table_column member_columns[] = {
+    {.header = "RANK", .cell = rank_cell},         {.header = "WORKER", .cell = worker_cell},
+    {.header = "STATE", .cell = state_cell},       {.header = "CLOCK", .cell = clock_cell},
+    {.header = "SILENT", .cell = silent_cell},     {.header = "LOSS", .cell = loss_cell},
+    {.header = "EXAMPLES", .cell = examples_cell},
+};
+
+static void print_waiting(const json_t *job)
+{
+    const json_t *const ranks = json_object_get(job, "waited_for");
+    const size_t count = json_array_size(ranks);
+    if (number(job, "parked") > 0)
+        (void)printf("  %llu requests wait", (unsigned long long)number(job, "parked"));
+    else if (count > 0)
+        (void)printf("  open rounds wait");
+    for (size_t i = 0; i < count; i++)
+        (void)printf("%s %lld",
+                     i > 0        ? ","
+                     : count == 1 ? " for rank"
+                                  : " for ranks",
+                     (long long)json_integer_value(json_array_get(ranks, i)));
+    if (number(job, "parked") > 0 || count > 0)
+        (void)printf("\n");
+}
+
+static void print_job(const json_t *job)
+{
+    const json_t *const members = json_object_get(job, "members");
+    const unsigned long long least = number(job, "version_min"), most = number(job, "version_max");
+    char memory[32];
+    table_bytes(number(job, "memory_bytes"), memory, sizeof memory);
+    (void)printf("\njob %s: %s, %s, version %llu", string(job, "name"), string(job, "state"),
+                 string(job, "mode"), least);
+    if (most != least)
+        (void)printf(" to %llu", most);
+    (void)printf("\n  tensors %llu, elements %llu, slices %llu, memory %s, workers %zu of %llu\n",
+                 (unsigned long long)number(job, "tensors"),
+                 (unsigned long long)number(job, "elements"),
+                 (unsigned long long)number(job, "slices"), memory, json_array_size(members),
+                 (unsigned long long)number(job, "workers"));
+    print_waiting(job);
+    if (json_array_size(members) > 0)
+        table_print(stdout, 2, member_columns, sizeof member_columns / sizeof member_columns[0],
+                    members);
+}
+
+static void print_status(const json_t *status)
+{
+    const json_t *const jobs = json_object_get(status, "jobs");
+    char uptime[32];
+    table_duration(number(status, "uptime_ms"), uptime, sizeof uptime);
+    (void)printf("stepd %s, up %s, %zu job%s\n", string(status, "server_version"), uptime,
+                 json_array_size(jobs), json_array_size(jobs) == 1 ? "" : "s");
+    for (size_t i = 0; i < json_array_size(jobs); i++)
+        print_job(json_array_get(jobs, i));
+}
+
+/* ---- Asking ---------------------------------------------------------------------------------- */
+
+static enum stepd_status show(struct stepd_client *client, const struct status_options *options,
+                              struct stepd_error *reterr)
+{
+    json_t *status;
+    const enum stepd_status asked = ask_status(client, options->job, &status, reterr);
+    if (asked != STEPD_OK)
+        return asked;
+    if (options->watch_s > 0 && !options->json && isatty(STDOUT_FILENO) == 1)
+        (void)printf(CLEAR_SCREEN);
+    if (options->json) {
+        (void)json_dumpf(status, stdout, options->watch_s > 0 ? JSON_COMPACT : JSON_INDENT(2));
+        (void)printf("\n");
+    } else {
+        print_status(status);
+    }
+    (void)fflush(stdout);
+    json_decref(status);
+    return STEPD_OK;
+}
+
+static void pause_for(double seconds)
+{
+    const time_t whole = (time_t)seconds;
+    const struct timespec time = {
+        .tv_sec = whole,
+        .tv_nsec = (long)((seconds - (double)whole) * 1e9),
+    };
+    (void)nanosleep(&time, NULL);
+}
+
+static int ask_and_show(const struct status_options *options)
+{
+    struct stepd_client *client;
+    struct stepd_error error;
+    if (ctl_connect(options->server, NULL, &client, &error) != STEPD_OK)
+        return ctl_fail("status", &error);
+    enum stepd_status status = show(client, options, &error);
+    while (status == STEPD_OK && options->watch_s > 0 && ferror(stdout) == 0) {
+        pause_for(options->watch_s);
+        status = show(client, options, &error);
+    }
+    client = stepd_close(client);
+    return status == STEPD_OK ? CTL_OK : ctl_fail("status", &error);
+}
+
+static bool parse_seconds(const char *text, double *ret_seconds)
+{
+    char *end;
+    const double seconds = strtod(text, &end);
+    if (end == text || *end != '\0' || !(seconds >= 0.1 && seconds <= 86400))
+        return false;
+    *ret_seconds = seconds;
+    return true;
+}
+
+int status_run(const struct ctl_options *ctl, int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        {"job", required_argument, NULL, 'j'},   {"json", no_argument, NULL, 'o'},
+        {"watch", required_argument, NULL, 'w'}, {"server", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
+    };
+    struct status_options options = {.server = ctl->server};
+    int option;
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        switch (option) {
+        case 'j': options.job = optarg; break;
+        case 'o': options.json = true; break;
+        case 's': options.server = optarg; break;
+        case 'w':
+            if (parse_seconds(optarg, &options.watch_s))
+                break;
+            (void)fprintf(stderr, "stepctl status: --watch takes 0.1 to 86400 seconds: %s\n",
+                          optarg);
+            return ctl_usage("status");
+        case 'h': return print_help();
+        default: return ctl_usage("status");
+        }
+    }
+    if (optind < argc) {
+        (void)fprintf(stderr, "stepctl status: unexpected argument '%s'\n", argv[optind]);
+        return ctl_usage("status");
+    }
+    return ask_and_show(&options);
+}

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""stepctl status and groups against a daemon with a job that waits for its second worker.
+
+    stepctl.py BIN
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from processes import Daemon, environment  # noqa: E402
+
+BIN = sys.argv.pop(1)
+END_S = 60
+
+
+def stepctl(*arguments, **env):
+    return subprocess.run([f"{BIN}/stepctl", *arguments], capture_output=True, text=True,
+                          timeout=END_S, env={**environment(), **env})
+
+
+class Empty(unittest.TestCase):
+    def test_status__of_an_idle_server__has_no_jobs(self):
+        with Daemon(f"{BIN}/stepd") as daemon:
+            shown = stepctl("--server", daemon.address, "status")
+            self.assertEqual(shown.returncode, 0, shown.stderr)
+            self.assertRegex(shown.stdout, r"^stepd \S+, up .*, 0 jobs\n$")
+            asked = stepctl("status", "--json", STEPD_ADDRESS=daemon.address)
+            self.assertEqual(json.loads(asked.stdout)["jobs"], [])
+
+    def test_job__that_is_not_there__is_exit_1(self):
+        with Daemon(f"{BIN}/stepd") as daemon:
+            for command in ("status", "groups"):
+                asked = stepctl("--server", daemon.address, command, "--job", "none")
+                self.assertEqual(asked.returncode, 1)
+                self.assertIn("there is no job 'none'", asked.stderr)
+
+    def test_server__that_is_not_there__is_exit_1(self):
+        asked = stepctl("--server", "unix:/nonexistent/socket", "status")
+        self.assertEqual(asked.returncode, 1)
+        self.assertIn("cannot connect to unix:/nonexistent/socket", asked.stderr)
+
+    def test_usage__mistaken__is_exit_2(self):
+        for arguments in ([], ["bogus"], ["--bogus"], ["groups"], ["status", "extra"],
+                          ["status", "--watch", "never"]):
+            self.assertEqual(stepctl(*arguments).returncode, 2, arguments)
+
+    def test_help__of_everything__is_exit_0(self):
+        for arguments in (["--help"], ["launch", "--help"], ["status", "--help"],
+                          ["groups", "--help"], ["--version"]):
+            asked = stepctl(*arguments)
+            self.assertEqual(asked.returncode, 0, arguments)
+            self.assertIn("stepctl", asked.stdout)
+
+
+class Waiting(unittest.TestCase):
+    """Rank 0 of two has stepped, and waits for rank 1."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = Daemon(f"{BIN}/stepd", "--shards", "2")
+        cls.daemon.__enter__()
+        cls.worker = subprocess.Popen([f"{BIN}/../tests/waiting_worker", cls.daemon.address],
+                                      stdout=subprocess.PIPE, text=True, env=environment())
+        cls.worker.stdout.readline()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.worker.kill()
+        cls.worker.communicate()
+        cls.daemon.__exit__(None)
+
+    def test_status__as_json__has_the_job_and_its_member(self):
+        job, = json.loads(self.ask("status", "--json"))["jobs"]
+        self.assertEqual((job["name"], job["mode"], job["workers"]), ("waiting", "sync", 2))
+        self.assertEqual((job["tensors"], job["elements"]), (2, 7))
+        self.assertEqual((job["version_min"], job["version_max"]), (0, 0))
+        member, = job["members"]
+        self.assertEqual((member["rank"], member["state"]), (0, "present"))
+        self.assertEqual(member["loss"], 0.25)
+
+    def test_status__for_people__names_the_job_and_the_worker(self):
+        shown = self.ask("status", "--job", "waiting")
+        self.assertRegex(shown, r"(?m)^job waiting: \w+, sync, version 0$")
+        self.assertRegex(shown, r"(?m)^  RANK  WORKER +STATE +CLOCK +SILENT +LOSS +EXAMPLES$")
+        self.assertRegex(shown, r"(?m)^  0 .* present .* 0\.25 +64$")
+
+    def test_groups__as_json__say_how_each_tensor_is_trained(self):
+        weight, bias = json.loads(self.ask("groups", "--job", "waiting", "--json"))["tensors"]
+        self.assertEqual((weight["tensor"], weight["shape"]), ("fc.weight", [2, 3]))
+        self.assertEqual((weight["group"], weight["optimizer"], weight["lr"]),
+                         ("rest", "adamw", 0.5))
+        self.assertEqual((bias["tensor"], bias["shape"]), ("fc.bias", []))
+        self.assertEqual((bias["group"], bias["optimizer"], bias["weight_decay"]),
+                         ("biases", "sgd", 0))
+
+    def test_groups__for_people__are_a_table(self):
+        shown = self.ask("groups", "--job", "waiting").splitlines()
+        self.assertEqual(len(shown), 3)
+        self.assertRegex(shown[0], r"^TENSOR +SHAPE +GROUP +OPTIMIZER +SCHEDULE +LR +WEIGHT DECAY")
+        self.assertRegex(shown[1], r"^fc\.weight +2x3 +rest +adamw +constant +0\.5 ")
+
+    def ask(self, *arguments):
+        asked = stepctl("--server", self.daemon.address, *arguments)
+        self.assertEqual(asked.returncode, 0, asked.stderr)
+        return asked.stdout
+
+
+unittest.main(verbosity=2)
