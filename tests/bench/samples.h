@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Durations of one thing that was measured many times, and the clock they come from.
+ */
+#ifndef BENCH_SAMPLES_H
+#define BENCH_SAMPLES_H
+
+#include <stddef.h>
+
+#define SAMPLES_MAX 4096u
+
+struct samples {
+    size_t count; /* at most SAMPLES_MAX; what comes after is not kept */
+    double seconds[SAMPLES_MAX];
+};
+
+/* Seconds of a clock that only goes forward. Any thread. */
+double samples_now(void);
+
+void samples_add(struct samples *samples, double seconds);
+
+/* The middle duration, or the mean of the two middle ones; 0 without any. Sorts the samples. */
+double samples_median(struct samples *samples);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Measuring steps over a socket: libstepd and stepd against a bare program with the same bytes.
+ */
+#ifndef BENCH_STEP_H
+#define BENCH_STEP_H
+
+#include <stepd/status.h>
+
+#include "tests/bench/report.h"
+
+struct step_settings {
+    const char *daemon; /* path of the stepd binary */
+    const char *optimizer;
+    bool quick; /* small sizes and few rounds, to see that it works */
+};
+
+/* Errors of the daemon, of the bare peer and of libstepd, with a text for people. */
+enum stepd_status step_measure(const struct step_settings *settings, struct report *report,
+                               struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+#endif
