@@ -41,10 +41,10 @@ static enum stepd_status check_hello(const struct stepd_message *request,
     if (hello->shard != 0)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "Hello names shard %u, and this is control (shard 0)", hello->shard);
-    if (hello->max_frame_bytes != 0 && hello->max_frame_bytes < STEPD_HEADER_MAX_BYTES)
+    if (hello->max_frame_bytes != 0 && hello->max_frame_bytes < STEPD_FRAME_LEAST_BYTES)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "max_frame_bytes is %u; it must be 0 or at least %u",
-                          hello->max_frame_bytes, STEPD_HEADER_MAX_BYTES);
+                          hello->max_frame_bytes, STEPD_FRAME_LEAST_BYTES);
     if (hello->rank < ANY_RANK || hello->rank >= (int32_t)STEPD_WORKERS_MAX)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "rank is %d; it must be 0 to %u, or -1 for any", hello->rank,

@@ -27,11 +27,10 @@ static enum stepd_status check(const struct core *core, const struct stepd_messa
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "a shard needs the session of control's Welcome; say Hello with shard 0 "
                           "first");
-    const uint32_t least = STEPD_FRAME_HEAD_MAX_BYTES * 2;
-    if (hello->max_frame_bytes != 0 && hello->max_frame_bytes < least)
+    if (hello->max_frame_bytes != 0 && hello->max_frame_bytes < STEPD_FRAME_LEAST_BYTES)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "max_frame_bytes is %u; it must be at least %u, or 0 for the default",
-                          hello->max_frame_bytes, least);
+                          hello->max_frame_bytes, STEPD_FRAME_LEAST_BYTES);
     return STEPD_OK;
 }
 

@@ -44,7 +44,7 @@ static void hello__frames_below_a_header__is_refused(void **state)
 {
     struct stepd_message hello = hello_worker("j", 0);
     hello.body.hello.max_frame_bytes = 1000;
-    brain_assert_refused(*state, hello, STEPD_INVALID_ARGUMENT, "at least 65536");
+    brain_assert_refused(*state, hello, STEPD_INVALID_ARGUMENT, "at least 131072");
 }
 
 static void hello__said_twice__is_an_error_and_the_connection_goes_on(void **state)
