@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Up: bytes are kept as one array, of which some have arrived; what has arrived is parsed as net
+ * would parse it. Down: a queue of runs, each of bytes of its own or of a version of some weights.
+ */
+#include "tests/sim/link.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proto/error.h"
+#include "proto/frame.h"
+
+enum { REQUESTS_MAX = 4096 };
+
+struct bytes {
+    uint8_t *at; /* owned */
+    size_t count;
+    size_t room;
+};
+
+/* Bytes on their way down. */
+struct run {
+    struct run *next;
+    uint8_t *head;           /* owned; or NULL */
+    struct weights *weights; /* a reference; or NULL */
+    const uint8_t *bytes;
+    size_t count;
+};
+
+/* A request that has reached the core. */
+struct asked {
+    uint64_t id;
+    uint64_t deadline_ms;
+    bool whole; /* its payload is in */
+    bool ended;
+};
+
+struct link {
+    struct host *host;
+    link_frame_fn *on_frame;
+    void *owner;
+    struct core_conn *conn; /* NULL: the shard has lost it */
+    bool worker_lost;
+
+    struct bytes up;
+    size_t arrived; /* bytes of up */
+    size_t taken;   /* of these, what the core has taken */
+    size_t payload_left;
+
+    struct run *runs; /* first to go */
+    struct run **runs_end;
+    struct bytes down; /* arrived, and not yet a whole frame */
+
+    size_t requests;
+    struct asked asked[REQUESTS_MAX];
+};
+
+/* ---- Bytes ----------------------------------------------------------------------------------- */
+
+static void append(struct bytes *bytes, const void *from, size_t n)
+{
+    if (bytes->count + n > bytes->room) {
+        bytes->room = (bytes->count + n) * 2;
+        bytes->at = realloc(bytes->at, bytes->room);
+        assert_non_null(bytes->at);
+    }
+    if (n > 0)
+        memcpy(bytes->at + bytes->count, from, n);
+    bytes->count += n;
+}
+
+static void add_run(struct link *link, struct run run)
+{
+    struct run *last = malloc(sizeof *last);
+    assert_non_null(last);
+    *last = run;
+    *link->runs_end = last;
+    link->runs_end = &last->next;
+}
+
+static void drop_first_run(struct link *link)
+{
+    struct run *run = link->runs;
+    link->runs = run->next;
+    if (link->runs == NULL)
+        link->runs_end = &link->runs;
+    struct weights *weights = run->weights;
+    free(run->head);
+    free(run);
+    if (weights != NULL)
+        core_release(link->host->core, weights, *link->host->now_ms);
+}
+
+static uint8_t *encode(const struct stepd_message *message, size_t payload_bytes, size_t *ret_bytes)
+{
+    struct stepd_arena arena;
+    struct stepd_error error = {.code = STEPD_OK};
+    uint8_t *head = NULL;
+    stepd_arena_init(&arena, STEPD_ARENA_MESSAGE_MAX_BYTES);
+    assert_int_equal(stepd_message_encode(message, payload_bytes, &arena, &head, ret_bytes, &error),
+                     STEPD_OK);
+    stepd_arena_deinit(&arena);
+    return head;
+}
+
+/* ---- What the core does ---------------------------------------------------------------------- */
+
+static struct asked *find_asked(struct link *link, uint64_t id)
+{
+    for (size_t i = 0; i < link->requests; i++) {
+        if (link->asked[i].id == id)
+            return &link->asked[i];
+    }
+    return NULL;
+}
+
+static void check_answer(struct link *link, const struct stepd_message *message)
+{
+    struct asked *asked = find_asked(link, message->request_id);
+    if (asked == NULL)
+        plan_fail(link->host->plan, "an answer to request %llu, which nobody has made",
+                  (unsigned long long)message->request_id);
+    else if (asked->ended)
+        plan_fail(link->host->plan, "request %llu is answered after its last answer",
+                  (unsigned long long)message->request_id);
+    else
+        asked->ended = message->kind != STEPD_MESSAGE_RESULT || message->body.result.last;
+}
+
+static void on_reply(void *owner, void *peer, const struct stepd_message *message,
+                     const struct core_piece *piece, size_t pieces)
+{
+    (void)owner;
+    struct link *link = peer;
+    check_answer(link, message);
+    size_t payload_bytes = 0;
+    for (size_t i = 0; i < pieces; i++)
+        payload_bytes += piece[i].count;
+    size_t head_bytes = 0;
+    uint8_t *head = encode(message, payload_bytes, &head_bytes);
+    add_run(link, (struct run){.head = head, .bytes = head, .count = head_bytes});
+    for (size_t i = 0; i < pieces; i++)
+        add_run(link, (struct run){.weights = piece[i].weights,
+                                   .bytes = piece[i].bytes,
+                                   .count = piece[i].count});
+}
+
+static void on_hang_up(void *owner, void *peer)
+{
+    (void)owner;
+    struct link *link = peer;
+    link->conn = NULL;
+}
+
+static void on_notify(void *owner, struct notice *notice)
+{
+    struct host *host = owner;
+    if (notice->kind == NOTICE_JOB_OPENED)
+        host->opened = notice->error;
+    if (notice->kind == NOTICE_ANSWER) {
+        host->slices = notice->slices;
+        host->version_min = notice->version_min;
+        host->version_max = notice->version_max;
+        host->parked = notice->parked;
+        host->waited_for = notice->ranks;
+    }
+    (void)notice_destroy(notice);
+}
+
+void host_init(struct host *host, const struct plan *plan, uint32_t index, const uint64_t *now_ms)
+{
+    *host = (struct host){.plan = plan, .now_ms = now_ms, .index = index};
+    const struct core_options options = {
+        .shard = index,
+        .isa = kernels_choose(),
+        .wait_max_ms = HOST_WAIT_MAX_MS,
+        .frame_max_bytes = STEPD_FRAME_MAX_BYTES,
+    };
+    const struct core_io io = {
+        .owner = host, .reply = on_reply, .hang_up = on_hang_up, .notify = on_notify};
+    assert_int_equal(core_create(&options, &io, &host->core), STEPD_OK);
+}
+
+void host_deinit(struct host *host)
+{
+    host->core = core_destroy(host->core);
+}
+
+/* ---- Up -------------------------------------------------------------------------------------- */
+
+static uint32_t deadline_of(const struct stepd_message *message)
+{
+    switch (message->kind) {
+    case STEPD_MESSAGE_PUSH: return message->body.push.deadline_ms;
+    case STEPD_MESSAGE_STEP: return message->body.step.push.deadline_ms;
+    case STEPD_MESSAGE_PULL: return message->body.pull.deadline_ms;
+    default: return 0;
+    }
+}
+
+static void note_asked(struct link *link, const struct stepd_message *message, bool whole)
+{
+    const uint32_t stated_ms = deadline_of(message);
+    const bool shorter = stated_ms != 0 && stated_ms < HOST_WAIT_MAX_MS;
+    assert_true(link->requests < REQUESTS_MAX);
+    link->asked[link->requests++] = (struct asked){
+        .id = message->request_id,
+        .deadline_ms = *link->host->now_ms + (shorter ? stated_ms : HOST_WAIT_MAX_MS),
+        .whole = whole,
+    };
+}
+
+/* Hands a head to the core; false: it is not whole yet. */
+static bool take_head(struct link *link)
+{
+    struct stepd_frame_head head;
+    struct stepd_error error = {.code = STEPD_OK};
+    const uint8_t *bytes = link->up.at + link->taken;
+    const enum stepd_frame_progress progress =
+        stepd_frame_parse(bytes, link->arrived - link->taken, STEPD_FRAME_MAX_BYTES, &head, &error);
+    if (progress == STEPD_FRAME_NEED_MORE)
+        return false;
+    struct stepd_arena arena;
+    struct stepd_message message;
+    stepd_arena_init(&arena, STEPD_ARENA_MESSAGE_MAX_BYTES);
+    enum stepd_status status = error.code;
+    if (progress == STEPD_FRAME_HEAD)
+        status = stepd_message_decode(bytes + head.header_at, head.header_bytes, &arena, &message,
+                                      &error);
+    if (status == STEPD_OK) {
+        note_asked(link, &message, head.payload_bytes == 0);
+        link->taken += head.payload_at;
+        link->payload_left = head.payload_bytes;
+        status =
+            core_on_message(link->conn, &message, head.payload_bytes, *link->host->now_ms, &error);
+    }
+    stepd_arena_deinit(&arena);
+    if (status != STEPD_OK)
+        plan_fail(link->host->plan, "a connection is refused: %s", error.text);
+    return true;
+}
+
+static void take_payload(struct link *link)
+{
+    const size_t here = link->arrived - link->taken;
+    size_t n = here < link->payload_left ? here : link->payload_left;
+    size_t room = 0;
+    uint8_t *window = core_window(link->conn, &room);
+    n = n < room ? n : room;
+    if (n == 0)
+        plan_fail(link->host->plan, "a window without room");
+    if (window != NULL)
+        memcpy(window, link->up.at + link->taken, n);
+    link->taken += n;
+    link->payload_left -= n;
+    if (link->payload_left == 0)
+        link->asked[link->requests - 1].whole = true;
+    core_filled(link->conn, n, *link->host->now_ms);
+}
+
+bool link_carry_up(struct link *link, size_t n)
+{
+    const size_t left = link->up.count - link->arrived;
+    if (left == 0 || link->conn == NULL)
+        return false;
+    link->arrived += n < left ? n : left;
+    while (link->conn != NULL && link->taken < link->arrived) {
+        if (link->payload_left > 0)
+            take_payload(link);
+        else if (!take_head(link))
+            break;
+    }
+    return true;
+}
+
+void link_send(struct link *link, const struct stepd_message *message, const void *payload,
+               size_t payload_bytes)
+{
+    size_t head_bytes = 0;
+    uint8_t *head = encode(message, payload_bytes, &head_bytes);
+    append(&link->up, head, head_bytes);
+    append(&link->up, payload, payload_bytes);
+    free(head);
+}
+
+/* ---- Down ------------------------------------------------------------------------------------ */
+
+/* Gives whole frames to the worker. */
+static void receive(struct link *link)
+{
+    struct stepd_arena arena;
+    stepd_arena_init(&arena, STEPD_ARENA_MESSAGE_MAX_BYTES);
+    size_t at = 0;
+    while (!link->worker_lost) {
+        struct stepd_frame_head head;
+        struct stepd_message message;
+        struct stepd_error error = {.code = STEPD_OK};
+        const uint8_t *bytes = link->down.at + at;
+        const size_t left = link->down.count - at;
+        const enum stepd_frame_progress progress =
+            stepd_frame_parse(bytes, left, STEPD_FRAME_MAX_BYTES, &head, &error);
+        if (progress == STEPD_FRAME_NEED_MORE || left - head.payload_at < head.payload_bytes)
+            break;
+        assert_int_equal(stepd_message_decode(bytes + head.header_at, head.header_bytes, &arena,
+                                              &message, &error),
+                         STEPD_OK);
+        link->on_frame(link->owner, link, &message, bytes + head.payload_at, head.payload_bytes);
+        at += head.payload_at + head.payload_bytes;
+    }
+    stepd_arena_deinit(&arena);
+    link->down.count -= at;
+    if (at > 0)
+        memmove(link->down.at, link->down.at + at, link->down.count);
+}
+
+bool link_carry_down(struct link *link, size_t n)
+{
+    if (link->runs == NULL)
+        return false;
+    while (n > 0 && link->runs != NULL) {
+        struct run *run = link->runs;
+        const size_t part = n < run->count ? n : run->count;
+        if (!link->worker_lost)
+            append(&link->down, run->bytes, part);
+        run->bytes += part;
+        run->count -= part;
+        n -= part;
+        if (run->count == 0)
+            drop_first_run(link);
+    }
+    if (!link->worker_lost)
+        receive(link);
+    return true;
+}
+
+/* ---- Beginning and end ----------------------------------------------------------------------- */
+
+struct link *link_create(struct host *host, link_frame_fn *on_frame, void *owner)
+{
+    struct link *link = calloc(1, sizeof *link);
+    assert_non_null(link);
+    link->host = host;
+    link->on_frame = on_frame;
+    link->owner = owner;
+    link->runs_end = &link->runs;
+    link->conn = core_open(host->core, link, *host->now_ms);
+    assert_non_null(link->conn);
+    return link;
+}
+
+static void drop_runs(struct link *link)
+{
+    while (link->runs != NULL)
+        drop_first_run(link);
+}
+
+struct link *link_destroy(struct link *link)
+{
+    drop_runs(link);
+    free(link->up.at);
+    free(link->down.at);
+    free(link);
+    return NULL;
+}
+
+void link_break_shard(struct link *link)
+{
+    if (link->conn != NULL)
+        core_close(link->conn, *link->host->now_ms);
+    link->conn = NULL;
+    drop_runs(link);
+}
+
+void link_break_worker(struct link *link)
+{
+    link->worker_lost = true;
+}
+
+bool link_shard_has_lost(const struct link *link)
+{
+    return link->conn == NULL;
+}
+
+bool link_worker_has_lost(const struct link *link)
+{
+    return link->worker_lost;
+}
+
+bool link_is_at_end(const struct link *link)
+{
+    return link->conn == NULL && link->runs == NULL;
+}
+
+void link_check_deadlines(const struct link *link)
+{
+    for (size_t i = 0; i < link->requests && link->conn != NULL; i++) {
+        const struct asked *asked = &link->asked[i];
+        if (asked->whole && !asked->ended && asked->deadline_ms <= *link->host->now_ms)
+            plan_fail(link->host->plan, "request %llu has not ended by its deadline",
+                      (unsigned long long)asked->id);
+    }
+}

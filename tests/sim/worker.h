@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A worker of the simulation. It pulls the first weights (rank 0 assigns what is to be assigned
+ * before), takes the plan's steps, and at last pulls the final version. What it has to ask it asks
+ * in any order, in any grouping of slices, by step or by push and pull; what was lost it asks again
+ * with the same clock; and at times it repeats itself without need.
+ *
+ *     ASSIGN (rank 0) --> FIRST --> STEP, clock 1 --> ... --> STEP, clock n --> FINAL --> DONE
+ *
+ * Each arrow is taken when every slice is settled. Whatever comes back is held against the replay.
+ */
+#ifndef TESTS_SIM_WORKER_H
+#define TESTS_SIM_WORKER_H
+
+#include "tests/lib/random.h"
+#include "tests/sim/link.h"
+#include "tests/sim/replay.h"
+
+enum { WORKER_SLICES_MAX = 64 };
+
+enum worker_phase {
+    WORKER_ASSIGN,
+    WORKER_FIRST,
+    WORKER_STEP,
+    WORKER_FINAL,
+    WORKER_DONE,
+};
+
+/* What a worker knows of a slice, in this phase and of this clock. */
+struct holding {
+    uint32_t asked;   /* requests under way */
+    bool pushed;      /* the push is settled */
+    bool pulled;      /* the weights are here */
+    uint64_t applied; /* bit set of the clocks of which an answer said so */
+    uint64_t version; /* of weights */
+    float weights[PLAN_SLICE_ELEMENTS];
+    uint64_t next_version;
+    float next[PLAN_SLICE_ELEMENTS];
+};
+
+struct worker {
+    const struct plan *plan;
+    const struct replay *replay;
+    struct random *random;
+    uint32_t rank;
+    uint64_t epoch; /* of its session */
+    enum worker_phase phase;
+    uint64_t clock;
+    uint64_t requests;                  /* made so far */
+    struct link *link[PLAN_SHARDS_MAX]; /* borrowed from the cluster; NULL: none */
+    struct question *questions;         /* owned; under way */
+    struct holding slice[WORKER_SLICES_MAX];
+};
+
+void worker_init(struct worker *worker, const struct plan *plan, const struct replay *replay,
+                 uint32_t rank, struct random *random);
+void worker_deinit(struct worker *worker);
+
+/* The session's id, by rank. */
+void worker_session(uint32_t rank, uint8_t session[STEPD_SESSION_BYTES]);
+
+/* Takes a new connection into use and says Hello. */
+void worker_connect(struct worker *worker, uint32_t shard, struct link *link);
+/* The connection is lost: what was asked there must be asked again. */
+void worker_disconnect(struct worker *worker, uint32_t shard);
+
+/* Asks something of a shard to which it is connected, if there is something to ask. */
+void worker_ask(struct worker *worker, uint32_t shard);
+
+/* For link_create; the owner is a struct worker. */
+void worker_on_frame(void *owner, struct link *link, const struct stepd_message *message,
+                     const uint8_t *payload, size_t payload_bytes);
+
+#endif
