@@ -12,6 +12,7 @@
 #include "client/train/home.h"
 #include "client/train/options.h"
 #include "client/train/train.h"
+#include "proto/error.h"
 
 enum exit_code {
     EXIT_CODE_OK = 0,
@@ -49,15 +50,16 @@ static void print_json(const struct train_options *options, const struct train_r
     printf("}\n");
 }
 
-static enum stepd_status run(const struct train_options *options, uint32_t *rank,
+/* *rank: as it was asked for, and then as the server gave it. */
+static enum stepd_status run(const struct train_options *options, int *rank,
                              struct stepd_error *reterr)
 {
     struct home *home;
     enum stepd_status status = options->local ? home_local_create(&home, reterr)
                                               : home_remote_create(options, &home, reterr);
     if (status != STEPD_OK)
-        return status;
-    *rank = home_rank(home);
+        return stepd_fail_in(reterr, status, "connect");
+    *rank = (int)home_rank(home);
     struct train_result result;
     status = train_run(options, home, &result, reterr);
     home_destroy(home);
@@ -87,10 +89,12 @@ int main(int argc, char **argv)
     if (getenv("OPENBLAS_NUM_THREADS") == NULL)
         openblas_set_num_threads(1);
 
-    uint32_t rank = options.rank == TRAIN_RANK_ANY ? 0 : (uint32_t)options.rank;
-    if (run(&options, &rank, &error) != STEPD_OK) {
-        (void)fprintf(stderr, "stepd-train: rank %u: %s\n", rank, error.text);
-        return EXIT_CODE_FAILED;
-    }
-    return EXIT_CODE_OK;
+    int rank = options.rank;
+    if (run(&options, &rank, &error) == STEPD_OK)
+        return EXIT_CODE_OK;
+    if (rank == TRAIN_RANK_ANY)
+        (void)fprintf(stderr, "stepd-train: %s\n", error.text);
+    else
+        (void)fprintf(stderr, "stepd-train: rank %d: %s\n", rank, error.text);
+    return EXIT_CODE_FAILED;
 }
