@@ -18,7 +18,7 @@ readonly END_TENTHS_MAX=100   # and what is told to end has 10 s before it is ki
 
 data=/usr/share/datasets/fashion-mnist
 workers=4
-epochs=4
+epochs=5
 daemon_pid=
 launch_pid=
 
