@@ -23,9 +23,9 @@ struct ctl_options {
 };
 
 /* Commands. */
-int launch_run(const struct ctl_options *options, int argc, char **argv);
-int status_run(const struct ctl_options *options, int argc, char **argv);
-int groups_run(const struct ctl_options *options, int argc, char **argv);
+int launch_run(const struct ctl_options *ctl, int argc, char **argv);
+int status_run(const struct ctl_options *ctl, int argc, char **argv);
+int groups_run(const struct ctl_options *ctl, int argc, char **argv);
 
 /* Connects as an observer of no job. *ret_client: caller frees with stepd_close. Fails as
  * stepd_connect does; job is NULL for none. */

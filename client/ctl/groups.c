@@ -97,7 +97,7 @@ static int ask_and_show(const char *server, const char *job, bool as_json)
     if (ctl_connect(server, NULL, &client, &error) != STEPD_OK)
         return ctl_fail("groups", &error);
     const enum stepd_status status = ask_groups(client, job, &groups, &error);
-    client = stepd_close(client);
+    (void)stepd_close(client);
     if (status != STEPD_OK)
         return ctl_fail("groups", &error);
     if (as_json) {

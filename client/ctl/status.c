@@ -192,7 +192,7 @@ static int ask_and_show(const struct status_options *options)
         pause_for(options->watch_s);
         status = show(client, options, &error);
     }
-    client = stepd_close(client);
+    (void)stepd_close(client);
     return status == STEPD_OK ? CTL_OK : ctl_fail("status", &error);
 }
 

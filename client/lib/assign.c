@@ -65,12 +65,13 @@ static enum stepd_status flush(struct assignment *frame, struct stepd_error *ret
 {
     if (frame->slices == 0)
         return STEPD_OK;
-    struct stepd_outgoing *outgoing = stepd_outgoing_create(STEPD_F32, (size_t)frame->elements);
+    struct stepd_outgoing *const outgoing =
+        stepd_outgoing_create(STEPD_F32, (size_t)frame->elements);
     enum stepd_status status = outgoing == NULL ? STEPD_RESOURCE_EXHAUSTED : STEPD_OK;
     for (size_t i = 0; i < frame->slices && status == STEPD_OK; i++)
         status = add_values(frame, frame->slice[i], outgoing);
     if (status != STEPD_OK) {
-        outgoing = stepd_outgoing_destroy(outgoing);
+        (void)stepd_outgoing_destroy(outgoing);
         return stepd_fail(reterr, status, "no memory to send the first values");
     }
     const struct stepd_message message = {

@@ -148,7 +148,7 @@ enum stepd_status stepd_connect(const struct stepd_options *options,
     if (status == STEPD_OK)
         *ret_client = client;
     else
-        client = stepd_close(client);
+        (void)stepd_close(client);
     return status;
 }
 

@@ -41,7 +41,7 @@ PURE = {"proto", "server/optim", "server/schedule", "server/model", "server/sync
 
 # (which headers, who may include them, the same in words)
 LIBRARY_HOMES = [
-    (r"uv(/.*)?\.h", {"server", "server/net", "client/lib"}, "libuv"),
+    (r"uv(/.*)?\.h", {"server", "server/net", "client/lib", "client/ctl"}, "libuv"),
     (r"protobuf-c/.*|.*\.pb-c\.h", r"proto/message\w*\.[ch]", "protobuf-c"),
     (r"cyaml/.*|yaml\.h", {"server/config"}, "YAML"),
     (r"zlib\.h", {"client/train"}, "zlib"),

@@ -174,7 +174,7 @@ static enum stepd_status build(struct stepd_transfer *transfer,
     for (size_t i = 0; payload && i < transfer->count && status == STEPD_OK; i++)
         status = add_gradients(transfer, transfer->parcel[i], outgoing);
     if (status != STEPD_OK) {
-        outgoing = stepd_outgoing_destroy(outgoing);
+        (void)stepd_outgoing_destroy(outgoing);
         return stepd_fail(reterr, status, "no memory to send %zu slices", transfer->count);
     }
     const struct stepd_message message = message_of(transfer);
@@ -184,7 +184,7 @@ static enum stepd_status build(struct stepd_transfer *transfer,
     if (status == STEPD_OK)
         *ret_outgoing = outgoing;
     else
-        outgoing = stepd_outgoing_destroy(outgoing);
+        (void)stepd_outgoing_destroy(outgoing);
     return status;
 }
 
@@ -221,7 +221,7 @@ void stepd_transfer_send(struct stepd_transfer *transfer)
         use_clocks(transfer);
         status = exchange->port.send(exchange->port.self, transfer->shard, outgoing, &error);
         if (status != STEPD_OK)
-            outgoing = stepd_outgoing_destroy(outgoing);
+            (void)stepd_outgoing_destroy(outgoing);
     }
     if (status == STEPD_OK)
         return;

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <uv.h>
 
-#include "client/lib/core/grow.h"
 #include "client/lib/net/clock.h"
 #include "client/lib/net/link.h"
 #include "proto/arena.h"
@@ -39,7 +38,7 @@ struct stepd_loop {
     struct stepd_pending pending;
     struct stepd_exchange *exchange; /* borrowed; NULL until it was given */
     struct link_place *place;        /* owned; by shard */
-    size_t places, places_room;
+    size_t places;
     struct stepd_arena arena;
     bool stopping;
 };
@@ -200,16 +199,20 @@ void stepd_loop_start_order(struct stepd_loop *loop, struct stepd_order *order)
 
 /* ---- Links ----------------------------------------------------------------------------------- */
 
+/* Shards are few, and opened in order: growing by one each time does no harm. */
 static enum stepd_status make_place(struct stepd_loop *loop, uint32_t shard,
                                     struct stepd_error *reterr)
 {
-    struct link_place *const grown =
-        stepd_grow(loop->place, &loop->places_room, (size_t)shard + 1, sizeof *grown);
-    if (grown == NULL)
+    if (shard < loop->places)
+        return STEPD_OK;
+    struct link_place *const more = calloc((size_t)shard + 1, sizeof *more);
+    if (more == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a connection");
-    loop->place = grown;
-    for (; loop->places <= shard; loop->places++)
-        loop->place[loop->places] = (struct link_place){.link = NULL};
+    for (size_t i = 0; i < loop->places; i++)
+        more[i] = loop->place[i];
+    free(loop->place);
+    loop->place = more;
+    loop->places = (size_t)shard + 1;
     return STEPD_OK;
 }
 
@@ -277,14 +280,14 @@ static void on_beat(uv_timer_t *beat)
         .request_id = ++loop->pending.newest_id,
         .kind = STEPD_MESSAGE_HEARTBEAT,
     };
-    struct stepd_outgoing *outgoing = stepd_outgoing_create(STEPD_F32, 0);
+    struct stepd_outgoing *const outgoing = stepd_outgoing_create(STEPD_F32, 0);
     if (outgoing == NULL)
         return;
     enum stepd_status status = stepd_outgoing_encode(outgoing, &message, &loop->arena, NULL);
     if (status == STEPD_OK)
         status = stepd_loop_send(loop, 0, outgoing, NULL);
     if (status != STEPD_OK)
-        outgoing = stepd_outgoing_destroy(outgoing);
+        (void)stepd_outgoing_destroy(outgoing);
 }
 
 void stepd_loop_beat_every(struct stepd_loop *loop, uint32_t ms)

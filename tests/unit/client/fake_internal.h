@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The insides of the fake server: what its threads (fake_server.c) and its answers
+ * (fake_answers.c) share.
+ */
+#ifndef TESTS_UNIT_CLIENT_FAKE_INTERNAL_H
+#define TESTS_UNIT_CLIENT_FAKE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/message.h"
+#include "tests/unit/client/fake_server.h"
+
+#define FAKE_CONNECTIONS_MAX 16u
+#define FAKE_TENSORS_MAX     8u
+#define FAKE_SLICES_MAX      64u
+
+struct fake_slice {
+    uint32_t tensor;
+    uint64_t offset;
+    uint32_t elements;
+    uint64_t version;
+    float *weights; /* owned */
+};
+
+struct fake_tensor {
+    char name[64];
+    uint64_t shape[STEPD_DIMS_MAX];
+    size_t dims;
+    enum stepd_init_kind init;
+    double a;
+};
+
+struct fake_server {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    pthread_t acceptor;
+    pthread_t thread[FAKE_CONNECTIONS_MAX];
+    int fd[FAKE_CONNECTIONS_MAX];
+    size_t connections;
+    int listener;
+    bool stopping;
+    char address[128];
+    uint32_t lease_ms;
+    enum fake_fault fault;
+    uint64_t heartbeats, steps, left_at;
+    struct fake_tensor tensor[FAKE_TENSORS_MAX];
+    size_t tensors;
+    struct fake_slice slice[FAKE_SLICES_MAX];
+    size_t slices;
+};
+
+struct connection {
+    struct fake_server *server;
+    int fd;
+    struct stepd_arena arena;
+    struct stepd_message message;
+    uint8_t *head;    /* of the frame that was read */
+    uint8_t *payload; /* owned */
+    size_t payload_bytes;
+};
+
+/* Reads the next frame: message, payload_bytes. False: the connection has ended. */
+bool fake_read_frame(struct connection *connection);
+
+/* Reads the payload that belongs to it. */
+bool fake_read_payload(struct connection *connection);
+
+/* Answers the frame; false: hang up. The server's mutex is held. */
+bool fake_answer(struct connection *connection, enum fake_fault fault);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Slices that pack several tensors: pushed only whole, by one call or by several.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/client/rig.h"
+
+static const float big_grad[] = {1, 2, 3, 4, 5, 6};
+static const float a_grad[] = {7, 8};
+static const float b_grad[] = {9};
+static const uint32_t slice0[] = {0}, slice2[] = {2};
+
+static int setup(void **state)
+{
+    static struct rig rig;
+    rig_setup(&rig);
+    *state = &rig;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    rig_teardown(*state);
+    return 0;
+}
+
+static struct stepd_array push_of(size_t tensor, const float *grad)
+{
+    return (struct stepd_array){.tensor = tensor, .grad = grad};
+}
+
+static void assert_payload(const struct rig_sent *sent, const float *floats, size_t n)
+{
+    assert_int_equal(sent->payload_bytes, n * sizeof *floats);
+    assert_memory_equal(sent->payload, floats, n * sizeof *floats);
+}
+
+static void packed__one_of_two_tensors__nothing_is_sent(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array array = push_of(1, a_grad);
+    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    assert_int_equal(rig->sent_count, 0);
+    assert_false(order->done);
+}
+
+static void packed__second_tensor_in_another_order__both_are_answered(void **state)
+{
+    struct rig *const rig = *state;
+    float a_weights[2], b_weights[1];
+    const struct stepd_array a = {.tensor = 1, .grad = a_grad, .weights = a_weights};
+    const struct stepd_array b = {.tensor = 2, .grad = b_grad, .weights = b_weights};
+    struct rig_order *const first = rig_start(rig, STEPD_ORDER_STEP, &a, 1, NULL);
+    struct rig_order *const second = rig_start(rig, STEPD_ORDER_STEP, &b, 1, NULL);
+    assert_int_equal(rig->sent_count, 1);
+    assert_payload(&rig->sent[0], (const float[]){7, 8, 9}, 3);
+    const struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice2, STEPD_APPLIED, 3);
+    rig_reply(rig, 1, &result, (const float[]){17, 18, 19}, 3 * sizeof(float));
+    assert_true(first->done && second->done);
+    assert_true(a_weights[0] == 17 && a_weights[1] == 18 && b_weights[0] == 19);
+    assert_int_equal(first->order.counts.applied, 1);
+    assert_int_equal(second->order.counts.applied, 1);
+    assert_int_equal(second->order.counts.version_max, 3);
+}
+
+static void packed__two_tensors_of_one_order__slice_counts_once(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array arrays[] = {push_of(1, a_grad), push_of(2, b_grad)};
+    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, arrays, 2, NULL);
+    const struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice2, STEPD_APPLIED, 1);
+    rig_reply(rig, 1, &result, NULL, 0);
+    assert_true(order->done);
+    assert_int_equal(order->order.counts.slices, 1);
+}
+
+static void packed__push_joined_by_step__weights_go_to_the_step_only(void **state)
+{
+    struct rig *const rig = *state;
+    float b_weights[1];
+    const struct stepd_array a = push_of(1, a_grad);
+    const struct stepd_array b = {.tensor = 2, .grad = b_grad, .weights = b_weights};
+    struct rig_order *const push = rig_start(rig, STEPD_ORDER_PUSH, &a, 1, NULL);
+    struct rig_order *const step = rig_start(rig, STEPD_ORDER_STEP, &b, 1, NULL);
+    assert_int_equal(rig->sent[0].message.kind, STEPD_MESSAGE_STEP);
+    const struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice2, STEPD_APPLIED, 1);
+    rig_reply(rig, 1, &result, (const float[]){17, 18, 19}, 3 * sizeof(float));
+    assert_true(push->done && step->done);
+    assert_true(b_weights[0] == 19);
+}
+
+static void packed__same_tensor_twice__second_waits_for_the_next_round(void **state)
+{
+    struct rig *const rig = *state;
+    const float later[] = {70, 80};
+    const struct stepd_array a = push_of(1, a_grad), a2 = push_of(1, later), b = push_of(2, b_grad);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &a, 1, NULL);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &a2, 1, NULL);
+    assert_int_equal(rig->sent_count, 0);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &b, 1, NULL);
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &b, 1, NULL);
+    assert_int_equal(rig->sent_count, 2);
+    assert_payload(&rig->sent[0], (const float[]){7, 8, 9}, 3);
+    assert_payload(&rig->sent[1], (const float[]){70, 80, 9}, 3);
+    assert_int_equal(rig->sent[1].message.body.push.clock, 2);
+}
+
+static void packed__different_examples__newcomer_fails_and_the_first_goes_on(void **state)
+{
+    struct rig *const rig = *state;
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    const struct stepd_array a = push_of(1, a_grad), b = push_of(2, b_grad);
+    options.examples = 64;
+    struct rig_order *const first = rig_start(rig, STEPD_ORDER_PUSH, &a, 1, &options);
+    struct rig_order *const other = rig_start(rig, STEPD_ORDER_PUSH, &b, 1, NULL);
+    assert_true(other->done);
+    assert_int_equal(other->order.error.code, STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(other->order.error.text, "'b' travels in one slice with 'a'"));
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &b, 1, &options);
+    assert_int_equal(rig->sent_count, 1);
+    assert_false(first->done);
+}
+
+static void packed__pull_of_one__drops_the_other(void **state)
+{
+    struct rig *const rig = *state;
+    float b_weights[1];
+    const struct stepd_array b = {.tensor = 2, .weights = b_weights};
+    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PULL, &b, 1, NULL);
+    const struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice2, STEPD_NONE, 1);
+    rig_reply(rig, 1, &result, (const float[]){17, 18, 19}, 3 * sizeof(float));
+    assert_true(order->done);
+    assert_true(b_weights[0] == 19);
+}
+
+static void packed__order_fails_elsewhere__leaves_what_it_gathered(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array arrays[] = {push_of(0, big_grad), push_of(1, a_grad)};
+    const struct stepd_array b = push_of(2, b_grad);
+    const struct stepd_error lost = {.code = STEPD_UNAVAILABLE, .text = "lost"};
+    struct rig_order *const first = rig_start(rig, STEPD_ORDER_PUSH, arrays, 2, NULL);
+    stepd_exchange_lose(&rig->exchange, 2, &lost);
+    assert_int_equal(rig->exchange.gathering, 0);
+    assert_false(first->done); /* slice 0 is with shard 1, which lives */
+    struct rig_order *const second = rig_start(rig, STEPD_ORDER_PUSH, &b, 1, NULL);
+    assert_int_equal(rig->sent_count, 2);
+    const struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_APPLIED, 1);
+    rig_reply(rig, 1, &result, NULL, 0);
+    assert_true(first->done);
+    assert_int_equal(first->order.error.code, STEPD_UNAVAILABLE);
+    assert_false(second->done);
+}
+
+static void packed__never_completed__fails_at_its_deadline(void **state)
+{
+    struct rig *const rig = *state;
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    options.deadline_ms = 500;
+    const struct stepd_array a = push_of(1, a_grad);
+    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, &a, 1, &options);
+    stepd_exchange_tick(&rig->exchange, 1499);
+    assert_false(order->done);
+    stepd_exchange_tick(&rig->exchange, 1500);
+    assert_true(order->done);
+    assert_int_equal(order->order.error.code, STEPD_DEADLINE_EXCEEDED);
+    assert_non_null(strstr(order->order.error.text, "'a' travels in one slice with 'b'"));
+    assert_int_equal(rig->exchange.gathering, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(packed__one_of_two_tensors__nothing_is_sent),
+        TEST(packed__second_tensor_in_another_order__both_are_answered),
+        TEST(packed__two_tensors_of_one_order__slice_counts_once),
+        TEST(packed__push_joined_by_step__weights_go_to_the_step_only),
+        TEST(packed__same_tensor_twice__second_waits_for_the_next_round),
+        TEST(packed__different_examples__newcomer_fails_and_the_first_goes_on),
+        TEST(packed__pull_of_one__drops_the_other),
+        TEST(packed__order_fails_elsewhere__leaves_what_it_gathered),
+        TEST(packed__never_completed__fails_at_its_deadline),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
