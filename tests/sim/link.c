@@ -178,7 +178,7 @@ void host_init(struct host *host, const struct plan *plan, uint32_t index, const
     const struct core_options options = {
         .shard = index,
         .isa = kernels_choose(),
-        .wait_max_ms = HOST_WAIT_MAX_MS,
+        .wait_max_ms = plan_wait_max_ms(plan),
         .frame_max_bytes = STEPD_FRAME_MAX_BYTES,
     };
     const struct core_io io = {
@@ -206,11 +206,12 @@ static uint32_t deadline_of(const struct stepd_message *message)
 static void note_asked(struct link *link, const struct stepd_message *message, bool whole)
 {
     const uint32_t stated_ms = deadline_of(message);
-    const bool shorter = stated_ms != 0 && stated_ms < HOST_WAIT_MAX_MS;
+    const uint32_t most_ms = plan_wait_max_ms(link->host->plan);
+    const bool shorter = stated_ms != 0 && stated_ms < most_ms;
     assert_true(link->requests < REQUESTS_MAX);
     link->asked[link->requests++] = (struct asked){
         .id = message->request_id,
-        .deadline_ms = *link->host->now_ms + (shorter ? stated_ms : HOST_WAIT_MAX_MS),
+        .deadline_ms = *link->host->now_ms + (shorter ? stated_ms : most_ms),
         .whole = whole,
     };
 }

@@ -29,8 +29,6 @@ struct host {
     uint64_t waited_for; /* number of ranks */
 };
 
-enum { HOST_WAIT_MAX_MS = 3000 };
-
 void host_init(struct host *host, const struct plan *plan, uint32_t index, const uint64_t *now_ms);
 /* All links are gone. */
 void host_deinit(struct host *host);

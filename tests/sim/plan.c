@@ -174,6 +174,11 @@ void plan_values(const struct plan *plan, uint32_t slice, float *ret_values)
         ret_values[i] = sync ? (float)random_below(&random, 1000) / 512.0F : 2.0F;
 }
 
+uint32_t plan_wait_max_ms(const struct plan *plan)
+{
+    return plan->faults ? 3000 : 100000000;
+}
+
 uint64_t plan_last_version(const struct plan *plan)
 {
     return plan->job->mode == STEPD_SYNC ? plan->steps : plan->steps * plan->job->workers;

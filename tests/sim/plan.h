@@ -49,6 +49,10 @@ void plan_values(const struct plan *plan, uint32_t slice, float *ret_values);
 /* What is left of floats that travel in a dtype. */
 void plan_round_trip(enum stepd_dtype dtype, size_t n, const float *floats, float *ret_floats);
 
+/* The shards' longest deadline. Without faults nothing has to be asked twice: it is out of reach.
+ */
+uint32_t plan_wait_max_ms(const struct plan *plan);
+
 /* Versions of a slice after all steps of all workers. */
 uint64_t plan_last_version(const struct plan *plan);
 

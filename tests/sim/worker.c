@@ -113,6 +113,31 @@ static enum stepd_message_kind need(const struct worker *worker, uint32_t slice)
     return STEPD_MESSAGE_ERROR;
 }
 
+/* Is a push of this clock under way? */
+static bool is_pushing(const struct worker *worker, uint32_t slice)
+{
+    for (const struct question *q = worker->questions; q != NULL; q = q->next) {
+        const bool pushes = q->kind == STEPD_MESSAGE_PUSH || q->kind == STEPD_MESSAGE_STEP;
+        for (size_t i = 0; i < q->slices && pushes && q->clock == worker->clock; i++) {
+            if (q->slice[i] == slice)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* May a slice be asked for so now? A pull of the version to come may overtake the answer to the
+ * push that it waits for. */
+static bool may_ask(struct worker *worker, uint32_t slice, enum stepd_message_kind kind, bool again)
+{
+    const struct holding *holding = &worker->slice[slice];
+    const bool early = kind == STEPD_MESSAGE_PULL && worker->phase == WORKER_STEP &&
+                       worker->plan->job->mode == STEPD_SYNC && !holding->pulled;
+    if (early && holding->asked == 1 && is_pushing(worker, slice))
+        return random_once_in(worker->random, 4);
+    return need(worker, slice) == kind && (again || holding->asked == 0);
+}
+
 /* Chooses some of the shard's slices that need the same and are not asked for, in any order; with
  * `again` also such as are asked for already. */
 static size_t choose(struct worker *worker, uint32_t shard, enum stepd_message_kind kind,
@@ -121,8 +146,7 @@ static size_t choose(struct worker *worker, uint32_t shard, enum stepd_message_k
     const struct layout *layout = &worker->plan->job->layout;
     size_t count = 0;
     for (uint32_t i = 0; i < layout->slices; i++) {
-        const bool wanted = need(worker, i) == kind && (again || worker->slice[i].asked == 0);
-        if (layout->slice[i].shard != shard || !wanted)
+        if (layout->slice[i].shard != shard || !may_ask(worker, i, kind, again))
             continue;
         const size_t place = random_below(worker->random, count + 1);
         ret_slice[count++] = ret_slice[place];
@@ -155,9 +179,9 @@ static uint8_t *make_payload(const struct worker *worker, const struct question 
 
 static uint32_t random_deadline(struct worker *worker)
 {
-    if (random_once_in(worker->random, 2))
+    if (!worker->plan->faults || random_once_in(worker->random, 2))
         return 0;
-    return (uint32_t)random_between(worker->random, 1, HOST_WAIT_MAX_MS);
+    return (uint32_t)random_between(worker->random, 1, plan_wait_max_ms(worker->plan));
 }
 
 static void ask_assign(struct worker *worker, const struct question *question)
@@ -435,7 +459,7 @@ void worker_on_frame(void *owner, struct link *link, const struct stepd_message 
         plan_fail(worker->plan, "rank %u is answered what it has not asked", worker->rank);
     if (message->kind == STEPD_MESSAGE_RESULT)
         on_result(worker, question, &message->body.result, payload);
-    else if (message->kind == STEPD_MESSAGE_ERROR &&
+    else if (worker->plan->faults && message->kind == STEPD_MESSAGE_ERROR &&
              message->body.error.code == STEPD_DEADLINE_EXCEEDED)
         forget(worker, question); /* and ask again */
     else

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -275,6 +276,21 @@ static void requests__beyond_what_a_connection_may_wait_for__are_refused(void **
     shard_teardown(&shard);
 }
 
+static void requests__that_are_answered__make_room_for_others(void **state)
+{
+    (void)state;
+    struct shard shard;
+    setup(&shard, 1, 1);
+    for (uint64_t clock = 1; clock <= (1u << 18) / SLICES + 1; clock++) {
+        const struct shard_push push = {
+            .id = 7, .clock = clock, .base_version = clock - 1, .slices = SLICES};
+        shard_push(&shard, 0, &push);
+        assert_int_equal(shard_last(&shard, 0)->outcome[0], STEPD_SKIPPED);
+        free(shard.peer[0].reply[--shard.peer[0].replies].value);
+    }
+    shard_teardown(&shard);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +305,7 @@ int main(void)
         cmocka_unit_test(requests__of_a_connection_that_closes__are_forgotten),
         cmocka_unit_test(push__whose_payload_still_comes_in__outlasts_its_deadline),
         cmocka_unit_test(requests__beyond_what_a_connection_may_wait_for__are_refused),
+        cmocka_unit_test(requests__that_are_answered__make_room_for_others),
     };
     return cmocka_run_group_tests_name("core/request", tests, NULL, NULL);
 }
