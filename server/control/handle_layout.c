@@ -59,7 +59,7 @@ static size_t slice_bytes(const struct job *job, const struct slice_plan *slice)
 }
 
 /* The wire does not split a slice's list of parts, so the longest must fit one frame. */
-static_assert(LAYOUT_PACK_PARTS_MAX * 3 * PAGE_NUMBER_BYTES <= CONTROL_PAGE_BYTES,
+static_assert((size_t)LAYOUT_PACK_PARTS_MAX * 3 * PAGE_NUMBER_BYTES <= CONTROL_PAGE_BYTES,
               "a slice's parts may not fit a Layout frame");
 
 /* ---- One frame ------------------------------------------------------------------------------- */

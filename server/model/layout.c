@@ -12,7 +12,12 @@
 
 #include "proto/error.h"
 
-#define NO_SLICE UINT32_MAX
+/* A slice that small tensors of one kind are being packed into. */
+struct pack {
+    uint32_t slice;
+    uint32_t parts; /* 0: no slice has been opened yet */
+    uint64_t elements;
+};
 
 /* Parts as they are found, each with the slice it belongs to. */
 struct cut {
@@ -20,7 +25,7 @@ struct cut {
     size_t slices_room;
     size_t parts_room;
     uint32_t *part_slice; /* owned; one for each part */
-    uint32_t *open_pack;  /* owned; by pack_of: slice that takes small tensors, or NO_SLICE */
+    struct pack *pack;    /* owned; by pack_of */
     size_t packs;
     uint32_t slice_elements;
 };
@@ -87,26 +92,28 @@ static size_t pack_of(const struct layout_tensor *tensor)
     return (size_t)tensor->group * 2 + tensor->assigned;
 }
 
-static bool has_room(const struct cut *cut, uint32_t slice, const struct layout_tensor *small)
+static bool has_room(const struct cut *cut, const struct pack *pack,
+                     const struct layout_tensor *small)
 {
-    const struct slice_plan *plan = &cut->layout.slice[slice];
-    return plan->parts < LAYOUT_PACK_PARTS_MAX &&
-           plan->elements + small->elements <= cut->slice_elements;
+    return pack->parts > 0 && pack->parts < LAYOUT_PACK_PARTS_MAX &&
+           pack->elements + small->elements <= cut->slice_elements;
 }
 
-/* Puts a small tensor whole into its group's open slice, or into a new one. */
-static enum stepd_status pack(struct cut *cut, uint32_t tensor, const struct layout_tensor *small,
-                              struct stepd_error *reterr)
+/* Puts a small tensor whole into the slice that is open for its kind, or into a new one. */
+static enum stepd_status pack_tensor(struct cut *cut, uint32_t tensor,
+                                     const struct layout_tensor *small, struct stepd_error *reterr)
 {
-    uint32_t slice = cut->open_pack[pack_of(small)];
-    if (slice == NO_SLICE || !has_room(cut, slice, small)) {
-        const enum stepd_status status = add_slice(cut, small->group, &slice, reterr);
+    struct pack *pack = &cut->pack[pack_of(small)];
+    if (!has_room(cut, pack, small)) {
+        *pack = (struct pack){.parts = 0};
+        const enum stepd_status status = add_slice(cut, small->group, &pack->slice, reterr);
         if (status != STEPD_OK)
             return status;
-        cut->open_pack[pack_of(small)] = slice;
     }
+    pack->parts++;
+    pack->elements += small->elements;
     const struct part part = {.tensor = tensor, .elements = (uint32_t)small->elements};
-    return add_part(cut, slice, part, reterr);
+    return add_part(cut, pack->slice, part, reterr);
 }
 
 /* Cuts a large tensor into as few slices as the limit allows, as equal as they can be. */
@@ -180,7 +187,7 @@ static enum stepd_status cut_tensors(struct cut *cut, const struct layout_tensor
 {
     for (size_t i = 0; i < tensors; i++) {
         const bool small = tensor[i].elements <= cut->slice_elements / LAYOUT_PACK_DIVISOR;
-        const enum stepd_status status = small ? pack(cut, (uint32_t)i, &tensor[i], reterr)
+        const enum stepd_status status = small ? pack_tensor(cut, (uint32_t)i, &tensor[i], reterr)
                                                : split(cut, (uint32_t)i, &tensor[i], reterr);
         if (status != STEPD_OK)
             return status;
@@ -188,19 +195,15 @@ static enum stepd_status cut_tensors(struct cut *cut, const struct layout_tensor
     return gather_parts(cut, reterr);
 }
 
-static enum stepd_status open_packs(struct cut *cut, const struct layout_tensor *tensor,
+static enum stepd_status make_packs(struct cut *cut, const struct layout_tensor *tensor,
                                     size_t tensors, struct stepd_error *reterr)
 {
     for (size_t i = 0; i < tensors; i++) {
         if (pack_of(&tensor[i]) >= cut->packs)
             cut->packs = pack_of(&tensor[i]) + 1;
     }
-    cut->open_pack = calloc(cut->packs, sizeof *cut->open_pack);
-    if (cut->open_pack == NULL)
-        return no_memory(reterr);
-    for (size_t g = 0; g < cut->packs; g++)
-        cut->open_pack[g] = NO_SLICE;
-    return STEPD_OK;
+    cut->pack = calloc(cut->packs, sizeof *cut->pack);
+    return cut->pack == NULL ? no_memory(reterr) : STEPD_OK;
 }
 
 enum stepd_status layout_init(const struct layout_tensor *tensor, size_t tensors,
@@ -208,13 +211,13 @@ enum stepd_status layout_init(const struct layout_tensor *tensor, size_t tensors
                               struct stepd_error *reterr)
 {
     struct cut cut = {.slice_elements = slice_elements};
-    enum stepd_status status = open_packs(&cut, tensor, tensors, reterr);
+    enum stepd_status status = make_packs(&cut, tensor, tensors, reterr);
     if (status == STEPD_OK)
         status = cut_tensors(&cut, tensor, tensors, reterr);
     if (status == STEPD_OK)
         status = assign_shards(&cut.layout, shards, reterr);
     free(cut.part_slice);
-    free(cut.open_pack);
+    free(cut.pack);
     if (status != STEPD_OK) {
         layout_deinit(&cut.layout);
         return status;
