@@ -102,13 +102,12 @@ static enum stepd_status check_hello(const struct stepd_message *message, uint32
     return STEPD_OK;
 }
 
-/* Looks at what has been read. OK: *ret_whole says whether it is a Hello to *ret_shard by now. */
+/* Looks at what has been read. OK: once it is a whole Hello, *ret_whole is set, and *ret_shard. */
 static enum stepd_status read_hello(struct greeting *greeting, bool *ret_whole, uint32_t *ret_shard,
                                     struct stepd_error *reterr)
 {
     struct door *const door = greeting->door;
     struct stepd_frame_head head;
-    *ret_whole = false;
     switch (
         stepd_frame_parse(greeting->bytes, greeting->count, GREETING_MAX_BYTES, &head, reterr)) {
     case STEPD_FRAME_BAD: return reterr->code;
@@ -128,8 +127,8 @@ static enum stepd_status read_hello(struct greeting *greeting, bool *ret_whole, 
 static void received(struct greeting *greeting, size_t n)
 {
     const struct door_options *const options = &greeting->door->options;
-    bool whole;
-    uint32_t shard;
+    bool whole = false;
+    uint32_t shard = 0;
     struct stepd_error error;
     greeting->count += n;
     if (read_hello(greeting, &whole, &shard, &error) != STEPD_OK) {

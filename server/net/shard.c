@@ -11,6 +11,7 @@
 #include "server/net/shard.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <uv.h>
@@ -230,11 +231,15 @@ fail_free:
 
 enum stepd_status shard_start(struct shard *shard)
 {
+    sigset_t all;
+    sigset_t before;
     (void)uv_timer_start(&shard->tick, on_tick, TICK_MS, TICK_MS); /* fails without a callback */
-    if (uv_thread_create(&shard->thread, run, shard) != 0)
-        return STEPD_RESOURCE_EXHAUSTED;
-    shard->running = true;
-    return STEPD_OK;
+    /* A thread inherits the mask: signals are the main thread's to take. */
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    shard->running = uv_thread_create(&shard->thread, run, shard) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return shard->running ? STEPD_OK : STEPD_RESOURCE_EXHAUSTED;
 }
 
 void shard_post(struct shard *shard, struct letter letter)

@@ -34,7 +34,8 @@ int daemon_run(struct daemon *daemon, const char *const flags[]);
 /* Waits until the log holds the text. False: it has ended without. */
 bool daemon_logs(struct daemon *daemon, const char *text);
 
-void daemon_signal(const struct daemon *daemon, int signal);
+/* SIGTERM or SIGINT. */
+void daemon_signal(struct daemon *daemon, int signal);
 
 /* Waits for its end. Returns its exit code, or 128 and the signal that killed it. */
 int daemon_wait(struct daemon *daemon);
