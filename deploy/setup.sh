@@ -22,21 +22,19 @@ build  pkg-config             finds the libraries below
 build  libuv1-dev             the event loop
 build  libprotobuf-c-dev      messages
 build  protobuf-c-compiler    messages
-build  libcyaml-dev           the configuration file
 build  libyaml-dev            the configuration file
 build  libjansson-dev         JSON
 build  libopenblas-dev        the reference worker's matrix products
 build  zlib1g-dev             the reference worker's data sets
 build  libcmocka-dev          unit tests
+build  python3                tests that are scripts, lint
 test   git                    lists the files to lint
 test   clang                  the second compiler, fuzzing
 test   libclang-rt-dev        fuzzing, clang's sanitizers
 test   clang-format           lint
 test   clang-tidy             lint
 test   shellcheck             lint
-test   python3                lint, workers without libstepd
 test   python3-protobuf       workers without libstepd
-test   python3-numpy          workers without libstepd
 test   protobuf-compiler      workers without libstepd
 data   dataset-fashion-mnist  the quickstart's pictures
 LIST
