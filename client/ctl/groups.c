@@ -91,9 +91,9 @@ static const struct table_column columns[] = {
 
 static int ask_and_show(const char *server, const char *job, bool as_json)
 {
-    struct stepd_client *client;
+    struct stepd_client *client = NULL;
     struct stepd_error error;
-    json_t *groups;
+    json_t *groups = NULL;
     if (ctl_connect(server, NULL, &client, &error) != STEPD_OK)
         return ctl_fail("groups", &error);
     const enum stepd_status status = ask_groups(client, job, &groups, &error);

@@ -154,7 +154,7 @@ static void print_status(const json_t *status)
 static enum stepd_status show(struct stepd_client *client, const struct status_options *options,
                               struct stepd_error *reterr)
 {
-    json_t *status;
+    json_t *status = NULL;
     const enum stepd_status asked = ask_status(client, options->job, &status, reterr);
     if (asked != STEPD_OK)
         return asked;
@@ -183,7 +183,7 @@ static void pause_for(double seconds)
 
 static int ask_and_show(const struct status_options *options)
 {
-    struct stepd_client *client;
+    struct stepd_client *client = NULL;
     struct stepd_error error;
     if (ctl_connect(options->server, NULL, &client, &error) != STEPD_OK)
         return ctl_fail("status", &error);

@@ -99,7 +99,7 @@ static bool fits(const struct assignment *frame, size_t slice)
 static enum stepd_status add_slice(struct assignment *frame, size_t slice,
                                    struct stepd_error *reterr)
 {
-    bool assigned;
+    bool assigned = false;
     enum stepd_status status = check_slice(frame, slice, &assigned, reterr);
     if (status == STEPD_OK && assigned && !fits(frame, slice))
         status = flush(frame, reterr);

@@ -139,7 +139,7 @@ enum stepd_status stepd_connect(const struct stepd_options *options,
     enum stepd_status status = check_options(&chosen, reterr);
     if (status != STEPD_OK)
         return status;
-    struct stepd_client *client;
+    struct stepd_client *client = NULL;
     status = create(&chosen, &client, reterr);
     if (status != STEPD_OK)
         return status;

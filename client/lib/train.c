@@ -110,7 +110,7 @@ enum stepd_status stepd_wait(struct stepd_op *op, struct stepd_outcome_counts *r
 static enum stepd_status start_and_wait(struct stepd_client *client, const struct request *request,
                                         struct stepd_error *reterr)
 {
-    struct stepd_op *op;
+    struct stepd_op *op = NULL;
     const enum stepd_status status = start(client, request, &op, reterr);
     return status == STEPD_OK ? stepd_wait(op, NULL, reterr) : status;
 }

@@ -68,7 +68,7 @@ static enum stepd_status on_reply(struct stepd_request *request,
         return stepd_fail(reterr, STEPD_INTERNAL, "%s in answer to a transfer of slices",
                           stepd_message_name(message->kind));
     const struct stepd_result *const reply = &message->body.result;
-    uint64_t elements;
+    uint64_t elements = 0;
     const enum stepd_status status = check_slices(transfer, reply, &elements, reterr);
     if (status != STEPD_OK)
         return status;

@@ -238,7 +238,7 @@ enum stepd_status stepd_loop_open_link(struct stepd_loop *loop, uint32_t shard, 
         .owner = loop,
         .on_lost = on_lost,
     };
-    struct stepd_link *link;
+    struct stepd_link *link = NULL;
     enum stepd_status status = stepd_link_open(&loop->uv, &options, &link, reterr);
     if (status != STEPD_OK)
         return status;

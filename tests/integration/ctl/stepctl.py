@@ -62,15 +62,12 @@ class Waiting(unittest.TestCase):
     def setUpClass(cls):
         cls.daemon = Daemon(f"{BIN}/stepd", "--shards", "2")
         cls.daemon.__enter__()
-        cls.worker = subprocess.Popen([f"{BIN}/../tests/waiting_worker", cls.daemon.address],
-                                      stdout=subprocess.PIPE, text=True, env=environment())
-        cls.worker.stdout.readline()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.worker.kill()
-        cls.worker.communicate()
-        cls.daemon.__exit__(None)
+        cls.addClassCleanup(cls.daemon.__exit__, None)
+        worker = subprocess.Popen([f"{BIN}/../tests/waiting_worker", cls.daemon.address],
+                                  stdout=subprocess.PIPE, text=True, env=environment())
+        cls.addClassCleanup(worker.communicate)
+        cls.addClassCleanup(worker.kill)
+        worker.stdout.readline()
 
     def test_status__as_json__has_the_job_and_its_member(self):
         job, = json.loads(self.ask("status", "--json"))["jobs"]

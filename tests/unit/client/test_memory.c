@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * No memory: the n-th allocation fails, for n from 1 until the call succeeds. However far it got,
+ * the order ends with RESOURCE_EXHAUSTED, nothing leaks, and the next order succeeds.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/client/rig.h"
+
+/* Allocations that may still succeed; negative: all. The linker puts these wrappers in front. */
+static long allowed = -1;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+static bool allows(void)
+{
+    if (allowed > 0)
+        allowed--;
+    else if (allowed == 0)
+        return false;
+    return true;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return allows() ? __real_malloc(size) : NULL;
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return allows() ? __real_calloc(count, size) : NULL;
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return allows() ? __real_realloc(old, size) : NULL;
+}
+
+static const float big_grad[] = {1, 2, 3, 4, 5, 6};
+static const float a_grad[] = {7, 8};
+static const float b_grad[] = {9};
+static float big[6], a[2], b[1];
+static const struct stepd_array arrays[] = {
+    {.tensor = 0, .grad = big_grad, .weights = big},
+    {.tensor = 1, .grad = a_grad, .weights = a},
+    {.tensor = 2, .grad = b_grad, .weights = b},
+};
+
+/* The bench itself always has memory: its port is not what is tested. */
+static struct stepd_port rig_port;
+
+static enum stepd_status send_with_memory(void *self, uint32_t shard,
+                                          struct stepd_outgoing *outgoing,
+                                          struct stepd_error *reterr)
+{
+    const long before = allowed;
+    allowed = -1;
+    const enum stepd_status status = rig_port.send(self, shard, outgoing, reterr);
+    allowed = before;
+    return status;
+}
+
+static void on_done(struct stepd_order *order)
+{
+    ((struct rig_order *)order)->done = true;
+    stepd_order_deinit(order);
+}
+
+/* Starts an order of this kind with n allocations; true if it got under way whole. */
+static bool try_with(struct rig *rig, enum stepd_order_kind kind, long n)
+{
+    static struct rig_order order;
+    struct stepd_error error;
+    order = (struct rig_order){.done = false};
+    assert_int_equal(stepd_order_init(&order.order, kind, &rig->layout, NULL, &error), STEPD_OK);
+    order.order.on_done = on_done;
+    allowed = n;
+    const enum stepd_status filled =
+        stepd_order_fill(&order.order, &rig->layout, arrays, 3, &error);
+    if (filled == STEPD_OK)
+        stepd_exchange_start(&rig->exchange, &order.order, 0);
+    allowed = -1;
+    if (filled != STEPD_OK) {
+        assert_int_equal(filled, STEPD_RESOURCE_EXHAUSTED);
+        return false;
+    }
+    assert_int_equal(rig->exchange.gathering, 0);
+    const struct stepd_error lost = {.code = STEPD_UNAVAILABLE, .text = "lost"};
+    const bool whole = order.order.error.code == STEPD_OK;
+    stepd_exchange_lose(&rig->exchange, 1, &lost);
+    stepd_exchange_lose(&rig->exchange, 2, &lost);
+    assert_true(order.done);
+    assert_int_equal(order.order.error.code, whole ? STEPD_UNAVAILABLE : STEPD_RESOURCE_EXHAUSTED);
+    return whole;
+}
+
+static void assert_survives(enum stepd_order_kind kind, enum stepd_dtype push_dtype)
+{
+    long n = 0;
+    bool whole = false;
+    while (!whole) {
+        struct rig rig;
+        rig_setup(&rig);
+        rig.exchange.push_dtype = push_dtype;
+        rig_port = rig.exchange.port;
+        rig.exchange.port.send = send_with_memory;
+        whole = try_with(&rig, kind, n++);
+        assert_true(try_with(&rig, kind, -1));
+        rig_teardown(&rig);
+        assert_true(n < 1000);
+    }
+    assert_true(n > 5);
+}
+
+static void push__without_memory__fails_and_recovers(void **state)
+{
+    (void)state;
+    assert_survives(STEPD_ORDER_PUSH, STEPD_F16);
+}
+
+static void pull__without_memory__fails_and_recovers(void **state)
+{
+    (void)state;
+    assert_survives(STEPD_ORDER_PULL, STEPD_F32);
+}
+
+static void step__without_memory__fails_and_recovers(void **state)
+{
+    (void)state;
+    assert_survives(STEPD_ORDER_STEP, STEPD_F32);
+}
+
+static void layout__without_memory__fails(void **state)
+{
+    long n = 0;
+    enum stepd_status status = STEPD_RESOURCE_EXHAUSTED;
+    (void)state;
+    while (status != STEPD_OK) {
+        struct stepd_layout_table table;
+        struct stepd_error error;
+        stepd_layout_init(&table);
+        allowed = n++;
+        status = stepd_layout_add(&table, rig_page(), &error);
+        if (status == STEPD_OK)
+            status = stepd_layout_seal(&table, RIG_SHARDS, &error);
+        allowed = -1;
+        assert_true(status == STEPD_OK || status == STEPD_RESOURCE_EXHAUSTED);
+        stepd_layout_deinit(&table);
+        assert_true(n < 100);
+    }
+    assert_true(n > 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(push__without_memory__fails_and_recovers),
+        cmocka_unit_test(pull__without_memory__fails_and_recovers),
+        cmocka_unit_test(step__without_memory__fails_and_recovers),
+        cmocka_unit_test(layout__without_memory__fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
