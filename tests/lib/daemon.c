@@ -53,11 +53,11 @@ static void spawn(struct daemon *daemon, char *const argv[])
     daemon->stderr = ends[0];
 }
 
-/* Spawns it with two lists of flags. */
-static void spawn_with(struct daemon *daemon, const char *const first[], const char *const flags[])
+/* Spawns a program with two lists of flags. */
+static void spawn_with(struct daemon *daemon, const char *path, const char *const first[],
+                       const char *const flags[])
 {
-    static char path[] = STEPD_DAEMON;
-    char *argv[DAEMON_FLAGS_MAX] = {path};
+    char *argv[DAEMON_FLAGS_MAX] = {(char *)(uintptr_t)path};
     size_t count = 1;
     for (size_t i = 0; first[i] != NULL; i++)
         argv[count++] = (char *)(uintptr_t)first[i];
@@ -96,7 +96,7 @@ void daemon_start(struct daemon *daemon, const char *const flags[])
 {
     static const char *const first[] = {"--listen", "127.0.0.1:0", NULL};
     static const char listen[] = " listen=";
-    spawn_with(daemon, first, flags);
+    spawn_with(daemon, STEPD_DAEMON, first, flags);
     if (!daemon_logs(daemon, "event=ready"))
         fail_msg("the daemon is not ready; its log:\n%s", daemon->log);
     while (strchr(strstr(daemon->log, "event=ready"), '\n') == NULL)
@@ -108,11 +108,16 @@ void daemon_start(struct daemon *daemon, const char *const flags[])
     daemon->port = (uint16_t)strtoul(colon + 1, NULL, 10);
 }
 
-int daemon_run(struct daemon *daemon, const char *const flags[])
+int daemon_run_program(struct daemon *daemon, const char *path, const char *const flags[])
 {
     static const char *const none[] = {NULL};
-    spawn_with(daemon, none, flags);
+    spawn_with(daemon, path, none, flags);
     return daemon_wait(daemon);
+}
+
+int daemon_run(struct daemon *daemon, const char *const flags[])
+{
+    return daemon_run_program(daemon, STEPD_DAEMON, flags);
 }
 
 #ifdef __SANITIZE_THREAD__

@@ -31,6 +31,9 @@ void daemon_start(struct daemon *daemon, const char *const flags[]);
 /* Runs it with these flags and nothing else until it ends by itself. Returns its exit code. */
 int daemon_run(struct daemon *daemon, const char *const flags[]);
 
+/* The same of another program, such as a worker. */
+int daemon_run_program(struct daemon *daemon, const char *path, const char *const flags[]);
+
 /* Waits until the log holds the text. False: it has ended without. */
 bool daemon_logs(struct daemon *daemon, const char *text);
 

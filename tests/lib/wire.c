@@ -117,21 +117,32 @@ static void drop_frame(struct wire *wire)
     wire->frame_bytes = 0;
 }
 
-const struct stepd_message *wire_receive(struct wire *wire)
+/* Waits for a whole frame at the beginning of the bytes. False: the server has closed before. */
+static bool await_frame(struct wire *wire, struct stepd_frame_head *ret_head)
+{
+    struct stepd_error error;
+    for (;;) {
+        const enum stepd_frame_progress progress =
+            stepd_frame_parse(wire->bytes, wire->count, STEPD_FRAME_MAX_BYTES, ret_head, &error);
+        if (progress == STEPD_FRAME_BAD)
+            fail_msg("the server sent a bad frame: %s", error.text);
+        if (progress == STEPD_FRAME_HEAD &&
+            wire->count >= ret_head->payload_at + ret_head->payload_bytes)
+            return true;
+        if (receive_bytes(wire))
+            continue;
+        assert_int_equal(wire->count, 0); /* it never breaks off within a frame */
+        return false;
+    }
+}
+
+bool wire_receive_or_end(struct wire *wire)
 {
     struct stepd_frame_head head;
     struct stepd_error error;
     drop_frame(wire);
-    for (;;) {
-        const enum stepd_frame_progress progress =
-            stepd_frame_parse(wire->bytes, wire->count, STEPD_FRAME_MAX_BYTES, &head, &error);
-        if (progress == STEPD_FRAME_BAD)
-            fail_msg("the server sent a bad frame: %s", error.text);
-        if (progress == STEPD_FRAME_HEAD && wire->count >= head.payload_at + head.payload_bytes)
-            break;
-        if (!receive_bytes(wire))
-            fail_msg("the server closed where a frame was expected");
-    }
+    if (!await_frame(wire, &head))
+        return false;
     stepd_arena_reset(&wire->arena);
     if (stepd_message_decode(wire->bytes + head.header_at, head.header_bytes, &wire->arena,
                              &wire->message, &error) != STEPD_OK)
@@ -139,6 +150,13 @@ const struct stepd_message *wire_receive(struct wire *wire)
     wire->payload = wire->bytes + head.payload_at;
     wire->payload_bytes = head.payload_bytes;
     wire->frame_bytes = head.payload_at + head.payload_bytes;
+    return true;
+}
+
+const struct stepd_message *wire_receive(struct wire *wire)
+{
+    if (!wire_receive_or_end(wire))
+        fail_msg("the server closed where a frame was expected");
     return &wire->message;
 }
 

@@ -44,6 +44,9 @@ void wire_send(struct wire *wire, const struct stepd_message *message, const voi
 /* Sends no more; what the server has to say can still be read. */
 void wire_shut(struct wire *wire);
 
+/* Receives a frame into wire->message. False: the server has closed instead. */
+bool wire_receive_or_end(struct wire *wire);
+
 /* Receives a frame; it must come. */
 const struct stepd_message *wire_receive(struct wire *wire);
 
