@@ -118,6 +118,12 @@ class Launch(unittest.TestCase):
         self.assertEqual(code, 128 + signal.SIGTERM)
         wait_gone(child)
 
+    def test_children_of_a_worker__that_ended_well__end_too(self):
+        process = launch(1, f'cat {self.never} >/dev/null 2>&1 & echo $!')
+        child = self.pids(process, 1)[0]
+        self.assertEqual(finish(process)[0], 0)
+        wait_gone(child)
+
     def test_signal__to_the_launcher__is_passed_on(self):
         script = f'trap "echo caught; exit 0" INT; echo $$; read x < {self.never}'
         process = launch(2, script)

@@ -244,6 +244,20 @@ static void reply__before_the_request_has_left__order_waits_for_its_bytes(void *
     assert_int_equal(order->order.error.code, STEPD_OK);
 }
 
+static void reply__after_the_last_one__is_dropped(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array array = push_of(0, big_grad);
+    rig->hold = true;
+    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    const struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_APPLIED, 1);
+    rig_reply(rig, 1, &result, NULL, 0);
+    rig_reply(rig, 1, &result, NULL, 0);
+    rig_write(rig, 0);
+    assert_int_equal(order->order.counts.applied, 1);
+}
+
 static void error__of_the_request__fails_the_order_with_its_text(void **state)
 {
     struct rig *const rig = *state;
@@ -366,6 +380,7 @@ int main(void)
         TEST(reply__in_several_frames__order_is_done_with_the_last_slice),
         TEST(reply__bf16__is_widened_in_place),
         TEST(reply__before_the_request_has_left__order_waits_for_its_bytes),
+        TEST(reply__after_the_last_one__is_dropped),
         TEST(error__of_the_request__fails_the_order_with_its_text),
         TEST(clocks__of_a_push_that_failed__are_used_again),
         TEST(send__port_fails__order_fails_at_once),
