@@ -42,7 +42,8 @@ void stepd_exchange_deinit(struct stepd_exchange *exchange)
 
 void stepd_exchange_resume(struct stepd_exchange *exchange, uint32_t shard, uint64_t clock)
 {
-    for (size_t i = 0; i < exchange->layout->slices; i++) {
+    const bool by_version = exchange->layout->mode == STEPD_SYNC;
+    for (size_t i = 0; i < exchange->layout->slices && !by_version; i++) {
         if (exchange->layout->slice[i].shard == shard)
             exchange->slice[i].clock = clock;
     }

@@ -89,6 +89,20 @@ static inline uint64_t stepd_exchange_elements(const struct stepd_exchange *exch
     return exchange->layout->slice[parcel->slice].elements;
 }
 
+/*
+ * The clock of a slice's next push. In sync mode a rank contributes to each version once, so the
+ * clock is never behind the version that the gradient was computed at. A worker that takes over a
+ * rank in the middle of a step thus repeats what its predecessor had sent of it, and is told so,
+ * instead of leaving gaps in the slices that had not been sent.
+ */
+static inline uint64_t stepd_exchange_next_clock(const struct stepd_exchange *exchange,
+                                                 uint32_t slice)
+{
+    const struct stepd_slice_state *state = &exchange->slice[slice];
+    const bool behind = exchange->layout->mode == STEPD_SYNC && state->clock < state->version;
+    return (behind ? state->version : state->clock) + 1;
+}
+
 /* shards: number of shards of the job. RESOURCE_EXHAUSTED: no memory; deinit is fine then. */
 enum stepd_status stepd_exchange_init(struct stepd_exchange *exchange,
                                       const struct stepd_layout_table *layout, size_t shards,

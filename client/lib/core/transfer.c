@@ -32,7 +32,7 @@ struct stepd_transfer *stepd_transfer_create(struct stepd_exchange *exchange, ui
     transfer->exchange = exchange;
     transfer->shard = shard;
     transfer->pulls = like->pulls;
-    transfer->clock = like->pushes ? exchange->slice[like->slice].clock + 1 : 0;
+    transfer->clock = like->pushes ? stepd_exchange_next_clock(exchange, like->slice) : 0;
     return transfer;
 }
 
@@ -42,7 +42,7 @@ bool stepd_transfer_fits(const struct stepd_transfer *transfer, const struct ste
     if (transfer->count == 0)
         return true;
     const struct stepd_parcel *const first = transfer->parcel[0];
-    const uint64_t clock = parcel->pushes ? exchange->slice[parcel->slice].clock + 1 : 0;
+    const uint64_t clock = parcel->pushes ? stepd_exchange_next_clock(exchange, parcel->slice) : 0;
     if (clock != transfer->clock || parcel->pulls != transfer->pulls ||
         parcel->examples != first->examples || parcel->min_version != first->min_version ||
         parcel->deadline_ms != first->deadline_ms || transfer->count == SLICES_MAX)

@@ -118,11 +118,28 @@ static void clocks__resumed_rank__go_on_where_the_server_is(void **state)
 {
     struct rig *const rig = *state;
     const struct stepd_array array = push_of(0, big_grad);
+    rig->layout.mode = STEPD_ASYNC;
     stepd_exchange_resume(&rig->exchange, 1, 41);
     (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
     assert_int_equal(rig->sent[0].message.body.push.clock, 42);
     assert_int_equal(rig->sent[1].message.body.push.clock, 1);
     assert_int_equal(rig->exchange.clock, 42);
+}
+
+static void clocks__resumed_rank_in_sync__follow_the_version_of_the_weights(void **state)
+{
+    struct rig *const rig = *state;
+    float weights[6];
+    const struct stepd_array array = {.tensor = 0, .grad = big_grad, .weights = weights};
+    stepd_exchange_resume(&rig->exchange, 1, 6); /* of a step that came in part */
+    (void)rig_start(rig, STEPD_ORDER_PULL, &array, 1, NULL);
+    const struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_NONE, 5);
+    rig_reply(rig, 1, &result, big_grad, 4 * sizeof(float));
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    assert_int_equal(rig->sent[2].message.body.push.clock, 6);
+    assert_int_equal(rig->sent[2].message.body.push.base_versions.at[0], 5);
+    assert_int_equal(rig->exchange.clock, 6);
 }
 
 static void clocks__slices_with_different_ones__go_in_separate_messages(void **state)
@@ -148,6 +165,7 @@ static void base_versions__after_pulls_of_different_versions__are_listed(void **
         push_of(1, a_grad),
         push_of(2, b_grad),
     };
+    rig->layout.mode = STEPD_ASYNC; /* where the clock says nothing of the version */
     (void)rig_start(rig, STEPD_ORDER_PULL, arrays, 1, NULL);
     const struct stepd_message result =
         rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_NONE, 5);
@@ -373,6 +391,7 @@ int main(void)
         TEST(push__f16__travels_narrowed),
         TEST(clocks__of_a_slice__rise_by_one_with_each_push),
         TEST(clocks__resumed_rank__go_on_where_the_server_is),
+        TEST(clocks__resumed_rank_in_sync__follow_the_version_of_the_weights),
         TEST(clocks__slices_with_different_ones__go_in_separate_messages),
         TEST(base_versions__after_pulls_of_different_versions__are_listed),
         TEST(large_order__above_the_target_size__takes_several_frames),
