@@ -95,6 +95,25 @@ static void fail_all(struct stepd_exchange *exchange, struct stepd_parcel *first
     }
 }
 
+/*
+ * Before its first push in sync mode a worker is at the oldest version that it has fetched. A rank
+ * that died in the middle of a step left slices at two versions: its successor does that step
+ * again as a whole, and is told of each slice whether it had counted.
+ */
+static void align_versions(struct stepd_exchange *exchange)
+{
+    const size_t slices = exchange->layout->slices;
+    uint64_t oldest = UINT64_MAX;
+    for (size_t i = 0; i < slices; i++) {
+        if (exchange->slice[i].fetched && exchange->slice[i].version < oldest)
+            oldest = exchange->slice[i].version;
+    }
+    for (size_t i = 0; i < slices; i++) {
+        if (exchange->slice[i].fetched)
+            exchange->slice[i].version = oldest;
+    }
+}
+
 void stepd_exchange_start(struct stepd_exchange *exchange, struct stepd_order *order,
                           uint64_t now_ms)
 {
@@ -102,6 +121,11 @@ void stepd_exchange_start(struct stepd_exchange *exchange, struct stepd_order *o
     struct stepd_error error;
     order->unanswered = 1;
     order->expires_ms = now_ms + (order->deadline_ms == 0 ? GATHER_MAX_MS : order->deadline_ms);
+    if (!exchange->pushed && stepd_order_pushes(order)) {
+        exchange->pushed = true;
+        if (exchange->layout->mode == STEPD_SYNC)
+            align_versions(exchange);
+    }
     enum stepd_status status = stepd_gather_check(exchange, order, &error);
     if (status == STEPD_OK)
         status = stepd_gather_add(exchange, order, &ready, &error);

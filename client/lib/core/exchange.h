@@ -55,8 +55,9 @@ struct stepd_parcel {
 };
 
 struct stepd_slice_state {
-    uint64_t clock;                 /* of the newest push; 0: none */
-    uint64_t version;               /* that was fetched last */
+    uint64_t clock;   /* of the newest push; 0: none */
+    uint64_t version; /* that was fetched last */
+    bool fetched;
     struct stepd_parcel *gathering; /* owned queue, oldest first */
     struct stepd_parcel *pulling;   /* of the order that is being started */
 };
@@ -78,6 +79,7 @@ struct stepd_exchange {
     struct stepd_transfer **open;    /* owned; by shard - 1: being filled, or NULL */
     size_t shards;
     uint64_t clock;   /* the highest of all slices */
+    bool pushed;      /* has an order pushed yet? */
     size_t gathering; /* parcels that wait for tensors */
     struct stepd_arena arena;
 };

@@ -126,8 +126,11 @@ static void note_results(struct stepd_transfer *transfer)
         parcel->outcome = (enum stepd_outcome)reply->outcomes.at[i];
         parcel->version = reply->versions.at[i];
         parcel->durable_version = reply->durable_version;
-        if (transfer->pulls)
-            transfer->exchange->slice[parcel->slice].version = parcel->version;
+        if (!transfer->pulls)
+            continue;
+        struct stepd_slice_state *const state = &transfer->exchange->slice[parcel->slice];
+        state->version = parcel->version;
+        state->fetched = true;
     }
     transfer->unanswered -= reply->slices.count;
 }

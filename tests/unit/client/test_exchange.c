@@ -142,6 +142,31 @@ static void clocks__resumed_rank_in_sync__follow_the_version_of_the_weights(void
     assert_int_equal(rig->exchange.clock, 6);
 }
 
+/* Reply to the first pull of both shards: the slice of tensor 0 on shard 1, at a version. */
+static void fetch(struct rig *rig, float *weights, uint64_t on_shard_1, uint64_t on_shard_2)
+{
+    const struct stepd_array array = {.tensor = 0, .grad = big_grad, .weights = weights};
+    (void)rig_start(rig, STEPD_ORDER_PULL, &array, 1, NULL);
+    struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_NONE, on_shard_1);
+    rig_reply(rig, 1, &result, big_grad, 4 * sizeof(float));
+    result = rig_result(rig->sent[1].message.request_id, 1, slice1, STEPD_NONE, on_shard_2);
+    rig_reply(rig, 2, &result, big_grad, 2 * sizeof(float));
+}
+
+static void first_push__after_weights_of_two_versions__repeats_the_older_step(void **state)
+{
+    struct rig *const rig = *state;
+    float weights[6];
+    fetch(rig, weights, 6, 5);
+    const struct stepd_array array = {.tensor = 0, .grad = big_grad, .weights = weights};
+    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    for (size_t i = 2; i < 4; i++) {
+        assert_int_equal(rig->sent[i].message.body.push.clock, 6);
+        assert_int_equal(rig->sent[i].message.body.push.base_versions.at[0], 5);
+    }
+}
+
 static void clocks__slices_with_different_ones__go_in_separate_messages(void **state)
 {
     struct rig *const rig = *state;
@@ -392,6 +417,7 @@ int main(void)
         TEST(clocks__of_a_slice__rise_by_one_with_each_push),
         TEST(clocks__resumed_rank__go_on_where_the_server_is),
         TEST(clocks__resumed_rank_in_sync__follow_the_version_of_the_weights),
+        TEST(first_push__after_weights_of_two_versions__repeats_the_older_step),
         TEST(clocks__slices_with_different_ones__go_in_separate_messages),
         TEST(base_versions__after_pulls_of_different_versions__are_listed),
         TEST(large_order__above_the_target_size__takes_several_frames),
