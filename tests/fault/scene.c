@@ -13,15 +13,20 @@
 
 enum { TESTS_MAX = 64 };
 
-struct scene *scene_start(void **state)
+struct scene *scene_start_with(void **state, const char *const flags[])
 {
     struct scene *const scene = calloc(1, sizeof *scene);
     assert_non_null(scene);
     *state = scene;
-    daemon_start(&scene->daemon, NULL);
+    daemon_start(&scene->daemon, flags);
     peer_ready(&scene->good, scene->daemon.port, "good");
     peer_step(&scene->good);
     return scene;
+}
+
+struct scene *scene_start(void **state)
+{
+    return scene_start_with(state, NULL);
 }
 
 /* Brings the sender to where the row begins, and returns what it will send on. */
@@ -93,7 +98,7 @@ static int tear_down(void **state)
     wire_close(scene->stranger);
     peer_close(&scene->good);
     peer_close(&scene->bad);
-    const int code = scene->daemon.pid > 0 ? daemon_stop(&scene->daemon) : -1;
+    const int code = scene->daemon.pid > 0 ? daemon_stop(&scene->daemon) : 0;
     free(scene);
     return code;
 }

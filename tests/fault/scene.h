@@ -48,6 +48,9 @@ struct row {
 /* Starts a daemon with the good worker on it; *state becomes the scene. */
 struct scene *scene_start(void **state);
 
+/* The same with flags for the daemon (NULL-terminated). */
+struct scene *scene_start_with(void **state, const char *const flags[]);
+
 /* Plays the rows as tests. Returns what main returns. */
 int scene_run(const char *name, const struct row *rows, size_t count);
 
