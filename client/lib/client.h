@@ -22,14 +22,14 @@
 #include "client/lib/call.h"
 #include "client/lib/core/exchange.h"
 #include "client/lib/core/layout.h"
-#include "client/lib/core/order.h"
+#include "client/lib/core/operation.h"
 #include "client/lib/net/loop.h"
 #include "proto/message.h"
 
 /* An operation, as the caller knows it. */
 struct stepd_op {
     struct stepd_letter letter;
-    struct stepd_order order;
+    struct stepd_operation operation;
     struct stepd_client *client; /* borrowed */
     atomic_bool done;
     struct stepd_op *prev, *next; /* in the client's list */

@@ -157,7 +157,7 @@ static void free_ops(struct stepd_client *client)
     struct stepd_op *next;
     for (struct stepd_op *op = client->ops; op != NULL; op = next) {
         next = op->next;
-        stepd_order_deinit(&op->order);
+        stepd_operation_deinit(&op->operation);
         free(op);
     }
     client->ops = NULL;

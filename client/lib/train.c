@@ -10,21 +10,21 @@
 #include "client/lib/client.h"
 #include "proto/error.h"
 
-static struct stepd_op *op_of(struct stepd_order *order)
+static struct stepd_op *op_of(struct stepd_operation *operation)
 {
-    return (struct stepd_op *)((char *)order - offsetof(struct stepd_op, order));
+    return (struct stepd_op *)((char *)operation - offsetof(struct stepd_op, operation));
 }
 
-/* In the loop's thread: the order is over, and the one who waits may free it at once. */
-static void on_done(struct stepd_order *order)
+/* In the loop's thread: the operation is over, and the one who waits may free it at once. */
+static void on_done(struct stepd_operation *operation)
 {
-    struct stepd_op *const op = op_of(order);
+    struct stepd_op *const op = op_of(operation);
     stepd_mailbox_raise(stepd_loop_mailbox(op->client->loop), &op->done);
 }
 
 static void deliver(struct stepd_loop *loop, struct stepd_letter *letter)
 {
-    stepd_loop_start_order(loop, &((struct stepd_op *)letter)->order);
+    stepd_loop_start_operation(loop, &((struct stepd_op *)letter)->operation);
 }
 
 static_assert(offsetof(struct stepd_op, letter) == 0, "a letter is its operation's beginning");
@@ -55,7 +55,7 @@ static void strike_off(struct stepd_op *op)
 
 /* What all the calls of this file take. */
 struct request {
-    enum stepd_order_kind kind;
+    enum stepd_operation_kind kind;
     const struct stepd_array *arrays;
     size_t count;
     const struct stepd_step_options *options;
@@ -65,21 +65,22 @@ static enum stepd_status start(struct stepd_client *client, const struct request
                                struct stepd_op **ret_op, struct stepd_error *reterr)
 {
     const struct stepd_layout_table *const layout = stepd_client_layout(client);
-    if (client->observer && request->kind != STEPD_ORDER_PULL)
+    if (client->observer && request->kind != STEPD_OPERATION_PULL)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "an observer cannot push");
     struct stepd_op *const op = calloc(1, sizeof *op);
     if (op == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for an operation");
     enum stepd_status status =
-        stepd_order_init(&op->order, request->kind, layout, request->options, reterr);
+        stepd_operation_init(&op->operation, request->kind, layout, request->options, reterr);
     if (status == STEPD_OK)
-        status = stepd_order_fill(&op->order, layout, request->arrays, request->count, reterr);
+        status =
+            stepd_operation_fill(&op->operation, layout, request->arrays, request->count, reterr);
     if (status != STEPD_OK) {
         free(op);
         return status;
     }
     op->letter.deliver = deliver;
-    op->order.on_done = on_done;
+    op->operation.on_done = on_done;
     op->client = client;
     enlist(op);
     stepd_loop_post(client->loop, &op->letter);
@@ -97,10 +98,10 @@ enum stepd_status stepd_wait(struct stepd_op *op, struct stepd_outcome_counts *r
 {
     (void)stepd_mailbox_await(stepd_loop_mailbox(op->client->loop), &op->done, 0);
     strike_off(op);
-    const struct stepd_error error = op->order.error;
+    const struct stepd_error error = op->operation.error;
     if (error.code == STEPD_OK && ret_counts != NULL)
-        *ret_counts = op->order.counts;
-    stepd_order_deinit(&op->order);
+        *ret_counts = op->operation.counts;
+    stepd_operation_deinit(&op->operation);
     free(op);
     if (error.code == STEPD_OK)
         return STEPD_OK;
@@ -124,7 +125,7 @@ enum stepd_status stepd_push(struct stepd_client *client, const struct stepd_arr
                              size_t count, const struct stepd_step_options *options,
                              struct stepd_error *reterr)
 {
-    const struct request request = REQUEST(STEPD_ORDER_PUSH);
+    const struct request request = REQUEST(STEPD_OPERATION_PUSH);
     return start_and_wait(client, &request, reterr);
 }
 
@@ -132,7 +133,7 @@ enum stepd_status stepd_pull(struct stepd_client *client, const struct stepd_arr
                              size_t count, const struct stepd_step_options *options,
                              struct stepd_error *reterr)
 {
-    const struct request request = REQUEST(STEPD_ORDER_PULL);
+    const struct request request = REQUEST(STEPD_OPERATION_PULL);
     return start_and_wait(client, &request, reterr);
 }
 
@@ -140,7 +141,7 @@ enum stepd_status stepd_step(struct stepd_client *client, const struct stepd_arr
                              size_t count, const struct stepd_step_options *options,
                              struct stepd_error *reterr)
 {
-    const struct request request = REQUEST(STEPD_ORDER_STEP);
+    const struct request request = REQUEST(STEPD_OPERATION_STEP);
     return start_and_wait(client, &request, reterr);
 }
 
@@ -148,7 +149,7 @@ enum stepd_status stepd_push_start(struct stepd_client *client, const struct ste
                                    size_t count, const struct stepd_step_options *options,
                                    struct stepd_op **ret_op, struct stepd_error *reterr)
 {
-    const struct request request = REQUEST(STEPD_ORDER_PUSH);
+    const struct request request = REQUEST(STEPD_OPERATION_PUSH);
     return start(client, &request, ret_op, reterr);
 }
 
@@ -156,7 +157,7 @@ enum stepd_status stepd_pull_start(struct stepd_client *client, const struct ste
                                    size_t count, const struct stepd_step_options *options,
                                    struct stepd_op **ret_op, struct stepd_error *reterr)
 {
-    const struct request request = REQUEST(STEPD_ORDER_PULL);
+    const struct request request = REQUEST(STEPD_OPERATION_PULL);
     return start(client, &request, ret_op, reterr);
 }
 
@@ -164,6 +165,6 @@ enum stepd_status stepd_step_start(struct stepd_client *client, const struct ste
                                    size_t count, const struct stepd_step_options *options,
                                    struct stepd_op **ret_op, struct stepd_error *reterr)
 {
-    const struct request request = REQUEST(STEPD_ORDER_STEP);
+    const struct request request = REQUEST(STEPD_OPERATION_STEP);
     return start(client, &request, ret_op, reterr);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The way of an order through the exchange: check that it can join what is gathering, put its
+ * The way of an operation through the exchange: check that it can join what is gathering, put its
  * parts into parcels, and put the parcels that are full into transfers, one open transfer for each
- * shard. The order is held until all that has happened, so that a failure in the middle cannot
+ * shard. The operation is held until all that has happened, so that a failure in the middle cannot
  * finish it under our hands.
  */
 #include "client/lib/core/exchange.h"
@@ -114,28 +114,29 @@ static void align_versions(struct stepd_exchange *exchange)
     }
 }
 
-void stepd_exchange_start(struct stepd_exchange *exchange, struct stepd_order *order,
+void stepd_exchange_start(struct stepd_exchange *exchange, struct stepd_operation *operation,
                           uint64_t now_ms)
 {
     struct stepd_ready ready = {.first = NULL};
     struct stepd_error error;
-    order->unanswered = 1;
-    order->expires_ms = now_ms + (order->deadline_ms == 0 ? GATHER_MAX_MS : order->deadline_ms);
-    if (!exchange->pushed && stepd_order_pushes(order)) {
+    operation->unanswered = 1;
+    operation->expires_ms =
+        now_ms + (operation->deadline_ms == 0 ? GATHER_MAX_MS : operation->deadline_ms);
+    if (!exchange->pushed && stepd_operation_pushes(operation)) {
         exchange->pushed = true;
         if (exchange->layout->mode == STEPD_SYNC)
             align_versions(exchange);
     }
-    enum stepd_status status = stepd_gather_check(exchange, order, &error);
+    enum stepd_status status = stepd_gather_check(exchange, operation, &error);
     if (status == STEPD_OK)
-        status = stepd_gather_add(exchange, order, &ready, &error);
+        status = stepd_gather_add(exchange, operation, &ready, &error);
     if (status == STEPD_OK) {
         pack_all(exchange, ready.first);
     } else {
         fail_all(exchange, ready.first, &error);
-        stepd_gather_fail(exchange, order, &error);
+        stepd_gather_fail(exchange, operation, &error);
     }
-    stepd_order_release(order, 1);
+    stepd_operation_release(operation, 1);
 }
 
 void stepd_exchange_tick(struct stepd_exchange *exchange, uint64_t now_ms)
@@ -150,13 +151,13 @@ void stepd_exchange_lose(struct stepd_exchange *exchange, uint32_t shard,
     stepd_gather_lose(exchange, shard, error);
 }
 
-/* Adds a parcel's result to what its order came to; a slice counts once for each order. */
-static void count_result(struct stepd_order *order, const struct stepd_parcel *parcel)
+/* Adds a parcel's result to what its operation came to; a slice counts once for each operation. */
+static void count_result(struct stepd_operation *operation, const struct stepd_parcel *parcel)
 {
-    struct stepd_outcome_counts *const counts = &order->counts;
-    if (order->counted == parcel)
+    struct stepd_outcome_counts *const counts = &operation->counts;
+    if (operation->counted == parcel)
         return;
-    order->counted = parcel;
+    operation->counted = parcel;
     const bool first = counts->slices == 0;
     counts->slices++;
     switch (parcel->outcome) {
@@ -180,14 +181,14 @@ void stepd_exchange_settle(struct stepd_exchange *exchange, struct stepd_parcel 
                            const struct stepd_error *error)
 {
     for (uint32_t i = 0; i < parcel->parts; i++) {
-        struct stepd_order *const order = parcel->part[i].order;
-        if (order == NULL)
+        struct stepd_operation *const operation = parcel->part[i].operation;
+        if (operation == NULL)
             continue;
         if (error == NULL)
-            count_result(order, parcel);
+            count_result(operation, parcel);
         else
-            stepd_gather_fail(exchange, order, error);
-        stepd_order_release(order, 1);
+            stepd_gather_fail(exchange, operation, error);
+        stepd_operation_release(operation, 1);
     }
     free(parcel);
 }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The exchange of gradients and weights: a worker's brain. It takes orders (order.h), keeps of
- * every slice the clock and the version, and sends transfers (transfer.h) through its port.
+ * The exchange of gradients and weights: a worker's brain. It takes operations (operation.h), keeps
+ * of every slice the clock and the version, and sends transfers (transfer.h) through its port.
  *
- *     order --> parts --> parcels --> transfers --> port.send
- *                                                     |
- *     order.on_done <-- settled parcels <-- replies --+
+ *     operation --> parts --> parcels --> transfers --> port.send
+ *                                                         |
+ *     operation.on_done <-- settled parcels <-- replies --+
  *
  * A parcel is what one slice carries in one exchange: for each of its parts, where the gradient
  * lies and where the weights go. A slice of a large tensor has one part, so its parcel is full at
  * once. A slice that packs several tensors is pushed only whole: its parcel gathers until each
- * tensor has been given, by one order or by several, and belongs to all of them. Gathering parcels
- * of one slice stand in a queue, oldest first, and fill in that order.
+ * tensor has been given, by one operation or by several, and belongs to all of them. Gathering
+ * parcels of one slice stand in a queue, oldest first, and fill in that order.
  *
  * No socket, clock or thread; all calls come from the client's own thread. Times are milliseconds.
  */
@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 #include "client/lib/core/layout.h"
-#include "client/lib/core/order.h"
+#include "client/lib/core/operation.h"
 #include "client/lib/core/outgoing.h"
 #include "client/lib/core/pending.h"
 #include "proto/arena.h"
@@ -32,7 +32,7 @@ struct stepd_transfer;
 
 /* What one part of a parcel carries. */
 struct stepd_parcel_part {
-    struct stepd_order *order; /* NULL: not given (push), not wanted (pull) */
+    struct stepd_operation *operation; /* NULL: not given (push), not wanted (pull) */
     const float *grad;
     float *weights; /* NULL: not wanted */
 };
@@ -59,7 +59,7 @@ struct stepd_slice_state {
     uint64_t version; /* that was fetched last */
     bool fetched;
     struct stepd_parcel *gathering; /* owned queue, oldest first */
-    struct stepd_parcel *pulling;   /* of the order that is being started */
+    struct stepd_parcel *pulling;   /* of the operation that is being started */
 };
 
 /* The way out. Takes ownership of outgoing on success. */
@@ -79,7 +79,7 @@ struct stepd_exchange {
     struct stepd_transfer **open;    /* owned; by shard - 1: being filled, or NULL */
     size_t shards;
     uint64_t clock;   /* the highest of all slices */
-    bool pushed;      /* has an order pushed yet? */
+    bool pushed;      /* has an operation pushed yet? */
     size_t gathering; /* parcels that wait for tensors */
     struct stepd_arena arena;
 };
@@ -116,18 +116,18 @@ void stepd_exchange_deinit(struct stepd_exchange *exchange);
 /* The worker was here before: the shard has seen its pushes up to this clock. */
 void stepd_exchange_resume(struct stepd_exchange *exchange, uint32_t shard, uint64_t clock);
 
-/* Works off an order; its failures end in on_done, which may be called before this returns. */
-void stepd_exchange_start(struct stepd_exchange *exchange, struct stepd_order *order,
+/* Works off an operation; its failures end in on_done, which may be called before this returns. */
+void stepd_exchange_start(struct stepd_exchange *exchange, struct stepd_operation *operation,
                           uint64_t now_ms);
 
-/* Time has passed: orders that have gathered for too long fail. */
+/* Time has passed: operations that have gathered for too long fail. */
 void stepd_exchange_tick(struct stepd_exchange *exchange, uint64_t now_ms);
 
 /* The link to a shard is gone: fails what was to go over it and what waits for it. */
 void stepd_exchange_lose(struct stepd_exchange *exchange, uint32_t shard,
                          const struct stepd_error *error);
 
-/* A parcel is over: answered (error NULL) or failed. Tells its orders and frees it. */
+/* A parcel is over: answered (error NULL) or failed. Tells its operations and frees it. */
 void stepd_exchange_settle(struct stepd_exchange *exchange, struct stepd_parcel *parcel,
                            const struct stepd_error *error);
 

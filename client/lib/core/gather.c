@@ -5,8 +5,8 @@
  * in front of it: the full one is the first of the queue.
  *
  * Pulls do not gather: a parcel fetches its slice at once, and parts that nobody asked for are
- * dropped on arrival. While an order is being started, slice.pulling finds the parcel that
- * another tensor of the same order has opened.
+ * dropped on arrival. While an operation is being started, slice.pulling finds the parcel that
+ * another tensor of the same operation has opened.
  */
 #include "client/lib/core/gather.h"
 
@@ -15,7 +15,7 @@
 #include "proto/error.h"
 
 static struct stepd_parcel *create_parcel(const struct stepd_exchange *exchange, uint32_t slice,
-                                          const struct stepd_order *order)
+                                          const struct stepd_operation *operation)
 {
     const uint32_t parts = exchange->layout->slice[slice].parts;
     struct stepd_parcel *const parcel =
@@ -24,10 +24,10 @@ static struct stepd_parcel *create_parcel(const struct stepd_exchange *exchange,
         return NULL;
     parcel->slice = slice;
     parcel->parts = parts;
-    parcel->pushes = stepd_order_pushes(order);
-    parcel->examples = order->examples;
-    parcel->min_version = order->min_version;
-    parcel->deadline_ms = order->deadline_ms;
+    parcel->pushes = stepd_operation_pushes(operation);
+    parcel->examples = operation->examples;
+    parcel->min_version = operation->min_version;
+    parcel->deadline_ms = operation->deadline_ms;
     return parcel;
 }
 
@@ -43,7 +43,7 @@ static struct stepd_parcel *lacking(const struct stepd_exchange *exchange,
 {
     const uint32_t index = index_in_slice(exchange, part);
     struct stepd_parcel *parcel = exchange->slice[part->slice].gathering;
-    while (parcel != NULL && parcel->part[index].order != NULL)
+    while (parcel != NULL && parcel->part[index].operation != NULL)
         parcel = parcel->next;
     return parcel;
 }
@@ -55,18 +55,18 @@ static const char *tensor_in(const struct stepd_exchange *exchange,
     const struct stepd_layout_table *const layout = exchange->layout;
     const struct stepd_part *const part = &layout->part[layout->slice[parcel->slice].first_part];
     for (uint32_t i = 0; i < parcel->parts; i++) {
-        if ((parcel->part[i].order != NULL) == given)
+        if ((parcel->part[i].operation != NULL) == given)
             return layout->tensor[part[i].tensor].name;
     }
     return "?";
 }
 
 static enum stepd_status check_part(const struct stepd_exchange *exchange,
-                                    const struct stepd_order *order, const struct stepd_part *part,
-                                    struct stepd_error *reterr)
+                                    const struct stepd_operation *operation,
+                                    const struct stepd_part *part, struct stepd_error *reterr)
 {
     const struct stepd_parcel *const parcel = lacking(exchange, part);
-    if (parcel == NULL || parcel->examples == order->examples)
+    if (parcel == NULL || parcel->examples == operation->examples)
         return STEPD_OK;
     return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                       "tensor '%s' travels in one slice with '%s': both must be given with the "
@@ -76,17 +76,18 @@ static enum stepd_status check_part(const struct stepd_exchange *exchange,
 }
 
 enum stepd_status stepd_gather_check(const struct stepd_exchange *exchange,
-                                     const struct stepd_order *order, struct stepd_error *reterr)
+                                     const struct stepd_operation *operation,
+                                     struct stepd_error *reterr)
 {
-    if (!stepd_order_pushes(order) || exchange->gathering == 0)
+    if (!stepd_operation_pushes(operation) || exchange->gathering == 0)
         return STEPD_OK;
-    for (size_t a = 0; a < order->arrays; a++) {
+    for (size_t a = 0; a < operation->arrays; a++) {
         const struct stepd_tensor_place *const tensor =
-            &exchange->layout->tensor[order->array[a].tensor];
+            &exchange->layout->tensor[operation->array[a].tensor];
         for (size_t p = 0; p < tensor->parts; p++) {
             const struct stepd_part *const part =
                 exchange->layout->by_tensor[tensor->first_part + p];
-            const enum stepd_status status = check_part(exchange, order, part, reterr);
+            const enum stepd_status status = check_part(exchange, operation, part, reterr);
             if (status != STEPD_OK)
                 return status;
         }
@@ -106,13 +107,13 @@ static void append_ready(struct stepd_ready *ready, struct stepd_parcel *parcel)
 
 /* The parcel that a pushed part joins; a new one goes to the end of the queue. */
 static struct stepd_parcel *parcel_of_push(struct stepd_exchange *exchange,
-                                           const struct stepd_order *order,
+                                           const struct stepd_operation *operation,
                                            const struct stepd_part *part)
 {
     struct stepd_parcel *parcel = lacking(exchange, part);
     if (parcel != NULL)
         return parcel;
-    parcel = create_parcel(exchange, part->slice, order);
+    parcel = create_parcel(exchange, part->slice, operation);
     if (parcel == NULL)
         return NULL;
     struct stepd_parcel **end = &exchange->slice[part->slice].gathering;
@@ -123,15 +124,15 @@ static struct stepd_parcel *parcel_of_push(struct stepd_exchange *exchange,
     return parcel;
 }
 
-/* The parcel that fetches a part: the one that this order has opened for the slice. */
+/* The parcel that fetches a part: the one that this operation has opened for the slice. */
 static struct stepd_parcel *parcel_of_pull(struct stepd_exchange *exchange,
-                                           const struct stepd_order *order,
+                                           const struct stepd_operation *operation,
                                            const struct stepd_part *part, struct stepd_ready *ready)
 {
     struct stepd_slice_state *const slice = &exchange->slice[part->slice];
     if (slice->pulling != NULL)
         return slice->pulling;
-    slice->pulling = create_parcel(exchange, part->slice, order);
+    slice->pulling = create_parcel(exchange, part->slice, operation);
     if (slice->pulling != NULL)
         append_ready(ready, slice->pulling);
     return slice->pulling;
@@ -147,25 +148,26 @@ static void unlink_parcel(struct stepd_exchange *exchange, struct stepd_parcel *
     exchange->gathering--;
 }
 
-static enum stepd_status add_part(struct stepd_exchange *exchange, struct stepd_order *order,
+static enum stepd_status add_part(struct stepd_exchange *exchange,
+                                  struct stepd_operation *operation,
                                   const struct stepd_array *array, const struct stepd_part *part,
                                   struct stepd_ready *ready)
 {
-    const bool pushes = stepd_order_pushes(order);
-    struct stepd_parcel *const parcel = pushes ? parcel_of_push(exchange, order, part)
-                                               : parcel_of_pull(exchange, order, part, ready);
+    const bool pushes = stepd_operation_pushes(operation);
+    struct stepd_parcel *const parcel = pushes ? parcel_of_push(exchange, operation, part)
+                                               : parcel_of_pull(exchange, operation, part, ready);
     if (parcel == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
-    const bool sends = pushes && order->examples > 0;
-    const bool fetches = stepd_order_pulls(order);
+    const bool sends = pushes && operation->examples > 0;
+    const bool fetches = stepd_operation_pulls(operation);
     parcel->part[index_in_slice(exchange, part)] = (struct stepd_parcel_part){
-        .order = order,
+        .operation = operation,
         .grad = sends ? array->grad + part->offset : NULL,
         .weights = fetches ? array->weights + part->offset : NULL,
     };
     parcel->pulls = parcel->pulls || fetches;
     parcel->given++;
-    order->unanswered++;
+    operation->unanswered++;
     if (pushes && parcel->given == parcel->parts) {
         unlink_parcel(exchange, parcel);
         append_ready(ready, parcel);
@@ -173,80 +175,82 @@ static enum stepd_status add_part(struct stepd_exchange *exchange, struct stepd_
     return STEPD_OK;
 }
 
-static enum stepd_status add_array(struct stepd_exchange *exchange, struct stepd_order *order,
+static enum stepd_status add_array(struct stepd_exchange *exchange,
+                                   struct stepd_operation *operation,
                                    const struct stepd_array *array, struct stepd_ready *ready)
 {
     const struct stepd_tensor_place *const tensor = &exchange->layout->tensor[array->tensor];
     enum stepd_status status = STEPD_OK;
     for (size_t p = 0; p < tensor->parts && status == STEPD_OK; p++)
-        status = add_part(exchange, order, array,
+        status = add_part(exchange, operation, array,
                           exchange->layout->by_tensor[tensor->first_part + p], ready);
     return status;
 }
 
-enum stepd_status stepd_gather_add(struct stepd_exchange *exchange, struct stepd_order *order,
-                                   struct stepd_ready *ready, struct stepd_error *reterr)
+enum stepd_status stepd_gather_add(struct stepd_exchange *exchange,
+                                   struct stepd_operation *operation, struct stepd_ready *ready,
+                                   struct stepd_error *reterr)
 {
     enum stepd_status status = STEPD_OK;
-    for (size_t a = 0; a < order->arrays && status == STEPD_OK; a++)
-        status = add_array(exchange, order, &order->array[a], ready);
+    for (size_t a = 0; a < operation->arrays && status == STEPD_OK; a++)
+        status = add_array(exchange, operation, &operation->array[a], ready);
     for (struct stepd_parcel *parcel = ready->first; parcel != NULL; parcel = parcel->next)
         exchange->slice[parcel->slice].pulling = NULL;
     if (status != STEPD_OK)
-        return stepd_fail(reterr, status, "no memory to send %zu tensors", order->arrays);
+        return stepd_fail(reterr, status, "no memory to send %zu tensors", operation->arrays);
     return STEPD_OK;
 }
 
-/* Takes the order's part out of the parcels of its slice that still gather. */
-static void withdraw_part(struct stepd_exchange *exchange, struct stepd_order *order,
+/* Takes the operation's part out of the parcels of its slice that still gather. */
+static void withdraw_part(struct stepd_exchange *exchange, struct stepd_operation *operation,
                           const struct stepd_part *part)
 {
     const uint32_t index = index_in_slice(exchange, part);
     struct stepd_parcel *parcel = exchange->slice[part->slice].gathering;
-    while (parcel != NULL && parcel->part[index].order != order)
+    while (parcel != NULL && parcel->part[index].operation != operation)
         parcel = parcel->next;
     if (parcel == NULL)
         return;
-    parcel->part[index] = (struct stepd_parcel_part){.order = NULL};
+    parcel->part[index] = (struct stepd_parcel_part){.operation = NULL};
     parcel->given--;
     if (parcel->given == 0) {
         unlink_parcel(exchange, parcel);
         free(parcel);
     }
-    stepd_order_release(order, 1);
+    stepd_operation_release(operation, 1);
 }
 
-void stepd_gather_fail(struct stepd_exchange *exchange, struct stepd_order *order,
+void stepd_gather_fail(struct stepd_exchange *exchange, struct stepd_operation *operation,
                        const struct stepd_error *error)
 {
-    if (order->error.code != STEPD_OK)
+    if (operation->error.code != STEPD_OK)
         return;
-    order->error = *error;
-    if (!stepd_order_pushes(order))
+    operation->error = *error;
+    if (!stepd_operation_pushes(operation))
         return;
-    for (size_t a = 0; a < order->arrays && exchange->gathering > 0; a++) {
+    for (size_t a = 0; a < operation->arrays && exchange->gathering > 0; a++) {
         const struct stepd_tensor_place *const tensor =
-            &exchange->layout->tensor[order->array[a].tensor];
+            &exchange->layout->tensor[operation->array[a].tensor];
         for (size_t p = 0; p < tensor->parts; p++)
-            withdraw_part(exchange, order, exchange->layout->by_tensor[tensor->first_part + p]);
+            withdraw_part(exchange, operation, exchange->layout->by_tensor[tensor->first_part + p]);
     }
 }
 
-/* Fails an order that this code does not hold yet. */
-static void hold_and_fail(struct stepd_exchange *exchange, struct stepd_order *order,
+/* Fails an operation that this code does not hold yet. */
+static void hold_and_fail(struct stepd_exchange *exchange, struct stepd_operation *operation,
                           const struct stepd_error *error)
 {
-    order->unanswered++;
-    stepd_gather_fail(exchange, order, error);
-    stepd_order_release(order, 1);
+    operation->unanswered++;
+    stepd_gather_fail(exchange, operation, error);
+    stepd_operation_release(operation, 1);
 }
 
-static struct stepd_order *any_order(const struct stepd_parcel *parcel)
+static struct stepd_operation *any_operation(const struct stepd_parcel *parcel)
 {
     uint32_t i = 0;
-    while (parcel->part[i].order == NULL)
+    while (parcel->part[i].operation == NULL)
         i++; /* a parcel that gathers has at least one */
-    return parcel->part[i].order;
+    return parcel->part[i].operation;
 }
 
 void stepd_gather_lose(struct stepd_exchange *exchange, uint32_t shard,
@@ -256,35 +260,35 @@ void stepd_gather_lose(struct stepd_exchange *exchange, uint32_t shard,
         if (exchange->layout->slice[i].shard != shard)
             continue;
         while (exchange->slice[i].gathering != NULL)
-            hold_and_fail(exchange, any_order(exchange->slice[i].gathering), error);
+            hold_and_fail(exchange, any_operation(exchange->slice[i].gathering), error);
     }
 }
 
-/* An order in the parcel whose time is up, or NULL. */
-static struct stepd_order *expired_in(const struct stepd_parcel *parcel, uint64_t now_ms)
+/* An operation in the parcel whose time is up, or NULL. */
+static struct stepd_operation *expired_in(const struct stepd_parcel *parcel, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < parcel->parts; i++) {
-        struct stepd_order *const order = parcel->part[i].order;
-        if (order != NULL && order->expires_ms <= now_ms)
-            return order;
+        struct stepd_operation *const operation = parcel->part[i].operation;
+        if (operation != NULL && operation->expires_ms <= now_ms)
+            return operation;
     }
     return NULL;
 }
 
-/* Fails one expired order of the slice's oldest parcel; false when there is none. Younger parcels
- * wait behind it and were begun later. */
+/* Fails one expired operation of the slice's oldest parcel; false when there is none. Younger
+ * parcels wait behind it and were begun later. */
 static bool expire_one(struct stepd_exchange *exchange, uint32_t slice, uint64_t now_ms)
 {
     const struct stepd_parcel *const parcel = exchange->slice[slice].gathering;
-    struct stepd_order *const order = parcel == NULL ? NULL : expired_in(parcel, now_ms);
-    if (order == NULL)
+    struct stepd_operation *const operation = parcel == NULL ? NULL : expired_in(parcel, now_ms);
+    if (operation == NULL)
         return false;
     struct stepd_error error;
     (void)stepd_fail(&error, STEPD_DEADLINE_EXCEEDED,
                      "tensor '%s' travels in one slice with '%s', which was not given in time: "
                      "push all tensors of a group in each step",
                      tensor_in(exchange, parcel, true), tensor_in(exchange, parcel, false));
-    hold_and_fail(exchange, order, &error);
+    hold_and_fail(exchange, operation, &error);
     return true;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Gathering: how the parts of an order find their parcels, and how an order that fails takes its
- * parts out of the parcels that still wait for others. See exchange.h for the words.
+ * Gathering: how the parts of an operation find their parcels, and how an operation that fails
+ * takes its parts out of the parcels that still wait for others. See exchange.h for the words.
  */
 #ifndef CLIENT_LIB_CORE_GATHER_H
 #define CLIENT_LIB_CORE_GATHER_H
@@ -15,29 +15,29 @@ struct stepd_ready {
 };
 
 /*
- * Can this order join the parcels that are gathering? INVALID_ARGUMENT: what travels in one slice
- * must have the same number of examples, and the text names the tensors.
+ * Can this operation join the parcels that are gathering? INVALID_ARGUMENT: what travels in one
+ * slice must have the same number of examples, and the text names the tensors.
  */
 enum stepd_status stepd_gather_check(const struct stepd_exchange *exchange,
-                                     const struct stepd_order *order,
+                                     const struct stepd_operation *operation,
                                      struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Puts all parts of the order into parcels; those that are full then are appended to ready.
+/* Puts all parts of the operation into parcels; those that are full then are appended to ready.
  * RESOURCE_EXHAUSTED: no memory; what has been added stays added. */
-enum stepd_status stepd_gather_add(struct stepd_exchange *exchange, struct stepd_order *order,
-                                   struct stepd_ready *ready,
+enum stepd_status stepd_gather_add(struct stepd_exchange *exchange,
+                                   struct stepd_operation *operation, struct stepd_ready *ready,
                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The first failure of an order is kept, and its parts leave all parcels that still gather. The
- * caller holds the order: it is not done by this alone. */
-void stepd_gather_fail(struct stepd_exchange *exchange, struct stepd_order *order,
+/* The first failure of an operation is kept, and its parts leave all parcels that still gather. The
+ * caller holds the operation: it is not done by this alone. */
+void stepd_gather_fail(struct stepd_exchange *exchange, struct stepd_operation *operation,
                        const struct stepd_error *error);
 
-/* Fails the orders whose parts gather in a slice of this shard. */
+/* Fails the operations whose parts gather in a slice of this shard. */
 void stepd_gather_lose(struct stepd_exchange *exchange, uint32_t shard,
                        const struct stepd_error *error);
 
-/* Fails the orders that have waited for other tensors until their time was up. */
+/* Fails the operations that have waited for other tensors until their time was up. */
 void stepd_gather_expire(struct stepd_exchange *exchange, uint64_t now_ms);
 
 #endif

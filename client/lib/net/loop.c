@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The loop has four kinds of handles: `wake` (letters have come), `beat` (time for a heartbeat),
- * `tick` (orders may have gathered for too long; runs only while some gather) and the links.
+ * `tick` (operations may have gathered for too long; runs only while some gather) and the links.
  *
  * SIGPIPE: libuv writes with writev(), which raises it on a socket that the peer has closed. The
  * thread is created with all signals blocked, so it sees EPIPE instead, and the process's own
@@ -157,7 +157,7 @@ struct stepd_mailbox *stepd_loop_mailbox(struct stepd_loop *loop)
     return &loop->mailbox;
 }
 
-/* ---- Orders ---------------------------------------------------------------------------------- */
+/* ---- Operations ------------------------------------------------------------------------------ */
 
 struct stepd_pending *stepd_loop_pending(struct stepd_loop *loop)
 {
@@ -190,9 +190,9 @@ static void on_tick(uv_timer_t *tick)
         (void)uv_timer_stop(tick);
 }
 
-void stepd_loop_start_order(struct stepd_loop *loop, struct stepd_order *order)
+void stepd_loop_start_operation(struct stepd_loop *loop, struct stepd_operation *operation)
 {
-    stepd_exchange_start(loop->exchange, order, stepd_clock_ms());
+    stepd_exchange_start(loop->exchange, operation, stepd_clock_ms());
     if (loop->exchange->gathering > 0 && !uv_is_active((const uv_handle_t *)&loop->tick))
         (void)uv_timer_start(&loop->tick, on_tick, TICK_MS, TICK_MS);
 }

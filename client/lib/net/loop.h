@@ -41,8 +41,8 @@ struct stepd_exchange *stepd_loop_exchange(struct stepd_loop *loop);
 /* Gives the loop its exchange (borrowed until destroy has returned), and sets its port. */
 void stepd_loop_use_exchange(struct stepd_loop *loop, struct stepd_exchange *exchange);
 
-/* Hands an order to the exchange. */
-void stepd_loop_start_order(struct stepd_loop *loop, struct stepd_order *order);
+/* Hands an operation to the exchange. */
+void stepd_loop_start_operation(struct stepd_loop *loop, struct stepd_operation *operation);
 
 /* Opens the link to a shard (0: control) over a connected socket, and takes ownership of the
  * socket whatever comes of it. An older link to the same shard is closed. */

@@ -131,26 +131,26 @@ void rig_teardown(struct rig *rig)
     stepd_layout_deinit(&rig->layout);
 }
 
-static void on_done(struct stepd_order *order)
+static void on_done(struct stepd_operation *operation)
 {
-    ((struct rig_order *)order)->done = true;
-    stepd_order_deinit(order);
+    ((struct rig_operation *)operation)->done = true;
+    stepd_operation_deinit(operation);
 }
 
-struct rig_order *rig_start(struct rig *rig, enum stepd_order_kind kind,
-                            const struct stepd_array *arrays, size_t count,
-                            const struct stepd_step_options *options)
+struct rig_operation *rig_start(struct rig *rig, enum stepd_operation_kind kind,
+                                const struct stepd_array *arrays, size_t count,
+                                const struct stepd_step_options *options)
 {
     struct stepd_error error;
-    assert_true(rig->order_count < RIG_ORDERS_MAX);
-    struct rig_order *const order = &rig->order[rig->order_count++];
-    assert_int_equal(stepd_order_init(&order->order, kind, &rig->layout, options, &error),
-                     STEPD_OK);
-    assert_int_equal(stepd_order_fill(&order->order, &rig->layout, arrays, count, &error),
-                     STEPD_OK);
-    order->order.on_done = on_done;
-    stepd_exchange_start(&rig->exchange, &order->order, /* now_ms= */ 1000);
-    return order;
+    assert_true(rig->operation_count < RIG_OPERATIONS_MAX);
+    struct rig_operation *const operation = &rig->operation[rig->operation_count++];
+    assert_int_equal(
+        stepd_operation_init(&operation->operation, kind, &rig->layout, options, &error), STEPD_OK);
+    assert_int_equal(
+        stepd_operation_fill(&operation->operation, &rig->layout, arrays, count, &error), STEPD_OK);
+    operation->operation.on_done = on_done;
+    stepd_exchange_start(&rig->exchange, &operation->operation, /* now_ms= */ 1000);
+    return operation;
 }
 
 size_t rig_encode(const struct stepd_message *message, const void *payload, size_t payload_bytes,

@@ -20,13 +20,13 @@
 #include "client/lib/core/reader.h"
 #include "proto/message.h"
 
-#define RIG_SHARDS     2u
-#define RIG_SENT_MAX   64u
-#define RIG_ORDERS_MAX 8u
+#define RIG_SHARDS         2u
+#define RIG_SENT_MAX       64u
+#define RIG_OPERATIONS_MAX 8u
 
-/* An order that notes when it is done. */
-struct rig_order {
-    struct stepd_order order; /* first */
+/* An operation that notes when it is done. */
+struct rig_operation {
+    struct stepd_operation operation; /* first */
     bool done;
 };
 
@@ -48,8 +48,8 @@ struct rig {
     struct stepd_reader reader[RIG_SHARDS]; /* by shard - 1 */
     struct rig_sent sent[RIG_SENT_MAX];
     size_t sent_count;
-    struct rig_order order[RIG_ORDERS_MAX];
-    size_t order_count;
+    struct rig_operation operation[RIG_OPERATIONS_MAX];
+    size_t operation_count;
     bool hold;               /* frames count as written only when the test says so */
     enum stepd_status fault; /* what the port answers */
 };
@@ -63,10 +63,10 @@ void rig_use_layout(struct rig *rig);
 /* The page of the bench's layout; static. */
 const struct stepd_layout *rig_page(void);
 
-/* Makes and starts an order, which lives as long as the rig; options NULL for the defaults. */
-struct rig_order *rig_start(struct rig *rig, enum stepd_order_kind kind,
-                            const struct stepd_array *arrays, size_t count,
-                            const struct stepd_step_options *options);
+/* Makes and starts an operation, which lives as long as the rig; options NULL for the defaults. */
+struct rig_operation *rig_start(struct rig *rig, enum stepd_operation_kind kind,
+                                const struct stepd_array *arrays, size_t count,
+                                const struct stepd_step_options *options);
 
 /* The frame's bytes have left. */
 void rig_write(struct rig *rig, size_t index);

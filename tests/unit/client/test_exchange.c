@@ -48,7 +48,7 @@ static void push__large_tensor__each_slice_goes_to_its_shard(void **state)
 {
     struct rig *const rig = *state;
     const struct stepd_array array = push_of(0, big_grad);
-    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    struct rig_operation *const operation = rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
     assert_int_equal(rig->sent_count, 2);
     const struct stepd_push_slices *const push = &rig->sent[1].message.body.push;
     assert_int_equal(rig->sent[1].message.kind, STEPD_MESSAGE_PUSH);
@@ -61,7 +61,7 @@ static void push__large_tensor__each_slice_goes_to_its_shard(void **state)
     assert_int_equal(push->examples, 1);
     assert_payload(&rig->sent[0], big_grad, 4);
     assert_payload(&rig->sent[1], big_grad + 4, 2);
-    assert_false(order->done);
+    assert_false(operation->done);
 }
 
 static void push__all_tensors__slices_of_a_shard_share_a_message(void **state)
@@ -69,7 +69,7 @@ static void push__all_tensors__slices_of_a_shard_share_a_message(void **state)
     struct rig *const rig = *state;
     const struct stepd_array arrays[] = {push_of(2, b_grad), push_of(0, big_grad),
                                          push_of(1, a_grad)};
-    (void)rig_start(rig, STEPD_ORDER_PUSH, arrays, 3, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, arrays, 3, NULL);
     assert_int_equal(rig->sent_count, 2);
     const struct stepd_u32s slices = rig->sent[0].message.body.push.slices;
     assert_int_equal(slices.count, 2);
@@ -83,7 +83,7 @@ static void push__no_examples__is_sent_without_payload(void **state)
     struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
     options.examples = 0;
     const struct stepd_array array = push_of(0, NULL);
-    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, &options);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, &options);
     assert_int_equal(rig->sent_count, 2);
     assert_int_equal(rig->sent[0].payload_bytes, 0);
     assert_int_equal(rig->sent[0].message.body.push.examples, 0);
@@ -95,7 +95,7 @@ static void push__f16__travels_narrowed(void **state)
     uint8_t wire[8];
     rig->exchange.push_dtype = STEPD_F16;
     const struct stepd_array array = push_of(0, big_grad);
-    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
     stepd_dtype_narrow(STEPD_F16, 4, big_grad, wire);
     assert_int_equal(rig->sent[0].message.body.push.dtype, STEPD_F16);
     assert_int_equal(rig->sent[0].payload_bytes, sizeof wire);
@@ -106,8 +106,8 @@ static void clocks__of_a_slice__rise_by_one_with_each_push(void **state)
 {
     struct rig *const rig = *state;
     const struct stepd_array array = push_of(0, big_grad);
-    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
-    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
     assert_int_equal(rig->sent_count, 4);
     assert_int_equal(rig->sent[0].message.body.push.clock, 1);
     assert_int_equal(rig->sent[2].message.body.push.clock, 2);
@@ -120,7 +120,7 @@ static void clocks__resumed_rank__go_on_where_the_server_is(void **state)
     const struct stepd_array array = push_of(0, big_grad);
     rig->layout.mode = STEPD_ASYNC;
     stepd_exchange_resume(&rig->exchange, 1, 41);
-    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
     assert_int_equal(rig->sent[0].message.body.push.clock, 42);
     assert_int_equal(rig->sent[1].message.body.push.clock, 1);
     assert_int_equal(rig->exchange.clock, 42);
@@ -132,11 +132,11 @@ static void clocks__resumed_rank_in_sync__follow_the_version_of_the_weights(void
     float weights[6];
     const struct stepd_array array = {.tensor = 0, .grad = big_grad, .weights = weights};
     stepd_exchange_resume(&rig->exchange, 1, 6); /* of a step that came in part */
-    (void)rig_start(rig, STEPD_ORDER_PULL, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PULL, &array, 1, NULL);
     const struct stepd_message result =
         rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_NONE, 5);
     rig_reply(rig, 1, &result, big_grad, 4 * sizeof(float));
-    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
     assert_int_equal(rig->sent[2].message.body.push.clock, 6);
     assert_int_equal(rig->sent[2].message.body.push.base_versions.at[0], 5);
     assert_int_equal(rig->exchange.clock, 6);
@@ -146,7 +146,7 @@ static void clocks__resumed_rank_in_sync__follow_the_version_of_the_weights(void
 static void fetch(struct rig *rig, float *weights, uint64_t on_shard_1, uint64_t on_shard_2)
 {
     const struct stepd_array array = {.tensor = 0, .grad = big_grad, .weights = weights};
-    (void)rig_start(rig, STEPD_ORDER_PULL, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PULL, &array, 1, NULL);
     struct stepd_message result =
         rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_NONE, on_shard_1);
     rig_reply(rig, 1, &result, big_grad, 4 * sizeof(float));
@@ -160,7 +160,7 @@ static void first_push__after_weights_of_two_versions__repeats_the_older_step(vo
     float weights[6];
     fetch(rig, weights, 6, 5);
     const struct stepd_array array = {.tensor = 0, .grad = big_grad, .weights = weights};
-    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
     for (size_t i = 2; i < 4; i++) {
         assert_int_equal(rig->sent[i].message.body.push.clock, 6);
         assert_int_equal(rig->sent[i].message.body.push.base_versions.at[0], 5);
@@ -172,8 +172,8 @@ static void clocks__slices_with_different_ones__go_in_separate_messages(void **s
     struct rig *const rig = *state;
     const struct stepd_array arrays[] = {push_of(0, big_grad), push_of(1, a_grad),
                                          push_of(2, b_grad)};
-    (void)rig_start(rig, STEPD_ORDER_PUSH, arrays, 1, NULL);
-    (void)rig_start(rig, STEPD_ORDER_PUSH, arrays, 3, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, arrays, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, arrays, 3, NULL);
     assert_int_equal(rig->sent_count, 5);
     assert_int_equal(rig->sent[2].message.body.push.clock, 2);
     assert_int_equal(rig->sent[2].message.body.push.slices.count, 1);
@@ -191,42 +191,42 @@ static void base_versions__after_pulls_of_different_versions__are_listed(void **
         push_of(2, b_grad),
     };
     rig->layout.mode = STEPD_ASYNC; /* where the clock says nothing of the version */
-    (void)rig_start(rig, STEPD_ORDER_PULL, arrays, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PULL, arrays, 1, NULL);
     const struct stepd_message result =
         rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_NONE, 5);
     rig_reply(rig, 1, &result, big_grad, 4 * sizeof(float));
-    (void)rig_start(rig, STEPD_ORDER_PUSH, arrays, 3, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, arrays, 3, NULL);
     const struct stepd_u64s base = rig->sent[2].message.body.push.base_versions;
     assert_int_equal(base.count, 2);
     assert_int_equal(base.at[0], 5);
     assert_int_equal(base.at[1], 0);
 }
 
-static void large_order__above_the_target_size__takes_several_frames(void **state)
+static void large_operation__above_the_target_size__takes_several_frames(void **state)
 {
     struct rig *const rig = *state;
     const struct stepd_array arrays[] = {push_of(0, big_grad), push_of(1, a_grad),
                                          push_of(2, b_grad)};
     rig->exchange.frame_max_bytes = 128 + 15 * 2 + 4 * sizeof(float);
-    (void)rig_start(rig, STEPD_ORDER_PUSH, arrays, 3, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, arrays, 3, NULL);
     assert_int_equal(rig->sent_count, 3);
     assert_int_equal(rig->sent[0].message.body.push.slices.count, 1);
 }
 
-static void slice__larger_than_a_frame__fails_the_order(void **state)
+static void slice__larger_than_a_frame__fails_the_operation(void **state)
 {
     struct rig *const rig = *state;
     const struct stepd_array array = push_of(0, big_grad);
     rig->exchange.frame_max_bytes = 10;
-    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
-    assert_true(order->done);
-    assert_int_equal(order->order.error.code, STEPD_RESOURCE_EXHAUSTED);
+    struct rig_operation *const operation = rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
+    assert_true(operation->done);
+    assert_int_equal(operation->operation.error.code, STEPD_RESOURCE_EXHAUSTED);
     assert_int_equal(rig->exchange.clock, 0);
 }
 
 /* ---- Replies --------------------------------------------------------------------------------- */
 
-static void reply__in_several_frames__order_is_done_with_the_last_slice(void **state)
+static void reply__in_several_frames__operation_is_done_with_the_last_slice(void **state)
 {
     struct rig *const rig = *state;
     float big[6], a[2], b[1];
@@ -235,7 +235,7 @@ static void reply__in_several_frames__order_is_done_with_the_last_slice(void **s
         {.tensor = 1, .grad = a_grad, .weights = a},
         {.tensor = 2, .grad = b_grad, .weights = b},
     };
-    struct rig_order *const order = rig_start(rig, STEPD_ORDER_STEP, arrays, 3, NULL);
+    struct rig_operation *const operation = rig_start(rig, STEPD_OPERATION_STEP, arrays, 3, NULL);
     const uint64_t to_1 = rig->sent[0].message.request_id;
     const uint64_t to_2 = rig->sent[1].message.request_id;
     struct stepd_message result = rig_result(to_1, 1, slice2, STEPD_SKIPPED, 2);
@@ -243,13 +243,13 @@ static void reply__in_several_frames__order_is_done_with_the_last_slice(void **s
     rig_reply(rig, 1, &result, (const float[]){17, 18, 19}, 3 * sizeof(float));
     result = rig_result(to_2, 1, slice1, STEPD_APPLIED, 4);
     rig_reply(rig, 2, &result, (const float[]){15, 16}, 2 * sizeof(float));
-    assert_false(order->done);
+    assert_false(operation->done);
     result = rig_result(to_1, 1, slice0, STEPD_STALE, 3);
     rig_reply(rig, 1, &result, (const float[]){11, 12, 13, 14}, 4 * sizeof(float));
-    assert_true(order->done);
+    assert_true(operation->done);
     assert_memory_equal(big, ((const float[]){11, 12, 13, 14, 15, 16}), sizeof big);
     assert_true(a[0] == 17 && a[1] == 18 && b[0] == 19);
-    const struct stepd_outcome_counts *const counts = &order->order.counts;
+    const struct stepd_outcome_counts *const counts = &operation->operation.counts;
     assert_int_equal(counts->slices, 3);
     assert_true(counts->applied == 1 && counts->skipped == 1 && counts->dropped == 1);
     assert_true(counts->version_min == 2 && counts->version_max == 4);
@@ -262,7 +262,7 @@ static void reply__bf16__is_widened_in_place(void **state)
     uint8_t wire[8];
     const struct stepd_array array = {.tensor = 0, .weights = big};
     rig->exchange.pull_dtype = STEPD_BF16;
-    (void)rig_start(rig, STEPD_ORDER_PULL, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PULL, &array, 1, NULL);
     assert_int_equal(rig->sent[0].message.body.pull.dtype, STEPD_BF16);
     stepd_dtype_narrow(STEPD_BF16, 4, big_grad, wire);
     struct stepd_message result =
@@ -272,19 +272,19 @@ static void reply__bf16__is_widened_in_place(void **state)
     assert_memory_equal(big, big_grad, 4 * sizeof(float));
 }
 
-static void reply__before_the_request_has_left__order_waits_for_its_bytes(void **state)
+static void reply__before_the_request_has_left__operation_waits_for_its_bytes(void **state)
 {
     struct rig *const rig = *state;
     const struct stepd_array arrays[] = {push_of(1, a_grad), push_of(2, b_grad)};
     rig->hold = true;
-    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, arrays, 2, NULL);
+    struct rig_operation *const operation = rig_start(rig, STEPD_OPERATION_PUSH, arrays, 2, NULL);
     const struct stepd_message result =
         rig_result(rig->sent[0].message.request_id, 1, slice2, STEPD_APPLIED, 1);
     rig_reply(rig, 1, &result, NULL, 0);
-    assert_false(order->done);
+    assert_false(operation->done);
     rig_write(rig, 0);
-    assert_true(order->done);
-    assert_int_equal(order->order.error.code, STEPD_OK);
+    assert_true(operation->done);
+    assert_int_equal(operation->operation.error.code, STEPD_OK);
 }
 
 static void reply__after_the_last_one__is_dropped(void **state)
@@ -292,37 +292,37 @@ static void reply__after_the_last_one__is_dropped(void **state)
     struct rig *const rig = *state;
     const struct stepd_array array = push_of(0, big_grad);
     rig->hold = true;
-    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    struct rig_operation *const operation = rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
     const struct stepd_message result =
         rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_APPLIED, 1);
     rig_reply(rig, 1, &result, NULL, 0);
     rig_reply(rig, 1, &result, NULL, 0);
     rig_write(rig, 0);
-    assert_int_equal(order->order.counts.applied, 1);
+    assert_int_equal(operation->operation.counts.applied, 1);
 }
 
-static void error__of_the_request__fails_the_order_with_its_text(void **state)
+static void error__of_the_request__fails_the_operation_with_its_text(void **state)
 {
     struct rig *const rig = *state;
     const struct stepd_array arrays[] = {push_of(1, a_grad), push_of(2, b_grad)};
-    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, arrays, 2, NULL);
+    struct rig_operation *const operation = rig_start(rig, STEPD_OPERATION_PUSH, arrays, 2, NULL);
     const struct stepd_message error = {
         .request_id = rig->sent[0].message.request_id,
         .kind = STEPD_MESSAGE_ERROR,
         .body.error = {.code = STEPD_DEADLINE_EXCEEDED, .text = "waiting for rank 3"},
     };
     rig_reply(rig, 1, &error, NULL, 0);
-    assert_true(order->done);
-    assert_int_equal(order->order.error.code, STEPD_DEADLINE_EXCEEDED);
-    assert_string_equal(order->order.error.text, "waiting for rank 3");
+    assert_true(operation->done);
+    assert_int_equal(operation->operation.error.code, STEPD_DEADLINE_EXCEEDED);
+    assert_string_equal(operation->operation.error.text, "waiting for rank 3");
 }
 
 static void clocks__of_a_push_that_failed__are_used_again(void **state)
 {
     struct rig *const rig = *state;
     const struct stepd_array array = push_of(0, big_grad);
-    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
-    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
     for (size_t i = 0; i < 4; i++) {
         const struct stepd_message error = {
             .request_id = rig->sent[i].message.request_id,
@@ -331,20 +331,20 @@ static void clocks__of_a_push_that_failed__are_used_again(void **state)
         };
         rig_reply(rig, rig->sent[i].shard, &error, NULL, 0);
     }
-    (void)rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
     assert_int_equal(rig->sent[4].message.body.push.clock, 1);
     assert_int_equal(rig->sent[5].message.body.push.clock, 1);
     assert_int_equal(rig->exchange.clock, 2);
 }
 
-static void send__port_fails__order_fails_at_once(void **state)
+static void send__port_fails__operation_fails_at_once(void **state)
 {
     struct rig *const rig = *state;
     const struct stepd_array array = push_of(0, big_grad);
     rig->fault = STEPD_UNAVAILABLE;
-    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
-    assert_true(order->done);
-    assert_int_equal(order->order.error.code, STEPD_UNAVAILABLE);
+    struct rig_operation *const operation = rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
+    assert_true(operation->done);
+    assert_int_equal(operation->operation.error.code, STEPD_UNAVAILABLE);
 }
 
 /* Feeds a result that breaks the protocol; the connection must end. */
@@ -361,7 +361,7 @@ static void assert_breach(struct rig *rig, const struct stepd_message *result, s
 static struct stepd_message pull_big(struct rig *rig, float *weights)
 {
     const struct stepd_array array = {.tensor = 0, .weights = weights};
-    (void)rig_start(rig, STEPD_ORDER_PULL, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PULL, &array, 1, NULL);
     return rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_NONE, 1);
 }
 
@@ -389,7 +389,7 @@ static void reply__payload_of_another_length__is_a_breach(void **state)
     assert_breach(*state, &result, 3 * sizeof(float));
 }
 
-static void reply__ended_without_a_slice__fails_the_order(void **state)
+static void reply__ended_without_a_slice__fails_the_operation(void **state)
 {
     struct rig *const rig = *state;
     float weights[6];
@@ -401,8 +401,8 @@ static void reply__ended_without_a_slice__fails_the_order(void **state)
     const struct stepd_message rest =
         rig_result(rig->sent[1].message.request_id, 1, slice1, STEPD_NONE, 1);
     rig_reply(rig, 2, &rest, big_grad, 2 * sizeof(float));
-    assert_true(rig->order[0].done);
-    assert_int_equal(rig->order[0].order.error.code, STEPD_INTERNAL);
+    assert_true(rig->operation[0].done);
+    assert_int_equal(rig->operation[0].operation.error.code, STEPD_INTERNAL);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -420,19 +420,19 @@ int main(void)
         TEST(first_push__after_weights_of_two_versions__repeats_the_older_step),
         TEST(clocks__slices_with_different_ones__go_in_separate_messages),
         TEST(base_versions__after_pulls_of_different_versions__are_listed),
-        TEST(large_order__above_the_target_size__takes_several_frames),
-        TEST(slice__larger_than_a_frame__fails_the_order),
-        TEST(reply__in_several_frames__order_is_done_with_the_last_slice),
+        TEST(large_operation__above_the_target_size__takes_several_frames),
+        TEST(slice__larger_than_a_frame__fails_the_operation),
+        TEST(reply__in_several_frames__operation_is_done_with_the_last_slice),
         TEST(reply__bf16__is_widened_in_place),
-        TEST(reply__before_the_request_has_left__order_waits_for_its_bytes),
+        TEST(reply__before_the_request_has_left__operation_waits_for_its_bytes),
         TEST(reply__after_the_last_one__is_dropped),
-        TEST(error__of_the_request__fails_the_order_with_its_text),
+        TEST(error__of_the_request__fails_the_operation_with_its_text),
         TEST(clocks__of_a_push_that_failed__are_used_again),
-        TEST(send__port_fails__order_fails_at_once),
+        TEST(send__port_fails__operation_fails_at_once),
         TEST(reply__slice_not_asked_for__is_a_breach),
         TEST(reply__slice_twice__is_a_breach),
         TEST(reply__payload_of_another_length__is_a_breach),
-        TEST(reply__ended_without_a_slice__fails_the_order),
+        TEST(reply__ended_without_a_slice__fails_the_operation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * No memory: the n-th allocation fails, for n from 1 until the call succeeds. However far it got,
- * the order ends with RESOURCE_EXHAUSTED, nothing leaks, and the next order succeeds.
+ * the operation ends with RESOURCE_EXHAUSTED, nothing leaks, and the next operation succeeds.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -69,25 +69,26 @@ static enum stepd_status send_with_memory(void *self, uint32_t shard,
     return status;
 }
 
-static void on_done(struct stepd_order *order)
+static void on_done(struct stepd_operation *operation)
 {
-    ((struct rig_order *)order)->done = true;
-    stepd_order_deinit(order);
+    ((struct rig_operation *)operation)->done = true;
+    stepd_operation_deinit(operation);
 }
 
-/* Starts an order of this kind with n allocations; true if it got under way whole. */
-static bool try_with(struct rig *rig, enum stepd_order_kind kind, long n)
+/* Starts an operation of this kind with n allocations; true if it got under way whole. */
+static bool try_with(struct rig *rig, enum stepd_operation_kind kind, long n)
 {
-    static struct rig_order order;
+    static struct rig_operation operation;
     struct stepd_error error;
-    order = (struct rig_order){.done = false};
-    assert_int_equal(stepd_order_init(&order.order, kind, &rig->layout, NULL, &error), STEPD_OK);
-    order.order.on_done = on_done;
+    operation = (struct rig_operation){.done = false};
+    assert_int_equal(stepd_operation_init(&operation.operation, kind, &rig->layout, NULL, &error),
+                     STEPD_OK);
+    operation.operation.on_done = on_done;
     allowed = n;
     const enum stepd_status filled =
-        stepd_order_fill(&order.order, &rig->layout, arrays, 3, &error);
+        stepd_operation_fill(&operation.operation, &rig->layout, arrays, 3, &error);
     if (filled == STEPD_OK)
-        stepd_exchange_start(&rig->exchange, &order.order, 0);
+        stepd_exchange_start(&rig->exchange, &operation.operation, 0);
     allowed = -1;
     if (filled != STEPD_OK) {
         assert_int_equal(filled, STEPD_RESOURCE_EXHAUSTED);
@@ -95,15 +96,16 @@ static bool try_with(struct rig *rig, enum stepd_order_kind kind, long n)
     }
     assert_int_equal(rig->exchange.gathering, 0);
     const struct stepd_error lost = {.code = STEPD_UNAVAILABLE, .text = "lost"};
-    const bool whole = order.order.error.code == STEPD_OK;
+    const bool whole = operation.operation.error.code == STEPD_OK;
     stepd_exchange_lose(&rig->exchange, 1, &lost);
     stepd_exchange_lose(&rig->exchange, 2, &lost);
-    assert_true(order.done);
-    assert_int_equal(order.order.error.code, whole ? STEPD_UNAVAILABLE : STEPD_RESOURCE_EXHAUSTED);
+    assert_true(operation.done);
+    assert_int_equal(operation.operation.error.code,
+                     whole ? STEPD_UNAVAILABLE : STEPD_RESOURCE_EXHAUSTED);
     return whole;
 }
 
-static void assert_survives(enum stepd_order_kind kind, enum stepd_dtype push_dtype)
+static void assert_survives(enum stepd_operation_kind kind, enum stepd_dtype push_dtype)
 {
     long n = 0;
     bool whole = false;
@@ -124,19 +126,19 @@ static void assert_survives(enum stepd_order_kind kind, enum stepd_dtype push_dt
 static void push__without_memory__fails_and_recovers(void **state)
 {
     (void)state;
-    assert_survives(STEPD_ORDER_PUSH, STEPD_F16);
+    assert_survives(STEPD_OPERATION_PUSH, STEPD_F16);
 }
 
 static void pull__without_memory__fails_and_recovers(void **state)
 {
     (void)state;
-    assert_survives(STEPD_ORDER_PULL, STEPD_F32);
+    assert_survives(STEPD_OPERATION_PULL, STEPD_F32);
 }
 
 static void step__without_memory__fails_and_recovers(void **state)
 {
     (void)state;
-    assert_survives(STEPD_ORDER_STEP, STEPD_F32);
+    assert_survives(STEPD_OPERATION_STEP, STEPD_F32);
 }
 
 static void layout__without_memory__fails(void **state)

@@ -45,19 +45,19 @@ static void packed__one_of_two_tensors__nothing_is_sent(void **state)
 {
     struct rig *const rig = *state;
     const struct stepd_array array = push_of(1, a_grad);
-    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, &array, 1, NULL);
+    struct rig_operation *const operation = rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
     assert_int_equal(rig->sent_count, 0);
-    assert_false(order->done);
+    assert_false(operation->done);
 }
 
-static void packed__second_tensor_in_another_order__both_are_answered(void **state)
+static void packed__second_tensor_in_another_operation__both_are_answered(void **state)
 {
     struct rig *const rig = *state;
     float a_weights[2], b_weights[1];
     const struct stepd_array a = {.tensor = 1, .grad = a_grad, .weights = a_weights};
     const struct stepd_array b = {.tensor = 2, .grad = b_grad, .weights = b_weights};
-    struct rig_order *const first = rig_start(rig, STEPD_ORDER_STEP, &a, 1, NULL);
-    struct rig_order *const second = rig_start(rig, STEPD_ORDER_STEP, &b, 1, NULL);
+    struct rig_operation *const first = rig_start(rig, STEPD_OPERATION_STEP, &a, 1, NULL);
+    struct rig_operation *const second = rig_start(rig, STEPD_OPERATION_STEP, &b, 1, NULL);
     assert_int_equal(rig->sent_count, 1);
     assert_payload(&rig->sent[0], (const float[]){7, 8, 9}, 3);
     const struct stepd_message result =
@@ -65,21 +65,21 @@ static void packed__second_tensor_in_another_order__both_are_answered(void **sta
     rig_reply(rig, 1, &result, (const float[]){17, 18, 19}, 3 * sizeof(float));
     assert_true(first->done && second->done);
     assert_true(a_weights[0] == 17 && a_weights[1] == 18 && b_weights[0] == 19);
-    assert_int_equal(first->order.counts.applied, 1);
-    assert_int_equal(second->order.counts.applied, 1);
-    assert_int_equal(second->order.counts.version_max, 3);
+    assert_int_equal(first->operation.counts.applied, 1);
+    assert_int_equal(second->operation.counts.applied, 1);
+    assert_int_equal(second->operation.counts.version_max, 3);
 }
 
-static void packed__two_tensors_of_one_order__slice_counts_once(void **state)
+static void packed__two_tensors_of_one_operation__slice_counts_once(void **state)
 {
     struct rig *const rig = *state;
     const struct stepd_array arrays[] = {push_of(1, a_grad), push_of(2, b_grad)};
-    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, arrays, 2, NULL);
+    struct rig_operation *const operation = rig_start(rig, STEPD_OPERATION_PUSH, arrays, 2, NULL);
     const struct stepd_message result =
         rig_result(rig->sent[0].message.request_id, 1, slice2, STEPD_APPLIED, 1);
     rig_reply(rig, 1, &result, NULL, 0);
-    assert_true(order->done);
-    assert_int_equal(order->order.counts.slices, 1);
+    assert_true(operation->done);
+    assert_int_equal(operation->operation.counts.slices, 1);
 }
 
 static void packed__push_joined_by_step__weights_go_to_the_step_only(void **state)
@@ -88,8 +88,8 @@ static void packed__push_joined_by_step__weights_go_to_the_step_only(void **stat
     float b_weights[1];
     const struct stepd_array a = push_of(1, a_grad);
     const struct stepd_array b = {.tensor = 2, .grad = b_grad, .weights = b_weights};
-    struct rig_order *const push = rig_start(rig, STEPD_ORDER_PUSH, &a, 1, NULL);
-    struct rig_order *const step = rig_start(rig, STEPD_ORDER_STEP, &b, 1, NULL);
+    struct rig_operation *const push = rig_start(rig, STEPD_OPERATION_PUSH, &a, 1, NULL);
+    struct rig_operation *const step = rig_start(rig, STEPD_OPERATION_STEP, &b, 1, NULL);
     assert_int_equal(rig->sent[0].message.kind, STEPD_MESSAGE_STEP);
     const struct stepd_message result =
         rig_result(rig->sent[0].message.request_id, 1, slice2, STEPD_APPLIED, 1);
@@ -103,11 +103,11 @@ static void packed__same_tensor_twice__second_waits_for_the_next_round(void **st
     struct rig *const rig = *state;
     const float later[] = {70, 80};
     const struct stepd_array a = push_of(1, a_grad), a2 = push_of(1, later), b = push_of(2, b_grad);
-    (void)rig_start(rig, STEPD_ORDER_PUSH, &a, 1, NULL);
-    (void)rig_start(rig, STEPD_ORDER_PUSH, &a2, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &a, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &a2, 1, NULL);
     assert_int_equal(rig->sent_count, 0);
-    (void)rig_start(rig, STEPD_ORDER_PUSH, &b, 1, NULL);
-    (void)rig_start(rig, STEPD_ORDER_PUSH, &b, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &b, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &b, 1, NULL);
     assert_int_equal(rig->sent_count, 2);
     assert_payload(&rig->sent[0], (const float[]){7, 8, 9}, 3);
     assert_payload(&rig->sent[1], (const float[]){70, 80, 9}, 3);
@@ -120,12 +120,12 @@ static void packed__different_examples__newcomer_fails_and_the_first_goes_on(voi
     struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
     const struct stepd_array a = push_of(1, a_grad), b = push_of(2, b_grad);
     options.examples = 64;
-    struct rig_order *const first = rig_start(rig, STEPD_ORDER_PUSH, &a, 1, &options);
-    struct rig_order *const other = rig_start(rig, STEPD_ORDER_PUSH, &b, 1, NULL);
+    struct rig_operation *const first = rig_start(rig, STEPD_OPERATION_PUSH, &a, 1, &options);
+    struct rig_operation *const other = rig_start(rig, STEPD_OPERATION_PUSH, &b, 1, NULL);
     assert_true(other->done);
-    assert_int_equal(other->order.error.code, STEPD_INVALID_ARGUMENT);
-    assert_non_null(strstr(other->order.error.text, "'b' travels in one slice with 'a'"));
-    (void)rig_start(rig, STEPD_ORDER_PUSH, &b, 1, &options);
+    assert_int_equal(other->operation.error.code, STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(other->operation.error.text, "'b' travels in one slice with 'a'"));
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &b, 1, &options);
     assert_int_equal(rig->sent_count, 1);
     assert_false(first->done);
 }
@@ -135,31 +135,31 @@ static void packed__pull_of_one__drops_the_other(void **state)
     struct rig *const rig = *state;
     float b_weights[1];
     const struct stepd_array b = {.tensor = 2, .weights = b_weights};
-    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PULL, &b, 1, NULL);
+    struct rig_operation *const operation = rig_start(rig, STEPD_OPERATION_PULL, &b, 1, NULL);
     const struct stepd_message result =
         rig_result(rig->sent[0].message.request_id, 1, slice2, STEPD_NONE, 1);
     rig_reply(rig, 1, &result, (const float[]){17, 18, 19}, 3 * sizeof(float));
-    assert_true(order->done);
+    assert_true(operation->done);
     assert_true(b_weights[0] == 19);
 }
 
-static void packed__order_fails_elsewhere__leaves_what_it_gathered(void **state)
+static void packed__operation_fails_elsewhere__leaves_what_it_gathered(void **state)
 {
     struct rig *const rig = *state;
     const struct stepd_array arrays[] = {push_of(0, big_grad), push_of(1, a_grad)};
     const struct stepd_array b = push_of(2, b_grad);
     const struct stepd_error lost = {.code = STEPD_UNAVAILABLE, .text = "lost"};
-    struct rig_order *const first = rig_start(rig, STEPD_ORDER_PUSH, arrays, 2, NULL);
+    struct rig_operation *const first = rig_start(rig, STEPD_OPERATION_PUSH, arrays, 2, NULL);
     stepd_exchange_lose(&rig->exchange, 2, &lost);
     assert_int_equal(rig->exchange.gathering, 0);
     assert_false(first->done); /* slice 0 is with shard 1, which lives */
-    struct rig_order *const second = rig_start(rig, STEPD_ORDER_PUSH, &b, 1, NULL);
+    struct rig_operation *const second = rig_start(rig, STEPD_OPERATION_PUSH, &b, 1, NULL);
     assert_int_equal(rig->sent_count, 2);
     const struct stepd_message result =
         rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_APPLIED, 1);
     rig_reply(rig, 1, &result, NULL, 0);
     assert_true(first->done);
-    assert_int_equal(first->order.error.code, STEPD_UNAVAILABLE);
+    assert_int_equal(first->operation.error.code, STEPD_UNAVAILABLE);
     assert_false(second->done);
 }
 
@@ -169,13 +169,13 @@ static void packed__never_completed__fails_at_its_deadline(void **state)
     struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
     options.deadline_ms = 500;
     const struct stepd_array a = push_of(1, a_grad);
-    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PUSH, &a, 1, &options);
+    struct rig_operation *const operation = rig_start(rig, STEPD_OPERATION_PUSH, &a, 1, &options);
     stepd_exchange_tick(&rig->exchange, 1499);
-    assert_false(order->done);
+    assert_false(operation->done);
     stepd_exchange_tick(&rig->exchange, 1500);
-    assert_true(order->done);
-    assert_int_equal(order->order.error.code, STEPD_DEADLINE_EXCEEDED);
-    assert_non_null(strstr(order->order.error.text, "'a' travels in one slice with 'b'"));
+    assert_true(operation->done);
+    assert_int_equal(operation->operation.error.code, STEPD_DEADLINE_EXCEEDED);
+    assert_non_null(strstr(operation->operation.error.text, "'a' travels in one slice with 'b'"));
     assert_int_equal(rig->exchange.gathering, 0);
 }
 
@@ -185,13 +185,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(packed__one_of_two_tensors__nothing_is_sent),
-        TEST(packed__second_tensor_in_another_order__both_are_answered),
-        TEST(packed__two_tensors_of_one_order__slice_counts_once),
+        TEST(packed__second_tensor_in_another_operation__both_are_answered),
+        TEST(packed__two_tensors_of_one_operation__slice_counts_once),
         TEST(packed__push_joined_by_step__weights_go_to_the_step_only),
         TEST(packed__same_tensor_twice__second_waits_for_the_next_round),
         TEST(packed__different_examples__newcomer_fails_and_the_first_goes_on),
         TEST(packed__pull_of_one__drops_the_other),
-        TEST(packed__order_fails_elsewhere__leaves_what_it_gathered),
+        TEST(packed__operation_fails_elsewhere__leaves_what_it_gathered),
         TEST(packed__never_completed__fails_at_its_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,7 +32,7 @@ static int teardown(void **state)
 static size_t pull_and_answer(struct rig *rig, float *weights, uint8_t **ret_bytes)
 {
     const struct stepd_array array = {.tensor = 0, .weights = weights};
-    (void)rig_start(rig, STEPD_ORDER_PULL, &array, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PULL, &array, 1, NULL);
     const struct stepd_message result =
         rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_NONE, 1);
     return rig_encode(&result, fetched, sizeof fetched, ret_bytes);
@@ -165,7 +165,7 @@ static void large_slice__with_an_empty_stash__is_read_into_its_array(void **stat
     for (size_t i = 0; i < 100000; i++)
         sent[i] = (float)i;
     const struct stepd_array array = {.tensor = 0, .weights = weights};
-    struct rig_order *const order = rig_start(rig, STEPD_ORDER_PULL, &array, 1, NULL);
+    struct rig_operation *const operation = rig_start(rig, STEPD_OPERATION_PULL, &array, 1, NULL);
     const struct stepd_message result =
         rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_NONE, 1);
     uint8_t *bytes;
@@ -175,7 +175,7 @@ static void large_slice__with_an_empty_stash__is_read_into_its_array(void **stat
     stepd_reader_window(&rig->reader[0], &room);
     assert_true(room.at > (uint8_t *)weights && room.at < (uint8_t *)(weights + 100000));
     assert_int_equal(rig_feed(rig, 1, bytes + 1000, n - 1000, 65536, &error), STEPD_OK);
-    assert_true(order->done);
+    assert_true(operation->done);
     assert_memory_equal(weights, sent, sizeof sent);
     free(bytes);
 }

@@ -3,7 +3,7 @@
  * Checking what the caller asks for. Sorting the arrays by tensor finds a tensor that was given
  * twice, and lets neighbouring slices leave in one message whatever order the caller prefers.
  */
-#include "client/lib/core/order.h"
+#include "client/lib/core/operation.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -13,10 +13,11 @@
 #include "client/lib/core/options.h"
 #include "proto/error.h"
 
-enum stepd_status stepd_order_init(struct stepd_order *order, enum stepd_order_kind kind,
-                                   const struct stepd_layout_table *layout,
-                                   const struct stepd_step_options *options,
-                                   struct stepd_error *reterr)
+enum stepd_status stepd_operation_init(struct stepd_operation *operation,
+                                       enum stepd_operation_kind kind,
+                                       const struct stepd_layout_table *layout,
+                                       const struct stepd_step_options *options,
+                                       struct stepd_error *reterr)
 {
     struct stepd_step_options chosen = STEPD_STEP_OPTIONS_INIT;
     if (!stepd_options_take(&chosen, sizeof chosen, options, options == NULL ? 0 : options->size))
@@ -29,7 +30,7 @@ enum stepd_status stepd_order_init(struct stepd_order *order, enum stepd_order_k
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "%" PRIu64 " examples behind one gradient; at most %u are allowed",
                           chosen.examples, STEPD_EXAMPLES_MAX);
-    *order = (struct stepd_order){
+    *operation = (struct stepd_operation){
         .kind = kind,
         .examples = chosen.examples,
         .min_version = chosen.min_version,
@@ -45,7 +46,7 @@ static int by_tensor(const void *left, const void *right)
     return (a->tensor > b->tensor) - (a->tensor < b->tensor);
 }
 
-static enum stepd_status check_array(const struct stepd_order *order,
+static enum stepd_status check_array(const struct stepd_operation *operation,
                                      const struct stepd_layout_table *layout,
                                      const struct stepd_array *array, struct stepd_error *reterr)
 {
@@ -54,17 +55,17 @@ static enum stepd_status check_array(const struct stepd_order *order,
                           "there is no tensor %zu; the job has %zu, counted from 0", array->tensor,
                           layout->tensors);
     const char *const name = layout->tensor[array->tensor].name;
-    if (stepd_order_pushes(order) && order->examples > 0 && array->grad == NULL)
+    if (stepd_operation_pushes(operation) && operation->examples > 0 && array->grad == NULL)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "tensor '%s': grad is NULL", name);
-    if (stepd_order_pulls(order) && array->weights == NULL)
+    if (stepd_operation_pulls(operation) && array->weights == NULL)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "tensor '%s': weights is NULL", name);
     return STEPD_OK;
 }
 
-enum stepd_status stepd_order_fill(struct stepd_order *order,
-                                   const struct stepd_layout_table *layout,
-                                   const struct stepd_array *arrays, size_t count,
-                                   struct stepd_error *reterr)
+enum stepd_status stepd_operation_fill(struct stepd_operation *operation,
+                                       const struct stepd_layout_table *layout,
+                                       const struct stepd_array *arrays, size_t count,
+                                       struct stepd_error *reterr)
 {
     if (count > 0 && arrays == NULL)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "arrays is NULL");
@@ -73,7 +74,7 @@ enum stepd_status stepd_order_fill(struct stepd_order *order,
                           "%zu arrays for the job's %zu tensors: each may occur once", count,
                           layout->tensors);
     for (size_t i = 0; i < count; i++) {
-        const enum stepd_status status = check_array(order, layout, &arrays[i], reterr);
+        const enum stepd_status status = check_array(operation, layout, &arrays[i], reterr);
         if (status != STEPD_OK)
             return status;
     }
@@ -90,22 +91,22 @@ enum stepd_status stepd_order_fill(struct stepd_order *order,
         free(sorted);
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "tensor '%s' is given twice", name);
     }
-    order->array = sorted;
-    order->arrays = count;
+    operation->array = sorted;
+    operation->arrays = count;
     return STEPD_OK;
 }
 
-void stepd_order_deinit(struct stepd_order *order)
+void stepd_operation_deinit(struct stepd_operation *operation)
 {
-    free(order->array);
-    order->array = NULL;
-    order->arrays = 0;
+    free(operation->array);
+    operation->array = NULL;
+    operation->arrays = 0;
 }
 
-void stepd_order_release(struct stepd_order *order, uint64_t n)
+void stepd_operation_release(struct stepd_operation *operation, uint64_t n)
 {
-    assert(order->unanswered >= n);
-    order->unanswered -= n;
-    if (order->unanswered == 0)
-        order->on_done(order);
+    assert(operation->unanswered >= n);
+    operation->unanswered -= n;
+    if (operation->unanswered == 0)
+        operation->on_done(operation);
 }
