@@ -38,8 +38,7 @@ static void move(struct conn *conn, enum conn_state next)
     conn->state = next;
 }
 
-/* ---- Closing -----------------------------------------------------------------------------------
- */
+/* ---- Closing --------------------------------------------------------------------------------- */
 
 /* Tells the handler, if it knows the connection, that it is gone. */
 static void forget(struct conn *conn)
@@ -150,8 +149,7 @@ void conn_on_end(struct conn *conn)
     say_goodbye(conn);
 }
 
-/* ---- Opening -----------------------------------------------------------------------------------
- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 /* Gives the caller's socket to libuv. */
 static int open_stream(struct conn *conn, struct caller *caller)
@@ -220,8 +218,7 @@ void conn_refuse(struct conn_loop *loop, struct caller *caller, const struct ste
     caller_destroy(caller);
 }
 
-/* ---- All of a loop -----------------------------------------------------------------------------
- */
+/* ---- All of a loop --------------------------------------------------------------------------- */
 
 enum stepd_status conn_loop_init(struct conn_loop *loop, const struct conn_loop_options *options)
 {

@@ -84,8 +84,7 @@ struct conn_write {
     struct weights *held[]; /* a reference each */
 };
 
-/* ---- conn.c ------------------------------------------------------------------------------------
- */
+/* ---- conn.c ---------------------------------------------------------------------------------- */
 
 uint64_t conn_now(const struct conn *conn);
 
@@ -98,8 +97,7 @@ void conn_fail(struct conn *conn, const struct stepd_error *error);
 /* The peer will send nothing more: flush what was replied, then close. */
 void conn_on_end(struct conn *conn);
 
-/* ---- conn_read.c -------------------------------------------------------------------------------
- */
+/* ---- conn_read.c ----------------------------------------------------------------------------- */
 
 /* Keeps bytes to look at later; nothing may be kept yet. False: no memory. */
 bool conn_stash(struct conn *conn, const uint8_t *bytes, size_t n);
@@ -108,8 +106,7 @@ bool conn_stash(struct conn *conn, const uint8_t *bytes, size_t n);
 void conn_read_on(struct conn *conn);
 void conn_read_stop(struct conn *conn);
 
-/* ---- conn_write.c ------------------------------------------------------------------------------
- */
+/* ---- conn_write.c ---------------------------------------------------------------------------- */
 
 /* Has nothing been written for so long that the connection should be given up? */
 bool conn_write_stuck(struct conn *conn, uint64_t now_ms);

@@ -44,8 +44,7 @@ static bool takes_input(const struct conn *conn)
     return conn->state == CONN_OPEN && !conn->choked && !conn->doomed;
 }
 
-/* ---- Bytes of our own --------------------------------------------------------------------------
- */
+/* ---- Bytes of our own ------------------------------------------------------------------------ */
 
 static bool bytes_append(struct conn_bytes *own, const uint8_t *bytes, size_t n)
 {
@@ -83,8 +82,7 @@ static void fail_without_memory(struct conn *conn)
     conn_fail(conn, &error);
 }
 
-/* ---- Frames ------------------------------------------------------------------------------------
- */
+/* ---- Frames ---------------------------------------------------------------------------------- */
 
 /* Gives the handler the message of a whole head. */
 static void on_head(struct conn *conn, const uint8_t *frame, const struct stepd_frame_head *head)
@@ -174,8 +172,7 @@ static void look_at_stash(struct conn *conn)
         bytes_clear(stash, 0);
 }
 
-/* ---- What libuv read ---------------------------------------------------------------------------
- */
+/* ---- What libuv read ------------------------------------------------------------------------- */
 
 static uv_buf_t place_for_bytes(struct conn *conn)
 {

@@ -47,8 +47,7 @@ static void write_destroy(struct conn_loop *loop, struct conn_write *write)
     free(write);
 }
 
-/* ---- Replies that failed -----------------------------------------------------------------------
- */
+/* ---- Replies that failed --------------------------------------------------------------------- */
 
 bool conn_write_init(struct conn_loop *loop)
 {
@@ -102,8 +101,7 @@ static void lose(struct conn *conn, const struct core_piece *piece, size_t piece
     conn_read_stop(conn);
 }
 
-/* ---- Sending -----------------------------------------------------------------------------------
- */
+/* ---- Sending --------------------------------------------------------------------------------- */
 
 static void choke(struct conn *conn)
 {
@@ -203,8 +201,7 @@ void conn_reply(struct conn *conn, const struct stepd_message *message,
     free(write);
 }
 
-/* ---- A peer that does not listen ---------------------------------------------------------------
- */
+/* ---- A peer that does not listen ------------------------------------------------------------- */
 
 bool conn_write_stuck(struct conn *conn, uint64_t now_ms)
 {

@@ -20,8 +20,7 @@ struct control_host {
     struct conn_loop loop;
 };
 
-/* ---- What a connection says --------------------------------------------------------------------
- */
+/* ---- What a connection says ------------------------------------------------------------------ */
 
 static void *on_opened(void *owner, struct conn *conn, uint64_t now_ms)
 {
@@ -83,8 +82,7 @@ static const struct conn_handler handler = {
     .gone = on_gone,
 };
 
-/* ---- What control does -------------------------------------------------------------------------
- */
+/* ---- What control does ----------------------------------------------------------------------- */
 
 static void io_reply(void *owner, void *peer, const struct stepd_message *message)
 {
@@ -124,8 +122,7 @@ static void io_log(void *owner, const char *event, const char *facts)
     log_facts(host->options.log, LOG_INFO, event, facts);
 }
 
-/* ---- The host ----------------------------------------------------------------------------------
- */
+/* ---- The host -------------------------------------------------------------------------------- */
 
 enum stepd_status control_host_create(const struct control_host_options *options,
                                       struct control_host **ret_host)

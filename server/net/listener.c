@@ -25,8 +25,7 @@
 
 #define MODE_OTHERS 077u /* group and others: any right */
 
-/* ---- TCP ---------------------------------------------------------------------------------------
- */
+/* ---- TCP ------------------------------------------------------------------------------------- */
 
 static enum stepd_status refuse_tcp(const struct sockaddr *address, int failure,
                                     struct stepd_error *reterr)
@@ -60,8 +59,7 @@ enum stepd_status listener_open_tcp(struct listener *listener, uv_loop_t *uv,
     return refuse_tcp(address, failure, reterr);
 }
 
-/* ---- Unix --------------------------------------------------------------------------------------
- */
+/* ---- Unix ------------------------------------------------------------------------------------ */
 
 /* Is there a socket's file at the path that nobody listens on any more? */
 static bool is_stale(const char *path)

@@ -55,8 +55,7 @@ struct server {
     bool broken; /* a letter was lost */
 };
 
-/* ---- Ending ------------------------------------------------------------------------------------
- */
+/* ---- Ending ---------------------------------------------------------------------------------- */
 
 static void end_if_drained(struct server *server)
 {
@@ -108,8 +107,7 @@ static void on_signal(uv_signal_t *signal, int number)
     stop(signal->data, number == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
-/* ---- Callers -----------------------------------------------------------------------------------
- */
+/* ---- Callers --------------------------------------------------------------------------------- */
 
 static void admit(void *owner, uint32_t shard, struct caller *caller)
 {
@@ -141,8 +139,7 @@ static void bring_order(void *owner, uint32_t shard, struct order *order)
     shard_post(server->shard[shard], (struct letter){.kind = LETTER_ORDER, .order = order});
 }
 
-/* ---- Letters and time --------------------------------------------------------------------------
- */
+/* ---- Letters and time ------------------------------------------------------------------------ */
 
 static void on_lost(struct server *server)
 {
@@ -192,8 +189,7 @@ void server_stop(struct server *server)
     mailbox_post(&server->mailbox, (struct letter){.kind = LETTER_DRAIN});
 }
 
-/* ---- Creating ----------------------------------------------------------------------------------
- */
+/* ---- Creating -------------------------------------------------------------------------------- */
 
 /* Is this an address that a daemon without TLS and login may listen on? */
 static enum stepd_status check_exposure(const struct server_options *options,
@@ -378,8 +374,7 @@ enum stepd_status server_define(struct server *server, const char *name,
     return control_define(control_host_control(server->control), name, def, reterr);
 }
 
-/* ---- Running -----------------------------------------------------------------------------------
- */
+/* ---- Running --------------------------------------------------------------------------------- */
 
 static void ignore_sigpipe(void)
 {

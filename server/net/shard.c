@@ -33,8 +33,7 @@ struct shard {
     bool ended; /* tick and mailbox are closing */
 };
 
-/* ---- Ending ------------------------------------------------------------------------------------
- */
+/* ---- Ending ---------------------------------------------------------------------------------- */
 
 static void end(struct shard *shard)
 {
@@ -51,8 +50,7 @@ static void end_if_drained(struct shard *shard)
         end(shard);
 }
 
-/* ---- What a connection says --------------------------------------------------------------------
- */
+/* ---- What a connection says ------------------------------------------------------------------ */
 
 static void *on_opened(void *owner, struct conn *conn, uint64_t now_ms)
 {
@@ -105,8 +103,7 @@ static const struct conn_handler handler = {
     .gone = on_gone,
 };
 
-/* ---- What the core does ------------------------------------------------------------------------
- */
+/* ---- What the core does ---------------------------------------------------------------------- */
 
 static void io_reply(void *owner, void *peer, const struct stepd_message *message,
                      const struct core_piece *piece, size_t pieces)
@@ -127,8 +124,7 @@ static void io_notify(void *owner, struct notice *notice)
     mailbox_post(shard->options.main, (struct letter){.kind = LETTER_NOTICE, .notice = notice});
 }
 
-/* ---- Letters and time --------------------------------------------------------------------------
- */
+/* ---- Letters and time ------------------------------------------------------------------------ */
 
 static void serve(struct shard *shard, struct caller *caller)
 {
@@ -171,8 +167,7 @@ static void on_tick(uv_timer_t *timer)
     core_on_tick(shard->core, now_ms);
 }
 
-/* ---- The thread --------------------------------------------------------------------------------
- */
+/* ---- The thread ------------------------------------------------------------------------------ */
 
 static void run(void *argument)
 {

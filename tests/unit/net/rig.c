@@ -22,8 +22,7 @@
 
 #define TURNS 16
 
-/* ---- The handler -------------------------------------------------------------------------------
- */
+/* ---- The handler ----------------------------------------------------------------------------- */
 
 static void *on_opened(void *owner, struct conn *conn, uint64_t now_ms)
 {
@@ -105,8 +104,7 @@ static const struct conn_handler handler = {
     .gone = on_gone,
 };
 
-/* ---- The rig -----------------------------------------------------------------------------------
- */
+/* ---- The rig --------------------------------------------------------------------------------- */
 
 struct rig *rig_create(void)
 {
@@ -213,8 +211,7 @@ void rig_close_peer(struct rig *rig)
     rig_turn(rig);
 }
 
-/* ---- Frames ------------------------------------------------------------------------------------
- */
+/* ---- Frames ---------------------------------------------------------------------------------- */
 
 size_t rig_frame(uint8_t *bytes, size_t at, const struct stepd_message *message,
                  const uint8_t *payload, size_t payload_bytes)
