@@ -248,6 +248,7 @@ void conn_loop_deinit(struct conn_loop *loop)
     free(loop->receive);
     free(loop->buf);
     free(loop->unsent);
+    *loop = (struct conn_loop){.first = NULL};
 }
 
 static void tick(struct conn *conn, uint64_t now_ms)

@@ -94,11 +94,11 @@ struct conn_loop_options {
     uint32_t write_timeout_ms;
 };
 
-/* RESOURCE_EXHAUSTED: no memory. The caller frees with conn_loop_deinit. */
+/* RESOURCE_EXHAUSTED: no memory; *loop is zeroed then. The caller frees with conn_loop_deinit. */
 enum stepd_status conn_loop_init(struct conn_loop *loop,
                                  const struct conn_loop_options *options) STEPD_MUST_CHECK;
 
-/* All connections must be gone (count is 0). A zeroed one is fine. */
+/* All connections must be gone (count is 0). Leaves it zeroed; a zeroed one is fine. */
 void conn_loop_deinit(struct conn_loop *loop);
 
 /* Time has passed: unread replies and farewells run out. Every 100 ms or so. */
