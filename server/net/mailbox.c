@@ -9,13 +9,14 @@
  *
  * What goes wrong: without memory to grow, the letter is thrown away and the receiver is told so in
  * its place (LETTER_LOST): control and shards rely on each other's letters, so the daemon stops in
- * good order rather than go on with a hole in what its parts know.
+ * good order rather than go on with a hole in what its parts know. The letters of which a stop
+ * consists are never lost: the others leave MAILBOX_RESERVED places free for them.
  */
 #include "server/net/mailbox.h"
 
 #include <stdlib.h>
 
-#define ROOM_FIRST 64u
+#define ROOM_FIRST (2 * MAILBOX_RESERVED)
 
 /* Frees what nobody will take. */
 static void throw_away(const struct letter *letter)
@@ -91,15 +92,21 @@ fail_free:
     return STEPD_RESOURCE_EXHAUSTED;
 }
 
-/* Makes room for one more letter; the caller holds the mutex. False without memory. */
-static bool reserve(struct mailbox *mailbox)
+/* Does a stop consist of such letters? */
+static bool is_of_a_stop(enum letter_kind kind)
 {
-    if (mailbox->letters < mailbox->room)
+    return kind == LETTER_ENDED || kind == LETTER_DRAIN || kind == LETTER_CUT;
+}
+
+/* Makes room for one more letter; the caller holds the mutex. False without memory. */
+static bool reserve(struct mailbox *mailbox, enum letter_kind kind)
+{
+    if (mailbox->letters + MAILBOX_RESERVED < mailbox->room)
         return true;
     const size_t room = 2 * mailbox->room;
     struct letter *const grown = realloc(mailbox->letter, room * sizeof *grown);
     if (grown == NULL)
-        return false;
+        return is_of_a_stop(kind) && mailbox->letters < mailbox->room;
     mailbox->letter = grown;
     mailbox->room = room;
     return true;
@@ -108,7 +115,7 @@ static bool reserve(struct mailbox *mailbox)
 void mailbox_post(struct mailbox *mailbox, struct letter letter)
 {
     uv_mutex_lock(&mailbox->mutex);
-    const bool kept = !mailbox->closed && reserve(mailbox);
+    const bool kept = !mailbox->closed && reserve(mailbox, letter.kind);
     if (kept)
         mailbox->letter[mailbox->letters++] = letter;
     else

@@ -42,6 +42,10 @@ struct letter {
     };
 };
 
+/* Letters of the kinds ENDED, DRAIN and CUT that a mailbox takes even without memory, between two
+ * deliveries: an ENDED of every shard that there may be, and stops. */
+#define MAILBOX_RESERVED 128u
+
 struct mailbox {
     uv_async_t async;
     uv_mutex_t mutex;      /* guards what follows */
@@ -68,7 +72,8 @@ enum stepd_status mailbox_init(struct mailbox *mailbox, uv_loop_t *loop,
 
 /*
  * Takes ownership of what the letter carries, in every case: a closed mailbox throws it away, and
- * one without memory delivers LETTER_LOST instead. Any thread, until mailbox_deinit.
+ * one without memory delivers LETTER_LOST instead, unless it is one of the MAILBOX_RESERVED. Any
+ * thread, until mailbox_deinit.
  */
 void mailbox_post(struct mailbox *mailbox, struct letter letter);
 

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "server/net/mailbox.h"
+#include "tests/unit/net/failing.h"
 
 enum { LETTERS = 10000, THREADS = 4 };
 
@@ -170,6 +171,41 @@ static void mailbox__deinit__throws_away_what_was_not_delivered(void **state)
     assert_int_equal(set_up(state), 0);
 }
 
+/* Counts what is delivered of each kind. */
+static void count_kinds(void *owner, const struct letter *letter)
+{
+    size_t *const count = owner;
+    count[letter->kind]++;
+}
+
+static void mailbox__no_memory__loses_a_letter_and_says_so_but_none_of_a_stop(void **state)
+{
+    (void)state;
+    uv_loop_t uv;
+    struct mailbox mailbox;
+    size_t count[LETTER_LOST + 1] = {0};
+    assert_int_equal(uv_loop_init(&uv), 0);
+    assert_int_equal(mailbox_init(&mailbox, &uv, count_kinds, count), STEPD_OK);
+    failing_after(0);
+    for (uint32_t i = 0; i < LETTERS; i++)
+        mailbox_post(&mailbox, (struct letter){.kind = LETTER_GONE});
+    for (uint32_t i = 0; i < MAILBOX_RESERVED - 2; i++)
+        mailbox_post(&mailbox, (struct letter){.kind = LETTER_ENDED, .shard = i});
+    mailbox_post(&mailbox, (struct letter){.kind = LETTER_DRAIN});
+    mailbox_post(&mailbox, (struct letter){.kind = LETTER_CUT});
+    failing_after(FAILING_NEVER);
+    (void)uv_run(&uv, UV_RUN_ONCE);
+    assert_in_range(count[LETTER_GONE], 1, LETTERS - 1);
+    assert_int_equal(count[LETTER_LOST], 1);
+    assert_int_equal(count[LETTER_ENDED], MAILBOX_RESERVED - 2);
+    assert_int_equal(count[LETTER_DRAIN], 1);
+    assert_int_equal(count[LETTER_CUT], 1);
+    mailbox_close(&mailbox);
+    assert_int_equal(uv_run(&uv, UV_RUN_DEFAULT), 0);
+    mailbox_deinit(&mailbox);
+    assert_int_equal(uv_loop_close(&uv), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +220,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(mailbox__deinit__throws_away_what_was_not_delivered, set_up,
                                         tear_down),
+        cmocka_unit_test(mailbox__no_memory__loses_a_letter_and_says_so_but_none_of_a_stop),
     };
     return cmocka_run_group_tests_name("mailbox", tests, NULL, NULL);
 }
