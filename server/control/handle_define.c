@@ -12,14 +12,30 @@
 #include "server/control/sessions.h"
 #include "server/control/waits.h"
 
+/* Ranks that have joined before anybody said how many there are must be among them. */
+static enum stepd_status check_workers(const struct control_job *job,
+                                       const struct stepd_define_job *def,
+                                       struct stepd_error *reterr)
+{
+    if (job->ranks == 0 || def->workers == 0 || def->workers >= job->ranks)
+        return STEPD_OK; /* 0: job_draft_create says what is wrong with it */
+    const size_t highest = job->ranks - 1;
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                      "workers is %u, and rank %zu of job '%s' has joined: the ranks are 0 to "
+                      "workers - 1",
+                      def->workers, highest, job->name);
+}
+
 enum stepd_status control_define_record(struct control *control, struct control_job *job,
                                         const struct stepd_define_job *def,
                                         struct stepd_error *reterr)
 {
     if (job->draft != NULL)
         return job_draft_same(job->draft, def, reterr);
-    const enum stepd_status status =
-        job_draft_create(job->name, def, control->options.slice_elements, &job->draft, reterr);
+    enum stepd_status status = check_workers(job, def, reterr);
+    if (status == STEPD_OK)
+        status =
+            job_draft_create(job->name, def, control->options.slice_elements, &job->draft, reterr);
     if (status == STEPD_OK)
         control_job_move(control, job, CONTROL_JOB_DEFINED);
     return status;

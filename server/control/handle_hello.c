@@ -133,14 +133,19 @@ static enum stepd_status observe(struct control *control, const struct stepd_hel
 
 /* ---- Joining --------------------------------------------------------------------------------- */
 
-static enum stepd_status started_without(const struct control_job *job, struct stepd_error *reterr)
+/* Is this a rank that the job has? ANY_RANK is. */
+static enum stepd_status check_range(const struct control_job *job, int32_t rank,
+                                     struct stepd_error *reterr)
 {
-    char ranks[64];
-    control_members_text(job, ranks, sizeof ranks);
-    return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
-                      "job '%s' has started with %s; a sync job takes no new ranks once it has "
-                      "started",
-                      job->name, ranks);
+    const uint32_t ranks = control_job_ranks(job);
+    if (rank == ANY_RANK || (uint32_t)rank < ranks)
+        return STEPD_OK;
+    if (ranks == 1)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "rank is %d, and job '%s' has 1 worker: rank 0", rank, job->name);
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                      "rank is %d, and job '%s' has %u workers: ranks 0 to %u", rank, job->name,
+                      ranks, ranks - 1);
 }
 
 static enum stepd_status taken(const struct control *control, const struct control_member *member,
@@ -163,10 +168,8 @@ static enum stepd_status check_rank(const struct control *control, const struct 
         return control_session_is_over(member->session, control->now_ms)
                    ? STEPD_OK
                    : taken(control, member, reterr);
-    if (!control_job_is_closed_to_new_ranks(job))
+    if (member == NULL || control_job_takes_ranks_back(job))
         return STEPD_OK;
-    if (member == NULL)
-        return started_without(job, reterr);
     return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                       "rank %u has left job '%s'; a sync job that has started does not take it "
                       "back",
@@ -177,16 +180,15 @@ static enum stepd_status check_rank(const struct control *control, const struct 
 static enum stepd_status any_rank(const struct control *control, const struct control_job *job,
                                   uint32_t *ret_rank, struct stepd_error *reterr)
 {
-    for (uint32_t rank = 0; rank <= job->ranks && rank < STEPD_WORKERS_MAX; rank++) {
+    const uint32_t ranks = control_job_ranks(job);
+    for (uint32_t rank = 0; rank < ranks; rank++) {
         if (check_rank(control, job, rank, NULL) == STEPD_OK) {
             *ret_rank = rank;
             return STEPD_OK;
         }
     }
-    if (control_job_is_closed_to_new_ranks(job))
-        return started_without(job, reterr);
-    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "job '%s' has its most of %u workers",
-                      job->name, STEPD_WORKERS_MAX);
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "all %u ranks of job '%s' are taken", ranks,
+                      job->name);
 }
 
 static enum stepd_status choose_rank(const struct control *control, const struct control_job *job,
@@ -199,6 +201,9 @@ static enum stepd_status choose_rank(const struct control *control, const struct
                           job->name);
     if (asked == ANY_RANK)
         return any_rank(control, job, ret_rank, reterr);
+    const enum stepd_status status = check_range(job, asked, reterr);
+    if (status != STEPD_OK)
+        return status;
     *ret_rank = (uint32_t)asked;
     return check_rank(control, job, *ret_rank, reterr);
 }

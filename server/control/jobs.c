@@ -153,9 +153,14 @@ enum stepd_job_state control_job_state_seen(const struct control_job *job)
     return states[job->state].seen;
 }
 
-bool control_job_is_closed_to_new_ranks(const struct control_job *job)
+uint32_t control_job_ranks(const struct control_job *job)
 {
-    return job->state >= CONTROL_JOB_RUNNING && job_draft_mode(job->draft) == STEPD_SYNC;
+    return job->draft == NULL ? STEPD_WORKERS_MAX : job_draft_workers(job->draft);
+}
+
+bool control_job_takes_ranks_back(const struct control_job *job)
+{
+    return job->state < CONTROL_JOB_RUNNING || job_draft_mode(job->draft) == STEPD_ASYNC;
 }
 
 /* Whether the shards have heard of every member. */

@@ -89,8 +89,13 @@ bool control_job_is_open(const struct control_job *job);
 /* What a client is told of the state. */
 enum stepd_job_state control_job_state_seen(const struct control_job *job);
 
-/* A sync job that has started takes no new ranks: nobody could say from which version on. */
-bool control_job_is_closed_to_new_ranks(const struct control_job *job);
+/* How many ranks the job has, from 0 on: its workers, or STEPD_WORKERS_MAX as long as nobody has
+ * said how many. The memory plan covers these and no more. */
+uint32_t control_job_ranks(const struct control_job *job);
+
+/* May a rank that has left be taken again? Not once a sync job has started: nobody could say from
+ * which version on. */
+bool control_job_takes_ranks_back(const struct control_job *job);
 
 /*
  * Sends the shards what they have not been told yet: that an opening failed; of an open job its

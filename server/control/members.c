@@ -8,7 +8,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "server/control/sessions.h"
@@ -78,25 +77,6 @@ size_t control_members_staying(const struct control_job *job)
         staying += member != NULL && member->state != STEPD_MEMBER_LEFT;
     }
     return staying;
-}
-
-void control_members_text(const struct control_job *job, char *text, size_t size)
-{
-    size_t count = 0;
-    size_t lowest = 0;
-    for (size_t rank = job->ranks; rank-- > 0;) {
-        if (job->member[rank] != NULL) {
-            count++;
-            lowest = rank;
-        }
-    }
-    const size_t highest = job->ranks == 0 ? 0 : job->ranks - 1;
-    if (count <= 1)
-        (void)snprintf(text, size, "rank %zu", lowest);
-    else if (count == highest - lowest + 1)
-        (void)snprintf(text, size, "ranks %zu to %zu", lowest, highest);
-    else
-        (void)snprintf(text, size, "%zu ranks between %zu and %zu", count, lowest, highest);
 }
 
 void control_members_on_tick(const struct control *control, struct control_job *job)

@@ -48,9 +48,6 @@ void control_member_heard(const struct control *control, struct control_member *
 /* How many have joined and not left. */
 size_t control_members_staying(const struct control_job *job);
 
-/* "rank 0", "ranks 0 to 3", or "5 ranks between 0 and 9": who has joined, for error texts. */
-void control_members_text(const struct control_job *job, char *text, size_t size);
-
 /* Finds those whose lease has run out. */
 void control_members_on_tick(const struct control *control, struct control_job *job);
 

@@ -59,6 +59,17 @@ static void define_job__impossible__leaves_it_undefined(void **state)
     (void)peer_answer(peer, STEPD_MESSAGE_JOB_DEFINED);
 }
 
+static void define_job__fewer_workers_than_ranks_that_joined__names_the_rank(void **state)
+{
+    (void)peer_join(*state, hello_worker("j", 2));
+    struct peer *peer = peer_join(*state, hello_worker("j", 0));
+    peer_request(peer, define_job(STEPD_ASYNC, 2));
+    peer_assert_error(peer, STEPD_INVALID_ARGUMENT,
+                      "workers is 2, and rank 2 of job 'j' has joined");
+    peer_request(peer, define_job(STEPD_ASYNC, 3));
+    (void)peer_answer(peer, STEPD_MESSAGE_JOB_DEFINED);
+}
+
 static void define_job__by_an_observer__is_denied(void **state)
 {
     (void)peer_join(*state, hello_worker("j", 0));
@@ -278,9 +289,9 @@ opening__fewer_than_enough_have_joined__starts_with_the_one_that_is_missing(void
     assert_int_equal(brain_count(brain, 0, ORDER_JOB_START), 0);
     (void)peer_join(brain, hello_observer("j"));
     assert_int_equal(brain_count(brain, 0, ORDER_JOB_START), 0);
-    (void)peer_join(brain, hello_worker("j", 7));
+    (void)peer_join(brain, hello_worker("j", 1));
     assert_int_equal(brain_count(brain, 0, ORDER_JOB_START), 1);
-    assert_int_equal(brain_newest(brain, 0, ORDER_MEMBER)->rank, 7);
+    assert_int_equal(brain_newest(brain, 0, ORDER_MEMBER)->rank, 1);
     assert_true(brain_place(brain, ORDER_MEMBER) < brain_place(brain, ORDER_JOB_START));
 }
 
@@ -301,6 +312,7 @@ int main(void)
         TEST(define_job__identical__is_answered_the_same),
         TEST(define_job__different__names_the_difference),
         TEST(define_job__impossible__leaves_it_undefined),
+        TEST(define_job__fewer_workers_than_ranks_that_joined__names_the_rank),
         TEST(define_job__by_an_observer__is_denied),
         TEST(define_job__in_the_config_file__is_what_workers_are_compared_with),
         TEST(define_job__in_the_config_file_and_wrong__leaves_no_job),

@@ -179,21 +179,29 @@ static void worker__any_rank_of_a_started_sync_job__gets_the_lost_one(void **sta
     assert_int_equal(welcome(peer_join(brain, hello_worker("j", -1)))->rank, 1);
 }
 
-static void worker__new_rank_of_a_started_sync_job__is_refused(void **state)
+static void worker__rank_beyond_the_workers_of_the_job__is_refused(void **state)
 {
-    struct brain *brain = *state;
-    peer_define(peer_join(brain, hello_worker("j", 0)), "j", STEPD_SYNC, 2);
-    (void)peer_join(brain, hello_worker("j", 1));
-    const char *words = "job 'j' has started with ranks 0 to 1; a sync job takes no new ranks";
-    brain_assert_refused(brain, hello_worker("j", 2), STEPD_FAILED_PRECONDITION, words);
-    brain_assert_refused(brain, hello_worker("j", -1), STEPD_FAILED_PRECONDITION, words);
+    static const enum stepd_mode mode[] = {STEPD_SYNC, STEPD_ASYNC};
+
+    static const char *const name[] = {"a", "b"};
+    for (size_t i = 0; i < 2; i++) {
+        peer_request(peer_join(*state, hello_worker(name[i], 0)), define_job(mode[i], 4));
+        (void)peer_join(*state, hello_worker(name[i], 3));
+        struct stepd_message hello = hello_worker(name[i], 4);
+        brain_assert_refused(*state, hello, STEPD_INVALID_ARGUMENT, "has 4 workers: ranks 0 to 3");
+    }
+    peer_request(peer_join(*state, hello_worker("c", 0)), define_job(STEPD_SYNC, 1));
+    brain_assert_refused(*state, hello_worker("c", 1), STEPD_INVALID_ARGUMENT,
+                         "job 'c' has 1 worker: rank 0");
 }
 
-static void worker__new_rank_of_a_started_async_job__joins(void **state)
+static void worker__any_rank_where_all_are_taken__is_refused(void **state)
 {
     struct brain *brain = *state;
-    peer_define(peer_join(brain, hello_worker("j", 0)), "j", STEPD_ASYNC, 1);
+    peer_define(peer_join(brain, hello_worker("j", 0)), "j", STEPD_ASYNC, 2);
     assert_int_equal(welcome(peer_join(brain, hello_worker("j", -1)))->rank, 1);
+    brain_assert_refused(brain, hello_worker("j", -1), STEPD_RESOURCE_EXHAUSTED,
+                         "all 2 ranks of job 'j' are taken");
     assert_int_equal(brain_newest(brain, 1, ORDER_MEMBER)->rank, 1);
     assert_int_equal(brain_newest(brain, 1, ORDER_MEMBER)->from, 0);
     assert_true(brain_newest(brain, 1, ORDER_MEMBER)->until == UINT64_MAX);
@@ -380,8 +388,8 @@ int main(void)
         TEST(worker__rank_of_closed_connection__is_taken_until_the_lease_is_over),
         TEST(worker__rank_of_a_lost_one__replaces_it),
         TEST(worker__any_rank_of_a_started_sync_job__gets_the_lost_one),
-        TEST(worker__new_rank_of_a_started_sync_job__is_refused),
-        TEST(worker__new_rank_of_a_started_async_job__joins),
+        TEST(worker__rank_beyond_the_workers_of_the_job__is_refused),
+        TEST(worker__any_rank_where_all_are_taken__is_refused),
         TEST(worker__of_a_finished_job__is_refused),
         TEST(worker__name_with_quotes__is_quoted_in_the_log),
         TEST(lease__asked_for__is_clamped),

@@ -213,7 +213,7 @@ static void leave__and_back__only_where_ranks_are_still_taken(void **state)
     brain_assert_refused(brain, hello_worker("j", 1), STEPD_FAILED_PRECONDITION,
                          "rank 1 has left job 'j'");
     struct peer *async = peer_join(brain, hello_worker("k", 0));
-    peer_define(async, "k", STEPD_ASYNC, 1);
+    peer_define(async, "k", STEPD_ASYNC, 2);
     peer_request(peer_join(brain, hello_worker("k", 1)), leave_at(3));
     (void)peer_join(brain, hello_worker("k", 1));
     assert_int_equal(brain_newest(brain, 0, ORDER_MEMBER)->rank, 1);
