@@ -59,6 +59,10 @@ enum stepd_status job_draft_create(const char *name, const struct stepd_define_j
 
 struct job_draft *job_draft_destroy(struct job_draft *draft);
 
+/* Forgets the tensors, also of a sealed draft, so that another list can be defined; the definition
+ * of the job stays. */
+void job_draft_reset(struct job_draft *draft);
+
 /* OK: def says the same as the draft. INVALID_ARGUMENT: the text names the first difference. */
 enum stepd_status job_draft_same(const struct job_draft *draft, const struct stepd_define_job *def,
                                  struct stepd_error *reterr) STEPD_MUST_CHECK;

@@ -112,6 +112,13 @@ struct job_draft *job_draft_destroy(struct job_draft *draft)
     return NULL;
 }
 
+void job_draft_reset(struct job_draft *draft)
+{
+    while (draft->tensors > 0)
+        drop_last_tensor(draft);
+    draft->sealed = false;
+}
+
 uint32_t job_draft_workers(const struct job_draft *draft)
 {
     return draft->workers;

@@ -101,6 +101,23 @@ static void job_draft_add__after_sealing__takes_the_same_and_nothing_new(void **
     (void)job_draft_destroy(draft);
 }
 
+static void job_draft_reset__of_a_sealed_draft__takes_another_list(void **state)
+{
+    (void)state;
+    struct job_draft *draft = plain_draft();
+    struct job *job = NULL;
+    const struct stepd_tensor_def tensor[] = {draft_tensor("a", six, 1),
+                                              draft_tensor("a", two_by_three, 2)};
+    assert_int_equal(draft_add_last(draft, 0, tensor, 1, &error), STEPD_OK);
+    assert_int_equal(job_draft_seal(draft, 1, 1, &job, &error), STEPD_OK);
+    job_draft_reset(draft);
+    assert_int_equal(job_draft_tensors(draft), 0);
+    assert_int_equal(draft_add_last(draft, 0, tensor + 1, 1, &error), STEPD_OK);
+    assert_int_equal(job->tensor[0].dims, 1); /* what was sealed stays as it was */
+    (void)job_unref(job);
+    (void)job_draft_destroy(draft);
+}
+
 static void job_draft_add__that_fails_midway__takes_nothing_of_the_page(void **state)
 {
     (void)state;
@@ -279,6 +296,7 @@ int main(void)
         cmocka_unit_test(job_draft_add__with_a_gap__is_refused),
         cmocka_unit_test(job_draft_add__of_a_last_page_that_ends_early__is_refused),
         cmocka_unit_test(job_draft_add__after_sealing__takes_the_same_and_nothing_new),
+        cmocka_unit_test(job_draft_reset__of_a_sealed_draft__takes_another_list),
         cmocka_unit_test(job_draft_add__that_fails_midway__takes_nothing_of_the_page),
         cmocka_unit_test(job_draft_add__of_a_name_twice__is_refused_and_names_it),
         cmocka_unit_test(job_draft_add__of_an_empty_name__is_refused),
