@@ -90,18 +90,21 @@ struct greeted {
     uint32_t shard;
 };
 
-/* A rank that was here before goes on after the highest clock that anybody has seen of it. */
+/*
+ * A rank that was here before goes on from what this shard itself has counted of it. Control's
+ * clock is no substitute: it is told later, and one that is too high would leave a gap, which the
+ * shard refuses, where one that is too low only repeats what it answers with DUPLICATE.
+ */
 static enum stepd_status on_welcome(void *user, const struct stepd_message *reply,
                                     struct stepd_error *reterr)
 {
     const struct greeted *const greeted = user;
     struct stepd_client *const client = greeted->client;
     const struct stepd_welcome *const welcome = &reply->body.welcome;
-    const uint64_t clock = welcome->clock > client->clock ? welcome->clock : client->clock;
     const size_t frame_max =
         welcome->max_frame_bytes == 0 ? STEPD_FRAME_MAX_BYTES : welcome->max_frame_bytes;
     (void)reterr;
-    stepd_exchange_resume(&client->exchange, greeted->shard, clock);
+    stepd_exchange_resume(&client->exchange, greeted->shard, welcome->clock);
     if (frame_max < client->exchange.frame_max_bytes)
         client->exchange.frame_max_bytes = frame_max;
     return STEPD_OK;
@@ -153,6 +156,7 @@ static enum stepd_status init_exchange(struct stepd_client *client, struct stepd
     exchange->push_dtype = client->push_dtype;
     exchange->pull_dtype = client->pull_dtype;
     exchange->frame_max_bytes = client->frame_max_bytes;
+    exchange->clock = client->clock; /* a Leave must not fall behind what control knows */
     return STEPD_OK;
 }
 

@@ -78,7 +78,7 @@ struct stepd_exchange {
     struct stepd_slice_state *slice; /* owned; as many as the layout has */
     struct stepd_transfer **open;    /* owned; by shard - 1: being filled, or NULL */
     size_t shards;
-    uint64_t clock;   /* the highest of all slices */
+    uint64_t clock;   /* the highest that has been sent, or that the server has told of */
     bool pushed;      /* has an operation pushed yet? */
     size_t gathering; /* parcels that wait for tensors */
     struct stepd_arena arena;
@@ -113,7 +113,12 @@ enum stepd_status stepd_exchange_init(struct stepd_exchange *exchange,
 /* Nothing may be under way: see stepd_exchange_lose. */
 void stepd_exchange_deinit(struct stepd_exchange *exchange);
 
-/* The worker was here before: the shard has seen its pushes up to this clock. */
+/*
+ * The rank was here before: clock is the lowest that the shard has counted, over the slices that
+ * the rank has pushed. In async mode all slices of the shard go on from there. One that is ahead
+ * answers DUPLICATE until its own clock is reached, and one that was never pushed takes any first
+ * clock. In sync mode the versions of the weights say more: see stepd_exchange_next_clock.
+ */
 void stepd_exchange_resume(struct stepd_exchange *exchange, uint32_t shard, uint64_t clock);
 
 /* Works off an operation; its failures end in on_done, which may be called before this returns. */

@@ -117,6 +117,8 @@ static void settle_answered(struct stepd_transfer *transfer)
     }
 }
 
+/* Whatever the outcome, the version that comes with weights is theirs, so it is what the next
+ * gradient of the slice is computed at. A plain push brings none and changes nothing here. */
 static void note_results(struct stepd_transfer *transfer)
 {
     const struct stepd_result *const reply = &transfer->reply;

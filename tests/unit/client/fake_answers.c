@@ -125,6 +125,8 @@ static bool on_hello(struct connection *connection, enum fake_fault fault)
                 .session = {sizeof session, session},
                 .rank = hello->rank < 0 ? 5 : (uint32_t)hello->rank,
                 .lease_ms = connection->server->lease_ms,
+                .clock = hello->shard == 0 ? connection->server->control_clock
+                                           : connection->server->shard_clock,
                 .shards = 2,
                 .shard_address = addresses,
             },
@@ -203,6 +205,7 @@ static bool on_get_layout(struct connection *connection)
         .body.layout =
             {
                 .incarnation = 1,
+                .mode = server->mode,
                 .tensors = server->tensors,
                 .tensor = tensors,
                 .slice_shards = {server->slices, shards},
@@ -297,6 +300,7 @@ static bool on_step(struct connection *connection, enum fake_fault fault)
     struct fake_server *const server = connection->server;
     const struct stepd_step_slices *const step = &connection->message.body.step;
     server->steps++;
+    server->stepped_at = step->push.clock;
     (void)pthread_cond_broadcast(&server->changed);
     if (fault == FAKE_MUTE_STEP)
         return true;

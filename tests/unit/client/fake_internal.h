@@ -46,7 +46,9 @@ struct fake_server {
     char address[128];
     uint32_t lease_ms;
     enum fake_fault fault;
-    uint64_t heartbeats, steps, left_at;
+    enum stepd_mode mode;
+    uint64_t control_clock, shard_clock; /* what the Welcomes say */
+    uint64_t heartbeats, steps, stepped_at, left_at;
     struct fake_tensor tensor[FAKE_TENSORS_MAX];
     size_t tensors;
     struct fake_slice slice[FAKE_SLICES_MAX];

@@ -146,6 +146,15 @@ void fake_server_misbehave(struct fake_server *server, enum fake_fault fault)
     (void)pthread_mutex_unlock(&server->mutex);
 }
 
+void fake_server_remember(struct fake_server *server, uint64_t control_clock, uint64_t shard_clock)
+{
+    (void)pthread_mutex_lock(&server->mutex);
+    server->mode = STEPD_ASYNC;
+    server->control_clock = control_clock;
+    server->shard_clock = shard_clock;
+    (void)pthread_mutex_unlock(&server->mutex);
+}
+
 static void await(struct fake_server *server, const uint64_t *counter, uint64_t count)
 {
     (void)pthread_mutex_lock(&server->mutex);
@@ -164,10 +173,20 @@ void fake_server_await_steps(struct fake_server *server, uint64_t count)
     await(server, &server->steps, count);
 }
 
-uint64_t fake_server_left_at(struct fake_server *server)
+static uint64_t read_clock(struct fake_server *server, const uint64_t *clock)
 {
     (void)pthread_mutex_lock(&server->mutex);
-    const uint64_t left_at = server->left_at;
+    const uint64_t value = *clock;
     (void)pthread_mutex_unlock(&server->mutex);
-    return left_at;
+    return value;
+}
+
+uint64_t fake_server_stepped_at(struct fake_server *server)
+{
+    return read_clock(server, &server->stepped_at);
+}
+
+uint64_t fake_server_left_at(struct fake_server *server)
+{
+    return read_clock(server, &server->left_at);
 }

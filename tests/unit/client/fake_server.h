@@ -37,13 +37,18 @@ const char *fake_server_address(const struct fake_server *server);
 
 void fake_server_misbehave(struct fake_server *server, enum fake_fault fault);
 
+/* An async job where the rank was here before: control tells of one clock, the shards of another.
+ */
+void fake_server_remember(struct fake_server *server, uint64_t control_clock, uint64_t shard_clock);
+
 /* Waits until so many heartbeats have come. */
 void fake_server_await_heartbeats(struct fake_server *server, uint64_t count);
 
 /* Waits until so many steps have been taken or swallowed. */
 void fake_server_await_steps(struct fake_server *server, uint64_t count);
 
-/* The clock of the last Leave; 0: none. */
+/* The clock of the last Step, of the last Leave; 0: none. */
+uint64_t fake_server_stepped_at(struct fake_server *server);
 uint64_t fake_server_left_at(struct fake_server *server);
 
 #endif

@@ -176,6 +176,30 @@ static void leave__after_steps__states_the_last_clock(void **state)
     assert_int_equal(fake_server_left_at(bench.server), 3);
 }
 
+static void setup_resumed(uint64_t control_clock, uint64_t shard_clock)
+{
+    fake_server_remember(bench.server, control_clock, shard_clock);
+    const struct stepd_options options = options_for(bench.server);
+    assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_OK);
+    define(bench.client);
+}
+
+static void step__of_a_resumed_rank__goes_on_from_what_the_shards_have_counted(void **state)
+{
+    (void)state;
+    setup_resumed(/* control_clock= */ 9, /* shard_clock= */ 5);
+    assert_int_equal(stepd_step(bench.client, bench.arrays, 2, NULL, &bench.error), STEPD_OK);
+    assert_int_equal(fake_server_stepped_at(bench.server), 6);
+}
+
+static void leave__of_a_resumed_rank__is_not_before_what_control_knows(void **state)
+{
+    (void)state;
+    setup_resumed(/* control_clock= */ 9, /* shard_clock= */ 5);
+    assert_int_equal(stepd_leave(bench.client, &bench.error), STEPD_OK);
+    assert_int_equal(fake_server_left_at(bench.server), 9);
+}
+
 static void step__over_a_unix_socket_in_16_bits__returns_the_new_weights(void **state)
 {
     char path[64];
@@ -391,6 +415,8 @@ int main(void)
         TEST(steps__of_single_tensors_under_way_at_once__all_arrive),
         TEST(threads__each_with_its_tensor__do_not_disturb_each_other),
         TEST(leave__after_steps__states_the_last_clock),
+        TEST_SERVER(step__of_a_resumed_rank__goes_on_from_what_the_shards_have_counted),
+        TEST_SERVER(leave__of_a_resumed_rank__is_not_before_what_control_knows),
         TEST_OWN_START(step__over_a_unix_socket_in_16_bits__returns_the_new_weights),
         TEST(attach__by_an_observer__pulls_and_may_not_push),
         TEST(define__twice__is_refused),

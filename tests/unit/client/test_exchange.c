@@ -167,6 +167,37 @@ static void first_push__after_weights_of_two_versions__repeats_the_older_step(vo
     }
 }
 
+/* A predecessor died when slice 2 had counted clock 6 and slice 0 had not. */
+static void resumed_rank__with_a_slice_ahead__moves_on_past_its_duplicate(void **state)
+{
+    struct rig *const rig = *state;
+    float big[6], a[2], b[1];
+    const struct stepd_array arrays[] = {
+        {.tensor = 0, .grad = big_grad, .weights = big},
+        {.tensor = 1, .grad = a_grad, .weights = a},
+        {.tensor = 2, .grad = b_grad, .weights = b},
+    };
+    rig->layout.mode = STEPD_ASYNC;
+    stepd_exchange_resume(&rig->exchange, 1, 5);
+    struct rig_operation *const operation = rig_start(rig, STEPD_OPERATION_STEP, arrays, 3, NULL);
+    assert_int_equal(rig->sent[0].message.body.step.push.clock, 6);
+    const uint64_t id = rig->sent[0].message.request_id;
+    struct stepd_message result = rig_result(id, 1, slice0, STEPD_APPLIED, 20);
+    result.body.result.last = false;
+    rig_reply(rig, 1, &result, big_grad, 4 * sizeof(float));
+    result = rig_result(id, 1, slice2, STEPD_DUPLICATE, 31);
+    rig_reply(rig, 1, &result, big_grad, 3 * sizeof(float));
+    result = rig_result(rig->sent[1].message.request_id, 1, slice1, STEPD_APPLIED, 4);
+    rig_reply(rig, 2, &result, big_grad, 2 * sizeof(float));
+    assert_int_equal(operation->operation.error.code, STEPD_OK);
+    assert_int_equal(operation->operation.counts.duplicate, 1);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, arrays, 3, NULL);
+    const struct stepd_push_slices *const push = &rig->sent[2].message.body.push;
+    assert_int_equal(push->clock, 7);
+    assert_memory_equal(push->slices.at, slices02, sizeof slices02);
+    assert_memory_equal(push->base_versions.at, ((const uint64_t[]){20, 31}), 2 * sizeof(uint64_t));
+}
+
 static void clocks__slices_with_different_ones__go_in_separate_messages(void **state)
 {
     struct rig *const rig = *state;
@@ -200,6 +231,21 @@ static void base_versions__after_pulls_of_different_versions__are_listed(void **
     assert_int_equal(base.count, 2);
     assert_int_equal(base.at[0], 5);
     assert_int_equal(base.at[1], 0);
+}
+
+static void base_version__after_a_plain_push__is_that_of_the_weights_held(void **state)
+{
+    struct rig *const rig = *state;
+    float weights[6];
+    rig->layout.mode = STEPD_ASYNC;
+    fetch(rig, weights, 5, 5);
+    const struct stepd_array array = push_of(0, big_grad);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
+    const struct stepd_message result =
+        rig_result(rig->sent[2].message.request_id, 1, slice0, STEPD_APPLIED, 9);
+    rig_reply(rig, 1, &result, NULL, 0);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
+    assert_int_equal(rig->sent[4].message.body.push.base_versions.at[0], 5);
 }
 
 static void large_operation__above_the_target_size__takes_several_frames(void **state)
@@ -418,8 +464,10 @@ int main(void)
         TEST(clocks__resumed_rank__go_on_where_the_server_is),
         TEST(clocks__resumed_rank_in_sync__follow_the_version_of_the_weights),
         TEST(first_push__after_weights_of_two_versions__repeats_the_older_step),
+        TEST(resumed_rank__with_a_slice_ahead__moves_on_past_its_duplicate),
         TEST(clocks__slices_with_different_ones__go_in_separate_messages),
         TEST(base_versions__after_pulls_of_different_versions__are_listed),
+        TEST(base_version__after_a_plain_push__is_that_of_the_weights_held),
         TEST(large_operation__above_the_target_size__takes_several_frames),
         TEST(slice__larger_than_a_frame__fails_the_operation),
         TEST(reply__in_several_frames__operation_is_done_with_the_last_slice),
