@@ -75,6 +75,7 @@ static enum stepd_status create_server(const struct config *config, const struct
         .lease_ms = config->lease_ms,
         .wait_max_ms = config->wait_max_ms,
         .write_timeout_ms = config->write_timeout_ms,
+        .read_timeout_ms = config->read_timeout_ms,
         .slice_elements = config->slice_elements,
         .jobs_max = JOBS_MAX,
         .version = STEPD_VERSION,

@@ -175,7 +175,14 @@ static struct conn *adopt(struct conn_loop *loop, struct caller *caller)
         loop->handler->gone(loop->owner);
         return NULL;
     }
-    *conn = (struct conn){.loop = loop, .next = loop->first, .state = CONN_OPEN};
+    const uint64_t now_ms = uv_now(loop->uv);
+    *conn = (struct conn){
+        .loop = loop,
+        .next = loop->first,
+        .state = CONN_OPEN,
+        .reads_seen_ms = now_ms,
+        .writes_seen_ms = now_ms,
+    };
     (void)snprintf(conn->peer, sizeof conn->peer, "%s", caller->peer);
     if (loop->first != NULL)
         loop->first->prev = conn;
@@ -229,6 +236,7 @@ enum stepd_status conn_loop_init(struct conn_loop *loop, const struct conn_loop_
         .owner = options->owner,
         .frame_max_bytes = options->frame_max_bytes,
         .write_timeout_ms = options->write_timeout_ms,
+        .read_timeout_ms = options->read_timeout_ms,
         .receive = malloc(CONN_RECEIVE_BYTES),
     };
     stepd_arena_init(&loop->decode, STEPD_ARENA_MESSAGE_MAX_BYTES);
@@ -251,12 +259,23 @@ void conn_loop_deinit(struct conn_loop *loop)
     *loop = (struct conn_loop){.first = NULL};
 }
 
+/* The peer has left off in the middle of a frame. */
+static void fail_cut_frame(struct conn *conn)
+{
+    struct stepd_error error;
+    (void)stepd_fail(&error, STEPD_DEADLINE_EXCEEDED, "the rest of a frame did not come for %u ms",
+                     (unsigned)conn->loop->read_timeout_ms);
+    conn_fail(conn, &error);
+}
+
 static void tick(struct conn *conn, uint64_t now_ms)
 {
     if (conn->doomed)
         conn_drop(conn, "a reply could not be sent");
     else if (conn_write_stuck(conn, now_ms))
         conn_drop(conn, "it does not take its replies");
+    else if (conn_read_stuck(conn, now_ms))
+        fail_cut_frame(conn);
     else if (conn->state == CONN_LINGERING && now_ms >= conn->linger_until_ms)
         conn_drop(conn, NULL);
 }

@@ -15,8 +15,9 @@
  * these calls too. conn_reply() and conn_finish() call nothing of the handler's.
  *
  * What goes wrong costs the peer its connection and nobody else anything: a frame or message that
- * cannot be read is answered by Error{request_id 0}; a peer that takes none of its replies for
- * write_timeout_ms is cut off; one whose replies pile up is not read from until it takes them.
+ * cannot be read is answered by Error{request_id 0}, and so is a frame whose rest does not come for
+ * read_timeout_ms; a peer that takes longer for a reply than write_timeout_ms and a second for each
+ * MiB of it is cut off; one whose replies pile up is not read from until it takes them.
  */
 #ifndef NET_CONN_H
 #define NET_CONN_H
@@ -72,6 +73,7 @@ struct conn_loop {
     void *owner; /* the handler's */
     size_t frame_max_bytes;
     uint32_t write_timeout_ms;
+    uint32_t read_timeout_ms;
 
     struct conn *first; /* linked by conn.next; owned */
     size_t count;
@@ -92,6 +94,7 @@ struct conn_loop_options {
     void *owner;                        /* given to the handler */
     size_t frame_max_bytes;             /* largest frame that is read */
     uint32_t write_timeout_ms;
+    uint32_t read_timeout_ms;
 };
 
 /* RESOURCE_EXHAUSTED: no memory; *loop is zeroed then. The caller frees with conn_loop_deinit. */

@@ -66,11 +66,16 @@ struct conn {
     struct conn_bytes stash; /* received and not looked at yet */
     uint64_t payload_left;   /* of the frame whose head was read last */
     const uint8_t *direct;   /* the handler's window that libuv reads into, if it does */
+    uint64_t reads;          /* that brought bytes, since the beginning */
+    uint64_t reads_seen;     /* of them when the tick last saw more, or none missing */
+    uint64_t reads_seen_ms;  /* and when that was */
 
     /* Writing */
-    uint64_t queued_bytes; /* given to libuv since the beginning */
-    uint64_t moved_bytes;  /* of them written, when the last progress was seen */
-    uint64_t moved_ms;     /* and when that was */
+    struct conn_write *oldest; /* that libuv has not called back, linked by .next */
+    struct conn_write *newest;
+    uint64_t writes_done;    /* called back since the beginning */
+    uint64_t writes_seen;    /* of them when the tick last saw a reply finished, or none waiting */
+    uint64_t writes_seen_ms; /* and when that was */
     uv_shutdown_t shutdown;
     uint64_t linger_until_ms;
 };
@@ -79,7 +84,9 @@ struct conn {
 struct conn_write {
     uv_write_t request;
     struct conn *conn;
-    uint8_t *head; /* owned; malloc's */
+    struct conn_write *next; /* the reply behind it */
+    uint64_t bytes;          /* of head and pieces */
+    uint8_t *head;           /* owned; malloc's */
     size_t pieces;
     struct weights *held[]; /* a reference each */
 };
@@ -106,9 +113,12 @@ bool conn_stash(struct conn *conn, const uint8_t *bytes, size_t n);
 void conn_read_on(struct conn *conn);
 void conn_read_stop(struct conn *conn);
 
+/* Has nothing come for read_timeout_ms, with the rest of a frame missing? */
+bool conn_read_stuck(struct conn *conn, uint64_t now_ms);
+
 /* ---- conn_write.c ---------------------------------------------------------------------------- */
 
-/* Has nothing been written for so long that the connection should be given up? */
+/* Has the oldest reply been on its way for so long that the connection should be given up? */
 bool conn_write_stuck(struct conn *conn, uint64_t now_ms);
 
 /* Reserves what conn_write.c needs of a loop. False: no memory. */

@@ -15,6 +15,9 @@
  *
  * A head that lies whole in the bytes is parsed where it lies; one that is cut is collected in
  * conn.head, which grows up to STEPD_FRAME_HEAD_MAX_BYTES and shrinks back when the head was long.
+ *
+ * Between frames a peer may be silent for as long as it likes. In the middle of one it holds memory
+ * that others could use, so it is given up (conn_read_stuck) when nothing comes for too long.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -212,6 +215,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 {
     struct conn *const conn = stream->data;
+    conn->reads += nread > 0;
     if (nread > 0)
         received(conn, (const uint8_t *)buf->base, (size_t)nread);
     else if (nread == UV_EOF)
@@ -238,4 +242,15 @@ void conn_read_stop(struct conn *conn)
 {
     (void)uv_read_stop(&conn->uv.stream);
     conn->reading = false;
+}
+
+bool conn_read_stuck(struct conn *conn, uint64_t now_ms)
+{
+    const bool missing = conn->payload_left > 0 || conn->head.count > 0;
+    if (!missing || !conn->reading || conn->state != CONN_OPEN || conn->reads != conn->reads_seen) {
+        conn->reads_seen = conn->reads;
+        conn->reads_seen_ms = now_ms;
+        return false;
+    }
+    return now_ms - conn->reads_seen_ms >= conn->loop->read_timeout_ms;
 }

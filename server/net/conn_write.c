@@ -7,8 +7,9 @@
  *
  * Bounded: above CONN_QUEUE_HIGH_BYTES of unsent replies the connection is not read from, so a peer
  * that asks and never listens fills its own socket, not our memory. What it had asked for before is
- * bounded by the handler. A peer that takes nothing at all for write_timeout_ms is cut off by the
- * tick (conn_write_stuck).
+ * bounded by the handler. A peer must take each reply within write_timeout_ms and the time that its
+ * bytes need at RATE_LEAST_BYTES_PER_S, or it is cut off by the tick (conn_write_stuck): one that
+ * trickles holds a version of the weights, and so a round, no longer than one that takes nothing.
  *
  * What goes wrong: a reply that cannot be encoded or given to libuv may not be answered by calling
  * the handler, which is what has called us. Its references are put aside (conn_loop.unsent), and
@@ -16,12 +17,16 @@
  * other. Memory for the references is reserved from the start: a server without memory must still
  * be able to give back what it holds.
  */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "server/net/conn_internal.h"
 
 /* References of failed replies that always find room: as many as one header can list slices. */
 #define UNSENT_ROOM_FIRST STEPD_HEADER_MAX_BYTES
+
+/* Bytes of a long reply that a peer must take in a second, 1 MiB, beyond write_timeout_ms. */
+#define RATE_LEAST_BYTES_PER_S (UINT64_C(1) << 20)
 
 /* Records a reply, its references included. NULL: no memory. */
 static struct conn_write *write_create(struct conn *conn, const struct core_piece *piece,
@@ -120,10 +125,31 @@ static void after_write(struct conn *conn)
     conn_read_on(conn);
 }
 
+/* Appends to the replies that are on their way. */
+static void enqueue(struct conn_write *write)
+{
+    struct conn *const conn = write->conn;
+    if (conn->oldest == NULL)
+        conn->oldest = write;
+    else
+        conn->newest->next = write;
+    conn->newest = write;
+}
+
+/* libuv finishes writes in the order in which it was given them. */
+static void dequeue(struct conn_write *write)
+{
+    struct conn *const conn = write->conn;
+    assert(conn->oldest == write);
+    conn->oldest = write->next;
+    conn->writes_done++;
+}
+
 static void on_written(uv_write_t *request, int status)
 {
     struct conn_write *const write = request->data;
     struct conn *const conn = write->conn;
+    dequeue(write);
     write_destroy(conn->loop, write);
     if (status == 0)
         after_write(conn);
@@ -151,18 +177,18 @@ static bool submit(struct conn_write *write, size_t head_bytes, const struct cor
     struct conn_loop *const loop = conn->loop;
     if (!reserve_bufs(loop, write->pieces + 1))
         return false;
-    uint64_t bytes = head_bytes;
+    write->bytes = head_bytes;
     loop->buf[0] = uv_buf_init((char *)write->head, (unsigned)head_bytes);
     for (size_t i = 0; i < write->pieces; i++) {
         /* libuv's buffers are not const; a write only reads them. */
         loop->buf[i + 1] =
             (uv_buf_t){.base = (char *)(uintptr_t)piece[i].bytes, .len = piece[i].count};
-        bytes += piece[i].count;
+        write->bytes += piece[i].count;
     }
     if (uv_write(&write->request, &conn->uv.stream, loop->buf, (unsigned)write->pieces + 1,
                  on_written) != 0)
         return false;
-    conn->queued_bytes += bytes;
+    enqueue(write);
     choke(conn);
     return true;
 }
@@ -205,12 +231,13 @@ void conn_reply(struct conn *conn, const struct stepd_message *message,
 
 bool conn_write_stuck(struct conn *conn, uint64_t now_ms)
 {
-    const size_t queued = uv_stream_get_write_queue_size(&conn->uv.stream);
-    const uint64_t moved = conn->queued_bytes - queued;
-    if (queued == 0 || moved != conn->moved_bytes) {
-        conn->moved_bytes = moved;
-        conn->moved_ms = now_ms;
+    const struct conn_write *const oldest = conn->oldest;
+    if (oldest == NULL || conn->writes_done != conn->writes_seen) {
+        conn->writes_seen = conn->writes_done;
+        conn->writes_seen_ms = now_ms;
         return false;
     }
-    return now_ms - conn->moved_ms >= conn->loop->write_timeout_ms;
+    const uint64_t allowed_ms =
+        conn->loop->write_timeout_ms + oldest->bytes * 1000 / RATE_LEAST_BYTES_PER_S;
+    return now_ms - conn->writes_seen_ms >= allowed_ms;
 }

@@ -138,6 +138,7 @@ enum stepd_status control_host_create(const struct control_host_options *options
         .owner = host,
         .frame_max_bytes = options->control.frame_max_bytes,
         .write_timeout_ms = options->write_timeout_ms,
+        .read_timeout_ms = options->read_timeout_ms,
     };
     const struct control_io io = {
         .owner = host,

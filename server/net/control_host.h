@@ -24,6 +24,7 @@ struct control_host_options {
     const struct log *log; /* likewise; may be NULL */
     struct control_options control;
     uint32_t write_timeout_ms;
+    uint32_t read_timeout_ms;
 
     void *owner;
 

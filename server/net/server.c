@@ -243,6 +243,7 @@ static enum stepd_status create_control(struct server *server)
                 .server_version = options->version,
             },
         .write_timeout_ms = options->write_timeout_ms,
+        .read_timeout_ms = options->read_timeout_ms,
         .owner = server,
         .order = bring_order,
         .gone = on_gone,
@@ -282,6 +283,7 @@ static enum stepd_status create_shards(struct server *server)
                     .frame_max_bytes = options->frame_max_bytes,
                 },
             .write_timeout_ms = options->write_timeout_ms,
+            .read_timeout_ms = options->read_timeout_ms,
             .log = options->log,
             .main = &server->mailbox,
         };

@@ -186,6 +186,7 @@ static enum stepd_status create_brain(struct shard *shard)
         .owner = shard,
         .frame_max_bytes = shard->options.core.frame_max_bytes,
         .write_timeout_ms = shard->options.write_timeout_ms,
+        .read_timeout_ms = shard->options.read_timeout_ms,
     };
     const struct core_io io = {
         .owner = shard,

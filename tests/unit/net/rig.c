@@ -120,6 +120,7 @@ struct rig *rig_create(void)
         .owner = rig,
         .frame_max_bytes = RIG_FRAME_MAX_BYTES,
         .write_timeout_ms = RIG_WRITE_TIMEOUT_MS,
+        .read_timeout_ms = RIG_READ_TIMEOUT_MS,
     };
     assert_int_equal(conn_loop_init(&rig->loop, &options), STEPD_OK);
     return rig;

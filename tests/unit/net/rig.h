@@ -19,6 +19,7 @@ enum {
     RIG_PAYLOAD_BYTES = 4 << 20,
     RIG_FRAME_MAX_BYTES = 8 << 20,
     RIG_WRITE_TIMEOUT_MS = 30000,
+    RIG_READ_TIMEOUT_MS = 20000,
 };
 
 struct rig {

@@ -234,6 +234,72 @@ static void conn__peer_gone_within_a_frame__is_forgotten(void **state)
     }
 }
 
+/* The frame's rest does not come in time: the peer is told, and the connection closed. */
+static void check_given_up(struct rig *rig)
+{
+    const uint64_t now_ms = uv_now(&rig->uv);
+    uint64_t request_id = 1;
+    struct stepd_error error;
+    conn_loop_tick(&rig->loop, now_ms);
+    conn_loop_tick(&rig->loop, now_ms + RIG_READ_TIMEOUT_MS - 1);
+    assert_int_equal(rig->closed, 0);
+    conn_loop_tick(&rig->loop, now_ms + RIG_READ_TIMEOUT_MS);
+    assert_int_equal(rig->closed, 1);
+    rig_decode_error(buffer, rig_read_to_end(rig, buffer, sizeof buffer), &request_id, &error);
+    assert_int_equal(request_id, 0);
+    assert_int_equal(error.code, STEPD_DEADLINE_EXCEEDED);
+    assert_string_equal(error.text, "the rest of a frame did not come for 20000 ms");
+}
+
+static void conn__head_half_sent__is_given_up_after_a_while(void **state)
+{
+    struct rig *const rig = *state;
+    rig_open(rig, NULL, 0);
+    rig_write(rig, buffer, rig_heartbeat(buffer, 0, 1) - 1);
+    check_given_up(rig);
+}
+
+static void conn__payload_half_sent__is_given_up_after_a_while(void **state)
+{
+    struct rig *const rig = *state;
+    rig_open(rig, NULL, 0);
+    rig_write(rig, buffer, rig_push(buffer, 0, 1, pattern, 100000) - 1);
+    check_given_up(rig);
+}
+
+static void conn__frame_half_read_at_the_door__is_given_up_after_a_while(void **state)
+{
+    struct rig *const rig = *state;
+    rig_open(rig, buffer, rig_push(buffer, 0, 1, pattern, 8) - 1);
+    check_given_up(rig);
+}
+
+static void conn__frame_that_comes_slowly__is_waited_for(void **state)
+{
+    struct rig *const rig = *state;
+    rig_open(rig, NULL, 0);
+    uint64_t now_ms = uv_now(&rig->uv);
+    const size_t n = rig_push(buffer, 0, 1, pattern, 8);
+    for (size_t i = 0; i < n; i++) {
+        rig_write(rig, buffer + i, 1);
+        conn_loop_tick(&rig->loop, now_ms);
+        now_ms += RIG_READ_TIMEOUT_MS - 1;
+    }
+    assert_int_equal(rig->filled, 8);
+    assert_int_equal(rig->closed, 0);
+}
+
+static void conn__silence_between_frames__is_waited_for(void **state)
+{
+    struct rig *const rig = *state;
+    rig_open(rig, NULL, 0);
+    rig_write(rig, buffer, rig_push(buffer, 0, 1, pattern, 8));
+    const uint64_t now_ms = uv_now(&rig->uv);
+    conn_loop_tick(&rig->loop, now_ms);
+    conn_loop_tick(&rig->loop, now_ms + 10 * (uint64_t)RIG_READ_TIMEOUT_MS);
+    assert_int_equal(rig->closed, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +324,16 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(conn__no_memory_to_open__is_told, set_up, tear_down),
         cmocka_unit_test(conn__peer_gone_within_a_frame__is_forgotten),
+        cmocka_unit_test_setup_teardown(conn__head_half_sent__is_given_up_after_a_while, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(conn__payload_half_sent__is_given_up_after_a_while, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(
+            conn__frame_half_read_at_the_door__is_given_up_after_a_while, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(conn__frame_that_comes_slowly__is_waited_for, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(conn__silence_between_frames__is_waited_for, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests_name("conn_read", tests, NULL, NULL);
 }

@@ -144,6 +144,9 @@ static void conn__peer_reads_at_last__gets_everything_it_asked_for(void **state)
     assert_int_equal(rig->released, REPLIES);
 }
 
+/* What a peer may take for reply_large(): at least 1 MiB/s, beyond the timeout. */
+enum { REPLY_TIMEOUT_MS = RIG_WRITE_TIMEOUT_MS + 1000 };
+
 static void conn__replies_not_taken_in_time__cost_the_connection(void **state)
 {
     struct rig *const rig = *state;
@@ -151,28 +154,55 @@ static void conn__replies_not_taken_in_time__cost_the_connection(void **state)
     rig->on_message = reply_large;
     ask(rig, 4);
     conn_loop_tick(&rig->loop, now_ms);
-    conn_loop_tick(&rig->loop, now_ms + RIG_WRITE_TIMEOUT_MS - 1);
+    conn_loop_tick(&rig->loop, now_ms + REPLY_TIMEOUT_MS - 1);
     rig_turn(rig);
     assert_int_equal(rig->closed, 0);
-    conn_loop_tick(&rig->loop, now_ms + RIG_WRITE_TIMEOUT_MS);
+    conn_loop_tick(&rig->loop, now_ms + REPLY_TIMEOUT_MS + 1);
     rig_turn(rig);
     assert_int_equal(rig->closed, 1);
     assert_int_equal(rig->gone, 1);
     assert_int_equal(rig->released, 4);
 }
 
-static void conn__replies_taken_slowly__keep_the_connection(void **state)
+static void conn__reply_that_trickles__costs_the_connection(void **state)
+{
+    struct rig *const rig = *state;
+    const uint64_t now_ms = uv_now(&rig->uv);
+    rig->on_message = reply_large;
+    ask(rig, 4);
+    for (uint64_t passed_ms = 0; passed_ms < REPLY_TIMEOUT_MS; passed_ms += 1000) {
+        conn_loop_tick(&rig->loop, now_ms + passed_ms);
+        assert_int_equal(rig->closed, 0);
+        rig_read(rig, buffer, 10000);
+    }
+    conn_loop_tick(&rig->loop, now_ms + REPLY_TIMEOUT_MS + 1);
+    rig_turn(rig);
+    assert_int_equal(rig->closed, 1);
+    assert_int_equal(rig->released, 4);
+}
+
+static void conn__replies_taken_one_by_one__keep_the_connection(void **state)
 {
     struct rig *const rig = *state;
     uint64_t now_ms = uv_now(&rig->uv);
     rig->on_message = reply_large;
     ask(rig, 4);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 4; i++) {
         conn_loop_tick(&rig->loop, now_ms);
-        now_ms += RIG_WRITE_TIMEOUT_MS - 1;
-        rig_read(rig, buffer, PIECE_BYTES / 4);
+        now_ms += REPLY_TIMEOUT_MS - 1;
+        rig_read(rig, buffer, PIECE_BYTES);
     }
     conn_loop_tick(&rig->loop, now_ms);
+    assert_int_equal(rig->closed, 0);
+}
+
+static void conn__reply_before_the_first_tick__is_not_late(void **state)
+{
+    struct rig *const rig = *state;
+    rig->on_message = reply_large;
+    ask(rig, 4);
+    conn_loop_tick(&rig->loop, uv_now(&rig->uv) + 100);
+    rig_turn(rig);
     assert_int_equal(rig->closed, 0);
 }
 
@@ -330,7 +360,9 @@ int main(void)
         TEST(conn__peer_that_never_reads__is_not_read_from),
         TEST(conn__peer_reads_at_last__gets_everything_it_asked_for),
         TEST(conn__replies_not_taken_in_time__cost_the_connection),
-        TEST(conn__replies_taken_slowly__keep_the_connection),
+        TEST(conn__reply_that_trickles__costs_the_connection),
+        TEST(conn__replies_taken_one_by_one__keep_the_connection),
+        TEST(conn__reply_before_the_first_tick__is_not_late),
         TEST(conn__silent_peer_without_replies__keeps_the_connection),
         TEST(conn__handler_finishes_inside_a_message__reply_arrives_and_no_more_is_heard),
         TEST(conn__handler_finishes_with_a_payload_to_come__drops_it),
