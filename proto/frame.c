@@ -193,6 +193,13 @@ size_t stepd_frame_bytes(size_t header_bytes, size_t payload_bytes)
     return header + 1 + varint_bytes(payload_bytes) + payload_bytes;
 }
 
+size_t stepd_frame_payload_max(size_t frame_max_bytes)
+{
+    if (frame_max_bytes <= STEPD_FRAME_HEAD_MAX_BYTES)
+        return 0;
+    return frame_max_bytes - STEPD_FRAME_HEAD_MAX_BYTES;
+}
+
 size_t stepd_frame_head_bytes(size_t header_bytes, size_t payload_bytes)
 {
     const size_t frame = stepd_frame_bytes(header_bytes, payload_bytes);

@@ -67,4 +67,7 @@ size_t stepd_frame_write_after(size_t payload_bytes, uint8_t *after);
 /* The whole frame without its length prefix, which is what caps are about. */
 size_t stepd_frame_bytes(size_t header_bytes, size_t payload_bytes);
 
+/* The largest payload that a frame under this cap carries, whatever its header. 0: none at all. */
+size_t stepd_frame_payload_max(size_t frame_max_bytes);
+
 #endif

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "proto/frame.h"
 #include "proto/utf8.h"
 #include "server/base/nearest.h"
 #include "server/base/text.h"
@@ -30,12 +31,11 @@
 #include "server/config/schema.h"
 #include "server/config/value.h"
 
-#define ARENA_MAX_BYTES      (32u << 20) /* a file of DOCUMENT_MAX_BYTES and its jobs */
-#define FILE_SHOWN_BYTES     100u        /* of the file's name in an error: its end */
-#define SHOWN_BYTES          64u
-#define SLICE_OVERHEAD_BYTES 1024u /* of a frame that carries one slice, besides its elements */
-#define ELEMENT_BYTES        4u    /* the widest form in which an element travels: f32 */
-#define CONFIG_VARIABLE      SCHEMA_ENVIRONMENT_PREFIX "CONFIG"
+#define ARENA_MAX_BYTES  (32u << 20) /* a file of DOCUMENT_MAX_BYTES and its jobs */
+#define FILE_SHOWN_BYTES 100u        /* of the file's name in an error: its end */
+#define SHOWN_BYTES      64u
+#define ELEMENT_BYTES    4u /* the widest form in which an element travels: f32 */
+#define CONFIG_VARIABLE  SCHEMA_ENVIRONMENT_PREFIX "CONFIG"
 
 /* The name of the file as errors show it. They hold 256 bytes, and the text must fit as well. */
 static const char *shown_file(const char *path)
@@ -267,7 +267,7 @@ static enum stepd_status find_file(const struct args *args, char *const envp[],
 /* A slice must fit one frame, or it could never be pushed. */
 static enum stepd_status check_slices(const struct config *config, struct stepd_error *reterr)
 {
-    const uint64_t room = (config->frame_max_bytes - SLICE_OVERHEAD_BYTES) / ELEMENT_BYTES;
+    const uint64_t room = stepd_frame_payload_max(config->frame_max_bytes) / ELEMENT_BYTES;
     if (config->slice_elements > room)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "slice_elements is %" PRIu32 ", but a frame of frame_max_bytes = %" PRIu64

@@ -10,8 +10,6 @@
 
 #include "server/config/value.h"
 
-#define KIB    (UINT64_C(1) << 10)
-#define MIB    (UINT64_C(1) << 20)
 #define GIB    (UINT64_C(1) << 30)
 #define DAY_MS (UINT64_C(24) * 60 * 60 * 1000)
 
@@ -106,7 +104,7 @@ static const struct schema_row rows[] = {
         .flag = "frame-max-bytes",
         .type = &value_bytes,
         .fallback = "64MiB",
-        .least = 64 * KIB,
+        .least = STEPD_FRAME_LEAST_BYTES,
         .most = GIB,
         .doc = "largest frame that is read",
         .offset = FIELD(frame_max_bytes),

@@ -20,6 +20,7 @@
 #include <uv.h>
 
 #include "proto/error.h"
+#include "proto/frame.h"
 #include "server/net/address.h"
 #include "server/net/control_host.h"
 #include "server/net/door.h"
@@ -209,13 +210,13 @@ static enum stepd_status check_options(const struct server_options *options,
                                        struct sockaddr_storage *ret_listen,
                                        struct stepd_error *reterr)
 {
-    const uint64_t slice_bytes = (uint64_t)options->slice_elements * sizeof(float);
-    if (slice_bytes + STEPD_HEADER_MAX_BYTES > options->frame_max_bytes)
+    const size_t elements = stepd_frame_payload_max(options->frame_max_bytes) / sizeof(float);
+    if (options->slice_elements > elements)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
-                          "slice_elements: a slice of %u elements does not fit a frame of %u bytes "
-                          "(frame_max_bytes), which needs 4 bytes for each and %u for the header",
+                          "slice_elements is %u, but a frame of frame_max_bytes = %u holds at most "
+                          "%zu elements",
                           (unsigned)options->slice_elements, (unsigned)options->frame_max_bytes,
-                          STEPD_HEADER_MAX_BYTES);
+                          elements);
     struct address address;
     enum stepd_status status = address_parse(options->listen, &address, reterr);
     if (status == STEPD_OK)

@@ -128,7 +128,8 @@ static void file__wrong__is_refused_with_line_and_cause(void **state)
         {"memory_max_bytes: 1GB\n", "is not a number of bytes (as 64MiB) from 0 to 1048576GiB"},
         {"memory_max_bytes: 99999999999GiB\n", "is not a number of bytes"},
         {"memory_max_bytes: 17179869184GiB\n", "is not a number of bytes"}, /* 2^64 bytes */
-        {"frame_max_bytes: 1KiB\n", "from 64KiB to 1GiB"},
+        {"frame_max_bytes: 1KiB\n", "from 128KiB to 1GiB"},
+        {"frame_max_bytes: 131071\n", "from 128KiB to 1GiB"},
         {"listen: 7070\n", "\"7070\" is not host:port"},
         {"listen: ':7070'\n", "is not host:port"},
         {"listen: '::1:7070'\n", "is not host:port"},

@@ -175,10 +175,10 @@ static const struct {
     {JOB("{name: g, match: a, optimizer: sgd}") "- name: j\n  workers: 1\n  groups:\n"
                                                 "  - {name: g, match: a, optimizer: sgd}\n",
      ":6: the job \"j\" stands twice, first in line 2"},
-    {"frame_max_bytes: 64KiB\nslice_elements: 256\n"
+    {"frame_max_bytes: 128KiB\nslice_elements: 256\n"
      "jobs:\n- name: j\n  workers: 1\n  slice_elements: 65536\n"
      "  groups: [{name: g, match: a, optimizer: sgd}]\n",
-     ":4: job \"j\": slice_elements is 65536, but a frame holds at most 16128"},
+     ":4: job \"j\": slice_elements is 65536, but a frame holds at most 16380"},
 };
 
 static void jobs__wrong__are_refused_with_place_and_cause(void **state)

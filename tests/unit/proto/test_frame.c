@@ -191,6 +191,16 @@ static void frame__a_stranger__is_told_who_it_is(void **state)
     ASSERT_INVALID("'header'", 'G', 'X');
 }
 
+static void frame__largest_payload__fits_with_the_longest_header(void **state)
+{
+    (void)state;
+    const size_t payload_bytes = stepd_frame_payload_max(CAP);
+    assert_in_range(stepd_frame_bytes(STEPD_HEADER_MAX_BYTES, payload_bytes), CAP - 16, CAP);
+    assert_int_equal(stepd_frame_payload_max(STEPD_FRAME_HEAD_MAX_BYTES + 1), 1);
+    assert_int_equal(stepd_frame_payload_max(STEPD_FRAME_HEAD_MAX_BYTES), 0);
+    assert_int_equal(stepd_frame_payload_max(0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +214,7 @@ int main(void)
         cmocka_unit_test(frame__lengths_in_a_longer_form__are_refused),
         cmocka_unit_test(frame__above_a_cap__is_refused_before_its_bytes),
         cmocka_unit_test(frame__a_stranger__is_told_who_it_is),
+        cmocka_unit_test(frame__largest_payload__fits_with_the_longest_header),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
