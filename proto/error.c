@@ -10,17 +10,29 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Ends the text at most STEPD_ERROR_TEXT_BYTES - 1 bytes in, before a character that was cut. */
-static void end_at_character(char *text, size_t wanted)
+/* vsnprintf whose cut, if there is one, stands before a character and not in it. */
+static size_t format_args(char *text, size_t size, const char *fmt, va_list args)
 {
-    if (wanted < STEPD_ERROR_TEXT_BYTES)
-        return;
-    size_t end = STEPD_ERROR_TEXT_BYTES - 1;
+    const int wanted = vsnprintf(text, size, fmt, args);
+    size_t end = wanted < 0 ? 0 : (size_t)wanted;
+    if (end < size)
+        return end;
+    end = size - 1;
     while (end > 0 && ((unsigned char)text[end - 1] & 0xC0) == 0x80)
         end--;
     if (end > 0 && (unsigned char)text[end - 1] >= 0xC0)
         end--;
     text[end] = '\0';
+    return end;
+}
+
+size_t stepd_format(char *text, size_t size, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    const size_t end = format_args(text, size, fmt, args);
+    va_end(args);
+    return end;
 }
 
 enum stepd_status stepd_fail(struct stepd_error *reterr, enum stepd_status code, const char *fmt,
@@ -31,9 +43,8 @@ enum stepd_status stepd_fail(struct stepd_error *reterr, enum stepd_status code,
     reterr->code = code;
     va_list args;
     va_start(args, fmt);
-    const int wanted = vsnprintf(reterr->text, sizeof reterr->text, fmt, args);
+    (void)format_args(reterr->text, sizeof reterr->text, fmt, args);
     va_end(args);
-    end_at_character(reterr->text, wanted < 0 ? 0 : (size_t)wanted);
     return code;
 }
 
@@ -45,7 +56,7 @@ enum stepd_status stepd_fail_in(struct stepd_error *reterr, enum stepd_status co
     char prefix[STEPD_ERROR_TEXT_BYTES];
     va_list args;
     va_start(args, prefix_fmt);
-    (void)vsnprintf(prefix, sizeof prefix, prefix_fmt, args);
+    (void)format_args(prefix, sizeof prefix, prefix_fmt, args);
     va_end(args);
     const struct stepd_error inner = *reterr;
     return stepd_fail(reterr, code, "%s: %s", prefix, inner.text);

@@ -10,6 +10,8 @@
 #ifndef PROTO_ERROR_H
 #define PROTO_ERROR_H
 
+#include <stddef.h>
+
 #include <stepd/status.h>
 
 /*
@@ -18,6 +20,12 @@
  */
 enum stepd_status stepd_fail(struct stepd_error *reterr, enum stepd_status code, const char *fmt,
                              ...) STEPD_PRINTF(3, 4);
+
+/*
+ * snprintf for texts that go into an error: what does not fit is cut at a character's boundary.
+ * Returns the length of the text that stands there. size is at least 1. Any thread.
+ */
+size_t stepd_format(char *text, size_t size, const char *fmt, ...) STEPD_PRINTF(3, 4);
 
 /* Puts "prefix: " before the text of an error that is on its way up. reterr may be NULL. */
 enum stepd_status stepd_fail_in(struct stepd_error *reterr, enum stepd_status code,

@@ -5,6 +5,7 @@
  */
 #include "server/core/core.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "server/core/core_internal.h"
@@ -56,14 +57,26 @@ struct core_conn *core_open(struct core *core, void *peer, uint64_t now_ms)
     return conn;
 }
 
+/* A member that has left and hangs up sends nothing more: rounds need not wait for what it owed. */
+static void end_membership(struct core *core, const struct session *session)
+{
+    struct core_job *job = job_find(core, session->job_name);
+    if (job == NULL || session->observer)
+        return;
+    members_gone(&job->members, session->rank);
+    job_try(core, job);
+}
+
 /* Everything that hangs on a connection goes with it; what had counted stays. */
 static void conn_forget(struct core_conn *conn)
 {
     receive_abort(conn);
     while (conn->requests != NULL)
         request_destroy(conn->requests);
-    if (conn->session != NULL)
+    if (conn->session != NULL) {
         conn->session->conn = NULL;
+        end_membership(conn->core, conn->session);
+    }
     if (conn->prev != NULL)
         conn->prev->next = conn->next;
     else
@@ -75,8 +88,10 @@ static void conn_forget(struct core_conn *conn)
 
 void core_close(struct core_conn *conn, uint64_t now_ms)
 {
-    conn->core->now_ms = now_ms;
+    struct core *core = conn->core;
+    core->now_ms = now_ms;
     conn_forget(conn);
+    dispatch_flush(core);
 }
 
 void conn_hang_up(struct core_conn *conn)
@@ -90,7 +105,7 @@ void conn_hang_up(struct core_conn *conn)
 void core_release(struct core *core, struct weights *weights, uint64_t now_ms)
 {
     core->now_ms = now_ms;
-    /* The slice is the first member of its core_slice, so one address is both. */
+    static_assert(offsetof(struct core_slice, slice) == 0, "weights know the core's slice by it");
     struct core_slice *slice = weights->slice;
     struct core_job *job = slice->job;
     weights_unref(weights);

@@ -93,11 +93,12 @@ struct session {
     struct core_conn *conn; /* the living connection, or NULL */
     uint64_t heard_ms;      /* when a frame of it came in last */
     bool heard;             /* since control was told last */
-    uint64_t clock;         /* highest that was used up here: it counted, or came too late */
 };
 
 /* Slices that may wait for an answer on one connection. */
 #define CONN_WAITERS_MAX (1u << 18)
+/* Requests that may. */
+#define CONN_REQUESTS_MAX 4096u
 
 struct core_conn {
     struct core *core;
@@ -107,6 +108,7 @@ struct core_conn {
     struct core_conn *prev;
     struct core_conn *next;
     struct request *requests;
+    size_t requests_count;
     size_t waiters;            /* of all its requests */
     struct request *receiving; /* whose payload is coming in, or NULL */
     size_t receiving_at;       /* its waiter that the next byte belongs to */
@@ -143,6 +145,8 @@ struct core {
 struct session *session_find(const struct core *core, const uint8_t *id);
 /* The newest session of a rank, or NULL. */
 struct session *session_of_rank(const struct core *core, const char *job_name, uint32_t rank);
+/* Bytes of it came in; NULL, before its Hello, is fine. */
+void session_heard(const struct core *core, struct session *session);
 /* Takes what it needs from ORDER_SESSION; an older epoch's connection is hung up. */
 enum stepd_status session_update(struct core *core, struct order *order);
 void session_remove(struct core *core, struct session *session);
@@ -155,6 +159,13 @@ enum stepd_status job_open(struct core *core, struct job *job);
 /* Ends its requests; frees it, at once or with the last piece. */
 void job_close(struct core *core, struct core_job *job);
 void job_free(struct core *core, struct core_job *job);
+
+/* The lowest clock that has counted, over the slices here that the rank has pushed; 0: none. Who
+ * takes the rank over goes on from there: slices that are ahead answer that they know it. */
+uint64_t job_clock(const struct core_job *job, uint32_t rank);
+
+/* The job's members or their connections have changed: closes what rounds can be closed now. */
+void job_try(struct core *core, struct core_job *job);
 
 /* ---- request.c ---------------------------------------------------------------------------------
  */

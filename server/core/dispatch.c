@@ -7,6 +7,8 @@
  * its Error. So a request is never answered twice, and what is ready is not held back by what is
  * not.
  */
+#include <assert.h>
+
 #include "proto/dtype.h"
 #include "proto/error.h"
 #include "server/core/core_internal.h"
@@ -14,6 +16,12 @@
 /* Payload of one reply frame, roughly: loopback and networks alike are fastest with writes of 1
  * to 4 MiB, and the peer can use the first slices while the next are on their way. */
 #define REPLY_PAYLOAD_BYTES (4u << 20)
+
+/* Slices of one reply frame: with their numbers (5 bytes), outcomes (1) and versions (10) a header
+ * stays below its 64 KiB. */
+#define REPLY_SLICES_MAX 3840u
+static_assert(REPLY_SLICES_MAX * (5 + 1 + 10) + 128 <= STEPD_HEADER_MAX_BYTES,
+              "the longest Result fits a header");
 
 /* ---- In -------------------------------------------------------------------------------------- */
 
@@ -33,12 +41,16 @@ static enum stepd_status handle(struct core_conn *conn, const struct stepd_messa
     }
 }
 
-static void heard(struct core_conn *conn)
+/* A request of a session: what is wrong with it concerns nobody else, and the connection goes on.
+ */
+static void take_request(struct core_conn *conn, const struct stepd_message *message,
+                         uint64_t payload_bytes)
 {
-    if (conn->session == NULL)
+    struct stepd_error error = {.code = STEPD_OK};
+    if (handle(conn, message, payload_bytes, &error) == STEPD_OK)
         return;
-    conn->session->heard_ms = conn->core->now_ms;
-    conn->session->heard = true;
+    conn->discard = payload_bytes;
+    dispatch_error(conn, message->request_id, &error, (struct stepd_u32s){.count = 0});
 }
 
 enum stepd_status core_on_message(struct core_conn *conn, const struct stepd_message *message,
@@ -46,21 +58,19 @@ enum stepd_status core_on_message(struct core_conn *conn, const struct stepd_mes
                                   struct stepd_error *reterr)
 {
     struct core *core = conn->core;
+    enum stepd_status status = STEPD_OK;
     core->now_ms = now_ms;
-    if (conn->session == NULL)
-        return handle_hello(conn, message, payload_bytes, reterr);
-    heard(conn);
+    session_heard(core, conn->session);
     if (message->request_id == 0)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "%s has request_id 0; number your requests from 1",
-                          stepd_message_name(message->kind));
-    struct stepd_error error = {.code = STEPD_OK};
-    if (handle(conn, message, payload_bytes, &error) != STEPD_OK) {
-        conn->discard = payload_bytes;
-        dispatch_error(conn, message->request_id, &error, (struct stepd_u32s){.count = 0});
-    }
+        status = stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                            "%s has request_id 0; number your requests from 1",
+                            stepd_message_name(message->kind));
+    else if (conn->session == NULL)
+        status = handle_hello(conn, message, payload_bytes, reterr);
+    else
+        take_request(conn, message, payload_bytes);
     dispatch_flush(core);
-    return STEPD_OK;
+    return status;
 }
 
 /* ---- Out ------------------------------------------------------------------------------------- */
@@ -151,7 +161,8 @@ static enum stepd_status add_to_frame(struct frame *frame, struct waiter *waiter
                           "Hello.max_frame_bytes",
                           bytes);
     const size_t soft = most < REPLY_PAYLOAD_BYTES ? most : REPLY_PAYLOAD_BYTES;
-    if (frame->slices > 0 && frame->payload_bytes + bytes > soft)
+    const bool full = frame->payload_bytes + bytes > soft || frame->slices == REPLY_SLICES_MAX;
+    if (frame->slices > 0 && full)
         send_frame(frame);
     if (bytes > 0) {
         if (!take_piece(waiter, &room->piece[frame->pieces]))
@@ -161,9 +172,9 @@ static enum stepd_status add_to_frame(struct frame *frame, struct waiter *waiter
     }
     room->slice[frame->slices] = waiter->slice->slice.index;
     room->outcome[frame->slices] = waiter->outcome;
-    /* A pull is told the version that it gets, which may be newer than the one that woke it. */
+    /* Weights come with their own version, which may be newer than what the request waited for. */
     room->version[frame->slices] =
-        waiter->outcome == STEPD_NONE ? waiter->slice->slice.version : waiter->version;
+        waiter->request->wants_weights ? waiter->slice->slice.version : waiter->version;
     frame->slices++;
     frame->payload_bytes += bytes;
     waiter->state = WAITER_SENT;

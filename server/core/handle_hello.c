@@ -49,7 +49,7 @@ static void welcome(const struct core_conn *conn, uint64_t request_id)
                 .rank = session->rank,
                 .world = job == NULL ? 0 : job->job->workers,
                 .incarnation = job == NULL ? 0 : job->job->incarnation,
-                .clock = session->clock,
+                .clock = job == NULL ? 0 : job_clock(job, session->rank),
                 .max_frame_bytes = core->options.frame_max_bytes,
             },
     };
@@ -75,7 +75,7 @@ enum stepd_status handle_hello(struct core_conn *conn, const struct stepd_messag
     if (session->conn != NULL)
         conn_hang_up(session->conn);
     session->conn = conn;
-    session->heard_ms = core->now_ms;
+    session_heard(core, session);
     conn->session = session;
     if (hello->max_frame_bytes != 0 && hello->max_frame_bytes < conn->frame_max_bytes)
         conn->frame_max_bytes = hello->max_frame_bytes;

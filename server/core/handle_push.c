@@ -17,8 +17,6 @@
 #include "proto/error.h"
 #include "server/core/core_internal.h"
 
-#define NAME_TEXT_BYTES 96
-
 static uint32_t rank_of(const struct waiter *waiter)
 {
     return waiter->request->conn->session->rank;
@@ -38,6 +36,12 @@ static enum stepd_status check_sender(const struct core_conn *conn,
     if (conn->session->observer)
         return stepd_fail(reterr, STEPD_PERMISSION_DENIED,
                           "an observer does not push; say Hello as a worker");
+    const struct core_job *job = job_find(conn->core, conn->session->job_name);
+    if (job != NULL && conn->session->rank >= job->job->workers)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "rank %u pushes, and job '%s' has %u workers: ranks 0 to %u",
+                          conn->session->rank, job->job->name, job->job->workers,
+                          job->job->workers - 1);
     if (push->base_versions.count != 1 && push->base_versions.count != push->slices.count)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "base_versions has %zu numbers for %zu slices; it needs one for each, or "
@@ -60,7 +64,9 @@ static enum stepd_status check_clock(const struct waiter *waiter, const char *na
                           "%s: clock %" PRIu64 " came before clock %" PRIu64
                           " was answered; wait for that answer",
                           name, clock, open.clock);
-    if (clock > counted + 1)
+    /* A predecessor may have died before it had sent this slice anything of the first step. */
+    const uint64_t most = counted > 0 ? counted + 1 : waiter->slice->slice.version + 2;
+    if (clock > most)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "%s: clock %" PRIu64 " leaves a gap; the next of rank %u is %" PRIu64,
                           name, clock, rank_of(waiter), counted + 1);
@@ -70,16 +76,12 @@ static enum stepd_status check_clock(const struct waiter *waiter, const char *na
 static enum stepd_status check_slice(const struct waiter *waiter, struct stepd_error *reterr)
 {
     struct core_slice *slice = waiter->slice;
-    char name[NAME_TEXT_BYTES];
+    char name[JOB_SLICE_NAME_BYTES];
     job_slice_name(slice->job->job, slice->slice.index, name, sizeof name);
     if (!slice->slice.valued)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "%s has no values yet; rank 0 must send them, and you pull them first",
                           name);
-    if (slice_admit(&slice->slice, rank_of(waiter)) != STEPD_OK ||
-        round_admit(&slice->round, rank_of(waiter)) != STEPD_OK)
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for rank %u",
-                          rank_of(waiter));
     if (waiter->base_version > slice->slice.version)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "%s: base version %" PRIu64 " does not exist; the newest is %" PRIu64,
@@ -170,14 +172,6 @@ static enum verdict judge(const struct waiter *waiter)
     return slice->job->policy->judge(&slice->job->members, &claim);
 }
 
-/* The clock is used up: who takes this rank over goes on behind it. */
-static void note_clock(const struct waiter *waiter)
-{
-    struct session *session = waiter->request->conn->session;
-    if (waiter->request->clock > session->clock)
-        session->clock = waiter->request->clock;
-}
-
 /* It will not count. A late push has used its clock up; a fenced one has not. */
 static void turn_away(struct waiter *waiter, enum verdict verdict)
 {
@@ -187,7 +181,6 @@ static void turn_away(struct waiter *waiter, enum verdict verdict)
         return;
     }
     record_note(record_of(waiter), waiter->request->clock, STEPD_LATE_DROPPED, version);
-    note_clock(waiter);
     settle(waiter, STEPD_LATE_DROPPED, version);
 }
 
@@ -255,7 +248,6 @@ void push_complete(struct waiter *waiter)
         }
     }
     round_count(&slice->round, rank_of(waiter), examples, grad);
-    note_clock(waiter);
     waiter_park(waiter, WAITER_ROUND);
     update_try(core, slice);
 }

@@ -91,6 +91,31 @@ void job_close(struct core *core, struct core_job *job)
         job_free(core, job);
 }
 
+uint64_t job_clock(const struct core_job *job, uint32_t rank)
+{
+    uint64_t lowest = 0;
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        const struct core_slice *slice = job->slice[i];
+        if (slice == NULL || rank >= slice->slice.ranks)
+            continue;
+        const struct contribution open = round_of(&slice->round, rank);
+        const uint64_t clock = open.state == CONTRIBUTION_COUNTED
+                                   ? open.clock
+                                   : slice->slice.by_rank[rank].record.clock;
+        if (clock > 0 && (lowest == 0 || clock < lowest))
+            lowest = clock;
+    }
+    return lowest;
+}
+
+void job_try(struct core *core, struct core_job *job)
+{
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        if (job->slice[i] != NULL)
+            update_try(core, job->slice[i]);
+    }
+}
+
 void job_free(struct core *core, struct core_job *job)
 {
     struct core_job **at = &core->jobs;

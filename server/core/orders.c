@@ -35,19 +35,14 @@ static void open_job(struct core *core, struct order *order)
     notify(core, notice);
 }
 
-/* The set of members has changed: rounds may close that could not before. */
-static void try_all(struct core *core, struct core_job *job)
-{
-    for (size_t i = 0; i < job->job->layout.slices; i++) {
-        if (job->slice[i] != NULL)
-            update_try(core, job->slice[i]);
-    }
-}
-
 static void set_member(struct core *core, struct core_job *job, const struct order *order)
 {
-    if (members_set(&job->members, order->rank, order->from, order->until) == STEPD_OK)
-        try_all(core, job);
+    if (members_set(&job->members, order->rank, order->from, order->until) != STEPD_OK)
+        return;
+    const struct session *session = session_of_rank(core, order->job_name, order->rank);
+    if (session == NULL || session->conn == NULL)
+        members_gone(&job->members, order->rank);
+    job_try(core, job);
 }
 
 static void count_slices(const struct core_job *job, struct notice *notice)
@@ -128,7 +123,7 @@ static void obey(struct core *core, struct order *order)
     case ORDER_JOB_START:
         if (job != NULL) {
             job->members.started = true;
-            try_all(core, job);
+            job_try(core, job);
         }
         return;
     case ORDER_MEMBER:
@@ -156,6 +151,7 @@ static bool is_news(const struct session *session, const char *job_name)
 /* Tells control of all ranks of one job that were heard. */
 static void tell_heard(struct core *core, const char *job_name)
 {
+    const struct core_job *job = job_find(core, job_name);
     size_t ranks = 0;
     for (const struct session *s = core->sessions; s != NULL; s = s->next)
         ranks += is_news(s, job_name);
@@ -172,7 +168,7 @@ static void tell_heard(struct core *core, const char *job_name)
         if (!is_news(s, job_name))
             continue;
         notice->rank[notice->ranks] = s->rank;
-        notice->clock[notice->ranks++] = s->clock;
+        notice->clock[notice->ranks++] = job == NULL ? 0 : job_clock(job, s->rank);
         s->heard = false;
     }
     notify(core, notice);

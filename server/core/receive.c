@@ -115,6 +115,7 @@ void core_filled(struct core_conn *conn, size_t n, uint64_t now_ms)
 {
     struct core *core = conn->core;
     core->now_ms = now_ms;
+    session_heard(core, conn->session);
     if (conn->receiving == NULL) {
         conn->discard -= n;
         return;

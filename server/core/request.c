@@ -5,7 +5,6 @@
  * failed, expired, its connection gone) it ends in request_destroy.
  */
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,8 +12,6 @@
 #include "proto/dtype.h"
 #include "proto/error.h"
 #include "server/core/core_internal.h"
-
-#define NAME_TEXT_BYTES 96
 
 /* ---- Making ---------------------------------------------------------------------------------- */
 
@@ -96,6 +93,7 @@ static void link_request(struct core_conn *conn, struct request *request)
     if (conn->requests != NULL)
         conn->requests->prev = request;
     conn->requests = request;
+    conn->requests_count++;
     conn->waiters += request->count;
 }
 
@@ -110,6 +108,10 @@ enum stepd_status request_create(struct core_conn *conn, const struct request_te
     if (status != STEPD_OK)
         return status;
     const size_t count = terms->slices.count;
+    if (conn->requests_count == CONN_REQUESTS_MAX)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                          "%u requests wait on this connection already; read their replies first",
+                          CONN_REQUESTS_MAX);
     if (conn->waiters + count > CONN_WAITERS_MAX)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
                           "%zu slices wait for answers on this connection, and the most are %u; "
@@ -211,6 +213,7 @@ void request_fail(struct request *request, const struct stepd_error *error)
 void request_destroy(struct request *request)
 {
     struct core_conn *conn = request->conn;
+    conn->requests_count--;
     conn->waiters -= request->count;
     for (size_t i = 0; i < request->count; i++)
         unpark(&request->waiter[i]);
@@ -231,15 +234,16 @@ void request_destroy(struct request *request)
 
 /* ---- Deadlines ------------------------------------------------------------------------------- */
 
-/* "rank 3 (worker 'gpu7:41', last heard 12 s ago)" */
-static int explain_rank(const struct core *core, const struct core_job *job, uint32_t rank,
-                        char *text, size_t size)
+/* "rank 3 (worker 'gpu7:41', last heard by this shard 12 s ago)"; returns its length. */
+static size_t explain_rank(const struct core *core, const struct core_job *job, uint32_t rank,
+                           char *text, size_t size)
 {
     const struct session *session = session_of_rank(core, job->job->name, rank);
     if (session == NULL)
-        return snprintf(text, size, "rank %u (gone)", rank);
-    return snprintf(text, size, "rank %u (worker '%s', last heard by this shard %" PRIu64 " s ago)",
-                    rank, session->worker, (core->now_ms - session->heard_ms) / 1000);
+        return stepd_format(text, size, "rank %u (gone)", rank);
+    return stepd_format(text, size,
+                        "rank %u (worker '%s', last heard by this shard %" PRIu64 " s ago)", rank,
+                        session->worker, (core->now_ms - session->heard_ms) / 1000);
 }
 
 static size_t collect_lacking(const struct core_slice *slice, uint32_t *rank, size_t most,
@@ -271,33 +275,31 @@ size_t waiter_explain(const struct waiter *waiter, char *text, size_t size, uint
 {
     const struct core_slice *slice = waiter->slice;
     const struct core_job *job = slice->job;
-    char name[NAME_TEXT_BYTES];
+    char name[JOB_SLICE_NAME_BYTES];
     job_slice_name(job->job, slice->slice.index, name, sizeof name);
     if (!slice->slice.valued) {
-        (void)snprintf(text, size, "%s has no values yet: waiting for rank 0 to send them", name);
+        (void)stepd_format(text, size, "%s has no values yet: waiting for rank 0 to send them",
+                           name);
         rank[0] = 0;
         return 1;
     }
     if (!job->members.started) {
-        (void)snprintf(text, size, "job '%s' has not started: %zu of %u workers have joined",
-                       job->job->name, count_members(&job->members), job->job->workers);
+        (void)stepd_format(text, size, "job '%s' has not started: %zu of %u workers have joined",
+                           job->job->name, count_members(&job->members), job->job->workers);
         return 0;
     }
     size_t all = 0;
     const size_t found = collect_lacking(slice, rank, most, &all);
     if (slice->blocked || found == 0) {
-        (void)snprintf(text, size, "%s: waiting for %s", name,
-                       slice->blocked ? "readers that hold two versions" : "the next push");
+        (void)stepd_format(text, size, "%s: waiting for %s", name,
+                           slice->blocked ? "readers that hold two versions" : "the next push");
         return 0;
     }
-    int at = snprintf(text, size, "%s, version %" PRIu64 ": waiting for ", name,
-                      slice->slice.version + 1);
-    const size_t used = at < 0 ? 0 : (size_t)at;
-    if (used < size)
-        at = explain_rank(waiter->request->conn->core, job, rank[0], text + used, size - used);
-    const size_t end = used + (at < 0 ? 0 : (size_t)at);
-    if (all > 1 && end < size)
-        (void)snprintf(text + end, size - end, " and %zu more", all - 1);
+    size_t at = stepd_format(text, size, "%s, version %" PRIu64 ": waiting for ", name,
+                             slice->slice.version + 1);
+    at += explain_rank(waiter->request->conn->core, job, rank[0], text + at, size - at);
+    if (all > 1)
+        (void)stepd_format(text + at, size - at, " and %zu more", all - 1);
     return found;
 }
 
@@ -310,12 +312,30 @@ static const struct waiter *first_parked(const struct request *request)
     return NULL;
 }
 
+/* Its own payload has stopped coming: what counted of it counts, the rest is read and dropped. All
+ * results may be out already, if nobody wanted that payload. */
+static void expire_receiving(struct request *request)
+{
+    struct stepd_error error = {.code = STEPD_OK};
+    (void)stepd_fail(&error, STEPD_DEADLINE_EXCEEDED,
+                     "the payload of this request had not come in whole");
+    receive_cancel(request->conn);
+    if (request->unsent > 0)
+        dispatch_error(request->conn, request->id, &error, (struct stepd_u32s){.count = 0});
+    request_destroy(request);
+}
+
 static void expire(struct request *request)
 {
     enum { RANKS_NAMED = 16 };
+
+    if (request->conn->receiving == request) {
+        expire_receiving(request);
+        return;
+    }
     const struct waiter *waiter = first_parked(request);
-    if (waiter == NULL || request->conn->receiving == request)
-        return; /* it waits for its own sender: the connection's deadlines see to that */
+    if (waiter == NULL)
+        return; /* it is ready: the next flush answers it */
     uint32_t rank[RANKS_NAMED];
     char why[STEPD_ERROR_TEXT_BYTES];
     const size_t ranks = waiter_explain(waiter, why, sizeof why, rank, RANKS_NAMED);

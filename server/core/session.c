@@ -26,6 +26,14 @@ struct session *session_of_rank(const struct core *core, const char *job_name, u
     return session;
 }
 
+void session_heard(const struct core *core, struct session *session)
+{
+    if (session == NULL)
+        return;
+    session->heard_ms = core->now_ms;
+    session->heard = true;
+}
+
 static struct session *session_add(struct core *core, struct order *order)
 {
     struct session *session = calloc(1, sizeof *session);

@@ -23,7 +23,6 @@ static const float *mean_gradient(struct core *core, const struct core_slice *sl
 {
     const struct reduce_kernels *kernels = kernels_reduce(core->options.isa);
     const size_t n = slice->slice.plan->elements;
-    const float *only = NULL;
     size_t summed = 0;
     for (uint32_t rank = 0; rank < slice->round.ranks; rank++) {
         const struct contribution contribution = round_of(&slice->round, rank);
@@ -36,9 +35,8 @@ static const float *mean_gradient(struct core *core, const struct core_slice *sl
             kernels->scale(n, weight, contribution.grad, core->sum);
         else
             kernels->add(n, weight, contribution.grad, core->sum);
-        only = core->sum;
     }
-    return only;
+    return core->sum;
 }
 
 /* ---- The step -------------------------------------------------------------------------------- */
@@ -124,31 +122,41 @@ void waiters_wake(struct core_slice *slice)
 
 /* ---- Closing --------------------------------------------------------------------------------- */
 
-/* All contributions at once: the mean over their examples. Without any example there is no
- * update, and the version goes up all the same. */
+/* All contributions at once: the mean over their examples. */
 static void close_together(struct core *core, struct core_slice *slice, struct weights *next)
 {
-    const bool updated = slice->round.examples > 0;
-    if (updated)
+    if (next != NULL)
         step(core, slice, mean_gradient(core, slice), next);
     else
         slice_publish_same(&slice->slice);
-    settle_counted(slice, updated ? STEPD_APPLIED : STEPD_SKIPPED);
+    settle_counted(slice, next != NULL ? STEPD_APPLIED : STEPD_SKIPPED);
+}
+
+static uint32_t first_counted(const struct core_slice *slice)
+{
+    uint32_t rank = 0;
+    while (round_of(&slice->round, rank).state != CONTRIBUTION_COUNTED)
+        rank++;
+    return rank;
 }
 
 /* One contribution by itself; the lowest rank where several have had to wait. */
 static void close_one(struct core *core, struct core_slice *slice, struct weights *next)
 {
-    uint32_t rank = 0;
-    while (round_of(&slice->round, rank).state != CONTRIBUTION_COUNTED)
-        rank++;
-    const struct contribution contribution = round_of(&slice->round, rank);
-    const bool updated = contribution.examples > 0;
-    if (updated)
-        step(core, slice, contribution.grad, next);
+    const uint32_t rank = first_counted(slice);
+    if (next != NULL)
+        step(core, slice, round_of(&slice->round, rank).grad, next);
     else
         slice_publish_same(&slice->slice);
-    settle_rank(slice, rank, updated ? STEPD_APPLIED : STEPD_SKIPPED);
+    settle_rank(slice, rank, next != NULL ? STEPD_APPLIED : STEPD_SKIPPED);
+}
+
+/* Examples behind what closes next. Without any there is no update, and the version goes up all
+ * the same. */
+static uint64_t closing_examples(const struct core_slice *slice)
+{
+    return slice->job->policy->together ? slice->round.examples
+                                        : round_of(&slice->round, first_counted(slice)).examples;
 }
 
 void update_try(struct core *core, struct core_slice *slice)
@@ -156,11 +164,13 @@ void update_try(struct core *core, struct core_slice *slice)
     const struct sync_policy *policy = slice->job->policy;
     slice->blocked = false;
     while (policy->closes(&slice->job->members, &slice->round, slice->slice.version)) {
-        struct weights *next = slice_next(&slice->slice);
-        if (next == NULL) {
-            slice->blocked = true;
-            return;
+        struct weights *next = NULL;
+        if (closing_examples(slice) > 0) {
+            next = slice_next(&slice->slice);
+            slice->blocked = next == NULL;
         }
+        if (slice->blocked)
+            return;
         if (policy->together)
             close_together(core, slice, next);
         else

@@ -188,12 +188,12 @@ void job_slice_name(const struct job *job, uint32_t slice, char *text, size_t si
     const struct part *part = &job->layout.part[plan->first_part];
     const struct tensor *tensor = &job->tensor[part->tensor];
     if (plan->parts > 1)
-        (void)snprintf(text, size, "%s and %u more", tensor->name, plan->parts - 1);
+        (void)stepd_format(text, size, "%s and %u more", tensor->name, plan->parts - 1);
     else if (part->elements == tensor->elements)
-        (void)snprintf(text, size, "%s", tensor->name);
+        (void)stepd_format(text, size, "%s", tensor->name);
     else
-        (void)snprintf(text, size, "%s[%" PRIu64 ":%" PRIu64 "]", tensor->name, part->offset,
-                       part->offset + part->elements);
+        (void)stepd_format(text, size, "%s[%" PRIu64 ":%" PRIu64 "]", tensor->name, part->offset,
+                           part->offset + part->elements);
 }
 
 const struct tensor *job_slice_element(const struct job *job, uint32_t slice, uint32_t index,

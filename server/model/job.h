@@ -30,7 +30,7 @@ struct job {
     char *name; /* owned */
     uint64_t incarnation;
     enum stepd_mode mode;
-    uint32_t workers; /* no round closes before so many have joined */
+    uint32_t workers; /* ranks are 0 to workers - 1; no round closes before all have joined */
     bool strict;
     uint32_t slice_elements;
     uint32_t shards;
@@ -99,11 +99,13 @@ struct job *job_ref(struct job *job);
 /* NULL is fine. Returns NULL. */
 struct job *job_unref(struct job *job);
 
-/* Bytes that the job's slices, slots, two versions of the weights, and staging for all its
- * workers will take over all shards, or UINT64_MAX if that is not a number. */
+/* Bytes that the elements of the job's slices will take over all shards: two versions of the
+ * weights, the slots, and staging for all its workers; UINT64_MAX if that is not a number. Records
+ * (about 200 bytes for each slice and worker) and encodings of 16-bit pulls come on top. */
 uint64_t job_memory_bytes(const struct job *job);
 
 /* Writes "fc1.weight[512:1024]" or "fc1.bias and 3 more" for error texts: what a slice holds. */
+#define JOB_SLICE_NAME_BYTES 96u
 void job_slice_name(const struct job *job, uint32_t slice, char *text, size_t size);
 
 /* The tensor that element `index` of a slice belongs to, and its index there. */

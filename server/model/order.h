@@ -59,9 +59,11 @@ struct notice {
     char *job_name;           /* owned */
     struct stepd_error error; /* JOB_OPENED: code STEPD_OK, or why not */
 
-    size_t ranks;    /* HEARD: who; ANSWER: who is waited for, in rank order */
-    uint32_t *rank;  /* owned */
-    uint64_t *clock; /* owned; HEARD: highest clock counted, one for each rank */
+    size_t ranks;   /* HEARD: who; ANSWER: who is waited for, in rank order */
+    uint32_t *rank; /* owned */
+    /* Owned; HEARD: for each rank the lowest clock counted over the slices that it has pushed
+     * here; 0: it has pushed none. */
+    uint64_t *clock;
 
     uint64_t query;  /* ANSWER */
     uint64_t slices; /* ANSWER: of this shard; version_min and _max hold when there are any */

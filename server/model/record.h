@@ -12,7 +12,7 @@
 
 #include <stepd/types.h>
 
-/* Pushes of one rank and slice that may be unanswered at a time. */
+/* Pushes of one rank and slice whose results are remembered. */
 #define RECORD_DEPTH 8u
 
 struct record_entry {

@@ -41,6 +41,20 @@ static void fill_first_weights(struct slice *slice)
     }
 }
 
+static enum stepd_status make_ranks(struct slice *slice, size_t ranks)
+{
+    slice->by_rank = calloc(ranks, sizeof *slice->by_rank);
+    if (slice->by_rank == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    for (; slice->ranks < ranks; slice->ranks++) {
+        float *staging = allocate(padded(slice->plan->elements));
+        if (staging == NULL)
+            return STEPD_RESOURCE_EXHAUSTED;
+        slice->by_rank[slice->ranks].staging = staging;
+    }
+    return STEPD_OK;
+}
+
 enum stepd_status slice_init(struct slice *slice, const struct job *job, uint32_t index)
 {
     const struct slice_plan *plan = &job->layout.slice[index];
@@ -57,7 +71,7 @@ enum stepd_status slice_init(struct slice *slice, const struct job *job, uint32_
         slice->slot[i] = slice->memory + (2 + i) * stride;
     slice->current = weights_ref(&slice->buffer[0]);
     fill_first_weights(slice);
-    return job->workers == 0 ? STEPD_OK : slice_admit(slice, job->workers - 1);
+    return make_ranks(slice, job->workers);
 }
 
 void slice_deinit(struct slice *slice)
@@ -69,23 +83,6 @@ void slice_deinit(struct slice *slice)
     weights_deinit(&slice->buffer[1]);
     free(slice->memory);
     *slice = (struct slice){.job = NULL};
-}
-
-enum stepd_status slice_admit(struct slice *slice, uint32_t rank)
-{
-    if (rank < slice->ranks)
-        return STEPD_OK;
-    struct slice_rank *more = realloc(slice->by_rank, ((size_t)rank + 1) * sizeof *more);
-    if (more == NULL)
-        return STEPD_RESOURCE_EXHAUSTED;
-    slice->by_rank = more;
-    while (slice->ranks <= rank) {
-        float *staging = allocate(padded(slice->plan->elements));
-        if (staging == NULL)
-            return STEPD_RESOURCE_EXHAUSTED;
-        slice->by_rank[slice->ranks++] = (struct slice_rank){.staging = staging};
-    }
-    return STEPD_OK;
 }
 
 struct weights *slice_next(struct slice *slice)

@@ -7,8 +7,7 @@
  * other buffer when that is free. When a reader still holds both, the step has to wait until one
  * is given back: never more than two versions are published at a time.
  *
- * All memory is allocated and touched by slice_init, except for staging of ranks beyond the job's
- * number of workers. Belongs to one shard's thread.
+ * All memory is allocated and touched by slice_init. Belongs to one shard's thread.
  */
 #ifndef MODEL_SLICE_H
 #define MODEL_SLICE_H
@@ -41,7 +40,7 @@ struct slice {
     float *slot[OPTIMIZER_SLOTS_MAX];
     float *memory; /* owned: the two buffers' values, then the slots */
 
-    size_t ranks;
+    size_t ranks;               /* the job's number of workers */
     struct slice_rank *by_rank; /* owned */
 };
 
@@ -55,9 +54,6 @@ enum stepd_status slice_init(struct slice *slice, const struct job *job,
 
 /* A zeroed or half-initialised slice is fine. */
 void slice_deinit(struct slice *slice);
-
-/* Makes room for a rank's record and staging. RESOURCE_EXHAUSTED. */
-enum stepd_status slice_admit(struct slice *slice, uint32_t rank) STEPD_MUST_CHECK;
 
 /* Where version + 1 may be written (the current buffer itself, or the other one), or NULL while
  * readers hold both. */

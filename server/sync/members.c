@@ -32,6 +32,22 @@ bool members_include(const struct members *members, uint32_t rank, uint64_t vers
            version < members->member[rank].until;
 }
 
+static bool has_left(const struct member *member)
+{
+    return member->until != UINT64_MAX;
+}
+
+void members_gone(struct members *members, uint32_t rank)
+{
+    if (rank < members->ranks && has_left(&members->member[rank]))
+        members->member[rank].gone = true;
+}
+
+bool members_present(const struct members *members, uint32_t rank)
+{
+    return rank < members->ranks && !has_left(&members->member[rank]);
+}
+
 bool members_know(const struct members *members, uint32_t rank)
 {
     return rank < members->ranks && members->member[rank].from < members->member[rank].until;

@@ -21,7 +21,7 @@ static enum verdict judge_sync(const struct members *members, const struct claim
 bool sync_lacks(const struct members *members, const struct round *round, uint64_t version,
                 uint32_t rank)
 {
-    return members_include(members, rank, version) &&
+    return members_include(members, rank, version) && !members->member[rank].gone &&
            round_of(round, rank).state != CONTRIBUTION_COUNTED;
 }
 
@@ -40,7 +40,7 @@ static enum verdict judge_async(const struct members *members, const struct clai
 {
     if (claim->base_version > claim->version)
         return VERDICT_IMPOSSIBLE;
-    return members_know(members, claim->rank) ? VERDICT_COUNT : VERDICT_FENCED;
+    return members_present(members, claim->rank) ? VERDICT_COUNT : VERDICT_FENCED;
 }
 
 static bool closes_async(const struct members *members, const struct round *round, uint64_t version)

@@ -69,6 +69,11 @@ static void on_reply(void *owner, void *peer, const struct stepd_message *messag
 {
     struct shard *shard = owner;
     struct shard_peer *to = peer;
+    if (shard->watch != NULL) {
+        assert_int_equal(pieces, 0);
+        shard->watch(shard->watcher, message);
+        return;
+    }
     assert_true(to->replies < SHARD_REPLIES);
     struct shard_reply *reply = &to->reply[to->replies++];
     *reply = (struct shard_reply){.request_id = message->request_id, .kind = message->kind};

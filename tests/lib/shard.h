@@ -50,6 +50,9 @@ struct shard {
     uint32_t index; /* of this shard, 0 first */
     uint64_t now_ms;
     struct shard_peer peer[SHARD_PEERS];
+    /* Where replies go instead of being kept, once the test has set it; they have no payload. */
+    void (*watch)(void *watcher, const struct stepd_message *message);
+    void *watcher;
     bool hold; /* keep the pieces of replies instead of giving them back at once */
     size_t held;
     struct weights *held_piece[SHARD_REPLIES];
