@@ -79,7 +79,7 @@ enum stepd_status control_define(struct control *control, const char *name,
         if (status != STEPD_OK)
             return status;
     }
-    const enum stepd_status status = control_define_record(control, job, def, reterr);
+    const enum stepd_status status = control_define_entry(control, job, def, reterr);
     if (status == STEPD_OK)
         job->from_config = true;
     else

@@ -26,9 +26,9 @@ static enum stepd_status check_workers(const struct control_job *job,
                       def->workers, highest, job->name);
 }
 
-enum stepd_status control_define_record(struct control *control, struct control_job *job,
-                                        const struct stepd_define_job *def,
-                                        struct stepd_error *reterr)
+enum stepd_status control_define_entry(struct control *control, struct control_job *job,
+                                       const struct stepd_define_job *def,
+                                       struct stepd_error *reterr)
 {
     if (job->draft != NULL)
         return job_draft_same(job->draft, def, reterr);
@@ -48,7 +48,7 @@ enum stepd_status control_handle_define_job(struct control_conn *conn,
 {
     struct control_job *job = conn->session->job;
     const enum stepd_status status =
-        control_define_record(conn->control, job, &request->body.define_job, reterr);
+        control_define_entry(conn->control, job, &request->body.define_job, reterr);
     if (status != STEPD_OK)
         return status;
     ret_answer->message = (struct stepd_message){

@@ -243,7 +243,7 @@ static enum stepd_status take_new(struct control *control, struct control_job *j
         control_session_create(control, job, rank, hello, &session, reterr);
     if (status != STEPD_OK)
         return status;
-    session->member = control_member_create(job, rank, session);
+    session->member = control_member_create(control, job, rank, session);
     if (session->member == NULL) {
         control_session_drop(control, session);
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for rank %u", rank);
@@ -298,7 +298,7 @@ static struct stepd_welcome welcome(const struct control *control,
         .rank = session->rank,
         .world = defined ? job_draft_workers(job->draft) : 0,
         .incarnation = defined ? CONTROL_INCARNATION_FIRST : 0,
-        .clock = session->member == NULL ? 0 : session->member->clock,
+        .clock = session->member == NULL ? 0 : control_member_clock(session->member),
         .lease_ms = session->lease_ms,
         .max_frame_bytes = control->options.frame_max_bytes,
         .shards = control->options.shards,

@@ -51,15 +51,18 @@ static enum stepd_status check_leave(const struct control_member *member, uint64
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "rank %u has left job '%s' at clock %" PRIu64 ", not %" PRIu64,
                           member->rank, job, member->until, clock);
-    if (clock < member->clock || clock == UINT64_MAX)
+    if (clock == UINT64_MAX) /* would say that it is still a member */
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "rank %u of job '%s' cannot leave at clock %" PRIu64
-                          ": its pushes are counted up to clock %" PRIu64,
-                          member->rank, job, clock, member->clock);
+                          ": state the highest clock that it has used",
+                          member->rank, job, clock);
     return STEPD_OK;
 }
 
-/* In sync mode clock c contributes to version c - 1, so a worker whose last clock is c was a
+/* The clock is the highest that the worker has used. What the shards have counted says nothing
+ * about it: their notices are late, and a slice that was not pushed lags behind for ever.
+ *
+ * In sync mode clock c contributes to version c - 1, so a worker whose last clock is c was a
  * member for the versions [0, c). */
 enum stepd_status control_handle_leave(struct control_conn *conn,
                                        const struct stepd_message *request,

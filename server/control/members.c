@@ -17,8 +17,8 @@ struct control_member *control_member_find(const struct control_job *job, uint32
     return rank < job->ranks ? job->member[rank] : NULL;
 }
 
-struct control_member *control_member_create(struct control_job *job, uint32_t rank,
-                                             struct control_session *session)
+struct control_member *control_member_create(const struct control *control, struct control_job *job,
+                                             uint32_t rank, struct control_session *session)
 {
     assert(rank < STEPD_WORKERS_MAX && control_member_find(job, rank) == NULL);
     if (rank >= job->ranks) {
@@ -30,7 +30,8 @@ struct control_member *control_member_create(struct control_job *job, uint32_t r
         while (job->ranks <= rank)
             job->member[job->ranks++] = NULL;
     }
-    struct control_member *member = malloc(sizeof *member);
+    const size_t shards = control->options.shards;
+    struct control_member *member = calloc(1, sizeof *member + shards * sizeof member->counted[0]);
     if (member == NULL)
         return NULL;
     *member = (struct control_member){
@@ -39,9 +40,21 @@ struct control_member *control_member_create(struct control_job *job, uint32_t r
         .session = session,
         .until = UINT64_MAX,
         .untold = true,
+        .shards = shards,
     };
     job->member[rank] = member;
     return member;
+}
+
+uint64_t control_member_clock(const struct control_member *member)
+{
+    uint64_t lowest = 0;
+    for (size_t shard = 0; shard < member->shards; shard++) {
+        const uint64_t clock = member->counted[shard];
+        if (clock != 0 && (lowest == 0 || clock < lowest))
+            lowest = clock;
+    }
+    return lowest;
 }
 
 void control_member_move(const struct control *control, struct control_member *member,

@@ -24,10 +24,12 @@ struct control_member {
     struct control_session *session; /* never NULL; who holds the rank */
     uint64_t until;                  /* first version it is no member for; UINT64_MAX: none */
     bool untold;                     /* the shards do not know its interval yet */
-    uint64_t clock;                  /* highest that a shard counted */
     uint64_t reported_clock;         /* of its newest report, with loss and examples */
     double loss;
     uint64_t examples;
+    size_t shards;
+    uint64_t counted[]; /* by shard: lowest clock it counted over the slices that this rank has
+                         * pushed there, as it said last; 0: it has pushed none */
 };
 
 /* NULL: this rank never joined. */
@@ -35,8 +37,13 @@ struct control_member *control_member_find(const struct control_job *job, uint32
 
 /* Makes a rank below STEPD_WORKERS_MAX that never joined a member, PRESENT, from version 0 on.
  * NULL: no memory. */
-struct control_member *control_member_create(struct control_job *job, uint32_t rank,
-                                             struct control_session *session);
+struct control_member *control_member_create(const struct control *control, struct control_job *job,
+                                             uint32_t rank, struct control_session *session);
+
+/* The lowest clock that a shard has counted of this member, over the slices that it has pushed; 0:
+ * none. From there whoever holds the rank goes on without a gap: slices that are ahead call it a
+ * duplicate. */
+uint64_t control_member_clock(const struct control_member *member);
 
 /* The one place that changes a member's state; logs a change. No change is fine. */
 void control_member_move(const struct control *control, struct control_member *member,

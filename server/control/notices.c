@@ -5,22 +5,26 @@
  */
 #include "server/control/notices.h"
 
+#include <assert.h>
+
 #include "server/control/jobs.h"
 #include "server/control/members.h"
 #include "server/control/opening.h"
 #include "server/control/query.h"
 #include "server/control/waits.h"
 
+/* All that a shard says of a job before all have opened it is about an older one of that name. */
 static void on_heard(struct control *control, const struct notice *notice)
 {
     struct control_job *job = control_job_find(control, notice->job_name);
+    assert(notice->shard < control->options.shards);
     for (size_t i = 0; job != NULL && i < notice->ranks; i++) {
         struct control_member *member = control_member_find(job, notice->rank[i]);
         if (member == NULL)
             continue;
         control_member_heard(control, member);
-        if (notice->clock[i] > member->clock)
-            member->clock = notice->clock[i];
+        if (control_job_is_open(job))
+            member->counted[notice->shard] = notice->clock[i];
     }
 }
 

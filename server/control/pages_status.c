@@ -66,11 +66,12 @@ static size_t member_bytes(const struct control_member *member)
 static struct stepd_member_status member_status(const struct control_member *member,
                                                 uint64_t now_ms)
 {
+    const uint64_t counted = control_member_clock(member);
     return (struct stepd_member_status){
         .rank = member->rank,
         .worker = member->session->worker,
         .state = member->state,
-        .clock = member->clock > member->reported_clock ? member->clock : member->reported_clock,
+        .clock = counted > member->reported_clock ? counted : member->reported_clock,
         .silent_ms = control_session_silent_ms(member->session, now_ms),
         .loss = member->loss,
         .examples = member->examples,
@@ -135,8 +136,8 @@ static bool put_tally(struct page *page, const struct control_tally *tally,
 }
 
 /* All but the members. */
-static bool put_record(struct page *page, const struct control_job *job,
-                       struct stepd_job_status *status)
+static bool put_entry(struct page *page, const struct control_job *job,
+                      struct stepd_job_status *status)
 {
     *status = (struct stepd_job_status){
         .name = job->name,
@@ -157,7 +158,7 @@ static bool put_record(struct page *page, const struct control_job *job,
     return tally == NULL || put_tally(page, tally, status);
 }
 
-static size_t record_bytes(const struct page *page, const struct control_job *job)
+static size_t entry_bytes(const struct page *page, const struct control_job *job)
 {
     uint32_t ranks[STEPD_WORKERS_MAX];
     size_t bytes = PAGE_TAG_BYTES + page_text_bytes(job->name) + PAGE_TAG_BYTES + JOB_LEAST_BYTES;
@@ -171,7 +172,7 @@ static size_t record_bytes(const struct page *page, const struct control_job *jo
 /* Puts a job into the page, and where it does not fit into as many more as it takes. */
 static bool put_job(struct page *page, const struct control_job *job)
 {
-    const size_t bytes = record_bytes(page, job);
+    const size_t bytes = entry_bytes(page, job);
     size_t rank = 0;
     bool again = false;
     do {
@@ -183,7 +184,7 @@ static bool put_job(struct page *page, const struct control_job *job)
             return false;
         page->left -= bytes;
         struct stepd_job_status *status = &page->job[page->jobs++];
-        if (!put_record(page, job, status) || !put_members(page, job, &rank, status))
+        if (!put_entry(page, job, status) || !put_members(page, job, &rank, status))
             return false;
         again = true;
     } while (rank < job->ranks);

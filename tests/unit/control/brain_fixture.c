@@ -227,7 +227,13 @@ void brain_opened_all(struct brain *brain, const char *job)
 
 void brain_heard(struct brain *brain, const char *job, uint32_t rank, uint64_t clock)
 {
-    struct notice *heard = notice(NOTICE_HEARD, 1, job);
+    brain_heard_by(brain, 1, job, rank, clock);
+}
+
+void brain_heard_by(struct brain *brain, uint32_t shard, const char *job, uint32_t rank,
+                    uint64_t clock)
+{
+    struct notice *heard = notice(NOTICE_HEARD, shard, job);
     add_rank(heard, rank, clock);
     control_on_notice(brain->control, heard, brain->now_ms);
 }

@@ -82,8 +82,10 @@ void brain_opened(struct brain *brain, uint32_t shard, const char *job, enum ste
 /* All shards say that the job is open. */
 void brain_opened_all(struct brain *brain, const char *job);
 
-/* A shard says NOTICE_HEARD of one rank. */
+/* A shard says NOTICE_HEARD of one rank; without a number it is shard 1. */
 void brain_heard(struct brain *brain, const char *job, uint32_t rank, uint64_t clock);
+void brain_heard_by(struct brain *brain, uint32_t shard, const char *job, uint32_t rank,
+                    uint64_t clock);
 
 /* A shard answers the newest ORDER_QUERY that it got: slices at versions min to max, waiting for
  * one rank (UINT32_MAX: for none). */

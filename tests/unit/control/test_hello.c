@@ -266,13 +266,13 @@ static void resume__parked_request_of_the_older_connection__is_forgotten(void **
     assert_int_equal(peer_answers(old), 0);
 }
 
-static void resume__after_the_lease__is_back_with_the_highest_clock_counted(void **state)
+static void resume__after_the_lease__is_back_with_the_clock_counted(void **state)
 {
     struct brain *brain = *state;
     struct peer *old = peer_join(brain, hello_worker("j", 0));
     peer_define(old, "j", STEPD_SYNC, 1);
-    brain_heard(brain, "j", 0, 9);
     brain_heard(brain, "j", 0, 8);
+    brain_heard(brain, "j", 0, 9);
     peer_close(old);
     brain_wait(brain, BRAIN_LEASE_MS);
     assert_non_null(strstr(brain->log, "worker_lost job=\"j\" rank=0 worker=\"w0\" silent_s=60\n"));
@@ -281,6 +281,26 @@ static void resume__after_the_lease__is_back_with_the_highest_clock_counted(void
     assert_int_equal(welcome(new)->world, 1);
     assert_int_equal(welcome(new)->incarnation, 1);
     assert_non_null(strstr(brain->log, "worker_back job=\"j\" rank=0"));
+}
+
+static void resume__shards_at_different_clocks__gets_the_lowest(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *peer = peer_join(brain, hello_worker("j", 0));
+    brain_heard(brain, "j", 0, 3); /* of an older job of that name */
+    peer_define(peer, "j", STEPD_SYNC, 1);
+    peer = peer_join(brain, hello_resume(peer));
+    assert_int_equal(welcome(peer)->clock, 0);
+    brain_heard_by(brain, 0, "j", 0, 9);
+    brain_heard_by(brain, 1, "j", 0, 0); /* it has pushed nothing there */
+    peer = peer_join(brain, hello_resume(peer));
+    assert_int_equal(welcome(peer)->clock, 9);
+    brain_heard_by(brain, 1, "j", 0, 7);
+    peer = peer_join(brain, hello_resume(peer));
+    assert_int_equal(welcome(peer)->clock, 7);
+    brain_heard_by(brain, 1, "j", 0, 11);
+    peer = peer_join(brain, hello_resume(peer));
+    assert_int_equal(welcome(peer)->clock, 9);
 }
 
 static void resume__with_another_job_rank_or_role__is_refused(void **state)
@@ -396,7 +416,8 @@ int main(void)
         TEST(resume__unknown_session__is_not_found),
         TEST(resume__open_session__raises_the_epoch_and_ends_the_older_connection),
         TEST(resume__parked_request_of_the_older_connection__is_forgotten),
-        TEST(resume__after_the_lease__is_back_with_the_highest_clock_counted),
+        TEST(resume__after_the_lease__is_back_with_the_clock_counted),
+        TEST(resume__shards_at_different_clocks__gets_the_lowest),
         TEST(resume__with_another_job_rank_or_role__is_refused),
         TEST(observer__of_no_such_job__is_not_found),
         TEST(observer__of_no_job__is_unknown_to_the_shards),

@@ -169,14 +169,21 @@ static void leave__sent_again__is_acknowledged_again(void **state)
     peer_assert_error(again, STEPD_FAILED_PRECONDITION, "has left job 'j' at clock 1, not 2");
 }
 
-static void leave__below_what_was_counted__is_refused(void **state)
+static void leave__below_what_was_counted__is_a_member_up_to_its_clock(void **state)
 {
     struct brain *brain = *state;
     struct peer *peer[2];
     start_two(brain, peer);
     brain_heard(brain, "j", 1, 5);
     peer_request(peer[1], leave_at(4));
-    peer_assert_error(peer[1], STEPD_INVALID_ARGUMENT, "counted up to clock 5");
+    (void)peer_answer(peer[1], STEPD_MESSAGE_ACK);
+    assert_int_equal(brain_newest(brain, 0, ORDER_MEMBER)->until, 4);
+}
+
+static void leave__at_no_clock_that_could_be__is_refused(void **state)
+{
+    struct peer *peer[2];
+    start_two(*state, peer);
     peer_request(peer[1], leave_at(UINT64_MAX));
     peer_assert_error(peer[1], STEPD_INVALID_ARGUMENT, "cannot leave");
 }
@@ -247,7 +254,8 @@ int main(void)
         TEST(leave__one_of_two__is_a_member_up_to_its_clock),
         TEST(leave__all__finishes_the_job),
         TEST(leave__sent_again__is_acknowledged_again),
-        TEST(leave__below_what_was_counted__is_refused),
+        TEST(leave__below_what_was_counted__is_a_member_up_to_its_clock),
+        TEST(leave__at_no_clock_that_could_be__is_refused),
         TEST(leave__then_anything_but_status__is_refused),
         TEST(leave__and_back__only_where_ranks_are_still_taken),
         TEST(leave__before_enough_have_joined__does_not_count_for_the_start),
