@@ -26,10 +26,21 @@
  *
  * Threads. A client has one thread of its own that drives its sockets and sends heartbeats. Any
  * number of threads may call functions on one client at a time; calls on one operation must not
- * overlap. stepd_close() must be the last call.
+ * overlap. stepd_define() and stepd_attach() run in one thread at a time, and stepd_close() must
+ * be the last call.
  *
  * Errors. Functions return a status and, where the last parameter `reterr` (may be NULL) is
- * given, write the text for people there. A failure leaves ret_* parameters untouched.
+ * given, write the text for people there. A failure leaves ret_* parameters untouched. Beside what
+ * stands at a function, each that talks to the server may fail with UNAVAILABLE (below),
+ * RESOURCE_EXHAUSTED (no memory here, or a limit there) and INTERNAL (the server broke the
+ * protocol).
+ *
+ * Lost connections. UNAVAILABLE says that a connection is lost. It is not made again: from then on
+ * whatever needs it fails at once, and the client is of no more use than to be closed. Whether the
+ * pushes under way were counted is not known. A new client of the same rank finds out: it goes on
+ * from the clocks that the server has counted, and what it repeats is answered as a duplicate. The
+ * rank is free again when the old one's lease has run out; until then stepd_connect() says
+ * ALREADY_EXISTS to who asks for it.
  *
  * Units. Shapes count elements, offsets are row-major; all elements are 32-bit floats in memory,
  * whatever travels. Times are milliseconds. Versions count closed rounds (sync) or updates (async)
@@ -65,7 +76,7 @@ struct stepd_options {
     bool observer;               /* pulls and asks, no member of the job */
     enum stepd_dtype push_dtype; /* how gradients travel */
     enum stepd_dtype pull_dtype; /* how weights travel */
-    uint32_t lease_ms;           /* 0: the server's default */
+    uint32_t lease_ms;           /* silence after which the rank is lost; 0: the server's default */
     uint32_t connect_timeout_ms; /* for stepd_connect as a whole; retried until then */
 };
 
@@ -76,25 +87,30 @@ struct stepd_options {
     }
 
 /*
- * Connects, says hello and joins the job. *ret_client: caller frees with stepd_close.
- * UNAVAILABLE: nobody answered in connect_timeout_ms. INVALID_ARGUMENT: an option is malformed.
- * ALREADY_EXISTS: the rank is taken by a living worker. Others: as the server says.
+ * Connects, says hello and joins the job. options: borrowed until return. *ret_client: caller frees
+ * with stepd_close. UNAVAILABLE: nobody answered in connect_timeout_ms. INVALID_ARGUMENT: an option
+ * is malformed, or the job has no such rank. ALREADY_EXISTS: the rank is taken by a living worker.
+ * RESOURCE_EXHAUSTED: all ranks are taken. FAILED_PRECONDITION: the rank has left, the job has
+ * finished, or the server speaks another version of the protocol. NOT_FOUND: no such job, for an
+ * observer. Any thread.
  */
 STEPD_EXPORT enum stepd_status stepd_connect(const struct stepd_options *options,
                                              struct stepd_client **ret_client,
                                              struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Ends the connections without a word to the job: a worker that is done calls stepd_leave first.
- * Operations that are still under way complete with CANCELLED; they must all have been waited for
- * or must not be touched again. NULL is fine. Returns NULL. */
+ * No other call may be running. Operations that have not been waited for are cancelled and freed,
+ * and their arrays given back. NULL is fine. Returns NULL. */
 STEPD_EXPORT struct stepd_client *stepd_close(struct stepd_client *client);
 
-/* The rank that the server gave, and the least number of workers of the job (0 before the job is
- * defined). */
+/* The rank that the server gave (of no meaning for an observer), and the least number of workers of
+ * the job (0 before the job is defined). Never fail; any thread. */
 STEPD_EXPORT uint32_t stepd_rank(const struct stepd_client *client);
 STEPD_EXPORT uint32_t stepd_world(const struct stepd_client *client);
 
 /* ---- Defining -------------------------------------------------------------------------------- */
+
+/* Whatever a definition points to is borrowed until stepd_define returns. */
 
 /* One number of an optimizer or schedule by name: {"lr", 0.001}. */
 struct stepd_param {
@@ -115,7 +131,7 @@ struct stepd_param_group {
 };
 
 struct stepd_job_options {
-    size_t size;
+    size_t size; /* sizeof(struct stepd_job_options) */
     enum stepd_mode mode;
     uint32_t workers; /* no round closes before so many have joined; at least 1 */
     const struct stepd_param_group *groups;
@@ -123,6 +139,7 @@ struct stepd_job_options {
     bool strict; /* a group that matches no tensor is an error */
 };
 
+/* Always start from it. */
 #define STEPD_JOB_OPTIONS_INIT                                                                     \
     {                                                                                              \
         sizeof(struct stepd_job_options), STEPD_SYNC, 1, NULL, 0, false                            \
@@ -137,22 +154,23 @@ enum stepd_tensor_init {
 };
 
 struct stepd_tensor {
-    const char *name;
+    const char *name;      /* of its own within the job */
     const uint64_t *shape; /* dims numbers; a scalar has none */
     size_t dims;
     enum stepd_tensor_init init;
-    double a;
-    double b;
-    uint64_t seed;
-    const float *values; /* rank 0 with STEPD_TENSOR_VALUES; borrowed until stepd_define returns */
+    double a, b;         /* see init */
+    uint64_t seed;       /* of the random ones */
+    const float *values; /* all elements; rank 0 with STEPD_TENSOR_VALUES, otherwise not read */
 };
 
 /*
  * Defines the job (NULL: it is defined in the server's config file or by somebody else) and its
  * tensors, waits for the layout, opens the shards, and sends rank 0's values. Tensors are known by
- * their index in this list from then on. Every worker calls it with the same lists.
+ * their index in this list from then on. Every worker calls it with the same lists. All is borrowed
+ * until return. After a failure it may be called again.
  * INVALID_ARGUMENT: malformed, or different from what is defined (the text names the difference).
- * RESOURCE_EXHAUSTED: the server has not the memory.
+ * FAILED_PRECONDITION: this client has done it before, or job is NULL and nobody has defined it.
+ * RESOURCE_EXHAUSTED: the server has not the memory. One thread at a time.
  */
 STEPD_EXPORT enum stepd_status stepd_define(struct stepd_client *client,
                                             const struct stepd_job_options *job,
@@ -161,7 +179,9 @@ STEPD_EXPORT enum stepd_status stepd_define(struct stepd_client *client,
 
 /*
  * For who does not know the tensors (observers): waits until somebody has defined them, at most
- * timeout_ms, and opens the shards. DEADLINE_EXCEEDED; NOT_FOUND: no such job.
+ * timeout_ms (0: only if that has happened), and opens the shards. DEADLINE_EXCEEDED: nobody has.
+ * NOT_FOUND: no such job. FAILED_PRECONDITION: this client has its tensors already. After a failure
+ * it may be called again. One thread at a time.
  */
 STEPD_EXPORT enum stepd_status stepd_attach(struct stepd_client *client, uint32_t timeout_ms,
                                             struct stepd_error *reterr) STEPD_MUST_CHECK;
@@ -175,6 +195,8 @@ struct stepd_tensor_view {
     uint64_t elements;
 };
 
+/* Of the list; 0 before stepd_define or stepd_attach. This and the next two ask nobody, so they
+ * never wait; any thread. */
 STEPD_EXPORT size_t stepd_tensor_count(const struct stepd_client *client);
 /* OUT_OF_RANGE: no such index. */
 STEPD_EXPORT enum stepd_status stepd_tensor_at(const struct stepd_client *client, size_t index,
@@ -186,7 +208,8 @@ STEPD_EXPORT enum stepd_status stepd_tensor_find(const struct stepd_client *clie
 
 /* ---- Training -------------------------------------------------------------------------------- */
 
-/* One tensor of an operation. Both arrays hold all its elements. */
+/* One tensor of an operation. Both arrays hold all its elements, row-major, and stay the caller's:
+ * borrowed until the operation has completed. They may not overlap other arrays under way. */
 struct stepd_array {
     size_t tensor;     /* index */
     const float *grad; /* for push and step: mean gradient over the worker's examples */
@@ -194,28 +217,29 @@ struct stepd_array {
 };
 
 struct stepd_step_options {
-    size_t size;
+    size_t size;          /* sizeof(struct stepd_step_options) */
     uint64_t examples;    /* behind the gradient, its weight in a sync round; 0: an empty
                            * contribution, grad is not read */
     uint32_t deadline_ms; /* how long the server may wait for others; 0: its longest */
     uint64_t min_version; /* pull: least version to accept */
 };
 
+/* Always start from it. */
 #define STEPD_STEP_OPTIONS_INIT                                                                    \
     {                                                                                              \
         sizeof(struct stepd_step_options), 1, 0, 0                                                 \
     }
 
-/* What an operation came to, over all its slices. */
+/* What an operation came to, over all its slices; types.h says what the outcomes mean. */
 struct stepd_outcome_counts {
     uint64_t slices;
     uint64_t applied;
     uint64_t duplicate;
     uint64_t dropped; /* LATE_DROPPED, STALE or FENCED */
     uint64_t skipped;
-    uint64_t version_min; /* versions of the slices that were answered */
+    uint64_t version_min; /* of the weights that came; after a push, that it went into */
     uint64_t version_max;
-    uint64_t durable_version;
+    uint64_t durable_version; /* the oldest, of what would survive a crash of the server; 0: none */
 };
 
 /*
@@ -224,10 +248,14 @@ struct stepd_outcome_counts {
  * step: both in one exchange; a slice's weights come as soon as its own round has closed.
  * Each tensor may occur once in a call. Small tensors of one group travel together: what is pushed
  * of them is sent when the last of them has been given, by this call or by a later one of the
- * same step. options: NULL for the defaults.
- * INVALID_ARGUMENT: no such tensor, a NULL array, or the server refused the gradient (NaN, Inf).
- * DEADLINE_EXCEEDED: the text names who is waited for. UNAVAILABLE: the connection is lost.
- * ROLLED_BACK: the job went back to a checkpoint.
+ * same step. In sync mode a tensor is pushed again only when its last push has completed. options:
+ * NULL for the defaults; it and the list of arrays are borrowed until return, what the list points
+ * to until the operation has completed.
+ * INVALID_ARGUMENT: no such tensor, one twice, a NULL array, too many examples, or the server
+ * refused the gradient (NaN, Inf). FAILED_PRECONDITION: no tensors are defined, an observer pushes,
+ * or one push overtook another. DEADLINE_EXCEEDED: the text names who or what is waited for.
+ * ROLLED_BACK: the job went back to a checkpoint. After a failure some slices may have been
+ * counted: the next push of these tensors repeats the clock, and is told. Any thread.
  */
 STEPD_EXPORT enum stepd_status stepd_push(struct stepd_client *client,
                                           const struct stepd_array *arrays, size_t count,
@@ -242,8 +270,9 @@ STEPD_EXPORT enum stepd_status stepd_step(struct stepd_client *client,
                                           const struct stepd_step_options *options,
                                           struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The same without waiting. *ret_op: caller frees with stepd_wait. Failures that need no answer
- * from the server are returned at once, and then there is no operation. */
+/* The same without waiting. *ret_op: caller frees with stepd_wait. INVALID_ARGUMENT,
+ * FAILED_PRECONDITION and RESOURCE_EXHAUSTED that need no answer from the server are returned at
+ * once, and then there is no operation; all other failures are stepd_wait's. Any thread. */
 STEPD_EXPORT enum stepd_status stepd_push_start(struct stepd_client *client,
                                                 const struct stepd_array *arrays, size_t count,
                                                 const struct stepd_step_options *options,
@@ -260,21 +289,25 @@ STEPD_EXPORT enum stepd_status stepd_step_start(struct stepd_client *client,
                                                 struct stepd_op **ret_op,
                                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Has the operation completed? Never waits. */
+/* Has the operation completed? Never waits; it is for stepd_wait to free it. Any thread. */
 STEPD_EXPORT bool stepd_done(const struct stepd_op *op);
 
-/* Waits until the operation has completed, frees it, and says how it ended. ret_counts may be
- * NULL; it is written on success only. */
+/* Waits until the operation has completed, frees it in any case, and says how it ended: OK, or as
+ * push, pull and step fail. ret_counts may be NULL. Any thread, once for each operation. */
 STEPD_EXPORT enum stepd_status stepd_wait(struct stepd_op *op,
                                           struct stepd_outcome_counts *ret_counts,
                                           struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Tells the server the loss of this worker's newest step, for status and people. */
+/* Tells the server the loss of this worker's newest step (its number, from 1), the mean over so
+ * many examples, for status and people; waits until it knows. PERMISSION_DENIED: an observer.
+ * FAILED_PRECONDITION: the worker has left. Any thread. */
 STEPD_EXPORT enum stepd_status stepd_report(struct stepd_client *client, uint64_t step, double loss,
                                             uint64_t examples,
                                             struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The worker pushes no more: rounds after its last push close without it. */
+/* The worker pushes no more: rounds after its last push close without it. Waits until the server
+ * knows; to be called when all pushes have completed. Again is fine. PERMISSION_DENIED: an
+ * observer. Any thread. */
 STEPD_EXPORT enum stepd_status stepd_leave(struct stepd_client *client,
                                            struct stepd_error *reterr) STEPD_MUST_CHECK;
 
