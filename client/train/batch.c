@@ -55,7 +55,8 @@ uint32_t batch_permute(uint64_t key, uint32_t n, uint32_t index)
     return x;
 }
 
-uint64_t batch_global(const struct batch_plan *plan)
+/* Examples of one full global batch. */
+static uint64_t global_size(const struct batch_plan *plan)
 {
     uint64_t sum = 0;
     for (uint32_t rank = 0; rank < plan->world; rank++)
@@ -65,13 +66,13 @@ uint64_t batch_global(const struct batch_plan *plan)
 
 uint64_t batch_steps_per_epoch(const struct batch_plan *plan)
 {
-    const uint64_t global = batch_global(plan);
+    const uint64_t global = global_size(plan);
     return (plan->examples + global - 1) / global;
 }
 
 uint64_t batch_examples(const struct batch_plan *plan, uint64_t step)
 {
-    const uint64_t global = batch_global(plan);
+    const uint64_t global = global_size(plan);
     const uint64_t left = plan->examples - step % batch_steps_per_epoch(plan) * global;
     return left < global ? left : global;
 }
@@ -79,7 +80,7 @@ uint64_t batch_examples(const struct batch_plan *plan, uint64_t step)
 size_t batch_rows(const struct batch_plan *plan, uint64_t step, uint32_t rank, uint32_t *rows)
 {
     assert(rank < plan->world);
-    const uint64_t global = batch_global(plan);
+    const uint64_t global = global_size(plan);
     const uint64_t per_epoch = batch_steps_per_epoch(plan);
     const uint64_t epoch = step / per_epoch;
     const uint64_t first = step % per_epoch * global;

@@ -22,14 +22,11 @@ struct batch_plan {
     const uint32_t *sizes; /* (world,) full batch of each rank; their sum is at least 1; borrowed */
 };
 
-/* Examples of one full global batch. */
-uint64_t batch_global(const struct batch_plan *plan);
-
 /* Steps of one epoch, at least 1. */
 uint64_t batch_steps_per_epoch(const struct batch_plan *plan);
 
-/* Examples of all ranks together in `step` (0 first): batch_global, or what is left of the epoch.
- */
+/* Examples of all ranks together in `step` (0 first): the sum of sizes, or what is left of the
+ * epoch. */
 uint64_t batch_examples(const struct batch_plan *plan, uint64_t step);
 
 /*

@@ -188,11 +188,6 @@ float *model_input(struct model *model)
     return model->input;
 }
 
-const float *model_scores(const struct model *model)
-{
-    return model->layer[model->layers - 1].output;
-}
-
 /* X of layer l, (B, I). */
 static const float *input_of(const struct model *model, size_t l)
 {
@@ -294,10 +289,11 @@ void model_backward(struct model *model, size_t l, size_t batch)
 
 size_t model_correct(const struct model *model, const uint8_t *labels, size_t batch)
 {
-    const size_t classes = model->layer[model->layers - 1].outputs;
+    const struct model_layer *const last = &model->layer[model->layers - 1];
+    const size_t classes = last->outputs;
     size_t correct = 0;
     for (size_t i = 0; i < batch; i++) {
-        const float *const scores = model_scores(model) + i * classes;
+        const float *const scores = last->output + i * classes;
         size_t best = 0;
         for (size_t c = 1; c < classes; c++)
             if (scores[c] > scores[best])

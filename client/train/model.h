@@ -72,9 +72,6 @@ enum stepd_status model_check_spec(const char *spec, struct stepd_error *reterr)
 /* Where a batch's inputs go, (batch_max, I of layer 0). Owned by the model. */
 float *model_input(struct model *model);
 
-/* The outputs of the last layer after its forward, (B, C). Owned by the model. */
-const float *model_scores(const struct model *model);
-
 /* Computes the output of layer l from the output below it. batch <= batch_max. */
 void model_forward(struct model *model, size_t l, size_t batch);
 
