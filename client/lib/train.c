@@ -61,6 +61,12 @@ struct request {
     const struct stepd_step_options *options;
 };
 
+static struct request request_of(enum stepd_operation_kind kind, const struct stepd_array *arrays,
+                                 size_t count, const struct stepd_step_options *options)
+{
+    return (struct request){.kind = kind, .arrays = arrays, .count = count, .options = options};
+}
+
 static enum stepd_status start(struct stepd_client *client, const struct request *request,
                                struct stepd_op **ret_op, struct stepd_error *reterr)
 {
@@ -116,16 +122,11 @@ static enum stepd_status start_and_wait(struct stepd_client *client, const struc
     return status == STEPD_OK ? stepd_wait(op, NULL, reterr) : status;
 }
 
-#define REQUEST(what)                                                                              \
-    {                                                                                              \
-        .kind = (what), .arrays = arrays, .count = count, .options = options,                      \
-    }
-
 enum stepd_status stepd_push(struct stepd_client *client, const struct stepd_array *arrays,
                              size_t count, const struct stepd_step_options *options,
                              struct stepd_error *reterr)
 {
-    const struct request request = REQUEST(STEPD_OPERATION_PUSH);
+    const struct request request = request_of(STEPD_OPERATION_PUSH, arrays, count, options);
     return start_and_wait(client, &request, reterr);
 }
 
@@ -133,7 +134,7 @@ enum stepd_status stepd_pull(struct stepd_client *client, const struct stepd_arr
                              size_t count, const struct stepd_step_options *options,
                              struct stepd_error *reterr)
 {
-    const struct request request = REQUEST(STEPD_OPERATION_PULL);
+    const struct request request = request_of(STEPD_OPERATION_PULL, arrays, count, options);
     return start_and_wait(client, &request, reterr);
 }
 
@@ -141,7 +142,7 @@ enum stepd_status stepd_step(struct stepd_client *client, const struct stepd_arr
                              size_t count, const struct stepd_step_options *options,
                              struct stepd_error *reterr)
 {
-    const struct request request = REQUEST(STEPD_OPERATION_STEP);
+    const struct request request = request_of(STEPD_OPERATION_STEP, arrays, count, options);
     return start_and_wait(client, &request, reterr);
 }
 
@@ -149,7 +150,7 @@ enum stepd_status stepd_push_start(struct stepd_client *client, const struct ste
                                    size_t count, const struct stepd_step_options *options,
                                    struct stepd_op **ret_op, struct stepd_error *reterr)
 {
-    const struct request request = REQUEST(STEPD_OPERATION_PUSH);
+    const struct request request = request_of(STEPD_OPERATION_PUSH, arrays, count, options);
     return start(client, &request, ret_op, reterr);
 }
 
@@ -157,7 +158,7 @@ enum stepd_status stepd_pull_start(struct stepd_client *client, const struct ste
                                    size_t count, const struct stepd_step_options *options,
                                    struct stepd_op **ret_op, struct stepd_error *reterr)
 {
-    const struct request request = REQUEST(STEPD_OPERATION_PULL);
+    const struct request request = request_of(STEPD_OPERATION_PULL, arrays, count, options);
     return start(client, &request, ret_op, reterr);
 }
 
@@ -165,6 +166,6 @@ enum stepd_status stepd_step_start(struct stepd_client *client, const struct ste
                                    size_t count, const struct stepd_step_options *options,
                                    struct stepd_op **ret_op, struct stepd_error *reterr)
 {
-    const struct request request = REQUEST(STEPD_OPERATION_STEP);
+    const struct request request = request_of(STEPD_OPERATION_STEP, arrays, count, options);
     return start(client, &request, ret_op, reterr);
 }
