@@ -7,6 +7,7 @@
  *     jobs.h         what changes of a job       members.h    its ranks
  *     sessions.h     who may speak               waits.h      parked requests
  *     opening.h      sealed -> on all shards     query.h      asking the shards how far they are
+ *     finished.h     room for other jobs
  *     orders.h       one order to all shards     handle_*.c   one file for requests that belong
  *                                                             together
  */
@@ -20,10 +21,11 @@
 #include "server/control/control.h"
 
 struct control_job;
+struct control_query;
 struct control_session;
 struct control_wait;
 
-/* The first incarnation of a job; every restore raises it. */
+/* The first incarnation of a job; each time that its entry starts afresh raises it. */
 #define CONTROL_INCARNATION_FIRST 1u
 
 struct control {
@@ -36,7 +38,9 @@ struct control {
     struct control_job *first_job;         /* owned; linked in the order of their names */
     struct control_session *first_session; /* owned; the newest first */
     struct control_wait *first_wait;       /* owned; the oldest first */
-    uint64_t query;                        /* number of the newest query */
+    struct control_query *first_query;     /* owned; see query.h */
+    uint64_t query;                        /* number of the newest query, or attempt to open */
+    uint64_t finished;                     /* how many jobs have */
     struct order **order;                  /* owned; one for each shard, while an order is made */
     const char **shard_address;            /* owned; one for each shard, as Welcome states them */
 };

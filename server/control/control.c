@@ -24,6 +24,8 @@
 #include "server/control/jobs.h"
 #include "server/control/members.h"
 #include "server/control/notices.h"
+#include "server/control/opening.h"
+#include "server/control/query.h"
 #include "server/control/sessions.h"
 #include "server/control/waits.h"
 
@@ -57,6 +59,7 @@ struct control *control_destroy(struct control *control)
     if (control == NULL)
         return NULL;
     assert(control->conns == 0 && control->first_wait == NULL);
+    control_query_destroy_all(control);
     while (control->first_session != NULL)
         control_session_free(control, control->first_session);
     while (control->first_job != NULL) {
@@ -179,7 +182,10 @@ void control_on_notice(struct control *control, struct notice *notice, uint64_t 
 void control_on_tick(struct control *control, uint64_t now_ms)
 {
     note_time(control, now_ms);
+    for (struct control_job *job = control->first_job; job != NULL; job = job->next)
+        control_opening_on_tick(control, job);
     control_waits_release(control);
+    control_query_on_tick(control);
     struct control_job *next = NULL;
     for (struct control_job *job = control->first_job; job != NULL; job = next) {
         next = job->next;

@@ -54,7 +54,7 @@ enum stepd_status control_handle_define_job(struct control_conn *conn,
     ret_answer->message = (struct stepd_message){
         .kind = STEPD_MESSAGE_JOB_DEFINED,
         .body.job_defined = {.world = job_draft_workers(job->draft),
-                             .incarnation = CONTROL_INCARNATION_FIRST},
+                             .incarnation = job->incarnation},
     };
     return STEPD_OK;
 }

@@ -3,7 +3,8 @@
  * Hello, in three cases:
  *
  *     a session is named      resume it: its epoch rises, its older connections go
- *     a worker                takes a rank of the job, which is made if nobody has named it before
+ *     a worker                takes a rank of the job, which is made if nobody has named it before,
+ *                             and begun anew if it has finished
  *     an observer             looks at a job that exists, or at none in particular
  *
  * The shards get to know of a session before the Welcome goes out, so that the peer can open its
@@ -17,6 +18,7 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "server/control/finished.h"
 #include "server/control/jobs.h"
 #include "server/control/members.h"
 #include "server/control/sessions.h"
@@ -194,11 +196,6 @@ static enum stepd_status any_rank(const struct control *control, const struct co
 static enum stepd_status choose_rank(const struct control *control, const struct control_job *job,
                                      int32_t asked, uint32_t *ret_rank, struct stepd_error *reterr)
 {
-    if (job->state == CONTROL_JOB_FINISHED)
-        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
-                          "job '%s' has finished: all its workers have left; connect as an "
-                          "observer to pull its weights",
-                          job->name);
     if (asked == ANY_RANK)
         return any_rank(control, job, ret_rank, reterr);
     const enum stepd_status status = check_range(job, asked, reterr);
@@ -270,16 +267,28 @@ static enum stepd_status join_job(struct control *control, struct control_job *j
     return status;
 }
 
+/* Whoever names a finished job begins another one. Its definition goes with it unless it is from
+ * the config file; then what is asked must fit, before the old weights go for nothing. */
+static enum stepd_status begin_anew(struct control *control, struct control_job *job,
+                                    const struct stepd_hello *hello, struct stepd_error *reterr)
+{
+    const enum stepd_status status =
+        job->from_config ? check_range(job, hello->rank, reterr) : STEPD_OK;
+    return status == STEPD_OK ? control_finished_restart(control, job, reterr) : status;
+}
+
 static enum stepd_status join(struct control *control, const struct stepd_hello *hello,
                               struct control_session **ret_session, struct stepd_error *reterr)
 {
     struct control_job *job = control_job_find(control, hello->job);
-    if (job == NULL) {
-        const enum stepd_status status = control_job_create(control, hello->job, &job, reterr);
-        if (status != STEPD_OK)
-            return status;
-    }
-    const enum stepd_status status = join_job(control, job, hello, ret_session, reterr);
+    enum stepd_status status = STEPD_OK;
+    if (job == NULL)
+        status = control_job_create(control, hello->job, &job, reterr);
+    else if (job->state == CONTROL_JOB_FINISHED)
+        status = begin_anew(control, job, hello, reterr);
+    if (status != STEPD_OK)
+        return status;
+    status = join_job(control, job, hello, ret_session, reterr);
     if (status != STEPD_OK)
         control_job_forget_if_idle(control, job);
     return status;
@@ -297,7 +306,7 @@ static struct stepd_welcome welcome(const struct control *control,
         .epoch = session->epoch,
         .rank = session->rank,
         .world = defined ? job_draft_workers(job->draft) : 0,
-        .incarnation = defined ? CONTROL_INCARNATION_FIRST : 0,
+        .incarnation = defined ? job->incarnation : 0,
         .clock = session->member == NULL ? 0 : control_member_clock(session->member),
         .lease_ms = session->lease_ms,
         .max_frame_bytes = control->options.frame_max_bytes,

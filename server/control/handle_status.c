@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * GetStatus and GetGroups are parked with a query to the shards. When all have answered, the pages
- * are written from the jobs' records as they are then, and the tallies of the query.
+ * are written from the jobs' entries as they are then, and the tallies of the query. Who asks while
+ * a query about the same is under way waits for that one, so that nobody can bury the shards in
+ * them.
  */
 #include "server/control/handle_status.h"
 
@@ -10,9 +12,6 @@
 #include "server/control/query.h"
 #include "server/control/sessions.h"
 #include "server/control/waits.h"
-
-/* A shard answers between two slices; one that has not by now is stuck. */
-#define QUERY_DEADLINE_MS UINT32_C(5000)
 
 static enum stepd_status no_such_job(const char *name, struct stepd_error *reterr)
 {
@@ -25,7 +24,7 @@ static enum stepd_status park(struct control_conn *conn, uint64_t request_id,
                               struct stepd_error *reterr)
 {
     struct control_query *query = NULL;
-    const enum stepd_status status = control_query_create(conn->control, job, &query, reterr);
+    const enum stepd_status status = control_query_get(conn->control, job, &query, reterr);
     if (status != STEPD_OK)
         return status;
     const struct control_wait wait = {
@@ -35,7 +34,7 @@ static enum stepd_status park(struct control_conn *conn, uint64_t request_id,
         .job = job,
         .query = query,
     };
-    return control_wait_park(&wait, QUERY_DEADLINE_MS, reterr);
+    return control_wait_park(&wait, control_query_left_ms(query, conn->control->now_ms), reterr);
 }
 
 enum stepd_status control_handle_get_status(struct control_conn *conn,

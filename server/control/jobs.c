@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Records of jobs: found by name, kept in the order of their names (which is the order in which
- * status lists them), and moved from state to state. The records are few, so that they are searched
+ * Entries of jobs: found by name, kept in the order of their names (which is the order in which
+ * status lists them), and moved from state to state. The entries are few, so that they are searched
  * one after the other.
  */
 #include "server/control/jobs.h"
@@ -12,9 +12,12 @@
 
 #include "proto/error.h"
 #include "proto/utf8.h"
+#include "server/control/finished.h"
 #include "server/control/members.h"
 #include "server/control/orders.h"
+#include "server/control/query.h"
 #include "server/control/sessions.h"
+#include "server/control/waits.h"
 
 struct state_row {
     const char *name;
@@ -64,14 +67,11 @@ static void insert(struct control *control, struct control_job *job)
 enum stepd_status control_job_create(struct control *control, const char *name,
                                      struct control_job **ret_job, struct stepd_error *reterr)
 {
-    const enum stepd_status status = check_name(name, reterr);
+    enum stepd_status status = check_name(name, reterr);
+    if (status == STEPD_OK)
+        status = control_finished_make_room(control, name, reterr);
     if (status != STEPD_OK)
         return status;
-    if (control->jobs >= control->options.jobs_max)
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
-                          "no room for job '%s': the server hosts its most of %u jobs; use "
-                          "another server",
-                          name, control->options.jobs_max);
     struct control_job *job = calloc(1, sizeof *job);
     char *copy = strdup(name);
     if (job == NULL || copy == NULL) {
@@ -79,20 +79,31 @@ enum stepd_status control_job_create(struct control *control, const char *name,
         free(copy);
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for job '%s'", name);
     }
-    *job = (struct control_job){.name = copy, .state = CONTROL_JOB_CREATED};
+    *job = (struct control_job){
+        .name = copy,
+        .state = CONTROL_JOB_CREATED,
+        .incarnation = CONTROL_INCARNATION_FIRST,
+    };
     insert(control, job);
     control_log(control, "job_created", "job=%s", control_quote(name).text);
     *ret_job = job;
     return STEPD_OK;
 }
 
+static void forget_members(struct control_job *job)
+{
+    for (size_t rank = 0; rank < job->ranks; rank++)
+        free(job->member[rank]);
+    free(job->member);
+    job->member = NULL;
+    job->ranks = 0;
+}
+
 struct control_job *control_job_destroy(struct control_job *job)
 {
     if (job == NULL)
         return NULL;
-    for (size_t rank = 0; rank < job->ranks; rank++)
-        free(job->member[rank]);
-    free(job->member);
+    forget_members(job);
     (void)job_draft_destroy(job->draft);
     (void)job_unref(job->job);
     free(job->name);
@@ -115,17 +126,41 @@ static bool somebody_is_left(const struct control *control, const struct control
     return false;
 }
 
-void control_job_forget_if_idle(struct control *control, struct control_job *job)
+static void drop_sessions(struct control *control, const struct control_job *job)
 {
-    const bool in_use =
-        control_job_is_open(job) || job->state == CONTROL_JOB_OPENING || job->close_untold;
-    if (in_use || job->from_config || somebody_is_left(control, job))
-        return;
-    control_log(control, "job_forgotten", "job=%s", control_quote(job->name).text);
-    for (size_t rank = 0; rank < job->ranks; rank++) {
-        if (job->member[rank] != NULL)
-            control_session_drop(control, job->member[rank]->session);
+    struct control_session *next = NULL;
+    for (struct control_session *session = control->first_session; session != NULL;
+         session = next) {
+        next = session->next;
+        if (session->job == job)
+            control_session_drop(control, session);
     }
+}
+
+void control_job_reset_tensors(struct control_job *job)
+{
+    job->job = job_unref(job->job);
+    job_draft_reset(job->draft);
+}
+
+void control_job_empty(struct control *control, struct control_job *job)
+{
+    drop_sessions(control, job);
+    control_waits_drop_job(control, job);
+    control_query_forget_job(control, job);
+    forget_members(job);
+    job->observers = 0;
+    job->job = job_unref(job->job);
+    job->open_error = (struct stepd_error){.code = STEPD_OK};
+    if (job->from_config)
+        job_draft_reset(job->draft);
+    else
+        job->draft = job_draft_destroy(job->draft);
+}
+
+void control_job_forget(struct control *control, struct control_job *job)
+{
+    control_job_empty(control, job);
     struct control_job **at = &control->first_job;
     while (*at != job)
         at = &(*at)->next;
@@ -134,13 +169,30 @@ void control_job_forget_if_idle(struct control *control, struct control_job *job
     (void)control_job_destroy(job);
 }
 
-void control_job_move(const struct control *control, struct control_job *job,
+void control_job_forget_if_idle(struct control *control, struct control_job *job)
+{
+    const bool in_use =
+        control_job_is_open(job) || job->state == CONTROL_JOB_OPENING || job->close_untold;
+    const bool empty_already =
+        job->from_config && job->ranks == 0 && job_draft_tensors(job->draft) == 0;
+    if (in_use || empty_already || somebody_is_left(control, job))
+        return;
+    control_log(control, "job_forgotten", "job=%s", control_quote(job->name).text);
+    if (job->from_config)
+        control_job_empty(control, job);
+    else
+        control_job_forget(control, job);
+}
+
+void control_job_move(struct control *control, struct control_job *job,
                       enum control_job_state state)
 {
     assert((states[job->state].successors & 1u << state) != 0);
     control_log(control, "job_state", "job=%s from=%s to=%s", control_quote(job->name).text,
                 states[job->state].name, states[state].name);
     job->state = state;
+    if (state == CONTROL_JOB_FINISHED)
+        job->finished_as = ++control->finished;
 }
 
 bool control_job_is_open(const struct control_job *job)

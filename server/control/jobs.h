@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A job's record: what changes of a job, beside the struct job that does not. It is made by the
+ * A job's entry: what changes of a job, beside the struct job that does not. It is made by the
  * first worker's Hello or by the config file, and goes through these states:
  *
  *     CREATED --> DEFINED --> OPENING --> READY --> RUNNING --> FINISHED
@@ -12,10 +12,13 @@
  *     OPENING   the tensors are sealed; the shards allocate their slices
  *     READY     open on all shards; fewer workers have joined than it needs
  *     RUNNING   enough have joined: the shards have been told to start
- *     FINISHED  all members have left; the weights stay for who wants to pull them
+ *     FINISHED  all members have left; the weights stay for who wants to pull them, until
+ *               somebody needs the name or the room (finished.h); then the entry goes, or starts
+ *               afresh: CREATED, or DEFINED where the config file has defined it
  *
- * A record that never got as far as READY goes with its last session, so that a wrong definition
- * can be corrected by starting the workers again; one from the config file stays.
+ * An entry that never got as far as READY goes with its last session, so that a wrong definition
+ * can be corrected by starting the workers again. One from the config file stays, with the config
+ * file's definition and no tensors.
  */
 #ifndef CONTROL_JOBS_H
 #define CONTROL_JOBS_H
@@ -36,7 +39,7 @@ struct control_member;
     X(OPENING, opening, STEPD_JOB_DEFINED, 1u << CONTROL_JOB_READY | 1u << CONTROL_JOB_DEFINED)    \
     X(READY, ready, STEPD_JOB_DEFINED, 1u << CONTROL_JOB_RUNNING)                                  \
     X(RUNNING, running, STEPD_JOB_RUNNING, 1u << CONTROL_JOB_FINISHED)                             \
-    X(FINISHED, finished, STEPD_JOB_FINISHED, 0)
+    X(FINISHED, finished, STEPD_JOB_FINISHED, 1u << CONTROL_JOB_CREATED | 1u << CONTROL_JOB_DEFINED)
 
 enum control_job_state {
 
@@ -50,6 +53,8 @@ struct control_job {
     char *name;                   /* owned */
     enum control_job_state state; /* changed by control_job_move only */
     bool from_config;
+    uint64_t incarnation;    /* from CONTROL_INCARNATION_FIRST on */
+    uint64_t finished_as;    /* FINISHED: it was the how many-th job to finish */
     struct job_draft *draft; /* owned; NULL while CREATED */
     struct job *job;         /* a reference; NULL until the tensors are sealed */
 
@@ -57,6 +62,8 @@ struct control_job {
     struct control_member **member; /* owned, as are they; by rank, NULL where nobody joined */
     size_t observers;               /* sessions that are no members */
 
+    uint64_t opening;              /* OPENING: number of the attempt */
+    uint64_t opening_until_ms;     /* OPENING: when it counts as failed */
     uint32_t opening_left;         /* OPENING: shards that have not answered */
     struct stepd_error open_error; /* why the newest opening failed; code OK: it did not */
     bool close_untold;             /* it failed, and the shards do not know yet */
@@ -66,24 +73,36 @@ struct control_job {
 struct control_job *control_job_find(const struct control *control, const char *name);
 
 /*
- * Makes a record in state CREATED; control owns it. INVALID_ARGUMENT: no good name.
- * RESOURCE_EXHAUSTED: jobs_max, or no memory.
+ * Makes an entry in state CREATED; control owns it. Where there are jobs_max, a finished job is
+ * dropped for it. INVALID_ARGUMENT: no good name. RESOURCE_EXHAUSTED: jobs_max, or no memory.
  */
 enum stepd_status control_job_create(struct control *control, const char *name,
                                      struct control_job **ret_job,
                                      struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Forgets the record if it never became READY and nobody is left who could bring it on. */
+/* Forgets the entry if it never became READY and nobody is left who could bring it on; one from the
+ * config file is emptied. */
 void control_job_forget_if_idle(struct control *control, struct control_job *job);
 
-/* Frees a record and its members without a word to the shards. Returns NULL. */
+/* Ends all sessions of the job and what waits for it, and forgets its members and its tensors; its
+ * definition too, unless that is from the config file. The shards must have closed it or never
+ * opened it, and the caller sees to its state. */
+void control_job_empty(struct control *control, struct control_job *job);
+
+/* The same, and frees the entry. */
+void control_job_forget(struct control *control, struct control_job *job);
+
+/* Forgets the tensors, sealed or not, so that others can be defined; the definition stays. */
+void control_job_reset_tensors(struct control_job *job);
+
+/* Frees an entry and its members without a word to the shards. Returns NULL. */
 struct control_job *control_job_destroy(struct control_job *job);
 
 /* The one place that changes a job's state; asserts that the table above allows it, and logs. */
-void control_job_move(const struct control *control, struct control_job *job,
+void control_job_move(struct control *control, struct control_job *job,
                       enum control_job_state state);
 
-/* Open on all shards: READY, RUNNING or FINISHED. Such a record lives as long as control. */
+/* Open on all shards: READY, RUNNING or FINISHED. */
 bool control_job_is_open(const struct control_job *job);
 
 /* What a client is told of the state. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The ranks of a job. A member is made when a rank first joins and lives as long as its job's
- * record; the session that holds the rank may be replaced by a later worker's.
+ * entry; the session that holds the rank may be replaced by a later worker's.
  *
  *     PRESENT <--> LOST      its lease ran out; it was heard again
  *        |  \       |        (a new worker may take the rank of a LOST one, which is PRESENT then)

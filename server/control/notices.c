@@ -40,10 +40,7 @@ static void on_opened(struct control *control, const struct notice *notice)
 
 static void on_answer(struct control *control, const struct notice *notice)
 {
-    for (struct control_wait *wait = control->first_wait; wait != NULL; wait = wait->next) {
-        if (wait->query != NULL)
-            control_query_answered(wait->query, notice);
-    }
+    control_query_answered(control, notice);
     control_waits_release(control);
 }
 

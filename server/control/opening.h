@@ -10,7 +10,8 @@
 
 /*
  * The draft of a DEFINED job is complete: seals it and has the shards open the job; it is OPENING
- * then, and READY or DEFINED again when all shards have answered. On failure nothing has changed.
+ * then, and READY or DEFINED again when all shards have answered. Finished jobs are dropped where
+ * their memory is needed. On failure, now or then, the tensors are forgotten.
  * INVALID_ARGUMENT: as job_draft_seal. RESOURCE_EXHAUSTED: it does not fit into memory_max_bytes
  * (the text has the sums), or no memory.
  */
@@ -20,5 +21,8 @@ enum stepd_status control_opening_start(struct control *control, struct control_
 /* A shard has opened the job, or not. notice is borrowed until return. */
 void control_opening_answered(struct control *control, struct control_job *job,
                               const struct notice *notice);
+
+/* Gives an attempt up that the shards have not answered for wait_max_ms. */
+void control_opening_on_tick(struct control *control, struct control_job *job);
 
 #endif

@@ -41,13 +41,23 @@ static enum stepd_status send_all(struct control *control, const struct order *l
     return STEPD_OK;
 }
 
+enum stepd_status control_order_open(struct control *control, const struct control_job *job,
+                                     uint64_t attempt)
+{
+    return send_all(control, &(struct order){
+                                 .kind = ORDER_JOB_OPEN,
+                                 .job_name = job->name,
+                                 .job = job->job,
+                                 .query = attempt,
+                             });
+}
+
 enum stepd_status control_order_job(struct control *control, const struct control_job *job,
                                     enum order_kind kind)
 {
     return send_all(control, &(struct order){
                                  .kind = kind,
                                  .job_name = job->name,
-                                 .job = kind == ORDER_JOB_OPEN ? job->job : NULL,
                              });
 }
 

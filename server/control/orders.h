@@ -12,7 +12,11 @@
 #include "server/control/members.h"
 #include "server/control/sessions.h"
 
-/* JOB_OPEN, JOB_CLOSE or JOB_START. */
+/* The shards answer with the number of the attempt. */
+enum stepd_status control_order_open(struct control *control, const struct control_job *job,
+                                     uint64_t attempt) STEPD_MUST_CHECK;
+
+/* JOB_CLOSE or JOB_START. */
 enum stepd_status control_order_job(struct control *control, const struct control_job *job,
                                     enum order_kind kind) STEPD_MUST_CHECK;
 

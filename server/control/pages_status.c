@@ -145,7 +145,7 @@ static bool put_entry(struct page *page, const struct control_job *job,
     };
     if (job->draft != NULL) {
         status->mode = job_draft_mode(job->draft);
-        status->incarnation = CONTROL_INCARNATION_FIRST;
+        status->incarnation = job->incarnation;
         status->workers = job_draft_workers(job->draft);
         status->tensors = job_draft_tensors(job->draft);
     }

@@ -4,6 +4,7 @@
  */
 #include "server/control/query.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +16,7 @@ static bool is_asked_for(const struct control_job *candidate, const struct contr
     return control_job_is_open(candidate) && (job == NULL || job == candidate);
 }
 
-static enum stepd_status ask(struct control *control, struct control_query *query)
+static enum stepd_status ask(struct control *control, const struct control_query *query)
 {
     for (size_t i = 0; i < query->tallies; i++) {
         const enum stepd_status status =
@@ -26,30 +27,110 @@ static enum stepd_status ask(struct control *control, struct control_query *quer
     return STEPD_OK;
 }
 
-enum stepd_status control_query_create(struct control *control, const struct control_job *job,
-                                       struct control_query **ret_query, struct stepd_error *reterr)
+static enum stepd_status create(struct control *control, const struct control_job *job,
+                                struct control_query **ret_query, struct stepd_error *reterr)
 {
+    const uint32_t shards = control->options.shards;
     struct control_query *query = calloc(1, sizeof *query + control->jobs * sizeof query->tally[0]);
-    if (query != NULL) {
-        query->number = ++control->query;
-        for (const struct control_job *at = control->first_job; at != NULL; at = at->next) {
-            if (is_asked_for(at, job))
-                query->tally[query->tallies++].job = at;
-        }
-        query->left = query->tallies * control->options.shards;
+    if (query == NULL)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to ask the shards");
+    query->job = job;
+    query->number = ++control->query;
+    query->until_ms = control->now_ms + CONTROL_QUERY_MS;
+    for (const struct control_job *at = control->first_job; at != NULL; at = at->next) {
+        if (is_asked_for(at, job))
+            query->tally[query->tallies++] = (struct control_tally){.job = at, .left = shards};
     }
-    if (query == NULL || ask(control, query) != STEPD_OK) {
-        (void)control_query_destroy(query);
+    query->left = query->tallies * shards;
+    if (ask(control, query) != STEPD_OK) {
+        free(query);
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to ask the shards");
     }
+    query->next = control->first_query;
+    control->first_query = query;
     *ret_query = query;
     return STEPD_OK;
 }
 
-struct control_query *control_query_destroy(struct control_query *query)
+static bool is_under_way(const struct control_query *query, uint64_t now_ms)
 {
-    free(query);
+    return query->left > 0 && now_ms < query->until_ms;
+}
+
+enum stepd_status control_query_get(struct control *control, const struct control_job *job,
+                                    struct control_query **ret_query, struct stepd_error *reterr)
+{
+    struct control_query *query = control->first_query;
+    while (query != NULL && (query->job != job || !is_under_way(query, control->now_ms)))
+        query = query->next;
+    if (query == NULL) {
+        const enum stepd_status status = create(control, job, &query, reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    query->refs++;
+    *ret_query = query;
+    return STEPD_OK;
+}
+
+/* Frees all queries that are over and that nobody waits for. */
+static void sweep(struct control *control)
+{
+    struct control_query **at = &control->first_query;
+    while (*at != NULL) {
+        struct control_query *query = *at;
+        if (query->refs > 0 || is_under_way(query, control->now_ms)) {
+            at = &query->next;
+            continue;
+        }
+        *at = query->next;
+        free(query);
+    }
+}
+
+struct control_query *control_query_put(struct control *control, struct control_query *query)
+{
+    if (query == NULL)
+        return NULL;
+    query->refs--;
+    sweep(control);
     return NULL;
+}
+
+void control_query_on_tick(struct control *control)
+{
+    sweep(control);
+}
+
+void control_query_destroy_all(struct control *control)
+{
+    while (control->first_query != NULL) {
+        struct control_query *query = control->first_query;
+        control->first_query = query->next;
+        assert(query->refs == 0);
+        free(query);
+    }
+}
+
+uint32_t control_query_left_ms(const struct control_query *query, uint64_t now_ms)
+{
+    return now_ms < query->until_ms ? (uint32_t)(query->until_ms - now_ms) : 1;
+}
+
+void control_query_forget_job(struct control *control, const struct control_job *job)
+{
+    for (struct control_query *query = control->first_query; query != NULL; query = query->next) {
+        assert(query->job != job || query->refs == 0);
+        for (size_t i = 0; i < query->tallies; i++) {
+            struct control_tally *tally = &query->tally[i];
+            if (tally->job != job)
+                continue;
+            query->left -= tally->left;
+            tally->left = 0;
+            tally->job = NULL;
+        }
+    }
+    sweep(control);
 }
 
 static void add(struct control_tally *tally, const struct notice *notice)
@@ -69,16 +150,20 @@ static void add(struct control_tally *tally, const struct notice *notice)
     tally->slices += notice->slices;
 }
 
-void control_query_answered(struct control_query *query, const struct notice *notice)
+void control_query_answered(struct control *control, const struct notice *notice)
 {
-    if (notice->query != query->number)
-        return;
-    for (size_t i = 0; i < query->tallies; i++) {
-        if (strcmp(query->tally[i].job->name, notice->job_name) != 0)
+    struct control_query *query = control->first_query;
+    while (query != NULL && query->number != notice->query)
+        query = query->next;
+    for (size_t i = 0; query != NULL && i < query->tallies; i++) {
+        struct control_tally *tally = &query->tally[i];
+        if (tally->job == NULL || strcmp(tally->job->name, notice->job_name) != 0)
             continue;
-        add(&query->tally[i], notice);
+        add(tally, notice);
+        tally->left--;
         query->left--;
     }
+    sweep(control);
 }
 
 const struct control_tally *control_query_tally(const struct control_query *query,

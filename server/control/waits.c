@@ -145,7 +145,7 @@ static const struct wait_row rows[] = {
 
 static void wait_free(struct control_wait *wait)
 {
-    (void)control_query_destroy(wait->query);
+    (void)control_query_put(wait->conn->control, wait->query);
     free(wait);
 }
 
@@ -158,7 +158,7 @@ enum stepd_status control_wait_park(const struct control_wait *like, uint32_t de
     if (like->conn->waits < CONTROL_WAITS_MAX)
         wait = malloc(sizeof *wait);
     if (wait == NULL) {
-        (void)control_query_destroy(like->query);
+        (void)control_query_put(control, like->query);
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
                           "no room for another request that waits (this connection has %zu); wait "
                           "for an answer first",
@@ -193,18 +193,40 @@ static bool try_answer(const struct control_wait *wait)
     return true;
 }
 
+/* Takes a wait that was answered out of the list. */
+static void take_out(struct control_wait **at)
+{
+    struct control_wait *wait = *at;
+    wait->conn->waits--;
+    *at = wait->next;
+    wait_free(wait);
+}
+
 void control_waits_release(struct control *control)
 {
     struct control_wait **at = &control->first_wait;
     while (*at != NULL) {
-        struct control_wait *wait = *at;
-        if (!try_answer(wait)) {
-            at = &wait->next;
+        if (try_answer(*at))
+            take_out(at);
+        else
+            at = &(*at)->next;
+    }
+}
+
+void control_waits_drop_job(struct control *control, const struct control_job *job)
+{
+    struct stepd_error error;
+    const enum stepd_status status =
+        stepd_fail(&error, STEPD_NOT_FOUND, "job '%s' was dropped meanwhile", job->name);
+    struct control_wait **at = &control->first_wait;
+    while (*at != NULL) {
+        const struct control_wait *wait = *at;
+        if (wait->job != job) {
+            at = &(*at)->next;
             continue;
         }
-        wait->conn->waits--;
-        *at = wait->next;
-        wait_free(wait);
+        control_send(wait->conn, wait->request_id, status, NULL, &error);
+        take_out(at);
     }
 }
 

@@ -30,7 +30,7 @@ struct control_wait {
     uint64_t request_id;
     uint64_t deadline_ms;
     struct control_job *job;     /* STATUS: NULL for all */
-    struct control_query *query; /* owned; STATUS, GROUPS */
+    struct control_query *query; /* to give back; STATUS, GROUPS */
 };
 
 /*
@@ -43,6 +43,9 @@ enum stepd_status control_wait_park(const struct control_wait *like, uint32_t de
 
 /* Answers all whose time has come, the oldest first. */
 void control_waits_release(struct control *control);
+
+/* The job is dropped: whoever waits for it alone gets an error. */
+void control_waits_drop_job(struct control *control, const struct control_job *job);
 
 /* The connection is gone: forgets what it waits for. */
 void control_waits_drop(struct control_conn *conn);

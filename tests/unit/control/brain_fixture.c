@@ -213,7 +213,16 @@ static void add_rank(struct notice *to, uint32_t rank, uint64_t clock)
 
 void brain_opened(struct brain *brain, uint32_t shard, const char *job, enum stepd_status code)
 {
+    const bool asked = brain_count(brain, shard, ORDER_JOB_OPEN) > 0;
+    brain_opened_to(brain, shard, job, code,
+                    asked ? brain_newest(brain, shard, ORDER_JOB_OPEN)->query : 0);
+}
+
+void brain_opened_to(struct brain *brain, uint32_t shard, const char *job, enum stepd_status code,
+                     uint64_t attempt)
+{
     struct notice *opened = notice(NOTICE_JOB_OPENED, shard, job);
+    opened->query = attempt;
     if (code != STEPD_OK)
         (void)stepd_fail(&opened->error, code, "shard %u cannot", shard);
     control_on_notice(brain->control, opened, brain->now_ms);

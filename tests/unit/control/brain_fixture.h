@@ -76,8 +76,13 @@ const struct order *brain_newest(const struct brain *brain, uint32_t shard, enum
 /* Where in the list the newest order of a kind to shard 0 stands. */
 size_t brain_place(const struct brain *brain, enum order_kind kind);
 
-/* A shard says NOTICE_JOB_OPENED with a code. */
+/* A shard says NOTICE_JOB_OPENED with a code, to the newest ORDER_JOB_OPEN that it got if there is
+ * any. */
 void brain_opened(struct brain *brain, uint32_t shard, const char *job, enum stepd_status code);
+
+/* The same, to an attempt of this number. */
+void brain_opened_to(struct brain *brain, uint32_t shard, const char *job, enum stepd_status code,
+                     uint64_t attempt);
 
 /* All shards say that the job is open. */
 void brain_opened_all(struct brain *brain, const char *job);

@@ -295,6 +295,78 @@ opening__fewer_than_enough_have_joined__starts_with_the_one_that_is_missing(void
     assert_true(brain_place(brain, ORDER_MEMBER) < brain_place(brain, ORDER_JOB_START));
 }
 
+static void opening__given_up__a_late_answer_is_none_to_the_next_attempt(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *peer = peer_join(brain, hello_worker("j", 0));
+    peer_request(peer, define_job(STEPD_SYNC, 1));
+    peer_request(peer, define_tensor(10));
+    const uint64_t first = brain_newest(brain, 0, ORDER_JOB_OPEN)->query;
+    brain_wait(brain, BRAIN_WAIT_MAX_MS);
+    peer_assert_error(peer, STEPD_DEADLINE_EXCEEDED, "2 of 2 shards have not answered");
+    assert_int_equal(brain_count(brain, 1, ORDER_JOB_CLOSE), 1);
+    peer_request(peer, define_tensor(20));
+    brain_opened_to(brain, 0, "j", STEPD_OK, first);
+    brain_opened_to(brain, 1, "j", STEPD_OK, first);
+    assert_int_equal(peer_answers(peer), 0);
+    brain_opened_all(brain, "j");
+    assert_int_equal(tensors_defined(peer), 1);
+}
+
+static void opening__failed__another_list_can_be_defined(void **state)
+{
+    struct brain *brain = *state;
+    const struct stepd_message def = define_job(STEPD_ASYNC, 1);
+    assert_int_equal(control_define(brain->control, "j", &def.body.define_job, NULL), STEPD_OK);
+    struct peer *peer = peer_join(brain, hello_worker("j", 0));
+    peer_request(peer, define_tensor(64u << 20)); /* does not fit */
+    peer_assert_error(peer, STEPD_RESOURCE_EXHAUSTED, "MiB are left");
+    peer_request(peer, define_tensor(20));
+    brain_opened(brain, 0, "j", STEPD_OK);
+    brain_opened(brain, 1, "j", STEPD_INTERNAL);
+    peer_assert_error(peer, STEPD_INTERNAL, "shard 1 cannot");
+    peer_request(peer, define_tensor(30));
+    brain_opened_all(brain, "j");
+    assert_int_equal(tensors_defined(peer), 1);
+}
+
+static void sealing__failed__another_list_can_be_defined(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *peer = peer_join(brain, hello_worker("j", 0));
+    struct stepd_message def = define_job(STEPD_SYNC, 1);
+    struct stepd_group group = def.body.define_job.group[0];
+    group.match = "v";
+    def.body.define_job.group = &group;
+    peer_request(peer, def);
+    peer_request(peer, define_tensor(10));
+    peer_assert_error(peer, STEPD_INVALID_ARGUMENT, "'w'");
+    struct stepd_message tensors = define_tensor(10);
+    struct stepd_tensor_def tensor = tensors.body.define_tensors.tensor[0];
+    tensor.name = "v";
+    tensors.body.define_tensors.tensor = &tensor;
+    peer_request(peer, tensors);
+    brain_opened_all(brain, "j");
+    assert_int_equal(tensors_defined(peer), 1);
+}
+
+static void tensors__of_a_config_job_whose_workers_have_gone__are_forgotten(void **state)
+{
+    struct brain *brain = *state;
+    const struct stepd_message def = define_job(STEPD_ASYNC, 1);
+    assert_int_equal(control_define(brain->control, "j", &def.body.define_job, NULL), STEPD_OK);
+    struct peer *peer = peer_join(brain, hello_worker("j", 0));
+    struct stepd_message page = define_tensor(10);
+    page.body.define_tensors.last = false;
+    peer_request(peer, page);
+    peer_close(peer);
+    brain_wait(brain, BRAIN_LEASE_MS);
+    peer = peer_join(brain, hello_worker("j", 0));
+    peer_request(peer, define_tensor(20));
+    brain_opened_all(brain, "j");
+    assert_int_equal(tensors_defined(peer), 1);
+}
+
 static void opening__of_another_job__changes_nothing(void **state)
 {
     struct brain *brain = *state;
@@ -328,6 +400,10 @@ int main(void)
         TEST(opening__takes_too_long__says_how_many_shards_are_missing),
         TEST(opening__done__members_are_told_before_the_start),
         TEST(opening__fewer_than_enough_have_joined__starts_with_the_one_that_is_missing),
+        TEST(opening__given_up__a_late_answer_is_none_to_the_next_attempt),
+        TEST(opening__failed__another_list_can_be_defined),
+        TEST(sealing__failed__another_list_can_be_defined),
+        TEST(tensors__of_a_config_job_whose_workers_have_gone__are_forgotten),
         TEST(opening__of_another_job__changes_nothing),
     };
     return cmocka_run_group_tests_name("control_define", tests, NULL, NULL);

@@ -207,14 +207,6 @@ static void worker__any_rank_where_all_are_taken__is_refused(void **state)
     assert_true(brain_newest(brain, 1, ORDER_MEMBER)->until == UINT64_MAX);
 }
 
-static void worker__of_a_finished_job__is_refused(void **state)
-{
-    struct peer *peer = peer_join(*state, hello_worker("j", 0));
-    peer_define(peer, "j", STEPD_ASYNC, 1);
-    peer_request(peer, leave_at(0));
-    brain_assert_refused(*state, hello_worker("j", 0), STEPD_FAILED_PRECONDITION, "has finished");
-}
-
 static void worker__name_with_quotes__is_quoted_in_the_log(void **state)
 {
     struct brain *brain = *state;
@@ -356,8 +348,7 @@ static void observer__one_too_many__is_refused(void **state)
     brain_assert_refused(*state, hello_observer(""), STEPD_RESOURCE_EXHAUSTED, "1024 observers");
 }
 
-/* ---- Records of jobs that come to nothing -----------------------------------------------------
- */
+/* ---- Jobs that come to nothing --------------------------------------------------------------- */
 
 static void job__never_opened_and_nobody_left__is_forgotten(void **state)
 {
@@ -379,7 +370,7 @@ static void job__never_opened_while_the_lease_runs__stays(void **state)
     (void)peer_join(brain, hello_observer("j"));
 }
 
-static void job__refused_first_hello__leaves_no_record(void **state)
+static void job__refused_first_hello__leaves_no_entry(void **state)
 {
     struct brain *brain = *state;
     brain_assert_refused(brain, hello_worker("j", 5000), STEPD_INVALID_ARGUMENT, "rank");
@@ -410,7 +401,6 @@ int main(void)
         TEST(worker__any_rank_of_a_started_sync_job__gets_the_lost_one),
         TEST(worker__rank_beyond_the_workers_of_the_job__is_refused),
         TEST(worker__any_rank_where_all_are_taken__is_refused),
-        TEST(worker__of_a_finished_job__is_refused),
         TEST(worker__name_with_quotes__is_quoted_in_the_log),
         TEST(lease__asked_for__is_clamped),
         TEST(resume__unknown_session__is_not_found),
@@ -425,7 +415,7 @@ int main(void)
         TEST(observer__one_too_many__is_refused),
         TEST(job__never_opened_and_nobody_left__is_forgotten),
         TEST(job__never_opened_while_the_lease_runs__stays),
-        TEST(job__refused_first_hello__leaves_no_record),
+        TEST(job__refused_first_hello__leaves_no_entry),
     };
     return cmocka_run_group_tests_name("control_hello", tests, NULL, NULL);
 }

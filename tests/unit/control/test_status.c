@@ -142,14 +142,48 @@ static void status__shard_does_not_answer__times_out(void **state)
     assert_int_equal(peer_answers(peer), 1);
 }
 
-static void status__two_queries_at_once__do_not_mix(void **state)
+static void status__asked_while_a_query_is_under_way__waits_for_that_one(void **state)
 {
     struct brain *brain = *state;
     struct peer *first = peer_join(brain, hello_worker("j", 0));
     peer_define(first, "j", STEPD_SYNC, 1);
     struct peer *second = peer_join(brain, hello_observer("j"));
     peer_request(first, get_status("j"));
-    peer_request(second, get_status("j"));
+    for (unsigned i = 0; i < 60; i++)
+        peer_request(second, get_status("j"));
+    peer_close(peer_join(brain, hello_observer("j")));
+    assert_int_equal(brain_count(brain, 0, ORDER_QUERY), 1);
+    brain_answer(brain, 0, 8, 8, NOBODY);
+    brain_answer(brain, 1, 9, 9, NOBODY);
+    assert_int_equal(status_of(first)->job[0].version_max, 9);
+    assert_int_equal(status_of(second)->job[0].version_max, 9);
+    peer_request(first, get_status("j"));
+    assert_int_equal(brain_count(brain, 0, ORDER_QUERY), 2);
+}
+
+static void status__askers_that_hang_up__leave_one_query_under_way(void **state)
+{
+    struct brain *brain = *state;
+    peer_define(peer_join(brain, hello_worker("j", 0)), "j", STEPD_SYNC, 1);
+    for (unsigned i = 0; i < 10; i++) {
+        struct peer *peer = peer_join(brain, hello_observer(""));
+        peer_request(peer, get_status(""));
+        peer_close(peer);
+    }
+    assert_int_equal(brain_count(brain, 0, ORDER_QUERY), 1);
+    brain_wait(brain, 5000); /* its time is up */
+    peer_request(peer_join(brain, hello_observer("")), get_status(""));
+    assert_int_equal(brain_count(brain, 0, ORDER_QUERY), 2);
+}
+
+static void status__of_one_and_of_all__do_not_mix(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *first = peer_join(brain, hello_worker("j", 0));
+    peer_define(first, "j", STEPD_SYNC, 1);
+    struct peer *second = peer_join(brain, hello_observer("j"));
+    peer_request(first, get_status("j"));
+    peer_request(second, get_status(""));
     brain_answer(brain, 0, 8, 8, NOBODY);
     brain_answer(brain, 1, 9, 9, NOBODY);
     assert_int_equal(peer_answers(first), 0);
@@ -293,7 +327,9 @@ int main(void)
         TEST(status__one_job_of_several__comes_alone),
         TEST(status__of_no_such_job__is_not_found),
         TEST(status__shard_does_not_answer__times_out),
-        TEST(status__two_queries_at_once__do_not_mix),
+        TEST(status__asked_while_a_query_is_under_way__waits_for_that_one),
+        TEST(status__askers_that_hang_up__leave_one_query_under_way),
+        TEST(status__of_one_and_of_all__do_not_mix),
         TEST(status__thousand_members__come_in_frames_with_the_job_repeated),
         cmocka_unit_test(status__thousand_jobs__come_in_frames),
         TEST(groups__open_job__say_what_the_next_update_uses),

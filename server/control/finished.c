@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Dropping finished jobs. The shards close the job first; orders arrive in their order, so one that
+ * opens a job of that name or in its memory finds it gone.
+ */
+#include "server/control/finished.h"
+
+#include <inttypes.h>
+
+#include "proto/error.h"
+#include "server/control/orders.h"
+
+static enum stepd_status close_on_shards(struct control *control, const struct control_job *job,
+                                         struct stepd_error *reterr)
+{
+    if (control_order_job(control, job, ORDER_JOB_CLOSE) != STEPD_OK)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to drop job '%s'",
+                          job->name);
+    control_log(control, "job_dropped", "job=%s incarnation=%" PRIu64,
+                control_quote(job->name).text, job->incarnation);
+    return STEPD_OK;
+}
+
+enum stepd_status control_finished_restart(struct control *control, struct control_job *job,
+                                           struct stepd_error *reterr)
+{
+    const enum stepd_status status = close_on_shards(control, job, reterr);
+    if (status != STEPD_OK)
+        return status;
+    control_job_empty(control, job);
+    job->incarnation++;
+    control_job_move(control, job, job->from_config ? CONTROL_JOB_DEFINED : CONTROL_JOB_CREATED);
+    return STEPD_OK;
+}
+
+static struct control_job *first_finished(const struct control *control, bool but_config)
+{
+    struct control_job *first = NULL;
+    for (struct control_job *job = control->first_job; job != NULL; job = job->next) {
+        if (job->state != CONTROL_JOB_FINISHED || (but_config && job->from_config))
+            continue;
+        if (first == NULL || job->finished_as < first->finished_as)
+            first = job;
+    }
+    return first;
+}
+
+struct control_job *control_finished_first(const struct control *control)
+{
+    return first_finished(control, /* but_config= */ false);
+}
+
+enum stepd_status control_finished_drop(struct control *control, struct control_job *job,
+                                        struct stepd_error *reterr)
+{
+    if (job->from_config)
+        return control_finished_restart(control, job, reterr);
+    const enum stepd_status status = close_on_shards(control, job, reterr);
+    if (status == STEPD_OK)
+        control_job_forget(control, job);
+    return status;
+}
+
+enum stepd_status control_finished_make_room(struct control *control, const char *name,
+                                             struct stepd_error *reterr)
+{
+    const uint32_t most = control->options.jobs_max;
+    while (control->jobs >= most) {
+        struct control_job *job = first_finished(control, /* but_config= */ true);
+        if (job == NULL)
+            return stepd_fail(
+                reterr, STEPD_RESOURCE_EXHAUSTED,
+                "no room for job '%s': the server hosts its most of %u jobs, and none "
+                "of them has finished; use another server",
+                name, most);
+        const enum stepd_status status = control_finished_drop(control, job, reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    return STEPD_OK;
+}
