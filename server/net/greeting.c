@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What a caller says first. Bytes are collected until they hold a frame's head; that head must be a
- * Hello of our protocol for control or for a shard that exists. Then the socket goes to whoever
- * serves it, with every byte that was read: the Hello too, which is parsed there again as the
- * connection's first message. So the door understands the address on the letter and nothing else.
+ * Hello for control or for a shard that exists. Then the socket goes to whoever serves it, with
+ * every byte that was read: the Hello too, which is parsed there again as the connection's first
+ * message. So the door understands the address on the letter and nothing else; whether it speaks
+ * our version, control and the shards judge.
  *
  * The socket is handed over as a duplicate of its descriptor. The original is closed by libuv,
  * which so removes it from this loop's epoll; the duplicate has never been in one.
@@ -80,20 +81,15 @@ static void turn_away(struct greeting *greeting, const struct stepd_error *error
         options->refuse(options->owner, caller, error);
 }
 
-/* Is this a message that opens a connection here? *ret_shard is where to. */
-static enum stepd_status check_hello(const struct stepd_message *message, uint32_t shards,
-                                     uint32_t *ret_shard, struct stepd_error *reterr)
+/* Is this a message that opens a connection, and to whom? */
+static enum stepd_status find_addressee(const struct stepd_message *message, uint32_t shards,
+                                        uint32_t *ret_shard, struct stepd_error *reterr)
 {
     const struct stepd_hello *const hello = &message->body.hello;
     if (message->kind != STEPD_MESSAGE_HELLO)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "a connection begins with hello, not with %s",
                           stepd_message_name(message->kind));
-    if (hello->protocol != STEPD_PROTOCOL_VERSION)
-        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
-                          "the client speaks protocol version %u and this server version %u: "
-                          "use a client of the server's version",
-                          (unsigned)hello->protocol, STEPD_PROTOCOL_VERSION);
     if (hello->shard > shards)
         return stepd_fail(reterr, STEPD_NOT_FOUND,
                           "there is no shard %u: this server has shards 1 to %u, and control is 0",
@@ -118,7 +114,7 @@ static enum stepd_status read_hello(struct greeting *greeting, bool *ret_whole, 
     enum stepd_status status = stepd_message_decode(
         greeting->bytes + head.header_at, head.header_bytes, &door->arena, &message, reterr);
     if (status == STEPD_OK)
-        status = check_hello(&message, door->options.shards, ret_shard, reterr);
+        status = find_addressee(&message, door->options.shards, ret_shard, reterr);
     stepd_arena_reset(&door->arena);
     *ret_whole = true;
     return status;
