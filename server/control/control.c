@@ -185,7 +185,6 @@ void control_on_tick(struct control *control, uint64_t now_ms)
     for (struct control_job *job = control->first_job; job != NULL; job = job->next)
         control_opening_on_tick(control, job);
     control_waits_release(control);
-    control_query_on_tick(control);
     struct control_job *next = NULL;
     for (struct control_job *job = control->first_job; job != NULL; job = next) {
         next = job->next;

@@ -97,11 +97,6 @@ struct control_query *control_query_put(struct control *control, struct control_
     return NULL;
 }
 
-void control_query_on_tick(struct control *control)
-{
-    sweep(control);
-}
-
 void control_query_destroy_all(struct control *control)
 {
     while (control->first_query != NULL) {

@@ -4,7 +4,8 @@
  * answered so far. Anybody may ask, as often as they like; so a query is shared by all who ask the
  * same while it is under way, and there is at most one under way about each job and one about all.
  * It lives until its answers are in or its time is up, also when nobody waits for it any more,
- * because the shards have the orders in their queues all the same.
+ * because the shards have the orders in their queues all the same. One that is over is freed when
+ * anything next happens to any query.
  */
 #ifndef CONTROL_QUERY_H
 #define CONTROL_QUERY_H
@@ -61,9 +62,6 @@ void control_query_answered(struct control *control, const struct notice *notice
 /* The job is dropped: nothing is missing of it any more. Nobody may wait for a query about it
  * alone. */
 void control_query_forget_job(struct control *control, const struct control_job *job);
-
-/* Frees those whose time is up and for which nobody waits. */
-void control_query_on_tick(struct control *control);
 
 /* Frees all; nobody may wait for one. */
 void control_query_destroy_all(struct control *control);

@@ -78,6 +78,16 @@ static void finished__begun_anew__has_the_next_incarnation(void **state)
     assert_int_equal(welcome->body.welcome.incarnation, 2);
 }
 
+static void finished__begun_anew_and_left_alone__is_forgotten(void **state)
+{
+    struct brain *brain = *state;
+    (void)finish(brain, "j", 10);
+    (void)peer_join(brain, hello_observer("j"));
+    peer_close(peer_join(brain, hello_worker("j", 0)));
+    brain_wait(brain, BRAIN_LEASE_MS);
+    assert_false(exists(brain, "j"));
+}
+
 static void finished__from_the_config_file__begins_anew_as_defined_there(void **state)
 {
     struct brain *brain = *state;
@@ -147,6 +157,7 @@ static void jobs_max__reached__drops_what_finished_first(void **state)
     (void)finish(brain, "b", 10);
     (void)finish(brain, "a", 10);
     (void)peer_join(brain, hello_worker("d", 0));
+    assert_int_equal(brain_count(brain, 0, ORDER_JOB_CLOSE), 1); /* dropping c would gain nothing */
     assert_false(exists(brain, "b"));
     assert_true(exists(brain, "a"));
     assert_true(exists(brain, "c"));
@@ -196,6 +207,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, brain_setup, brain_teardown)
         TEST(finished__named_by_a_worker__begins_anew),
         TEST(finished__begun_anew__has_the_next_incarnation),
+        TEST(finished__begun_anew_and_left_alone__is_forgotten),
         TEST(finished__from_the_config_file__begins_anew_as_defined_there),
         TEST(finished__resumed_or_observed__stays),
         TEST(memory__short__drops_what_finished_first),

@@ -176,6 +176,20 @@ static void status__askers_that_hang_up__leave_one_query_under_way(void **state)
     assert_int_equal(brain_count(brain, 0, ORDER_QUERY), 2);
 }
 
+static void status__asked_when_the_time_of_a_query_is_up__asks_again(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *peer = peer_join(brain, hello_worker("j", 0));
+    peer_define(peer, "j", STEPD_SYNC, 1);
+    peer_request(peer, get_status("j"));
+    brain->now_ms += 5000;
+    peer_request(peer, get_status("j"));
+    assert_int_equal(brain_count(brain, 0, ORDER_QUERY), 2);
+    brain_answer(brain, 0, 8, 8, NOBODY);
+    brain_answer(brain, 1, 9, 9, NOBODY);
+    assert_int_equal(status_of(peer)->job[0].version_max, 9);
+}
+
 static void status__of_one_and_of_all__do_not_mix(void **state)
 {
     struct brain *brain = *state;
@@ -329,6 +343,7 @@ int main(void)
         TEST(status__shard_does_not_answer__times_out),
         TEST(status__asked_while_a_query_is_under_way__waits_for_that_one),
         TEST(status__askers_that_hang_up__leave_one_query_under_way),
+        TEST(status__asked_when_the_time_of_a_query_is_up__asks_again),
         TEST(status__of_one_and_of_all__do_not_mix),
         TEST(status__thousand_members__come_in_frames_with_the_job_repeated),
         cmocka_unit_test(status__thousand_jobs__come_in_frames),
