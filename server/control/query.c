@@ -27,13 +27,13 @@ static enum stepd_status ask(struct control *control, const struct control_query
     return STEPD_OK;
 }
 
-static enum stepd_status create(struct control *control, const struct control_job *job,
-                                struct control_query **ret_query, struct stepd_error *reterr)
+/* NULL: no memory. */
+static struct control_query *create(struct control *control, const struct control_job *job)
 {
     const uint32_t shards = control->options.shards;
     struct control_query *query = calloc(1, sizeof *query + control->jobs * sizeof query->tally[0]);
     if (query == NULL)
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to ask the shards");
+        return NULL;
     query->job = job;
     query->number = ++control->query;
     query->until_ms = control->now_ms + CONTROL_QUERY_MS;
@@ -44,12 +44,11 @@ static enum stepd_status create(struct control *control, const struct control_jo
     query->left = query->tallies * shards;
     if (ask(control, query) != STEPD_OK) {
         free(query);
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to ask the shards");
+        return NULL;
     }
     query->next = control->first_query;
     control->first_query = query;
-    *ret_query = query;
-    return STEPD_OK;
+    return query;
 }
 
 static bool is_under_way(const struct control_query *query, uint64_t now_ms)
@@ -63,11 +62,10 @@ enum stepd_status control_query_get(struct control *control, const struct contro
     struct control_query *query = control->first_query;
     while (query != NULL && (query->job != job || !is_under_way(query, control->now_ms)))
         query = query->next;
-    if (query == NULL) {
-        const enum stepd_status status = create(control, job, &query, reterr);
-        if (status != STEPD_OK)
-            return status;
-    }
+    if (query == NULL)
+        query = create(control, job);
+    if (query == NULL)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to ask the shards");
     query->refs++;
     *ret_query = query;
     return STEPD_OK;

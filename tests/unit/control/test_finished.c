@@ -111,14 +111,14 @@ static void finished__resumed_or_observed__stays(void **state)
     struct peer *peer = finish(brain, "j", 10);
     (void)peer_join(brain, hello_resume(peer));
     (void)peer_join(brain, hello_observer("j"));
-    brain_wait(brain, 1000u * BRAIN_LEASE_MS);
+    brain_wait(brain, UINT64_C(1000) * BRAIN_LEASE_MS);
     assert_int_equal(brain_count(brain, 0, ORDER_JOB_CLOSE), 0);
 }
 
 /* ---- Room for others ------------------------------------------------------------------------- */
 
 /* 12 bytes for each element: 2 versions and the staging of one worker. */
-#define THIRD_OF_MEMORY ((20u << 20) / 12)
+#define THIRD_OF_MEMORY ((UINT64_C(20) << 20) / 12)
 
 static void memory__short__drops_what_finished_first(void **state)
 {
@@ -127,7 +127,7 @@ static void memory__short__drops_what_finished_first(void **state)
     (void)finish(brain, "a", THIRD_OF_MEMORY);
     struct peer *peer = peer_join(brain, hello_worker("c", 0));
     peer_request(peer, define_job(STEPD_ASYNC, 1));
-    peer_request(peer, define_tensor(2u * THIRD_OF_MEMORY));
+    peer_request(peer, define_tensor(2 * THIRD_OF_MEMORY));
     assert_true(brain_place(brain, ORDER_JOB_CLOSE) < brain_place(brain, ORDER_JOB_OPEN));
     assert_int_equal(brain_count(brain, 0, ORDER_JOB_CLOSE), 1);
     brain_opened_all(brain, "c");
@@ -142,7 +142,7 @@ static void memory__short_whatever_is_dropped__drops_nothing(void **state)
     (void)finish(brain, "a", THIRD_OF_MEMORY);
     struct peer *peer = peer_join(brain, hello_worker("b", 0));
     peer_request(peer, define_job(STEPD_ASYNC, 1));
-    peer_request(peer, define_tensor(4u * THIRD_OF_MEMORY));
+    peer_request(peer, define_tensor(4 * THIRD_OF_MEMORY));
     peer_assert_error(peer, STEPD_RESOURCE_EXHAUSTED, "64 of 64 MiB are left");
     assert_int_equal(brain_count(brain, 0, ORDER_JOB_CLOSE), 0);
     assert_true(exists(brain, "a"));
