@@ -29,6 +29,14 @@
 
 extern char **environ;
 
+/* A daemon that runs, and what it would read its config from again. */
+struct daemon {
+    int argc;
+    char *const *argv;
+    const struct config *config; /* as it took effect */
+    struct log log;
+};
+
 static int complain(const struct stepd_error *error, int exit_code)
 {
     (void)fprintf(stderr, "stepd: %s\n", error->text);
@@ -53,9 +61,35 @@ static enum stepd_status find_isa(const struct config *config, enum optim_isa *r
     return STEPD_OK;
 }
 
-static enum stepd_status create_server(const struct config *config, const struct log *log,
-                                       struct server **ret_server, struct stepd_error *reterr)
+static void note_difference(void *owner, const char *key, bool reloadable)
 {
+    const struct daemon *const daemon = owner;
+    if (!reloadable)
+        log_event(&daemon->log, LOG_WARN, "needs_restart", "key=%s", key);
+}
+
+/* Reads the config again, on SIGHUP. One that is wrong changes nothing. */
+static void reload(void *owner)
+{
+    struct daemon *const daemon = owner;
+    struct config config;
+    struct stepd_error error;
+    if (config_load(daemon->argc, daemon->argv, environ, &config, &error) != STEPD_OK) {
+        log_event(&daemon->log, LOG_ERROR, "reload_failed", "reason=%s", error.text);
+        return;
+    }
+    if (!config_compare(daemon->config, &config, note_difference, daemon))
+        log_event(&daemon->log, LOG_ERROR, "out_of_memory", "consequence=%s",
+                  "what needs a restart is not known");
+    log_set_level(&daemon->log, config.log_level);
+    log_event(&daemon->log, LOG_INFO, "reloaded", "log_level=%s", log_level_name(config.log_level));
+    config_deinit(&config);
+}
+
+static enum stepd_status create_server(struct daemon *daemon, struct server **ret_server,
+                                       struct stepd_error *reterr)
+{
+    const struct config *const config = daemon->config;
     enum optim_isa isa;
     const enum stepd_status status = find_isa(config, &isa, reterr);
     if (status != STEPD_OK)
@@ -79,7 +113,9 @@ static enum stepd_status create_server(const struct config *config, const struct
         .slice_elements = config->slice_elements,
         .jobs_max = JOBS_MAX,
         .version = STEPD_VERSION,
-        .log = log,
+        .log = &daemon->log,
+        .owner = daemon,
+        .reload = reload,
     };
     return server_create(&options, ret_server, reterr);
 }
@@ -123,13 +159,13 @@ static int exit_code_of(enum stepd_status status)
 }
 
 /* Checks the config as far as that goes without opening anything; then runs, unless told not to. */
-static int serve(const struct config *config)
+static int serve(const struct config *config, int argc, char *const argv[])
 {
-    struct log log;
+    struct daemon daemon = {.argc = argc, .argv = argv, .config = config};
     struct server *server = NULL;
     struct stepd_error error;
-    log_init(&log, stderr, config->log_level);
-    enum stepd_status status = create_server(config, &log, &server, &error);
+    log_init(&daemon.log, stderr, config->log_level);
+    enum stepd_status status = create_server(&daemon, &server, &error);
     if (status == STEPD_OK)
         status = define_jobs(server, config, &error);
     if (status == STEPD_OK && config->action == CONFIG_RUN)
@@ -138,7 +174,7 @@ static int serve(const struct config *config)
     return status == STEPD_OK ? 0 : complain(&error, exit_code_of(status));
 }
 
-static int act(const struct config *config)
+static int act(const struct config *config, int argc, char *const argv[])
 {
     switch (config->action) {
     case CONFIG_HELP: config_print_usage(stdout); return 0;
@@ -147,7 +183,7 @@ static int act(const struct config *config)
     case CONFIG_CHECK:
     case CONFIG_RUN: break;
     }
-    return serve(config);
+    return serve(config, argc, argv);
 }
 
 int main(int argc, char *argv[])
@@ -160,7 +196,7 @@ int main(int argc, char *argv[])
     case STEPD_FAILED_PRECONDITION: return complain(&error, EXIT_CONFIG);
     default: return complain(&error, EXIT_FAILED);
     }
-    const int exit_code = act(&config);
+    const int exit_code = act(&config, argc, argv);
     config_deinit(&config);
     return exit_code;
 }

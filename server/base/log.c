@@ -49,6 +49,11 @@ void log_init(struct log *log, FILE *stream, enum log_level least)
     *log = (struct log){.stream = stream, .least = least};
 }
 
+void log_set_level(struct log *log, enum log_level least)
+{
+    log->least = least;
+}
+
 const char *log_level_name(enum log_level level)
 {
     switch (level) {

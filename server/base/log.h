@@ -34,14 +34,17 @@ enum log_level {
 #undef X
 };
 
-/* Where events go. Read by many threads at once; not written while they run. */
+/* Where events go. Read by many threads at once; only the level may change while they run. */
 struct log {
     FILE *stream; /* borrowed; unbuffered, as stderr is, for lines that survive a crash */
-    enum log_level least;
+    _Atomic(enum log_level) least;
 };
 
 /* stream is borrowed for as long as the log is used; events below least are not written. */
 void log_init(struct log *log, FILE *stream, enum log_level least);
+
+/* Events below least are not written from now on. Any thread. */
+void log_set_level(struct log *log, enum log_level least);
 
 /*
  * Writes one event. fmt is a list of fields, "key=%u key=word key=%s", with one space between; NULL

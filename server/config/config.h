@@ -117,6 +117,13 @@ void config_print(const struct config *config, FILE *stream);
 void config_print_usage(FILE *stream);
 
 /*
+ * Calls differs() for each key whose values differ, "jobs" among them (the key is static), and says
+ * whether it may change while the daemon runs. False: no memory to tell.
+ */
+bool config_compare(const struct config *before, const struct config *after,
+                    void (*differs)(void *owner, const char *key, bool reloadable), void *owner);
+
+/*
  * Fills in FAILED_PRECONDITION with the place of a job's group (definition.groups: of the job
  * itself) before the text, for checks that only the caller can make. Returns that code.
  */

@@ -247,11 +247,19 @@ static void write_settings(const struct stepd_settings *settings, const char *be
     }
 }
 
+/* Where a job or group stands; 0: that is not to be said. */
+static void write_line(size_t line, FILE *stream)
+{
+    if (line > 0)
+        (void)fprintf(stream, "  # file, line %zu", line);
+}
+
 static void write_group(const struct stepd_group *group, size_t line, FILE *stream)
 {
     (void)fputs("      - name: ", stream);
     value_write_text(group->name, stream);
-    (void)fprintf(stream, "  # file, line %zu\n        match: ", line);
+    write_line(line, stream);
+    (void)fputs("\n        match: ", stream);
     value_write_text(group->match, stream);
     (void)fputs("\n        optimizer: ", stream);
     value_write_text(group->optimizer, stream);
@@ -265,25 +273,25 @@ static void write_group(const struct stepd_group *group, size_t line, FILE *stre
     (void)fputc('\n', stream);
 }
 
-static void write_job(const struct config_job *job, FILE *stream)
+static void write_job(const struct config_job *job, bool lines, FILE *stream)
 {
     const struct stepd_define_job *const definition = &job->definition;
     (void)fputs("  - name: ", stream);
     value_write_text(job->name, stream);
-    (void)fprintf(stream, "  # file, line %zu\n", job->line);
-    (void)fprintf(stream, "    mode: %s\n", mode_names[definition->mode]);
+    write_line(lines ? job->line : 0, stream);
+    (void)fprintf(stream, "\n    mode: %s\n", mode_names[definition->mode]);
     (void)fprintf(stream, "    workers: %" PRIu32 "\n", definition->workers);
     (void)fprintf(stream, "    strict: %s\n", definition->strict ? "true" : "false");
     if (definition->slice_elements != 0)
         (void)fprintf(stream, "    slice_elements: %" PRIu32 "\n", definition->slice_elements);
     (void)fputs("    groups:\n", stream);
     for (size_t i = 0; i < definition->groups; i++)
-        write_group(&definition->group[i], job->group_line[i], stream);
+        write_group(&definition->group[i], lines ? job->group_line[i] : 0, stream);
 }
 
-void jobs_write(const struct config *config, FILE *stream)
+void jobs_write(const struct config *config, bool lines, FILE *stream)
 {
     (void)fputs(config->jobs == 0 ? "jobs: []\n" : "jobs:\n", stream);
     for (size_t i = 0; i < config->jobs; i++)
-        write_job(&config->job[i], stream);
+        write_job(&config->job[i], lines, stream);
 }

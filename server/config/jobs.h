@@ -6,6 +6,7 @@
 #ifndef CONFIG_JOBS_H
 #define CONFIG_JOBS_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include <stepd/status.h>
@@ -21,7 +22,7 @@
 enum stepd_status jobs_read(const char *name, const struct document_node *list,
                             struct config *config, struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Writes the key "jobs" and all beneath it. */
-void jobs_write(const struct config *config, FILE *stream);
+/* Writes the key "jobs" and all beneath it, with the lines where they stand if that is wanted. */
+void jobs_write(const struct config *config, bool lines, FILE *stream);
 
 #endif

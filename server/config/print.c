@@ -46,7 +46,7 @@ void config_print(const struct config *config, FILE *stream)
         print_origin(row, &config->origin[i], stream);
         (void)fputc('\n', stream);
     }
-    jobs_write(config, stream);
+    jobs_write(config, true, stream);
 }
 
 /* "  --flag PLACEHOLDER", filled up to the column of the texts. */
@@ -81,6 +81,8 @@ void config_print_usage(FILE *stream)
         "--unix PATH is unix_path: PATH and STEPD_UNIX_PATH=PATH; the other keys are their\n"
         "flags with _ for -. Flags win over the environment, which wins over the file.\n"
         "Jobs stand in the file alone.\n"
+        "\nSIGTERM and SIGINT stop stepd, a second one at once. SIGHUP rereads the file and takes\n"
+        "over log_level; what else differs is logged and needs a restart.\n"
         "\nExit codes: 0, 1 failure, 2 wrong flags, 78 wrong configuration.\n",
         stream);
 }

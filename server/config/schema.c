@@ -117,7 +117,6 @@ static const struct schema_row rows[] = {
         .least = 1,
         .most = 1u << 20,
         .doc = "connections at once; more wait to be accepted",
-        .reloadable = true,
         .offset = FIELD(connections_max),
     },
     {
@@ -128,7 +127,6 @@ static const struct schema_row rows[] = {
         .least = 10,
         .most = DAY_MS,
         .doc = "milliseconds that a new connection has to say Hello",
-        .reloadable = true,
         .offset = FIELD(hello_timeout_ms),
     },
     {
@@ -139,7 +137,6 @@ static const struct schema_row rows[] = {
         .least = 10,
         .most = DAY_MS,
         .doc = "milliseconds of silence before a worker is missed, unless its Hello asks otherwise",
-        .reloadable = true,
         .offset = FIELD(lease_ms),
     },
     {
@@ -150,7 +147,6 @@ static const struct schema_row rows[] = {
         .least = 10,
         .most = DAY_MS,
         .doc = "longest deadline, in milliseconds, of a request that waits",
-        .reloadable = true,
         .offset = FIELD(wait_max_ms),
     },
     {

@@ -47,6 +47,7 @@ struct server {
     uv_timer_t tick;
     uv_signal_t sigterm;
     uv_signal_t sigint;
+    uv_signal_t sighup;
     struct door *door;            /* owned */
     struct control_host *control; /* owned */
     struct shard **shard;         /* owned; options.shards of them */
@@ -67,6 +68,7 @@ static void end_if_drained(struct server *server)
     uv_close((uv_handle_t *)&server->tick, NULL);
     uv_close((uv_handle_t *)&server->sigterm, NULL);
     uv_close((uv_handle_t *)&server->sigint, NULL);
+    uv_close((uv_handle_t *)&server->sighup, NULL);
     mailbox_close(&server->mailbox);
 }
 
@@ -106,6 +108,14 @@ static void stop(struct server *server, const char *reason)
 static void on_signal(uv_signal_t *signal, int number)
 {
     stop(signal->data, number == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+static void on_hangup(uv_signal_t *signal, int number)
+{
+    const struct server *const server = signal->data;
+    (void)number;
+    if (server->options.reload != NULL)
+        server->options.reload(server->options.owner);
 }
 
 /* ---- Callers --------------------------------------------------------------------------------- */
@@ -301,10 +311,12 @@ static enum stepd_status create_parts(struct server *server)
     (void)uv_timer_init(&server->uv, &server->tick);
     server->tick.data = server;
     if (uv_signal_init(&server->uv, &server->sigterm) != 0 ||
-        uv_signal_init(&server->uv, &server->sigint) != 0)
+        uv_signal_init(&server->uv, &server->sigint) != 0 ||
+        uv_signal_init(&server->uv, &server->sighup) != 0)
         return STEPD_RESOURCE_EXHAUSTED;
     server->sigterm.data = server;
     server->sigint.data = server;
+    server->sighup.data = server;
     enum stepd_status status = create_control(server);
     if (status == STEPD_OK)
         status = create_door(server);
@@ -435,6 +447,7 @@ enum stepd_status server_run(struct server *server, struct stepd_error *reterr)
     (void)uv_timer_start(&server->tick, on_tick, TICK_MS, TICK_MS);
     (void)uv_signal_start(&server->sigterm, on_signal, SIGTERM);
     (void)uv_signal_start(&server->sigint, on_signal, SIGINT);
+    (void)uv_signal_start(&server->sighup, on_hangup, SIGHUP);
     enum stepd_status status = start(server, reterr);
     if (status == STEPD_OK) {
         log_ready(server);

@@ -8,8 +8,8 @@
  *     server_destroy()
  *
  * SIGTERM and SIGINT stop it while it runs: the first lets it drain (no more callers, replies
- * flushed for a few seconds), the second ends it at once. SIGHUP is not handled: nothing can be
- * reread while it runs.
+ * flushed for a few seconds), the second ends it at once. SIGHUP asks whoever made it to reread
+ * what can change while it runs.
  */
 #ifndef NET_SERVER_H
 #define NET_SERVER_H
@@ -45,6 +45,9 @@ struct server_options {
     uint32_t jobs_max;
     const char *version;
     const struct log *log; /* may be NULL */
+
+    void *owner;
+    void (*reload)(void *owner); /* SIGHUP came; on server_run's thread. NULL: nothing is done */
 };
 
 /*

@@ -256,6 +256,27 @@ static void daemon__bad_config__ends_with_78_and_names_the_line(void **state)
     }
 }
 
+static void daemon__hung_up__rereads_its_config_and_serves_on(void **state)
+{
+    struct fixture *const fixture = *state;
+    struct daemon *const daemon = &fixture->daemon;
+    const char *const flags[] = {"--config", write_config(fixture, "log_level: info\n"), NULL};
+    start(fixture, flags);
+    (void)write_config(fixture, "log_level: debug\nshards: 2\n");
+    daemon_signal(daemon, SIGHUP);
+    assert_true(daemon_logs(daemon, "event=needs_restart key=shards"));
+    assert_true(daemon_logs(daemon, "event=reloaded log_level=debug"));
+    assert_null(strstr(daemon->log, "level=debug event"));
+    expect_service(fixture);
+    assert_true(daemon_logs(daemon, "level=debug event"));
+    (void)write_config(fixture, "shards: 1\nlog_level: loud\n");
+    daemon_signal(daemon, SIGHUP);
+    assert_true(daemon_logs(daemon, "event=reload_failed"));
+    assert_true(daemon_logs(daemon, "stepd.yaml:2: log_level"));
+    expect_service(fixture);
+    assert_int_equal(daemon_stop(daemon), 0);
+}
+
 static void daemon__good_config__is_checked_with_0(void **state)
 {
     struct fixture *const fixture = *state;
@@ -439,6 +460,7 @@ int main(void)
         TEST(daemon__stopped_with_a_client_that_stays__ends_all_the_same),
         TEST(daemon__second_signal__ends_with_0),
         TEST(daemon__bad_config__ends_with_78_and_names_the_line),
+        TEST(daemon__hung_up__rereads_its_config_and_serves_on),
         TEST(daemon__good_config__is_checked_with_0),
         TEST(daemon__usage_error__ends_with_2),
         TEST(daemon__asked_to_print__prints_and_ends_with_0),
