@@ -45,7 +45,8 @@ enum stepd_status {
 #undef X
 };
 
-#define STEPD_ERROR_TEXT_BYTES 256
+/* Room for two names of the longest and a sentence around them. */
+#define STEPD_ERROR_TEXT_BYTES 640
 
 /* What went wrong, for a program (code) and for a person (text, NUL-terminated). */
 struct stepd_error {

@@ -25,6 +25,7 @@ static void open_job(struct core *core, struct order *order)
     struct notice *notice = notice_create(NOTICE_JOB_OPENED, order->job_name);
     if (notice == NULL)
         return; /* control's deadline speaks for us */
+    notice->query = order->query;
     if (job_find(core, order->job_name) != NULL)
         (void)stepd_fail(&notice->error, STEPD_ALREADY_EXISTS, "job '%s' is open on shard %u",
                          order->job_name, core->options.shard + 1);

@@ -12,6 +12,9 @@
 
 #include "proto/error.h"
 
+/* More than any optimizer or schedule has. */
+#define SETTINGS_MAX 64u
+
 /* A setting of one number; lists are for optimizers and schedules that take them. */
 static enum stepd_status one_value(const struct stepd_setting *setting, double *ret_value,
                                    struct stepd_error *reterr)
@@ -23,43 +26,81 @@ static enum stepd_status one_value(const struct stepd_setting *setting, double *
     return STEPD_OK;
 }
 
+/* Each setting stands once. */
+static enum stepd_status check_settings(const struct stepd_settings *settings,
+                                        struct stepd_error *reterr)
+{
+    if (settings->count > SETTINGS_MAX)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%zu settings; the most are %u",
+                          settings->count, SETTINGS_MAX);
+    for (size_t i = 0; i < settings->count; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(settings->at[i].name, settings->at[k].name) == 0)
+                return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s is set twice",
+                                  settings->at[i].name);
+        }
+    }
+    return STEPD_OK;
+}
+
+/* betas = (beta1, beta2), as PyTorch has them. */
+static enum stepd_status set_betas(const struct stepd_setting *setting, struct group *group,
+                                   struct stepd_error *reterr)
+{
+    if (setting->values != 2)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "betas takes two numbers, not %zu",
+                          setting->values);
+    const enum stepd_status status =
+        optimizer_hyper_set(group->optimizer, "beta1", setting->value[0], &group->hyper, reterr);
+    return status != STEPD_OK ? status
+                              : optimizer_hyper_set(group->optimizer, "beta2", setting->value[1],
+                                                    &group->hyper, reterr);
+}
+
+static enum stepd_status set_hyper(const struct stepd_setting *setting, struct group *group,
+                                   struct stepd_error *reterr)
+{
+    if (strcmp(setting->name, "betas") == 0)
+        return set_betas(setting, group, reterr);
+    double value = 0;
+    const enum stepd_status status = one_value(setting, &value, reterr);
+    return status != STEPD_OK
+               ? status
+               : optimizer_hyper_set(group->optimizer, setting->name, value, &group->hyper, reterr);
+}
+
 static enum stepd_status set_optimizer(const struct stepd_group *def, struct group *group,
                                        struct stepd_error *reterr)
 {
     enum stepd_status status = optimizer_find(def->optimizer, &group->optimizer, reterr);
+    if (status == STEPD_OK)
+        status = check_settings(&def->settings, reterr);
     if (status != STEPD_OK)
         return status;
     optimizer_hyper_defaults(group->optimizer, &group->hyper);
-    for (size_t i = 0; i < def->settings.count; i++) {
-        const struct stepd_setting *setting = &def->settings.at[i];
-        double value = 0;
-        status = one_value(setting, &value, reterr);
-        if (status != STEPD_OK)
-            return status;
-        status = optimizer_hyper_set(group->optimizer, setting->name, value, &group->hyper, reterr);
-        if (status != STEPD_OK)
-            return status;
-    }
-    return STEPD_OK;
+    for (size_t i = 0; i < def->settings.count && status == STEPD_OK; i++)
+        status = set_hyper(&def->settings.at[i], group, reterr);
+    return status;
+}
+
+static enum stepd_status set_param(const struct stepd_setting *setting, struct group *group,
+                                   struct stepd_error *reterr)
+{
+    double value = 0;
+    const enum stepd_status status = one_value(setting, &value, reterr);
+    return status != STEPD_OK ? status
+                              : schedule_set(&group->schedule, setting->name, value, reterr);
 }
 
 static enum stepd_status set_schedule(const struct stepd_group *def, struct group *group,
                                       struct stepd_error *reterr)
 {
     enum stepd_status status = schedule_init(def->schedule, &group->schedule, reterr);
-    if (status != STEPD_OK)
-        return status;
-    for (size_t i = 0; i < def->schedule_settings.count; i++) {
-        const struct stepd_setting *setting = &def->schedule_settings.at[i];
-        double value = 0;
-        status = one_value(setting, &value, reterr);
-        if (status != STEPD_OK)
-            return status;
-        status = schedule_set(&group->schedule, setting->name, value, reterr);
-        if (status != STEPD_OK)
-            return status;
-    }
-    return schedule_check(&group->schedule, reterr);
+    if (status == STEPD_OK)
+        status = check_settings(&def->schedule_settings, reterr);
+    for (size_t i = 0; i < def->schedule_settings.count && status == STEPD_OK; i++)
+        status = set_param(&def->schedule_settings.at[i], group, reterr);
+    return status != STEPD_OK ? status : schedule_check(&group->schedule, reterr);
 }
 
 enum stepd_status group_init(const struct stepd_group *def, struct group *ret_group,

@@ -4,7 +4,9 @@
  * are comparisons: a draft is kept for as long as its job, and what differs is named, because
  * "different definition" alone would send somebody through four config files.
  */
+#include <float.h>
 #include <inttypes.h>
+#include <math.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -297,6 +299,27 @@ static enum stepd_status same_tensor(const struct tensor *have, const struct ste
     return STEPD_OK;
 }
 
+/* First weights must be finite as floats, wherever in their range they fall. */
+static enum stepd_status check_init(const struct stepd_tensor_def *def, struct stepd_error *reterr)
+{
+    const struct stepd_init *init = &def->init;
+    const double most = FLT_MAX / 64; /* a normal value is never 64 deviations off */
+    if (init->kind == STEPD_INIT_VALUES)
+        return STEPD_OK;
+    if (!(fabs(init->a) <= most && fabs(init->b) <= most))
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "tensor '%s': initial values of %g and %g do not fit a float", def->name,
+                          init->a, init->b);
+    if (init->kind == STEPD_INIT_UNIFORM && init->a > init->b)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "tensor '%s': uniform initial values need a <= b", def->name);
+    if (init->kind == STEPD_INIT_NORMAL && init->b < 0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "tensor '%s': the standard deviation is %g; it must not be negative",
+                          def->name, init->b);
+    return STEPD_OK;
+}
+
 static enum stepd_status check_new_tensor(const struct job_draft *draft,
                                           const struct stepd_tensor_def *def,
                                           struct stepd_error *reterr)
@@ -310,9 +333,9 @@ static enum stepd_status check_new_tensor(const struct job_draft *draft,
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "tensor '%s' has %zu dimensions; the most are %u", def->name, def->dims,
                           STEPD_DIMS_MAX);
-    if (def->init.kind == STEPD_INIT_UNIFORM && !(def->init.a <= def->init.b))
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "tensor '%s': uniform initial values need a <= b", def->name);
+    const enum stepd_status status = check_init(def, reterr);
+    if (status != STEPD_OK)
+        return status;
     if (tfind(def->name, &draft->names, compare_names) != NULL)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "tensor '%s' is defined already; tensor %zu needs another name",

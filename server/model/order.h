@@ -44,7 +44,7 @@ struct order {
     uint64_t from;
     uint64_t until; /* UINT64_MAX: still a member */
 
-    uint64_t query; /* QUERY: number to answer with */
+    uint64_t query; /* QUERY, JOB_OPEN: number to answer with */
 };
 
 enum notice_kind {
@@ -65,7 +65,7 @@ struct notice {
      * here; 0: it has pushed none. */
     uint64_t *clock;
 
-    uint64_t query;  /* ANSWER */
+    uint64_t query;  /* ANSWER, JOB_OPENED */
     uint64_t slices; /* ANSWER: of this shard; version_min and _max hold when there are any */
     uint64_t version_min;
     uint64_t version_max;

@@ -90,6 +90,33 @@ static void group__with_settings__puts_them_over_the_defaults(void **state)
     group_deinit(&plain);
 }
 
+static void group__with_betas__sets_both(void **state)
+{
+    (void)state;
+    static const double betas[] = {0.8, 0.95};
+    struct stepd_setting setting = {.name = "betas", .values = 2, .value = betas};
+    struct stepd_group def = define("*");
+    struct group group;
+    def.optimizer = "adam";
+    def.settings = (struct stepd_settings){.count = 1, .at = &setting};
+    assert_int_equal(group_init(&def, &group, NULL), STEPD_OK);
+    assert_true(group.hyper.beta1 == 0.8);
+    assert_true(group.hyper.beta2 == 0.95);
+    group_deinit(&group);
+    setting.values = 1;
+    assert_non_null(strstr(refusal(&def, STEPD_INVALID_ARGUMENT), "betas takes two numbers"));
+}
+
+static void group__with_a_setting_twice__is_refused(void **state)
+{
+    (void)state;
+    const struct stepd_setting settings[] = {{.name = "momentum", .values = 1, .value = &tenth},
+                                             {.name = "momentum", .values = 1, .value = pair}};
+    struct stepd_group def = define("*");
+    def.settings = (struct stepd_settings){.count = 2, .at = settings};
+    assert_non_null(strstr(refusal(&def, STEPD_INVALID_ARGUMENT), "momentum is set twice"));
+}
+
 static void group__with_an_unknown_optimizer__is_refused_by_its_name(void **state)
 {
     (void)state;
@@ -147,6 +174,8 @@ int main(void)
         cmocka_unit_test(group_matches__with_a_set_or_a_mark__matches_one_character),
         cmocka_unit_test(group__without_a_match__takes_everything),
         cmocka_unit_test(group__with_settings__puts_them_over_the_defaults),
+        cmocka_unit_test(group__with_betas__sets_both),
+        cmocka_unit_test(group__with_a_setting_twice__is_refused),
         cmocka_unit_test(group__with_an_unknown_optimizer__is_refused_by_its_name),
         cmocka_unit_test(group__with_an_unknown_setting__is_refused_and_names_it),
         cmocka_unit_test(group__with_a_list_for_a_number__is_refused),

@@ -287,6 +287,28 @@ static void job_draft_add__of_a_uniform_range_that_is_none__is_refused(void **st
     (void)job_draft_destroy(draft);
 }
 
+static void job_draft_add__of_initial_values_beyond_a_float__is_refused(void **state)
+{
+    (void)state;
+
+    static const struct {
+        struct stepd_init init;
+        const char *text;
+    } rows[] = {
+        {{.kind = STEPD_INIT_CONSTANT, .a = 1e300}, "do not fit a float"},
+        {{.kind = STEPD_INIT_UNIFORM, .a = -1e38, .b = 1e39}, "do not fit a float"},
+        {{.kind = STEPD_INIT_NORMAL, .b = -1}, "must not be negative"},
+    };
+    struct job_draft *draft = plain_draft();
+    struct stepd_tensor_def tensor = draft_tensor("w", six, 1);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        tensor.init = rows[i].init;
+        assert_int_equal(draft_add(draft, 0, &tensor, 1, &error), STEPD_INVALID_ARGUMENT);
+        assert_non_null(strstr(error.text, rows[i].text));
+    }
+    (void)job_draft_destroy(draft);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +331,7 @@ int main(void)
         cmocka_unit_test(job_draft_add__of_too_many_dimensions__is_refused),
         cmocka_unit_test(job_draft_add__of_a_scalar__is_one_element),
         cmocka_unit_test(job_draft_add__of_a_uniform_range_that_is_none__is_refused),
+        cmocka_unit_test(job_draft_add__of_initial_values_beyond_a_float__is_refused),
     };
     return cmocka_run_group_tests_name("model/job_draft", tests, NULL, NULL);
 }
