@@ -16,7 +16,9 @@
 
 #include <stdlib.h>
 
-#define ROOM_FIRST (2 * MAILBOX_RESERVED)
+#define ROOM_FIRST 256u
+
+_Static_assert(ROOM_FIRST > MAILBOX_RESERVED, "an ordinary letter finds room from the start");
 
 /* Frees what nobody will take. */
 static void throw_away(const struct letter *letter)
