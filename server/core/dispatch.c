@@ -184,7 +184,7 @@ static enum stepd_status add_to_frame(struct frame *frame, struct waiter *waiter
 
 static void send_ready(struct request *request)
 {
-    const size_t most = request->conn->frame_max_bytes - STEPD_FRAME_HEAD_MAX_BYTES;
+    const size_t most = stepd_frame_payload_max(request->conn->frame_max_bytes);
     struct frame frame = {.request = request};
     for (size_t i = 0; i < request->count; i++) {
         struct waiter *waiter = &request->waiter[i];

@@ -122,18 +122,23 @@ void conn_finish(struct conn *conn)
     say_goodbye(conn);
 }
 
-void conn_fail(struct conn *conn, const struct stepd_error *error)
+static void say_why(struct conn *conn, const struct stepd_error *error)
 {
-    if (conn->state != CONN_OPEN)
-        return;
-    log_event(conn->loop->log, LOG_WARN, "connection_refused", "peer=%s code=%s text=%s",
-              conn->peer, stepd_status_name(error->code), error->text);
     const struct stepd_message message = {
         .kind = STEPD_MESSAGE_ERROR,
         .body.error = {.code = error->code, .text = error->text},
     };
     conn_reply(conn, &message, NULL, 0);
     say_goodbye(conn);
+}
+
+void conn_fail(struct conn *conn, const struct stepd_error *error)
+{
+    if (conn->state != CONN_OPEN)
+        return;
+    log_event(conn->loop->log, LOG_WARN, "connection_refused", "peer=%s code=%s text=%s",
+              conn->peer, stepd_status_name(error->code), error->text);
+    say_why(conn, error);
 }
 
 void conn_on_end(struct conn *conn)
@@ -235,6 +240,8 @@ enum stepd_status conn_loop_init(struct conn_loop *loop, const struct conn_loop_
         .handler = options->handler,
         .owner = options->owner,
         .frame_max_bytes = options->frame_max_bytes,
+        .queue_high_bytes =
+            options->queue_high_bytes > 0 ? options->queue_high_bytes : CONN_QUEUE_HIGH_BYTES,
         .write_timeout_ms = options->write_timeout_ms,
         .read_timeout_ms = options->read_timeout_ms,
         .receive = malloc(CONN_RECEIVE_BYTES),
@@ -291,9 +298,11 @@ void conn_loop_tick(struct conn_loop *loop, uint64_t now_ms)
 
 void conn_loop_drain(struct conn_loop *loop)
 {
+    struct stepd_error error;
+    (void)stepd_fail(&error, STEPD_UNAVAILABLE, "the server is shutting down");
     for (struct conn *conn = loop->first; conn != NULL; conn = conn->next) {
         if (conn->state == CONN_OPEN)
-            say_goodbye(conn);
+            say_why(conn, &error);
     }
 }
 

@@ -34,10 +34,11 @@
 #include "server/core/io.h"
 #include "server/net/caller.h"
 
-/* Replies of one connection that wait for its socket: reading stops above the first, and goes on
- * below the second. They are references to weights, not copies. */
-#define CONN_QUEUE_HIGH_BYTES (16u << 20)
-#define CONN_QUEUE_LOW_BYTES  (4u << 20)
+/* Replies of one connection that wait for its socket, unless the loop's owner wants another bound:
+ * reading stops above it, and goes on below a quarter. On a shard they are references to weights
+ * and not copies; control, whose replies are copies and whose peers may be many, wants less. */
+#define CONN_QUEUE_HIGH_BYTES         (16u << 20)
+#define CONN_QUEUE_HIGH_CONTROL_BYTES (512u << 10)
 
 struct conn;
 
@@ -72,6 +73,7 @@ struct conn_loop {
     const struct conn_handler *handler;
     void *owner; /* the handler's */
     size_t frame_max_bytes;
+    size_t queue_high_bytes;
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;
 
@@ -93,6 +95,7 @@ struct conn_loop_options {
     const struct conn_handler *handler; /* likewise */
     void *owner;                        /* given to the handler */
     size_t frame_max_bytes;             /* largest frame that is read */
+    size_t queue_high_bytes;            /* of unsent replies; 0: CONN_QUEUE_HIGH_BYTES */
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;
 };

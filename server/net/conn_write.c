@@ -5,7 +5,7 @@
  * until the write's callback, even where all bytes left at once: the peer may have them, and answer
  * them, before libuv has told us.
  *
- * Bounded: above CONN_QUEUE_HIGH_BYTES of unsent replies the connection is not read from, so a peer
+ * Bounded: above queue_high_bytes of unsent replies the connection is not read from, so a peer
  * that asks and never listens fills its own socket, not our memory. What it had asked for before is
  * bounded by the handler. A peer must take each reply within write_timeout_ms and the time that its
  * bytes need at RATE_LEAST_BYTES_PER_S, or it is cut off by the tick (conn_write_stuck): one that
@@ -110,7 +110,7 @@ static void lose(struct conn *conn, const struct core_piece *piece, size_t piece
 
 static void choke(struct conn *conn)
 {
-    if (uv_stream_get_write_queue_size(&conn->uv.stream) <= CONN_QUEUE_HIGH_BYTES)
+    if (uv_stream_get_write_queue_size(&conn->uv.stream) <= conn->loop->queue_high_bytes)
         return;
     conn->choked = true;
     if (conn->state == CONN_OPEN)
@@ -119,7 +119,8 @@ static void choke(struct conn *conn)
 
 static void after_write(struct conn *conn)
 {
-    if (!conn->choked || uv_stream_get_write_queue_size(&conn->uv.stream) >= CONN_QUEUE_LOW_BYTES)
+    const size_t low = conn->loop->queue_high_bytes / 4;
+    if (!conn->choked || uv_stream_get_write_queue_size(&conn->uv.stream) >= low)
         return;
     conn->choked = false;
     conn_read_on(conn);

@@ -137,6 +137,7 @@ enum stepd_status control_host_create(const struct control_host_options *options
         .handler = &handler,
         .owner = host,
         .frame_max_bytes = options->control.frame_max_bytes,
+        .queue_high_bytes = CONN_QUEUE_HIGH_CONTROL_BYTES,
         .write_timeout_ms = options->write_timeout_ms,
         .read_timeout_ms = options->read_timeout_ms,
     };

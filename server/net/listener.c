@@ -96,10 +96,12 @@ static void check_directory(const char *path, const struct log *log)
 
 static enum stepd_status refuse_unix(const char *path, int failure, struct stepd_error *reterr)
 {
-    const char *const remedy =
-        failure == UV_EADDRINUSE
-            ? "stop the process that listens there, or give another path with --unix"
-            : "give another path with --unix";
+    const char *remedy = "give another path with --unix";
+    if (failure == UV_EADDRINUSE)
+        remedy = "stop the process that listens there, remove what stands there if none does, or "
+                 "give another path with --unix";
+    else if (failure == UV_EACCES) /* libuv says so of a folder that does not exist, too */
+        remedy = "its folder must exist and be writable; or give another path with --unix";
     return stepd_fail(reterr, STEPD_UNAVAILABLE, "cannot listen on unix:%s: %s; %s", path,
                       uv_strerror(failure), remedy);
 }

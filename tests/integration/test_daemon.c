@@ -185,6 +185,7 @@ static void daemon__stopped_with_an_open_connection__says_goodbye(void **state)
     say_hello(wire, STEPD_PROTOCOL_VERSION, 0);
     expect_welcome(wire);
     daemon_signal(&fixture->daemon, SIGTERM);
+    wire_expect_error(wire, STEPD_UNAVAILABLE, "shutting down");
     wire_expect_end(wire);
     hang_up(fixture, 0);
     assert_int_equal(daemon_wait(&fixture->daemon), 0);

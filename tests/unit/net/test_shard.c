@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -146,11 +147,15 @@ static void shard__caller_without_hello__is_told_and_reported_gone(void **state)
 static void shard__drained__says_goodbye_to_its_callers(void **state)
 {
     struct household *const household = *state;
-    uint8_t byte;
+    uint8_t bytes[512];
+    uint64_t request_id = 1;
+    struct stepd_error error;
     start(household);
     const int fd = send_caller(household, NULL, 0);
     post(household, LETTER_DRAIN);
-    assert_int_equal(read_to_end(fd, &byte, 1), 0);
+    rig_decode_error(bytes, read_to_end(fd, bytes, sizeof bytes), &request_id, &error);
+    assert_int_equal(error.code, STEPD_UNAVAILABLE);
+    assert_non_null(strstr(error.text, "shutting down"));
     assert_int_equal(close(fd), 0);
     wait_for(household, &household->gone, 1);
 }
