@@ -139,8 +139,7 @@ struct core {
     } room;
 };
 
-/* ---- session.c ---------------------------------------------------------------------------------
- */
+/* ---- session.c ------------------------------------------------------------------------------- */
 
 struct session *session_find(const struct core *core, const uint8_t *id);
 /* The newest session of a rank, or NULL. */
@@ -151,8 +150,7 @@ void session_heard(const struct core *core, struct session *session);
 enum stepd_status session_update(struct core *core, struct order *order);
 void session_remove(struct core *core, struct session *session);
 
-/* ---- jobs.c ------------------------------------------------------------------------------------
- */
+/* ---- jobs.c ---------------------------------------------------------------------------------- */
 
 struct core_job *job_find(const struct core *core, const char *name);
 enum stepd_status job_open(struct core *core, struct job *job);
@@ -167,8 +165,7 @@ uint64_t job_clock(const struct core_job *job, uint32_t rank);
 /* The job's members or their connections have changed: closes what rounds can be closed now. */
 void job_try(struct core *core, struct core_job *job);
 
-/* ---- request.c ---------------------------------------------------------------------------------
- */
+/* ---- request.c ------------------------------------------------------------------------------- */
 
 /* What a request asks, before it is one. */
 struct request_terms {
@@ -206,8 +203,7 @@ size_t waiter_explain(const struct waiter *waiter, char *text, size_t size, uint
 /* Ends the requests whose deadline has passed. */
 void requests_expire(struct core *core);
 
-/* ---- receive.c ---------------------------------------------------------------------------------
- */
+/* ---- receive.c ------------------------------------------------------------------------------- */
 
 /* Starts to take a request's payload; it may be empty. */
 void receive_start(struct request *request);
@@ -216,8 +212,7 @@ void receive_abort(struct core_conn *conn);
 /* The request is to end early: the rest of its payload will be read and dropped. */
 void receive_cancel(struct core_conn *conn);
 
-/* ---- dispatch.c --------------------------------------------------------------------------------
- */
+/* ---- dispatch.c ------------------------------------------------------------------------------ */
 
 /* Marks a request for the next flush. */
 void dispatch_dirty(struct request *request);
@@ -227,8 +222,7 @@ void dispatch_flush(struct core *core);
 void dispatch_error(struct core_conn *conn, uint64_t request_id, const struct stepd_error *error,
                     struct stepd_u32s waited_for);
 
-/* ---- handle_<message>.c ------------------------------------------------------------------------
- */
+/* ---- handle_<message>.c ---------------------------------------------------------------------- */
 
 /* A handler fills or parks one request, or says what is wrong with it. */
 enum stepd_status handle_hello(struct core_conn *conn, const struct stepd_message *message,
@@ -253,8 +247,7 @@ void assign_complete(struct waiter *waiter);
 /* The weights are, or will be, what a pull or step asked for. */
 void pull_settle(struct waiter *waiter);
 
-/* ---- update.c ----------------------------------------------------------------------------------
- */
+/* ---- update.c -------------------------------------------------------------------------------- */
 
 /* Closes a slice's round if it can be closed, and again while it can. */
 void update_try(struct core *core, struct core_slice *slice);
@@ -262,8 +255,7 @@ void update_try(struct core *core, struct core_slice *slice);
 /* The slice's version or values have changed: readies the waiters that this is enough for. */
 void waiters_wake(struct core_slice *slice);
 
-/* ---- conn (core.c) -----------------------------------------------------------------------------
- */
+/* ---- conn (core.c) --------------------------------------------------------------------------- */
 
 /* Forgets a connection that the core wants to end, and tells io. */
 void conn_hang_up(struct core_conn *conn);

@@ -43,8 +43,7 @@ struct job {
     unsigned refs; /* atomic */
 };
 
-/* ---- Drafts: a definition that is being collected; control's alone -----------------------------
- */
+/* ---- Drafts: a definition that is being collected; control's alone --------------------------- */
 
 struct job_draft;
 
@@ -92,8 +91,7 @@ enum stepd_status job_draft_add(struct job_draft *draft, const struct stepd_defi
 enum stepd_status job_draft_seal(struct job_draft *draft, uint64_t incarnation, uint32_t shards,
                                  struct job **ret_job, struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* ---- Jobs: immutable; any thread ---------------------------------------------------------------
- */
+/* ---- Jobs: immutable; any thread ------------------------------------------------------------- */
 
 struct job *job_ref(struct job *job);
 /* NULL is fine. Returns NULL. */

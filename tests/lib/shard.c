@@ -12,8 +12,7 @@
 
 #include <cmocka.h>
 
-/* ---- The core's outside ------------------------------------------------------------------------
- */
+/* ---- The core's outside ---------------------------------------------------------------------- */
 
 static void keep_result(struct shard_reply *reply, const struct stepd_result *result)
 {
@@ -132,8 +131,7 @@ static void settle(struct shard *shard)
         core_release(shard->core, shard->held_piece[--shard->held], shard->now_ms);
 }
 
-/* ---- Orders ------------------------------------------------------------------------------------
- */
+/* ---- Orders ---------------------------------------------------------------------------------- */
 
 static struct order *make_order(const struct shard *shard, enum order_kind kind)
 {
@@ -248,8 +246,7 @@ void shard_teardown(struct shard *shard)
     (void)job_unref(shard->job);
 }
 
-/* ---- Connections -------------------------------------------------------------------------------
- */
+/* ---- Connections ----------------------------------------------------------------------------- */
 
 void shard_open(struct shard *shard, size_t peer)
 {
@@ -303,8 +300,7 @@ void shard_close(struct shard *shard, size_t peer)
     settle(shard);
 }
 
-/* ---- Requests ----------------------------------------------------------------------------------
- */
+/* ---- Requests -------------------------------------------------------------------------------- */
 
 enum stepd_status shard_send(struct shard *shard, size_t peer, const struct stepd_message *message,
                              const void *payload, size_t n, size_t total,

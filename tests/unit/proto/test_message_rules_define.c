@@ -294,8 +294,7 @@ static void layout_tensor_nameless(struct stepd_message *m)
     m->body.layout.tensor = tensor;
 }
 
-/* ---- The table ---------------------------------------------------------------------------------
- */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 static const struct rule rules[] = {
     {STEPD_MESSAGE_HELLO, job_too_long, "hello.job: 201 bytes"},

@@ -213,8 +213,7 @@ static void groups_optimizer(struct stepd_message *m)
     m->body.groups.tensor = &tensor_group;
 }
 
-/* ---- The table ---------------------------------------------------------------------------------
- */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 static const struct rule rules[] = {
     {STEPD_MESSAGE_ASSIGN, assign_no_slices, "assign.slices: empty"},
