@@ -10,9 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* vsnprintf whose cut, if there is one, stands before a character and not in it. */
-STEPD_PRINTF(3, 0)
+static size_t format_args(char *text, size_t size, const char *fmt, va_list args)
+    STEPD_PRINTF(3, 0);
 
+/* vsnprintf whose cut, if there is one, stands before a character and not in it. */
 static size_t format_args(char *text, size_t size, const char *fmt, va_list args)
 {
     const int wanted = vsnprintf(text, size, fmt, args);

@@ -110,8 +110,7 @@ static void expect_service(struct fixture *fixture)
     hang_up(fixture, 2);
 }
 
-/* ---- Starting and ending ------------------------------------------------------------------------
- */
+/* ---- Starting and ending --------------------------------------------------------------------- */
 
 static void daemon__sigterm__ends_with_0(void **state)
 {
@@ -213,8 +212,7 @@ static void daemon__second_signal__ends_with_0(void **state)
     assert_int_equal(daemon_wait(&fixture->daemon), 0);
 }
 
-/* ---- Config ------------------------------------------------------------------------------------
- */
+/* ---- Config ---------------------------------------------------------------------------------- */
 
 static const char *write_config(const struct fixture *fixture, const char *text)
 {
@@ -319,8 +317,7 @@ static void daemon__address_that_others_reach__needs_insecure(void **state)
     assert_int_equal(daemon_stop(&fixture->daemon), 0);
 }
 
-/* ---- The Unix socket ----------------------------------------------------------------------------
- */
+/* ---- The Unix socket ------------------------------------------------------------------------- */
 
 static void daemon__unix_socket__serves_and_is_removed(void **state)
 {
@@ -377,8 +374,7 @@ static void daemon__file_where_the_unix_socket_should_be__is_left_alone(void **s
     assert_int_equal(access(path, F_OK), 0);
 }
 
-/* ---- Whom the door lets in ---------------------------------------------------------------------
- */
+/* ---- Whom the door lets in ------------------------------------------------------------------- */
 
 static void door__stalled_hello__is_told_and_closed(void **state)
 {
