@@ -24,8 +24,9 @@ struct control_job *control_finished_first(const struct control *control);
 enum stepd_status control_finished_drop(struct control *control, struct control_job *job,
                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Drops jobs that did not come from the config file, those that finished first, until there is
- * room for one more entry. RESOURCE_EXHAUSTED: there is none, and the text says so. */
+/* Drops jobs that did not come from the config file until there is room for one more entry: first
+ * those that are abandoned, then those that finished first. RESOURCE_EXHAUSTED: there is none, and
+ * the text says so. */
 enum stepd_status control_finished_make_room(struct control *control, const char *name,
                                              struct stepd_error *reterr) STEPD_MUST_CHECK;
 

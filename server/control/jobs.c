@@ -111,19 +111,35 @@ struct control_job *control_job_destroy(struct control_job *job)
     return NULL;
 }
 
-/* Whether a member of a job that never opened may still come back and bring it on. */
-static bool somebody_is_left(const struct control *control, const struct control_job *job)
+static bool is_connected(const struct control_job *job)
 {
     if (job->observers > 0)
         return true;
     for (size_t rank = 0; rank < job->ranks; rank++) {
         const struct control_member *member = job->member[rank];
-        if (member != NULL && (member->session->conn != NULL ||
-                               (member->state != STEPD_MEMBER_LEFT &&
-                                !control_session_is_over(member->session, control->now_ms))))
+        if (member != NULL && member->session->conn != NULL)
             return true;
     }
     return false;
+}
+
+/* Whether a member may still resume its session, with its lease not run out. */
+static bool may_come_back(const struct control *control, const struct control_job *job)
+{
+    for (size_t rank = 0; rank < job->ranks; rank++) {
+        const struct control_member *member = job->member[rank];
+        if (member != NULL && member->state != STEPD_MEMBER_LEFT &&
+            !control_session_is_over(member->session, control->now_ms))
+            return true;
+    }
+    return false;
+}
+
+bool control_job_is_abandoned(const struct control_job *job)
+{
+    const bool in_use =
+        control_job_is_open(job) || job->state == CONTROL_JOB_OPENING || job->close_untold;
+    return !in_use && !is_connected(job);
 }
 
 static void drop_sessions(struct control *control, const struct control_job *job)
@@ -171,11 +187,9 @@ void control_job_forget(struct control *control, struct control_job *job)
 
 void control_job_forget_if_idle(struct control *control, struct control_job *job)
 {
-    const bool in_use =
-        control_job_is_open(job) || job->state == CONTROL_JOB_OPENING || job->close_untold;
     const bool empty_already =
         job->from_config && job->ranks == 0 && job_draft_tensors(job->draft) == 0;
-    if (in_use || empty_already || somebody_is_left(control, job))
+    if (empty_already || !control_job_is_abandoned(job) || may_come_back(control, job))
         return;
     control_log(control, "job_forgotten", "job=%s", control_quote(job->name).text);
     if (job->from_config)

@@ -17,8 +17,9 @@
  *               afresh: CREATED, or DEFINED where the config file has defined it
  *
  * An entry that never got as far as READY goes with its last session, so that a wrong definition
- * can be corrected by starting the workers again. One from the config file stays, with the config
- * file's definition and no tensors.
+ * can be corrected by starting the workers again; and without a connection, already while the
+ * leases of its workers run, where another job needs its place. One from the config file stays,
+ * with the config file's definition and no tensors.
  */
 #ifndef CONTROL_JOBS_H
 #define CONTROL_JOBS_H
@@ -73,15 +74,20 @@ struct control_job {
 struct control_job *control_job_find(const struct control *control, const char *name);
 
 /*
- * Makes an entry in state CREATED; control owns it. Where there are jobs_max, a finished job is
- * dropped for it. INVALID_ARGUMENT: no good name. RESOURCE_EXHAUSTED: jobs_max, or no memory.
+ * Makes an entry in state CREATED; control owns it. Where there are jobs_max, another one makes
+ * room for it (finished.h). INVALID_ARGUMENT: no good name. RESOURCE_EXHAUSTED: jobs_max, or no
+ * memory.
  */
 enum stepd_status control_job_create(struct control *control, const char *name,
                                      struct control_job **ret_job,
                                      struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Forgets the entry if it never became READY and nobody is left who could bring it on; one from the
- * config file is emptied. */
+/* It never became READY, the shards have no business with it, and nobody is connected to it; its
+ * members' leases may still run. */
+bool control_job_is_abandoned(const struct control_job *job);
+
+/* Forgets the entry if it is abandoned and its members' leases have run out, so that nobody is left
+ * who could bring it on; one from the config file is emptied. */
 void control_job_forget_if_idle(struct control *control, struct control_job *job);
 
 /* Ends all sessions of the job and what waits for it, and forgets its members and its tensors; its

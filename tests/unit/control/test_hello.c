@@ -362,6 +362,36 @@ static void job__never_opened_and_nobody_left__is_forgotten(void **state)
     brain_assert_refused(brain, hello_observer("j"), STEPD_NOT_FOUND, "there is no job 'j'");
 }
 
+static void job__never_opened_however_often__goes_when_the_leases_are_over(void **state)
+{
+    struct brain *brain = *state;
+    const char *const names[] = {"a", "b", "c"}; /* as many as there may be */
+    for (size_t i = 0; i < 3; i++) {
+        struct peer *peer = peer_join(brain, hello_worker(names[i], 0));
+        if (i == 1)
+            peer_request(peer, define_job(STEPD_SYNC, 1));
+        peer_close(peer);
+    }
+    brain_wait(brain, BRAIN_LEASE_MS);
+    for (size_t i = 0; i < 3; i++)
+        brain_assert_refused(brain, hello_observer(names[i]), STEPD_NOT_FOUND, "there is no job");
+}
+
+static void job__never_opened_and_nobody_connected__makes_room_within_the_lease(void **state)
+{
+    struct brain *brain = *state;
+    struct stepd_message hello = hello_worker("b", 0);
+    hello.body.hello.lease_ms = 3600000;
+    (void)peer_join(brain, hello_worker("a", 0));
+    struct peer *gone = peer_join(brain, hello);
+    (void)peer_join(brain, hello_worker("c", 0));
+    brain_assert_refused(brain, hello_worker("d", 0), STEPD_RESOURCE_EXHAUSTED, "most of 3 jobs");
+    peer_close(gone);
+    (void)peer_join(brain, hello_worker("d", 0));
+    brain_assert_refused(brain, hello_resume(gone), STEPD_NOT_FOUND, "not known");
+    assert_non_null(strstr(brain->log, "job_forgotten job=\"b\"\n"));
+}
+
 static void job__never_opened_while_the_lease_runs__stays(void **state)
 {
     struct brain *brain = *state;
@@ -414,6 +444,8 @@ int main(void)
         TEST(observer__closes__its_session_is_gone),
         TEST(observer__one_too_many__is_refused),
         TEST(job__never_opened_and_nobody_left__is_forgotten),
+        TEST(job__never_opened_however_often__goes_when_the_leases_are_over),
+        TEST(job__never_opened_and_nobody_connected__makes_room_within_the_lease),
         TEST(job__never_opened_while_the_lease_runs__stays),
         TEST(job__refused_first_hello__leaves_no_entry),
     };
