@@ -15,8 +15,8 @@
 
 static enum stepd_status no_such_job(const char *name, struct stepd_error *reterr)
 {
-    return stepd_fail(reterr, STEPD_NOT_FOUND, "there is no job '%s'; ask for the status of all",
-                      name);
+    return stepd_fail(reterr, STEPD_NOT_FOUND,
+                      "there is no job '%s'; `stepctl status` lists those there are", name);
 }
 
 static enum stepd_status park(struct control_conn *conn, uint64_t request_id,
