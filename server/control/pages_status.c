@@ -63,15 +63,25 @@ static size_t member_bytes(const struct control_member *member)
            MEMBER_NUMBERS * PAGE_NUMBER_BYTES;
 }
 
+/* What the shards have counted is told late; the worker may have said something higher itself. */
+static uint64_t clock_of(const struct control_member *member)
+{
+    uint64_t clock = control_member_clock(member);
+    if (clock < member->reported_clock)
+        clock = member->reported_clock;
+    if (member->state == STEPD_MEMBER_LEFT && clock < member->until)
+        clock = member->until;
+    return clock;
+}
+
 static struct stepd_member_status member_status(const struct control_member *member,
                                                 uint64_t now_ms)
 {
-    const uint64_t counted = control_member_clock(member);
     return (struct stepd_member_status){
         .rank = member->rank,
         .worker = member->session->worker,
         .state = member->state,
-        .clock = counted > member->reported_clock ? counted : member->reported_clock,
+        .clock = clock_of(member),
         .silent_ms = control_session_silent_ms(member->session, now_ms),
         .loss = member->loss,
         .examples = member->examples,

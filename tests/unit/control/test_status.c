@@ -108,6 +108,22 @@ static void status__all_jobs__come_in_the_order_of_their_names(void **state)
     assert_string_equal(status_of(peer)->job[2].name, "c");
 }
 
+static void status__member_that_left__has_at_least_the_clock_it_left_at(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *peer = peer_join(brain, hello_worker("j", 0));
+    (void)peer_join(brain, hello_worker("j", 1));
+    peer_define(peer, "j", STEPD_ASYNC, 2);
+    brain_heard(brain, "j", 0, 5);
+    peer_request(peer, leave_at(9));
+    brain_heard(brain, "j", 1, 5);
+    peer_request(peer, get_status("j"));
+    brain_answer(brain, 0, 4, 6, NOBODY);
+    brain_answer(brain, 1, 4, 6, NOBODY);
+    assert_int_equal(status_of(peer)->job[0].member[0].clock, 9);
+    assert_int_equal(status_of(peer)->job[0].member[1].clock, 5);
+}
+
 static void status__one_job_of_several__comes_alone(void **state)
 {
     struct brain *brain = *state;
@@ -124,7 +140,7 @@ static void status__of_no_such_job__is_not_found(void **state)
 {
     struct peer *peer = peer_join(*state, hello_observer(""));
     peer_request(peer, get_status("j"));
-    peer_assert_error(peer, STEPD_NOT_FOUND, "there is no job 'j'");
+    peer_assert_error(peer, STEPD_NOT_FOUND, "there is no job 'j'; `stepctl status` lists those");
 }
 
 static void status__shard_does_not_answer__times_out(void **state)
@@ -338,6 +354,7 @@ int main(void)
         TEST(status__open_job__joins_the_answers_of_all_shards),
         TEST(status__shard_without_slices__has_no_say_in_the_versions),
         TEST(status__all_jobs__come_in_the_order_of_their_names),
+        TEST(status__member_that_left__has_at_least_the_clock_it_left_at),
         TEST(status__one_job_of_several__comes_alone),
         TEST(status__of_no_such_job__is_not_found),
         TEST(status__shard_does_not_answer__times_out),
