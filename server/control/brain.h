@@ -62,7 +62,8 @@ struct control_quoted {
 
 struct control_quoted control_quote(const char *name);
 
-/* Tells the operator. fmt is a list of logfmt fields; names in it have been quoted. */
+/* Tells the operator, once the first call has told the time. fmt is a list of logfmt fields; names
+ * in it have been quoted. */
 void control_log(const struct control *control, const char *event, const char *fmt, ...)
     STEPD_PRINTF(3, 4);
 

@@ -96,6 +96,16 @@ static void define_job__in_the_config_file__is_what_workers_are_compared_with(vo
     assert_int_equal(tensors_defined(peer), 1);
 }
 
+static void define_job__in_the_config_file__is_not_logged_before_anything_is_served(void **state)
+{
+    struct brain *brain = *state;
+    const struct stepd_message def = define_job(STEPD_ASYNC, 1);
+    assert_int_equal(control_define(brain->control, "j", &def.body.define_job, NULL), STEPD_OK);
+    assert_string_equal(brain->log, "");
+    (void)peer_join(brain, hello_worker("j", 0));
+    assert_string_equal(brain->log, "worker_joined job=\"j\" rank=0 worker=\"w0\"\n");
+}
+
 static void define_job__in_the_config_file_and_wrong__leaves_no_job(void **state)
 {
     struct brain *brain = *state;
@@ -387,6 +397,7 @@ int main(void)
         TEST(define_job__fewer_workers_than_ranks_that_joined__names_the_rank),
         TEST(define_job__by_an_observer__is_denied),
         TEST(define_job__in_the_config_file__is_what_workers_are_compared_with),
+        TEST(define_job__in_the_config_file__is_not_logged_before_anything_is_served),
         TEST(define_job__in_the_config_file_and_wrong__leaves_no_job),
         TEST(define_tensors__of_an_undefined_job__is_refused),
         TEST(define_tensors__in_pages__are_counted_and_sealed_by_the_last),
