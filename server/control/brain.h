@@ -5,11 +5,11 @@
  *
  *     control.c      the public functions        dispatch.c   message -> row of a table -> reply
  *     jobs.h         what changes of a job       members.h    its ranks
- *     sessions.h     who may speak               waits.h      parked requests
- *     opening.h      sealed -> on all shards     query.h      asking the shards how far they are
- *     finished.h     room for other jobs
- *     orders.h       one order to all shards     handle_*.c   one file for requests that belong
- *                                                             together
+ *     sessions.h     who may speak               observers.h  who only looks
+ *     waits.h        parked requests             query.h      asking the shards how far they are
+ *     drafts.h       what definitions take       opening.h    sealed -> on all shards
+ *     finished.h     room for other jobs         orders.h     one order to all shards
+ *     handle_*.c     one file for requests that belong together
  */
 #ifndef CONTROL_BRAIN_H
 #define CONTROL_BRAIN_H

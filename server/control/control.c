@@ -24,6 +24,7 @@
 #include "server/control/jobs.h"
 #include "server/control/members.h"
 #include "server/control/notices.h"
+#include "server/control/observers.h"
 #include "server/control/opening.h"
 #include "server/control/query.h"
 #include "server/control/sessions.h"
@@ -156,11 +157,8 @@ void control_close(struct control_conn *conn, uint64_t now_ms)
     if (session == NULL)
         return;
     struct control_job *const job = session->job;
-    if (session->role == STEPD_OBSERVER) {
-        if (job != NULL)
-            job->observers--;
-        control_session_drop(control, session);
-    }
+    if (session->role == STEPD_OBSERVER)
+        control_observer_drop(control, session);
     if (job != NULL)
         control_job_forget_if_idle(control, job);
 }
@@ -187,6 +185,7 @@ void control_on_tick(struct control *control, uint64_t now_ms)
     for (struct control_job *job = control->first_job; job != NULL; job = job->next)
         control_opening_on_tick(control, job);
     control_waits_release(control);
+    control_observers_on_tick(control);
     struct control_job *next = NULL;
     for (struct control_job *job = control->first_job; job != NULL; job = next) {
         next = job->next;

@@ -21,6 +21,7 @@
 #include "server/control/finished.h"
 #include "server/control/jobs.h"
 #include "server/control/members.h"
+#include "server/control/observers.h"
 #include "server/control/sessions.h"
 
 #define ANY_RANK (-1)
@@ -102,14 +103,6 @@ static enum stepd_status resume(struct control *control, const struct stepd_hell
 
 /* ---- Observing ------------------------------------------------------------------------------- */
 
-static size_t observers_of(const struct control *control, const struct control_job *job)
-{
-    size_t count = 0;
-    for (const struct control_session *at = control->first_session; at != NULL; at = at->next)
-        count += at->role == STEPD_OBSERVER && at->job == job;
-    return count;
-}
-
 static enum stepd_status observe(struct control *control, const struct stepd_hello *hello,
                                  struct control_session **ret_session, struct stepd_error *reterr)
 {
@@ -122,15 +115,7 @@ static enum stepd_status observe(struct control *control, const struct stepd_hel
                               "server's config file define it",
                               hello->job);
     }
-    if (observers_of(control, job) >= CONTROL_OBSERVERS_MAX)
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
-                          "%u observers are connected already; close some first",
-                          CONTROL_OBSERVERS_MAX);
-    const enum stepd_status status =
-        control_session_create(control, job, 0, hello, ret_session, reterr);
-    if (status == STEPD_OK && job != NULL)
-        job->observers++;
-    return status;
+    return control_observer_create(control, job, hello, ret_session, reterr);
 }
 
 /* ---- Joining --------------------------------------------------------------------------------- */

@@ -3,7 +3,8 @@
  * Sessions: what is remembered of a peer across its connections. A worker's session holds its rank
  * until another worker takes it, which it may once the lease has run out; so a worker that was cut
  * off for longer than its lease may resume as long as nobody has taken its place, and there is at
- * most one session for each rank. An observer's session goes with its control connection.
+ * most one session for each rank. An observer's session goes with its control connection
+ * (observers.h).
  *
  * The shards are told of a session before its peer is, each time with a higher epoch.
  */
@@ -19,9 +20,6 @@
 /* A lease is at least a second, so that a loaded network loses nobody, and at most an hour. */
 #define CONTROL_LEASE_LEAST_MS UINT32_C(1000)
 #define CONTROL_LEASE_MOST_MS  UINT32_C(3600000)
-
-/* Observers of one job at a time. */
-#define CONTROL_OBSERVERS_MAX 1024u
 
 struct control_session {
     struct control_session *next;

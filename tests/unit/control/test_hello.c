@@ -341,11 +341,30 @@ static void observer__closes__its_session_is_gone(void **state)
     brain_assert_refused(brain, hello, STEPD_NOT_FOUND, "not known");
 }
 
-static void observer__one_too_many__is_refused(void **state)
+static void observer__one_too_many_of_all_jobs__is_refused(void **state)
 {
-    for (unsigned i = 0; i < 1024; i++)
-        (void)peer_join(*state, hello_observer(""));
-    brain_assert_refused(*state, hello_observer(""), STEPD_RESOURCE_EXHAUSTED, "1024 observers");
+    (void)peer_join(*state, hello_worker("j", 0));
+    for (unsigned i = 0; i < 256; i++)
+        (void)peer_join(*state, hello_observer(i % 2 == 0 ? "" : "j"));
+    brain_assert_refused(*state, hello_observer(""), STEPD_RESOURCE_EXHAUSTED, "256 observers");
+    brain_assert_refused(*state, hello_observer("j"), STEPD_RESOURCE_EXHAUSTED, "256 observers");
+}
+
+static void observer__silent_for_its_lease__is_hung_up(void **state)
+{
+    struct brain *brain = *state;
+    (void)peer_join(brain, hello_worker("j", 0));
+    struct peer *idle = peer_join(brain, hello_observer("j"));
+    struct peer *beating = peer_join(brain, hello_observer(""));
+    brain_wait(brain, BRAIN_LEASE_MS - 1);
+    assert_false(idle->hung_up);
+    peer_request(beating, plain(STEPD_MESSAGE_HEARTBEAT));
+    brain_wait(brain, 1);
+    assert_true(idle->hung_up);
+    assert_false(beating->hung_up);
+    assert_int_equal(brain_count(brain, 1, ORDER_SESSION_GONE), 1);
+    assert_non_null(strstr(brain->log, "observer_lost job=\"j\" observer=\"w\" "));
+    brain_assert_refused(brain, hello_resume(idle), STEPD_NOT_FOUND, "not known");
 }
 
 /* ---- Jobs that come to nothing --------------------------------------------------------------- */
@@ -355,7 +374,9 @@ static void job__never_opened_and_nobody_left__is_forgotten(void **state)
     struct brain *brain = *state;
     peer_close(peer_join(brain, hello_worker("j", 0)));
     struct peer *observer = peer_join(brain, hello_observer("j"));
-    brain_wait(brain, BRAIN_LEASE_MS);
+    brain_wait(brain, BRAIN_LEASE_MS - 1);
+    peer_request(observer, plain(STEPD_MESSAGE_HEARTBEAT));
+    brain_wait(brain, 1);
     assert_int_equal(brain_count(brain, 1, ORDER_SESSION_GONE), 0);
     peer_close(observer);
     assert_int_equal(brain_count(brain, 1, ORDER_SESSION_GONE), 2);
@@ -442,7 +463,8 @@ int main(void)
         TEST(observer__of_no_such_job__is_not_found),
         TEST(observer__of_no_job__is_unknown_to_the_shards),
         TEST(observer__closes__its_session_is_gone),
-        TEST(observer__one_too_many__is_refused),
+        TEST(observer__one_too_many_of_all_jobs__is_refused),
+        TEST(observer__silent_for_its_lease__is_hung_up),
         TEST(job__never_opened_and_nobody_left__is_forgotten),
         TEST(job__never_opened_however_often__goes_when_the_leases_are_over),
         TEST(job__never_opened_and_nobody_connected__makes_room_within_the_lease),
