@@ -45,6 +45,8 @@ enum stepd_status control_create(const struct control_options *options, const st
         .order = calloc(options->shards, sizeof(struct order *)),
         .shard_address = calloc(options->shards, sizeof(const char *)),
     };
+    if (options->drafts_max_bytes == 0)
+        control->options.drafts_max_bytes = CONTROL_DRAFTS_MAX_BYTES;
     if (control->order == NULL || control->shard_address == NULL) {
         (void)control_destroy(control);
         return STEPD_RESOURCE_EXHAUSTED;

@@ -27,6 +27,9 @@
 struct control;
 struct control_conn;
 
+/* A single job's definition takes at most some 30 MiB. */
+#define CONTROL_DRAFTS_MAX_BYTES (UINT64_C(256) << 20)
+
 struct control_options {
     uint32_t shards;
     uint32_t slice_elements; /* default of jobs that leave it open */
@@ -35,6 +38,7 @@ struct control_options {
     uint32_t frame_max_bytes;
     uint32_t jobs_max;
     uint64_t memory_max_bytes;  /* for the slices of all jobs */
+    uint64_t drafts_max_bytes;  /* for the definitions of all jobs; 0: CONTROL_DRAFTS_MAX_BYTES */
     const char *server_version; /* borrowed as long as control lives */
 };
 

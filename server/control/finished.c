@@ -63,37 +63,52 @@ enum stepd_status control_finished_drop(struct control *control, struct control_
 
 /* Who says Hello and hangs up can ask for a lease of an hour; the entry is not worth another job's
  * place. */
-static struct control_job *first_abandoned(const struct control *control)
+static struct control_job *first_abandoned(const struct control *control,
+                                           const struct control_job *keep)
 {
     struct control_job *job = control->first_job;
-    while (job != NULL && (job->from_config || !control_job_is_abandoned(job)))
+    while (job != NULL && (job == keep || job->from_config || !control_job_is_abandoned(job)))
         job = job->next;
     return job;
 }
 
-static enum stepd_status drop_one(struct control *control, const char *name,
-                                  struct stepd_error *reterr)
+enum stepd_status control_finished_drop_one(struct control *control, const struct control_job *keep,
+                                            bool *ret_dropped, struct stepd_error *reterr)
 {
-    struct control_job *abandoned = first_abandoned(control);
+    struct control_job *abandoned = first_abandoned(control, keep);
     if (abandoned != NULL) {
         control_log(control, "job_forgotten", "job=%s", control_quote(abandoned->name).text);
         control_job_forget(control, abandoned);
+        *ret_dropped = true;
         return STEPD_OK;
     }
     struct control_job *finished = first_finished(control, /* but_config= */ true);
-    if (finished != NULL)
-        return control_finished_drop(control, finished, reterr);
-    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
-                      "no room for job '%s': the server hosts its most of %u jobs, and none "
-                      "of them has finished; use another server",
-                      name, control->options.jobs_max);
+    if (finished == NULL) {
+        *ret_dropped = false;
+        return STEPD_OK;
+    }
+    const enum stepd_status status = control_finished_drop(control, finished, reterr);
+    if (status == STEPD_OK)
+        *ret_dropped = true;
+    return status;
 }
 
 enum stepd_status control_finished_make_room(struct control *control, const char *name,
                                              struct stepd_error *reterr)
 {
-    enum stepd_status status = STEPD_OK;
-    while (status == STEPD_OK && control->jobs >= control->options.jobs_max)
-        status = drop_one(control, name, reterr);
-    return status;
+    const uint32_t most = control->options.jobs_max;
+    while (control->jobs >= most) {
+        bool dropped = false;
+        const enum stepd_status status =
+            control_finished_drop_one(control, /* keep= */ NULL, &dropped, reterr);
+        if (status != STEPD_OK)
+            return status;
+        if (!dropped)
+            return stepd_fail(
+                reterr, STEPD_RESOURCE_EXHAUSTED,
+                "no room for job '%s': the server hosts its most of %u jobs, and none "
+                "of them has finished; use another server",
+                name, most);
+    }
+    return STEPD_OK;
 }

@@ -7,6 +7,7 @@
 #include "server/control/handle_define.h"
 
 #include "proto/error.h"
+#include "server/control/drafts.h"
 #include "server/control/members.h"
 #include "server/control/opening.h"
 #include "server/control/sessions.h"
@@ -18,7 +19,7 @@ static enum stepd_status check_workers(const struct control_job *job,
                                        struct stepd_error *reterr)
 {
     if (job->ranks == 0 || def->workers == 0 || def->workers >= job->ranks)
-        return STEPD_OK; /* 0: job_draft_create says what is wrong with it */
+        return STEPD_OK; /* 0: control_draft_create says what is wrong with it */
     const size_t highest = job->ranks - 1;
     return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                       "workers is %u, and rank %zu of job '%s' has joined: the ranks are 0 to "
@@ -34,8 +35,7 @@ enum stepd_status control_define_entry(struct control *control, struct control_j
         return job_draft_same(job->draft, def, reterr);
     enum stepd_status status = check_workers(job, def, reterr);
     if (status == STEPD_OK)
-        status =
-            job_draft_create(job->name, def, control->options.slice_elements, &job->draft, reterr);
+        status = control_draft_create(control, job, def, reterr);
     if (status == STEPD_OK)
         control_job_move(control, job, CONTROL_JOB_DEFINED);
     return status;
@@ -79,7 +79,7 @@ enum stepd_status control_handle_define_tensors(struct control_conn *conn,
                           "job '%s' is not defined; send DefineJob first or define it in the "
                           "server's config file",
                           job->name);
-    enum stepd_status status = job_draft_add(job->draft, page, reterr);
+    enum stepd_status status = control_draft_add(conn->control, job, page, reterr);
     if (status != STEPD_OK)
         return status;
     if (!page->last) {

@@ -11,7 +11,8 @@
 control_handle_fn control_handle_define_job;
 control_handle_fn control_handle_define_tensors;
 
-/* Defines the job, or compares with how it is defined. As job_draft_create and job_draft_same. */
+/* Defines the job, or compares with how it is defined. As control_draft_create and job_draft_same.
+ */
 enum stepd_status control_define_entry(struct control *control, struct control_job *job,
                                        const struct stepd_define_job *def,
                                        struct stepd_error *reterr) STEPD_MUST_CHECK;

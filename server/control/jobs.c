@@ -12,6 +12,7 @@
 
 #include "proto/error.h"
 #include "proto/utf8.h"
+#include "server/control/drafts.h"
 #include "server/control/finished.h"
 #include "server/control/members.h"
 #include "server/control/orders.h"
@@ -156,7 +157,7 @@ static void drop_sessions(struct control *control, const struct control_job *job
 void control_job_reset_tensors(struct control_job *job)
 {
     job->job = job_unref(job->job);
-    job_draft_reset(job->draft);
+    control_draft_reset(job);
 }
 
 void control_job_empty(struct control *control, struct control_job *job)
@@ -169,7 +170,7 @@ void control_job_empty(struct control *control, struct control_job *job)
     job->job = job_unref(job->job);
     job->open_error = (struct stepd_error){.code = STEPD_OK};
     if (job->from_config)
-        job_draft_reset(job->draft);
+        control_draft_reset(job);
     else
         job->draft = job_draft_destroy(job->draft);
 }

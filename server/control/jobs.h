@@ -49,6 +49,13 @@ enum control_job_state {
 #undef X
 };
 
+/* Bytes that a draft is reckoned to take (drafts.h). */
+struct control_drafted {
+    uint64_t groups;
+    uint64_t tensors;
+    uint64_t tensors_most; /* since the draft was made */
+};
+
 struct control_job {
     struct control_job *next;
     char *name;                   /* owned */
@@ -56,8 +63,9 @@ struct control_job {
     bool from_config;
     uint64_t incarnation;    /* from CONTROL_INCARNATION_FIRST on */
     uint64_t finished_as;    /* FINISHED: it was the how many-th job to finish */
-    struct job_draft *draft; /* owned; NULL while CREATED */
-    struct job *job;         /* a reference; NULL until the tensors are sealed */
+    struct job_draft *draft; /* owned; NULL while CREATED; changed by drafts.h only */
+    struct control_drafted drafted;
+    struct job *job; /* a reference; NULL until the tensors are sealed */
 
     size_t ranks;                   /* length of member: the highest rank that joined, plus 1 */
     struct control_member **member; /* owned, as are they; by rank, NULL where nobody joined */

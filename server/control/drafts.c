@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Definitions under a common bound. Before anything is taken, room is reserved for it; a job that
+ * is abandoned or has finished gives way. A list that was forgotten counts on with the most that it
+ * has taken, because its array stays for the next one.
+ */
+#include "server/control/drafts.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "proto/error.h"
+#include "server/control/finished.h"
+
+/* Of a tensor or a group, beside its struct and its texts: the node that finds it by name, and what
+ * the allocator adds to each of them. */
+#define ENTRY_BYTES UINT64_C(96)
+
+static uint64_t groups_bytes(const struct stepd_define_job *def)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < def->groups; i++)
+        bytes += sizeof(struct group) + strlen(def->group[i].name) + strlen(def->group[i].match) +
+                 ENTRY_BYTES;
+    return bytes;
+}
+
+/* Those tensors of a page that the draft does not have yet. */
+static uint64_t page_bytes(const struct job_draft *draft, const struct stepd_define_tensors *page)
+{
+    const size_t held = job_draft_tensors(draft);
+    uint64_t bytes = 0;
+    for (size_t i = held > page->first ? held - page->first : 0; i < page->tensors; i++)
+        bytes += sizeof(struct tensor) + strlen(page->tensor[i].name) + ENTRY_BYTES;
+    return bytes;
+}
+
+static uint64_t in_use(const struct control *control)
+{
+    uint64_t sum = 0;
+    for (const struct control_job *job = control->first_job; job != NULL; job = job->next) {
+        if (job->draft != NULL)
+            sum += job->drafted.groups + job->drafted.tensors_most;
+    }
+    return sum;
+}
+
+static enum stepd_status make_room(struct control *control, const struct control_job *job,
+                                   uint64_t bytes, struct stepd_error *reterr)
+{
+    const uint64_t most = control->options.drafts_max_bytes;
+    while (in_use(control) + bytes > most) {
+        bool dropped = false;
+        const enum stepd_status status =
+            control_finished_drop_one(control, /* keep= */ job, &dropped, reterr);
+        if (status != STEPD_OK)
+            return status;
+        if (!dropped)
+            return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                              "no room for the definition of job '%s': the definitions of all jobs "
+                              "take %" PRIu64 " of at most %" PRIu64
+                              " KiB; try again when another job has finished, or use another "
+                              "server",
+                              job->name, in_use(control) / 1024, most / 1024);
+    }
+    return STEPD_OK;
+}
+
+enum stepd_status control_draft_create(struct control *control, struct control_job *job,
+                                       const struct stepd_define_job *def,
+                                       struct stepd_error *reterr)
+{
+    const uint64_t bytes = groups_bytes(def);
+    enum stepd_status status = make_room(control, job, bytes, reterr);
+    if (status == STEPD_OK)
+        status =
+            job_draft_create(job->name, def, control->options.slice_elements, &job->draft, reterr);
+    if (status == STEPD_OK)
+        job->drafted = (struct control_drafted){.groups = bytes};
+    return status;
+}
+
+enum stepd_status control_draft_add(struct control *control, struct control_job *job,
+                                    const struct stepd_define_tensors *page,
+                                    struct stepd_error *reterr)
+{
+    struct control_drafted *drafted = &job->drafted;
+    const uint64_t tensors = drafted->tensors + page_bytes(job->draft, page);
+    if (tensors > drafted->tensors_most) {
+        const enum stepd_status status =
+            make_room(control, job, tensors - drafted->tensors_most, reterr);
+        if (status != STEPD_OK)
+            return status;
+        drafted->tensors_most = tensors;
+    }
+    const enum stepd_status status = job_draft_add(job->draft, page, reterr);
+    if (status == STEPD_OK)
+        drafted->tensors = tensors;
+    return status;
+}
+
+void control_draft_reset(struct control_job *job)
+{
+    job_draft_reset(job->draft);
+    job->drafted.tensors = 0;
+}
