@@ -108,6 +108,10 @@ static void drafts__of_groups_alone__count(void **state)
         peer_request(peer, define_job(STEPD_ASYNC, 1));
     }
     assert_no_room(peer);
+    const struct stepd_message def = define_job(STEPD_ASYNC, 1);
+    struct brain *brain = *state;
+    assert_int_equal(control_define(brain->control, "j", &def.body.define_job, NULL),
+                     STEPD_RESOURCE_EXHAUSTED);
 }
 
 static void drafts__of_an_abandoned_job__give_way(void **state)
@@ -148,8 +152,9 @@ static void drafts__list_that_failed__leaves_its_room_to_the_next(void **state)
         brain_opened(brain, 1, "a", STEPD_OK);
         peer_assert_error(peer, STEPD_RESOURCE_EXHAUSTED, "shard 0 cannot");
     }
+    peer_request(peer, define_tensor(10));
     assert_taken(draft(brain, "b"));
-    assert_no_room(draft(brain, "c")); /* a's array is there still */
+    assert_no_room(draft(brain, "c")); /* the array of a's long list is there still */
 }
 
 int main(void)

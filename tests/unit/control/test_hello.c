@@ -405,7 +405,8 @@ static void job__never_opened_and_nobody_connected__makes_room_within_the_lease(
     hello.body.hello.lease_ms = 3600000;
     (void)peer_join(brain, hello_worker("a", 0));
     struct peer *gone = peer_join(brain, hello);
-    (void)peer_join(brain, hello_worker("c", 0));
+    const struct stepd_message def = define_job(STEPD_ASYNC, 1);
+    assert_int_equal(control_define(brain->control, "c", &def.body.define_job, NULL), STEPD_OK);
     brain_assert_refused(brain, hello_worker("d", 0), STEPD_RESOURCE_EXHAUSTED, "most of 3 jobs");
     peer_close(gone);
     (void)peer_join(brain, hello_worker("d", 0));
