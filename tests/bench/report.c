@@ -12,6 +12,7 @@ void report_begin(struct report *report, bool json)
     *report = (struct report){.json = json};
     if (json)
         printf("{");
+    (void)fflush(stdout);
 }
 
 void report_section(struct report *report, const char *name, const char *title)
@@ -22,6 +23,7 @@ void report_section(struct report *report, const char *name, const char *title)
         printf("%s%s\n%-9s %-5s %10s %8s %12s %12s %7s %10s\n", report->sections > 0 ? "\n" : "",
                title, "optimizer", "", "size", "rounds", "stepd us", "bare us", "ratio",
                "stepd GB/s");
+    (void)fflush(stdout); /* or the peers that are forked would have it in their buffers, too */
     report->sections++;
     report->rows = 0;
 }

