@@ -152,5 +152,7 @@ enum stepd_status stepd_hello(struct stepd_client *client, uint32_t shard, uint6
     if (status == STEPD_DEADLINE_EXCEEDED)
         return stepd_fail(reterr, STEPD_UNAVAILABLE, "%s does not answer like a stepd server",
                           address_of(client, shard));
+    if (status == STEPD_INTERNAL) /* bytes that are no stepd's: from where is half of the answer */
+        return stepd_fail(reterr, status, "%s: %s", address_of(client, shard), error.text);
     return stepd_fail(reterr, status, "%s", error.text);
 }

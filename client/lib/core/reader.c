@@ -154,6 +154,28 @@ static enum stepd_status take_message(struct stepd_reader *reader,
     return status;
 }
 
+/* Who sent bytes that are no frame, as far as these tell. A web server answers a Hello with a
+ * status line, one that wants TLS with an alert. */
+static const char *stranger(const uint8_t *bytes, size_t n)
+{
+    static const char http[] = "HTTP/";
+    if (memcmp(bytes, http, n < sizeof http - 1 ? n : sizeof http - 1) == 0)
+        return "HTTP";
+    if (n >= 2 && (bytes[0] == 0x15 || bytes[0] == 0x16) && bytes[1] == 0x03)
+        return "TLS";
+    return NULL;
+}
+
+/* reterr holds what the parser says. */
+static enum stepd_status refuse(const uint8_t *bytes, size_t n, struct stepd_error *reterr)
+{
+    const char *const protocol = stranger(bytes, n);
+    if (protocol == NULL)
+        return stepd_fail_in(reterr, STEPD_INTERNAL, "the server's answer");
+    return stepd_fail(reterr, STEPD_INTERNAL, "this server speaks %s, not the protocol of stepd",
+                      protocol);
+}
+
 /* Takes one head from the stash. *ret_more is false when it is not yet whole. */
 static enum stepd_status take_head(struct stepd_reader *reader, bool *ret_more,
                                    struct stepd_error *reterr)
@@ -164,7 +186,7 @@ static enum stepd_status take_head(struct stepd_reader *reader, bool *ret_more,
     switch (stepd_frame_parse(bytes, reader->end - reader->start, STEPD_FRAME_MAX_BYTES, &head,
                               reterr)) {
     case STEPD_FRAME_NEED_MORE: return STEPD_OK;
-    case STEPD_FRAME_BAD: return stepd_fail_in(reterr, STEPD_INTERNAL, "bad frame");
+    case STEPD_FRAME_BAD: return refuse(bytes, reader->end - reader->start, reterr);
     case STEPD_FRAME_HEAD: break;
     }
     *ret_more = true;

@@ -130,12 +130,32 @@ static void error__without_a_request__ends_the_connection_with_its_code(void **s
     free(bytes);
 }
 
-static void bytes__of_a_web_server__are_refused(void **state)
+static void assert_refused(struct rig *rig, const void *bytes, size_t n, const char *text)
+{
+    struct stepd_error error;
+    assert_int_equal(rig_feed(rig, 1, bytes, n, SIZE_MAX, &error), STEPD_INTERNAL);
+    assert_string_equal(error.text, text);
+}
+
+static void bytes__of_a_web_server__are_refused_by_name(void **state)
 {
     static const char http[] = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
-    struct stepd_error error;
-    assert_int_equal(rig_feed(*state, 1, (const uint8_t *)http, sizeof http - 1, SIZE_MAX, &error),
-                     STEPD_INTERNAL);
+    assert_refused(*state, http, sizeof http - 1,
+                   "this server speaks HTTP, not the protocol of stepd");
+}
+
+static void bytes__of_a_tls_server__are_refused_by_name(void **state)
+{
+    static const uint8_t alert[] = {0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x46};
+    assert_refused(*state, alert, sizeof alert,
+                   "this server speaks TLS, not the protocol of stepd");
+}
+
+static void bytes__of_anybody_else__are_refused_once(void **state)
+{
+    static const char ssh[] = "SSH-2.0-OpenSSH_9.6\r\n";
+    assert_refused(*state, ssh, sizeof ssh - 1,
+                   "the server's answer: bad frame: it does not begin with the field 'header'");
 }
 
 /* A tensor of one slice above the size from which the socket reads straight into the array. */
@@ -191,7 +211,9 @@ int main(void)
         TEST(reply__nobody_waits_for_it__is_dropped_with_its_payload),
         TEST(reply__to_another_shards_request__is_dropped),
         TEST(error__without_a_request__ends_the_connection_with_its_code),
-        TEST(bytes__of_a_web_server__are_refused),
+        TEST(bytes__of_a_web_server__are_refused_by_name),
+        TEST(bytes__of_a_tls_server__are_refused_by_name),
+        TEST(bytes__of_anybody_else__are_refused_once),
         TEST(large_slice__with_an_empty_stash__is_read_into_its_array),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
