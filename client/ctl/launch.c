@@ -16,11 +16,13 @@
 static int print_help(void)
 {
     (void)printf(
-        "usage: stepctl launch -n WORKERS [--env NAME=VALUE]... -- COMMAND [ARGUMENTS]\n"
+        "usage: stepctl [--server ADDRESS] launch -n WORKERS [--env NAME=VALUE]...\n"
+        "               -- COMMAND [ARGUMENTS]\n"
         "\n"
         "Runs COMMAND so many times side by side on this machine, each with its rank in\n"
         "STEPD_RANK and STEPD_LOCAL_RANK and their number in STEPD_WORLD (RANK, LOCAL_RANK and\n"
-        "WORLD_SIZE say the same). Every line they print comes out with its rank in front.\n"
+        "WORLD_SIZE say the same), and the server's address in STEPD_ADDRESS. Every line they print\n"
+        "comes out with its rank in front.\n"
         "\n"
         "When one fails, all are ended: SIGTERM, and after 5 s SIGKILL. The exit code is that of\n"
         "the first one that failed; 128 and the signal's number if a signal killed it.\n"
@@ -28,6 +30,7 @@ static int print_help(void)
         "options:\n"
         "  -n, --workers N    how many; 1 to %u\n"
         "  --env NAME=VALUE   added to the workers' environment; may be repeated\n"
+        "  --server ADDRESS   as for stepctl itself\n"
         "  --help             this text\n",
         STEPD_WORKERS_MAX);
     return CTL_OK;
@@ -54,11 +57,12 @@ static int refuse(const char *what, const char *argument)
 }
 
 /* CTL_OK: the options are complete. -1: help was asked for. Otherwise the exit code. */
-static int parse(int argc, char **argv, struct crew_options *options)
+static int parse(int argc, char **argv, const char **server, struct crew_options *options)
 {
     static const struct option long_options[] = {
         {"workers", required_argument, NULL, 'n'},
         {"env", required_argument, NULL, 'e'},
+        {"server", required_argument, NULL, 's'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
@@ -74,6 +78,7 @@ static int parse(int argc, char **argv, struct crew_options *options)
                 return refuse("--env takes NAME=VALUE", optarg);
             options->setting[options->settings++] = optarg;
             break;
+        case 's': *server = optarg; break;
         case 'h': return -1;
         default: return ctl_usage("launch");
         }
@@ -88,12 +93,13 @@ static int parse(int argc, char **argv, struct crew_options *options)
 
 int launch_run(const struct ctl_options *ctl, int argc, char **argv)
 {
-    (void)ctl;
+    const char *server = ctl->server;
     struct crew_options options = {.setting = calloc((size_t)argc, sizeof *options.setting)};
     struct stepd_error error = {.code = STEPD_RESOURCE_EXHAUSTED, .text = "no memory"};
     if (options.setting == NULL)
         return ctl_fail("launch", &error);
-    int result = parse(argc, argv, &options);
+    int result = parse(argc, argv, &server, &options);
+    options.server = server;
     if (result == CTL_OK && crew_run(&options, &result, &error) != STEPD_OK)
         result = ctl_fail("launch", &error);
     free((void *)options.setting);

@@ -64,6 +64,16 @@ static bool set_number(char **environment, const char *name, unsigned number)
     return set(environment, strdup(setting));
 }
 
+static bool set_server(char **environment, const char *server)
+{
+    static const char name[] = "STEPD_ADDRESS=";
+    const size_t bytes = sizeof name + strlen(server);
+    char *const setting = malloc(bytes);
+    if (setting != NULL)
+        (void)snprintf(setting, bytes, "%s%s", name, server);
+    return set(environment, setting);
+}
+
 static bool fill(char **environment, unsigned rank, const struct crew_options *options)
 {
     bool fine = true;
@@ -75,6 +85,8 @@ static bool fill(char **environment, unsigned rank, const struct crew_options *o
         fine = set_number(environment, rank_names[i], rank);
     for (size_t i = 0; i < WORLD_NAMES && fine; i++)
         fine = set_number(environment, world_names[i], options->workers);
+    if (options->server != NULL && fine)
+        fine = set_server(environment, options->server);
     for (size_t i = 0; i < options->settings && fine; i++)
         fine = set(environment, strdup(options->setting[i]));
     return fine;
@@ -86,7 +98,7 @@ char **worker_environment(unsigned rank, const struct crew_options *options)
     while (environ[ours] != NULL)
         ours++;
     char **environment =
-        calloc(ours + RANK_NAMES + WORLD_NAMES + options->settings + 1, sizeof *environment);
+        calloc(ours + RANK_NAMES + WORLD_NAMES + options->settings + 2, sizeof *environment);
     if (environment == NULL || fill(environment, rank, options))
         return environment;
     worker_environment_free(environment);

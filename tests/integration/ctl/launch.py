@@ -68,6 +68,13 @@ class Launch(unittest.TestCase):
         self.assertEqual(sorted(out), [f"[{r}] {r} {r} 3 {r} 3 x y" for r in range(3)])
         self.assertEqual(err, [])
 
+    def test_server__of_the_command_line__is_in_the_environment(self):
+        for arguments in (["--server", "there:1", "launch"], ["launch", "--server", "there:1"]):
+            command = [STEPCTL, *arguments, "-n", "1", "--", "sh", "-c", "echo $STEPD_ADDRESS"]
+            result = subprocess.run(command, capture_output=True, text=True, timeout=END_S,
+                                    env={**environment(), "STEPD_ADDRESS": "elsewhere:1"})
+            self.assertEqual((result.returncode, result.stdout), (0, "[0] there:1\n"), arguments)
+
     def test_output__of_many_workers__keeps_lines_whole_and_streams_apart(self):
         line = "0123456789" * 50
         script = f'i=0; while [ $i -lt 200 ]; do echo {line}; echo {line} >&2; i=$((i+1)); done'
