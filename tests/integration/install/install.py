@@ -102,12 +102,21 @@ def check_symbols(prefix, libdir):
     return f"{len(offers)} functions, all exported and no others"
 
 
+def check_programs(folder):
+    """Without a component everything is installed."""
+    run(CMAKE, "--install", BUILD, "--prefix", str(folder))
+    programs = sorted(path.name for path in (folder / "bin").iterdir())
+    assert programs == ["stepctl", "stepd", "stepd-bench", "stepd-train"], programs
+    return "installed: " + ", ".join(programs)
+
+
 def main():
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="install-test-") as name:
         folder = pathlib.Path(name)
         prefix = folder / "prefix"
         run(CMAKE, "--install", BUILD, "--prefix", str(prefix), "--component", "library")
         libdir = next(prefix.rglob("libstepd.so")).parent
+        print(check_programs(folder / "all"))
         print(check_symbols(prefix, libdir))
         print(check_cplusplus(prefix, folder))
         programs = [build_shared(prefix, libdir, folder / "shared"),
