@@ -2,7 +2,8 @@
  *
  * The definition of the job. First weights are made by the server, as PyTorch's Linear makes them:
  * uniform in +-1 / sqrt(inputs), from a seed of each tensor's own. Every worker sends the same
- * definition; the first one counts.
+ * definition; the first one counts. Where the server's file defines the job, workers send the
+ * tensors only.
  */
 #include "client/train/define.h"
 
@@ -98,5 +99,5 @@ enum stepd_status define_job(struct home *home, const struct train_options *opti
     uint64_t shapes[MODEL_LAYERS_MAX][2];
     struct stepd_tensor tensors[2 * MODEL_LAYERS_MAX];
     describe_tensors(model, options->seed, names, shapes, tensors);
-    return home_define(home, &job, tensors, 2 * model->layers, reterr);
+    return home_define(home, options->defined ? NULL : &job, tensors, 2 * model->layers, reterr);
 }

@@ -31,6 +31,7 @@ struct home;
 
 struct home_kind {
     uint32_t (*rank)(const struct home *home);
+    enum stepd_mode (*mode)(const struct home *home);
     enum stepd_status (*define)(struct home *home, const struct stepd_job_options *job,
                                 const struct stepd_tensor *tensors, size_t count,
                                 struct stepd_error *reterr);
@@ -65,6 +66,12 @@ enum stepd_status home_local_create(struct home **ret_home,
 static inline uint32_t home_rank(const struct home *home)
 {
     return home->kind->rank(home);
+}
+
+/* The mode that the job has; once it is defined. */
+static inline enum stepd_mode home_mode(const struct home *home)
+{
+    return home->kind->mode(home);
 }
 
 /* As stepd_define; tensors are known by their index from then on. */

@@ -131,6 +131,13 @@ static enum stepd_status local_report(struct home *home, uint64_t step, double l
     return STEPD_OK;
 }
 
+/* Of one worker's job it makes no difference. */
+static enum stepd_mode local_mode(const struct home *home)
+{
+    (void)home;
+    return STEPD_SYNC;
+}
+
 static enum stepd_status local_leave(struct home *home, struct stepd_error *reterr)
 {
     (void)home;
@@ -147,6 +154,7 @@ static struct home *local_home_destroy(struct home *home)
 
 static const struct home_kind local_kind = {
     .rank = local_rank,
+    .mode = local_mode,
     .define = local_define,
     .pull = local_pull_all,
     .step_start = local_step_start,

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "client/lib/client.h"
 #include "proto/error.h"
 
 struct home_remote {
@@ -26,6 +27,13 @@ static struct home_remote *remote_of(struct home *home)
 static uint32_t remote_rank(const struct home *home)
 {
     return stepd_rank(((const struct home_remote *)home)->client);
+}
+
+/* The layout says it, which is not public: C programs know their job's mode. */
+static enum stepd_mode remote_mode(const struct home *home)
+{
+    const struct home_remote *const remote = (const struct home_remote *)home;
+    return stepd_client_layout(remote->client)->mode;
 }
 
 static enum stepd_status remote_define(struct home *home, const struct stepd_job_options *job,
@@ -98,6 +106,7 @@ static struct home *remote_destroy(struct home *home)
 
 static const struct home_kind remote_kind = {
     .rank = remote_rank,
+    .mode = remote_mode,
     .define = remote_define,
     .pull = remote_pull,
     .step_start = remote_step_start,

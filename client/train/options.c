@@ -31,6 +31,7 @@ struct flag {
     uint64_t least;  /* for numbers */
     uint64_t most;   /* for numbers */
     const char *key; /* for parameters: their name toward the server */
+    bool of_job;     /* says how the job is defined: not together with --defined */
 };
 
 static void *field_of(const struct flag *flag, struct train_options *options)
@@ -199,8 +200,9 @@ static enum stepd_status read_param(const struct flag *flag, const char *value,
 
 /* ---- The table ------------------------------------------------------------------------------- */
 
-#define AT(field)   .offset = offsetof(struct train_options, field)
-#define HYPER(key_) .argument = "NUMBER", .read = read_param, AT(hyper), .key = (key_)
+#define AT(field) .offset = offsetof(struct train_options, field)
+#define HYPER(key_)                                                                                \
+    .argument = "NUMBER", .read = read_param, AT(hyper), .key = (key_), .of_job = true
 
 static const struct flag flags[] = {
     {.name = "--server",
@@ -227,6 +229,7 @@ static const struct flag flags[] = {
      .argument = "NAME",
      .read = read_text,
      AT(optimizer),
+     .of_job = true,
      .help = "one that the server knows [adamw]"},
     {.name = "--lr", HYPER("lr"), .help = "learning rate; this and the next: the server's default"},
     {.name = "--weight-decay", HYPER("weight_decay"), .help = "weight decay"},
@@ -238,26 +241,31 @@ static const struct flag flags[] = {
      .argument = "NAME=NUMBER",
      .read = read_param,
      AT(hyper),
+     .of_job = true,
      .help = "any other hyperparameter; may be repeated"},
     {.name = "--schedule",
      .argument = "NAME",
      .read = read_text,
      AT(schedule),
+     .of_job = true,
      .help = "of the learning rate: constant, step, cosine, ... [cosine]"},
     {.name = "--schedule-param",
      .argument = "NAME=NUMBER",
      .read = read_param,
      AT(schedule_params),
+     .of_job = true,
      .help = "of the schedule; may be repeated; cosine's t_max is the run's length by itself"},
     {.name = "--warmup",
      .argument = "STEPS",
      .read = read_param,
      AT(schedule_params),
      .key = "warmup",
+     .of_job = true,
      .help = "linear warm-up in front of the schedule"},
     {.name = "--mode",
      .argument = "sync|async",
      .read = read_mode,
+     .of_job = true,
      .help = "wait for all workers in each step, or for none [sync]"},
     {.name = "--batch",
      .argument = "N[,N...]",
@@ -301,6 +309,10 @@ static const struct flag flags[] = {
      .read = read_dtype,
      AT(pull_dtype),
      .help = "how weights travel [f32]"},
+    {.name = "--defined",
+     .read = read_switch,
+     AT(defined),
+     .help = "the job is defined in the server's file: send no mode, optimizer and schedule"},
     {.name = "--local",
      .read = read_switch,
      AT(local),
@@ -344,7 +356,8 @@ void options_print_help(FILE *out)
                        "Trains a model as one worker of a job of stepd.\n\n");
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         const char *const argument = flags[i].argument == NULL ? "" : flags[i].argument;
-        (void)fprintf(out, "  %s %s\n        %s\n", flags[i].name, argument, flags[i].help);
+        (void)fprintf(out, "  %s%s%s\n        %s\n", flags[i].name, *argument == '\0' ? "" : " ",
+                      argument, flags[i].help);
     }
 }
 
@@ -358,9 +371,11 @@ static const struct flag *find_flag(const char *text, size_t length)
     return NULL;
 }
 
-/* Reads the flag at argv[at]. *ret_used: how many words it took, 1 or 2. */
+/* Reads the flag at argv[at]. *ret_used: how many words it took, 1 or 2. *of_job: the first flag
+ * that says how the job is defined. */
 static enum stepd_status read_flag(char *const *argv, int at, struct train_options *options,
-                                   int *ret_used, struct stepd_error *reterr)
+                                   const struct flag **of_job, int *ret_used,
+                                   struct stepd_error *reterr)
 {
     const char *const word = argv[at];
     const size_t length = strcspn(word, "=");
@@ -377,10 +392,27 @@ static enum stepd_status read_flag(char *const *argv, int at, struct train_optio
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s needs a value: %s", flag->name,
                           flag->argument);
     *ret_used = separate ? 2 : 1;
+    if (flag->of_job && *of_job == NULL)
+        *of_job = flag;
     return flag->read(flag, value, options, reterr);
 }
 
 /* ---- What depends on several flags ----------------------------------------------------------- */
+
+static enum stepd_status check_defined(const struct train_options *options,
+                                       const struct flag *of_job, struct stepd_error *reterr)
+{
+    if (!options->defined)
+        return STEPD_OK;
+    if (options->local)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "--defined needs a server, and --local is without one");
+    if (of_job == NULL)
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                      "%s cannot be given with --defined: the server's file says it for this job",
+                      of_job->name);
+}
 
 static enum stepd_status settle_place(char *const *environment, struct train_options *options,
                                       struct stepd_error *reterr)
@@ -446,14 +478,17 @@ enum stepd_status options_parse(int argc, char *const *argv, char *const *enviro
         .batch_sizes = 1,
         .batch = {128},
     };
+    const struct flag *of_job = NULL;
     for (int at = 1, used = 0; at < argc; at += used) {
-        const enum stepd_status status = read_flag(argv, at, ret_options, &used, reterr);
+        const enum stepd_status status = read_flag(argv, at, ret_options, &of_job, &used, reterr);
         if (status != STEPD_OK)
             return status;
     }
     if (ret_options->help)
         return STEPD_OK;
-    const enum stepd_status status = settle_place(environment, ret_options, reterr);
+    enum stepd_status status = check_defined(ret_options, of_job, reterr);
+    if (status == STEPD_OK)
+        status = settle_place(environment, ret_options, reterr);
     return status == STEPD_OK ? settle_batch(ret_options, reterr) : status;
 }
 

@@ -55,6 +55,7 @@ struct train_options {
     uint32_t world;
     size_t batch_sizes;                /* 1: the same for all ranks; otherwise world */
     uint32_t batch[STEPD_WORKERS_MAX]; /* (world,) examples of each rank's full batch */
+    bool defined; /* the job, in the server's file: optimizer, schedule and mode are not ours */
     bool local;
     bool quiet;
     bool json;

@@ -54,7 +54,10 @@ struct training {
     struct curve curve;
     struct progress progress;
     double began;
-    double reported;
+    enum stepd_mode mode;      /* of the job */
+    struct curve_point newest; /* the last step with examples; step 0: none */
+    uint64_t reported;         /* the step that the home was told of last; 0: none */
+    double reported_at;
     struct train_result result;
 };
 
@@ -148,7 +151,8 @@ static enum stepd_status set_up(struct training *t, struct stepd_error *reterr)
         return stepd_fail_in(reterr, status, "define");
     uint64_t version = 0;
     status = pull_all(t, &version, reterr);
-    t->step = t->options->mode == STEPD_SYNC ? version : 0;
+    t->mode = t->options->defined ? home_mode(t->home) : t->options->mode;
+    t->step = t->mode == STEPD_SYNC ? version : 0;
     return status;
 }
 
@@ -176,7 +180,7 @@ static enum stepd_status wait_for_layer(struct training *t, size_t l, struct ste
         return stepd_fail_in(reterr, status, "step");
     if (l == 0) {
         t->step++;
-        if (t->options->mode == STEPD_SYNC && version > t->step)
+        if (t->mode == STEPD_SYNC && version > t->step)
             t->step = version;
     }
     return STEPD_OK;
@@ -216,6 +220,19 @@ static enum stepd_status backward(struct training *t, size_t batch, struct stepd
     return STEPD_OK;
 }
 
+/* Tells the home the loss of the newest step, once. */
+static enum stepd_status report(struct training *t, struct stepd_error *reterr)
+{
+    const struct curve_point *const newest = &t->newest;
+    if (newest->step == t->reported)
+        return STEPD_OK;
+    t->reported = newest->step;
+    t->reported_at = now_seconds();
+    const enum stepd_status status =
+        home_report(t->home, newest->step, newest->loss, newest->examples, reterr);
+    return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "report");
+}
+
 /* Takes note of step `step`, whose gradients are on their way. */
 static enum stepd_status note_step(struct training *t, double loss, size_t batch,
                                    struct stepd_error *reterr)
@@ -233,20 +250,19 @@ static enum stepd_status note_step(struct training *t, double loss, size_t batch
                                   });
     if (batch == 0)
         return STEPD_OK;
-    if (now - t->reported >= REPORT_EVERY_S) {
-        t->reported = now;
-        const enum stepd_status status = home_report(t->home, t->step, loss, batch, reterr);
-        if (status != STEPD_OK)
-            return stepd_fail_in(reterr, status, "report");
-    }
-    const struct curve_point point = {
+    t->newest = (struct curve_point){
         .step = t->step + 1,
         .epoch = t->step / batch_steps_per_epoch(&t->plan) + 1,
         .loss = loss,
         .examples = batch,
         .seconds = now - t->began,
     };
-    return curve_append(&t->curve, &point, reterr);
+    if (now - t->reported_at >= REPORT_EVERY_S) {
+        const enum stepd_status status = report(t, reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    return curve_append(&t->curve, &t->newest, reterr);
 }
 
 static enum stepd_status take_step(struct training *t, struct stepd_error *reterr)
@@ -353,6 +369,8 @@ static enum stepd_status train(struct training *t, struct stepd_error *reterr)
     if (t->rank != 0)
         t->progress.out = NULL;
     status = train_all_steps(t, reterr);
+    if (status == STEPD_OK)
+        status = report(t, reterr); /* what status shows of the job from now on */
     progress_end(&t->progress);
     if (status != STEPD_OK)
         return status;

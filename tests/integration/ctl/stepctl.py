@@ -7,10 +7,11 @@ import json
 import pathlib
 import subprocess
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from processes import Daemon, environment  # noqa: E402
+from processes import Daemon, environment, write_images  # noqa: E402
 
 BIN = sys.argv.pop(1)
 END_S = 60
@@ -53,6 +54,40 @@ class Empty(unittest.TestCase):
             asked = stepctl(*arguments)
             self.assertEqual(asked.returncode, 0, arguments)
             self.assertIn("stepctl", asked.stdout)
+
+
+DEFINED = """
+jobs:
+  - name: filed
+    mode: async
+    workers: 1
+    groups:
+      - {name: biases, match: "*.bias", optimizer: sgd, lr: 0.05}
+      - {name: rest, match: "*", optimizer: adamw, lr: 0.01}
+"""
+
+
+class Defined(unittest.TestCase):
+    """A job of two groups that the server's file defines, trained by stepd-train."""
+
+    def test_worker__of_a_defined_job__trains_it_and_reports_its_last_step(self):
+        with tempfile.TemporaryDirectory() as folder:
+            write_images(folder)
+            pathlib.Path(folder, "stepd.yaml").write_text(DEFINED)
+            with Daemon(f"{BIN}/stepd", "--config", f"{folder}/stepd.yaml") as daemon:
+                where = ["--server", daemon.address]
+                train = subprocess.run([f"{BIN}/stepd-train", *where, "--job", "filed", "--defined",
+                                        "--model", "mlp:784-16-10", "--data", folder, "--quiet",
+                                        "--steps", "7", "--csv", f"{folder}/loss.csv"],
+                                       capture_output=True, text=True, timeout=END_S,
+                                       env=environment())
+                self.assertEqual(train.returncode, 0, train.stderr)
+                job, = json.loads(stepctl(*where, "status", "--json").stdout)["jobs"]
+                last = pathlib.Path(folder, "loss.csv").read_text().splitlines()[-1].split(",")
+        self.assertEqual((job["name"], job["mode"], job["version_max"]), ("filed", "async", 7))
+        member, = job["members"]
+        self.assertEqual((member["clock"], last[0]), (7, "7"))
+        self.assertAlmostEqual(member["loss"], float(last[2]), places=6)
 
 
 class Waiting(unittest.TestCase):

@@ -36,6 +36,8 @@ struct fake_home {
     uint64_t examples[HOME_PARTS_MAX];
     uint64_t steps_started;
     uint64_t examples_sum;
+    enum stepd_mode mode;
+    uint64_t reported; /* step */
     bool left;
 };
 
@@ -55,9 +57,11 @@ static enum stepd_status fake_define(struct home *home, const struct stepd_job_o
 {
     (void)reterr;
     struct fake_home *const fake = fake_of(home);
-    assert_int_equal(job->groups_count, 1);
     fake->t_max = NAN;
-    for (size_t i = 0; i < job->groups[0].schedule_params_count; i++)
+    fake->left = false;
+    if (job != NULL)
+        assert_int_equal(job->groups_count, 1);
+    for (size_t i = 0; job != NULL && i < job->groups[0].schedule_params_count; i++)
         if (strcmp(job->groups[0].schedule_params[i].name, "t_max") == 0)
             fake->t_max = job->groups[0].schedule_params[i].value;
     assert_true(count <= TENSORS_MOST);
@@ -128,14 +132,19 @@ static enum stepd_status fake_step_wait(struct home *home, size_t part, uint64_t
     return STEPD_OK;
 }
 
+static enum stepd_mode fake_mode(const struct home *home)
+{
+    return ((const struct fake_home *)home)->mode;
+}
+
 static enum stepd_status fake_report(struct home *home, uint64_t step, double loss,
                                      uint64_t examples, struct stepd_error *reterr)
 {
-    (void)home;
-    (void)step;
     (void)examples;
     (void)reterr;
     assert_true(isfinite(loss));
+    assert_false(fake_of(home)->left);
+    fake_of(home)->reported = step;
     return STEPD_OK;
 }
 
@@ -150,6 +159,7 @@ static enum stepd_status fake_leave(struct home *home, struct stepd_error *reter
 
 static const struct home_kind fake_kind = {
     .rank = fake_rank,
+    .mode = fake_mode,
     .define = fake_define,
     .pull = fake_pull,
     .step_start = fake_step_start,
@@ -208,6 +218,27 @@ static void train_run__cosine_without_t_max__spans_the_run(void **state)
     options.schedule_params = (struct train_params){1, {{"warmup", 4}}};
     assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
     assert_true(fake.t_max == 2 * 7 - 4);
+}
+
+static void train_run__end__is_reported_before_leaving(void **state)
+{
+    (void)state;
+    options.steps = 10;
+    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_int_equal(fake.reported, 10);
+}
+
+static void train_run__job_that_is_defined__sends_no_groups_and_has_its_mode(void **state)
+{
+    (void)state;
+    options.defined = true;
+    options.steps = 10;
+    fake.version = 1000;
+    fake.mode = STEPD_ASYNC;
+    fake.t_max = 1;
+    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_true(isnan(fake.t_max));
+    assert_int_equal(result.steps, 10);
 }
 
 static void train_run__job_that_is_ahead__takes_what_is_left(void **state)
@@ -365,6 +396,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(train_run__learnable_data__is_learnt),
         IN_FOLDER(train_run__cosine_without_t_max__spans_the_run),
+        IN_FOLDER(train_run__end__is_reported_before_leaving),
+        IN_FOLDER(train_run__job_that_is_defined__sends_no_groups_and_has_its_mode),
         IN_FOLDER(train_run__job_that_is_ahead__takes_what_is_left),
         IN_FOLDER(train_run__job_that_is_done__succeeds_with_no_step),
         IN_FOLDER(train_run__async__counts_its_own_steps),
