@@ -13,12 +13,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly BIN=build/release/bin
 readonly RUN=runs/quickstart
 readonly ACCURACY_LEAST=0.88
+readonly DEFAULT_DATA=/usr/share/datasets/fashion-mnist
+readonly DEFAULT_EPOCHS=5
 readonly READY_TENTHS_MAX=100 # the daemon has 10 s to come up
 readonly END_TENTHS_MAX=100   # and what is told to end has 10 s before it is killed
 
-data=/usr/share/datasets/fashion-mnist
+data=$DEFAULT_DATA
 workers=4
-epochs=5
+epochs=$DEFAULT_EPOCHS
 daemon_pid=
 launch_pid=
 
@@ -81,7 +83,7 @@ read_arguments() {
 
 install_missing() {
     local groups=(build)
-    if [ ! -d "$data" ] && [ "$data" = /usr/share/datasets/fashion-mnist ]; then
+    if [ ! -d "$data" ] && [ "$data" = "$DEFAULT_DATA" ]; then
         groups+=(data)
     fi
     deploy/setup.sh "${groups[@]}" || fail "the packages could not be installed"
@@ -156,6 +158,10 @@ check_result() {
         [ -s "$RUN/$file" ] || fail "$RUN/$file was not written"
     done
     say "test accuracy $accuracy; the loss: $RUN/loss.svg, $RUN/loss.csv"
+    # Of other data, or of less training, nobody knows what to expect.
+    if [ "$data" != "$DEFAULT_DATA" ] || [ "$epochs" -lt "$DEFAULT_EPOCHS" ]; then
+        return
+    fi
     awk -v have="$accuracy" -v least="$ACCURACY_LEAST" 'BEGIN { exit !(have >= least) }' ||
         fail "test accuracy $accuracy is below $ACCURACY_LEAST"
 }
