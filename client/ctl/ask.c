@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "client/ctl/ctl.h"
 #include "client/lib/call.h"
 #include "proto/error.h"
 
@@ -166,7 +167,8 @@ static enum stepd_status ask(struct stepd_client *client, const struct stepd_mes
     json_t *const answer = json_pack("{s:[]}", list);
     if (answer == NULL)
         return no_memory(reterr);
-    const enum stepd_status status = stepd_call(client, message, on_reply, answer, reterr);
+    const enum stepd_status status =
+        stepd_call_within(client, message, CTL_ANSWER_MS, on_reply, answer, reterr);
     if (status == STEPD_OK)
         *ret_answer = answer;
     else

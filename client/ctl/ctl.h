@@ -10,6 +10,9 @@
 
 #include <stepd/client.h>
 
+/* A person waits for the answer, so a server that is mute is reported soon. */
+#define CTL_ANSWER_MS 10000u
+
 enum ctl_exit {
     CTL_OK = 0,
     CTL_FAILURE = 1,

@@ -9,6 +9,7 @@
 
 #include "client/lib/client.h"
 #include "client/lib/core/pending.h"
+#include "client/lib/net/clock.h"
 #include "proto/arena.h"
 #include "proto/error.h"
 
@@ -185,4 +186,23 @@ enum stepd_status stepd_call(struct stepd_client *client, const struct stepd_mes
 {
     const struct stepd_call_options options = {.on_reply = on_reply, .user = user};
     return stepd_call_with(client, message, &options, reterr);
+}
+
+/* A server may say DEADLINE_EXCEEDED itself, for what it waited for; that comes in time. */
+enum stepd_status stepd_call_within(struct stepd_client *client,
+                                    const struct stepd_message *message, uint64_t wait_ms,
+                                    stepd_reply_function *on_reply, void *user,
+                                    struct stepd_error *reterr)
+{
+    const struct stepd_call_options options = {
+        .until_ms = stepd_clock_ms() + wait_ms,
+        .on_reply = on_reply,
+        .user = user,
+    };
+    const enum stepd_status status = stepd_call_with(client, message, &options, reterr);
+    if (status != STEPD_DEADLINE_EXCEEDED || stepd_clock_ms() < options.until_ms)
+        return status;
+    return stepd_fail(reterr, STEPD_UNAVAILABLE, "%s has not answered %s for %llu ms",
+                      client->address, stepd_message_name(message->kind),
+                      (unsigned long long)wait_ms);
 }

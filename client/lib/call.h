@@ -32,6 +32,13 @@ enum stepd_status stepd_call(struct stepd_client *client, const struct stepd_mes
                              stepd_reply_function *on_reply, void *user,
                              struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* The same, but UNAVAILABLE, with the server's address, when the reply has not ended after wait_ms.
+ */
+enum stepd_status stepd_call_within(struct stepd_client *client,
+                                    const struct stepd_message *message, uint64_t wait_ms,
+                                    stepd_reply_function *on_reply, void *user,
+                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* The same with all there is to choose. */
 struct stepd_call_options {
     uint32_t shard;                  /* 0: control */

@@ -13,6 +13,10 @@
 #include "client/lib/net/clock.h"
 #include "proto/error.h"
 
+/* The shards make the first weights before the last page of tensors is answered: at the least so
+ * many elements in a millisecond. */
+#define ELEMENTS_PER_MS 16384u
+
 static enum stepd_status no_memory(struct stepd_error *reterr)
 {
     return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for the layout");
@@ -42,13 +46,28 @@ static enum stepd_status define_job(struct stepd_client *client,
         stepd_definition_of_job(&chosen, arena, &message.body.define_job, reterr);
     if (status != STEPD_OK)
         return status;
-    return stepd_call(client, &message, on_job_defined, client, reterr);
+    return stepd_call_within(client, &message, client->connect_timeout_ms, on_job_defined, client,
+                             reterr);
+}
+
+/* A product that wraps does no harm: the server refuses such a shape at once. */
+static uint64_t opening_ms(const struct stepd_tensor *tensors, size_t count)
+{
+    uint64_t ms = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t elements = 1;
+        for (size_t d = 0; d < tensors[i].dims; d++)
+            elements *= tensors[i].shape[d];
+        ms += elements / ELEMENTS_PER_MS;
+    }
+    return ms;
 }
 
 static enum stepd_status define_tensors(struct stepd_client *client,
                                         const struct stepd_tensor *tensors, size_t count,
                                         struct stepd_arena *arena, struct stepd_error *reterr)
 {
+    const uint64_t wait_ms = client->connect_timeout_ms + opening_ms(tensors, count);
     enum stepd_status status = STEPD_OK;
     for (size_t first = 0; first < count && status == STEPD_OK;) {
         struct stepd_message message = {.kind = STEPD_MESSAGE_DEFINE_TENSORS};
@@ -56,7 +75,7 @@ static enum stepd_status define_tensors(struct stepd_client *client,
         status = stepd_definition_page(tensors, count, first, arena, &message.body.define_tensors,
                                        reterr);
         if (status == STEPD_OK)
-            status = stepd_call(client, &message, NULL, NULL, reterr);
+            status = stepd_call_within(client, &message, wait_ms, NULL, NULL, reterr);
         first += message.body.define_tensors.tensors;
     }
     return status;
@@ -77,8 +96,9 @@ static enum stepd_status get_layout(struct stepd_client *client, uint32_t deadli
         .kind = STEPD_MESSAGE_GET_LAYOUT,
         .body.get_layout = {.deadline_ms = deadline_ms},
     };
+    const uint64_t wait_ms = (uint64_t)client->connect_timeout_ms + deadline_ms;
     const enum stepd_status status =
-        stepd_call(client, &message, on_layout, &client->table, reterr);
+        stepd_call_within(client, &message, wait_ms, on_layout, &client->table, reterr);
     if (status != STEPD_OK)
         return status;
     return stepd_layout_seal(&client->table, client->shards, reterr);

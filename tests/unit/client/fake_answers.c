@@ -331,7 +331,8 @@ bool fake_answer(struct connection *connection, enum fake_fault fault)
     const struct stepd_message *const message = &connection->message;
     switch (message->kind) {
     case STEPD_MESSAGE_HELLO: return on_hello(connection, fault);
-    case STEPD_MESSAGE_DEFINE_JOB: return reply(connection, &job, NULL, 0);
+    case STEPD_MESSAGE_DEFINE_JOB:
+        return fault == FAKE_MUTE_DEFINE || reply(connection, &job, NULL, 0);
     case STEPD_MESSAGE_DEFINE_TENSORS: return on_define_tensors(connection);
     case STEPD_MESSAGE_GET_LAYOUT: return on_get_layout(connection);
     case STEPD_MESSAGE_ASSIGN: return on_assign(connection);

@@ -20,6 +20,7 @@ enum fake_fault {
     FAKE_NO_FAULT,
     FAKE_REFUSE_HELLO, /* Error{PERMISSION_DENIED} and hang up */
     FAKE_MUTE_HELLO,   /* never answers a Hello */
+    FAKE_MUTE_DEFINE,  /* never answers a DefineJob */
     FAKE_REFUSE_STEP,  /* Error{DEADLINE_EXCEEDED, "waiting for rank 3"} */
     FAKE_MUTE_STEP,    /* takes steps and never answers */
     FAKE_HANG_UP,      /* closes the connection on a step, before its payload is read */

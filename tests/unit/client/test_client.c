@@ -358,6 +358,23 @@ static void connect__server_says_nothing__is_unavailable_in_time(void **state)
     assert_non_null(strstr(bench.error.text, "does not answer"));
 }
 
+static void define__server_says_nothing__is_unavailable_in_time(void **state)
+{
+    (void)state;
+    const struct stepd_param_group group = {.match = "*", .optimizer = "sgd"};
+    const struct stepd_tensor tensor = {.name = "w"};
+    struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
+    struct stepd_options options = options_for(bench.server);
+    job.groups = &group;
+    job.groups_count = 1;
+    options.connect_timeout_ms = 60;
+    fake_server_misbehave(bench.server, FAKE_MUTE_DEFINE);
+    assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_OK);
+    assert_int_equal(stepd_define(bench.client, &job, &tensor, 1, &bench.error), STEPD_UNAVAILABLE);
+    assert_non_null(strstr(bench.error.text, options.address));
+    assert_non_null(strstr(bench.error.text, "has not answered define_job"));
+}
+
 /* A bound port that does not listen refuses connections. */
 static void connect__nobody_listens__is_unavailable_in_time(void **state)
 {
@@ -429,6 +446,7 @@ int main(void)
         TEST_SERVER(connect__any_rank__is_told_which),
         TEST_SERVER(connect__server_refuses__fails_with_its_words),
         TEST_SERVER(connect__server_says_nothing__is_unavailable_in_time),
+        TEST_SERVER(define__server_says_nothing__is_unavailable_in_time),
         TEST_SERVER(connect__nobody_listens__is_unavailable_in_time),
         TEST_SERVER(connect__malformed_options__are_refused),
     };
