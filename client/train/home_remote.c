@@ -10,11 +10,15 @@
 #include <stdlib.h>
 
 #include "client/lib/client.h"
+#include "client/train/patience.h"
 #include "proto/error.h"
+
+#define PATIENCE_MS 3000u
 
 struct home_remote {
     struct home home;            /* first */
     struct stepd_client *client; /* owned */
+    const char *server;          /* borrowed from the options */
     struct stepd_op
         *op[HOME_PARTS_MAX]; /* until waited for; NULL: nothing under way for this part */
 };
@@ -36,11 +40,27 @@ static enum stepd_mode remote_mode(const struct home *home)
     return stepd_client_layout(remote->client)->mode;
 }
 
+/* What is said when the server lets us wait; it is given up at timeout_ms. */
+static void describe_wait(char *text, size_t size, const char *server, uint32_t timeout_ms)
+{
+    (void)stepd_format(text, size,
+                       "stepd-train: waiting for stepd at %s to answer; giving up after %u s",
+                       server, timeout_ms / 1000);
+}
+
 static enum stepd_status remote_define(struct home *home, const struct stepd_job_options *job,
                                        const struct stepd_tensor *tensors, size_t count,
                                        struct stepd_error *reterr)
 {
-    return stepd_define(remote_of(home)->client, job, tensors, count, reterr);
+    struct home_remote *const remote = remote_of(home);
+    struct patience patience;
+    char text[STEPD_ERROR_TEXT_BYTES];
+    (void)stepd_format(text, sizeof text, "stepd-train: waiting for stepd at %s to set the job up",
+                       remote->server);
+    patience_begin(&patience, stderr, text, PATIENCE_MS);
+    const enum stepd_status status = stepd_define(remote->client, job, tensors, count, reterr);
+    patience_end(&patience);
+    return status;
 }
 
 static enum stepd_status remote_pull(struct home *home, const struct stepd_array *arrays,
@@ -129,7 +149,13 @@ enum stepd_status home_remote_create(const struct train_options *options, struct
     connection.rank = options->rank;
     connection.push_dtype = options->push_dtype;
     connection.pull_dtype = options->pull_dtype;
+    remote->server = options->server;
+    struct patience patience;
+    char text[STEPD_ERROR_TEXT_BYTES];
+    describe_wait(text, sizeof text, options->server, connection.connect_timeout_ms);
+    patience_begin(&patience, stderr, text, PATIENCE_MS);
     const enum stepd_status status = stepd_connect(&connection, &remote->client, reterr);
+    patience_end(&patience);
     if (status != STEPD_OK) {
         free(remote);
         return status;

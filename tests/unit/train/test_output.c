@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "client/train/curve.h"
+#include "client/train/patience.h"
 #include "client/train/plot.h"
 #include "client/train/progress.h"
 #include "client/train/weights_file.h"
@@ -264,12 +265,33 @@ static void progress_update__last_step__is_always_shown(void **state)
     free(text);
 }
 
+/* The first wait is over at once; the second would last for ever. */
+static void patience__at_its_end__has_said_what_is_waited_for(void **state)
+{
+    (void)state;
+    char *said = NULL;
+    size_t size = 0;
+    FILE *const out = open_memstream(&said, &size);
+    assert_non_null(out);
+    struct patience patience;
+    patience_begin(&patience, out, "waiting", 0);
+    assert_int_equal(pthread_join(patience.thread, NULL), 0);
+    patience.running = false;
+    patience_end(&patience);
+    patience_begin(&patience, out, "never", UINT32_MAX);
+    patience_end(&patience);
+    assert_int_equal(fclose(out), 0);
+    assert_string_equal(said, "waiting\n");
+    free(said);
+}
+
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, files_setup, files_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(curve_append__points__stand_in_the_csv_line_by_line),
+        cmocka_unit_test(patience__at_its_end__has_said_what_is_waited_for),
         cmocka_unit_test(curve_append__many_points__are_all_kept),
         IN_FOLDER(curve_open__folder_that_is_not_there__names_the_file),
         cmocka_unit_test(curve_append__full_disk__is_an_error_at_once),
