@@ -410,8 +410,7 @@ static enum stepd_status check_defined(const struct train_options *options,
     if (of_job == NULL)
         return STEPD_OK;
     return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                      "%s cannot be given with --defined: the server's file says it for this job",
-                      of_job->name);
+                      "%s cannot be given with --defined: the server's file says it", of_job->name);
 }
 
 static enum stepd_status settle_place(char *const *environment, struct train_options *options,
