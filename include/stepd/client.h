@@ -77,7 +77,8 @@ struct stepd_options {
     enum stepd_dtype push_dtype; /* how gradients travel */
     enum stepd_dtype pull_dtype; /* how weights travel */
     uint32_t lease_ms;           /* silence after which the rank is lost; 0: the server's default */
-    uint32_t connect_timeout_ms; /* for stepd_connect as a whole; retried until then */
+    uint32_t connect_timeout_ms; /* for stepd_connect as a whole, which retries until then, and for
+                                  * what stepd_define asks of control */
 };
 
 #define STEPD_OPTIONS_INIT                                                                         \

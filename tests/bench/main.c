@@ -97,6 +97,10 @@ static enum stepd_status run(const struct settings *settings, struct stepd_error
 int main(int argc, char **argv)
 {
     struct settings settings;
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        (void)fputs(usage, stdout);
+        return 0;
+    }
     if (!read_arguments(argc, argv, &settings)) {
         (void)fputs(usage, stderr);
         return 2;

@@ -76,8 +76,8 @@ def build_with_cmake(prefix, libdir, out):
     out.mkdir()
     (out / "CMakeLists.txt").write_text(CONSUMER.format(example=EXAMPLE))
     flags = " ".join(SANITIZERS)
-    run(CMAKE, "-S", str(out), "-B", str(out / "build"), f"-DCMAKE_PREFIX_PATH={prefix}",
-        f"-DCMAKE_C_COMPILER={CC}", f"-DCMAKE_C_FLAGS={flags}")
+    run(CMAKE, "-G", "Ninja", "-S", str(out), "-B", str(out / "build"),
+        f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_C_COMPILER={CC}", f"-DCMAKE_C_FLAGS={flags}")
     run(CMAKE, "--build", str(out / "build"))
     return out / "build/linear"
 
