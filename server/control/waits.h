@@ -11,8 +11,9 @@
 #include "server/control/brain.h"
 #include "server/control/jobs.h"
 
-/* Requests of one connection that may be parked at a time. */
-#define CONTROL_WAITS_MAX 64u
+/* Requests of one connection that may be parked at a time: few, because what they wait for answers
+ * all of them at once, and each answer may be hundreds of kilobytes. */
+#define CONTROL_WAITS_MAX 4u
 
 enum control_wait_kind {
     CONTROL_WAIT_LAYOUT, /* GetLayout: until the job is open */

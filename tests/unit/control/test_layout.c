@@ -106,12 +106,12 @@ static void layout__connection_closed_while_it_waits__is_forgotten(void **state)
 static void layout__one_waiting_request_too_many__is_refused(void **state)
 {
     struct peer *peer = peer_join(*state, hello_worker("j", 0));
-    for (unsigned i = 0; i < 64; i++) {
+    for (unsigned i = 0; i < 4; i++) {
         peer_request(peer, get_layout(0));
         assert_int_equal(peer_answers(peer), 0);
     }
     peer_request(peer, get_layout(0));
-    peer_assert_error(peer, STEPD_RESOURCE_EXHAUSTED, "this connection has 64");
+    peer_assert_error(peer, STEPD_RESOURCE_EXHAUSTED, "this connection has 4");
 }
 
 /* ---- Long layouts ---------------------------------------------------------------------------- */
