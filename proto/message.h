@@ -102,15 +102,30 @@ struct stepd_welcome {
     const char *const *shard_address;
 };
 
+/* A word, or numbers: one of the two. */
 struct stepd_setting {
     const char *name;
     size_t values;
     const double *value;
+    const char *word; /* "": numbers */
 };
 
 struct stepd_settings {
     size_t count;
     const struct stepd_setting *at;
+};
+
+/* A schedule that is part of another. */
+struct stepd_schedule_part {
+    const char *kind;
+    struct stepd_settings settings;
+};
+
+/* What a group does from a step on. */
+struct stepd_phase {
+    uint64_t from;
+    const char *optimizer;
+    struct stepd_settings settings;
 };
 
 struct stepd_group {
@@ -120,6 +135,12 @@ struct stepd_group {
     struct stepd_settings settings;
     const char *schedule;
     struct stepd_settings schedule_settings;
+    size_t schedule_parts;
+    const struct stepd_schedule_part *schedule_part;
+    struct stepd_u32s ndim; /* none: any number of dimensions */
+    bool frozen;
+    size_t phases;
+    const struct stepd_phase *phase;
 };
 
 struct stepd_define_job {
@@ -129,6 +150,7 @@ struct stepd_define_job {
     const struct stepd_group *group;
     bool strict;
     uint32_t slice_elements;
+    struct stepd_group defaults; /* name, match and phases are empty */
 };
 
 struct stepd_job_defined {
@@ -187,6 +209,7 @@ struct stepd_layout {
     enum stepd_mode mode;
     uint32_t world;
     bool last;
+    struct stepd_u32s slice_extras; /* as many as slice_shards, or none: 0 for all */
 };
 
 struct stepd_assign {
@@ -203,6 +226,9 @@ struct stepd_push_slices {
     uint64_t examples;               /* at most STEPD_EXAMPLES_MAX */
     enum stepd_dtype dtype;
     uint32_t deadline_ms;
+    bool has_loss;
+    double loss;       /* finite; of no meaning without has_loss */
+    double loss_scale; /* above 0; 1 where the wire has none */
 };
 
 struct stepd_pull_slices {
@@ -211,11 +237,13 @@ struct stepd_pull_slices {
     uint64_t min_version;
     enum stepd_dtype dtype;
     uint32_t deadline_ms;
+    enum stepd_view view;
 };
 
 struct stepd_step_slices {
     struct stepd_push_slices push;
     enum stepd_dtype pull_dtype;
+    enum stepd_view pull_view;
 };
 
 struct stepd_result {

@@ -113,22 +113,49 @@ STEPD_EXPORT uint32_t stepd_world(const struct stepd_client *client);
 
 /* Whatever a definition points to is borrowed until stepd_define returns. */
 
-/* One number of an optimizer or schedule by name: {"lr", 0.001}. */
+/* A setting of a group, an optimizer or a schedule by name: {"lr", 0.001}, {.name = "eps_mode",
+ * .word = "inside"}, {.name = "betas", .list = betas, .count = 2}. */
 struct stepd_param {
     const char *name;
     double value;
+    const char *word;   /* where it is not NULL, instead of the value */
+    const double *list; /* where it is not NULL, `count` numbers instead of the value */
+    size_t count;
 };
 
-/* A param group: tensors whose names match the glob share optimizer and schedule. */
+/* A schedule that "sequential" or "chained" is made of. */
+struct stepd_schedule_item {
+    const char *kind;
+    const struct stepd_param *params;
+    size_t params_count;
+};
+
+/* What a group does from a step on: "Adam first, SGD later". */
+struct stepd_param_phase {
+    uint64_t from; /* steps that come before it; rises from phase to phase */
+    const char *optimizer;
+    const struct stepd_param *params; /* over the group's own */
+    size_t params_count;
+};
+
+/* A param group: tensors whose names match the glob share optimizer and schedule. Whatever is left
+ * 0 or NULL is the job's default's. */
 struct stepd_param_group {
     const char *name;      /* for people; NULL: the glob */
     const char *match;     /* glob on tensor names, `*` matches dots; the first match wins */
-    const char *optimizer; /* "sgd", "momentum", "nesterov", "adam", "adamw" */
+    const char *optimizer; /* a name that the README lists, such as "adamw" */
     const struct stepd_param *params;
     size_t params_count;
     const char *schedule; /* NULL: constant */
     const struct stepd_param *schedule_params;
     size_t schedule_params_count;
+    const struct stepd_schedule_item *schedule_items;
+    size_t schedule_items_count;
+    const uint32_t *ndim;                   /* numbers of dimensions that it takes */
+    size_t ndim_count;                      /* 0: any */
+    bool frozen;                            /* never updated */
+    const struct stepd_param_phase *phases; /* what comes after `optimizer` */
+    size_t phases_count;
 };
 
 struct stepd_job_options {
@@ -137,13 +164,14 @@ struct stepd_job_options {
     uint32_t workers; /* no round closes before so many have joined; at least 1 */
     const struct stepd_param_group *groups;
     size_t groups_count;
-    bool strict; /* a group that matches no tensor is an error */
+    bool strict;                              /* a group that matches no tensor is an error */
+    const struct stepd_param_group *defaults; /* what every group starts from; NULL: nothing */
 };
 
 /* Always start from it. */
 #define STEPD_JOB_OPTIONS_INIT                                                                     \
     {                                                                                              \
-        sizeof(struct stepd_job_options), STEPD_SYNC, 1, NULL, 0, false                            \
+        sizeof(struct stepd_job_options), STEPD_SYNC, 1, NULL, 0, false, NULL                      \
     }
 
 /* How the server makes the first weights of a tensor. */
@@ -217,18 +245,31 @@ struct stepd_array {
     float *weights;    /* for pull and step: where to put the weights; may be NULL in a push */
 };
 
+/* Second derivatives of the loss, for the tensors of a group whose optimizer is Newton's method. */
+struct stepd_hessian {
+    size_t tensor;       /* index of the group's first tensor */
+    const float *values; /* n x n, row-major; n: elements of all tensors of the group, in order;
+                          * borrowed until the operation has completed */
+};
+
 struct stepd_step_options {
     size_t size;          /* sizeof(struct stepd_step_options) */
     uint64_t examples;    /* behind the gradient, its weight in a sync round; 0: an empty
                            * contribution, grad is not read */
     uint32_t deadline_ms; /* how long the server may wait for others; 0: its longest */
     uint64_t min_version; /* pull: least version to accept */
+    enum stepd_view view; /* pull and step: which weights */
+    bool has_loss;        /* loss is given */
+    double loss;          /* push: mean over the examples; schedules and optimizers may need it */
+    double loss_scale;    /* push: what the gradients were multiplied by; 0: nothing */
+    const struct stepd_hessian *hessians; /* push */
+    size_t hessians_count;
 };
 
 /* Always start from it. */
 #define STEPD_STEP_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        sizeof(struct stepd_step_options), 1, 0, 0                                                 \
+        sizeof(struct stepd_step_options), 1, 0, 0, STEPD_TRAINING, false, 0.0, 0.0, NULL, 0       \
     }
 
 /* What an operation came to, over all its slices; types.h says what the outcomes mean. */

@@ -24,6 +24,17 @@ enum stepd_mode {
     STEPD_ASYNC = 1, /* every push is applied on arrival */
 };
 
+/* Which weights a pull asks for. The numbers are the wire's. */
+enum stepd_view {
+    STEPD_TRAINING = 0,   /* where gradients are to be computed: the weights, or the point ahead of
+                           * them that the optimizer looks at (Nesterov's interim point) */
+    STEPD_EVALUATION = 1, /* the weights themselves: what a checkpoint holds */
+    STEPD_EMA = 2,        /* their exponential moving average, where the group keeps one */
+    STEPD_SWA = 3,        /* their running mean, where the group keeps one */
+};
+
+#define STEPD_VIEWS 4
+
 /* What a push came to, for one slice. The numbers are the wire's. */
 enum stepd_outcome {
     STEPD_NONE = 0,         /* nothing was pushed: the slice was only pulled */

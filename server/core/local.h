@@ -7,6 +7,7 @@
 #ifndef CORE_LOCAL_H
 #define CORE_LOCAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,17 +34,29 @@ struct local *local_destroy(struct local *local);
 enum stepd_status local_assign(struct local *local, const float *const *values,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Copies the weights of all tensors into the caller's arrays, one for each tensor. */
-enum stepd_status local_pull(struct local *local, float *const *weights,
+/* Copies a view of the weights of all tensors into the caller's arrays, one for each tensor.
+ * INVALID_ARGUMENT: a tensor's group does not keep that view. */
+enum stepd_status local_pull(struct local *local, enum stepd_view view, float *const *weights,
                              struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* What a step is made of. Arrays by tensor. */
+struct local_push {
+    const float *const *grad;  /* mean over the examples; not read where examples is 0 */
+    const float *const *extra; /* by the first tensor of a slice that wants a Hessian; or NULL */
+    uint64_t examples;
+    bool has_loss;
+    double loss;       /* mean over the examples */
+    double loss_scale; /* 0: 1 */
+};
+
 /*
- * One step of all tensors: mean gradients over `examples` examples in, weights out. Arrays by
- * tensor, borrowed until return; grad is not read where examples is 0.
- * INVALID_ARGUMENT: a gradient is NaN or infinite (the text names tensor and element). The step was
- * not finished: the next call does it again, and what has taken it already takes it only once.
+ * One step of all tensors; afterwards the weights' view STEPD_TRAINING in the caller's arrays, one
+ * for each tensor. All borrowed until return.
+ * INVALID_ARGUMENT: a gradient is NaN or infinite (the text names tensor and element), or the loss
+ * is missing where a group needs it. The step was not finished: the next call does it again, and
+ * what has taken it already takes it only once.
  */
-enum stepd_status local_step(struct local *local, const float *const *grad, uint64_t examples,
+enum stepd_status local_step(struct local *local, const struct local_push *push,
                              float *const *weights, struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 #endif

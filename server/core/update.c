@@ -67,7 +67,7 @@ static void step(const struct core *core, struct core_slice *slice, const float 
         const size_t left = s->plan->elements - at;
         const size_t n = left < BLOCK_ELEMENTS ? left : BLOCK_ELEMENTS;
         float *slot[OPTIMIZER_SLOTS_MAX];
-        for (size_t k = 0; k < optimizer->slots; k++)
+        for (size_t k = 0; k < optimizer_slots(optimizer); k++)
             slot[k] = s->slot[k] + at;
         if (next != s->current)
             copy(n, s->current->values + at, next->values + at);

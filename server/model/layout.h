@@ -17,6 +17,8 @@
 
 #include <stepd/status.h>
 
+#include "server/optim/optimizer.h"
+
 #define LAYOUT_SLICE_ELEMENTS_DEFAULT 262144u
 #define LAYOUT_SLICE_ELEMENTS_LEAST   256u
 #define LAYOUT_SLICE_ELEMENTS_MOST    (8u << 20)
@@ -43,6 +45,7 @@ struct slice_plan {
     uint32_t first_part; /* index into layout.part */
     uint32_t parts;
     uint32_t elements;
+    uint32_t extra; /* elements that a push carries behind the gradient's (a Hessian) */
 };
 
 struct layout {
@@ -57,6 +60,7 @@ struct layout_tensor {
     uint64_t elements; /* at least 1 */
     uint32_t group;
     bool assigned; /* a worker sends its first values: never packed with tensors that differ */
+    enum optim_scope scope; /* of the tensor's group: TENSOR is never cut, GROUP is one slice */
 };
 
 /*

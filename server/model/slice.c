@@ -61,7 +61,7 @@ enum stepd_status slice_init(struct slice *slice, const struct job *job, uint32_
     const struct group *group = &job->group[plan->group];
     *slice = (struct slice){.job = job, .index = index, .plan = plan, .group = group};
     const size_t stride = padded(plan->elements);
-    const size_t slots = group->optimizer->slots;
+    const size_t slots = optimizer_slots(group->optimizer);
     slice->memory = allocate(stride * (2 + slots));
     if (slice->memory == NULL)
         return STEPD_RESOURCE_EXHAUSTED;

@@ -18,6 +18,39 @@ static const struct optimizer *const table[] = {
     &sgd_optimizer, &momentum_optimizer, &nesterov_optimizer, &adam_optimizer, &adamw_optimizer,
 };
 
+const char *const optim_form_words[] = {
+    [OPTIM_FORM_TORCH] = "torch",
+    [OPTIM_FORM_CLASSIC] = "classic",
+    [OPTIM_FORM_INTERIM] = "interim",
+};
+
+const char *const optim_eps_mode_words[] = {
+    [OPTIM_EPS_OUTSIDE] = "outside",
+    [OPTIM_EPS_INSIDE] = "inside",
+    [OPTIM_EPS_HAT] = "hat",
+};
+
+const char *const optim_decay_words[] = {
+    [OPTIM_DECAY_L2] = "l2",
+    [OPTIM_DECAY_LR] = "decoupled_lr",
+    [OPTIM_DECAY_SCHEDULE] = "decoupled_schedule",
+};
+
+const char *const optim_max_words[] = {
+    [OPTIM_MAX_RAW] = "raw",
+    [OPTIM_MAX_CORRECTED] = "corrected",
+};
+
+const char *const optim_search_words[] = {
+    [OPTIM_SEARCH_NONE] = "none",
+    [OPTIM_SEARCH_BACKTRACKING] = "backtracking",
+};
+
+const char *const optim_adjust_words[] = {
+    [OPTIM_ADJUST_ORIGINAL] = "original",
+    [OPTIM_ADJUST_MATCH_RMS] = "match_rms_adamw",
+};
+
 const struct optimizer *optimizer_at(size_t index)
 {
     assert(index < optimizer_count());
@@ -64,6 +97,101 @@ void optimizer_hyper_defaults(const struct optimizer *optimizer, struct optim_hy
         put(&optimizer->hyper[i], optimizer->hyper[i].fallback, ret_hyper);
 }
 
+size_t optimizer_slots(const struct optimizer *optimizer)
+{
+    size_t slots = 0;
+    while (slots < OPTIMIZER_SLOTS_MAX && optimizer->slot[slots].name != NULL)
+        slots++;
+    return slots;
+}
+
+uint64_t optimizer_slot_floats(const struct optimizer *optimizer, size_t slot,
+                               const struct optim_hyper *hyper, size_t tensors,
+                               const struct optim_shape *shape)
+{
+    const struct optim_slot_spec *const spec = &optimizer->slot[slot];
+    if (spec->used != NULL && !spec->used(hyper))
+        return 0;
+    if (spec->floats != NULL)
+        return spec->floats(hyper, tensors, shape);
+    uint64_t floats = 0;
+    for (size_t i = 0; i < tensors; i++)
+        floats += shape[i].elements;
+    return floats;
+}
+
+/* ---- Setting hyperparameters ----------------------------------------------------------------- */
+
+/* PyTorch's lists, and what their numbers are called one by one. A row that has not all of them
+ * has not the list. */
+static const struct hyper_list {
+    const char *name;
+    const char *of[4]; /* ends at NULL */
+} lists[] = {
+    {"betas", {"beta1", "beta2"}},
+    {"etas", {"etaminus", "etaplus"}},
+    {"step_sizes", {"step_min", "step_max"}},
+    {"eps", {"eps1", "eps2"}},
+    {"ns_coefficients", {"ns_a", "ns_b", "ns_c"}},
+};
+
+#define LISTS (sizeof lists / sizeof lists[0])
+
+static const struct optim_hyper_spec *find_spec(const struct optimizer *optimizer, const char *name)
+{
+    for (size_t i = 0; i < optimizer->hypers; i++) {
+        if (strcmp(name, optimizer->hyper[i].name) == 0)
+            return &optimizer->hyper[i];
+    }
+    return NULL;
+}
+
+static size_t list_length(const struct hyper_list *list)
+{
+    size_t length = 0;
+    while (list->of[length] != NULL)
+        length++;
+    return length;
+}
+
+static bool has_list(const struct optimizer *optimizer, const struct hyper_list *list)
+{
+    for (size_t i = 0; list->of[i] != NULL; i++) {
+        if (find_spec(optimizer, list->of[i]) == NULL)
+            return false;
+    }
+    return true;
+}
+
+static const struct hyper_list *find_list(const struct optimizer *optimizer, const char *name)
+{
+    for (size_t i = 0; i < LISTS; i++) {
+        if (strcmp(name, lists[i].name) == 0 && has_list(optimizer, &lists[i]))
+            return &lists[i];
+    }
+    return NULL;
+}
+
+bool optimizer_knows(const struct optimizer *optimizer, const char *name)
+{
+    return find_spec(optimizer, name) != NULL || find_list(optimizer, name) != NULL;
+}
+
+static enum stepd_status fail_unknown(const struct optimizer *optimizer, const char *name,
+                                      struct stepd_error *reterr)
+{
+    struct nearest nearest;
+    nearest_init(&nearest, name);
+    for (size_t i = 0; i < optimizer->hypers; i++)
+        nearest_offer(&nearest, optimizer->hyper[i].name);
+    for (size_t i = 0; i < LISTS; i++) {
+        if (has_list(optimizer, &lists[i]))
+            nearest_offer(&nearest, lists[i].name);
+    }
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s has no hyperparameter '%s': %s",
+                      optimizer->name, name, nearest_hint(&nearest));
+}
+
 /* NaN is in no range: each comparison with it is false. */
 static bool in_range(const struct optim_hyper_spec *spec, double value)
 {
@@ -75,11 +203,19 @@ static bool in_range(const struct optim_hyper_spec *spec, double value)
 static enum stepd_status set(const struct optimizer *optimizer, const struct optim_hyper_spec *spec,
                              double value, struct optim_hyper *hyper, struct stepd_error *reterr)
 {
+    if (spec->word != NULL)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "hyperparameter '%s' of %s is a word such as '%s', not %g", spec->name,
+                          optimizer->name, spec->word[(size_t)spec->fallback], value);
     if (!in_range(spec, value))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "hyperparameter '%s' of %s must be in %c%g, %g%c, and %g is not",
                           spec->name, optimizer->name, spec->least_open ? '(' : '[', spec->least,
                           spec->most, spec->most_open ? ')' : ']', value);
+    if (spec->whole && value != floor(value))
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "hyperparameter '%s' of %s must be a whole number, and %g is not",
+                          spec->name, optimizer->name, value);
     put(spec, value, hyper);
     return STEPD_OK;
 }
@@ -88,14 +224,76 @@ enum stepd_status optimizer_hyper_set(const struct optimizer *optimizer, const c
                                       double value, struct optim_hyper *hyper,
                                       struct stepd_error *reterr)
 {
+    const struct optim_hyper_spec *const spec = find_spec(optimizer, name);
+    if (spec != NULL)
+        return set(optimizer, spec, value, hyper, reterr);
+    const struct hyper_list *const list = find_list(optimizer, name);
+    if (list == NULL)
+        return fail_unknown(optimizer, name, reterr);
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s of %s takes %zu numbers, not 1", name,
+                      optimizer->name, list_length(list));
+}
+
+enum stepd_status optimizer_hyper_set_word(const struct optimizer *optimizer, const char *name,
+                                           const char *word, struct optim_hyper *hyper,
+                                           struct stepd_error *reterr)
+{
+    const struct optim_hyper_spec *const spec = find_spec(optimizer, name);
+    if (spec == NULL)
+        return fail_unknown(optimizer, name, reterr);
+    if (spec->word == NULL)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "hyperparameter '%s' of %s is a number, not '%s'", name, optimizer->name,
+                          word);
     struct nearest nearest;
-    nearest_init(&nearest, name);
-    for (size_t i = 0; i < optimizer->hypers; i++) {
-        const struct optim_hyper_spec *const spec = &optimizer->hyper[i];
-        if (strcmp(name, spec->name) == 0)
-            return set(optimizer, spec, value, hyper, reterr);
-        nearest_offer(&nearest, spec->name);
+    nearest_init(&nearest, word);
+    for (size_t i = (size_t)spec->least; i <= (size_t)spec->most; i++) {
+        if (strcmp(word, spec->word[i]) == 0) {
+            put(spec, (double)i, hyper);
+            return STEPD_OK;
+        }
+        nearest_offer(&nearest, spec->word[i]);
     }
-    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s has no hyperparameter '%s': %s",
-                      optimizer->name, name, nearest_hint(&nearest));
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                      "hyperparameter '%s' of %s cannot be '%s': %s", name, optimizer->name, word,
+                      nearest_hint(&nearest));
+}
+
+enum stepd_status optimizer_hyper_set_list(const struct optimizer *optimizer, const char *name,
+                                           size_t values, const double *value,
+                                           struct optim_hyper *hyper, struct stepd_error *reterr)
+{
+    if (values == 1)
+        return optimizer_hyper_set(optimizer, name, value[0], hyper, reterr);
+    const struct hyper_list *const list = find_list(optimizer, name);
+    if (list == NULL && find_spec(optimizer, name) == NULL)
+        return fail_unknown(optimizer, name, reterr);
+    const size_t length = list == NULL ? 1 : list_length(list);
+    if (values != length)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s of %s takes %zu number%s, not %zu",
+                          name, optimizer->name, length, length == 1 ? "" : "s", values);
+    enum stepd_status status = STEPD_OK;
+    for (size_t i = 0; i < length && status == STEPD_OK; i++)
+        status = optimizer_hyper_set(optimizer, list->of[i], value[i], hyper, reterr);
+    return status;
+}
+
+enum stepd_status optimizer_preset(const struct optimizer *optimizer, const char *preset,
+                                   struct optim_hyper *hyper, struct stepd_error *reterr)
+{
+    const bool lecture = strcmp(preset, "lecture") == 0;
+    if (!lecture && strcmp(preset, "torch") != 0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "unknown preset '%s': it is torch or lecture", preset);
+    optimizer_hyper_defaults(optimizer, hyper);
+    for (size_t i = 0; lecture && i < OPTIMIZER_FIXED_MAX && optimizer->lecture[i].name != NULL;
+         i++)
+        put(find_spec(optimizer, optimizer->lecture[i].name), optimizer->lecture[i].value, hyper);
+    return STEPD_OK;
+}
+
+enum stepd_status optimizer_hyper_check(const struct optimizer *optimizer,
+                                        const struct optim_hyper *hyper, struct stepd_error *reterr)
+{
+    return optimizer->check == NULL ? STEPD_OK : optimizer->check(hyper, reterr);
 }

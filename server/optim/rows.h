@@ -12,6 +12,18 @@
 /* The name and place of a hyperparameter; unnamed members of a spec are 0. */
 #define HYPER(field) .name = #field, .offset = offsetof(struct optim_hyper, field)
 
+/* A hyperparameter that is a boolean, and one that is a word of the enum's words from..to. */
+#define HYPER_BOOL(field, value) HYPER(field), .fallback = (value), .most = 1.0, .whole = true
+#define HYPER_WORD(field, words, from, to)                                                         \
+    HYPER(field), .fallback = (from), .least = (from), .most = (to), .whole = true, .word = (words)
+
+extern const char *const optim_form_words[];
+extern const char *const optim_eps_mode_words[];
+extern const char *const optim_decay_words[];
+extern const char *const optim_max_words[];
+extern const char *const optim_search_words[];
+extern const char *const optim_adjust_words[];
+
 /* A bound for rates and decays, so that none of them or their products leaves float's range. */
 #define HYPER_MOST 1e9
 

@@ -24,32 +24,64 @@
 
 #include <stepd/status.h>
 
-/* The parameters of all kinds, by their names on the wire and in the config file. */
-struct schedule_params {
-    double step_size;     /* step: steps between two drops */
-    double gamma;         /* step: factor of a drop */
-    double t_max;         /* cosine: steps from the top to the bottom */
-    double eta_min;       /* cosine: learning rate at the bottom */
-    double periodic;      /* cosine: 1 climbs back after t_max as PyTorch does, 0 stays down */
-    double warmup;        /* any: steps of linear warm-up in front; the kind's step 0 comes after */
-    double warmup_factor; /* any: f above; the warm-up climbs from lr * warmup_factor */
-};
+#define SCHEDULE_LIST_MAX  256u /* numbers of a list, such as milestones */
+#define SCHEDULE_PARTS_MAX 16u
 
 struct schedule_kind;
 
-struct schedule {
-    const struct schedule_kind *kind; /* static */
-    struct schedule_params params;
+/* A list of numbers. */
+struct schedule_list {
+    size_t count;
+    double *at; /* owned */
 };
 
-/* One parameter of a kind: where it lies, its default (NAN: it must be given), its range. */
+/*
+ * A schedule: a row, its parameters, and for sequential and chained the schedules that it is made
+ * of (which have none themselves). Immutable when it is made.
+ */
+struct schedule {
+    const struct schedule_kind *kind; /* static */
+    struct schedule_params *params;   /* owned */
+    size_t parts;
+    struct schedule *part; /* owned */
+};
+
+/* What plateau remembers between rounds; all others need none. Zeroed: nothing seen yet. */
+struct schedule_state {
+    bool seen;        /* best is of meaning */
+    double best;      /* best mean loss of a window so far */
+    double sum;       /* of the losses of the open window */
+    uint64_t rounds;  /* in it */
+    uint64_t bad;     /* windows without improvement in a row */
+    uint64_t cooling; /* windows to go before bad ones count again */
+    uint64_t drops;   /* so often the learning rate was reduced */
+};
+
+/* What a schedule starts from, and what it gives. */
+struct schedule_value {
+    double lr;
+    double momentum; /* momentum, or beta1: of no meaning in what is given unless cycled */
+    bool cycled;     /* the momentum is the schedule's */
+};
+
+/* How a parameter is written. */
+enum schedule_param_type {
+    SCHEDULE_NUMBER,
+    SCHEDULE_WHOLE,
+    SCHEDULE_WORD,
+    SCHEDULE_LIST,
+};
+
+/* One parameter of a kind: where it lies in struct schedule_params (schedule's own), its default,
+ * its range. */
 struct schedule_param_spec {
     const char *name;
-    size_t offset; /* of a double in struct schedule_params */
-    double fallback;
+    enum schedule_param_type type;
+    size_t offset;   /* of a double, or of a struct schedule_list */
+    double fallback; /* NAN: it must be given */
     double least;
     double most;
-    bool whole; /* only whole numbers */
+    const char *const *word; /* WORD: by value, least to most */
 };
 
 struct schedule_kind {
@@ -57,34 +89,69 @@ struct schedule_kind {
     const char *source; /* PyTorch class or paper */
     size_t params;
     const struct schedule_param_spec *param;
-    /* The learning rate at a step, warm-up aside; every parameter has been given. */
-    double (*at)(const struct schedule_params *params, double lr, uint64_t step);
+    bool takes_parts; /* made of other schedules */
+    bool wants_loss;  /* needs the loss of each round */
+    /* Rules between parameters (lengths of lists, their order); NULL: none. */
+    enum stepd_status (*check)(const struct schedule *schedule, struct stepd_error *reterr);
+    /* The value at a step, warm-up aside. */
+    struct schedule_value (*at)(const struct schedule *schedule, struct schedule_value base,
+                                uint64_t step, const struct schedule_state *state);
 };
 
 /* The rows. Static; any thread. */
 const struct schedule_kind *schedule_kind_at(size_t index);
 size_t schedule_kind_count(void);
 
-/* NOT_FOUND names the nearest known kind. "" is "constant". Parameters are at their defaults. */
+/* NOT_FOUND names the nearest known kind. "" is "constant". Parameters are at their defaults.
+ * RESOURCE_EXHAUSTED: no memory. *ret_schedule: caller frees with schedule_deinit. */
 enum stepd_status schedule_init(const char *kind, struct schedule *ret_schedule,
                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* INVALID_ARGUMENT: no such parameter of this kind (names the nearest), or out of its range. */
-enum stepd_status schedule_set(struct schedule *schedule, const char *name, double value,
+/* A zeroed schedule is fine. */
+void schedule_deinit(struct schedule *schedule);
+
+/* Sets one parameter by name: one number, or a list. INVALID_ARGUMENT: no such parameter of this
+ * kind (names the nearest), not so many numbers, or out of its range. RESOURCE_EXHAUSTED. */
+enum stepd_status schedule_set(struct schedule *schedule, const char *name, size_t values,
+                               const double *value, struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* The same by one of its words. */
+enum stepd_status schedule_set_word(struct schedule *schedule, const char *name, const char *word,
+                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Adds a part, which it takes over (also on failure). INVALID_ARGUMENT: this kind is not made of
+ * others, the part is, or it wants the loss; RESOURCE_EXHAUSTED: too many, or no memory. */
+enum stepd_status schedule_add(struct schedule *schedule, struct schedule *part,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* INVALID_ARGUMENT: a parameter that must be given was not (names it). */
+/* INVALID_ARGUMENT: a parameter that must be given was not (names it), or two do not go together.
+ */
 enum stepd_status schedule_check(const struct schedule *schedule,
                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /*
- * The learning rate at a step (0 first) for a base learning rate lr, of a schedule that
- * schedule_check has passed. Pure; any thread.
+ * The value at a step (0 first) of a schedule that schedule_check has passed, from the group's own
+ * learning rate and momentum. state: of this slice; NULL: as before the first round. Pure; any
+ * thread.
  */
+struct schedule_value schedule_at(const struct schedule *schedule, struct schedule_value base,
+                                  uint64_t step, const struct schedule_state *state);
+
+/* schedule_at()'s learning rate, for who needs no momentum and has no state. */
 double schedule_lr(const struct schedule *schedule, double lr, uint64_t step);
 
-/* Parameter value by its spec. */
-double schedule_param_get(const struct schedule_param_spec *spec,
-                          const struct schedule_params *params);
+/* Does it need the loss of every round? */
+bool schedule_wants_loss(const struct schedule *schedule);
+
+/* A round has closed with this loss, the mean over its examples. Once for each. */
+void schedule_observe(const struct schedule *schedule, struct schedule_state *state, double loss);
+
+/* Do two schedules say the same? INVALID_ARGUMENT names the first difference. */
+enum stepd_status schedule_same(const struct schedule *a, const struct schedule *b,
+                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* A copy of its own. RESOURCE_EXHAUSTED: no memory. */
+enum stepd_status schedule_copy(const struct schedule *schedule,
+                                struct schedule *ret_copy) STEPD_MUST_CHECK;
 
 #endif

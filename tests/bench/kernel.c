@@ -100,10 +100,10 @@ enum stepd_status kernel_measure(const char *optimizer_name, bool quick, struct 
     enum stepd_status status = optimizer_find(optimizer_name, &optimizer, reterr);
     if (status != STEPD_OK)
         return status;
-    if (optimizer->slots != SLOTS)
+    if (optimizer_slots(optimizer) != SLOTS)
         return stepd_fail(reterr, STEPD_NOT_FOUND,
                           "the bare loop has %u slots, but %s has %zu: try adamw", SLOTS,
-                          optimizer_name, optimizer->slots);
+                          optimizer_name, optimizer_slots(optimizer));
     report_section(report, "kernel", "One step of an optimizer in memory, size in elements");
     for (size_t i = 0; i < count; i++) {
         struct arrays arrays;

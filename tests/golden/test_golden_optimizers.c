@@ -91,9 +91,9 @@ static void read_case(struct reader *reader, const struct shared *shared,
         reader_floats(reader, shared->elements, golden->w[t]);
     }
     reader_expect(reader, "slots");
-    golden->slots = reader_count(reader, golden->optimizer->slots);
+    golden->slots = reader_count(reader, optimizer_slots(golden->optimizer));
     for (size_t k = 0; k < golden->slots; k++) {
-        reader_expect(reader, golden->optimizer->slot_name[k]);
+        reader_expect(reader, golden->optimizer->slot[k].name);
         reader_floats(reader, shared->elements, golden->slot[k]);
     }
 }
@@ -155,7 +155,7 @@ static double replay(const struct golden_case *golden, const struct shared *shar
         most = fmax(most, compare(golden, t, shared->elements, w));
     }
     for (size_t k = 0; k < golden->slots && golden->exact; k++)
-        assert_same(golden, golden->optimizer->slot_name[k], shared->elements, slots[k],
+        assert_same(golden, golden->optimizer->slot[k].name, shared->elements, slots[k],
                     golden->slot[k]);
     return most;
 }

@@ -55,9 +55,9 @@ static void table__each_row__is_complete(void **state)
         const struct optimizer *const optimizer = optimizer_at(i);
         assert_ptr_equal(find(optimizer->name), optimizer);
         assert_non_null(optimizer->source);
-        assert_true(optimizer->slots <= OPTIMIZER_SLOTS_MAX);
+        assert_true(optimizer_slots(optimizer) <= OPTIMIZER_SLOTS_MAX);
         for (size_t k = 0; k < OPTIMIZER_SLOTS_MAX; k++)
-            assert_true((optimizer->slot_name[k] != NULL) == (k < optimizer->slots));
+            assert_true((optimizer->slot[k].name != NULL) == (k < optimizer_slots(optimizer)));
         for (unsigned int isa = 0; isa < OPTIM_ISA_COUNT; isa++) {
             if (kernels_available((enum optim_isa)isa))
                 assert_non_null(optimizer->step[isa]);

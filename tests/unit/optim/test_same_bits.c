@@ -71,8 +71,8 @@ static void assert_same_arrays(const struct optimizer *optimizer, const struct a
                                size_t a_offset, const struct arrays *b, size_t b_offset)
 {
     assert_same(N_MOST, a->w + a_offset, b->w + b_offset, optimizer->name);
-    for (size_t k = 0; k < optimizer->slots; k++)
-        assert_same(N_MOST, a->slot[k] + a_offset, b->slot[k] + b_offset, optimizer->slot_name[k]);
+    for (size_t k = 0; k < optimizer_slots(optimizer); k++)
+        assert_same(N_MOST, a->slot[k] + a_offset, b->slot[k] + b_offset, optimizer->slot[k].name);
 }
 
 /* Settings that lead through every branch of the kernels: the defaults, and these. */
