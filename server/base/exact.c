@@ -4,12 +4,18 @@
  * there. Taylor needs two or three terms more than a fitted polynomial and nobody can mistype its
  * coefficients: they are quotients of small whole numbers, which the compiler rounds correctly.
  *
+ * exact_pow needs ln x with more digits than a double has, because an error of ln x is multiplied
+ * by y: it computes in pairs, unevaluated sums of two doubles (Dekker 1971), good for some 100
+ * bits.
+ *
  * The build must evaluate double in double (no x87) and contract nothing to FMA.
  */
 #include "server/base/exact.h"
 
 #include <assert.h>
 #include <float.h>
+#include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -118,4 +124,139 @@ double exact_log(double x)
     const double half_square = 0.5 * f * f;
     const double low = s * (half_square + r) + k * LN2_LOW;
     return k * LN2_HIGH - ((half_square - low) - f);
+}
+
+/* An unevaluated sum: lo is at most half an ulp of hi. */
+struct pair {
+    double hi;
+    double lo;
+};
+
+/* a + b without error, |a| >= |b| or a = 0 (Dekker 1971, Fast2Sum). */
+static struct pair sum_sorted(double a, double b)
+{
+    const double sum = a + b;
+    return (struct pair){.hi = sum, .lo = b - (sum - a)};
+}
+
+/* a + b without error (Knuth, TAOCP 2, 4.2.2, theorem B). */
+static struct pair sum(double a, double b)
+{
+    const double hi = a + b;
+    const double b_part = hi - a;
+    return (struct pair){.hi = hi, .lo = (a - (hi - b_part)) + (b - b_part)};
+}
+
+/* The upper 26 bits of x, |x| < 2^996 (Veltkamp). */
+static double upper_half(double x)
+{
+    const double c = 134217729.0 * x; /* 2^27 + 1 */
+    return c - (c - x);
+}
+
+/* a * b without error, save for underflow (Dekker 1971, Mul12). */
+static struct pair product(double a, double b)
+{
+    const double hi = a * b;
+    const double a1 = upper_half(a);
+    const double a2 = a - a1;
+    const double b1 = upper_half(b);
+    const double b2 = b - b1;
+    return (struct pair){.hi = hi, .lo = ((a1 * b1 - hi) + a1 * b2 + a2 * b1) + a2 * b2};
+}
+
+static struct pair pair_add(struct pair a, struct pair b)
+{
+    const struct pair high = sum(a.hi, b.hi);
+    return sum_sorted(high.hi, high.lo + (a.lo + b.lo));
+}
+
+static struct pair pair_mul(struct pair a, struct pair b)
+{
+    const struct pair high = product(a.hi, b.hi);
+    return sum_sorted(high.hi, high.lo + (a.hi * b.lo + a.lo * b.hi));
+}
+
+static struct pair pair_div(struct pair a, struct pair b)
+{
+    const double q = a.hi / b.hi;
+    const struct pair back = product(q, b.hi);
+    return sum_sorted(q, (((a.hi - back.hi) - back.lo) + (a.lo - q * b.lo)) / b.hi);
+}
+
+static struct pair quotient(double numerator, double denominator)
+{
+    return pair_div((struct pair){.hi = numerator}, (struct pair){.hi = denominator});
+}
+
+/*
+ * ln x to about 70 bits. With s as in exact_log and z = s^2 <= 0.0295,
+ * ln m = 2 atanh(s) = 2s (1 + z (1/3 + z (1/5 + z (1/7 + z/9 + ... + z^10/27)))), of which the
+ * innermost bracket weighs 2^-18 and is good enough in double.
+ */
+static struct pair log_pair(double x)
+{
+    static const double c[] = {1.0 / 7,  1.0 / 9,  1.0 / 11, 1.0 / 13, 1.0 / 15, 1.0 / 17,
+                               1.0 / 19, 1.0 / 21, 1.0 / 23, 1.0 / 25, 1.0 / 27};
+    const bool denormal = x < DBL_MIN;
+    int k;
+    const double f = split(denormal ? x * 0x1p54 : x, &k) - 1.0;
+    const double exponent = denormal ? k - 54 : k;
+    const struct pair s = pair_div((struct pair){.hi = f}, sum(2.0, f));
+    const struct pair z = pair_mul(s, s);
+    struct pair series = {.hi = polynomial(c, TERMS(c), z.hi)};
+    series = pair_add(quotient(1.0, 5.0), pair_mul(z, series));
+    series = pair_add(quotient(1.0, 3.0), pair_mul(z, series));
+    series = pair_add((struct pair){.hi = 1.0}, pair_mul(z, series));
+    const struct pair twice = {.hi = 2.0 * s.hi, .lo = 2.0 * s.lo};
+    return pair_add(sum_sorted(exponent * LN2_HIGH, exponent * LN2_LOW), pair_mul(twice, series));
+}
+
+/* 2^k for -1022 <= k <= 1023. */
+static double power_of_two(int k)
+{
+    const uint64_t bits = (uint64_t)(k + EXPONENT_BIAS) << FRACTION_BITS;
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    return power;
+}
+
+/*
+ * e^(hi + lo) = 2^k e^r with |r| <= ln(2)/2. k LN2_HIGH is exact and close to hi, so their
+ * difference is exact too. 2^k comes in two factors, of which only the second can round.
+ */
+static double exp_pair(struct pair x)
+{
+    static const double c[] = {1.0 / 2,       1.0 / 6,        1.0 / 24,        1.0 / 120,
+                               1.0 / 720,     1.0 / 5040,     1.0 / 40320,     1.0 / 362880,
+                               1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
+    if (x.hi > 710.0)
+        return INFINITY;
+    if (x.hi < -746.0)
+        return 0.0;
+    const int k = (int)(x.hi / (LN2_HIGH + LN2_LOW) + (x.hi < 0.0 ? -0.5 : 0.5));
+    const struct pair r = sum(x.hi - k * LN2_HIGH, x.lo - k * LN2_LOW);
+    const struct pair line = sum_sorted(1.0, r.hi);
+    const double curve = r.hi * r.hi * polynomial(c, TERMS(c), r.hi);
+    const double m = line.hi + (line.lo + (r.lo + curve));
+    return m * power_of_two(k / 2) * power_of_two(k - k / 2);
+}
+
+double exact_exp(double x)
+{
+    return exp_pair((struct pair){.hi = x});
+}
+
+double exact_pow(double x, double y)
+{
+    if (x == 1.0 || y == 0.0)
+        return 1.0;
+    if (x == 0.0)
+        return y > 0.0 ? 0.0 : INFINITY;
+    const struct pair log = log_pair(x);
+    const double rough = y * log.hi;
+    /* Also keeps y small enough for product(): |ln x| is above 2^-54. */
+    if (rough > 710.0 || rough < -746.0)
+        return exp_pair((struct pair){.hi = rough});
+    return exp_pair(pair_mul((struct pair){.hi = y}, log));
 }

@@ -22,4 +22,15 @@ double exact_cospi(double x);
 /* Natural logarithm of x > 0, x normal; within 2 ulp. Any thread. */
 double exact_log(double x);
 
+/* e to the power x for any finite x, within 1 ulp, denormal results included; INFINITY above the
+ * largest double, 0 below half the smallest. Any thread. */
+double exact_exp(double x);
+
+/*
+ * x to the power y for finite x >= 0 and finite y, within 1 ulp however large |y ln x| is, denormal
+ * results included. x^0 and 1^y are 1; 0^y is 0 for y > 0 and INFINITY for y < 0; INFINITY above
+ * the largest double, 0 below half the smallest. Any thread.
+ */
+double exact_pow(double x, double y);
+
 #endif

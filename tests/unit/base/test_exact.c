@@ -148,6 +148,87 @@ static void log__ends_of_the_range__are_within_2_ulp(void **state)
         assert_true(ulps(exact_log(ends[i]), logl((long double)ends[i])) < 2.0);
 }
 
+static void exp__any_argument__is_within_1_ulp(void **state)
+{
+    (void)state;
+    uint64_t seed = 3;
+    for (int i = 0; i < SAMPLES; i++) {
+        const double small = uniform(&seed) * 2.0 - 1.0;
+        assert_true(ulps(exact_exp(small), expl((long double)small)) < 1.0);
+        const double any = uniform(&seed) * 1453.7 - 744.0;
+        assert_true(ulps(exact_exp(any), expl((long double)any)) < 1.0);
+    }
+}
+
+static void exp__edges__are_right(void **state)
+{
+    (void)state;
+    assert_true(exact_exp(0.0) == 1.0 && exact_exp(-0.0) == 1.0);
+    assert_true(exact_exp(DBL_TRUE_MIN) == 1.0 && exact_exp(-DBL_MIN) == 1.0);
+    assert_true(exact_exp(0x1.62e42fefa39efp+9) > 0x1.fffffffffff00p+1023); /* 1024 ln 2 - */
+    assert_true(exact_exp(709.79) == INFINITY && exact_exp(DBL_MAX) == INFINITY);
+    assert_true(exact_exp(-745.13) == DBL_TRUE_MIN);
+    assert_true(exact_exp(-745.14) == 0.0 && exact_exp(-DBL_MAX) == 0.0);
+}
+
+/* The results span the whole range, so |y ln x| goes up to 745. */
+static void pow__any_arguments__are_within_1_ulp(void **state)
+{
+    (void)state;
+    uint64_t seed = 4;
+    for (int i = 0; i < SAMPLES; i++) {
+        const double x = ldexp(1.0 + uniform(&seed), (int)(uniform(&seed) * 2097.0) - 1074);
+        const double y = (uniform(&seed) * 1453.7 - 744.0) / log(x);
+        assert_true(ulps(exact_pow(x, y), powl((long double)x, (long double)y)) < 1.0);
+    }
+}
+
+/* A decay near 1 to a large power, and a step count to a small one: what schedules ask for. */
+static void pow__decays_and_step_counts__are_within_1_ulp(void **state)
+{
+    (void)state;
+    uint64_t seed = 5;
+    for (int i = 0; i < SAMPLES; i++) {
+        const double gamma = 1.0 - ldexp(uniform(&seed), -(int)(uniform(&seed) * 50.0));
+        const double most = gamma < 1.0 ? fmin(-700.0 / log(gamma), 0x1p53) : 0x1p53;
+        const double steps = floor(uniform(&seed) * most);
+        if (gamma > 0.0)
+            assert_true(
+                ulps(exact_pow(gamma, steps), powl((long double)gamma, (long double)steps)) < 1.0);
+        const double power = uniform(&seed) * 4.0 - 2.0;
+        assert_true(ulps(exact_pow(steps + 1.0, power),
+                         powl((long double)steps + 1.0L, (long double)power)) < 1.0);
+    }
+}
+
+static void pow__exact_result__is_exact(void **state)
+{
+    (void)state;
+    for (int n = -1074; n <= 1023; n++)
+        assert_true(exact_pow(2.0, n) == ldexp(1.0, n));
+    for (int k = 1; k <= 1000; k++) {
+        assert_true(exact_pow(k, 1.0) == k);
+        assert_true(exact_pow(k, 2.0) == (double)k * k);
+        assert_true(exact_pow((double)k * k, 0.5) == k);
+    }
+}
+
+static void pow__edges__are_right(void **state)
+{
+    (void)state;
+    assert_true(exact_pow(0.0, 0.0) == 1.0 && exact_pow(DBL_MAX, 0.0) == 1.0);
+    assert_true(exact_pow(0.0, DBL_TRUE_MIN) == 0.0 && exact_pow(0.0, 3.0) == 0.0);
+    assert_true(exact_pow(0.0, -1.0) == INFINITY);
+    assert_true(exact_pow(1.0, DBL_MAX) == 1.0 && exact_pow(1.0, -DBL_MAX) == 1.0);
+    assert_true(exact_pow(0.5, DBL_MAX) == 0.0 && exact_pow(2.0, DBL_MAX) == INFINITY);
+    assert_true(exact_pow(0.5, -DBL_MAX) == INFINITY && exact_pow(2.0, -DBL_MAX) == 0.0);
+    assert_true(exact_pow(1.0 - DBL_EPSILON / 2, DBL_MAX) == 0.0);
+    assert_true(exact_pow(DBL_MAX, DBL_TRUE_MIN) == 1.0);
+    assert_true(exact_pow(DBL_MAX, 1.0) == DBL_MAX && exact_pow(DBL_MIN, 1.0) == DBL_MIN);
+    assert_true(exact_pow(DBL_TRUE_MIN, 1.0) == DBL_TRUE_MIN);
+    assert_true(exact_pow(DBL_TRUE_MIN, -0.5) == 0x1p537);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,6 +242,12 @@ int main(void)
         cmocka_unit_test(cospi__all_quadrants__mirror_the_first),
         cmocka_unit_test(log__normal_argument__is_within_2_ulp),
         cmocka_unit_test(log__ends_of_the_range__are_within_2_ulp),
+        cmocka_unit_test(exp__any_argument__is_within_1_ulp),
+        cmocka_unit_test(exp__edges__are_right),
+        cmocka_unit_test(pow__any_arguments__are_within_1_ulp),
+        cmocka_unit_test(pow__decays_and_step_counts__are_within_1_ulp),
+        cmocka_unit_test(pow__exact_result__is_exact),
+        cmocka_unit_test(pow__edges__are_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
