@@ -54,6 +54,12 @@ enum stepd_message_kind {
 #undef X
 };
 
+/* What one group may have, of settings in one list and so on. */
+#define STEPD_SETTINGS_MAX       64u
+#define STEPD_VALUES_MAX         256u /* numbers of one setting */
+#define STEPD_SCHEDULE_PARTS_MAX 16u
+#define STEPD_PHASES_MAX         16u
+
 /* Packed lists of numbers. Borrowed from wherever the message lives. */
 struct stepd_u32s {
     size_t count;
@@ -150,7 +156,7 @@ struct stepd_define_job {
     const struct stepd_group *group;
     bool strict;
     uint32_t slice_elements;
-    struct stepd_group defaults; /* name, match and phases are empty */
+    struct stepd_group defaults; /* name, match, ndim and phases are empty, and it is not frozen */
 };
 
 struct stepd_job_defined {

@@ -73,6 +73,7 @@ static struct stepd_define_job decode_define_job(struct stepd_decoder *d,
         .group = stepd_take_groups(d, at, wire->n_groups, wire->groups),
         .strict = wire->strict != 0,
         .slice_elements = wire->slice_elements,
+        .defaults = stepd_take_defaults(d, at, wire->defaults),
     };
 }
 
@@ -123,6 +124,8 @@ static void check_layout_lists(struct stepd_decoder *d, const struct stepd_place
     stepd_take_same_length(d, at, "slice_parts", wire->n_slice_parts, wire->n_slice_shards);
     stepd_take_same_length(d, at, "part_offsets", wire->n_part_offsets, wire->n_part_tensors);
     stepd_take_same_length(d, at, "part_elements", wire->n_part_elements, wire->n_part_tensors);
+    if (wire->n_slice_extras > 0)
+        stepd_take_same_length(d, at, "slice_extras", wire->n_slice_extras, wire->n_slice_shards);
     uint64_t parts = 0;
     for (size_t i = 0; i < wire->n_slice_parts; i++) {
         const struct stepd_place slice = {.above = at, .field = "slice_parts", .index = i};
@@ -151,6 +154,7 @@ static struct stepd_layout decode_layout(struct stepd_decoder *d, const struct s
         .mode = stepd_take_mode(d, at, wire->mode),
         .world = wire->world,
         .last = wire->last != 0,
+        .slice_extras = {.count = wire->n_slice_extras, .at = wire->slice_extras},
     };
 }
 
@@ -166,12 +170,22 @@ static struct stepd_assign decode_assign(struct stepd_decoder *d, const struct s
     };
 }
 
+/* What a gradient was multiplied by. Absent is 0 on the wire, and says 1. */
+static double take_loss_scale(struct stepd_decoder *d, const struct stepd_place *at, double scale)
+{
+    if (stepd_take_finite(d, at, "loss_scale", scale) < 0)
+        stepd_take_refuse(d, at, "loss_scale", "%g is not above 0", scale);
+    return scale == 0 ? 1 : scale;
+}
+
 static struct stepd_push_slices decode_push(struct stepd_decoder *d, const struct stepd_place *at,
                                             const Stepd__V1__Push *wire)
 {
     if (wire->n_base_versions != 1)
         stepd_take_same_length(d, at, "base_versions", wire->n_base_versions, wire->n_slices);
     stepd_take_at_most(d, at, "examples", wire->examples, STEPD_EXAMPLES_MAX);
+    const struct stepd_place loss = {.above = at, .field = "loss", .index = STEPD_PLACE_NO_INDEX};
+    const double mean = wire->loss == NULL ? 0 : wire->loss->mean;
     return (struct stepd_push_slices){
         .incarnation = wire->incarnation,
         .clock = wire->clock,
@@ -180,6 +194,9 @@ static struct stepd_push_slices decode_push(struct stepd_decoder *d, const struc
         .examples = wire->examples,
         .dtype = stepd_take_dtype(d, at, "dtype", wire->dtype),
         .deadline_ms = wire->deadline_ms,
+        .has_loss = wire->loss != NULL,
+        .loss = stepd_take_finite(d, &loss, "mean", mean),
+        .loss_scale = take_loss_scale(d, at, wire->loss_scale),
     };
 }
 
@@ -192,6 +209,7 @@ static struct stepd_pull_slices decode_pull(struct stepd_decoder *d, const struc
         .min_version = wire->min_version,
         .dtype = stepd_take_dtype(d, at, "dtype", wire->dtype),
         .deadline_ms = wire->deadline_ms,
+        .view = stepd_take_view(d, at, "view", wire->view),
     };
 }
 
@@ -206,6 +224,7 @@ static struct stepd_step_slices decode_step(struct stepd_decoder *d, const struc
     return (struct stepd_step_slices){
         .push = decode_push(d, &push, wire->push),
         .pull_dtype = stepd_take_dtype(d, at, "pull_dtype", wire->pull_dtype),
+        .pull_view = stepd_take_view(d, at, "pull_view", wire->pull_view),
     };
 }
 

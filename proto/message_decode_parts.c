@@ -1,64 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The sub-messages that lists consist of: groups with their settings, tensors, jobs with their
- * members, tensors with their groups. Each list is taken whole, by the rules of message_take.h.
+ * The sub-messages that lists consist of: tensors, jobs with their members, tensors with their
+ * groups. Each list is taken whole, by the rules of message_take.h.
  */
 #include "proto/message_take.h"
-
-/* ---- Groups ---------------------------------------------------------------------------------- */
-
-static struct stepd_setting decode_setting(struct stepd_decoder *d, const struct stepd_place *at,
-                                           const Stepd__V1__Setting *wire)
-{
-    for (size_t i = 0; i < wire->n_values; i++) {
-        const struct stepd_place value = {.above = at, .field = "values", .index = i};
-        (void)stepd_take_finite(d, &value, NULL, wire->values[i]);
-    }
-    return (struct stepd_setting){
-        .name = stepd_take_some_name(d, at, "name", &wire->name),
-        .values = wire->n_values,
-        .value = wire->values,
-    };
-}
-
-static struct stepd_settings decode_settings(struct stepd_decoder *d,
-                                             const struct stepd_place *above, const char *field,
-                                             size_t count, Stepd__V1__Setting *const *wire)
-{
-    struct stepd_setting *settings = stepd_take_array(d, count, sizeof *settings);
-    for (size_t i = 0; i < count && d->status == STEPD_OK; i++) {
-        const struct stepd_place at = {.above = above, .field = field, .index = i};
-        settings[i] = decode_setting(d, &at, wire[i]);
-    }
-    return (struct stepd_settings){.count = count, .at = settings};
-}
-
-static struct stepd_group decode_group(struct stepd_decoder *d, const struct stepd_place *at,
-                                       const Stepd__V1__Group *wire)
-{
-    return (struct stepd_group){
-        .name = stepd_take_name(d, at, "name", &wire->name),
-        .match = stepd_take_name(d, at, "match", &wire->match),
-        .optimizer = stepd_take_name(d, at, "optimizer", &wire->optimizer),
-        .settings = decode_settings(d, at, "settings", wire->n_settings, wire->settings),
-        .schedule = stepd_take_name(d, at, "schedule", &wire->schedule),
-        .schedule_settings = decode_settings(d, at, "schedule_settings", wire->n_schedule_settings,
-                                             wire->schedule_settings),
-    };
-}
-
-const struct stepd_group *stepd_take_groups(struct stepd_decoder *d,
-                                            const struct stepd_place *above, size_t count,
-                                            Stepd__V1__Group *const *wire)
-{
-    stepd_take_at_most(d, above, "groups", count, STEPD_GROUPS_MAX);
-    struct stepd_group *groups = stepd_take_array(d, count, sizeof *groups);
-    for (size_t i = 0; i < count && d->status == STEPD_OK; i++) {
-        const struct stepd_place at = {.above = above, .field = "groups", .index = i};
-        groups[i] = decode_group(d, &at, wire[i]);
-    }
-    return groups;
-}
 
 /* ---- Tensors --------------------------------------------------------------------------------- */
 

@@ -54,7 +54,8 @@ static Stepd__V1__DefineJob *encode_define_job(struct stepd_arena *arena,
 {
     Stepd__V1__DefineJob *wire = make(arena, &stepd__v1__define_job__descriptor);
     Stepd__V1__Group **groups = stepd_make_groups(arena, job->groups, job->group);
-    if (wire == NULL || groups == NULL)
+    Stepd__V1__Group *defaults = stepd_make_group(arena, &job->defaults);
+    if (wire == NULL || groups == NULL || defaults == NULL)
         return NULL;
     wire->mode = (Stepd__V1__Mode)job->mode;
     wire->workers = job->workers;
@@ -62,6 +63,7 @@ static Stepd__V1__DefineJob *encode_define_job(struct stepd_arena *arena,
     wire->groups = groups;
     wire->strict = job->strict;
     wire->slice_elements = job->slice_elements;
+    wire->defaults = protobuf_c_message_get_packed_size(&defaults->base) > 0 ? defaults : NULL;
     return wire;
 }
 
@@ -131,6 +133,8 @@ static Stepd__V1__Layout *encode_layout(struct stepd_arena *arena,
     wire->mode = (Stepd__V1__Mode)layout->mode;
     wire->world = layout->world;
     wire->last = layout->last;
+    wire->n_slice_extras = layout->slice_extras.count;
+    wire->slice_extras = borrow_u32(layout->slice_extras.at);
     return wire;
 }
 
@@ -152,8 +156,10 @@ static Stepd__V1__Assign *encode_assign(struct stepd_arena *arena,
 static Stepd__V1__Push *encode_push(struct stepd_arena *arena, const struct stepd_push_slices *push)
 {
     Stepd__V1__Push *wire = make(arena, &stepd__v1__push__descriptor);
-    if (wire == NULL)
+    Stepd__V1__Loss *loss = make(arena, &stepd__v1__loss__descriptor);
+    if (wire == NULL || loss == NULL)
         return NULL;
+    loss->mean = push->loss;
     wire->incarnation = push->incarnation;
     wire->clock = push->clock;
     wire->n_slices = push->slices.count;
@@ -163,6 +169,8 @@ static Stepd__V1__Push *encode_push(struct stepd_arena *arena, const struct step
     wire->examples = push->examples;
     wire->dtype = (Stepd__V1__DType)push->dtype;
     wire->deadline_ms = push->deadline_ms;
+    wire->loss = push->has_loss ? loss : NULL;
+    wire->loss_scale = push->loss_scale == 1 ? 0 : push->loss_scale; /* absent says the same */
     return wire;
 }
 
@@ -177,6 +185,7 @@ static Stepd__V1__Pull *encode_pull(struct stepd_arena *arena, const struct step
     wire->min_version = pull->min_version;
     wire->dtype = (Stepd__V1__DType)pull->dtype;
     wire->deadline_ms = pull->deadline_ms;
+    wire->view = (Stepd__V1__View)pull->view;
     return wire;
 }
 
@@ -188,6 +197,7 @@ static Stepd__V1__Step *encode_step(struct stepd_arena *arena, const struct step
         return NULL;
     wire->push = push;
     wire->pull_dtype = (Stepd__V1__DType)step->pull_dtype;
+    wire->pull_view = (Stepd__V1__View)step->pull_view;
     return wire;
 }
 

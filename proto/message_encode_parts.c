@@ -4,62 +4,6 @@
  */
 #include "proto/message_make.h"
 
-/* ---- Groups ---------------------------------------------------------------------------------- */
-
-static Stepd__V1__Setting *encode_setting(struct stepd_arena *arena,
-                                          const struct stepd_setting *setting)
-{
-    Stepd__V1__Setting *wire = make(arena, &stepd__v1__setting__descriptor);
-    if (wire == NULL)
-        return NULL;
-    wire->name = borrow_text(setting->name);
-    wire->n_values = setting->values;
-    wire->values = borrow_double(setting->value);
-    return wire;
-}
-
-static Stepd__V1__Setting **encode_settings(struct stepd_arena *arena,
-                                            const struct stepd_settings *settings)
-{
-    Stepd__V1__Setting **wire = stepd_arena_calloc(arena, settings->count, sizeof *wire);
-    for (size_t i = 0; i < settings->count && wire != NULL; i++) {
-        wire[i] = encode_setting(arena, &settings->at[i]);
-        if (wire[i] == NULL)
-            return NULL;
-    }
-    return wire;
-}
-
-static Stepd__V1__Group *encode_group(struct stepd_arena *arena, const struct stepd_group *group)
-{
-    Stepd__V1__Group *wire = make(arena, &stepd__v1__group__descriptor);
-    Stepd__V1__Setting **settings = encode_settings(arena, &group->settings);
-    Stepd__V1__Setting **schedule_settings = encode_settings(arena, &group->schedule_settings);
-    if (wire == NULL || settings == NULL || schedule_settings == NULL)
-        return NULL;
-    wire->name = borrow_text(group->name);
-    wire->match = borrow_text(group->match);
-    wire->optimizer = borrow_text(group->optimizer);
-    wire->n_settings = group->settings.count;
-    wire->settings = settings;
-    wire->schedule = borrow_text(group->schedule);
-    wire->n_schedule_settings = group->schedule_settings.count;
-    wire->schedule_settings = schedule_settings;
-    return wire;
-}
-
-Stepd__V1__Group **stepd_make_groups(struct stepd_arena *arena, size_t count,
-                                     const struct stepd_group *groups)
-{
-    Stepd__V1__Group **wire = stepd_arena_calloc(arena, count, sizeof *wire);
-    for (size_t i = 0; i < count && wire != NULL; i++) {
-        wire[i] = encode_group(arena, &groups[i]);
-        if (wire[i] == NULL)
-            return NULL;
-    }
-    return wire;
-}
-
 /* ---- Tensors --------------------------------------------------------------------------------- */
 
 static Stepd__V1__Init *encode_init(struct stepd_arena *arena, const struct stepd_init *init)

@@ -49,6 +49,8 @@ static inline void *make(struct stepd_arena *arena, const ProtobufCMessageDescri
     return wire;
 }
 
+Stepd__V1__Group *stepd_make_group(struct stepd_arena *arena, const struct stepd_group *group);
+
 /* Lists of sub-messages; not NULL for an empty one. */
 Stepd__V1__Group **stepd_make_groups(struct stepd_arena *arena, size_t count,
                                      const struct stepd_group *groups);

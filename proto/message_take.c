@@ -120,6 +120,13 @@ enum stepd_dtype stepd_take_dtype(struct stepd_decoder *d, const struct stepd_pl
                                              (int)number);
 }
 
+enum stepd_view stepd_take_view(struct stepd_decoder *d, const struct stepd_place *above,
+                                const char *field, Stepd__V1__View number)
+{
+    return (enum stepd_view)stepd_take_enum(d, above, field, &stepd__v1__view__descriptor,
+                                            (int)number);
+}
+
 enum stepd_mode stepd_take_mode(struct stepd_decoder *d, const struct stepd_place *above,
                                 Stepd__V1__Mode number)
 {

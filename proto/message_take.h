@@ -69,6 +69,8 @@ int stepd_take_enum(struct stepd_decoder *d, const struct stepd_place *above, co
                     const ProtobufCEnumDescriptor *type, int number);
 enum stepd_dtype stepd_take_dtype(struct stepd_decoder *d, const struct stepd_place *above,
                                   const char *field, Stepd__V1__DType number);
+enum stepd_view stepd_take_view(struct stepd_decoder *d, const struct stepd_place *above,
+                                const char *field, Stepd__V1__View number);
 enum stepd_mode stepd_take_mode(struct stepd_decoder *d, const struct stepd_place *above,
                                 Stepd__V1__Mode number);
 
@@ -84,6 +86,9 @@ struct stepd_u32s stepd_take_slices(struct stepd_decoder *d, const struct stepd_
 const struct stepd_group *stepd_take_groups(struct stepd_decoder *d,
                                             const struct stepd_place *above, size_t count,
                                             Stepd__V1__Group *const *wire);
+/* The field `defaults`, where NULL is a group that says nothing. */
+struct stepd_group stepd_take_defaults(struct stepd_decoder *d, const struct stepd_place *above,
+                                       const Stepd__V1__Group *wire);
 const struct stepd_tensor_def *stepd_take_tensors(struct stepd_decoder *d,
                                                   const struct stepd_place *above, size_t count,
                                                   Stepd__V1__Tensor *const *wire);
