@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Which instruction set to use, and the kernels that are no optimizer: the weighted sum of
- * gradients and the check that they are finite. Every row gives the same bits.
+ * Which instruction set to use, and the kernels that are no optimizer: what is done to gradients
+ * before any (the weighted sum, the check that they are finite, their treatment), and the averages
+ * of the weights after any. Every row gives the same bits.
  */
 #ifndef OPTIM_KERNELS_H
 #define OPTIM_KERNELS_H
@@ -16,6 +17,21 @@ struct reduce_kernels {
     void (*add)(size_t n, float weight, const float *g, float *sum);
     /* The index of the first element that is NaN or infinite, or n. */
     size_t (*first_nonfinite)(size_t n, const float *g);
+
+    /* g[i] = g[i] / scale, for a scale above 0: times its reciprocal where that is exact (a power
+     * of two), so that nothing is rounded twice. */
+    void (*unscale)(size_t n, double scale, float *g);
+    /* g[i] = -g[i]. */
+    void (*negate)(size_t n, float *g);
+    /* g[i] into [-most, most]; a NaN stays one. */
+    void (*clip)(size_t n, float most, float *g);
+
+    /* The exponential moving average of w: mean[i] = decay mean[i] + (1 - decay) w[i], each
+     * product rounded before they are added. Polyak and Juditsky 1992. */
+    void (*ema)(size_t n, double decay, const float *w, float *mean);
+    /* The running mean of count + 1 weights, of which mean has count and w is the last:
+     * mean[i] = mean[i] + (w[i] - mean[i]) / (count + 1). Izmailov et al. 2018, algorithm 1. */
+    void (*swa)(size_t n, uint64_t count, const float *w, float *mean);
 };
 
 /* Can this build, on this machine, run the kernels of isa? Any thread. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a round does to gradients before any optimizer sees them: the weighted sum, member by
- * member in rank order, and the check that they are finite. Compiled once per instruction set
- * (isa.h). A product is rounded before it is added, so a sum depends on its order and nothing else.
+ * What a round does to gradients before any optimizer sees them: a loss scale taken off, the check
+ * that they are finite, the weighted sum, member by member in rank order, the sign turned, values
+ * clipped; and what it does to weights after any: the averages of views. Compiled once per
+ * instruction set (isa.h). A product is rounded before it is added, so a sum depends on its order
+ * and nothing else.
  */
 #include "server/optim/isa.h"
 
@@ -66,10 +68,72 @@ static size_t first_nonfinite(size_t n, const float *g)
     return start;
 }
 
+/* ---- Treatment ------------------------------------------------------------------------------- */
+
+/* Is x a power of two whose reciprocal is a normal float? Then its reciprocal is exact. */
+static bool is_exact_scale(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const uint64_t mantissa = bits & ((UINT64_C(1) << 52) - 1);
+    return mantissa == 0 && x >= 0x1p-126 && x <= 0x1p126;
+}
+
+static void unscale(size_t n, double scale, float *g)
+{
+    if (scale == 1.0)
+        return;
+    if (is_exact_scale(scale)) {
+        const float factor = (float)(1.0 / scale);
+        for (size_t i = 0; i < n; i++)
+            g[i] = g[i] * factor;
+        return;
+    }
+    const float divisor = (float)scale;
+    for (size_t i = 0; i < n; i++)
+        g[i] = g[i] / divisor;
+}
+
+static void negate(size_t n, float *g)
+{
+    for (size_t i = 0; i < n; i++)
+        g[i] = -g[i];
+}
+
+static void clip(size_t n, float most, float *g)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float above = g[i] > most ? most : g[i];
+        g[i] = above < -most ? -most : above;
+    }
+}
+
+/* ---- Averages of the weights ----------------------------------------------------------------- */
+
+static void ema(size_t n, double decay, const float *restrict w, float *restrict mean)
+{
+    const float keep = (float)decay;
+    const float take = (float)(1.0 - decay);
+    for (size_t i = 0; i < n; i++)
+        mean[i] = keep * mean[i] + take * w[i];
+}
+
+static void swa(size_t n, uint64_t count, const float *restrict w, float *restrict mean)
+{
+    const float models = (float)((double)count + 1.0);
+    for (size_t i = 0; i < n; i++)
+        mean[i] = mean[i] + (w[i] - mean[i]) / models;
+}
+
 /* The linter takes the macro for the name. NOLINTBEGIN(readability-identifier-naming) */
 const struct reduce_kernels OPTIM_KERNEL(reduce_kernels) = {
     .scale = scale,
     .add = add,
     .first_nonfinite = first_nonfinite,
+    .unscale = unscale,
+    .negate = negate,
+    .clip = clip,
+    .ema = ema,
+    .swa = swa,
 };
 /* NOLINTEND(readability-identifier-naming) */

@@ -144,6 +144,127 @@ static void first_nonfinite__each_position__is_found(void **state)
     }
 }
 
+/* ---- Treatment of gradients, averages of weights --------------------------------------------- */
+
+/* What a kernel must make of an element that held `before`, beside one of the other array. */
+typedef float expected_fn(float before, float other, double k);
+/* The kernel itself, on n elements. */
+typedef void apply_fn(const struct reduce_kernels *kernels, size_t n, double k,
+                      struct arrays *arrays);
+
+/* Holds a kernel to its contract at every length, for every k, in every instruction set; elements
+ * behind the end stay as they are. */
+static void check(struct arrays *arrays, apply_fn *apply, expected_fn *expected, const double *k,
+                  size_t ks)
+{
+    for (unsigned int isa = 0; isa < OPTIM_ISA_COUNT; isa++) {
+        for (size_t c = 0; c < ks * LENGTHS && kernels_available((enum optim_isa)isa); c++) {
+            const size_t n = lengths[c / ks];
+            fill(arrays, c + 1);
+            apply(kernels_reduce((enum optim_isa)isa), n, k[c % ks], arrays);
+            for (size_t i = 0; i < N_MOST; i++) {
+                const float before = arrays->before[i];
+                const float want = i < n ? expected(before, arrays->g[i], k[c % ks]) : before;
+                assert_true(numbers_same(arrays->sum[i], want));
+            }
+        }
+    }
+}
+
+static void apply_unscale(const struct reduce_kernels *kernels, size_t n, double k,
+                          struct arrays *arrays)
+{
+    kernels->unscale(n, k, arrays->sum);
+}
+
+static float expected_quotient(float before, float other, double k)
+{
+    (void)other;
+    const volatile float quotient = before / (float)k;
+    return quotient;
+}
+
+static void unscale__any_scale__is_the_quotient(void **state)
+{
+    static const double scales[] = {1.0, 65536.0, 0.5, 0x1p100, 1000.0, 3.0, 0.1, 0x1p-140};
+    check(*state, apply_unscale, expected_quotient, scales, sizeof scales / sizeof scales[0]);
+}
+
+static void apply_negate(const struct reduce_kernels *kernels, size_t n, double k,
+                         struct arrays *arrays)
+{
+    (void)k;
+    kernels->negate(n, arrays->sum);
+}
+
+static float expected_negative(float before, float other, double k)
+{
+    (void)other;
+    (void)k;
+    return -before;
+}
+
+static void negate__any_value__turns_the_sign(void **state)
+{
+    static const double none = 0.0;
+    check(*state, apply_negate, expected_negative, &none, 1);
+}
+
+static void apply_clip(const struct reduce_kernels *kernels, size_t n, double k,
+                       struct arrays *arrays)
+{
+    kernels->clip(n, (float)k, arrays->sum);
+}
+
+static float expected_clipped(float before, float other, double k)
+{
+    (void)other;
+    return fminf(fmaxf(before, -(float)k), (float)k);
+}
+
+static void clip__any_value__is_within(void **state)
+{
+    static const double most[] = {0.5, 1e-20, 1e30};
+    check(*state, apply_clip, expected_clipped, most, sizeof most / sizeof most[0]);
+}
+
+static void apply_ema(const struct reduce_kernels *kernels, size_t n, double k,
+                      struct arrays *arrays)
+{
+    kernels->ema(n, k, arrays->g, arrays->sum);
+}
+
+static float expected_ema(float before, float other, double k)
+{
+    const volatile float kept = (float)k * before;
+    const volatile float taken = (float)(1.0 - k) * other;
+    return kept + taken;
+}
+
+static void ema__any_decay__rounds_each_product_first(void **state)
+{
+    static const double decays[] = {0.999, 0.5, 0.9999999};
+    check(*state, apply_ema, expected_ema, decays, sizeof decays / sizeof decays[0]);
+}
+
+static void apply_swa(const struct reduce_kernels *kernels, size_t n, double k,
+                      struct arrays *arrays)
+{
+    kernels->swa(n, (uint64_t)k, arrays->g, arrays->sum);
+}
+
+static float expected_swa(float before, float other, double k)
+{
+    const volatile float part = (other - before) / (float)(k + 1.0);
+    return before + part;
+}
+
+static void swa__any_count__goes_a_part_of_the_way(void **state)
+{
+    static const double counts[] = {1, 2, 6, 1e6};
+    check(*state, apply_swa, expected_swa, counts, sizeof counts / sizeof counts[0]);
+}
+
 static int create_arrays(void **state)
 {
     static struct arrays arrays;
@@ -161,6 +282,11 @@ int main(void)
         cmocka_unit_test(add__any_weight__rounds_the_product_first),
         cmocka_unit_test(first_nonfinite__finite__is_n),
         cmocka_unit_test(first_nonfinite__each_position__is_found),
+        cmocka_unit_test(unscale__any_scale__is_the_quotient),
+        cmocka_unit_test(negate__any_value__turns_the_sign),
+        cmocka_unit_test(clip__any_value__is_within),
+        cmocka_unit_test(ema__any_decay__rounds_each_product_first),
+        cmocka_unit_test(swa__any_count__goes_a_part_of_the_way),
     };
     return cmocka_run_group_tests(tests, create_arrays, NULL);
 }
