@@ -72,6 +72,8 @@ enum stepd_status dataset_load(const char *folder, const char *part, struct data
         goto fail;
     *ret_dataset = (struct dataset){
         .examples = images.shape[0],
+        .height = images.shape[1],
+        .width = images.shape[2],
         .inputs = images.shape[1] * images.shape[2],
         .pixels = images.elements,
         .labels = labels.elements,

@@ -17,7 +17,9 @@
 
 struct dataset {
     size_t examples; /* N */
-    size_t inputs;   /* D: pixels of an image */
+    size_t height;   /* of an image */
+    size_t width;
+    size_t inputs;   /* D: pixels of an image, height x width */
     uint8_t *pixels; /* (N, D), owned */
     uint8_t *labels; /* (N,), each below DATASET_CLASSES, owned */
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The definition of the job. First weights are made by the server, as PyTorch's Linear makes them:
- * uniform in +-1 / sqrt(inputs), from a seed of each tensor's own. Every worker sends the same
- * definition; the first one counts. Where the server's file defines the job, workers send the
- * tensors only.
+ * The definition of the job. First weights are made by the server, as PyTorch's Linear and
+ * Conv2d make them: uniform in +-1 / sqrt(inputs of an output), from a seed of each tensor's own.
+ * Every worker sends the same definition; the first one counts. Where the server's file defines the
+ * job, workers send the tensors only.
  */
 #include "client/train/define.h"
 
@@ -14,7 +14,7 @@
 
 #include "client/train/batch.h"
 
-#define TENSOR_NAME_BYTES 32u /* "fc", a size_t, ".weight" */
+#define TENSOR_NAME_BYTES (LAYER_NAME_BYTES + 8u) /* "fc1", ".weight" */
 
 /* Copies given parameters into the public form. out: room for TRAIN_PARAMS_MAX. */
 static size_t public_params(const struct train_params *params, struct stepd_param *out)
@@ -38,22 +38,19 @@ static double schedule_span(const struct train_options *options, uint64_t total_
 }
 
 static void describe_tensors(const struct model *model, uint64_t seed,
-                             char names[][TENSOR_NAME_BYTES], uint64_t shapes[][2],
-                             struct stepd_tensor *ret_tensors)
+                             char names[][TENSOR_NAME_BYTES], struct stepd_tensor *ret_tensors)
 {
     for (size_t l = 0; l < model->layers; l++) {
-        const struct model_layer *const layer = &model->layer[l];
-        const double bound = 1.0 / sqrt((double)layer->inputs);
-        shapes[l][0] = layer->outputs;
-        shapes[l][1] = layer->inputs;
+        const struct layer *const layer = &model->layer[l];
+        const double bound = 1.0 / sqrt((double)layer->fan_in);
         for (size_t part = 0; part < 2; part++) {
             const size_t i = 2 * l + part;
-            (void)snprintf(names[i], TENSOR_NAME_BYTES, "fc%zu.%s", l + 1,
+            (void)snprintf(names[i], TENSOR_NAME_BYTES, "%s.%s", layer->name,
                            part == 0 ? "weight" : "bias");
             ret_tensors[i] = (struct stepd_tensor){
                 .name = names[i],
-                .shape = shapes[l],
-                .dims = part == 0 ? 2 : 1,
+                .shape = layer->shape,
+                .dims = part == 0 ? layer->dims : 1, /* a bias has the weight's first dimension */
                 .init = STEPD_TENSOR_UNIFORM,
                 .a = -bound,
                 .b = bound,
@@ -96,8 +93,7 @@ enum stepd_status define_job(struct home *home, const struct train_options *opti
 
     assert(model->layers <= MODEL_LAYERS_MAX);
     char names[2 * MODEL_LAYERS_MAX][TENSOR_NAME_BYTES];
-    uint64_t shapes[MODEL_LAYERS_MAX][2];
     struct stepd_tensor tensors[2 * MODEL_LAYERS_MAX];
-    describe_tensors(model, options->seed, names, shapes, tensors);
+    describe_tensors(model, options->seed, names, tensors);
     return home_define(home, options->defined ? NULL : &job, tensors, 2 * model->layers, reterr);
 }

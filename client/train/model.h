@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The models: fully connected layers and a loss.
+ * The models: layers (layer.h) and a loss.
  *
  *     linear                     one layer, mean squared error to one-hot labels
  *     softmax                    one layer, cross-entropy: multinomial logistic regression
- *     mlp:784-1000-1000-10       layers with ReLU between them, cross-entropy
+ *     mlp:784-1000-1000-10       dense layers with ReLU between them, cross-entropy
+ *     mlp                        the same: two hidden layers of 1000
+ *     cnn:16-32                  3x3 convolutions of so many channels, each with 2x2 pooling and
+ *                                ReLU, and a dense layer; cross-entropy
+ *     cnn                        cnn:16-32
  *
  * A step over a batch goes layer by layer, so that weights may arrive late and gradients may leave
  * early:
@@ -14,52 +18,46 @@
  *     loss = model_loss(model, labels, B)
  *     for l = layers - 1 .. 0:   model_backward(model, l, B)       the last to read them
  *
- * Letters: B examples of the batch, I inputs and O outputs of a layer, C classes. Arrays are
- * row-major; weights have PyTorch's layout and names (fc1.weight, fc1.bias, ...). Gradients are
- * means over the B examples. One thread.
+ * Letters as in layer.h. Gradients are means over the B examples. One thread.
  */
 #ifndef TRAIN_MODEL_H
 #define TRAIN_MODEL_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <stepd/status.h>
 
+#include "client/train/layer.h"
+
 #define MODEL_LAYERS_MAX 32u
 #define MODEL_WIDTH_MAX  (1u << 16)
 
-struct model_layer {
-    size_t inputs;      /* I */
-    size_t outputs;     /* O */
-    bool relu;          /* on the output */
-    float *weight;      /* (O, I) */
-    float *bias;        /* (O,) */
-    float *weight_grad; /* (O, I) */
-    float *bias_grad;   /* (O,) */
-    float *output;      /* (B, O), after the ReLU */
-    float *delta;       /* (B, O), the loss by what goes into the ReLU */
+/* What is to be learnt: which of so many classes an image is of. */
+struct model_task {
+    struct layer_image image;
+    size_t classes;
 };
 
 struct model_loss;
 
 struct model {
     size_t layers;
-    size_t batch_max;                           /* B is at most this */
-    struct model_layer layer[MODEL_LAYERS_MAX]; /* their arrays are parts of `arrays` */
-    const struct model_loss *loss;              /* static */
-    float *input;                               /* (B, I of layer 0) */
-    float *arrays;                              /* owned: all arrays above in one piece */
+    size_t batch_max;                     /* B is at most this */
+    struct layer layer[MODEL_LAYERS_MAX]; /* their arrays are parts of the two below */
+    const struct model_loss *loss;        /* static */
+    float *input;                         /* (B, I of layer 0) */
+    float *arrays;                        /* owned: all arrays of floats in one piece */
+    uint8_t *marks;                       /* owned: all marks of layers in one piece */
 };
 
 /*
- * Builds the model that `spec` names for a data set of so many inputs and classes; weights are 0.
+ * Builds the model that `spec` names for a task (borrowed until return); weights are 0.
  * *ret_model: caller frees with model_destroy.
- * INVALID_ARGUMENT: the spec is malformed, or its widths do not fit the data.
+ * INVALID_ARGUMENT: the spec is malformed, or its widths do not fit the task.
  * RESOURCE_EXHAUSTED: no memory.
  */
-enum stepd_status model_create(const char *spec, size_t inputs, size_t classes, size_t batch_max,
+enum stepd_status model_create(const char *spec, const struct model_task *task, size_t batch_max,
                                struct model **ret_model,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 

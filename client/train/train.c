@@ -98,8 +98,12 @@ static enum stepd_status build_model(struct training *t, struct stepd_error *ret
 {
     const size_t own = t->options->batch[t->rank];
     const size_t batch_max = own < EVALUATION_BATCH ? EVALUATION_BATCH : own;
-    const enum stepd_status status = model_create(t->options->model, t->train.inputs,
-                                                  DATASET_CLASSES, batch_max, &t->model, reterr);
+    const struct model_task task = {
+        .image = {.channels = 1, .height = t->train.height, .width = t->train.width},
+        .classes = DATASET_CLASSES,
+    };
+    const enum stepd_status status =
+        model_create(t->options->model, &task, batch_max, &t->model, reterr);
     if (status != STEPD_OK)
         return status;
     t->rows = malloc(batch_max * sizeof *t->rows);
@@ -107,7 +111,7 @@ static enum stepd_status build_model(struct training *t, struct stepd_error *ret
     if (t->rows == NULL || t->labels == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a batch");
     for (size_t l = 0; l < t->model->layers; l++) {
-        const struct model_layer *const layer = &t->model->layer[l];
+        const struct layer *const layer = &t->model->layer[l];
         t->arrays[2 * l] = (struct stepd_array){
             .tensor = 2 * l,
             .grad = layer->weight_grad,

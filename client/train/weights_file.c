@@ -14,7 +14,7 @@
 
 #include "proto/error.h"
 
-#define ENTRY_BYTES_MAX 192u /* one tensor in the header, with numbers of 20 digits */
+#define ENTRY_BYTES_MAX 256u /* one tensor in the header, with numbers of 20 digits */
 #define FLOATS_AT_ONCE  4096u
 
 struct header {
@@ -37,17 +37,17 @@ static void describe(const struct model *model, struct header *header)
     uint64_t begin = 0; /* bytes, from the end of the header */
     append(header, "{\"__metadata__\":{\"format\":\"pt\"}");
     for (size_t l = 0; l < model->layers; l++) {
-        const struct model_layer *const layer = &model->layer[l];
-        const uint64_t middle = begin + layer->outputs * layer->inputs * sizeof(float);
-        const uint64_t end = middle + layer->outputs * sizeof(float);
+        const struct layer *const layer = &model->layer[l];
+        const uint64_t middle = begin + layer_weights(layer) * sizeof(float);
+        const uint64_t end = middle + layer->biases * sizeof(float);
+        append(header, ",\"%s.weight\":{\"dtype\":\"F32\",\"shape\":[", layer->name);
+        for (size_t d = 0; d < layer->dims; d++)
+            append(header, "%s%" PRIu64, d == 0 ? "" : ",", layer->shape[d]);
+        append(header, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", begin, middle);
         append(header,
-               ",\"fc%zu.weight\":{\"dtype\":\"F32\",\"shape\":[%zu,%zu],"
+               ",\"%s.bias\":{\"dtype\":\"F32\",\"shape\":[%zu],"
                "\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}",
-               l + 1, layer->outputs, layer->inputs, begin, middle);
-        append(header,
-               ",\"fc%zu.bias\":{\"dtype\":\"F32\",\"shape\":[%zu],"
-               "\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}",
-               l + 1, layer->outputs, middle, end);
+               layer->name, layer->biases, middle, end);
         begin = end;
     }
     append(header, "}");
@@ -91,9 +91,9 @@ enum stepd_status weights_file_write(const char *path, const struct model *model
     (void)fwrite(length, sizeof length, 1, out);
     (void)fwrite(header.text, header.length, 1, out);
     for (size_t l = 0; l < model->layers; l++) {
-        const struct model_layer *const layer = &model->layer[l];
-        write_floats(out, layer->weight, layer->outputs * layer->inputs);
-        write_floats(out, layer->bias, layer->outputs);
+        const struct layer *const layer = &model->layer[l];
+        write_floats(out, layer->weight, layer_weights(layer));
+        write_floats(out, layer->bias, layer->biases);
     }
     const bool failed = ferror(out) != 0;
     if (fclose(out) == 0 && !failed)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Models: every gradient agrees with central differences of the loss, gradients of a batch are the
- * weighted mean of those of its parts, and specs that make no sense are refused by name.
+ * Models of dense layers: every gradient agrees with central differences of the loss, gradients of
+ * a batch are the weighted mean of those of its parts, and specs that make no sense are refused by
+ * name.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -19,6 +20,11 @@
 #define CLASSES ((size_t)5)
 #define BATCH   ((size_t)7)
 
+static const struct model_task task = {
+    .image = {.channels = 1, .height = 2, .width = 3},
+    .classes = CLASSES,
+};
+
 /* A number in [-1, 1), the same on every machine. */
 static float noise(uint64_t seed, uint64_t index)
 {
@@ -29,9 +35,9 @@ static struct model *make(const char *spec, uint8_t *labels)
 {
     struct model *model;
     struct stepd_error error;
-    assert_int_equal(model_create(spec, INPUTS, CLASSES, BATCH, &model, &error), STEPD_OK);
+    assert_int_equal(model_create(spec, &task, BATCH, &model, &error), STEPD_OK);
     for (size_t l = 0; l < model->layers; l++) {
-        struct model_layer *const layer = &model->layer[l];
+        struct layer *const layer = &model->layer[l];
         for (size_t i = 0; i < layer->outputs * layer->inputs; i++)
             layer->weight[i] = noise(2 * l, i);
         for (size_t i = 0; i < layer->outputs; i++)
@@ -84,7 +90,7 @@ static void check_all_gradients(const char *spec)
     struct model *model = make(spec, labels);
     compute_gradients(model, labels, BATCH);
     for (size_t l = 0; l < model->layers; l++) {
-        const struct model_layer *const layer = &model->layer[l];
+        const struct layer *const layer = &model->layer[l];
         check_differences(model, labels, layer->weight, layer->weight_grad,
                           layer->outputs * layer->inputs);
         check_differences(model, labels, layer->bias, layer->bias_grad, layer->outputs);
@@ -115,7 +121,7 @@ static void model_backward__batch_in_two_parts__means_add_up_to_the_whole(void *
     (void)state;
     uint8_t labels[BATCH];
     struct model *model = make("mlp:6-9-5", labels);
-    const struct model_layer *const layer = &model->layer[0];
+    const struct layer *const layer = &model->layer[0];
     float whole[9 * INPUTS];
     float front[9 * INPUTS];
     compute_gradients(model, labels, BATCH);
@@ -137,10 +143,10 @@ static void model_loss__zero_weights__is_what_ignorance_costs(void **state)
     uint8_t labels[BATCH] = {0};
     struct model *model;
     struct stepd_error error;
-    assert_int_equal(model_create("softmax", INPUTS, CLASSES, BATCH, &model, &error), STEPD_OK);
+    assert_int_equal(model_create("softmax", &task, BATCH, &model, &error), STEPD_OK);
     assert_true(fabs(loss_of(model, labels, BATCH) - log((double)CLASSES)) < 1e-6);
     model_destroy(model);
-    assert_int_equal(model_create("linear", INPUTS, CLASSES, BATCH, &model, &error), STEPD_OK);
+    assert_int_equal(model_create("linear", &task, BATCH, &model, &error), STEPD_OK);
     assert_true(fabs(loss_of(model, labels, BATCH) - 1.0 / (double)CLASSES) < 1e-6);
     model_destroy(model);
 }
@@ -172,9 +178,10 @@ static void model_correct__scores__counts_labels_on_top(void **state)
 static void model_create__mlp__has_its_layers_and_parameters(void **state)
 {
     (void)state;
+    const struct model_task images = {.image = {1, 28, 28}, .classes = 10};
     struct model *model;
     struct stepd_error error;
-    assert_int_equal(model_create("mlp:784-1000-1000-10", 784, 10, 1, &model, &error), STEPD_OK);
+    assert_int_equal(model_create("mlp:784-1000-1000-10", &images, 1, &model, &error), STEPD_OK);
     assert_int_equal(model->layers, 3);
     assert_true(model->layer[0].relu && model->layer[1].relu && !model->layer[2].relu);
     assert_int_equal(model_parameters(model), 785000 + 1001000 + 10010);
@@ -190,14 +197,14 @@ static void model_create__senseless_spec__is_refused_with_its_reason(void **stat
         const char *reason;
     } cases[] = {
         {"", "unknown model ''"},
-        {"mlp", "unknown model 'mlp'"},
-        {"forest", "known are linear, softmax and mlp:A-B-...-Z"},
+        {"mlps", "unknown model 'mlps'"},
+        {"forest", "known are linear, softmax, mlp:A-B-...-Z and cnn:C-D-..."},
         {"mlp:", "expected a width at ''"},
         {"mlp:6", "at least two widths"},
         {"mlp:6-", "expected a width at ''"},
         {"mlp:6--5", "expected a width at '-5'"},
         {"mlp:6-x-5", "expected a width at 'x-5'"},
-        {"mlp:6,5", "expected '-' between widths at ',5'"},
+        {"mlp:6,5", "expected '-' between numbers at ',5'"},
         {"mlp:6-0-5", "width 0 is not between"},
         {"mlp:6-65537-5", "width 65537 is not between"},
         {"mlp:6-99999999999999999999-5", "is not between"},
@@ -205,12 +212,17 @@ static void model_create__senseless_spec__is_refused_with_its_reason(void **stat
         {"mlp:6-4", "tells 4 classes apart, but the data has 5"},
         {"mlp:6-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-5",
          "more than 32 layers"},
+        {"cnn:", "expected a number of channels at ''"},
+        {"cnn:4-0", "number of channels 0 is not between"},
+        {"cnn:4-8", "of 2x3 nothing is left for the one with 8 channels"},
+        {"cnn:1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1",
+         "more than 32 layers"},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct model *model;
         struct stepd_error error;
-        assert_int_equal(model_create(cases[i].spec, INPUTS, CLASSES, BATCH, &model, &error),
+        assert_int_equal(model_create(cases[i].spec, &task, BATCH, &model, &error),
                          STEPD_INVALID_ARGUMENT);
         if (strstr(error.text, cases[i].reason) == NULL)
             fail_msg("'%s' says: %s", cases[i].spec, error.text);

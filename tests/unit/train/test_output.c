@@ -191,8 +191,9 @@ static void weights_file_write__model__is_read_back_by_the_format(void **state)
 {
     char path[FILES_PATH_BYTES];
     files_path(*state, "weights.safetensors", path);
+    const struct model_task task = {.image = {1, 1, 3}, .classes = 2};
     struct model *model;
-    assert_int_equal(model_create("mlp:3-2-2", 3, 2, 1, &model, &error), STEPD_OK);
+    assert_int_equal(model_create("mlp:3-2-2", &task, 1, &model, &error), STEPD_OK);
     for (size_t i = 0; i < 6; i++)
         model->layer[0].weight[i] = (float)i + 0.5f;
     model->layer[1].bias[1] = -2.0f;
@@ -223,8 +224,9 @@ static void weights_file_write__model__is_read_back_by_the_format(void **state)
 static void weights_file_write__full_disk__is_an_error(void **state)
 {
     (void)state;
+    const struct model_task task = {.image = {1, 1, 3}, .classes = 2};
     struct model *model;
-    assert_int_equal(model_create("mlp:3-2-2", 3, 2, 1, &model, &error), STEPD_OK);
+    assert_int_equal(model_create("mlp:3-2-2", &task, 1, &model, &error), STEPD_OK);
     /* A folder cannot be opened as a file, and nothing must be removed for it. */
     assert_int_equal(weights_file_write(*state, model, &error), STEPD_FAILED_PRECONDITION);
     model_destroy(model);
