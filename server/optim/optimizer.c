@@ -177,17 +177,22 @@ bool optimizer_knows(const struct optimizer *optimizer, const char *name)
     return find_spec(optimizer, name) != NULL || find_list(optimizer, name) != NULL;
 }
 
+void optimizer_offer(const struct optimizer *optimizer, struct nearest *nearest)
+{
+    for (size_t i = 0; i < optimizer->hypers; i++)
+        nearest_offer(nearest, optimizer->hyper[i].name);
+    for (size_t i = 0; i < LISTS; i++) {
+        if (has_list(optimizer, &lists[i]) && find_spec(optimizer, lists[i].name) == NULL)
+            nearest_offer(nearest, lists[i].name);
+    }
+}
+
 static enum stepd_status fail_unknown(const struct optimizer *optimizer, const char *name,
                                       struct stepd_error *reterr)
 {
     struct nearest nearest;
     nearest_init(&nearest, name);
-    for (size_t i = 0; i < optimizer->hypers; i++)
-        nearest_offer(&nearest, optimizer->hyper[i].name);
-    for (size_t i = 0; i < LISTS; i++) {
-        if (has_list(optimizer, &lists[i]))
-            nearest_offer(&nearest, lists[i].name);
-    }
+    optimizer_offer(optimizer, &nearest);
     return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s has no hyperparameter '%s': %s",
                       optimizer->name, name, nearest_hint(&nearest));
 }

@@ -22,6 +22,8 @@
 
 #include <stepd/status.h>
 
+struct nearest; /* server/base/nearest.h */
+
 #define OPTIMIZER_SLOTS_MAX   8u
 #define OPTIMIZER_SCALARS_MAX 16u
 #define OPTIMIZER_FIXED_MAX   6u /* values that a preset pins */
@@ -268,6 +270,9 @@ uint64_t optimizer_slot_floats(const struct optimizer *optimizer, size_t slot,
 
 /* Does the row have a hyperparameter, or a list of them, of this name? */
 bool optimizer_knows(const struct optimizer *optimizer, const char *name);
+
+/* Offers the names of the row's hyperparameters and lists to a search. */
+void optimizer_offer(const struct optimizer *optimizer, struct nearest *nearest);
 
 /*
  * Sets one hyperparameter by name. INVALID_ARGUMENT: the row has no such hyperparameter (the text
