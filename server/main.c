@@ -123,13 +123,19 @@ static enum stepd_status create_server(struct daemon *daemon, struct server **re
 /* The group of a job that is wrong by itself; the number of groups if it is none of them. */
 static size_t find_bad_group(const struct stepd_define_job *definition)
 {
-    for (size_t i = 0; i < definition->groups; i++) {
+    const size_t groups = definition->groups;
+    if (group_check_defaults(&definition->defaults, NULL) != STEPD_OK)
+        return groups;
+    for (size_t i = 0; i < groups; i++) {
         struct group group;
-        if (group_init(&definition->group[i], &group, NULL) != STEPD_OK)
+        if (group_init(&definition->defaults, &definition->group[i], &group, NULL) != STEPD_OK)
             return i;
+        const bool good = group_check_mode(&group, definition->mode, NULL) == STEPD_OK;
         group_deinit(&group);
+        if (!good)
+            return i;
     }
-    return definition->groups;
+    return groups;
 }
 
 /* Defines the jobs of the config file. A failure names the file and the line. */

@@ -68,6 +68,17 @@ static enum stepd_status send_open(struct control *control, struct control_job *
     return STEPD_OK;
 }
 
+/* A group without tensors was meant for some: where the job is not strict, the log says so. */
+static void warn_of_empty_groups(const struct control *control, const struct job *job)
+{
+    for (size_t i = 0; i < job->groups; i++) {
+        if (job->group_tensors[i] == 0)
+            control_log(control, "group_matches_nothing", "job=%s group=%s match=%s",
+                        control_quote(job->name).text, control_quote(job->group[i].name).text,
+                        control_quote(job->group[i].match).text);
+    }
+}
+
 enum stepd_status control_opening_start(struct control *control, struct control_job *job,
                                         struct stepd_error *reterr)
 {
@@ -81,6 +92,7 @@ enum stepd_status control_opening_start(struct control *control, struct control_
         control_job_reset_tensors(job);
         return status;
     }
+    warn_of_empty_groups(control, job->job);
     job->opening_left = control->options.shards;
     job->opening_until_ms = control->now_ms + control->options.wait_max_ms;
     job->open_error = (struct stepd_error){.code = STEPD_OK};

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Groups, frame by frame: each tensor of a job with the group that took it, and what the next
- * update of its slowest slice will use. In sync mode the schedule's step is the version; in async
- * mode it is a slice's own count of updates, which is close to it.
+ * update of its slowest slice will use: the optimizer of the phase that the group is in, and the
+ * schedule's learning rate. In sync mode the schedule's step is the version; in async mode it is a
+ * slice's own count of updates, which is close to it. What depends on the losses so far is known to
+ * the shards alone: a plateau shows what it begins with.
  */
 #include "proto/error.h"
 #include "server/control/handle_status.h"
@@ -11,25 +13,33 @@
 #include "server/control/query.h"
 #include "server/control/waits.h"
 
+/* What stands for the optimizer of a group that is never updated. */
+static const char frozen[] = "frozen";
+
 /* Learning rate, weight decay, version. */
 #define GROUP_NUMBERS 3u
 
-static size_t tensor_bytes(const struct job *job, const struct tensor *tensor)
+static const char *optimizer_name(const struct group *group, uint64_t version)
+{
+    return group->frozen ? frozen : group_phase(group, version)->optimizer->name;
+}
+
+static size_t tensor_bytes(const struct job *job, const struct tensor *tensor, uint64_t version)
 {
     const struct group *group = &job->group[tensor->group];
     return PAGE_TAG_BYTES + page_text_bytes(tensor->name) +
            page_list_bytes(tensor->dims, tensor->shape) + page_text_bytes(group->name) +
-           page_text_bytes(group->optimizer->name) + page_text_bytes(group->schedule.kind->name) +
-           GROUP_NUMBERS * PAGE_NUMBER_BYTES;
+           page_text_bytes(optimizer_name(group, version)) +
+           page_text_bytes(group->schedule.kind->name) + GROUP_NUMBERS * PAGE_NUMBER_BYTES;
 }
 
 /* The index behind the final tensor that fits into a frame beginning with the first. */
-static size_t fitting(const struct job *job, size_t first)
+static size_t fitting(const struct job *job, size_t first, uint64_t version)
 {
     size_t left = CONTROL_PAGE_BYTES;
     size_t end = first;
     for (; end < job->tensors; end++) {
-        const size_t bytes = tensor_bytes(job, &job->tensor[end]);
+        const size_t bytes = tensor_bytes(job, &job->tensor[end], version);
         if (bytes > left)
             break;
         left -= bytes;
@@ -41,15 +51,17 @@ static struct stepd_tensor_group tensor_group(const struct job *job, const struc
                                               uint64_t version)
 {
     const struct group *group = &job->group[tensor->group];
+    const struct optim_hyper *hyper = &group_phase(group, version)->hyper;
+    const double lr = schedule_lr(&group->schedule, hyper->lr, version);
     return (struct stepd_tensor_group){
         .tensor = tensor->name,
         .dims = tensor->dims,
         .shape = tensor->shape,
         .group = group->name,
-        .optimizer = group->optimizer->name,
+        .optimizer = optimizer_name(group, version),
         .schedule = group->schedule.kind->name,
-        .lr = schedule_lr(&group->schedule, group->hyper.lr, version),
-        .weight_decay = group->hyper.weight_decay,
+        .lr = group->frozen ? 0.0 : lr,
+        .weight_decay = group->frozen ? 0.0 : hyper->weight_decay,
         .version = version,
     };
 }
@@ -62,7 +74,7 @@ enum stepd_status control_groups_pages(const struct control_wait *wait, struct c
     size_t end = 0;
     do {
         const size_t first = end;
-        end = fitting(job, first);
+        end = fitting(job, first, version);
         struct stepd_tensor_group *tensor =
             stepd_arena_calloc(&pages->arena, end - first, sizeof *tensor);
         if (tensor == NULL)

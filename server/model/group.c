@@ -3,139 +3,278 @@
  * Groups are resolved once, when a job is defined: names become rows of tables and checked
  * numbers, and no name is compared again while training. Each error is led by the group's name,
  * because a definition has many and the person must find the line.
+ *
+ * A group is made of what it says and, below that, of what the job's defaults say:
+ * group_settings.c lays the settings over each other, group_schedule.c makes the schedule.
  */
 #include "server/model/group.h"
 
+#include <assert.h>
 #include <fnmatch.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/error.h"
+#include "server/model/group_internal.h"
 
-/* More than any optimizer or schedule has. */
-#define SETTINGS_MAX 64u
+static_assert(STEPD_SCHEDULE_PARTS_MAX <= SCHEDULE_PARTS_MAX, "the wire takes parts too many");
+static_assert(STEPD_VALUES_MAX <= SCHEDULE_LIST_MAX, "the wire takes values too many");
 
-/* A setting of one number; lists are for optimizers and schedules that take them. */
-static enum stepd_status one_value(const struct stepd_setting *setting, double *ret_value,
-                                   struct stepd_error *reterr)
+/* A frozen group needs no optimizer; so that it has one all the same, the plainest. */
+static const char frozen_optimizer[] = "sgd";
+
+static enum stepd_status no_memory(struct stepd_error *reterr)
 {
-    if (setting->values != 1)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s takes one number, not %zu",
-                          setting->name, setting->values);
-    *ret_value = setting->value[0];
-    return STEPD_OK;
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for the group");
 }
 
-/* Each setting stands once. */
-static enum stepd_status check_settings(const struct stepd_settings *settings,
-                                        struct stepd_error *reterr)
+/* ---- Parts of a definition ------------------------------------------------------------------- */
+
+static enum stepd_status take_ndim(const struct stepd_u32s *ndim, struct group *group,
+                                   struct stepd_error *reterr)
 {
-    if (settings->count > SETTINGS_MAX)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%zu settings; the most are %u",
-                          settings->count, SETTINGS_MAX);
-    for (size_t i = 0; i < settings->count; i++) {
+    for (size_t i = 0; i < ndim->count; i++) {
+        if (ndim->at[i] > STEPD_DIMS_MAX)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "ndim is %" PRIu32 "; a tensor has 0 to %u dimensions", ndim->at[i],
+                              STEPD_DIMS_MAX);
         for (size_t k = 0; k < i; k++) {
-            if (strcmp(settings->at[i].name, settings->at[k].name) == 0)
-                return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s is set twice",
-                                  settings->at[i].name);
+            if (ndim->at[k] == ndim->at[i])
+                return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "ndim names %" PRIu32 " twice",
+                                  ndim->at[i]);
         }
+        group->ndim[group->ndims++] = ndim->at[i];
     }
     return STEPD_OK;
 }
 
-/* betas = (beta1, beta2), as PyTorch has them. */
-static enum stepd_status set_betas(const struct stepd_setting *setting, struct group *group,
-                                   struct stepd_error *reterr)
+/* The optimizer that the group starts with. */
+static const char *first_optimizer(const struct stepd_group *defaults,
+                                   const struct stepd_group *def)
 {
-    if (setting->values != 2)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "betas takes two numbers, not %zu",
-                          setting->values);
-    const enum stepd_status status =
-        optimizer_hyper_set(group->optimizer, "beta1", setting->value[0], &group->hyper, reterr);
-    return status != STEPD_OK ? status
-                              : optimizer_hyper_set(group->optimizer, "beta2", setting->value[1],
-                                                    &group->hyper, reterr);
+    const char *own = group_text(def->optimizer);
+    if (own[0] != '\0')
+        return own;
+    own = group_text(defaults->optimizer);
+    return own[0] == '\0' && def->frozen ? frozen_optimizer : own;
 }
 
-static enum stepd_status set_hyper(const struct stepd_setting *setting, struct group *group,
-                                   struct stepd_error *reterr)
+static enum stepd_status take_first_phase(const struct stepd_group *defaults,
+                                          const struct stepd_group *def, struct group *group,
+                                          struct stepd_error *reterr)
 {
-    if (strcmp(setting->name, "betas") == 0)
-        return set_betas(setting, group, reterr);
-    double value = 0;
-    const enum stepd_status status = one_value(setting, &value, reterr);
-    return status != STEPD_OK
-               ? status
-               : optimizer_hyper_set(group->optimizer, setting->name, value, &group->hyper, reterr);
-}
-
-static enum stepd_status set_optimizer(const struct stepd_group *def, struct group *group,
-                                       struct stepd_error *reterr)
-{
-    enum stepd_status status = optimizer_find(def->optimizer, &group->optimizer, reterr);
+    const struct group_layers layers = {.count = 2, .at = {&defaults->settings, &def->settings}};
+    const char *const optimizer = first_optimizer(defaults, def);
+    if (optimizer[0] == '\0')
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "no optimizer, and the job's defaults have none either");
+    enum stepd_status status = group_check_settings(&def->settings, GROUP_LAYER_GROUP, reterr);
     if (status == STEPD_OK)
-        status = check_settings(&def->settings, reterr);
-    if (status != STEPD_OK)
-        return status;
-    optimizer_hyper_defaults(group->optimizer, &group->hyper);
-    for (size_t i = 0; i < def->settings.count && status == STEPD_OK; i++)
-        status = set_hyper(&def->settings.at[i], group, reterr);
+        status = group_init_treatment(&layers, &group->treatment, reterr);
+    if (status == STEPD_OK)
+        status = group_init_phase(optimizer, &layers, &group->phase[0], reterr);
+    if (status == STEPD_OK)
+        group->phases = 1;
     return status;
 }
 
-static enum stepd_status set_param(const struct stepd_setting *setting, struct group *group,
-                                   struct stepd_error *reterr)
+/* A phase begins behind the one before it. */
+static enum stepd_status take_phase(const struct stepd_group *defaults,
+                                    const struct stepd_group *def, const struct stepd_phase *phase,
+                                    struct group *group, struct stepd_error *reterr)
 {
-    double value = 0;
-    const enum stepd_status status = one_value(setting, &value, reterr);
-    return status != STEPD_OK ? status
-                              : schedule_set(&group->schedule, setting->name, value, reterr);
-}
-
-static enum stepd_status set_schedule(const struct stepd_group *def, struct group *group,
-                                      struct stepd_error *reterr)
-{
-    enum stepd_status status = schedule_init(def->schedule, &group->schedule, reterr);
+    const struct group_layers layers = {
+        .count = 3, .at = {&defaults->settings, &def->settings, &phase->settings}};
+    const uint64_t before = group->phase[group->phases - 1].from;
+    if (phase->from <= before)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "it must begin behind %" PRIu64 ", where the one before it begins",
+                          before);
+    enum stepd_status status = group_check_settings(&phase->settings, GROUP_LAYER_PHASE, reterr);
     if (status == STEPD_OK)
-        status = check_settings(&def->schedule_settings, reterr);
-    for (size_t i = 0; i < def->schedule_settings.count && status == STEPD_OK; i++)
-        status = set_param(&def->schedule_settings.at[i], group, reterr);
-    return status != STEPD_OK ? status : schedule_check(&group->schedule, reterr);
+        status = group_init_phase(group_text(phase->optimizer), &layers,
+                                  &group->phase[group->phases], reterr);
+    if (status == STEPD_OK)
+        group->phase[group->phases++].from = phase->from;
+    return status;
 }
 
-enum stepd_status group_init(const struct stepd_group *def, struct group *ret_group,
-                             struct stepd_error *reterr)
+static enum stepd_status take_phases(const struct stepd_group *defaults,
+                                     const struct stepd_group *def, struct group *group,
+                                     struct stepd_error *reterr)
 {
-    const char *match = def->match[0] != '\0' ? def->match : "*";
-    const char *name = def->name[0] != '\0' ? def->name : match;
-    struct group group = {.name = strdup(name), .match = strdup(match)};
-    enum stepd_status status = STEPD_RESOURCE_EXHAUSTED;
-    if (group.name == NULL || group.match == NULL) {
-        (void)stepd_fail(reterr, status, "no memory for the group");
-        goto fail_deinit;
+    if (def->phases > STEPD_PHASES_MAX)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%zu phases; the most are %u",
+                          def->phases, STEPD_PHASES_MAX);
+    group->phase = calloc(1 + def->phases, sizeof *group->phase);
+    if (group->phase == NULL)
+        return no_memory(reterr);
+    enum stepd_status status = take_first_phase(defaults, def, group, reterr);
+    for (size_t i = 0; i < def->phases && status == STEPD_OK; i++) {
+        status = take_phase(defaults, def, &def->phase[i], group, reterr);
+        if (status != STEPD_OK)
+            (void)stepd_fail_in(reterr, status, "the phase from %" PRIu64 " on",
+                                def->phase[i].from);
     }
-    status = set_optimizer(def, &group, reterr);
-    if (status != STEPD_OK)
-        goto fail_deinit;
-    status = set_schedule(def, &group, reterr);
-    if (status != STEPD_OK)
-        goto fail_deinit;
+    return status;
+}
+
+/* ---- Groups ---------------------------------------------------------------------------------- */
+
+enum stepd_status group_init(const struct stepd_group *defaults, const struct stepd_group *def,
+                             struct group *ret_group, struct stepd_error *reterr)
+{
+    const char *match = group_text(def->match);
+    const char *name = group_text(def->name);
+    match = match[0] != '\0' ? match : "*";
+    name = name[0] != '\0' ? name : match;
+    struct group group = {.name = strdup(name), .match = strdup(match), .frozen = def->frozen};
+    enum stepd_status status = STEPD_OK;
+    if (group.name == NULL || group.match == NULL)
+        status = no_memory(reterr);
+    if (status == STEPD_OK)
+        status = take_ndim(&def->ndim, &group, reterr);
+    if (status == STEPD_OK)
+        status = take_phases(defaults, def, &group, reterr);
+    if (status == STEPD_OK)
+        status = group_init_schedule(defaults, def, &group.schedule, reterr);
+    if (status != STEPD_OK) {
+        group_deinit(&group);
+        return stepd_fail_in(reterr, status, "group '%s'", name);
+    }
     *ret_group = group;
     return STEPD_OK;
+}
 
-fail_deinit:
-    group_deinit(&group);
-    return stepd_fail_in(reterr, status, "group '%s'", name);
+/* What belongs to one group and not to all of them. */
+static enum stepd_status check_common(const struct stepd_group *defaults,
+                                      struct stepd_error *reterr)
+{
+    const struct {
+        const char *key;
+        bool given;
+    } own[] = {
+        {"name", group_text(defaults->name)[0] != '\0'},
+        {"match", group_text(defaults->match)[0] != '\0'},
+        {"ndim", defaults->ndim.count > 0},
+        {"frozen", defaults->frozen},
+        {"phases", defaults->phases > 0},
+    };
+
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+        if (own[i].given)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "%s belongs to a group, not to all of them", own[i].key);
+    }
+    return group_check_settings(&defaults->settings, GROUP_LAYER_DEFAULTS, reterr);
+}
+
+static enum stepd_status check_default_settings(const struct stepd_group *defaults,
+                                                struct stepd_error *reterr)
+{
+    const struct group_layers layers = {.count = 1, .at = {&defaults->settings}};
+    const char *const optimizer = group_text(defaults->optimizer);
+    struct treatment treatment;
+    struct phase phase;
+    const enum stepd_status status = group_init_treatment(&layers, &treatment, reterr);
+    if (status != STEPD_OK)
+        return status;
+    return optimizer[0] == '\0' ? group_check_known(&defaults->settings, reterr)
+                                : group_init_phase(optimizer, &layers, &phase, reterr);
+}
+
+enum stepd_status group_check_defaults(const struct stepd_group *defaults,
+                                       struct stepd_error *reterr)
+{
+    const struct stepd_group nothing = {.name = ""};
+    struct schedule schedule;
+    enum stepd_status status = check_common(defaults, reterr);
+    if (status == STEPD_OK)
+        status = check_default_settings(defaults, reterr);
+    if (status == STEPD_OK)
+        status = group_init_schedule(defaults, &nothing, &schedule, reterr);
+    if (status != STEPD_OK)
+        return stepd_fail_in(reterr, status, "defaults");
+    schedule_deinit(&schedule);
+    return STEPD_OK;
+}
+
+enum stepd_status group_check_mode(const struct group *group, enum stepd_mode mode,
+                                   struct stepd_error *reterr)
+{
+    for (size_t i = 0; i < group->phases && mode == STEPD_ASYNC && !group->frozen; i++) {
+        const struct optimizer *const optimizer = group->phase[i].optimizer;
+        if (optimizer->sync_only)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "group '%s': %s needs the mean gradient of all workers, so the job's "
+                              "mode must be sync, and it is async",
+                              group->name, optimizer->name);
+    }
+    return STEPD_OK;
+}
+
+enum stepd_status group_copy(const struct group *group, struct group *ret_copy)
+{
+    struct group copy = *group;
+    copy.name = strdup(group->name);
+    copy.match = strdup(group->match);
+    copy.phase = calloc(group->phases, sizeof *copy.phase);
+    copy.schedule = (struct schedule){.kind = NULL};
+    enum stepd_status status = schedule_copy(&group->schedule, &copy.schedule);
+    if (copy.name == NULL || copy.match == NULL || copy.phase == NULL)
+        status = STEPD_RESOURCE_EXHAUSTED;
+    if (status != STEPD_OK) {
+        group_deinit(&copy);
+        return status;
+    }
+    memcpy(copy.phase, group->phase, group->phases * sizeof *copy.phase);
+    *ret_copy = copy;
+    return STEPD_OK;
 }
 
 void group_deinit(struct group *group)
 {
+    schedule_deinit(&group->schedule);
+    free(group->phase);
     free(group->name);
     free(group->match);
     *group = (struct group){.name = NULL};
 }
 
-bool group_matches(const struct group *group, const char *tensor_name)
+bool group_matches(const struct group *group, const char *tensor_name, size_t dims)
 {
-    return fnmatch(group->match, tensor_name, 0) == 0;
+    bool any = group->ndims == 0;
+    for (size_t i = 0; i < group->ndims; i++)
+        any = any || group->ndim[i] == dims;
+    return any && fnmatch(group->match, tensor_name, 0) == 0;
+}
+
+const struct phase *group_phase(const struct group *group, uint64_t step)
+{
+    size_t i = group->phases - 1;
+    while (i > 0 && group->phase[i].from > step)
+        i--;
+    return &group->phase[i];
+}
+
+enum optim_scope group_scope(const struct group *group)
+{
+    enum optim_scope widest = OPTIM_SCOPE_ELEMENT;
+    for (size_t i = 0; i < group->phases && !group->frozen; i++) {
+        const enum optim_scope scope = group->phase[i].optimizer->scope;
+        widest = scope > widest ? scope : widest;
+    }
+    return widest;
+}
+
+bool group_looks_ahead(const struct group *group)
+{
+    bool any = false;
+    for (size_t i = 0; i < group->phases && !group->frozen; i++) {
+        const struct phase *const phase = &group->phase[i];
+        any = any || (phase->optimizer->looks_ahead != NULL &&
+                      phase->optimizer->looks_ahead(&phase->hyper));
+    }
+    return any;
 }

@@ -41,14 +41,35 @@ struct group {
 };
 
 /*
- * Looks the optimizers and the schedule up and applies, over their defaults, the settings of
- * `defaults` (an empty group: none) that the optimizer knows, then the group's own.
+ * Looks the optimizers and the schedule up and merges the settings. A phase's hyperparameters are,
+ * the later over the former: its optimizer's defaults, as the nearest `preset` says; the settings
+ * of `defaults` (an empty group: none), and for a later phase those of the group, as far as the
+ * optimizer knows them; and its own, each of which it must know. lr_mult multiplies what the lr
+ * was until then. `schedule` and `optimizer` fall back to those of `defaults`.
  * INVALID_ARGUMENT or NOT_FOUND: the text names the group, the setting and what is known.
- * RESOURCE_EXHAUSTED: no memory. *ret_group: caller frees with group_deinit.
+ * RESOURCE_EXHAUSTED: no memory. *ret_group: caller frees with group_deinit. Texts that are NULL
+ * are empty.
  */
 enum stepd_status group_init(const struct stepd_group *defaults, const struct stepd_group *def,
                              struct group *ret_group, struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* Checks the defaults by themselves: each setting must be one that their optimizer, or where they
+ * name none any optimizer, or the treatment knows. Errors as group_init, behind "defaults: ". */
+enum stepd_status group_check_defaults(const struct stepd_group *defaults,
+                                       struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* INVALID_ARGUMENT: an optimizer of the group is of no use in this mode; the text names both. */
+enum stepd_status group_check_mode(const struct group *group, enum stepd_mode mode,
+                                   struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* A copy of its own. RESOURCE_EXHAUSTED: no memory. *ret_copy: caller frees with group_deinit. */
+enum stepd_status group_copy(const struct group *group, struct group *ret_copy) STEPD_MUST_CHECK;
+
+/* Do two groups say the same? INVALID_ARGUMENT: the text names the first difference. */
+enum stepd_status group_same(const struct group *a, const struct group *b,
+                             struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* A zeroed group is fine. */
 void group_deinit(struct group *group);
 
 /* Does the group take a tensor of this name and number of dimensions? In its glob `*` matches any
@@ -60,5 +81,8 @@ const struct phase *group_phase(const struct group *group, uint64_t step);
 
 /* The widest scope of its phases: how its tensors may be cut. A frozen group's is ELEMENT. */
 enum optim_scope group_scope(const struct group *group);
+
+/* Is there, in any of its phases, a point other than the weights to compute gradients at? */
+bool group_looks_ahead(const struct group *group);
 
 #endif

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/bytes.h"
 #include "proto/error.h"
 #include "server/model/job_internal.h"
 
@@ -27,6 +26,7 @@ static struct job *job_destroy(struct job *job)
         free(job->tensor[i].name);
     layout_deinit(&job->layout);
     free(job->group);
+    free(job->group_tensors);
     free(job->tensor);
     free(job->name);
     free(job);
@@ -54,12 +54,8 @@ static enum stepd_status copy_groups(const struct job_draft *draft, struct job *
     job->group = calloc(draft->groups, sizeof *job->group);
     if (job->group == NULL)
         return no_memory(reterr);
-    for (size_t i = 0; i < draft->groups; i++) {
-        job->group[i] = draft->group[i];
-        job->group[i].name = strdup(draft->group[i].name);
-        job->group[i].match = strdup(draft->group[i].match);
-        job->groups++;
-        if (job->group[i].name == NULL || job->group[i].match == NULL)
+    for (; job->groups < draft->groups; job->groups++) {
+        if (group_copy(&draft->group[job->groups], &job->group[job->groups]) != STEPD_OK)
             return no_memory(reterr);
     }
     return STEPD_OK;
@@ -82,48 +78,6 @@ static enum stepd_status copy_tensors(const struct job_draft *draft, struct job 
     return STEPD_OK;
 }
 
-/* The first group whose glob matches takes a tensor. */
-static enum stepd_status match_groups(struct job *job, struct stepd_error *reterr)
-{
-    bool matched[STEPD_GROUPS_MAX] = {false};
-    for (size_t i = 0; i < job->tensors; i++) {
-        uint32_t g = 0;
-        while (g < job->groups && !group_matches(&job->group[g], job->tensor[i].name))
-            g++;
-        if (g == job->groups)
-            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                              "no group matches tensor '%s'; add one, such as match: \"*\"",
-                              job->tensor[i].name);
-        job->tensor[i].group = g;
-        matched[g] = true;
-    }
-    for (size_t g = 0; g < job->groups && job->strict; g++) {
-        if (!matched[g])
-            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                              "group '%s': no tensor matches '%s' that an earlier group has not "
-                              "taken (the job is strict)",
-                              job->group[g].name, job->group[g].match);
-    }
-    return STEPD_OK;
-}
-
-static enum stepd_status lay_out(struct job *job, struct stepd_error *reterr)
-{
-    struct layout_tensor *tensor = calloc(job->tensors, sizeof *tensor);
-    if (tensor == NULL)
-        return no_memory(reterr);
-    for (size_t i = 0; i < job->tensors; i++)
-        tensor[i] = (struct layout_tensor){
-            .elements = job->tensor[i].elements,
-            .group = job->tensor[i].group,
-            .assigned = job->tensor[i].init.kind == STEPD_INIT_VALUES,
-        };
-    const enum stepd_status status =
-        layout_init(tensor, job->tensors, job->slice_elements, job->shards, &job->layout, reterr);
-    free(tensor);
-    return status;
-}
-
 static enum stepd_status build(const struct job_draft *draft, struct job *job,
                                struct stepd_error *reterr)
 {
@@ -133,11 +87,7 @@ static enum stepd_status build(const struct job_draft *draft, struct job *job,
     enum stepd_status status = copy_groups(draft, job, reterr);
     if (status == STEPD_OK)
         status = copy_tensors(draft, job, reterr);
-    if (status == STEPD_OK)
-        status = match_groups(job, reterr);
-    if (status == STEPD_OK)
-        status = lay_out(job, reterr);
-    return status;
+    return status != STEPD_OK ? status : job_lay_out(job, reterr);
 }
 
 enum stepd_status job_draft_seal(struct job_draft *draft, uint64_t incarnation, uint32_t shards,
@@ -166,21 +116,6 @@ enum stepd_status job_draft_seal(struct job_draft *draft, uint64_t incarnation, 
 }
 
 /* ---- Questions ------------------------------------------------------------------------------- */
-
-uint64_t job_memory_bytes(const struct job *job)
-{
-    uint64_t total = 0;
-    for (size_t i = 0; i < job->layout.slices; i++) {
-        const struct slice_plan *slice = &job->layout.slice[i];
-        const uint64_t versions = 2;
-        const uint64_t arrays = versions + job->group[slice->group].optimizer->slots + job->workers;
-        uint64_t bytes = 0;
-        if (!stepd_bytes_mul(slice->elements * sizeof(float), arrays, &bytes) ||
-            !stepd_bytes_add(total, bytes, &total))
-            return UINT64_MAX;
-    }
-    return total;
-}
 
 void job_slice_name(const struct job *job, uint32_t slice, char *text, size_t size)
 {

@@ -35,7 +35,8 @@ struct job {
     uint32_t slice_elements;
     uint32_t shards;
     size_t groups;
-    struct group *group; /* owned */
+    struct group *group;   /* owned */
+    size_t *group_tensors; /* owned; how many tensors each group has taken */
     size_t tensors;
     struct tensor *tensor; /* owned */
     uint64_t elements;     /* of all tensors */
@@ -85,8 +86,9 @@ enum stepd_status job_draft_add(struct job_draft *draft, const struct stepd_defi
 /*
  * Matches tensors to groups, lays them out over the shards, and makes the job. The draft stays,
  * for later comparisons.
- * INVALID_ARGUMENT: a tensor that no group matches, no tensors, or (strict) a group that matches
- * none. *ret_job has one reference; the caller gives it back with job_unref.
+ * INVALID_ARGUMENT: a tensor that no group matches, no tensors, (strict) a group that matches
+ * none, or tensors of another shape or size than their optimizer can step: the text names tensor
+ * and group. *ret_job has one reference; the caller gives it back with job_unref.
  */
 enum stepd_status job_draft_seal(struct job_draft *draft, uint64_t incarnation, uint32_t shards,
                                  struct job **ret_job, struct stepd_error *reterr) STEPD_MUST_CHECK;
@@ -97,9 +99,17 @@ struct job *job_ref(struct job *job);
 /* NULL is fine. Returns NULL. */
 struct job *job_unref(struct job *job);
 
+/* A tensor as optimizers see it; borrows the tensor's shape. */
+struct optim_shape job_tensor_shape(const struct tensor *tensor);
+
+/* Floats of one slot of a slice while its group is in this phase. */
+uint64_t job_slot_floats(const struct job *job, const struct slice_plan *slice,
+                         const struct phase *phase, size_t slot);
+
 /* Bytes that the elements of the job's slices will take over all shards: two versions of the
- * weights, the slots, and staging for all its workers; UINT64_MAX if that is not a number. Records
- * (about 200 bytes for each slice and worker) and encodings of 16-bit pulls come on top. */
+ * weights and of each other view that is kept, the slots of the phase that has most, and staging
+ * for all its workers; UINT64_MAX if that is not a number. Records (about 200 bytes for each slice
+ * and worker) and encodings of 16-bit pulls come on top. */
 uint64_t job_memory_bytes(const struct job *job);
 
 /* Writes "fc1.weight[512:1024]" or "fc1.bias and 3 more" for error texts: what a slice holds. */

@@ -60,16 +60,21 @@ static enum stepd_status check_limits(const struct stepd_define_job *def,
 static enum stepd_status take_groups(struct job_draft *draft, const struct stepd_define_job *def,
                                      struct stepd_error *reterr)
 {
+    enum stepd_status status = group_check_defaults(&def->defaults, reterr);
+    if (status != STEPD_OK)
+        return status;
     draft->group = calloc(def->groups, sizeof *draft->group);
     if (draft->group == NULL)
         return no_memory(reterr);
-    for (; draft->groups < def->groups; draft->groups++) {
-        const enum stepd_status status =
-            group_init(&def->group[draft->groups], &draft->group[draft->groups], reterr);
+    while (draft->groups < def->groups && status == STEPD_OK) {
+        struct group *const group = &draft->group[draft->groups];
+        status = group_init(&def->defaults, &def->group[draft->groups], group, reterr);
         if (status != STEPD_OK)
             return status;
+        draft->groups++;
+        status = group_check_mode(group, def->mode, reterr);
     }
-    return STEPD_OK;
+    return status;
 }
 
 enum stepd_status job_draft_create(const char *name, const struct stepd_define_job *def,
@@ -152,54 +157,16 @@ static enum stepd_status differs_text(struct stepd_error *reterr, const char *wh
                       defined, wanted);
 }
 
-static enum stepd_status same_optimizer(const struct group *a, const struct group *b,
-                                        struct stepd_error *reterr)
-{
-    if (a->optimizer != b->optimizer)
-        return differs_text(reterr, "optimizer", a->optimizer->name, b->optimizer->name);
-    for (size_t i = 0; i < a->optimizer->hypers; i++) {
-        const struct optim_hyper_spec *spec = &a->optimizer->hyper[i];
-        const double defined = optimizer_hyper_get(spec, &a->hyper);
-        const double wanted = optimizer_hyper_get(spec, &b->hyper);
-        if (defined != wanted)
-            return differs(reterr, spec->name, defined, wanted);
-    }
-    return STEPD_OK;
-}
-
-static enum stepd_status same_schedule(const struct group *a, const struct group *b,
-                                       struct stepd_error *reterr)
-{
-    const struct schedule_kind *kind = a->schedule.kind;
-    if (kind != b->schedule.kind)
-        return differs_text(reterr, "schedule", kind->name, b->schedule.kind->name);
-    for (size_t i = 0; i < kind->params; i++) {
-        const struct schedule_param_spec *spec = &kind->param[i];
-        const double defined = schedule_param_get(spec, &a->schedule.params);
-        const double wanted = schedule_param_get(spec, &b->schedule.params);
-        if (defined != wanted)
-            return differs(reterr, spec->name, defined, wanted);
-    }
-    return STEPD_OK;
-}
-
-static enum stepd_status same_group(const struct group *a, const struct stepd_group *def,
-                                    struct stepd_error *reterr)
+static enum stepd_status same_group(const struct group *a, const struct stepd_group *defaults,
+                                    const struct stepd_group *def, struct stepd_error *reterr)
 {
     struct group b;
-    enum stepd_status status = group_init(def, &b, reterr);
+    enum stepd_status status = group_init(defaults, def, &b, reterr);
     if (status != STEPD_OK)
         return status;
-    if (strcmp(a->name, b.name) != 0)
-        status = differs_text(reterr, "name", a->name, b.name);
-    else if (strcmp(a->match, b.match) != 0)
-        status = differs_text(reterr, "match", a->match, b.match);
-    else
-        status = same_optimizer(a, &b, reterr);
-    if (status == STEPD_OK)
-        status = same_schedule(a, &b, reterr);
+    status = group_same(a, &b, reterr);
     group_deinit(&b);
-    return status;
+    return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "group '%s'", a->name);
 }
 
 static enum stepd_status same_scalars(const struct job_draft *draft,
@@ -226,11 +193,10 @@ enum stepd_status job_draft_same(const struct job_draft *draft, const struct ste
                                  struct stepd_error *reterr)
 {
     enum stepd_status status = same_scalars(draft, def, reterr);
-    for (size_t i = 0; i < draft->groups && status == STEPD_OK; i++) {
-        status = same_group(&draft->group[i], &def->group[i], reterr);
-        if (status != STEPD_OK)
-            (void)stepd_fail_in(reterr, status, "group '%s'", draft->group[i].name);
-    }
+    if (status == STEPD_OK)
+        status = group_check_defaults(&def->defaults, reterr);
+    for (size_t i = 0; i < draft->groups && status == STEPD_OK; i++)
+        status = same_group(&draft->group[i], &def->defaults, &def->group[i], reterr);
     return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "job '%s'", draft->name);
 }
 

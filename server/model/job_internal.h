@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What job_draft.c and job.c share: the inside of a draft.
+ * What job_draft.c, job.c and job_layout.c share: the inside of a draft.
  */
 #ifndef MODEL_JOB_INTERNAL_H
 #define MODEL_JOB_INTERNAL_H
@@ -26,5 +26,8 @@ struct job_draft {
                             * many tensors must not cost their square */
     bool sealed;           /* takes no more tensors */
 };
+
+/* Gives each tensor to its group and cuts all of them into slices. Errors as job_draft_seal. */
+enum stepd_status job_lay_out(struct job *job, struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 #endif

@@ -92,11 +92,14 @@ static size_t pack_of(const struct layout_tensor *tensor)
     return (size_t)tensor->group * 2 + tensor->assigned;
 }
 
+/* A group that is stepped as one goes on with the slice that it has begun, however large. */
 static bool has_room(const struct cut *cut, const struct pack *pack,
                      const struct layout_tensor *small)
 {
+    const uint32_t most =
+        small->scope == OPTIM_SCOPE_GROUP ? LAYOUT_SLICE_ELEMENTS_MOST : cut->slice_elements;
     return pack->parts > 0 && pack->parts < LAYOUT_PACK_PARTS_MAX &&
-           pack->elements + small->elements <= cut->slice_elements;
+           pack->elements + small->elements <= most;
 }
 
 /* Puts a small tensor whole into the slice that is open for its kind, or into a new one. */
@@ -116,11 +119,13 @@ static enum stepd_status pack_tensor(struct cut *cut, uint32_t tensor,
     return add_part(cut, pack->slice, part, reterr);
 }
 
-/* Cuts a large tensor into as few slices as the limit allows, as equal as they can be. */
+/* Cuts a large tensor into as few slices as the limit allows, as equal as they can be; one that is
+ * never cut is a slice. */
 static enum stepd_status split(struct cut *cut, uint32_t tensor, const struct layout_tensor *large,
                                struct stepd_error *reterr)
 {
-    const uint64_t most = cut->slice_elements;
+    const uint64_t most =
+        large->scope == OPTIM_SCOPE_ELEMENT ? cut->slice_elements : LAYOUT_SLICE_ELEMENTS_MOST;
     const uint64_t pieces = large->elements / most + (large->elements % most != 0);
     const uint64_t least = large->elements / pieces;
     const uint64_t longer = large->elements % pieces; /* so many have one element more */
@@ -186,9 +191,10 @@ static enum stepd_status cut_tensors(struct cut *cut, const struct layout_tensor
                                      size_t tensors, struct stepd_error *reterr)
 {
     for (size_t i = 0; i < tensors; i++) {
-        const bool small = tensor[i].elements <= cut->slice_elements / LAYOUT_PACK_DIVISOR;
-        const enum stepd_status status = small ? pack_tensor(cut, (uint32_t)i, &tensor[i], reterr)
-                                               : split(cut, (uint32_t)i, &tensor[i], reterr);
+        const bool packed = tensor[i].scope == OPTIM_SCOPE_GROUP ||
+                            tensor[i].elements <= cut->slice_elements / LAYOUT_PACK_DIVISOR;
+        const enum stepd_status status = packed ? pack_tensor(cut, (uint32_t)i, &tensor[i], reterr)
+                                                : split(cut, (uint32_t)i, &tensor[i], reterr);
         if (status != STEPD_OK)
             return status;
     }

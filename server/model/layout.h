@@ -5,8 +5,9 @@
  * The cut into slices depends on the tensors, their groups and the largest slice only; never on
  * the number of shards, so that a checkpoint of two shards loads into five and no sum changes. A
  * large tensor is cut into slices of equal size; small tensors of one group are packed whole into
- * a common slice, in the order of their definition. Each slice goes to the shard that has the
- * fewest elements so far.
+ * a common slice, in the order of their definition. A tensor that its optimizer wants whole is
+ * never cut, and a group that its optimizer steps as one is one slice, in the order of definition.
+ * Each slice goes to the shard that has the fewest elements so far.
  */
 #ifndef MODEL_LAYOUT_H
 #define MODEL_LAYOUT_H
@@ -64,6 +65,9 @@ struct layout_tensor {
 };
 
 /*
+ * Tensors of TENSOR scope, and groups of GROUP scope, must fit one slice: at most
+ * LAYOUT_SLICE_ELEMENTS_MOST elements, LAYOUT_PACK_PARTS_MAX tensors, all of them assigned or none.
+ * What is behind the gradients (slice_plan.extra) is 0 and left to the caller.
  * RESOURCE_EXHAUSTED: more than LAYOUT_SLICES_MAX slices, or no memory.
  * *ret_layout: caller frees with layout_deinit. Pure.
  */
