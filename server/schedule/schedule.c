@@ -1,103 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The table of schedules, each in its closed form: lr is always computed from the step alone, so
- * a restored or late-joining slice needs no history, and nothing drifts. The parameters of the
- * warm-up stand in every row, because every kind can have it in front.
- *
- * PyTorch computes most of its schedulers from the previous learning rate; the values agree to
- * within the roundings that add up there (tests/golden).
+ * The table of schedules, and what holds for all of them: they are made, copied and compared here,
+ * and the warm-up is laid in front. Each kind is a closed form of the step, so a restored or
+ * late-joining slice needs no history, and nothing drifts; plateau alone needs a state.
  */
 #include "server/schedule/schedule.h"
 
 #include <assert.h>
-#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/error.h"
-#include "server/base/exact.h"
 #include "server/base/nearest.h"
+#include "server/schedule/schedule_internal.h"
 
-/* The name and place of a parameter; unnamed members of a spec are 0. */
-#define PARAM(field) .name = #field, .offset = offsetof(struct schedule_params, field)
-
-/* Whole numbers up to here are exact in a double: a bound for counts of steps. */
-#define STEPS_MOST 9007199254740992.0
-#define LR_MOST    1e9
-
-#define WARMUP        PARAM(warmup), .fallback = 0.0, .most = STEPS_MOST, .whole = true
-#define WARMUP_FACTOR PARAM(warmup_factor), .fallback = 0.0, .most = 1.0
-
-static double constant_at(const struct schedule_params *params, double lr, uint64_t step)
-{
-    (void)params;
-    (void)step;
-    return lr;
-}
-
-static double step_at(const struct schedule_params *params, double lr, uint64_t step)
-{
-    return lr * exact_powi(params->gamma, step / (uint64_t)params->step_size);
-}
-
-static double cosine_at(const struct schedule_params *params, double lr, uint64_t step)
-{
-    if (params->periodic == 0.0 && (double)step >= params->t_max)
-        return params->eta_min;
-    const double cosine = exact_cospi((double)step / params->t_max);
-    return params->eta_min + (lr - params->eta_min) * (0.5 * (1.0 + cosine));
-}
-
-static const struct schedule_param_spec constant_params[] = {
-    {WARMUP},
-    {WARMUP_FACTOR},
-};
-
-static const struct schedule_param_spec step_params[] = {
-    {PARAM(step_size), .fallback = NAN, .least = 1.0, .most = STEPS_MOST, .whole = true},
-    {PARAM(gamma), .fallback = 0.1, .most = 1.0},
-    {WARMUP},
-    {WARMUP_FACTOR},
-};
-
-static const struct schedule_param_spec cosine_params[] = {
-    {PARAM(t_max), .fallback = NAN, .least = 1.0, .most = STEPS_MOST, .whole = true},
-    {PARAM(eta_min), .fallback = 0.0, .most = LR_MOST},
-    {PARAM(periodic), .fallback = 0.0, .most = 1.0, .whole = true},
-    {WARMUP},
-    {WARMUP_FACTOR},
-};
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-static const struct schedule_kind kinds[] = {
-    {
-        .name = "constant",
-        .source = "no schedule",
-        .params = COUNT(constant_params),
-        .param = constant_params,
-        .at = constant_at,
-    },
-    {
-        .name = "step",
-        .source = "torch.optim.lr_scheduler.StepLR: lr gamma^floor(step / step_size)",
-        .params = COUNT(step_params),
-        .param = step_params,
-        .at = step_at,
-    },
-    {
-        .name = "cosine",
-        .source = "Loshchilov and Hutter 2017 (SGDR), equation 5 without restarts; "
-                  "torch.optim.lr_scheduler.CosineAnnealingLR",
-        .params = COUNT(cosine_params),
-        .param = cosine_params,
-        .at = cosine_at,
-    },
+static const struct schedule_kind *const kinds[] = {
+    &schedule_constant,  &schedule_step,       &schedule_multistep, &schedule_exponential,
+    &schedule_linear,    &schedule_polynomial, &schedule_cosine,    &schedule_cosine_restarts,
+    &schedule_one_cycle, &schedule_cyclic,     &schedule_noam,      &schedule_inverse_sqrt,
+    &schedule_lambda,    &schedule_sequential, &schedule_chained,   &schedule_plateau,
 };
 
 const struct schedule_kind *schedule_kind_at(size_t index)
 {
     assert(index < schedule_kind_count());
-    return &kinds[index];
+    return kinds[index];
 }
 
 size_t schedule_kind_count(void)
@@ -105,26 +32,29 @@ size_t schedule_kind_count(void)
     return COUNT(kinds);
 }
 
-static void put(const struct schedule_param_spec *spec, double value,
-                struct schedule_params *params)
+static double *number(const struct schedule_param_spec *spec, struct schedule_params *params)
 {
-    memcpy((char *)params + spec->offset, &value, sizeof value);
+    return (double *)(void *)((char *)params + spec->offset);
 }
 
-double schedule_param_get(const struct schedule_param_spec *spec,
-                          const struct schedule_params *params)
+static struct schedule_list *list(const struct schedule_param_spec *spec,
+                                  struct schedule_params *params)
 {
-    double value;
-    memcpy(&value, (const char *)params + spec->offset, sizeof value);
-    return value;
+    return (struct schedule_list *)(void *)((char *)params + spec->offset);
 }
 
-static struct schedule with_defaults(const struct schedule_kind *kind)
+static enum stepd_status init(const struct schedule_kind *kind, struct schedule *ret_schedule,
+                              struct stepd_error *reterr)
 {
-    struct schedule schedule = {.kind = kind};
-    for (size_t i = 0; i < kind->params; i++)
-        put(&kind->param[i], kind->param[i].fallback, &schedule.params);
-    return schedule;
+    struct schedule_params *const params = calloc(1, sizeof *params);
+    if (params == NULL)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a schedule");
+    for (size_t i = 0; i < kind->params; i++) {
+        if (kind->param[i].type != SCHEDULE_LIST)
+            *number(&kind->param[i], params) = kind->param[i].fallback;
+    }
+    *ret_schedule = (struct schedule){.kind = kind, .params = params};
+    return STEPD_OK;
 }
 
 enum stepd_status schedule_init(const char *kind, struct schedule *ret_schedule,
@@ -134,64 +64,182 @@ enum stepd_status schedule_init(const char *kind, struct schedule *ret_schedule,
     struct nearest nearest;
     nearest_init(&nearest, name);
     for (size_t i = 0; i < COUNT(kinds); i++) {
-        if (strcmp(name, kinds[i].name) == 0) {
-            *ret_schedule = with_defaults(&kinds[i]);
-            return STEPD_OK;
-        }
-        nearest_offer(&nearest, kinds[i].name);
+        if (strcmp(name, kinds[i]->name) == 0)
+            return init(kinds[i], ret_schedule, reterr);
+        nearest_offer(&nearest, kinds[i]->name);
     }
     return stepd_fail(reterr, STEPD_NOT_FOUND, "unknown schedule '%s': %s", name,
                       nearest_hint(&nearest));
 }
 
-static enum stepd_status set(struct schedule *schedule, const struct schedule_param_spec *spec,
-                             double value, struct stepd_error *reterr)
+/* All but the parts, of which a part has none. */
+static void deinit_own(struct schedule *schedule)
 {
-    /* NaN is in no range: each comparison with it is false. */
-    const bool in_range = value >= spec->least && value <= spec->most;
-    if (!in_range || (spec->whole && value != floor(value)))
+    for (size_t i = 0; schedule->params != NULL && i < schedule->kind->params; i++) {
+        if (schedule->kind->param[i].type == SCHEDULE_LIST)
+            free(list(&schedule->kind->param[i], schedule->params)->at);
+    }
+    free(schedule->params);
+}
+
+void schedule_deinit(struct schedule *schedule)
+{
+    for (size_t i = 0; i < schedule->parts; i++)
+        deinit_own(&schedule->part[i]);
+    free(schedule->part);
+    deinit_own(schedule);
+    *schedule = (struct schedule){.kind = NULL};
+}
+
+static enum stepd_status check_part(const struct schedule *schedule, const struct schedule *part,
+                                    struct stepd_error *reterr)
+{
+    const char *const name = schedule->kind->name;
+    if (!schedule->kind->takes_parts)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "parameter '%s' of schedule %s must be %s in [%g, %g], and %g is not",
-                          spec->name, schedule->kind->name,
-                          spec->whole ? "a whole number" : "a number", spec->least, spec->most,
-                          value);
-    put(spec, value, &schedule->params);
+                          "schedule %s is not made of others; sequential and chained are", name);
+    if (part->kind->takes_parts || part->kind->wants_loss)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "schedule %s cannot be a part of %s",
+                          part->kind->name, name);
+    if (schedule->parts == SCHEDULE_PARTS_MAX)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "schedule %s has more than %u parts",
+                          name, SCHEDULE_PARTS_MAX);
     return STEPD_OK;
 }
 
-enum stepd_status schedule_set(struct schedule *schedule, const char *name, double value,
+enum stepd_status schedule_add(struct schedule *schedule, struct schedule *part,
                                struct stepd_error *reterr)
 {
-    const struct schedule_kind *const kind = schedule->kind;
-    struct nearest nearest;
-    nearest_init(&nearest, name);
-    for (size_t i = 0; i < kind->params; i++) {
-        if (strcmp(name, kind->param[i].name) == 0)
-            return set(schedule, &kind->param[i], value, reterr);
-        nearest_offer(&nearest, kind->param[i].name);
+    enum stepd_status status = check_part(schedule, part, reterr);
+    if (status == STEPD_OK) {
+        struct schedule *const grown =
+            realloc(schedule->part, (schedule->parts + 1) * sizeof *schedule->part);
+        if (grown != NULL) {
+            schedule->part = grown;
+            schedule->part[schedule->parts++] = *part;
+            *part = (struct schedule){.kind = NULL};
+            return STEPD_OK;
+        }
+        status = stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a schedule");
     }
-    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "schedule %s has no parameter '%s': %s",
-                      kind->name, name, nearest_hint(&nearest));
+    schedule_deinit(part);
+    return status;
 }
 
-enum stepd_status schedule_check(const struct schedule *schedule, struct stepd_error *reterr)
+struct schedule_value schedule_at(const struct schedule *schedule, struct schedule_value base,
+                                  uint64_t step, const struct schedule_state *state)
 {
-    const struct schedule_kind *const kind = schedule->kind;
-    for (size_t i = 0; i < kind->params; i++) {
-        if (isnan(schedule_param_get(&kind->param[i], &schedule->params)))
-            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                              "schedule %s needs its parameter '%s'", kind->name,
-                              kind->param[i].name);
-    }
-    return STEPD_OK;
+    const struct schedule_params *const params = schedule->params;
+    const uint64_t warmup = (uint64_t)params->warmup;
+    if (step >= warmup)
+        return schedule->kind->at(schedule, base, step - warmup, state);
+    struct schedule_value value = schedule->kind->at(schedule, base, 0, state);
+    const double top = schedule->kind->sets_lr ? value.lr : base.lr;
+    const double climbed = (double)(step + 1) / params->warmup;
+    value.lr = top * (params->warmup_factor + (1.0 - params->warmup_factor) * climbed);
+    return value;
 }
 
 double schedule_lr(const struct schedule *schedule, double lr, uint64_t step)
 {
-    const struct schedule_params *const params = &schedule->params;
-    const uint64_t warmup = (uint64_t)params->warmup;
-    if (step >= warmup)
-        return schedule->kind->at(params, lr, step - warmup);
-    const double climbed = (double)(step + 1) / params->warmup;
-    return lr * (params->warmup_factor + (1.0 - params->warmup_factor) * climbed);
+    return schedule_at(schedule, (struct schedule_value){.lr = lr}, step, NULL).lr;
+}
+
+bool schedule_wants_loss(const struct schedule *schedule)
+{
+    return schedule->kind->wants_loss;
+}
+
+static enum stepd_status copy_list(const struct schedule_list *from, struct schedule_list *ret_to)
+{
+    double *const at = calloc(from->count + 1, sizeof *at);
+    if (at == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    for (size_t i = 0; i < from->count; i++)
+        at[i] = from->at[i];
+    *ret_to = (struct schedule_list){.count = from->count, .at = at};
+    return STEPD_OK;
+}
+
+/* All but the parts. *ret_copy is good for schedule_deinit on failure, too. */
+static enum stepd_status copy_own(const struct schedule *schedule, struct schedule *ret_copy)
+{
+    const enum stepd_status status = init(schedule->kind, ret_copy, NULL);
+    for (size_t i = 0; status == STEPD_OK && i < schedule->kind->params; i++) {
+        const struct schedule_param_spec *const spec = &schedule->kind->param[i];
+        if (spec->type != SCHEDULE_LIST)
+            *number(spec, ret_copy->params) = *number(spec, schedule->params);
+        else if (copy_list(list(spec, schedule->params), list(spec, ret_copy->params)) != STEPD_OK)
+            return STEPD_RESOURCE_EXHAUSTED;
+    }
+    return status;
+}
+
+enum stepd_status schedule_copy(const struct schedule *schedule, struct schedule *ret_copy)
+{
+    struct schedule copy = {.kind = NULL};
+    enum stepd_status status = copy_own(schedule, &copy);
+    for (size_t i = 0; i < schedule->parts && status == STEPD_OK; i++) {
+        struct schedule part = {.kind = NULL};
+        status = copy_own(&schedule->part[i], &part);
+        if (status == STEPD_OK)
+            status = schedule_add(&copy, &part, NULL);
+        schedule_deinit(&part);
+    }
+    if (status != STEPD_OK) {
+        schedule_deinit(&copy);
+        return status;
+    }
+    *ret_copy = copy;
+    return STEPD_OK;
+}
+
+/* NaN, a parameter that was not given, is the same as itself. */
+static bool same_number(double a, double b)
+{
+    return a == b || (isnan(a) && isnan(b));
+}
+
+static bool same_param(const struct schedule_param_spec *spec, const struct schedule *a,
+                       const struct schedule *b)
+{
+    if (spec->type != SCHEDULE_LIST)
+        return same_number(*number(spec, a->params), *number(spec, b->params));
+    const struct schedule_list *const in_a = list(spec, a->params);
+    const struct schedule_list *const in_b = list(spec, b->params);
+    for (size_t i = 0; i < in_a->count && i < in_b->count; i++) {
+        if (!same_number(in_a->at[i], in_b->at[i]))
+            return false;
+    }
+    return in_a->count == in_b->count;
+}
+
+/* All but the parts. */
+static enum stepd_status same_own(const struct schedule *a, const struct schedule *b,
+                                  struct stepd_error *reterr)
+{
+    if (a->kind != b->kind)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "schedule is %s, and not %s",
+                          a->kind->name, b->kind->name);
+    for (size_t i = 0; i < a->kind->params; i++) {
+        if (!same_param(&a->kind->param[i], a, b))
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "schedule %s has another '%s'",
+                              a->kind->name, a->kind->param[i].name);
+    }
+    return STEPD_OK;
+}
+
+enum stepd_status schedule_same(const struct schedule *a, const struct schedule *b,
+                                struct stepd_error *reterr)
+{
+    enum stepd_status status = same_own(a, b, reterr);
+    if (status == STEPD_OK && a->parts != b->parts)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "schedule %s has %zu parts, and not %zu",
+                          a->kind->name, a->parts, b->parts);
+    for (size_t i = 0; i < a->parts && status == STEPD_OK; i++) {
+        status = same_own(&a->part[i], &b->part[i], reterr);
+        if (status != STEPD_OK)
+            return stepd_fail_in(reterr, status, "part %zu of schedule %s", i + 1, a->kind->name);
+    }
+    return status;
 }

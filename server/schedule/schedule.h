@@ -13,7 +13,12 @@
  *     lr(step) = lr * (f + (1 - f) * (step + 1) / N)     for step < N
  *
  * Its last step is at lr, and the kind's own step 0 follows. In PyTorch's terms this is
- * LinearLR(start_factor = f + (1 - f) / N, total_iters = N - 1) up to the milestone N.
+ * LinearLR(start_factor = f + (1 - f) / N, total_iters = N - 1) up to the milestone N. In front of
+ * a kind that sets the learning rate to its own, lr is that kind's first one.
+ *
+ * Kinds and parameters have PyTorch's names, and upper case is lower case: T_max is t_max. No
+ * learning rate is ever infinite or NaN. The files: schedule.c is the table and what holds for all
+ * kinds, settings.c sets and checks parameters, kinds_*.c and plateau.c are the kinds.
  */
 #ifndef SCHEDULE_SCHEDULE_H
 #define SCHEDULE_SCHEDULE_H
@@ -90,6 +95,7 @@ struct schedule_kind {
     size_t params;
     const struct schedule_param_spec *param;
     bool takes_parts; /* made of other schedules */
+    bool sets_lr;     /* takes no notice of the group's learning rate */
     bool wants_loss;  /* needs the loss of each round */
     /* Rules between parameters (lengths of lists, their order); NULL: none. */
     enum stepd_status (*check)(const struct schedule *schedule, struct stepd_error *reterr);
@@ -115,7 +121,7 @@ void schedule_deinit(struct schedule *schedule);
 enum stepd_status schedule_set(struct schedule *schedule, const char *name, size_t values,
                                const double *value, struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The same by one of its words. */
+/* The same by one of its words; true and false are words of a parameter that takes 0 and 1. */
 enum stepd_status schedule_set_word(struct schedule *schedule, const char *name, const char *word,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
 
