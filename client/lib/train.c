@@ -81,7 +81,10 @@ static enum stepd_status start(struct stepd_client *client, const struct request
     if (status == STEPD_OK)
         status =
             stepd_operation_fill(&op->operation, layout, request->arrays, request->count, reterr);
+    if (status == STEPD_OK)
+        status = stepd_operation_fill_hessians(&op->operation, layout, request->options, reterr);
     if (status != STEPD_OK) {
+        stepd_operation_deinit(&op->operation);
         free(op);
         return status;
     }

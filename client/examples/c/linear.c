@@ -35,7 +35,7 @@ static int fail(const char *what, const struct stepd_error *error)
 
 static int train(struct stepd_client *client, int workers, struct stepd_error *error)
 {
-    const struct stepd_param lr = {"lr", 0.1};
+    const struct stepd_param lr = {.name = "lr", .value = 0.1};
     const struct stepd_param_group group = {
         .match = "*", .optimizer = "adamw", .params = &lr, .params_count = 1};
     const uint64_t shape[] = {2};

@@ -28,6 +28,28 @@ static enum stepd_status no_memory(struct stepd_error *reterr)
     return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for the definition");
 }
 
+/* A word, a list, or one number. */
+static enum stepd_status take_setting(const struct stepd_param *param, size_t index,
+                                      struct stepd_setting *ret_setting, struct stepd_error *reterr)
+{
+    if (param->name == NULL)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "parameter %zu has no name", index);
+    if (param->word != NULL && param->list != NULL)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "parameter '%s' has a word and a list: give one of them", param->name);
+    if (param->list != NULL && param->count == 0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "parameter '%s': its list is empty",
+                          param->name);
+    *ret_setting = (struct stepd_setting){.name = param->name, .word = ""};
+    if (param->word != NULL) {
+        ret_setting->word = param->word;
+    } else {
+        ret_setting->values = param->list == NULL ? 1 : param->count;
+        ret_setting->value = param->list == NULL ? &param->value : param->list;
+    }
+    return STEPD_OK;
+}
+
 static enum stepd_status take_settings(const struct stepd_param *params, size_t count,
                                        struct stepd_arena *arena,
                                        struct stepd_settings *ret_settings,
@@ -39,36 +61,120 @@ static enum stepd_status take_settings(const struct stepd_param *params, size_t 
     if (settings == NULL)
         return no_memory(reterr);
     for (size_t i = 0; i < count; i++) {
-        if (params[i].name == NULL)
-            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "parameter %zu has no name", i);
-        settings[i] = (struct stepd_setting){
-            .name = params[i].name,
-            .values = 1,
-            .value = &params[i].value,
-        };
+        const enum stepd_status status = take_setting(&params[i], i, &settings[i], reterr);
+        if (status != STEPD_OK)
+            return status;
     }
     *ret_settings = (struct stepd_settings){.count = count, .at = settings};
     return STEPD_OK;
 }
 
+/* The schedules that a group's schedule is made of. */
+static enum stepd_status take_items(const struct stepd_param_group *group,
+                                    struct stepd_arena *arena, struct stepd_group *ret_group,
+                                    struct stepd_error *reterr)
+{
+    const size_t count = group->schedule_items_count;
+    if (count > 0 && group->schedule_items == NULL)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "its schedule_items are NULL");
+    struct stepd_schedule_part *const parts = stepd_arena_calloc(arena, count, sizeof *parts);
+    if (parts == NULL)
+        return no_memory(reterr);
+    for (size_t i = 0; i < count; i++) {
+        const struct stepd_schedule_item *const item = &group->schedule_items[i];
+        if (item->kind == NULL)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "schedule item %zu has no kind", i);
+        parts[i].kind = item->kind;
+        const enum stepd_status status =
+            take_settings(item->params, item->params_count, arena, &parts[i].settings, reterr);
+        if (status != STEPD_OK)
+            return stepd_fail_in(reterr, status, "schedule item %zu", i);
+    }
+    ret_group->schedule_parts = count;
+    ret_group->schedule_part = parts;
+    return STEPD_OK;
+}
+
+static enum stepd_status take_phases(const struct stepd_param_group *group,
+                                     struct stepd_arena *arena, struct stepd_group *ret_group,
+                                     struct stepd_error *reterr)
+{
+    const size_t count = group->phases_count;
+    if (count > 0 && group->phases == NULL)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "its phases are NULL");
+    struct stepd_phase *const phases = stepd_arena_calloc(arena, count, sizeof *phases);
+    if (phases == NULL)
+        return no_memory(reterr);
+    for (size_t i = 0; i < count; i++) {
+        const struct stepd_param_phase *const phase = &group->phases[i];
+        if (phase->optimizer == NULL)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "phase %zu has no optimizer", i);
+        phases[i].from = phase->from;
+        phases[i].optimizer = phase->optimizer;
+        const enum stepd_status status =
+            take_settings(phase->params, phase->params_count, arena, &phases[i].settings, reterr);
+        if (status != STEPD_OK)
+            return stepd_fail_in(reterr, status, "phase %zu", i);
+    }
+    ret_group->phases = count;
+    ret_group->phase = phases;
+    return STEPD_OK;
+}
+
+static const char *or_empty(const char *text)
+{
+    return text == NULL ? "" : text;
+}
+
+/* A group, or what all groups start from; whether it lacks something is the caller's to check. */
 static enum stepd_status take_group(const struct stepd_param_group *group,
                                     struct stepd_arena *arena, struct stepd_group *ret_group,
                                     struct stepd_error *reterr)
 {
-    if (group->match == NULL || group->optimizer == NULL)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "match or optimizer is NULL");
+    if (group->ndim_count > 0 && group->ndim == NULL)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "its ndim is NULL");
     *ret_group = (struct stepd_group){
-        .name = group->name == NULL ? group->match : group->name,
-        .match = group->match,
-        .optimizer = group->optimizer,
-        .schedule = group->schedule == NULL ? "" : group->schedule,
+        .name = or_empty(group->name == NULL ? group->match : group->name),
+        .match = or_empty(group->match),
+        .optimizer = or_empty(group->optimizer),
+        .schedule = or_empty(group->schedule),
+        .ndim = {.count = group->ndim_count, .at = group->ndim},
+        .frozen = group->frozen,
     };
-    const enum stepd_status status =
+    enum stepd_status status =
         take_settings(group->params, group->params_count, arena, &ret_group->settings, reterr);
-    if (status != STEPD_OK)
-        return status;
-    return take_settings(group->schedule_params, group->schedule_params_count, arena,
-                         &ret_group->schedule_settings, reterr);
+    if (status == STEPD_OK)
+        status = take_settings(group->schedule_params, group->schedule_params_count, arena,
+                               &ret_group->schedule_settings, reterr);
+    if (status == STEPD_OK)
+        status = take_items(group, arena, ret_group, reterr);
+    return status == STEPD_OK ? take_phases(group, arena, ret_group, reterr) : status;
+}
+
+/* What a group must say itself. */
+static enum stepd_status check_group(const struct stepd_param_group *group,
+                                     const struct stepd_param_group *defaults,
+                                     struct stepd_error *reterr)
+{
+    const bool given = defaults != NULL && defaults->optimizer != NULL;
+    if (group->match == NULL)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "match is NULL");
+    if (group->optimizer == NULL && !given && !group->frozen)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "optimizer is NULL, and the job's defaults have none");
+    return STEPD_OK;
+}
+
+static enum stepd_status take_defaults(const struct stepd_param_group *defaults,
+                                       struct stepd_arena *arena, struct stepd_group *ret_defaults,
+                                       struct stepd_error *reterr)
+{
+    static const struct stepd_param_group nothing = {.name = NULL};
+    if (defaults != NULL && (defaults->name != NULL || defaults->match != NULL ||
+                             defaults->ndim_count > 0 || defaults->phases_count > 0))
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "what all groups start from has no name, match, ndim and phases");
+    return take_group(defaults == NULL ? &nothing : defaults, arena, ret_defaults, reterr);
 }
 
 enum stepd_status stepd_definition_of_job(const struct stepd_job_options *job,
@@ -85,16 +191,23 @@ enum stepd_status stepd_definition_of_job(const struct stepd_job_options *job,
     if (groups == NULL)
         return no_memory(reterr);
     for (size_t i = 0; i < job->groups_count; i++) {
-        const enum stepd_status status = take_group(&job->groups[i], arena, &groups[i], reterr);
+        enum stepd_status status = check_group(&job->groups[i], job->defaults, reterr);
+        if (status == STEPD_OK)
+            status = take_group(&job->groups[i], arena, &groups[i], reterr);
         if (status != STEPD_OK)
             return stepd_fail_in(reterr, status, "group %zu", i);
     }
+    struct stepd_group defaults;
+    const enum stepd_status status = take_defaults(job->defaults, arena, &defaults, reterr);
+    if (status != STEPD_OK)
+        return stepd_fail_in(reterr, status, "defaults");
     *ret_define = (struct stepd_define_job){
         .mode = job->mode,
         .workers = job->workers,
         .groups = job->groups_count,
         .group = groups,
         .strict = job->strict,
+        .defaults = defaults,
     };
     return STEPD_OK;
 }

@@ -46,8 +46,13 @@ struct stepd_parcel {
     uint64_t examples;
     uint64_t min_version;
     uint32_t deadline_ms;
-    bool awaited;  /* it stands in the reply frame that is arriving */
-    bool answered; /* outcome and version are known */
+    enum stepd_view view; /* where it pulls */
+    bool has_loss;
+    double loss;
+    double loss_scale;
+    const float *extra; /* what the slice takes behind its gradients; NULL: nothing */
+    bool awaited;       /* it stands in the reply frame that is arriving */
+    bool answered;      /* outcome and version are known */
     enum stepd_outcome outcome;
     uint64_t version;
     uint64_t durable_version;
@@ -89,6 +94,14 @@ static inline uint64_t stepd_exchange_elements(const struct stepd_exchange *exch
                                                const struct stepd_parcel *parcel)
 {
     return exchange->layout->slice[parcel->slice].elements;
+}
+
+/* Elements that the parcel takes of a frame's payload, on its way there or back. */
+static inline uint64_t stepd_exchange_payload(const struct stepd_exchange *exchange,
+                                              const struct stepd_parcel *parcel)
+{
+    const uint64_t extra = parcel->pushes ? exchange->layout->slice[parcel->slice].extra : 0;
+    return stepd_exchange_elements(exchange, parcel) + extra;
 }
 
 /*

@@ -28,6 +28,10 @@ static struct stepd_parcel *create_parcel(const struct stepd_exchange *exchange,
     parcel->examples = operation->examples;
     parcel->min_version = operation->min_version;
     parcel->deadline_ms = operation->deadline_ms;
+    parcel->view = operation->view;
+    parcel->has_loss = operation->has_loss;
+    parcel->loss = operation->loss;
+    parcel->loss_scale = operation->loss_scale;
     return parcel;
 }
 
@@ -61,18 +65,34 @@ static const char *tensor_in(const struct stepd_exchange *exchange,
     return "?";
 }
 
+/* What of an operation differs from a parcel that it would join, in words; NULL: nothing. */
+static const char *difference(const struct stepd_parcel *parcel,
+                              const struct stepd_operation *operation)
+{
+    if (parcel->examples != operation->examples)
+        return "number of examples";
+    if (parcel->has_loss != operation->has_loss || parcel->loss != operation->loss)
+        return "loss";
+    if (parcel->loss_scale != operation->loss_scale)
+        return "loss scale";
+    if (parcel->pulls && stepd_operation_pulls(operation) && parcel->view != operation->view)
+        return "view";
+    return NULL;
+}
+
 static enum stepd_status check_part(const struct stepd_exchange *exchange,
                                     const struct stepd_operation *operation,
                                     const struct stepd_part *part, struct stepd_error *reterr)
 {
     const struct stepd_parcel *const parcel = lacking(exchange, part);
-    if (parcel == NULL || parcel->examples == operation->examples)
+    const char *const different = parcel == NULL ? NULL : difference(parcel, operation);
+    if (different == NULL)
         return STEPD_OK;
     return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                       "tensor '%s' travels in one slice with '%s': both must be given with the "
-                      "same number of examples",
+                      "same %s",
                       exchange->layout->tensor[part->tensor].name,
-                      tensor_in(exchange, parcel, true));
+                      tensor_in(exchange, parcel, true), different);
 }
 
 enum stepd_status stepd_gather_check(const struct stepd_exchange *exchange,
@@ -160,12 +180,17 @@ static enum stepd_status add_part(struct stepd_exchange *exchange,
         return STEPD_RESOURCE_EXHAUSTED;
     const bool sends = pushes && operation->examples > 0;
     const bool fetches = stepd_operation_pulls(operation);
-    parcel->part[index_in_slice(exchange, part)] = (struct stepd_parcel_part){
+    const uint32_t index = index_in_slice(exchange, part);
+    parcel->part[index] = (struct stepd_parcel_part){
         .operation = operation,
         .grad = sends ? array->grad + part->offset : NULL,
         .weights = fetches ? array->weights + part->offset : NULL,
     };
+    if (fetches)
+        parcel->view = operation->view;
     parcel->pulls = parcel->pulls || fetches;
+    if (sends && index == 0 && exchange->layout->slice[part->slice].extra > 0)
+        parcel->extra = stepd_operation_hessian(operation, part->tensor);
     parcel->given++;
     operation->unanswered++;
     if (pushes && parcel->given == parcel->parts) {
@@ -212,6 +237,8 @@ static void withdraw_part(struct stepd_exchange *exchange, struct stepd_operatio
     if (parcel == NULL)
         return;
     parcel->part[index] = (struct stepd_parcel_part){.operation = NULL};
+    if (index == 0)
+        parcel->extra = NULL;
     parcel->given--;
     if (parcel->given == 0) {
         unlink_parcel(exchange, parcel);

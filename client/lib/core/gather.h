@@ -16,7 +16,7 @@ struct stepd_ready {
 
 /*
  * Can this operation join the parcels that are gathering? INVALID_ARGUMENT: what travels in one
- * slice must have the same number of examples, and the text names the tensors.
+ * slice must have the same number of examples, loss and view, and the text names the tensors.
  */
 enum stepd_status stepd_gather_check(const struct stepd_exchange *exchange,
                                      const struct stepd_operation *operation,

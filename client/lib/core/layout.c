@@ -92,6 +92,7 @@ static enum stepd_status make_room(struct stepd_layout_table *table,
                                    const struct stepd_layout *page, struct stepd_error *reterr)
 {
     if (page->slice_shards.count != page->slice_parts.count ||
+        (page->slice_extras.count != 0 && page->slice_extras.count != page->slice_shards.count) ||
         page->part_tensors.count != page->part_offsets.count ||
         page->part_tensors.count != page->part_elements.count)
         return contradiction("its lists differ in length", reterr);
@@ -126,6 +127,7 @@ static bool add_slice(struct stepd_layout_table *table, const struct stepd_layou
         .shard = page->slice_shards.at[i],
         .parts = parts,
         .first_part = table->parts,
+        .extra = page->slice_extras.count == 0 ? 0 : page->slice_extras.at[i],
     };
     for (uint32_t p = 0; p < parts; p++, (*at)++) {
         table->part[table->parts++] = (struct stepd_part){

@@ -31,6 +31,7 @@ struct stepd_slice_place {
     uint32_t parts;    /* at least one */
     size_t first_part; /* index into the table's parts */
     uint64_t elements; /* of all its parts */
+    uint32_t extra;    /* elements that a push carries behind those (a Hessian) */
 };
 
 struct stepd_tensor_place {

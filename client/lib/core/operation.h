@@ -27,8 +27,14 @@ struct stepd_operation {
     uint64_t examples;
     uint64_t min_version;
     uint32_t deadline_ms;
+    enum stepd_view view;
+    bool has_loss;
+    double loss;
+    double loss_scale;         /* above 0 */
     struct stepd_array *array; /* owned; sorted by tensor */
     size_t arrays;
+    struct stepd_hessian *hessian; /* owned; what the values point to is borrowed */
+    size_t hessians;
     void (*on_done)(struct stepd_operation *operation);
 
     /* Of the exchange. */
@@ -48,13 +54,26 @@ enum stepd_status stepd_operation_init(struct stepd_operation *operation,
                                        const struct stepd_step_options *options,
                                        struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The second half of init: copies the arrays; what they point to is borrowed until on_done.
+/* The second part of init: copies the arrays; what they point to is borrowed until on_done.
  * INVALID_ARGUMENT: no such tensor, a tensor twice, an array that is missing. RESOURCE_EXHAUSTED:
  * no memory. */
 enum stepd_status stepd_operation_fill(struct stepd_operation *operation,
                                        const struct stepd_layout_table *layout,
                                        const struct stepd_array *arrays, size_t count,
                                        struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/*
+ * The third part, after fill: copies the Hessians of options (may be NULL); what they point to is
+ * borrowed until on_done. INVALID_ARGUMENT: one is missing, or is not asked for; the text names the
+ * tensor. RESOURCE_EXHAUSTED: no memory. After a failure: deinit.
+ */
+enum stepd_status stepd_operation_fill_hessians(struct stepd_operation *operation,
+                                                const struct stepd_layout_table *layout,
+                                                const struct stepd_step_options *options,
+                                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* The Hessian that was given for this tensor, or NULL. */
+const float *stepd_operation_hessian(const struct stepd_operation *operation, size_t tensor);
 
 void stepd_operation_deinit(struct stepd_operation *operation);
 

@@ -36,6 +36,14 @@ struct stepd_transfer *stepd_transfer_create(struct stepd_exchange *exchange, ui
     return transfer;
 }
 
+/* Whatever stands once in a message must be the same for all its parcels. */
+static bool same_options(const struct stepd_parcel *a, const struct stepd_parcel *b)
+{
+    return a->pulls == b->pulls && a->examples == b->examples && a->min_version == b->min_version &&
+           a->deadline_ms == b->deadline_ms && (!a->pulls || a->view == b->view) &&
+           a->has_loss == b->has_loss && a->loss == b->loss && a->loss_scale == b->loss_scale;
+}
+
 bool stepd_transfer_fits(const struct stepd_transfer *transfer, const struct stepd_parcel *parcel)
 {
     const struct stepd_exchange *const exchange = transfer->exchange;
@@ -43,13 +51,11 @@ bool stepd_transfer_fits(const struct stepd_transfer *transfer, const struct ste
         return true;
     const struct stepd_parcel *const first = transfer->parcel[0];
     const uint64_t clock = parcel->pushes ? stepd_exchange_next_clock(exchange, parcel->slice) : 0;
-    if (clock != transfer->clock || parcel->pulls != transfer->pulls ||
-        parcel->examples != first->examples || parcel->min_version != first->min_version ||
-        parcel->deadline_ms != first->deadline_ms || transfer->count == SLICES_MAX)
+    if (clock != transfer->clock || transfer->count == SLICES_MAX || !same_options(parcel, first))
         return false;
     const uint64_t header = 128 + 15 * (transfer->count + 1);
     const uint64_t payload =
-        (transfer->elements + stepd_exchange_elements(exchange, parcel)) * sizeof(float);
+        (transfer->elements + stepd_exchange_payload(exchange, parcel)) * sizeof(float);
     return payload <= PAYLOAD_TARGET_BYTES && header + payload <= exchange->frame_max_bytes;
 }
 
@@ -61,7 +67,7 @@ enum stepd_status stepd_transfer_add(struct stepd_transfer *transfer, struct ste
         return STEPD_RESOURCE_EXHAUSTED;
     transfer->parcel = grown;
     transfer->parcel[transfer->count++] = parcel;
-    transfer->elements += stepd_exchange_elements(transfer->exchange, parcel);
+    transfer->elements += stepd_exchange_payload(transfer->exchange, parcel);
     return STEPD_OK;
 }
 
@@ -114,6 +120,7 @@ static struct stepd_message message_of(const struct stepd_transfer *transfer)
             .min_version = first->min_version,
             .dtype = exchange->pull_dtype,
             .deadline_ms = first->deadline_ms,
+            .view = first->view,
         };
         return message;
     }
@@ -125,11 +132,17 @@ static struct stepd_message message_of(const struct stepd_transfer *transfer)
         .examples = first->examples,
         .dtype = exchange->push_dtype,
         .deadline_ms = first->deadline_ms,
+        .has_loss = first->has_loss,
+        .loss = first->loss,
+        .loss_scale = first->loss_scale,
     };
     message.kind = transfer->pulls ? STEPD_MESSAGE_STEP : STEPD_MESSAGE_PUSH;
     if (transfer->pulls)
-        message.body.step =
-            (struct stepd_step_slices){.push = push, .pull_dtype = exchange->pull_dtype};
+        message.body.step = (struct stepd_step_slices){
+            .push = push,
+            .pull_dtype = exchange->pull_dtype,
+            .pull_view = first->view,
+        };
     else
         message.body.push = push;
     return message;
@@ -144,6 +157,9 @@ static enum stepd_status add_gradients(const struct stepd_transfer *transfer,
     enum stepd_status status = STEPD_OK;
     for (uint32_t i = 0; i < parcel->parts && status == STEPD_OK; i++)
         status = stepd_outgoing_add_floats(outgoing, parcel->part[i].grad, part[i].elements);
+    if (status == STEPD_OK && parcel->extra != NULL)
+        status =
+            stepd_outgoing_add_floats(outgoing, parcel->extra, layout->slice[parcel->slice].extra);
     return status;
 }
 

@@ -148,6 +148,9 @@ struct rig_operation *rig_start(struct rig *rig, enum stepd_operation_kind kind,
         stepd_operation_init(&operation->operation, kind, &rig->layout, options, &error), STEPD_OK);
     assert_int_equal(
         stepd_operation_fill(&operation->operation, &rig->layout, arrays, count, &error), STEPD_OK);
+    assert_int_equal(
+        stepd_operation_fill_hessians(&operation->operation, &rig->layout, options, &error),
+        STEPD_OK);
     operation->operation.on_done = on_done;
     stepd_exchange_start(&rig->exchange, &operation->operation, /* now_ms= */ 1000);
     return operation;

@@ -253,6 +253,23 @@ static void define__twice__is_refused(void **state)
                      STEPD_FAILED_PRECONDITION);
 }
 
+/* A group of the older header was shorter, and a list of them cannot be told apart by its size. */
+static void define__by_an_older_program__is_told_to_compile_again(void **state)
+{
+    struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
+    const struct stepd_param_group group = {.match = "*", .optimizer = "sgd"};
+    const struct stepd_tensor tensor = {.name = "w"};
+    (void)state;
+    job.size = offsetof(struct stepd_job_options, defaults);
+    job.groups = &group;
+    job.groups_count = 1;
+    const struct stepd_options options = options_for(bench.server);
+    assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_OK);
+    assert_int_equal(stepd_define(bench.client, &job, &tensor, 1, &bench.error),
+                     STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(bench.error.text, "compile it again"));
+}
+
 static void arrays__that_make_no_sense__are_refused_at_once(void **state)
 {
     struct stepd_op *op = NULL;
@@ -437,6 +454,8 @@ int main(void)
         TEST_OWN_START(step__over_a_unix_socket_in_16_bits__returns_the_new_weights),
         TEST(attach__by_an_observer__pulls_and_may_not_push),
         TEST(define__twice__is_refused),
+        cmocka_unit_test_setup_teardown(define__by_an_older_program__is_told_to_compile_again,
+                                        setup_server_only, teardown),
         TEST(arrays__that_make_no_sense__are_refused_at_once),
         TEST(step__refused__fails_with_the_servers_words),
         TEST(step__server_hangs_up__is_unavailable_and_says_where),

@@ -32,8 +32,9 @@ static int teardown(void **state)
 
 static void job__with_groups__keeps_every_field(void **state)
 {
-    static const struct stepd_param params[] = {{"lr", 0.5}, {"weight_decay", 0.1}};
-    static const struct stepd_param schedule[] = {{"t_max", 100}};
+    static const struct stepd_param params[] = {{.name = "lr", .value = 0.5},
+                                                {.name = "weight_decay", .value = 0.1}};
+    static const struct stepd_param schedule[] = {{.name = "t_max", .value = 100}};
     const struct stepd_param_group groups[] = {
         {.match = "*.bias", .optimizer = "sgd"},
         {.name = "rest",
@@ -66,6 +67,147 @@ static void job__with_groups__keeps_every_field(void **state)
     assert_true(define.group[1].settings.at[1].value[0] == 0.1);
     assert_string_equal(define.group[1].schedule, "cosine");
     assert_true(define.group[1].schedule_settings.at[0].value[0] == 100);
+    assert_string_equal(define.group[1].settings.at[1].word, "");
+    assert_string_equal(define.defaults.optimizer, "");
+    assert_false(define.group[1].frozen);
+}
+
+static void job__words_and_lists__are_settings_of_their_kind(void **state)
+{
+    static const double betas[] = {0.9, 0.99};
+    static const struct stepd_param params[] = {
+        {.name = "eps_mode", .word = "inside"},
+        {.name = "betas", .list = betas, .count = 2},
+    };
+    const struct stepd_param_group group = {
+        .match = "*", .optimizer = "adam", .params = params, .params_count = 2};
+    struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
+    struct stepd_define_job define;
+    (void)state;
+    job.groups = &group;
+    job.groups_count = 1;
+    assert_int_equal(stepd_definition_of_job(&job, &arena, &define, &error), STEPD_OK);
+    const struct stepd_setting *const setting = define.group[0].settings.at;
+    assert_string_equal(setting[0].word, "inside");
+    assert_int_equal(setting[0].values, 0);
+    assert_string_equal(setting[1].word, "");
+    assert_int_equal(setting[1].values, 2);
+    assert_true(setting[1].value[1] == 0.99);
+}
+
+static void job__phases_items_and_ndim__are_kept(void **state)
+{
+    static const struct stepd_param momentum = {.name = "momentum", .value = 0.9};
+    static const struct stepd_param factor = {.name = "factor", .value = 0.5};
+    static const struct stepd_schedule_item items[] = {
+        {.kind = "linear", .params = &factor, .params_count = 1}, {.kind = "cosine"}};
+    static const struct stepd_param_phase phases[] = {
+        {.from = 1000, .optimizer = "momentum", .params = &momentum, .params_count = 1}};
+    static const uint32_t ndim[] = {2, 4};
+    const struct stepd_param_group groups[] = {
+        {.match = "*",
+         .optimizer = "adam",
+         .schedule = "sequential",
+         .schedule_items = items,
+         .schedule_items_count = 2,
+         .ndim = ndim,
+         .ndim_count = 2,
+         .phases = phases,
+         .phases_count = 1},
+        {.match = "base.*", .frozen = true},
+    };
+    struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
+    struct stepd_define_job define;
+    (void)state;
+    job.groups = groups;
+    job.groups_count = 2;
+    assert_int_equal(stepd_definition_of_job(&job, &arena, &define, &error), STEPD_OK);
+    const struct stepd_group *const group = define.group;
+    assert_int_equal(group[0].schedule_parts, 2);
+    assert_string_equal(group[0].schedule_part[0].kind, "linear");
+    assert_true(group[0].schedule_part[0].settings.at[0].value[0] == 0.5);
+    assert_int_equal(group[0].schedule_part[1].settings.count, 0);
+    assert_int_equal(group[0].ndim.count, 2);
+    assert_int_equal(group[0].ndim.at[1], 4);
+    assert_int_equal(group[0].phases, 1);
+    assert_int_equal(group[0].phase[0].from, 1000);
+    assert_string_equal(group[0].phase[0].optimizer, "momentum");
+    assert_string_equal(group[0].phase[0].settings.at[0].name, "momentum");
+    assert_true(group[1].frozen);
+    assert_string_equal(group[1].optimizer, "");
+}
+
+static void job__defaults_with_an_optimizer__groups_need_none(void **state)
+{
+    static const struct stepd_param lr = {.name = "lr", .value = 0.5};
+    const struct stepd_param_group defaults = {
+        .optimizer = "sgd", .params = &lr, .params_count = 1};
+    const struct stepd_param_group group = {.match = "*"};
+    struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
+    struct stepd_define_job define;
+    (void)state;
+    job.groups = &group;
+    job.groups_count = 1;
+    job.defaults = &defaults;
+    assert_int_equal(stepd_definition_of_job(&job, &arena, &define, &error), STEPD_OK);
+    assert_string_equal(define.group[0].optimizer, "");
+    assert_string_equal(define.defaults.optimizer, "sgd");
+    assert_string_equal(define.defaults.name, "");
+    assert_true(define.defaults.settings.at[0].value[0] == 0.5);
+}
+
+/* What is wrong with a group, and what the text says of it. */
+static void assert_refused(const struct stepd_param_group *group,
+                           const struct stepd_param_group *defaults, const char *text)
+{
+    struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
+    struct stepd_define_job define;
+    job.groups = group;
+    job.groups_count = 1;
+    job.defaults = defaults;
+    assert_int_equal(stepd_definition_of_job(&job, &arena, &define, &error),
+                     STEPD_INVALID_ARGUMENT);
+    if (strstr(error.text, text) == NULL)
+        fail_msg("'%s' is not in: %s", text, error.text);
+}
+
+static void job__group_that_lacks_something__is_refused_with_its_place(void **state)
+{
+    static const double one[] = {1};
+    static const struct stepd_param both = {.name = "p", .word = "w", .list = one, .count = 1};
+    static const struct stepd_param empty = {.name = "p", .list = one};
+    static const struct stepd_schedule_item no_kind = {.kind = NULL};
+    static const struct stepd_param_phase no_optimizer = {.from = 5};
+    static const struct stepd_param_group matching = {.match = "*"};
+
+    static const struct {
+        struct stepd_param_group group;
+        const struct stepd_param_group *defaults;
+        const char *text;
+    } cases[] = {
+        {{.match = "*", .optimizer = "sgd", .params = &both, .params_count = 1},
+         NULL,
+         "group 0: parameter 'p' has a word and a list"},
+        {{.match = "*", .optimizer = "sgd", .params = &empty, .params_count = 1},
+         NULL,
+         "group 0: parameter 'p': its list is empty"},
+        {{.match = "*", .optimizer = "sgd", .schedule_items = &no_kind, .schedule_items_count = 1},
+         NULL,
+         "group 0: schedule item 0 has no kind"},
+        {{.match = "*", .optimizer = "sgd", .phases = &no_optimizer, .phases_count = 1},
+         NULL,
+         "group 0: phase 0 has no optimizer"},
+        {{.match = "*", .optimizer = "sgd", .ndim_count = 1}, NULL, "group 0: its ndim is NULL"},
+        {{.match = "*", .optimizer = "sgd", .phases_count = 1}, NULL, "group 0: its phases are"},
+        {{.match = "*", .optimizer = "sgd", .schedule_items_count = 1},
+         NULL,
+         "group 0: its schedule_items are NULL"},
+        {{.match = "*", .optimizer = "sgd"}, &matching, "defaults: "},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_refused(&cases[i].group, cases[i].defaults, cases[i].text);
 }
 
 static void job__group_without_optimizer__is_refused_by_index(void **state)
@@ -176,6 +318,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(job__with_groups__keeps_every_field),
+        TEST(job__words_and_lists__are_settings_of_their_kind),
+        TEST(job__phases_items_and_ndim__are_kept),
+        TEST(job__defaults_with_an_optimizer__groups_need_none),
+        TEST(job__group_that_lacks_something__is_refused_with_its_place),
         TEST(job__group_without_optimizer__is_refused_by_index),
         TEST(tensors__values_missing__only_rank_0_is_refused),
         TEST(tensors__empty_list__is_refused),

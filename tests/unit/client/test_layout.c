@@ -84,6 +84,27 @@ static void find__by_name__gives_the_tensor(void **state)
     assert_null(stepd_layout_find(&table, ""));
 }
 
+static void layout__extras__belong_to_their_slices(void **state)
+{
+    static const uint32_t extras[] = {0, 0, 9};
+    struct stepd_layout page = *rig_page();
+    (void)state;
+    page.slice_extras = (struct stepd_u32s){.count = 3, .at = extras};
+    assert_int_equal(add_and_seal(&page), STEPD_OK);
+    assert_int_equal(table.slice[0].extra, 0);
+    assert_int_equal(table.slice[2].extra, 9);
+    assert_int_equal(table.slice[2].elements, 3);
+}
+
+static void layout__too_few_extras__is_refused(void **state)
+{
+    static const uint32_t extras[] = {0, 9};
+    struct stepd_layout page = *rig_page();
+    (void)state;
+    page.slice_extras = (struct stepd_u32s){.count = 2, .at = extras};
+    assert_int_equal(add_and_seal(&page), STEPD_INTERNAL);
+}
+
 static void layout__unknown_shard__is_refused(void **state)
 {
     static const uint32_t shards[] = {1, 2, 3};
@@ -172,6 +193,8 @@ int main(void)
         TEST(layout__in_one_page__is_understood),
         TEST(layout__one_item_to_a_page__is_the_same),
         TEST(find__by_name__gives_the_tensor),
+        TEST(layout__extras__belong_to_their_slices),
+        TEST(layout__too_few_extras__is_refused),
         TEST(layout__unknown_shard__is_refused),
         TEST(layout__gap_between_slices__is_refused),
         TEST(layout__slice_beyond_its_tensor__is_refused),

@@ -130,6 +130,33 @@ static void packed__different_examples__newcomer_fails_and_the_first_goes_on(voi
     assert_false(first->done);
 }
 
+static void packed__different_loss_or_view__newcomer_fails(void **state)
+{
+    struct rig *const rig = *state;
+    float weights[3];
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    struct stepd_step_options other = STEPD_STEP_OPTIONS_INIT;
+    const struct stepd_array a = {.tensor = 1, .grad = a_grad, .weights = weights};
+    const struct stepd_array b = {.tensor = 2, .grad = b_grad, .weights = weights + 2};
+    options.has_loss = other.has_loss = true;
+    options.loss = 0.5;
+    other.loss = 0.25;
+    (void)rig_start(rig, STEPD_OPERATION_STEP, &a, 1, &options);
+    const struct rig_operation *refused = rig_start(rig, STEPD_OPERATION_STEP, &b, 1, &other);
+    assert_non_null(strstr(refused->operation.error.text, "with the same loss"));
+    other = options;
+    other.loss_scale = 8;
+    refused = rig_start(rig, STEPD_OPERATION_STEP, &b, 1, &other);
+    assert_non_null(strstr(refused->operation.error.text, "with the same loss scale"));
+    other = options;
+    other.view = STEPD_EMA;
+    refused = rig_start(rig, STEPD_OPERATION_STEP, &b, 1, &other);
+    assert_int_equal(refused->operation.error.code, STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(refused->operation.error.text, "with the same view"));
+    (void)rig_start(rig, STEPD_OPERATION_STEP, &b, 1, &options);
+    assert_int_equal(rig->sent_count, 1);
+}
+
 static void packed__pull_of_one__drops_the_other(void **state)
 {
     struct rig *const rig = *state;
@@ -190,6 +217,7 @@ int main(void)
         TEST(packed__push_joined_by_step__weights_go_to_the_step_only),
         TEST(packed__same_tensor_twice__second_waits_for_the_next_round),
         TEST(packed__different_examples__newcomer_fails_and_the_first_goes_on),
+        TEST(packed__different_loss_or_view__newcomer_fails),
         TEST(packed__pull_of_one__drops_the_other),
         TEST(packed__operation_fails_elsewhere__leaves_what_it_gathered),
         TEST(packed__never_completed__fails_at_its_deadline),
