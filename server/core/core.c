@@ -30,7 +30,8 @@ struct core *core_destroy(struct core *core)
         session_remove(core, core->sessions);
     while (core->jobs != NULL)
         job_free(core, core->jobs);
-    free(core->sum);
+    free(core->sum.floats);
+    free(core->scratch.floats);
     free(core->room.slice);
     free(core->room.outcome);
     free(core->room.version);

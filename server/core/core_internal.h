@@ -47,10 +47,14 @@ struct request {
     enum stepd_message_kind kind;
     uint64_t clock;
     uint64_t examples;
+    bool has_loss;
+    double loss;       /* mean over the examples */
+    double loss_scale; /* what the gradient was multiplied by */
     uint64_t min_version;
     enum stepd_dtype dtype;      /* of the payload that comes in */
     enum stepd_dtype pull_dtype; /* of the payload that goes out */
     bool wants_weights;
+    enum stepd_view view; /* of the weights that it wants */
     uint64_t deadline_ms;
     struct stepd_error error; /* code OK, or how the request is to end */
     bool dirty;               /* stands in core->dirty */
@@ -126,8 +130,14 @@ struct core {
     struct core_conn *conns;
     struct request *dirty;
     uint64_t requests_made;
-    float *sum; /* owned; where gradients are added up: as long as the longest slice */
-    size_t sum_elements;
+
+    /* Owned; what any slice here needs while it is stepped, as long as the one that needs most. */
+    struct core_buffer {
+        float *floats;
+        size_t count;
+    } sum; /* where gradients are added up */
+
+    struct core_buffer scratch; /* for optimizers that see whole tensors */
 
     /* Owned; room for the lists of one reply, as long as the longest request. */
     struct reply_room {
@@ -244,8 +254,40 @@ void push_abort(struct waiter *waiter);
 void assign_begin(struct waiter *waiter);
 void assign_complete(struct waiter *waiter);
 
+/* Do the groups of all slices keep the view that is asked for? INVALID_ARGUMENT names the first
+ * that does not, and what to set. */
+enum stepd_status pull_check_view(const struct request *request, struct stepd_error *reterr);
 /* The weights are, or will be, what a pull or step asked for. */
 void pull_settle(struct waiter *waiter);
+
+/* ---- gradient.c ------------------------------------------------------------------------------ */
+
+/* What a step is made of, in staging or in the shard's sum; the step may change it. */
+struct gradient {
+    float *grad; /* of the slice's elements, and plan->extra floats behind them */
+    double loss; /* mean over the examples; NAN: not known */
+};
+
+/* Widens the n floats that came in, takes their loss scale off, and gives the index of the first
+ * that is NaN or infinite, or n. */
+size_t gradient_arrived(const struct core *core, const struct request *request, size_t n,
+                        float *grad);
+/* The mean of all that counts in a round. */
+struct gradient gradient_of_all(struct core *core, const struct core_slice *slice);
+/* What one rank has contributed. */
+struct gradient gradient_of_rank(const struct core_slice *slice, uint32_t rank);
+/* What the group does to n elements before its optimizer sees them. */
+void gradient_treat(const struct core *core, const struct treatment *treatment, size_t n,
+                    float *grad);
+
+/* ---- step.c ---------------------------------------------------------------------------------- */
+
+/* Makes version + 1 in room, from slice_find_room: APPLIED, or SKIPPED where the optimizer can make
+ * no update of this gradient. */
+enum stepd_outcome step_make(struct core *core, struct core_slice *slice,
+                             const struct gradient *gradient, const struct slice_room *room);
+/* Version + 1 is the same weights: SKIPPED. */
+enum stepd_outcome step_skip(struct core_slice *slice);
 
 /* ---- update.c -------------------------------------------------------------------------------- */
 

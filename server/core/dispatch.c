@@ -100,7 +100,7 @@ void dispatch_dirty(struct request *request)
 /* The weights of a waiter's slice as a piece of the reply's payload; false without memory. */
 static bool take_piece(struct waiter *waiter, struct core_piece *ret_piece)
 {
-    struct weights *weights = waiter->slice->slice.current;
+    struct weights *weights = slice_view(&waiter->slice->slice, waiter->request->view);
     const enum stepd_dtype dtype = waiter->request->pull_dtype;
     const uint8_t *bytes = weights_encoded(weights, dtype);
     if (bytes == NULL)

@@ -73,7 +73,7 @@ void assign_complete(struct waiter *waiter)
     struct core_slice *slice = waiter->slice;
     const struct core *core = waiter->request->conn->core;
     const size_t n = slice->slice.plan->elements;
-    float *values = slice->slice.current->values;
+    float *values = slice_view(&slice->slice, STEPD_EVALUATION)->values;
     stepd_dtype_widen(waiter->request->dtype, n, values);
     const size_t bad = kernels_reduce(core->options.isa)->first_nonfinite(n, values);
     if (bad < n) {

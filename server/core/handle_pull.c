@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Pull: weights of at least a version, slice by slice as they have it.
+ * Pull: a view of the weights of at least a version, slice by slice as they have it.
  */
 #include <inttypes.h>
 
@@ -14,6 +14,34 @@ void pull_settle(struct waiter *waiter)
         waiter_ready(waiter, STEPD_NONE, slice->version);
     else if (waiter->state == WAITER_UNREAD)
         waiter_park(waiter, WAITER_VERSION);
+}
+
+static bool keeps_view(const struct group *group, enum stepd_view view)
+{
+    switch (view) {
+    case STEPD_TRAINING:
+    case STEPD_EVALUATION: return true;
+    case STEPD_EMA: return group->treatment.ema_decay > 0.0;
+    case STEPD_SWA: return group->treatment.swa;
+    }
+    return false;
+}
+
+enum stepd_status pull_check_view(const struct request *request, struct stepd_error *reterr)
+{
+    const bool ema = request->view == STEPD_EMA;
+    for (size_t i = 0; i < request->count; i++) {
+        const struct slice *slice = &request->waiter[i].slice->slice;
+        if (keeps_view(slice->group, request->view))
+            continue;
+        uint64_t element = 0;
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "tensor '%s': group '%s' keeps no %s of its weights; set %s in the group",
+                          job_slice_element(slice->job, slice->index, 0, &element)->name,
+                          slice->group->name, ema ? "exponential moving average" : "running mean",
+                          ema ? "ema_decay" : "swa_start");
+    }
+    return STEPD_OK;
 }
 
 enum stepd_status handle_pull(struct core_conn *conn, const struct stepd_message *message,
@@ -32,12 +60,18 @@ enum stepd_status handle_pull(struct core_conn *conn, const struct stepd_message
         .deadline_ms = pull->deadline_ms,
     };
     struct request *request = NULL;
-    const enum stepd_status status = request_create(conn, &terms, &request, reterr);
+    enum stepd_status status = request_create(conn, &terms, &request, reterr);
     if (status != STEPD_OK)
         return status;
     request->min_version = pull->min_version;
     request->pull_dtype = pull->dtype;
     request->wants_weights = true;
+    request->view = pull->view;
+    status = pull_check_view(request, reterr);
+    if (status != STEPD_OK) {
+        request_destroy(request);
+        return status;
+    }
     for (size_t i = 0; i < request->count; i++)
         pull_settle(&request->waiter[i]);
     return STEPD_OK;

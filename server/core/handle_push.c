@@ -9,7 +9,8 @@
  *     otherwise                                  into staging, and counted when it is whole
  *
  * What can never be right (a clock with a gap, a base version that does not exist, a payload of
- * another length) refuses the whole request before a byte of it is taken.
+ * another length, no loss where a group needs it) refuses the whole request before a byte of it is
+ * taken.
  */
 #include <inttypes.h>
 
@@ -73,6 +74,34 @@ static enum stepd_status check_clock(const struct waiter *waiter, const char *na
     return STEPD_OK;
 }
 
+/* What of a group needs the loss of every push; NULL: nothing. */
+static const char *wants_loss(const struct group *group)
+{
+    if (group->frozen)
+        return NULL;
+    if (schedule_wants_loss(&group->schedule))
+        return group->schedule.kind->name;
+    for (size_t i = 0; i < group->phases; i++) {
+        const struct phase *phase = &group->phase[i];
+        if (phase->optimizer->wants_loss != NULL && phase->optimizer->wants_loss(&phase->hyper))
+            return phase->optimizer->name;
+    }
+    return NULL;
+}
+
+static enum stepd_status check_loss(const struct waiter *waiter, struct stepd_error *reterr)
+{
+    const struct request *request = waiter->request;
+    const struct group *group = waiter->slice->slice.group;
+    const char *wanting = wants_loss(group);
+    if (wanting == NULL || request->has_loss || request->examples == 0)
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                      "group '%s' takes its step by the loss (%s), and this push brings none; send "
+                      "the mean over its examples as Push.loss",
+                      group->name, wanting);
+}
+
 static enum stepd_status check_slice(const struct waiter *waiter, struct stepd_error *reterr)
 {
     struct core_slice *slice = waiter->slice;
@@ -86,13 +115,16 @@ static enum stepd_status check_slice(const struct waiter *waiter, struct stepd_e
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "%s: base version %" PRIu64 " does not exist; the newest is %" PRIu64,
                           name, waiter->base_version, slice->slice.version);
-    return check_clock(waiter, name, reterr);
+    const enum stepd_status status = check_clock(waiter, name, reterr);
+    return status != STEPD_OK ? status : check_loss(waiter, reterr);
 }
 
 static enum stepd_status check_all(const struct request *request, uint64_t payload_bytes,
                                    struct stepd_error *reterr)
 {
     enum stepd_status status = request_check_payload(request, payload_bytes, reterr);
+    if (status == STEPD_OK && request->wants_weights)
+        status = pull_check_view(request, reterr);
     for (size_t i = 0; i < request->count && status == STEPD_OK; i++)
         status = check_slice(&request->waiter[i], reterr);
     return status;
@@ -103,10 +135,15 @@ static void fill(struct request *request, const struct stepd_message *message,
 {
     request->clock = push->clock;
     request->examples = push->examples;
+    request->has_loss = push->has_loss;
+    request->loss = push->loss;
+    request->loss_scale = push->loss_scale > 0.0 ? push->loss_scale : 1.0;
     request->dtype = push->dtype;
     request->wants_weights = message->kind == STEPD_MESSAGE_STEP;
-    if (request->wants_weights)
+    if (request->wants_weights) {
         request->pull_dtype = message->body.step.pull_dtype;
+        request->view = message->body.step.pull_view;
+    }
     for (size_t i = 0; i < request->count; i++)
         request->waiter[i].base_version =
             push->base_versions.at[push->base_versions.count == 1 ? 0 : i];
@@ -208,20 +245,35 @@ void push_begin(struct waiter *waiter)
     waiter->outcome = STEPD_APPLIED;
 }
 
+/* Where a push has its NaN or infinity: an element of a tensor's gradient, or of the Hessian, which
+ * stands behind the gradient row by row. */
+static void explain_nonfinite(const struct slice *slice, const struct session *session,
+                              uint32_t index, struct stepd_error *reterr)
+{
+    const uint32_t n = slice->plan->elements;
+    if (index >= n) {
+        (void)stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                         "the Hessian of group '%s' from rank %u (worker '%s') is NaN or infinite "
+                         "at row %u, column %u; it was not counted",
+                         slice->group->name, session->rank, session->worker, (index - n) / n,
+                         (index - n) % n);
+        return;
+    }
+    uint64_t element = 0;
+    const struct tensor *tensor = job_slice_element(slice->job, slice->index, index, &element);
+    (void)stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                     "the gradient of tensor '%s' from rank %u (worker '%s') is NaN or infinite at "
+                     "element %" PRIu64 "; it was not counted",
+                     tensor->name, session->rank, session->worker, element);
+}
+
 /* A gradient with a NaN or an infinity: the slice is not counted, and may be sent again with the
  * same clock, repaired or empty. */
 static void refuse(struct waiter *waiter, uint32_t index)
 {
-    const struct slice *slice = &waiter->slice->slice;
-    const struct session *session = waiter->request->conn->session;
-    uint64_t element = 0;
-    const struct tensor *tensor = job_slice_element(slice->job, slice->index, index, &element);
-    round_drop(&waiter->slice->round, rank_of(waiter));
     struct stepd_error error = {.code = STEPD_OK};
-    (void)stepd_fail(&error, STEPD_INVALID_ARGUMENT,
-                     "the gradient of tensor '%s' from rank %u (worker '%s') is NaN or infinite at "
-                     "element %" PRIu64 "; it was not counted",
-                     tensor->name, session->rank, session->worker, element);
+    explain_nonfinite(&waiter->slice->slice, waiter->request->conn->session, index, &error);
+    round_drop(&waiter->slice->round, rank_of(waiter));
     request_fail(waiter->request, &error);
 }
 
@@ -229,8 +281,8 @@ void push_complete(struct waiter *waiter)
 {
     struct core_slice *slice = waiter->slice;
     struct core *core = waiter->request->conn->core;
-    const uint64_t examples = waiter->request->examples;
-    const size_t n = slice->slice.plan->elements;
+    const struct request *request = waiter->request;
+    const size_t n = slice_push_floats(&slice->slice);
     float *grad = slice->slice.by_rank[rank_of(waiter)].staging;
     /* While it came in, its rank may have been taken out, and the round closed without it. */
     const enum verdict verdict = judge(waiter);
@@ -239,15 +291,16 @@ void push_complete(struct waiter *waiter)
         turn_away(waiter, verdict);
         return;
     }
-    if (examples > 0) {
-        stepd_dtype_widen(waiter->request->dtype, n, grad);
-        const size_t bad = kernels_reduce(core->options.isa)->first_nonfinite(n, grad);
+    if (request->examples > 0 && grad != NULL) {
+        const size_t bad = gradient_arrived(core, request, n, grad);
         if (bad < n) {
             refuse(waiter, (uint32_t)bad);
             return;
         }
     }
-    round_count(&slice->round, rank_of(waiter), examples, grad);
+    round_count(&slice->round, rank_of(waiter), request->examples, grad);
+    if (request->has_loss)
+        round_note_loss(&slice->round, rank_of(waiter), request->loss);
     waiter_park(waiter, WAITER_ROUND);
     update_try(core, slice);
 }

@@ -27,17 +27,40 @@ static enum stepd_status open_slice(struct core_job *job, uint32_t index)
     return status != STEPD_OK ? status : round_admit(&slice->round, job->job->workers - 1);
 }
 
-/* The buffer for sums is as long as the longest slice. */
-static enum stepd_status make_sum(struct core *core, size_t elements)
+static enum stepd_status grow(struct core_buffer *buffer, size_t count)
 {
-    if (elements <= core->sum_elements)
+    if (count <= buffer->count)
         return STEPD_OK;
-    float *sum = realloc(core->sum, elements * sizeof *sum);
-    if (sum == NULL)
+    float *floats = realloc(buffer->floats, count * sizeof *floats);
+    if (floats == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
-    core->sum = sum;
-    core->sum_elements = elements;
+    *buffer = (struct core_buffer){.floats = floats, .count = count};
     return STEPD_OK;
+}
+
+/* Floats of scratch that a step of this slice needs in whichever phase needs the most. */
+static size_t scratch_floats(const struct slice *slice)
+{
+    const struct group *group = slice->group;
+    uint64_t most = 0;
+    for (size_t p = 0; p < group->phases && !group->frozen; p++) {
+        const struct optimizer *optimizer = group->phase[p].optimizer;
+        const bool by_part = optimizer->scope == OPTIM_SCOPE_TENSOR;
+        const size_t tensors = by_part ? 1 : slice->shapes;
+        for (size_t i = 0; optimizer->scratch != NULL && i < slice->shapes; i += tensors) {
+            const uint64_t floats =
+                optimizer->scratch(&group->phase[p].hyper, tensors, &slice->shape[i]);
+            most = floats > most ? floats : most;
+        }
+    }
+    return (size_t)most;
+}
+
+/* Steps allocate nothing: what they need beside the slice is there when the job opens. */
+static enum stepd_status make_buffers(struct core *core, const struct slice *slice)
+{
+    const enum stepd_status status = grow(&core->sum, slice_push_floats(slice));
+    return status != STEPD_OK ? status : grow(&core->scratch, scratch_floats(slice));
 }
 
 static enum stepd_status open_slices(struct core *core, struct core_job *job)
@@ -49,9 +72,9 @@ static enum stepd_status open_slices(struct core *core, struct core_job *job)
     for (uint32_t i = 0; i < layout->slices; i++) {
         if (layout->slice[i].shard != core->options.shard)
             continue;
-        enum stepd_status status = make_sum(core, layout->slice[i].elements);
+        enum stepd_status status = open_slice(job, i);
         if (status == STEPD_OK)
-            status = open_slice(job, i);
+            status = make_buffers(core, &job->slice[i]->slice);
         if (status != STEPD_OK)
             return status;
     }

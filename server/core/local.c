@@ -193,42 +193,81 @@ struct local *local_destroy(struct local *local)
 
 /* ---- Requests -------------------------------------------------------------------------------- */
 
-/* Hands a slice's elements to the core, part by part, through its windows. */
-static void send_payload(struct local *local, uint32_t slice, const float *const *arrays)
+/* What goes with a request, by tensor. */
+struct payload {
+    const float *const *elements; /* NULL: nothing goes with it */
+    const float *const *extra;    /* behind them, by the slice's first tensor; NULL: none */
+};
+
+/* Hands n floats to the core through its windows. */
+static void send_floats(struct local *local, const float *floats, size_t n)
 {
-    const struct layout *layout = &local->job->layout;
-    const struct slice_plan *plan = &layout->slice[slice];
-    for (uint32_t i = 0; i < plan->parts; i++) {
-        const struct part *part = &layout->part[plan->first_part + i];
-        const uint8_t *bytes = (const uint8_t *)(arrays[part->tensor] + part->offset);
-        size_t left = part->elements * sizeof(float);
-        while (left > 0) {
-            size_t room = 0;
-            uint8_t *window = core_window(local->conn, &room);
-            const size_t n = room < left ? room : left;
-            if (window != NULL)
-                memcpy(window, bytes, n);
-            core_filled(local->conn, n, 0);
-            bytes += n;
-            left -= n;
-        }
+    const uint8_t *bytes = (const uint8_t *)floats;
+    size_t left = n * sizeof *floats;
+    while (left > 0) {
+        size_t room = 0;
+        uint8_t *window = core_window(local->conn, &room);
+        const size_t part = room < left ? room : left;
+        if (window != NULL)
+            memcpy(window, bytes, part);
+        core_filled(local->conn, part, 0);
+        bytes += part;
+        left -= part;
     }
 }
 
-/* One request for one slice, and its answer. arrays: the payload by tensor, or NULL. */
-static enum stepd_status ask(struct local *local, struct stepd_message *message, uint32_t slice,
-                             const float *const *arrays, struct stepd_error *reterr)
+static uint32_t first_tensor(const struct local *local, uint32_t slice)
 {
-    const uint64_t elements = local->job->layout.slice[slice].elements;
+    const struct layout *layout = &local->job->layout;
+    return layout->part[layout->slice[slice].first_part].tensor;
+}
+
+/* The array behind a slice's elements, or NULL. */
+static const float *extra_of(const struct local *local, uint32_t slice,
+                             const struct payload *payload)
+{
+    const bool wanted = local->job->layout.slice[slice].extra > 0;
+    return wanted && payload->extra != NULL ? payload->extra[first_tensor(local, slice)] : NULL;
+}
+
+static size_t payload_floats(const struct local *local, uint32_t slice,
+                             const struct payload *payload)
+{
+    const struct slice_plan *plan = &local->job->layout.slice[slice];
+    if (payload->elements == NULL)
+        return 0;
+    const size_t elements = plan->elements;
+    return extra_of(local, slice, payload) == NULL ? elements : elements + plan->extra;
+}
+
+/* Part by part, and what is behind them. */
+static void send_payload(struct local *local, uint32_t slice, const struct payload *payload)
+{
+    const struct layout *layout = &local->job->layout;
+    const struct slice_plan *plan = &layout->slice[slice];
+    if (payload->elements == NULL)
+        return;
+    for (uint32_t i = 0; i < plan->parts; i++) {
+        const struct part *part = &layout->part[plan->first_part + i];
+        send_floats(local, payload->elements[part->tensor] + part->offset, part->elements);
+    }
+    const float *extra = extra_of(local, slice, payload);
+    if (extra != NULL)
+        send_floats(local, extra, plan->extra);
+}
+
+/* One request for one slice, and its answer. */
+static enum stepd_status ask(struct local *local, struct stepd_message *message, uint32_t slice,
+                             const struct payload *payload, struct stepd_error *reterr)
+{
+    const size_t bytes = payload_floats(local, slice, payload) * sizeof(float);
     message->request_id = ++local->requests;
     local->error = (struct stepd_error){.code = STEPD_OK};
     local->answered = false;
-    const enum stepd_status status = core_on_message(
-        local->conn, message, arrays == NULL ? 0 : elements * sizeof(float), 0, reterr);
+    const enum stepd_status status = core_on_message(local->conn, message, bytes, 0, reterr);
     if (status != STEPD_OK)
         return status;
-    if (arrays != NULL)
-        send_payload(local, slice, arrays);
+    send_payload(local, slice, payload);
     if (local->held != NULL)
         core_release(local->core, local->held, 0);
     local->held = NULL;
@@ -241,14 +280,13 @@ static enum stepd_status ask(struct local *local, struct stepd_message *message,
 
 static bool is_assigned(const struct local *local, uint32_t slice)
 {
-    const struct layout *layout = &local->job->layout;
-    const uint32_t tensor = layout->part[layout->slice[slice].first_part].tensor;
-    return local->job->tensor[tensor].init.kind == STEPD_INIT_VALUES;
+    return local->job->tensor[first_tensor(local, slice)].init.kind == STEPD_INIT_VALUES;
 }
 
 enum stepd_status local_assign(struct local *local, const float *const *values,
                                struct stepd_error *reterr)
 {
+    const struct payload payload = {.elements = values};
     enum stepd_status status = STEPD_OK;
     for (uint32_t i = 0; i < local->job->layout.slices && status == STEPD_OK; i++) {
         if (!is_assigned(local, i))
@@ -258,28 +296,34 @@ enum stepd_status local_assign(struct local *local, const float *const *values,
             .body.assign = {.incarnation = local->job->incarnation,
                             .slices = {.count = 1, .at = &i}},
         };
-        status = ask(local, &message, i, values, reterr);
+        status = ask(local, &message, i, &payload, reterr);
     }
     return status;
 }
 
-enum stepd_status local_pull(struct local *local, float *const *weights, struct stepd_error *reterr)
+enum stepd_status local_pull(struct local *local, enum stepd_view view, float *const *weights,
+                             struct stepd_error *reterr)
 {
+    const struct payload nothing = {.elements = NULL};
     enum stepd_status status = STEPD_OK;
     local->weights = weights;
     for (uint32_t i = 0; i < local->job->layout.slices && status == STEPD_OK; i++) {
         struct stepd_message message = {
             .kind = STEPD_MESSAGE_PULL,
-            .body.pull = {.incarnation = local->job->incarnation, .slices = {.count = 1, .at = &i}},
+            .body.pull = {.incarnation = local->job->incarnation,
+                          .slices = {.count = 1, .at = &i},
+                          .view = view},
         };
-        status = ask(local, &message, i, NULL, reterr);
+        status = ask(local, &message, i, &nothing, reterr);
     }
     return status;
 }
 
-enum stepd_status local_step(struct local *local, const float *const *grad, uint64_t examples,
+enum stepd_status local_step(struct local *local, const struct local_push *push,
                              float *const *weights, struct stepd_error *reterr)
 {
+    const bool empty = push->examples == 0;
+    const struct payload payload = {.elements = empty ? NULL : push->grad, .extra = push->extra};
     enum stepd_status status = STEPD_OK;
     const uint64_t version = local->clock;
     local->weights = weights;
@@ -290,9 +334,12 @@ enum stepd_status local_step(struct local *local, const float *const *grad, uint
                                .clock = version + 1,
                                .slices = {.count = 1, .at = &i},
                                .base_versions = {.count = 1, .at = &version},
-                               .examples = examples},
+                               .examples = push->examples,
+                               .has_loss = push->has_loss,
+                               .loss = push->loss,
+                               .loss_scale = push->loss_scale == 0.0 ? 1.0 : push->loss_scale},
         };
-        status = ask(local, &message, i, examples == 0 ? NULL : grad, reterr);
+        status = ask(local, &message, i, &payload, reterr);
     }
     local->clock += status == STEPD_OK;
     return status;

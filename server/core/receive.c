@@ -3,7 +3,7 @@
  * Payloads: bytes stream into the staging of the slices that a request lists, one after another.
  * A slice counts the moment its last byte is in, whatever becomes of the rest; a slice that is
  * cut short leaves nothing behind. Bytes that nobody wants (a refused request, a push that had
- * counted before) are read and dropped.
+ * counted before, a gradient of frozen weights) are read and dropped.
  */
 #include "proto/dtype.h"
 #include "server/core/core_internal.h"
@@ -90,14 +90,20 @@ void receive_cancel(struct core_conn *conn)
     conn->discard = left;
 }
 
-/* Where a slice's first byte goes. */
+/* Where a slice's first byte goes; NULL: it is dropped. */
 static uint8_t *wire_start(const struct waiter *waiter)
 {
     const struct request *request = waiter->request;
-    const struct slice *slice = &waiter->slice->slice;
-    float *floats = is_assign(request) ? slice->current->values
-                                       : slice->by_rank[request->conn->session->rank].staging;
-    return stepd_dtype_wire_start(request->dtype, slice->plan->elements, floats);
+    struct slice *slice = &waiter->slice->slice;
+    if (waiter->discard)
+        return NULL;
+    if (is_assign(request))
+        return stepd_dtype_wire_start(request->dtype, slice->plan->elements,
+                                      slice_view(slice, STEPD_EVALUATION)->values);
+    float *staging = slice->by_rank[request->conn->session->rank].staging;
+    return staging == NULL
+               ? NULL
+               : stepd_dtype_wire_start(request->dtype, slice_push_floats(slice), staging);
 }
 
 uint8_t *core_window(struct core_conn *conn, size_t *ret_room)
@@ -106,9 +112,9 @@ uint8_t *core_window(struct core_conn *conn, size_t *ret_room)
         *ret_room = (size_t)conn->discard;
         return NULL;
     }
-    const struct waiter *waiter = current(conn);
     *ret_room = (size_t)lacking(conn);
-    return waiter->discard ? NULL : wire_start(waiter) + conn->received;
+    uint8_t *start = wire_start(current(conn));
+    return start == NULL ? NULL : start + conn->received;
 }
 
 void core_filled(struct core_conn *conn, size_t n, uint64_t now_ms)

@@ -197,8 +197,10 @@ void waiter_ready(struct waiter *waiter, enum stepd_outcome outcome, uint64_t ve
 
 uint64_t waiter_payload_bytes(const struct waiter *waiter)
 {
-    return (uint64_t)waiter->slice->slice.plan->elements *
-           stepd_dtype_bytes(waiter->request->dtype);
+    const struct slice *slice = &waiter->slice->slice;
+    const bool assigns = waiter->request->kind == STEPD_MESSAGE_ASSIGN;
+    const uint64_t elements = assigns ? slice->plan->elements : slice_push_floats(slice);
+    return elements * stepd_dtype_bytes(waiter->request->dtype);
 }
 
 /* ---- Ending ---------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One block holds the versions and slots of a slice, each array on a cache line of its own. It is
- * written once here, so that no later step meets a page fault.
+ * One block holds the versions of all views and the slots of a slice, each array on a cache line of
+ * its own. It is written once here, so that no later step meets a page fault.
  */
 #include "server/model/slice.h"
 
@@ -18,18 +18,107 @@ static size_t padded(size_t n)
     return (n + line - 1) / line * line;
 }
 
+static void zero(size_t n, float *floats)
+{
+    for (size_t i = 0; i < n; i++)
+        floats[i] = 0.0F;
+}
+
 static float *allocate(size_t floats)
 {
     float *memory = aligned_alloc(ALIGN_BYTES, floats * sizeof(float));
-    for (size_t i = 0; memory != NULL && i < floats; i++)
-        memory[i] = 0.0F;
+    if (memory != NULL)
+        zero(floats, memory);
     return memory;
+}
+
+/* ---- What a slice needs ---------------------------------------------------------------------- */
+
+static bool looks_ahead(const struct phase *phase)
+{
+    return phase->optimizer->looks_ahead != NULL && phase->optimizer->looks_ahead(&phase->hyper);
+}
+
+/* Buffers that a view needs. */
+static size_t buffers(const struct group *group, enum stepd_view view)
+{
+    const size_t versions = 2;
+    if (group->frozen)
+        return view == STEPD_EVALUATION ? 1 : 0;
+    switch (view) {
+    case STEPD_EVALUATION: return versions;
+    case STEPD_TRAINING: return group_looks_ahead(group) ? versions : 0;
+    case STEPD_EMA: return group->treatment.ema_decay > 0.0 ? versions : 0;
+    case STEPD_SWA: return group->treatment.swa ? versions : 0;
+    }
+    return 0;
+}
+
+static size_t slot_floats(const struct slice *slice, const struct phase *phase, size_t slot)
+{
+    return (size_t)job_slot_floats(slice->job, slice->plan, phase, slot);
+}
+
+/* Room for the slots and scalars of whichever phase needs the most. */
+static void measure_phases(struct slice *slice)
+{
+    const struct group *group = slice->group;
+    for (size_t p = 0; p < group->phases && !group->frozen; p++) {
+        const struct optimizer *optimizer = group->phase[p].optimizer;
+        const bool by_part = optimizer->scope == OPTIM_SCOPE_TENSOR;
+        const size_t scalars = optimizer->scalars * (by_part ? slice->shapes : 1);
+        size_t floats = 0;
+        for (size_t k = 0; k < optimizer_slots(optimizer); k++)
+            floats += padded(slot_floats(slice, &group->phase[p], k));
+        slice->slots_floats = floats > slice->slots_floats ? floats : slice->slots_floats;
+        slice->scalars = scalars > slice->scalars ? scalars : slice->scalars;
+    }
+}
+
+/* ---- Making ---------------------------------------------------------------------------------- */
+
+static enum stepd_status make_shapes(struct slice *slice)
+{
+    const struct slice_plan *plan = slice->plan;
+    const bool whole = group_scope(slice->group) != OPTIM_SCOPE_ELEMENT;
+    slice->shapes = whole ? plan->parts : 1;
+    slice->shape = calloc(slice->shapes, sizeof *slice->shape);
+    if (slice->shape == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    slice->shape[0].elements = plan->elements;
+    for (uint32_t i = 0; whole && i < plan->parts; i++) {
+        const struct part *part = &slice->job->layout.part[plan->first_part + i];
+        slice->shape[i] = job_tensor_shape(&slice->job->tensor[part->tensor]);
+    }
+    return STEPD_OK;
+}
+
+static enum stepd_status make_memory(struct slice *slice)
+{
+    const size_t stride = padded(slice->plan->elements);
+    size_t arrays = 0;
+    for (int v = 0; v < STEPD_VIEWS; v++)
+        arrays += buffers(slice->group, (enum stepd_view)v);
+    measure_phases(slice);
+    slice->scalar = calloc(slice->scalars, sizeof *slice->scalar);
+    slice->memory = allocate(stride * arrays + slice->slots_floats);
+    if (slice->memory == NULL || slice->scalar == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    float *at = slice->memory;
+    for (int v = 0; v < STEPD_VIEWS; v++) {
+        for (size_t i = 0; i < buffers(slice->group, (enum stepd_view)v); i++, at += stride)
+            weights_init(&slice->view[v].buffer[i], slice, at, slice->plan->elements);
+    }
+    slice->slots = at;
+    return STEPD_OK;
 }
 
 static void fill_first_weights(struct slice *slice)
 {
     const struct layout *layout = &slice->job->layout;
-    float *values = slice->current->values;
+    struct published *weights = &slice->view[STEPD_EVALUATION];
+    weights->current = weights_ref(&weights->buffer[0]);
+    float *values = weights->current->values;
     slice->valued = true;
     for (uint32_t i = 0; i < slice->plan->parts; i++) {
         const struct part *part = &layout->part[slice->plan->first_part + i];
@@ -43,11 +132,14 @@ static void fill_first_weights(struct slice *slice)
 
 static enum stepd_status make_ranks(struct slice *slice, size_t ranks)
 {
+    const size_t floats = padded(slice_push_floats(slice));
     slice->by_rank = calloc(ranks, sizeof *slice->by_rank);
     if (slice->by_rank == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
     for (; slice->ranks < ranks; slice->ranks++) {
-        float *staging = allocate(padded(slice->plan->elements));
+        if (slice->group->frozen)
+            continue;
+        float *staging = allocate(floats);
         if (staging == NULL)
             return STEPD_RESOURCE_EXHAUSTED;
         slice->by_rank[slice->ranks].staging = staging;
@@ -58,19 +150,15 @@ static enum stepd_status make_ranks(struct slice *slice, size_t ranks)
 enum stepd_status slice_init(struct slice *slice, const struct job *job, uint32_t index)
 {
     const struct slice_plan *plan = &job->layout.slice[index];
-    const struct group *group = &job->group[plan->group];
-    *slice = (struct slice){.job = job, .index = index, .plan = plan, .group = group};
-    const size_t stride = padded(plan->elements);
-    const size_t slots = optimizer_slots(group->optimizer);
-    slice->memory = allocate(stride * (2 + slots));
-    if (slice->memory == NULL)
-        return STEPD_RESOURCE_EXHAUSTED;
-    weights_init(&slice->buffer[0], slice, slice->memory, plan->elements);
-    weights_init(&slice->buffer[1], slice, slice->memory + stride, plan->elements);
-    for (size_t i = 0; i < slots; i++)
-        slice->slot[i] = slice->memory + (2 + i) * stride;
-    slice->current = weights_ref(&slice->buffer[0]);
+    *slice =
+        (struct slice){.job = job, .index = index, .plan = plan, .group = &job->group[plan->group]};
+    enum stepd_status status = make_shapes(slice);
+    if (status == STEPD_OK)
+        status = make_memory(slice);
+    if (status != STEPD_OK)
+        return status;
     fill_first_weights(slice);
+    slice_enter(slice, 0);
     return make_ranks(slice, job->workers);
 }
 
@@ -79,31 +167,121 @@ void slice_deinit(struct slice *slice)
     for (size_t i = 0; i < slice->ranks; i++)
         free(slice->by_rank[i].staging);
     free(slice->by_rank);
-    weights_deinit(&slice->buffer[0]);
-    weights_deinit(&slice->buffer[1]);
+    for (int v = 0; v < STEPD_VIEWS; v++) {
+        weights_deinit(&slice->view[v].buffer[0]);
+        weights_deinit(&slice->view[v].buffer[1]);
+    }
     free(slice->memory);
+    free(slice->scalar);
+    free(slice->shape);
     *slice = (struct slice){.job = NULL};
 }
 
-struct weights *slice_next(struct slice *slice)
+/* ---- Phases ---------------------------------------------------------------------------------- */
+
+static void set_current(struct published *view, struct weights *next)
 {
-    struct weights *current = slice->current;
-    struct weights *other = current == &slice->buffer[0] ? &slice->buffer[1] : &slice->buffer[0];
-    if (current->refs == 1)
-        return current;
-    return other->refs == 0 ? other : NULL;
+    if (next == view->current)
+        return;
+    if (view->current != NULL)
+        weights_unref(view->current);
+    view->current = next == NULL ? NULL : weights_ref(next);
 }
 
-void slice_publish(struct slice *slice, struct weights *next)
+void slice_enter(struct slice *slice, uint64_t clock)
 {
-    if (next != slice->current) {
-        weights_unref(slice->current);
-        slice->current = weights_ref(next);
+    const struct phase *phase = group_phase(slice->group, clock);
+    if (phase == slice->phase)
+        return;
+    slice->phase = phase;
+    slice->phase_began = slice->t;
+    zero(slice->slots_floats, slice->slots);
+    for (size_t i = 0; i < slice->scalars; i++)
+        slice->scalar[i] = 0.0;
+    float *at = slice->slots;
+    for (size_t k = 0; k < OPTIMIZER_SLOTS_MAX; k++) {
+        const bool has = !slice->group->frozen && k < optimizer_slots(phase->optimizer);
+        const size_t floats = has ? slot_floats(slice, phase, k) : 0;
+        slice->slot[k] = floats > 0 ? at : NULL;
+        at += padded(floats);
     }
-    weights_published(next, ++slice->version);
+    set_current(&slice->view[STEPD_TRAINING], NULL);
+}
+
+/* ---- Versions -------------------------------------------------------------------------------- */
+
+struct weights *slice_view(struct slice *slice, enum stepd_view view)
+{
+    struct weights *made = slice->view[view].current;
+    return made != NULL ? made : slice->view[STEPD_EVALUATION].current;
+}
+
+/* Does the next step, which makes t + 1 updates of t, make this view? */
+static bool is_due(const struct slice *slice, enum stepd_view view)
+{
+    const struct treatment *treatment = &slice->group->treatment;
+    const uint64_t updates = slice->t + 1;
+    switch (view) {
+    case STEPD_EVALUATION: return true;
+    case STEPD_TRAINING: return looks_ahead(slice->phase);
+    case STEPD_EMA: return treatment->ema_decay > 0.0;
+    case STEPD_SWA:
+        return treatment->swa && updates >= treatment->swa_start &&
+               (updates - treatment->swa_start) % treatment->swa_every == 0;
+    }
+    return false;
+}
+
+static struct weights *free_buffer(struct published *view)
+{
+    if (view->current != NULL && view->current->refs == 1)
+        return view->current;
+    for (size_t i = 0; i < 2; i++) {
+        if (view->buffer[i].refs == 0)
+            return &view->buffer[i];
+    }
+    return NULL;
+}
+
+bool slice_find_room(struct slice *slice, struct slice_room *ret_room)
+{
+    struct slice_room room = {.view = {NULL}};
+    for (int v = 0; v < STEPD_VIEWS; v++) {
+        if (!is_due(slice, (enum stepd_view)v))
+            continue;
+        room.view[v] = free_buffer(&slice->view[v]);
+        if (room.view[v] == NULL)
+            return false;
+    }
+    *ret_room = room;
+    return true;
+}
+
+/* What stays as it is, is of the new version too. */
+static void renumber(struct slice *slice, enum stepd_view view)
+{
+    if (slice->view[view].current != NULL)
+        slice->view[view].current->version = slice->version;
+}
+
+void slice_publish(struct slice *slice, const struct slice_room *room)
+{
+    slice->version++;
+    slice->t++;
+    slice->swa_count += room->view[STEPD_SWA] != NULL;
+    for (int v = 0; v < STEPD_VIEWS; v++) {
+        if (room->view[v] == NULL) {
+            renumber(slice, (enum stepd_view)v);
+            continue;
+        }
+        set_current(&slice->view[v], room->view[v]);
+        weights_published(room->view[v], slice->version);
+    }
 }
 
 void slice_publish_same(struct slice *slice)
 {
-    slice->current->version = ++slice->version;
+    slice->version++;
+    for (int v = 0; v < STEPD_VIEWS; v++)
+        renumber(slice, (enum stepd_view)v);
 }

@@ -1,11 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A slice as its shard holds it: two buffers for versions of the weights, the optimizer's slots,
- * and for each rank a staging buffer, into which a gradient is received, and a record.
+ * A slice as its shard holds it: the weights and the other views that its group keeps, two buffers
+ * for the versions of each; the optimizer's slots and scalars; and for each rank a staging buffer,
+ * into which a gradient is received, and a record.
  *
- * A step writes version v+1 into the buffer of v itself when nobody else holds that, and into the
- * other buffer when that is free. When a reader still holds both, the step has to wait until one
- * is given back: never more than two versions are published at a time.
+ * A step writes version v+1 of a view into the buffer of v itself when nobody else holds that, and
+ * into the other buffer when that is free. When a reader still holds both, the step has to wait
+ * until one is given back: never more than two versions are published at a time.
+ *
+ * Only EVALUATION, the weights, is there from the start. Every other view is the weights
+ * themselves, the very same buffer, until a step makes it: the point that is looked ahead to is w
+ * while there is no momentum yet, and an average of nothing begins with what there is. A view that
+ * is never made takes no memory.
+ *
+ *     view        made by a step                                       until then, and if never
+ *     EVALUATION  each                                                 -
+ *     TRAINING    each, of an optimizer that looks ahead; the weights  the weights
+ *                 again when a phase begins
+ *     EMA         each, where ema_decay is set                         the weights
+ *     SWA         the swa_start-th, and then each swa_every-th         the weights
+ *
+ * Slots belong to a phase: the next one begins with zeros, in the same memory, which is as large as
+ * the largest phase needs. A frozen slice is never stepped: it has one buffer of weights, and
+ * neither slots nor staging.
  *
  * All memory is allocated and touched by slice_init. Belongs to one shard's thread.
  */
@@ -21,8 +38,19 @@
 #include "server/model/weights.h"
 
 struct slice_rank {
-    float *staging; /* owned; plan->elements floats */
+    float *staging; /* owned; plan->elements + plan->extra floats; NULL of a frozen slice */
     struct record record;
+};
+
+/* A view and its two versions. */
+struct published {
+    struct weights buffer[2]; /* values are NULL where the slice never makes the view */
+    struct weights *current;  /* one of them; the slice holds a reference. NULL: the weights */
+};
+
+/* Where the next step writes version + 1, by view; NULL where it makes none of that view. */
+struct slice_room {
+    struct weights *view[STEPD_VIEWS];
 };
 
 struct slice {
@@ -34,19 +62,33 @@ struct slice {
     uint64_t version; /* rounds (sync) or updates (async) that have closed */
     uint64_t t;       /* updates that were applied */
     bool valued;      /* the first weights are there */
+    struct schedule_state schedule_state;
 
-    struct weights buffer[2];
-    struct weights *current; /* one of them; the slice holds a reference */
-    float *slot[OPTIMIZER_SLOTS_MAX];
-    float *memory; /* owned: the two buffers' values, then the slots */
+    const struct phase *phase; /* whose state is in slots and scalars: that of the next step */
+    uint64_t phase_began;      /* t when it began; the optimizer's own t counts from there */
+    float *slot[OPTIMIZER_SLOTS_MAX]; /* each padded to cache lines; NULL: the phase has it not.
+                                       * TENSOR scope: part after part, each part's own floats */
+    double *scalar;                   /* owned; TENSOR scope: part after part */
+
+    /* What its parts look like to an optimizer that sees whole tensors; in a group without such
+     * an optimizer the slice is one shape without dimensions. */
+    size_t shapes;
+    struct optim_shape *shape; /* owned; borrows the job's shapes */
+
+    struct published view[STEPD_VIEWS];
+    uint64_t swa_count; /* weights that the view SWA is the mean of */
+    float *memory;      /* owned: the values of all buffers, then the slots */
+    float *slots;       /* in it */
+    size_t slots_floats;
+    size_t scalars;
 
     size_t ranks;               /* the job's number of workers */
     struct slice_rank *by_rank; /* owned */
 };
 
 /*
- * Allocates, and computes the first weights. The slice stays without values (valued is false)
- * where a tensor in it has STEPD_INIT_VALUES. The slice must not move afterwards.
+ * Allocates, computes the first weights, and enters the first phase. The slice stays without values
+ * (valued is false) where a tensor in it has STEPD_INIT_VALUES. It must not move afterwards.
  * RESOURCE_EXHAUSTED: no memory. The caller frees with slice_deinit.
  */
 enum stepd_status slice_init(struct slice *slice, const struct job *job,
@@ -55,14 +97,27 @@ enum stepd_status slice_init(struct slice *slice, const struct job *job,
 /* A zeroed or half-initialised slice is fine. */
 void slice_deinit(struct slice *slice);
 
-/* Where version + 1 may be written (the current buffer itself, or the other one), or NULL while
- * readers hold both. */
-struct weights *slice_next(struct slice *slice);
+/* Floats that a push brings: the gradient, and what its optimizer wants behind it. */
+static inline size_t slice_push_floats(const struct slice *slice)
+{
+    return (size_t)slice->plan->elements + slice->plan->extra;
+}
 
-/* next, from slice_next, now holds version + 1. */
-void slice_publish(struct slice *slice, struct weights *next);
+/* What a pull of this view gets now. */
+struct weights *slice_view(struct slice *slice, enum stepd_view view);
+
+/* Finds a buffer for each view that the next step will make. False while readers hold both buffers
+ * of one of them. Not for a frozen slice. */
+bool slice_find_room(struct slice *slice, struct slice_room *ret_room);
+
+/* An update was applied: what stands in room, from slice_find_room, is version + 1. */
+void slice_publish(struct slice *slice, const struct slice_room *room);
 
 /* version + 1 is the same weights: a round closed without an update. */
 void slice_publish_same(struct slice *slice);
+
+/* The step of the schedule's clock that comes next. Where another phase begins with it, its slots
+ * and scalars are 0, and what the last phase looked ahead to is gone. */
+void slice_enter(struct slice *slice, uint64_t clock);
 
 #endif

@@ -6,6 +6,7 @@
 #include "server/sync/round.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 
 void round_deinit(struct round *round)
@@ -42,14 +43,22 @@ void round_begin(struct round *round, uint32_t rank, uint64_t clock)
     move(round, rank, CONTRIBUTION_ABSENT, CONTRIBUTION_RECEIVING)->clock = clock;
 }
 
-void round_count(struct round *round, uint32_t rank, uint64_t examples, const float *grad)
+void round_count(struct round *round, uint32_t rank, uint64_t examples, float *grad)
 {
     struct contribution *contribution =
         move(round, rank, CONTRIBUTION_RECEIVING, CONTRIBUTION_COUNTED);
     contribution->examples = examples;
     contribution->grad = grad;
+    contribution->has_loss = false;
     round->counted++;
     round->examples += examples;
+}
+
+void round_note_loss(struct round *round, uint32_t rank, double loss)
+{
+    assert(round_of(round, rank).state == CONTRIBUTION_COUNTED);
+    round->of_rank[rank].has_loss = true;
+    round->of_rank[rank].loss = loss;
 }
 
 void round_drop(struct round *round, uint32_t rank)
@@ -74,4 +83,26 @@ void round_settle(struct round *round, uint32_t rank)
 float round_weight(const struct round *round, const struct contribution *contribution)
 {
     return (float)((double)contribution->examples / (double)round->examples);
+}
+
+static bool tells_loss(const struct contribution *contribution)
+{
+    return contribution->state == CONTRIBUTION_COUNTED && contribution->has_loss &&
+           contribution->examples > 0;
+}
+
+double round_loss(const struct round *round)
+{
+    uint64_t examples = 0;
+    for (size_t i = 0; i < round->ranks; i++)
+        examples += tells_loss(&round->of_rank[i]) ? round->of_rank[i].examples : 0;
+    if (examples == 0)
+        return NAN;
+    double loss = 0.0;
+    for (size_t i = 0; i < round->ranks; i++) {
+        const struct contribution *contribution = &round->of_rank[i];
+        if (tells_loss(contribution))
+            loss += (double)contribution->examples / (double)examples * contribution->loss;
+    }
+    return loss;
 }

@@ -28,7 +28,9 @@ struct contribution {
     enum contribution_state state;
     uint64_t clock;
     uint64_t examples; /* 0: present, with no gradient */
-    const float *grad; /* borrowed from the rank's staging */
+    float *grad; /* borrowed from the rank's staging; whoever closes the round may change it */
+    bool has_loss;
+    double loss; /* mean over the examples */
 };
 
 struct round {
@@ -46,15 +48,22 @@ enum stepd_status round_admit(struct round *round, uint32_t rank) STEPD_MUST_CHE
 
 /* The moves above; the rank was admitted, and is in the state that the move starts from. */
 void round_begin(struct round *round, uint32_t rank, uint64_t clock);
-void round_count(struct round *round, uint32_t rank, uint64_t examples, const float *grad);
+void round_count(struct round *round, uint32_t rank, uint64_t examples, float *grad);
 void round_drop(struct round *round, uint32_t rank);
 
 /* A rank's contribution; an absent one for a rank that was never admitted. */
 struct contribution round_of(const struct round *round, uint32_t rank);
 
+/* The loss that came with a contribution that counts. */
+void round_note_loss(struct round *round, uint32_t rank, double loss);
+
 void round_settle(struct round *round, uint32_t rank);
 
 /* The weight of a contribution in the mean: (float)((double)examples / total). */
 float round_weight(const struct round *round, const struct contribution *contribution);
+
+/* The mean of the losses that have come, each with its share of their examples, summed in rank
+ * order; NAN where none has. */
+double round_loss(const struct round *round);
 
 #endif

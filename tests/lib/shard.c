@@ -153,8 +153,8 @@ static void make_job(struct shard *shard, const struct shard_job *job)
     const struct stepd_define_job def = {
         .mode = job->mode,
         .workers = job->workers,
-        .groups = 1,
-        .group = &group,
+        .groups = job->groups == 0 ? 1 : job->groups,
+        .group = job->groups == 0 ? &group : job->group,
         .slice_elements = job->slice_elements,
     };
     const struct stepd_define_tensors page = {
@@ -162,9 +162,13 @@ static void make_job(struct shard *shard, const struct shard_job *job)
     struct stepd_error error = {.code = STEPD_OK};
     struct job_draft *draft = NULL;
     const uint32_t shards = job->shards == 0 ? 1 : job->shards;
-    assert_int_equal(job_draft_create("j", &def, 1024, &draft, &error), STEPD_OK);
-    assert_int_equal(job_draft_add(draft, &page, &error), STEPD_OK);
-    assert_int_equal(job_draft_seal(draft, 1, shards, &shard->job, &error), STEPD_OK);
+    enum stepd_status status = job_draft_create("j", &def, 1024, &draft, &error);
+    if (status == STEPD_OK)
+        status = job_draft_add(draft, &page, &error);
+    if (status == STEPD_OK)
+        status = job_draft_seal(draft, 1, shards, &shard->job, &error);
+    if (status != STEPD_OK)
+        fail_msg("%s", error.text);
     (void)job_draft_destroy(draft);
 }
 
@@ -336,11 +340,14 @@ void shard_push(struct shard *shard, size_t peer, const struct shard_push *push)
         .base_versions = {.count = 1, .at = &push->base_version},
         .examples = push->examples,
         .deadline_ms = push->deadline_ms,
+        .has_loss = push->has_loss,
+        .loss = push->loss,
+        .loss_scale = push->loss_scale == 0.0 ? 1.0 : push->loss_scale,
     };
     struct stepd_message message = {.request_id = push->id, .kind = STEPD_MESSAGE_PUSH};
     if (push->step) {
         message.kind = STEPD_MESSAGE_STEP;
-        message.body.step = (struct stepd_step_slices){.push = body};
+        message.body.step = (struct stepd_step_slices){.push = body, .pull_view = push->view};
     } else {
         message.body.push = body;
     }
@@ -356,6 +363,18 @@ void shard_pull(struct shard *shard, size_t peer, uint64_t id, uint64_t min_vers
         .body.pull = {.incarnation = shard->job->incarnation,
                       .slices = {.count = slices, .at = counting},
                       .min_version = min_version},
+    };
+    assert_int_equal(shard_send(shard, peer, &message, NULL, 0, 0, NULL), STEPD_OK);
+}
+
+void shard_pull_view(struct shard *shard, size_t peer, enum stepd_view view, size_t slices)
+{
+    const struct stepd_message message = {
+        .request_id = 900,
+        .kind = STEPD_MESSAGE_PULL,
+        .body.pull = {.incarnation = shard->job->incarnation,
+                      .slices = {.count = slices, .at = counting},
+                      .view = view},
     };
     assert_int_equal(shard_send(shard, peer, &message, NULL, 0, 0, NULL), STEPD_OK);
 }

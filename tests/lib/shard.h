@@ -68,13 +68,15 @@ struct shard {
     uint64_t answer_parked;
 };
 
-/* What a test says of its job. One group of sgd with this learning rate, unless optimizer is set.
- */
+/* What a test says of its job. One group of sgd with this learning rate, unless optimizer is set;
+ * or the groups as they stand. */
 struct shard_job {
     enum stepd_mode mode;
     uint32_t workers;
     const char *optimizer; /* NULL: sgd */
     double lr;
+    size_t groups; /* 0: the one above */
+    const struct stepd_group *group;
     uint32_t slice_elements; /* 0: the default */
     uint32_t shards;         /* 0: one */
     uint32_t shard;          /* which of them this is */
@@ -126,11 +128,16 @@ struct shard_push {
     const float *grad;
     size_t values;
     bool step; /* also pull */
+    enum stepd_view view;
     uint32_t deadline_ms;
+    bool has_loss;
+    double loss;
+    double loss_scale; /* 0: 1 */
 };
 
 void shard_push(struct shard *shard, size_t peer, const struct shard_push *push);
 void shard_pull(struct shard *shard, size_t peer, uint64_t id, uint64_t min_version, size_t slices);
+void shard_pull_view(struct shard *shard, size_t peer, enum stepd_view view, size_t slices);
 
 /* The newest reply of a peer; fails the test if there is none. */
 const struct shard_reply *shard_last(const struct shard *shard, size_t peer);

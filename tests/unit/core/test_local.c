@@ -75,7 +75,8 @@ static enum stepd_status step(struct local *local, const struct arrays *grad,
         from[i] = grad->at[i];
         to[i] = weights->at[i];
     }
-    return local_step(local, from, 1, to, reterr);
+    const struct local_push push = {.grad = from, .examples = 1};
+    return local_step(local, &push, to, reterr);
 }
 
 static struct arrays train_locally(void)
@@ -191,7 +192,7 @@ static void local_pull__after_steps__gives_what_the_last_step_gave(void **state)
     float *to[TENSORS];
     for (size_t i = 0; i < TENSORS; i++)
         to[i] = pulled.at[i];
-    assert_int_equal(local_pull(local, to, NULL), STEPD_OK);
+    assert_int_equal(local_pull(local, STEPD_TRAINING, to, NULL), STEPD_OK);
     assert_memory_equal(&stepped, &pulled, sizeof stepped);
     (void)local_destroy(local);
 }
@@ -232,8 +233,9 @@ static void local_step__without_examples__changes_no_weight(void **state)
         to_before[i] = before.at[i];
         to_after[i] = after.at[i];
     }
-    assert_int_equal(local_pull(local, to_before, NULL), STEPD_OK);
-    assert_int_equal(local_step(local, NULL, 0, to_after, NULL), STEPD_OK);
+    assert_int_equal(local_pull(local, STEPD_TRAINING, to_before, NULL), STEPD_OK);
+    const struct local_push nothing = {.examples = 0};
+    assert_int_equal(local_step(local, &nothing, to_after, NULL), STEPD_OK);
     assert_memory_equal(&before, &after, sizeof before);
     (void)local_destroy(local);
 }
@@ -253,7 +255,7 @@ static void local_assign__of_values__is_what_is_pulled(void **state)
     assert_int_equal(local_assign(local, from, NULL), STEPD_OK);
     float pulled[2][300];
     float *const to[2] = {pulled[0], pulled[1]};
-    assert_int_equal(local_pull(local, to, NULL), STEPD_OK);
+    assert_int_equal(local_pull(local, STEPD_TRAINING, to, NULL), STEPD_OK);
     assert_true(pulled[0][299] == 0.5F);
     assert_memory_equal(pulled[1], values, sizeof values);
     (void)local_destroy(local);

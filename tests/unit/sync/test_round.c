@@ -2,6 +2,7 @@
  *
  * A round's moves, and what it counts.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,7 @@
 
 #include "server/sync/round.h"
 
-static const float grad[2] = {1, 2};
+static float grad[2] = {1, 2};
 
 static struct round round_for(uint32_t ranks)
 {
@@ -131,6 +132,35 @@ static void round_weight__of_the_only_one_with_examples__is_exactly_one(void **s
     round_deinit(&round);
 }
 
+static void round_loss__of_some_that_tell_it__is_their_mean(void **state)
+{
+    (void)state;
+    struct round round = round_for(4);
+    assert_true(isnan(round_loss(&round)));
+    contribute(&round, 0, 1, 3);
+    round_note_loss(&round, 0, 2.0);
+    contribute(&round, 1, 1, 5); /* tells none */
+    contribute(&round, 2, 1, 0);
+    round_note_loss(&round, 2, 1e9); /* of no examples */
+    contribute(&round, 3, 1, 1);
+    round_note_loss(&round, 3, 6.0);
+    assert_true(round_loss(&round) == 3.0 / 4.0 * 2.0 + 1.0 / 4.0 * 6.0);
+    round_deinit(&round);
+}
+
+static void round_loss__of_the_next_round__is_not_that_of_the_last(void **state)
+{
+    (void)state;
+    struct round round = round_for(1);
+    contribute(&round, 0, 1, 3);
+    round_note_loss(&round, 0, 2.0);
+    round_settle(&round, 0);
+    assert_true(isnan(round_loss(&round)));
+    contribute(&round, 0, 2, 3);
+    assert_true(isnan(round_loss(&round)));
+    round_deinit(&round);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +172,8 @@ int main(void)
         cmocka_unit_test(round_admit__of_a_further_rank__keeps_the_contributions),
         cmocka_unit_test(round_weight__of_contributions__is_their_share_of_the_examples),
         cmocka_unit_test(round_weight__of_the_only_one_with_examples__is_exactly_one),
+        cmocka_unit_test(round_loss__of_some_that_tell_it__is_their_mean),
+        cmocka_unit_test(round_loss__of_the_next_round__is_not_that_of_the_last),
     };
     return cmocka_run_group_tests_name("sync/round", tests, NULL, NULL);
 }

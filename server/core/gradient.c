@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Gradients on their way to the optimizer. This is the whole order of what is done to one:
+ *
+ *     arrived    widened to f32, divided by its own loss scale, and looked through for NaN and
+ *                infinity: what is not finite is refused before it counts
+ *     closing    the mean over the examples, in rank order; the loss likewise, in double
+ *     stepping   the sign turned (maximize), then each value clipped; weight decay and the rest
+ *                are the optimizer's
+ *
+ * A Hessian stands behind the gradient in staging, and goes the same way, but is not clipped: it
+ * is no step. Everything is done in place, in staging or in the shard's sum: a contribution is of
+ * no more use when its round has closed.
+ */
+#include <math.h>
+
+#include "proto/dtype.h"
+#include "server/core/core_internal.h"
+
+/* ---- Arrived --------------------------------------------------------------------------------- */
+
+size_t gradient_arrived(const struct core *core, const struct request *request, size_t n,
+                        float *grad)
+{
+    const struct reduce_kernels *kernels = kernels_reduce(core->options.isa);
+    stepd_dtype_widen(request->dtype, n, grad);
+    kernels->unscale(n, request->loss_scale, grad);
+    return kernels->first_nonfinite(n, grad);
+}
+
+/* ---- Closing --------------------------------------------------------------------------------- */
+
+/* Sums the contributions in rank order, each with its share of the examples. Nothing is copied
+ * when there is only one: its weight is 1. */
+static float *mean(struct core *core, const struct core_slice *slice)
+{
+    const struct reduce_kernels *kernels = kernels_reduce(core->options.isa);
+    const size_t n = slice_push_floats(&slice->slice);
+    size_t summed = 0;
+    for (uint32_t rank = 0; rank < slice->round.ranks; rank++) {
+        const struct contribution contribution = round_of(&slice->round, rank);
+        if (contribution.state != CONTRIBUTION_COUNTED || contribution.examples == 0)
+            continue;
+        if (contribution.examples == slice->round.examples)
+            return contribution.grad;
+        const float weight = round_weight(&slice->round, &contribution);
+        if (summed++ == 0)
+            kernels->scale(n, weight, contribution.grad, core->sum.floats);
+        else
+            kernels->add(n, weight, contribution.grad, core->sum.floats);
+    }
+    return core->sum.floats;
+}
+
+struct gradient gradient_of_all(struct core *core, const struct core_slice *slice)
+{
+    return (struct gradient){.grad = mean(core, slice), .loss = round_loss(&slice->round)};
+}
+
+struct gradient gradient_of_rank(const struct core_slice *slice, uint32_t rank)
+{
+    const struct contribution contribution = round_of(&slice->round, rank);
+    return (struct gradient){.grad = contribution.grad,
+                             .loss = contribution.has_loss ? contribution.loss : (double)NAN};
+}
+
+/* ---- Stepping -------------------------------------------------------------------------------- */
+
+void gradient_treat(const struct core *core, const struct treatment *treatment, size_t n,
+                    float *grad)
+{
+    const struct reduce_kernels *kernels = kernels_reduce(core->options.isa);
+    if (treatment->maximize)
+        kernels->negate(n, grad);
+    if (treatment->clip_value > 0.0)
+        kernels->clip(n, (float)treatment->clip_value, grad);
+}
