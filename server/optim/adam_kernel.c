@@ -1,65 +1,123 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Adam and AdamW: one slice, one update. Compiled once per instruction set (isa.h).
+ * Adam, AdamW and AMSGrad: one slice, one update. Compiled once per instruction set (isa.h).
  *
  * The order of operations is that of torch.optim.Adam's single-tensor path, each operation rounded
  * to float by itself. Scalars, the bias corrections among them, are computed in double and rounded
- * to float once per call.
+ * to float once per call. Decay, m and v as in moments.h; then
  *
- *     g <- g + weight_decay w                   adam, only where weight_decay is not 0
- *     w <- (1 - lr weight_decay) w              adamw, only where weight_decay is not 0
- *     m <- m + (1 - beta1) (g - m)              or g + ((1 - beta1) - 1) (g - m) where 1 - beta1
- *                                               is 1/2 or more: torch.lerp's two branches
- *     v <- beta2 v + ((1 - beta2) g) g
- *     d <- sqrt(v) / sqrt(1 - beta2^t) + eps    eps outside the root
- *     w <- w - ((lr / (1 - beta1^t)) m) / d
+ *     c1 = 1 - beta1^t, c2 = 1 - beta2^t     both 1 without bias correction
+ *     x <- v                                 or, for AMSGrad, the largest v up to now (raw), the
+ *                                            largest v / c2 (corrected; then c2 is 1 from here on)
+ *     d <- sqrt(x) / sqrt(c2) + eps          eps outside the root
+ *     d <- sqrt(x / c2 + eps)                eps inside
+ *     w <- w - ((lr / c1) m) / d
+ *
+ * The third place of eps, `hat`, is the first with c2 moved into the step's size:
+ *
+ *     w <- w - ((lr sqrt(c2) / c1) m) / (sqrt(x) + eps)
+ *
+ * Each form has a loop of its own, chosen once per call: a loop that asked would be slower. So
+ * would one whose arrays are no restrict parameters.
  */
 #include "server/optim/isa.h"
 
 #include <math.h>
 
 #include "server/base/exact.h"
+#include "server/optim/moments.h"
 
-/* A step's scalars as floats. */
+/* A call's scalars. */
 struct adam_scalars {
-    float l2;     /* weight_decay where it is added to the gradient, else 0 */
-    float shrink; /* what is left of a weight after decoupled decay, else 1 */
-    float lerp;   /* 1 - beta1, or that minus 1 */
-    bool lerp_from_g;
-    float beta2;
-    float one_minus_beta2;
-    float root_correction; /* sqrt(1 - beta2^t) */
+    size_t n; /* elements */
+    struct moments moments;
+    float before_max;      /* what v is divided by before AMSGrad's maximum */
+    float correction;      /* c2, of the square */
+    float root_correction; /* sqrt(c2), of the root */
     float eps;
-    float step_size; /* lr / (1 - beta1^t) */
+    float step_size;
 };
 
-static struct adam_scalars adam_scalars(const struct optim_step *step, bool decoupled)
+static struct adam_scalars adam_scalars(const struct optim_step *step, size_t n)
 {
     const struct optim_hyper *const hyper = step->hyper;
-    const float one_minus_beta1 = (float)(1.0 - hyper->beta1);
-    const bool lerp_from_g = one_minus_beta1 >= 0.5f;
+    const bool corrects = hyper->bias_correction != 0.0;
+    const double c1 = corrects ? 1.0 - exact_powi(hyper->beta1, step->t) : 1.0;
+    const double c2 = corrects ? 1.0 - exact_powi(hyper->beta2, step->t) : 1.0;
+    const bool hat = (enum optim_eps_mode)hyper->eps_mode == OPTIM_EPS_HAT;
+    const bool early =
+        hyper->amsgrad != 0.0 && (enum optim_max)hyper->amsgrad_max == OPTIM_MAX_CORRECTED;
+    const double late = hat || early ? 1.0 : c2; /* what is left of c2 for the root */
     return (struct adam_scalars){
-        .l2 = decoupled ? 0.0f : (float)hyper->weight_decay,
-        .shrink = decoupled ? (float)(1.0 - step->lr * hyper->weight_decay) : 1.0f,
-        .lerp = lerp_from_g ? one_minus_beta1 - 1.0f : one_minus_beta1,
-        .lerp_from_g = lerp_from_g,
-        .beta2 = (float)hyper->beta2,
-        .one_minus_beta2 = (float)(1.0 - hyper->beta2),
-        .root_correction = (float)sqrt(1.0 - exact_powi(hyper->beta2, step->t)),
+        .n = n,
+        .moments = moments_of(step),
+        .before_max = early ? (float)c2 : 1.0f,
+        .correction = (float)late,
+        .root_correction = (float)sqrt(late),
         .eps = (float)hyper->eps,
-        .step_size = (float)(step->lr / (1.0 - exact_powi(hyper->beta1, step->t))),
+        .step_size = (float)(hat ? step->lr * sqrt(c2) / c1 : step->lr / c1),
     };
 }
 
-static void adapt(const struct adam_scalars k, size_t n, float *restrict w, const float *restrict g,
+static inline float eps_outside(const struct adam_scalars k, float x)
+{
+    return sqrtf(x) / k.root_correction + k.eps;
+}
+
+static inline float eps_inside(const struct adam_scalars k, float x)
+{
+    return sqrtf(x / k.correction + k.eps);
+}
+
+static inline float moved(const struct adam_scalars k, float w, float m, float d)
+{
+    return k.moments.shrink * w - (k.step_size * m) / d;
+}
+
+static void adapt(const struct adam_scalars k, float *restrict w, const float *restrict g,
                   float *restrict m, float *restrict v)
 {
-    for (size_t i = 0; i < n; i++) {
-        const float gi = k.l2 != 0.0f ? g[i] + k.l2 * w[i] : g[i];
-        m[i] = (k.lerp_from_g ? gi : m[i]) + k.lerp * (gi - m[i]);
-        v[i] = k.beta2 * v[i] + (k.one_minus_beta2 * gi) * gi;
-        const float d = sqrtf(v[i]) / k.root_correction + k.eps;
-        w[i] = k.shrink * w[i] - (k.step_size * m[i]) / d;
+    for (size_t i = 0; i < k.n; i++) {
+        const float gi = moments_gradient(k.moments, g[i], w[i]);
+        m[i] = moments_first(k.moments, gi, m[i]);
+        v[i] = moments_second(k.moments, gi, v[i]);
+        w[i] = moved(k, w[i], m[i], eps_outside(k, v[i]));
+    }
+}
+
+static void adapt_inside(const struct adam_scalars k, float *restrict w, const float *restrict g,
+                         float *restrict m, float *restrict v)
+{
+    for (size_t i = 0; i < k.n; i++) {
+        const float gi = moments_gradient(k.moments, g[i], w[i]);
+        m[i] = moments_first(k.moments, gi, m[i]);
+        v[i] = moments_second(k.moments, gi, v[i]);
+        w[i] = moved(k, w[i], m[i], eps_inside(k, v[i]));
+    }
+}
+
+static void adapt_most(const struct adam_scalars k, float *restrict w, const float *restrict g,
+                       float *restrict m, float *restrict v, float *restrict most)
+{
+    for (size_t i = 0; i < k.n; i++) {
+        const float gi = moments_gradient(k.moments, g[i], w[i]);
+        m[i] = moments_first(k.moments, gi, m[i]);
+        v[i] = moments_second(k.moments, gi, v[i]);
+        most[i] = moments_larger(most[i], v[i] / k.before_max);
+        w[i] = moved(k, w[i], m[i], eps_outside(k, most[i]));
+    }
+}
+
+static void adapt_most_inside(const struct adam_scalars k, float *restrict w,
+                              const float *restrict g, float *restrict m, float *restrict v,
+                              float *restrict most)
+{
+    for (size_t i = 0; i < k.n; i++) {
+        const float gi = moments_gradient(k.moments, g[i], w[i]);
+        m[i] = moments_first(k.moments, gi, m[i]);
+        v[i] = moments_second(k.moments, gi, v[i]);
+        most[i] = moments_larger(most[i], v[i] / k.before_max);
+        w[i] = moved(k, w[i], m[i], eps_inside(k, most[i]));
     }
 }
 
@@ -67,13 +125,17 @@ static void adapt(const struct adam_scalars k, size_t n, float *restrict w, cons
 void OPTIM_KERNEL(adam_step)(const struct optim_step *step, size_t n, float *w, const float *g,
                              float *const *slot)
 {
-    adapt(adam_scalars(step, false), n, w, g, slot[0], slot[1]);
-}
-
-void OPTIM_KERNEL(adamw_step)(const struct optim_step *step, size_t n, float *w, const float *g,
-                              float *const *slot)
-{
-    adapt(adam_scalars(step, true), n, w, g, slot[0], slot[1]);
+    const struct adam_scalars k = adam_scalars(step, n);
+    const bool inside = (enum optim_eps_mode)step->hyper->eps_mode == OPTIM_EPS_INSIDE;
+    const bool amsgrad = step->hyper->amsgrad != 0.0;
+    if (amsgrad && inside)
+        adapt_most_inside(k, w, g, slot[0], slot[1], slot[2]);
+    else if (amsgrad)
+        adapt_most(k, w, g, slot[0], slot[1], slot[2]);
+    else if (inside)
+        adapt_inside(k, w, g, slot[0], slot[1]);
+    else
+        adapt(k, w, g, slot[0], slot[1]);
 }
 
 /* NOLINTEND(readability-identifier-naming) */

@@ -36,7 +36,10 @@ OPTIM_DECLARE(optim_step_fn, sgd_step);
 OPTIM_DECLARE(optim_step_fn, momentum_step);
 OPTIM_DECLARE(optim_step_fn, nesterov_step);
 OPTIM_DECLARE(optim_step_fn, adam_step);
-OPTIM_DECLARE(optim_step_fn, adamw_step);
+OPTIM_DECLARE(optim_step_fn, adabound_step);
+OPTIM_DECLARE(optim_step_fn, nadam_step);
+OPTIM_DECLARE(optim_step_fn, radam_step);
+OPTIM_DECLARE(optim_step_fn, adamax_step);
 
 /* Kernels of the rounds; the table is in kernels.c. */
 OPTIM_DECLARE(extern const struct reduce_kernels, reduce_kernels);

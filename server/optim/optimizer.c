@@ -15,7 +15,17 @@
 #include "server/optim/rows.h"
 
 static const struct optimizer *const table[] = {
-    &sgd_optimizer, &momentum_optimizer, &nesterov_optimizer, &adam_optimizer, &adamw_optimizer,
+    &sgd_optimizer,
+    &momentum_optimizer,
+    &nesterov_optimizer,
+    &adam_optimizer,
+    &adamw_optimizer,
+    &amsgrad_optimizer,
+    &adabound_optimizer,
+    &amsbound_optimizer,
+    &nadam_optimizer,
+    &radam_optimizer,
+    &adamax_optimizer,
 };
 
 const char *const optim_form_words[] = {

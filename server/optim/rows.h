@@ -32,5 +32,11 @@ extern const struct optimizer momentum_optimizer;
 extern const struct optimizer nesterov_optimizer;
 extern const struct optimizer adam_optimizer;
 extern const struct optimizer adamw_optimizer;
+extern const struct optimizer amsgrad_optimizer;
+extern const struct optimizer adabound_optimizer;
+extern const struct optimizer amsbound_optimizer;
+extern const struct optimizer nadam_optimizer;
+extern const struct optimizer radam_optimizer;
+extern const struct optimizer adamax_optimizer;
 
 #endif
