@@ -25,7 +25,7 @@ struct arrays {
     float *memory; /* owned: w, g and two slots, n floats each */
     float *w;
     float *g;
-    float *slot[SLOTS];
+    float *slot[OPTIMIZER_SLOTS_MAX]; /* NULL: not used */
 };
 
 static enum stepd_status make_arrays(size_t n, struct arrays *ret_arrays,
@@ -71,7 +71,10 @@ static void measure(const struct optimizer *optimizer, enum optim_isa isa,
     bare.count = 0;
     struct optim_hyper hyper;
     optimizer_hyper_defaults(optimizer, &hyper);
-    struct optim_step how = {.hyper = &hyper, .lr = hyper.lr};
+    double scalar[OPTIMIZER_SCALARS_MAX] = {0.0};
+    struct optim_step how = {.hyper = &hyper, .lr = hyper.lr, .t = 1, .scalar = scalar};
+    if (optimizer->prepare != NULL)
+        optimizer->prepare(&how, scalar);
     for (size_t round = 0; round < rounds; round++) {
         take_sample(optimizer->step[isa], &how, arrays, &stepd);
         take_sample(bare_streams[isa], &how, arrays, &bare);
@@ -88,6 +91,19 @@ static void measure(const struct optimizer *optimizer, enum optim_isa isa,
                &stepd, &bare);
 }
 
+/* Does an optimizer, with its defaults, move what the bare loop moves? */
+static bool has_streams(const struct optimizer *optimizer)
+{
+    static const uint64_t dim[] = {1};
+    const struct optim_shape shape = {.dims = 1, .dim = dim, .elements = 1};
+    struct optim_hyper hyper;
+    optimizer_hyper_defaults(optimizer, &hyper);
+    bool has = optimizer->scope == OPTIM_SCOPE_ELEMENT && optimizer_slots(optimizer) >= SLOTS;
+    for (size_t k = 0; has && k < optimizer_slots(optimizer); k++)
+        has = (optimizer_slot_floats(optimizer, k, &hyper, 1, &shape) > 0) == (k < SLOTS);
+    return has;
+}
+
 enum stepd_status kernel_measure(const char *optimizer_name, bool quick, struct report *report,
                                  struct stepd_error *reterr)
 {
@@ -100,10 +116,12 @@ enum stepd_status kernel_measure(const char *optimizer_name, bool quick, struct 
     enum stepd_status status = optimizer_find(optimizer_name, &optimizer, reterr);
     if (status != STEPD_OK)
         return status;
-    if (optimizer_slots(optimizer) != SLOTS)
-        return stepd_fail(reterr, STEPD_NOT_FOUND,
-                          "the bare loop has %u slots, but %s has %zu: try adamw", SLOTS,
-                          optimizer_name, optimizer_slots(optimizer));
+    if (!has_streams(optimizer))
+        return stepd_fail(
+            reterr, STEPD_NOT_FOUND,
+            "the bare loop goes through %u slots element by element, and %s does not: "
+            "try adamw",
+            SLOTS, optimizer_name);
     report_section(report, "kernel", "One step of an optimizer in memory, size in elements");
     for (size_t i = 0; i < count; i++) {
         struct arrays arrays;
