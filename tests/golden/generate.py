@@ -15,9 +15,10 @@ ones are asked for, so that the files are the same on every x86-64 machine. (Wit
 the weights of these cases differ by up to 20 ulp after 12 steps, most where momentum cancels.)
 
 One operation is left that depends on the machine: torch.sqrt calls MKL, which is an ulp off for
-every fifth number on some processors. So the cases of Adam are computed with correctly rounded
-roots ("root ieee"), and only those are checked byte for byte; the same cases with torch's own
-roots stand beside them ("root torch"), and the C test allows for an ulp in the root there.
+every fifth number on some processors. So the cases of Adam's family are computed with correctly
+rounded roots ("root ieee"), and only those are checked byte for byte; Adam's and AdamW's with
+torch's own roots stand beside them ("root torch"), and the C test allows for an ulp in the root
+there.
 
 The cases are steps of one tensor with PyTorch's single-tensor path (foreach=False).
 """
@@ -44,6 +45,7 @@ except ImportError:
 
 TORCH_SQRT = torch.Tensor.sqrt
 SGD, ADAM, ADAMW = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
+NADAM, RADAM, ADAMAX = torch.optim.NAdam, torch.optim.RAdam, torch.optim.Adamax
 
 
 def ieee_sqrt(tensor):
@@ -77,6 +79,29 @@ def adam_cases():
             hyper = {"beta1": betas[0], "beta2": betas[1], "eps": eps, "weight_decay": decay}
             yield f"{name}{suffix}", name, hyper, kind, {
                 "betas": betas, "eps": eps, "weight_decay": decay}
+
+
+def adam_family_cases():
+    """As above: what stands beside Adam and AdamW. Words are given as words."""
+    def case(name, row, kind, arguments, **hyper):
+        betas, eps = (0.8, 0.95), 1e-4
+        shared = {key: value for key, value in hyper.items() if key != "decay"}
+        return name, row, {"beta1": betas[0], "beta2": betas[1], "eps": eps, **hyper}, kind, {
+            "betas": betas, "eps": eps, **shared, **arguments}
+
+    amsgrad, decoupled = {"amsgrad": True}, {"decoupled_weight_decay": True}
+    yield "amsgrad", "amsgrad", {}, ADAM, amsgrad
+    yield case("adam_amsgrad_decay", "adam", ADAM, {}, amsgrad=True, weight_decay=0.3)
+    yield case("adamw_amsgrad", "adamw", ADAMW, {}, amsgrad=True, weight_decay=0.3)
+    yield case("adam_decoupled", "adam", ADAM, decoupled, decay="decoupled_lr", weight_decay=0.3)
+    yield "nadam", "nadam", {}, NADAM, {}
+    yield case("nadam_decay", "nadam", NADAM, {}, momentum_decay=0.5, weight_decay=0.3)
+    yield case("nadam_decoupled", "nadam", NADAM, decoupled, decay="decoupled_lr", weight_decay=0.3)
+    yield "radam", "radam", {}, RADAM, {}
+    yield case("radam_decay", "radam", RADAM, {}, weight_decay=0.3)
+    yield case("radam_decoupled", "radam", RADAM, decoupled, decay="decoupled_lr", weight_decay=0.3)
+    yield "adamax", "adamax", {}, ADAMAX, {}
+    yield case("adamax_decay", "adamax", ADAMAX, {}, weight_decay=0.3)
 
 
 def uniform(seed):
@@ -128,16 +153,18 @@ def run_case(name, optimizer, hyper, kind, arguments, root):
     lrs = rates(0.05 if kind is SGD else 0.01)
     w = torch.nn.Parameter(torch.tensor(weights(), dtype=torch.float32))
     torch_optimizer = kind([w], lr=lrs[0], foreach=False, **arguments)
-    settings = " ".join(f"{key} {float(value).hex()}" for key, value in hyper.items())
-    yield f"case {name} {optimizer} root {root} hypers {len(hyper)} {settings}"
+    settings = "".join(
+        f" {key} {value if isinstance(value, str) else float(value).hex()}"
+        for key, value in hyper.items())
+    yield f"case {name} {optimizer} root {root} hypers {len(hyper)}{settings}"
     for lr, row in zip(lrs, gradients()):
         torch_optimizer.param_groups[0]["lr"] = lr
         w.grad = torch.tensor(row, dtype=torch.float32)
         torch_optimizer.step()
         yield f"step {lr.hex()} {tensor_floats(w)}"
     state = torch_optimizer.state[w]
-    slots = [key for key in ("momentum_buffer", "exp_avg", "exp_avg_sq")
-             if state.get(key) is not None]
+    slots = [key for key in ("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq",
+                             "exp_inf") if state.get(key) is not None]
     yield f"slots {len(slots)}"
     for key in slots:
         yield f"{key} {tensor_floats(state[key])}"
@@ -150,6 +177,8 @@ def optimizer_lines(roots):
     for row in gradients():
         yield f"gradient {hex_floats(row)}"
     for case in sgd_cases():
+        yield from run_case(*case, root="ieee")
+    for case in adam_family_cases():
         yield from run_case(*case, root="ieee")
     for root in roots:
         for case in adam_cases():

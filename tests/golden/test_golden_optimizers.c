@@ -6,7 +6,7 @@
  * What was found, and is held here:
  *
  *   sgd, momentum, nesterov        all weights and buffers have the same bits as torch's
- *   adam, adamw, "root ieee"       likewise
+ *   Adam's family, "root ieee"     likewise
  *   adam, adamw, "root torch"      the root of torch may be an ulp off, and so the change of a
  *                                  weight by about 2 ulp of the change. A change here is of the
  *                                  weight's size at most, so one step adds at most 2 ulp of the
@@ -63,6 +63,15 @@ static void read_shared(struct reader *reader, struct shared *shared)
     }
 }
 
+static bool takes_word(const struct optimizer *optimizer, const char *name)
+{
+    for (size_t i = 0; i < optimizer->hypers; i++) {
+        if (strcmp(optimizer->hyper[i].name, name) == 0)
+            return optimizer->hyper[i].word != NULL;
+    }
+    return false;
+}
+
 static void read_settings(struct reader *reader, struct golden_case *golden)
 {
     reader_expect(reader, "case");
@@ -75,9 +84,14 @@ static void read_settings(struct reader *reader, struct golden_case *golden)
     const size_t hypers = reader_count(reader, golden->optimizer->hypers);
     for (size_t i = 0; i < hypers; i++) {
         const char *const name = reader_word(reader);
-        const double value = reader_double(reader);
-        assert_int_equal(optimizer_hyper_set(golden->optimizer, name, value, &golden->hyper, NULL),
-                         STEPD_OK);
+        if (takes_word(golden->optimizer, name))
+            assert_int_equal(optimizer_hyper_set_word(golden->optimizer, name, reader_word(reader),
+                                                      &golden->hyper, NULL),
+                             STEPD_OK);
+        else
+            assert_int_equal(optimizer_hyper_set(golden->optimizer, name, reader_double(reader),
+                                                 &golden->hyper, NULL),
+                             STEPD_OK);
     }
 }
 
@@ -148,9 +162,13 @@ static double replay(const struct golden_case *golden, const struct shared *shar
     memcpy(w, shared->w, sizeof w);
     float slots[OPTIMIZER_SLOTS_MAX][ELEMENTS_MOST] = {{0.0f}};
     float *const slot[OPTIMIZER_SLOTS_MAX] = {slots[0], slots[1], slots[2], slots[3]};
+    double scalar[OPTIMIZER_SCALARS_MAX] = {0.0};
     double most = 0.0;
     for (size_t t = 0; t < shared->steps; t++) {
-        const struct optim_step step = {.hyper = &golden->hyper, .lr = golden->lr[t], .t = t + 1};
+        const struct optim_step step = {
+            .hyper = &golden->hyper, .lr = golden->lr[t], .t = t + 1, .scalar = scalar};
+        if (golden->optimizer->prepare != NULL)
+            golden->optimizer->prepare(&step, scalar);
         golden->optimizer->step[isa](&step, shared->elements, w, shared->g[t], slot);
         most = fmax(most, compare(golden, t, shared->elements, w));
     }
@@ -180,7 +198,7 @@ static void optimizers__each_case__are_those_of_torch(void **state)
                       golden.exact ? "IEEE" : "torch", most);
     }
     reader_deinit(&reader);
-    assert_int_equal(cases, 21);
+    assert_int_equal(cases, 33);
 }
 
 int main(void)
