@@ -31,10 +31,19 @@
     }
 #endif
 
-/* Kernels of the optimizers; the rows that hold them are in sgd.c and adam.c. */
+/* Kernels of the optimizers; each row is in the file of its family. */
 OPTIM_DECLARE(optim_step_fn, sgd_step);
 OPTIM_DECLARE(optim_step_fn, momentum_step);
 OPTIM_DECLARE(optim_step_fn, nesterov_step);
+OPTIM_DECLARE(optim_view_fn, nesterov_lookahead);
+OPTIM_DECLARE(optim_step_fn, adagrad_step);
+OPTIM_DECLARE(optim_step_fn, adadelta_step);
+OPTIM_DECLARE(optim_step_fn, rmsprop_step);
+OPTIM_DECLARE(optim_step_fn, rmsprop_nesterov_step);
+OPTIM_DECLARE(optim_step_fn, asgd_step);
+OPTIM_DECLARE(optim_step_fn, rprop_step);
+OPTIM_DECLARE(optim_step_fn, ftrl_step);
+OPTIM_DECLARE(optim_step_fn, lion_step);
 OPTIM_DECLARE(optim_step_fn, adam_step);
 OPTIM_DECLARE(optim_step_fn, adabound_step);
 OPTIM_DECLARE(optim_step_fn, nadam_step);

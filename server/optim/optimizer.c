@@ -18,6 +18,14 @@ static const struct optimizer *const table[] = {
     &sgd_optimizer,
     &momentum_optimizer,
     &nesterov_optimizer,
+    &adagrad_optimizer,
+    &adadelta_optimizer,
+    &rmsprop_optimizer,
+    &rmsprop_nesterov_optimizer,
+    &asgd_optimizer,
+    &rprop_optimizer,
+    &ftrl_optimizer,
+    &lion_optimizer,
     &adam_optimizer,
     &adamw_optimizer,
     &amsgrad_optimizer,
@@ -26,6 +34,13 @@ static const struct optimizer *const table[] = {
     &nadam_optimizer,
     &radam_optimizer,
     &adamax_optimizer,
+    &adafactor_optimizer,
+    &lars_optimizer,
+    &lamb_optimizer,
+    &swats_optimizer,
+    &muon_optimizer,
+    &lbfgs_optimizer,
+    &newton_optimizer,
 };
 
 const char *const optim_form_words[] = {
@@ -115,6 +130,16 @@ size_t optimizer_slots(const struct optimizer *optimizer)
     return slots;
 }
 
+uint64_t optim_floats(const struct optim_hyper *hyper, size_t tensors,
+                      const struct optim_shape *shape)
+{
+    (void)hyper;
+    uint64_t floats = 0;
+    for (size_t i = 0; i < tensors; i++)
+        floats += shape[i].elements;
+    return floats;
+}
+
 uint64_t optimizer_slot_floats(const struct optimizer *optimizer, size_t slot,
                                const struct optim_hyper *hyper, size_t tensors,
                                const struct optim_shape *shape)
@@ -122,12 +147,7 @@ uint64_t optimizer_slot_floats(const struct optimizer *optimizer, size_t slot,
     const struct optim_slot_spec *const spec = &optimizer->slot[slot];
     if (spec->used != NULL && !spec->used(hyper))
         return 0;
-    if (spec->floats != NULL)
-        return spec->floats(hyper, tensors, shape);
-    uint64_t floats = 0;
-    for (size_t i = 0; i < tensors; i++)
-        floats += shape[i].elements;
-    return floats;
+    return (spec->floats != NULL ? spec->floats : optim_floats)(hyper, tensors, shape);
 }
 
 /* ---- Setting hyperparameters ----------------------------------------------------------------- */

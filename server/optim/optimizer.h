@@ -28,6 +28,9 @@ struct nearest; /* server/base/nearest.h */
 #define OPTIMIZER_SCALARS_MAX 16u
 #define OPTIMIZER_FIXED_MAX   6u /* values that a preset pins */
 
+/* Elements of a group of newton; its Hessian has the square of that. */
+#define NEWTON_ELEMENTS_MAX 1024u
+
 /* X(name, what __builtin_cpu_supports or the build needs for it) */
 #define OPTIM_ISA_MAP(X)                                                                           \
     X(base) /* the compiler's baseline for this machine: x86-64, or AArch64 with NEON */           \
@@ -185,7 +188,7 @@ struct optim_whole {
     double loss;        /* mean over the round's examples; NAN where no worker sent one */
     float *const *slot;
     double *scalar; /* the row's scalars, kept from step to step, 0 when t is 1 */
-    float *scratch; /* the row's scratch() floats; what is in them is of no meaning */
+    float *scratch; /* the row's scratch() floats, aligned for any type; of no meaning */
 };
 
 /* One update in place. False: no update could be made (w and slots are as they were). */

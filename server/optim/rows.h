@@ -24,12 +24,24 @@ extern const char *const optim_max_words[];
 extern const char *const optim_search_words[];
 extern const char *const optim_adjust_words[];
 
+/* One float for each element: what a slot takes that does not say otherwise, or scratch. */
+uint64_t optim_floats(const struct optim_hyper *hyper, size_t tensors,
+                      const struct optim_shape *shape);
+
 /* A bound for rates and decays, so that none of them or their products leaves float's range. */
 #define HYPER_MOST 1e9
 
 extern const struct optimizer sgd_optimizer;
 extern const struct optimizer momentum_optimizer;
 extern const struct optimizer nesterov_optimizer;
+extern const struct optimizer adagrad_optimizer;
+extern const struct optimizer adadelta_optimizer;
+extern const struct optimizer rmsprop_optimizer;
+extern const struct optimizer rmsprop_nesterov_optimizer;
+extern const struct optimizer asgd_optimizer;
+extern const struct optimizer rprop_optimizer;
+extern const struct optimizer ftrl_optimizer;
+extern const struct optimizer lion_optimizer;
 extern const struct optimizer adam_optimizer;
 extern const struct optimizer adamw_optimizer;
 extern const struct optimizer amsgrad_optimizer;
@@ -38,5 +50,12 @@ extern const struct optimizer amsbound_optimizer;
 extern const struct optimizer nadam_optimizer;
 extern const struct optimizer radam_optimizer;
 extern const struct optimizer adamax_optimizer;
+extern const struct optimizer adafactor_optimizer;
+extern const struct optimizer lars_optimizer;
+extern const struct optimizer lamb_optimizer;
+extern const struct optimizer swats_optimizer;
+extern const struct optimizer muon_optimizer;
+extern const struct optimizer lbfgs_optimizer;
+extern const struct optimizer newton_optimizer;
 
 #endif
