@@ -8,7 +8,7 @@
  *     w     <- w - lr ((1 - mu_t) / (1 - mu_1 ... mu_t) g + mu_t+1 / (1 - mu_1 ... mu_t+1) m) / d
  *
  * PyTorch keeps the product in a float32 tensor. So does this: a double would be nearer to the
- * paper, and the weights one bit away from PyTorch's.
+ * paper, and the weights now and then one bit away from PyTorch's.
  */
 #include <float.h>
 
