@@ -24,7 +24,7 @@ build  libprotobuf-c-dev      messages
 build  protobuf-c-compiler    messages
 build  libyaml-dev            the configuration file
 build  libjansson-dev         JSON
-build  libopenblas-dev        the reference worker's matrix products
+build  libopenblas-dev        muon, newton, the reference worker's matrix products
 build  zlib1g-dev             the reference worker's data sets
 build  libcmocka-dev          unit tests
 build  python3                tests that are scripts, lint

@@ -17,6 +17,7 @@
 #include "server/config/config.h"
 #include "server/model/group.h"
 #include "server/net/server.h"
+#include "server/optim/blas.h"
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE  2
@@ -171,6 +172,7 @@ static int serve(const struct config *config, int argc, char *const argv[])
     struct server *server = NULL;
     struct stepd_error error;
     log_init(&daemon.log, stderr, config->log_level);
+    blas_use_one_thread();
     enum stepd_status status = create_server(&daemon, &server, &error);
     if (status == STEPD_OK)
         status = define_jobs(server, config, &error);
