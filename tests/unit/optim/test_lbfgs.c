@@ -383,6 +383,21 @@ static void lbfgs__no_trial_low_enough__begins_anew_where_it_was(void **state)
     whole_deinit(&p->whole);
 }
 
+static void lbfgs__weights_that_stayed__are_no_trial(void **state)
+{
+    (void)state;
+    struct problem *const p = search_create(1.0);
+    p->whole.hyper.tolerance_change = 1.0;
+    p->whole.g[0] = 0.5f;
+    p->whole.loss = 0.25;
+    assert_true(whole_step(&p->whole, 1.0));
+    assert_true(p->whole.w[0] == 0.0f);
+    p->whole.loss = 100.0;
+    assert_true(whole_step(&p->whole, 1.0));
+    assert_true(p->whole.w[0] == 0.0f);
+    whole_deinit(&p->whole);
+}
+
 static void lbfgs__round_without_loss__makes_no_update(void **state)
 {
     (void)state;
@@ -431,6 +446,7 @@ int main(void)
         cmocka_unit_test(lbfgs__trial_low_enough__takes_the_next_direction),
         cmocka_unit_test(lbfgs__c1__is_what_the_loss_must_fall),
         cmocka_unit_test(lbfgs__no_trial_low_enough__begins_anew_where_it_was),
+        cmocka_unit_test(lbfgs__weights_that_stayed__are_no_trial),
         cmocka_unit_test(lbfgs__round_without_loss__makes_no_update),
         cmocka_unit_test(lbfgs__backtracking_down_a_bowl__never_settles_higher),
     };

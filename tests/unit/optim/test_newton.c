@@ -163,6 +163,21 @@ static void newton__twin_inputs__shares_the_step(void **state)
     whole_deinit(&group.whole);
 }
 
+/* Floats make 1/3 a little more than that, so Cholesky finds a pivot of 1e-8 where there is none.
+ */
+static void newton__pivot_of_rounding_errors__is_damped(void **state)
+{
+    (void)state;
+    struct group group;
+    group_init(&group, 2);
+    set_hessian(&group, 3.0f, 1.0f, 1.0f, 1.0f / 3.0f);
+    group.whole.g[0] = 3.0f;
+    group.whole.g[1] = 1.01f;
+    assert_true(whole_step(&group.whole, 1.0));
+    assert_true(fabsf(group.whole.w[1]) < 1e5f); /* and not 1e6 */
+    whole_deinit(&group.whole);
+}
+
 /* A long and narrow valley is no reason to damp. */
 static void newton__very_different_curvatures__are_left_as_they_are(void **state)
 {
@@ -221,6 +236,7 @@ int main(void)
         cmocka_unit_test(newton__indefinite_hessian__damps_tenfold_until_it_is_a_bowls),
         cmocka_unit_test(newton__downward_hessian_without_damping__still_goes_downhill),
         cmocka_unit_test(newton__twin_inputs__shares_the_step),
+        cmocka_unit_test(newton__pivot_of_rounding_errors__is_damped),
         cmocka_unit_test(newton__very_different_curvatures__are_left_as_they_are),
         cmocka_unit_test(newton__hessian_of_zeros__makes_no_update),
         cmocka_unit_test(newton_check_shape__too_many_elements__are_refused),
