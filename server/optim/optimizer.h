@@ -12,6 +12,9 @@
  * A kernel sees arrays and scalars only. It allocates nothing, cannot fail, takes n = 0, and works
  * element by element in a fixed order of operations, so that every row of the table gives the same
  * bits and a slice may be cut anywhere. The update rules keep the letters of their papers.
+ *
+ * An optimizer of TENSOR or GROUP scope sees all of a tensor or group at once: it has one function,
+ * whole(), in place of kernels, and may decline to make an update.
  */
 #ifndef OPTIM_OPTIMIZER_H
 #define OPTIM_OPTIMIZER_H
