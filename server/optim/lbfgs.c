@@ -29,11 +29,11 @@
  * Sums are those of norms.h: in double, and with the same bits on every machine, which OpenBLAS's
  * dot products would not have.
  */
-#include "server/optim/norms.h"
-#include "server/optim/rows.h"
-
 #include <math.h>
 #include <string.h>
+
+#include "server/optim/norms.h"
+#include "server/optim/rows.h"
 
 #define LBFGS_HISTORY_MAX   1000
 #define LBFGS_TRIALS_MAX    20

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Newton's method, for groups of at most NEWTON_ELEMENTS_MAX elements, such as a linear regression.
- * Goodfellow et al., Deep Learning, algorithm 8.8 (equations 8.27 and 8.32): workers push the mean
+ * Goodfellow et al., Deep Learning, algorithm 8.8 (equations 8.27 and 8.28): workers push the mean
  * Hessian of their examples behind the gradient, and with the round's means H and g
  *
  *     w <- w - lr (H + damping I)^-1 g
