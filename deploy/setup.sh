@@ -36,6 +36,7 @@ test   clang-tidy             lint
 test   shellcheck             lint
 test   python3-protobuf       workers without libstepd
 test   protobuf-compiler      workers without libstepd
+test   python3-venv           PyTorch, to compare with
 data   dataset-fashion-mnist  the quickstart's pictures
 LIST
 }

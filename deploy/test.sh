@@ -9,10 +9,17 @@
 #
 # A stage that fails does not keep the others from running; the script then ends with status 1, and
 # its last line says which failed. All output is kept in build/test-logs.
+#
+# The stage dev compares with PyTorch, for which a virtual environment is made in build/venv-torch
+# when it is not there. pip's own configuration says where packages come from; what is to be said
+# beside it, such as an index of builds without CUDA, goes into STEPD_TORCH_PIP_ARGS.
+# STEPD_WITHOUT_TORCH=1 leaves these tests out.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly LOGS=build/test-logs
+readonly VENV=build/venv-torch
+readonly TORCH=2.13.0 # tests/torch/need_torch.py asks for the same
 
 # preset, the tests it runs as arguments to ctest, what it is for. What a sanitizer, a compiler or
 # the optimizer cannot change is left out; the widest stage comes last, so its summary ends it all.
@@ -29,13 +36,19 @@ LIST
 
 declare -A tests_of=() seconds_of=() result_of=()
 
-# The tests of label torch compare with a PyTorch that not every machine has.
+# Reads stages; those that compare with PyTorch do without it where that is wanted.
 without_torch() {
-    if ! python3 -c 'import torch' 2>/dev/null; then
+    if [ "${STEPD_WITHOUT_TORCH:-}" = 1 ]; then
         sed 's/-LE;nothing/-LE;torch/'
     else
         cat
     fi
+}
+
+has_torch() {
+    "$VENV/bin/python" -c "
+import sys, torch
+sys.exit(torch.__version__.split('+')[0] != '$TORCH')" 2>/dev/null
 }
 
 # Prints a log as it grows, up to ctest's summary: that of the last stage is printed at the very end.
@@ -53,6 +66,27 @@ logged() {
     shift
     "$@" >"$log" 2>&1 || {
         tail -n 40 "$log"
+        return 1
+    }
+}
+
+# The system's own Python first of all: python3-venv belongs to that.
+make_venv() {
+    local python=/usr/bin/python3 extra=()
+    [ -x "$python" ] || python=python3
+    read -ra extra <<<"${STEPD_TORCH_PIP_ARGS:-}"
+    rm -rf "$VENV"
+    "$python" -m venv "$VENV" &&
+        "$VENV/bin/python" -m pip install "${extra[@]}" "torch==$TORCH" && has_torch
+}
+
+prepare_torch() {
+    has_torch && return
+    echo "test: installs torch $TORCH into $VENV"
+    logged "$LOGS/torch.install.log" make_venv || {
+        echo "FAILED: torch $TORCH, with which the stage dev compares, could not be installed: see" \
+            "above and $LOGS/torch.install.log. STEPD_TORCH_PIP_ARGS gives pip arguments," \
+            "STEPD_WITHOUT_TORCH=1 leaves the comparison out."
         return 1
     }
 }
@@ -106,6 +140,9 @@ main() {
     done
     deploy/setup.sh build test data
     mkdir -p "$LOGS"
+    if [ "${STEPD_WITHOUT_TORCH:-}" != 1 ] && [[ " ${wanted[*]} " = *" dev "* ]]; then
+        prepare_torch
+    fi
     for preset in "${wanted[@]}"; do
         read -r preset selection purpose < <(stages | without_torch | grep "^$preset ")
         printf '\n== %s: %s\n' "$preset" "$purpose"
