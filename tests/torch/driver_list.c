@@ -9,8 +9,9 @@
 
 static void list_hyper(FILE *stream, const struct optim_hyper_spec *spec)
 {
-    (void)fprintf(stream, "hyper %s %.17g", spec->name, spec->fallback);
+    (void)fprintf(stream, "hyper %s", spec->name);
     if (spec->word != NULL) {
+        (void)fprintf(stream, " %s", spec->word[(size_t)spec->fallback]);
         for (size_t value = (size_t)spec->least; value <= (size_t)spec->most; value++)
             (void)fprintf(stream, " %s", spec->word[value]);
     }

@@ -12,7 +12,7 @@
  * Writes, for each row of the table of optimizers,
  *
  *     optimizer NAME SCOPE              SCOPE: element, tensor or group
- *     hyper NAME FALLBACK WORD...       for each of its hyperparameters; words where it has some
+ *     hyper NAME [DEFAULT WORD...]      for each of its hyperparameters; where it is a word, which
  *
  * and for each kind of schedule `schedule NAME`. False: the stream takes no more.
  */

@@ -12,6 +12,7 @@ PyTorch's place. What a reference's module says of itself:
     WHOLE_GROUP                 theta is all of the group's tensors, one after another
     NEEDS_LOSS, NEEDS_HESSIAN   pushes bring them: now.loss, now.hessian
     LOSS_SCALES                 what gradients are multiplied by in turn: now.loss_scale
+    TRIALS                      at least so many, where mutants need them
     FACTOR                      of criterion.py, where it is another, and why
     GRADIENT_SCALE              gradients are so many times those of the problem
 

@@ -126,7 +126,8 @@ class Stepd:
         self.driver = str(pathlib.Path(folder) / "torch_driver")
 
     def tables(self):
-        """({optimizer: {"scope": ..., "hyper": {name: words}}}, [schedule])."""
+        """({optimizer: {"scope": ..., "hyper": {name: words}}}, [schedule]). Where a hyperparameter
+        is a word, the default stands first, and then once more among all."""
         text = subprocess.run([self.driver, "--list"], check=True, capture_output=True,
                               text=True).stdout
         optimizers, schedules = {}, []
@@ -136,7 +137,7 @@ class Stepd:
             if kind == "optimizer":
                 row = optimizers[name] = {"scope": rest[0], "hyper": {}}
             elif kind == "hyper":
-                row["hyper"][name] = rest[1:]
+                row["hyper"][name] = rest
             else:
                 schedules.append(name)
         return optimizers, schedules
