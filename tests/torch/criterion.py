@@ -12,7 +12,7 @@ A tensor passes when after every step, in the maximum norm,
 
 where float64 and float32 are the same reference (PyTorch, or the paper's algorithm) in the two
 types, |float32 - float64| is the largest up to that step, and ulp is float32's at the largest
-absolute weight of the tensor up to that step.
+absolute weight of the tensor up to that step, its first values included.
 """
 import math
 
@@ -29,13 +29,13 @@ def ulp(scale):
 class Verdict:
     """How one tensor of one run came out. ratio: worst distance by what was allowed."""
 
-    def __init__(self, name, factor=FACTOR):
+    def __init__(self, name, start, factor=FACTOR):
         self.name = name
         self.factor = factor
         self.ratio = 0.0
         self.text = f"{name}: equal at every step"
         self.float32 = 0.0  # worst distance of the float32 reference so far
-        self.scale = 0.0
+        self.scale = largest(start)
 
     def passed(self):
         return self.ratio <= 1.0
@@ -60,9 +60,10 @@ def largest(tensor):
     return tensor.abs().max().item()
 
 
-def judge(names, ours, float32, float64, factor=FACTOR):
-    """A Verdict for each tensor. Runs are lists over steps of lists over tensors."""
-    verdicts = [Verdict(name, factor) for name in names]
+def judge(tensors, ours, float32, float64, factor=FACTOR):
+    """A Verdict for each tensor. tensors: names and first values; runs are lists over steps of lists
+    over tensors."""
+    verdicts = [Verdict(name, start, factor) for name, start in tensors]
     steps = len(float64)
     if not len(ours) == len(float32) == steps > 0:
         raise ValueError(f"runs of {len(ours)}, {len(float32)} and {steps} steps")

@@ -128,7 +128,7 @@ def compare(server, seed, settings, steps_in):
     lr = draw.between(1.0, 3.0) if searches else draw.between(0.1, 0.8) if fixed else 0.05
     problem = problems.make(seed, STEPS)
     row = Row(server, settings, problem)
-    verdicts = [criterion.Verdict(f"seed {seed}") for _ in steps_in]
+    verdicts = [criterion.Verdict(f"seed {seed}", row.weights) for _ in steps_in]
     for step in range(STEPS):
         loss, grad = flat_gradient(problem, row.weights, 0 if fixed else step)
         rate = lr * (1.0 - 0.5 * step / STEPS)

@@ -213,7 +213,8 @@ class PaperTrial:
         verdicts = []
         factor = getattr(self.module, "FACTOR", criterion.FACTOR)
         for view in self.views:
-            names = [f"{name} ({view})" for name in self.problem.names]
-            verdicts += criterion.judge(names, *([step[view] for step in run]
+            tensors = [(f"{name} ({view})", start)
+                       for name, start in zip(self.problem.names, self.problem.start)]
+            verdicts += criterion.judge(tensors, *([step[view] for step in run]
                                                  for run in (ours, float32, float64)), factor)
         return verdicts

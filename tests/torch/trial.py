@@ -168,4 +168,5 @@ class Trial:
         """A Verdict for each tensor."""
         grads, float64 = self.run_float64()
         float32 = self.run_float32(grads)
-        return criterion.judge(self.problem.names, self.run_stepd(server, grads), float32, float64)
+        tensors = list(zip(self.problem.names, self.problem.start))
+        return criterion.judge(tensors, self.run_stepd(server, grads), float32, float64)
