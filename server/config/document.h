@@ -15,7 +15,7 @@
 #include "proto/arena.h"
 
 #define DOCUMENT_MAX_BYTES   (1u << 20)
-#define DOCUMENT_DEPTH_MAX   8u
+#define DOCUMENT_DEPTH_MAX   10u
 #define DOCUMENT_ENTRIES_MAX 1024u /* of one map or list */
 
 enum document_kind {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From the list of jobs down: jobs_read -> read_job -> read_groups -> read_group -> read_schedule,
- * each a table of keys for reader_map(). Names are read before the rest of their map, wherever they
- * stand in it, so that every error can say which job and group it means.
+ * From the list of jobs down: jobs_read -> read_job -> groups_read, each a table of keys for
+ * reader_map(). Names are read before the rest of their map, wherever they stand in it, so that
+ * every error can say which job and group it means.
  *
  * The first error ends the reading, and what was read until then dies with the config's arena.
  * Checked here is what needs no optimizer: names, ranges, and that nothing stands twice.
@@ -14,6 +14,7 @@
 
 #include "proto/error.h"
 #include "server/base/nearest.h"
+#include "server/config/groups.h"
 #include "server/config/reader.h"
 #include "server/config/value.h"
 
@@ -24,109 +25,6 @@ static const char *const mode_names[] = {
 };
 
 #define MODES (sizeof mode_names / sizeof mode_names[0])
-
-/* The value under the key "name", where a later reader_name() will find it in order; else NULL. */
-static const char *name_of(const struct document_node *map)
-{
-    const struct document_node *const node = document_find(map, "name");
-    return node == NULL ? NULL : node->text;
-}
-
-static enum stepd_status read_group_name(const struct reader *reader,
-                                         const struct document_node *node, void *owner)
-{
-    struct stepd_group *const group = owner;
-    return reader_name(reader, node, &group->name);
-}
-
-static enum stepd_status read_match(const struct reader *reader, const struct document_node *node,
-                                    void *owner)
-{
-    struct stepd_group *const group = owner;
-    return reader_name(reader, node, &group->match);
-}
-
-static enum stepd_status read_optimizer(const struct reader *reader,
-                                        const struct document_node *node, void *owner)
-{
-    struct stepd_group *const group = owner;
-    return reader_name(reader, node, &group->optimizer);
-}
-
-static enum stepd_status read_kind(const struct reader *reader, const struct document_node *node,
-                                   void *owner)
-{
-    struct stepd_group *const group = owner;
-    return reader_name(reader, node, &group->schedule);
-}
-
-static enum stepd_status read_schedule(const struct reader *reader,
-                                       const struct document_node *node, void *owner)
-{
-    static const struct reader_key keys[] = {
-        {.name = "kind", .required = true, .read = read_kind},
-    };
-    static const struct reader_keys known = {.count = sizeof keys / sizeof keys[0], .at = keys};
-    struct stepd_group *const group = owner;
-    const enum stepd_status status = reader_require_kind(reader, node, DOCUMENT_MAP);
-    if (status != STEPD_OK)
-        return status;
-    return reader_map(reader, node, &known, group, &group->schedule_settings);
-}
-
-static enum stepd_status read_group(const struct reader *in_job, const struct document_node *node,
-                                    struct stepd_group *group)
-{
-    static const struct reader_key keys[] = {
-        {.name = "name", .required = true, .read = read_group_name},
-        {.name = "match", .required = true, .read = read_match},
-        {.name = "optimizer", .required = true, .read = read_optimizer},
-        {.name = "schedule", .required = false, .read = read_schedule},
-    };
-    static const struct reader_keys known = {.count = sizeof keys / sizeof keys[0], .at = keys};
-    struct reader reader = *in_job;
-    const enum stepd_status status = reader_require_kind(in_job, node, DOCUMENT_MAP);
-    if (status != STEPD_OK)
-        return status;
-    reader.group = name_of(node);
-    group->schedule = "";
-    return reader_map(&reader, node, &known, group, &group->settings);
-}
-
-static enum stepd_status read_groups(const struct reader *reader, const struct document_node *list,
-                                     void *owner)
-{
-    struct config_job *const job = owner;
-    enum stepd_status status = reader_require_kind(reader, list, DOCUMENT_LIST);
-    if (status != STEPD_OK)
-        return status;
-    if (list->count == 0 || list->count > STEPD_GROUPS_MAX)
-        return reader_fail(reader, list->line, "groups must be 1 to %u", STEPD_GROUPS_MAX);
-    struct stepd_group *const groups =
-        stepd_arena_calloc(reader->arena, list->count, sizeof *groups);
-    size_t *const lines = stepd_arena_calloc(reader->arena, list->count, sizeof *lines);
-    if (groups == NULL || lines == NULL)
-        return reader_fail_memory(reader);
-    size_t count = 0;
-    for (const struct document_node *node = list->first; node != NULL; node = node->next) {
-        struct reader_shown shown;
-        lines[count] = node->line;
-        status = read_group(reader, node, &groups[count]);
-        if (status != STEPD_OK)
-            return status;
-        for (size_t i = 0; i < count; i++) {
-            if (strcmp(groups[i].name, groups[count].name) == 0)
-                return reader_fail(reader, node->line,
-                                   "the group %s stands twice, first in line %zu",
-                                   reader_show(groups[i].name, &shown), lines[i]);
-        }
-        count++;
-    }
-    job->definition.groups = count;
-    job->definition.group = groups;
-    job->group_line = lines;
-    return STEPD_OK;
-}
 
 static enum stepd_status read_job_name(const struct reader *reader,
                                        const struct document_node *node, void *owner)
@@ -178,6 +76,36 @@ static enum stepd_status read_slice_elements(const struct reader *reader,
                         &job->definition.slice_elements);
 }
 
+static enum stepd_status read_defaults(const struct reader *reader,
+                                       const struct document_node *node, void *owner)
+{
+    struct config_job *const job = owner;
+    return groups_read_defaults(reader, node, &job->definition.defaults);
+}
+
+static enum stepd_status read_groups(const struct reader *reader, const struct document_node *node,
+                                     void *owner)
+{
+    return groups_read(reader, node, owner);
+}
+
+/* A group may leave its optimizer to the defaults, wherever in the job they stand. */
+static enum stepd_status check_optimizers(const struct reader *in_job, const struct config_job *job)
+{
+    if (job->definition.defaults.optimizer[0] != '\0')
+        return STEPD_OK;
+    for (size_t i = 0; i < job->definition.groups; i++) {
+        const struct stepd_group *const group = &job->definition.group[i];
+        struct reader reader = *in_job;
+        reader.group = group->name;
+        if (group->optimizer[0] == '\0' && !group->frozen)
+            return reader_fail(&reader, job->group_line[i],
+                               "the key 'optimizer' is missing, and the job has no defaults with "
+                               "one");
+    }
+    return STEPD_OK;
+}
+
 static enum stepd_status read_job(const struct reader *in_file, const struct document_node *node,
                                   struct config_job *job)
 {
@@ -187,19 +115,21 @@ static enum stepd_status read_job(const struct reader *in_file, const struct doc
         {.name = "workers", .required = true, .read = read_workers},
         {.name = "strict", .required = false, .read = read_strict},
         {.name = "slice_elements", .required = false, .read = read_slice_elements},
+        {.name = "defaults", .required = false, .read = read_defaults},
         {.name = "groups", .required = true, .read = read_groups},
     };
     static const struct reader_keys known = {.count = sizeof keys / sizeof keys[0], .at = keys};
     struct reader reader = *in_file;
-    const enum stepd_status status = reader_require_kind(in_file, node, DOCUMENT_MAP);
+    enum stepd_status status = reader_require_kind(in_file, node, DOCUMENT_MAP);
     if (status != STEPD_OK)
         return status;
-    reader.job = name_of(node);
+    reader.job = reader_name_in(node);
     *job = (struct config_job){
         .line = node->line,
-        .definition = {.mode = STEPD_SYNC, .strict = true},
+        .definition = {.mode = STEPD_SYNC, .strict = true, .defaults = GROUPS_NOTHING},
     };
-    return reader_map(&reader, node, &known, job, NULL);
+    status = reader_map(&reader, node, &known, job, NULL);
+    return status != STEPD_OK ? status : check_optimizers(&reader, job);
 }
 
 enum stepd_status jobs_read(const char *name, const struct document_node *list,
@@ -233,60 +163,20 @@ enum stepd_status jobs_read(const char *name, const struct document_node *list,
     return STEPD_OK;
 }
 
-static void write_settings(const struct stepd_settings *settings, const char *before, FILE *stream)
-{
-    for (size_t i = 0; i < settings->count; i++) {
-        const struct stepd_setting *const setting = &settings->at[i];
-        const bool list = setting->values != 1;
-        (void)fprintf(stream, "%s%s: %s", before, setting->name, list ? "[" : "");
-        for (size_t j = 0; j < setting->values; j++) {
-            (void)fputs(j > 0 ? ", " : "", stream);
-            value_write_number(setting->value[j], stream);
-        }
-        (void)fputs(list ? "]" : "", stream);
-    }
-}
-
-/* Where a job or group stands; 0: that is not to be said. */
-static void write_line(size_t line, FILE *stream)
-{
-    if (line > 0)
-        (void)fprintf(stream, "  # file, line %zu", line);
-}
-
-static void write_group(const struct stepd_group *group, size_t line, FILE *stream)
-{
-    (void)fputs("      - name: ", stream);
-    value_write_text(group->name, stream);
-    write_line(line, stream);
-    (void)fputs("\n        match: ", stream);
-    value_write_text(group->match, stream);
-    (void)fputs("\n        optimizer: ", stream);
-    value_write_text(group->optimizer, stream);
-    write_settings(&group->settings, "\n        ", stream);
-    if (group->schedule[0] != '\0') {
-        (void)fputs("\n        schedule: {kind: ", stream);
-        value_write_text(group->schedule, stream);
-        write_settings(&group->schedule_settings, ", ", stream);
-        (void)fputc('}', stream);
-    }
-    (void)fputc('\n', stream);
-}
-
 static void write_job(const struct config_job *job, bool lines, FILE *stream)
 {
     const struct stepd_define_job *const definition = &job->definition;
     (void)fputs("  - name: ", stream);
     value_write_text(job->name, stream);
-    write_line(lines ? job->line : 0, stream);
+    if (lines)
+        (void)fprintf(stream, "  # file, line %zu", job->line);
     (void)fprintf(stream, "\n    mode: %s\n", mode_names[definition->mode]);
     (void)fprintf(stream, "    workers: %" PRIu32 "\n", definition->workers);
     (void)fprintf(stream, "    strict: %s\n", definition->strict ? "true" : "false");
     if (definition->slice_elements != 0)
         (void)fprintf(stream, "    slice_elements: %" PRIu32 "\n", definition->slice_elements);
-    (void)fputs("    groups:\n", stream);
-    for (size_t i = 0; i < definition->groups; i++)
-        write_group(&definition->group[i], lines ? job->group_line[i] : 0, stream);
+    groups_write_defaults(&definition->defaults, stream);
+    groups_write(job, lines, stream);
 }
 
 void jobs_write(const struct config *config, bool lines, FILE *stream)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A map is read by a table of the keys that it knows. What is in no table may still be a setting: a
- * name with one number or a list of them, since only an optimizer or a schedule knows which
+ * name with a number, a list of them or a word, since only an optimizer or a schedule knows which
  * settings it has. Those are carried as they are and checked later, by whoever knows. A setting
- * that is no number but is spelt almost like a key of the table was meant to be that key, and is
- * answered so.
+ * that is no number but is spelt almost like a key of the table, which does not stand in the map,
+ * was meant to be that key, and is answered so.
  */
 #include "server/config/reader.h"
 
@@ -18,9 +18,6 @@
 #include "server/base/nearest.h"
 #include "server/base/text.h"
 #include "server/config/value.h"
-
-#define SETTINGS_MAX 32u /* of one map */
-#define VALUES_MAX   16u /* of one setting */
 
 const char *reader_show(const char *text, struct reader_shown *shown)
 {
@@ -125,7 +122,13 @@ static enum stepd_status fail_unknown(const struct reader *reader, const struct 
                        nearest_hint(&nearest));
 }
 
-/* What a setting that is no number is answered with. */
+const char *reader_name_in(const struct document_node *map)
+{
+    const struct document_node *const node = document_find(map, "name");
+    return node == NULL ? NULL : node->text;
+}
+
+/* What a setting that is neither number nor word is answered with. */
 static enum stepd_status fail_setting(const struct reader *reader, const struct document_node *node,
                                       const struct reader_keys *keys)
 {
@@ -135,10 +138,11 @@ static enum stepd_status fail_setting(const struct reader *reader, const struct 
     if (nearest.name != NULL)
         return fail_unknown(reader, node, keys);
     if (node->kind == DOCUMENT_SCALAR)
-        return reader_fail(reader, node->line, "%s: %s is not a number", node->key,
+        return reader_fail(reader, node->line, "%s: %s is not a number and not a word", node->key,
                            reader_show(node->text, &shown));
-    return reader_fail(reader, node->line, "%s must be a number or a list of 1 to %u numbers",
-                       node->key, VALUES_MAX);
+    return reader_fail(reader, node->line,
+                       "%s must be a number, a word or a list of 1 to %u numbers", node->key,
+                       STEPD_VALUES_MAX);
 }
 
 /* A number; true is 1 and false is 0, for settings that are switches. */
@@ -155,24 +159,48 @@ static bool read_number(const struct document_node *node, double *ret_value)
     return true;
 }
 
-/* The name of a setting is a word in small letters, as all that optimizers have are. */
-static bool is_word(const char *name)
+/* Names of settings, and words that are their values, are words in small letters, as all that
+ * optimizers and schedules have are. */
+static bool is_word(const char *text)
 {
-    const size_t bytes = strlen(name);
+    const size_t bytes = strlen(text);
     return bytes > 0 && bytes <= STEPD_NAME_MAX_BYTES &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == bytes;
+           strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") == bytes;
 }
 
-static enum stepd_status read_setting(const struct reader *reader, const struct document_node *node,
+/* A setting whose value is a word is taken for a misspelt key up to this distance. */
+#define SLIP_MOST 2u
+
+/* A word that is no number that was meant and not quite written, such as 0x1. */
+static bool is_value_word(const struct document_node *node)
+{
+    return node->kind == DOCUMENT_SCALAR && is_word(node->text) &&
+           (node->text[0] < '0' || node->text[0] > '9');
+}
+
+static enum stepd_status read_word(const struct reader *reader, const struct document_node *node,
+                                   const struct document_node *map, const struct reader_keys *keys,
+                                   struct stepd_setting *ret_setting)
+{
+    struct nearest nearest;
+    search_key(node, keys, &nearest);
+    /* `optimiser: sgd` is a slip; `preset: lecture` is no slip for phases. */
+    if (nearest.name != NULL && nearest.distance <= SLIP_MOST &&
+        document_find(map, nearest.name) == NULL)
+        return fail_unknown(reader, node, keys);
+    *ret_setting = (struct stepd_setting){.name = node->key, .word = node->text};
+    return STEPD_OK;
+}
+
+/* A number, or a list of them. */
+static enum stepd_status read_numbers(const struct reader *reader, const struct document_node *node,
                                       const struct reader_keys *keys,
                                       struct stepd_setting *ret_setting)
 {
     const bool list = node->kind == DOCUMENT_LIST;
     const struct document_node *at = list ? node->first : node;
     const size_t count = list ? node->count : 1;
-    if (!is_word(node->key))
-        return fail_unknown(reader, node, keys);
-    if (count == 0 || count > VALUES_MAX)
+    if (count == 0 || count > STEPD_VALUES_MAX)
         return fail_setting(reader, node, keys);
     double *const values = stepd_arena_calloc(reader->arena, count, sizeof *values);
     if (values == NULL)
@@ -181,8 +209,22 @@ static enum stepd_status read_setting(const struct reader *reader, const struct 
         if (!read_number(at, &values[i]))
             return fail_setting(reader, node, keys);
     }
-    *ret_setting = (struct stepd_setting){.name = node->key, .values = count, .value = values};
+    *ret_setting =
+        (struct stepd_setting){.name = node->key, .values = count, .value = values, .word = ""};
     return STEPD_OK;
+}
+
+static enum stepd_status read_setting(const struct reader *reader, const struct document_node *node,
+                                      const struct document_node *map,
+                                      const struct reader_keys *keys,
+                                      struct stepd_setting *ret_setting)
+{
+    double number = 0.0;
+    if (!is_word(node->key))
+        return fail_unknown(reader, node, keys);
+    return is_value_word(node) && !read_number(node, &number)
+               ? read_word(reader, node, map, keys, ret_setting)
+               : read_numbers(reader, node, keys, ret_setting);
 }
 
 static const struct reader_key *find_key(const struct reader_keys *keys, const char *name)
@@ -194,17 +236,24 @@ static const struct reader_key *find_key(const struct reader_keys *keys, const c
     return NULL;
 }
 
-/* Settings go to list, which has room; NULL: a map that has none. */
+/* A map as it is read. Settings go to list, which has room; NULL: a map that has none. */
+struct entries {
+    const struct document_node *map;
+    const struct reader_keys *keys;
+    struct stepd_setting *list;
+    size_t settings;
+};
+
 static enum stepd_status read_entry(const struct reader *reader, const struct document_node *node,
-                                    const struct reader_keys *keys, struct stepd_setting *list,
-                                    size_t *settings)
+                                    struct entries *entries)
 {
-    if (list == NULL)
-        return fail_unknown(reader, node, keys);
-    if (*settings == SETTINGS_MAX)
-        return reader_fail(reader, node->line, "more than %u settings", SETTINGS_MAX);
-    const enum stepd_status status = read_setting(reader, node, keys, &list[*settings]);
-    *settings += status == STEPD_OK ? 1 : 0;
+    if (entries->list == NULL)
+        return fail_unknown(reader, node, entries->keys);
+    if (entries->settings == STEPD_SETTINGS_MAX)
+        return reader_fail(reader, node->line, "more than %u settings", STEPD_SETTINGS_MAX);
+    const enum stepd_status status =
+        read_setting(reader, node, entries->map, entries->keys, &entries->list[entries->settings]);
+    entries->settings += status == STEPD_OK ? 1 : 0;
     return status;
 }
 
@@ -212,18 +261,17 @@ enum stepd_status reader_map(const struct reader *reader, const struct document_
                              const struct reader_keys *keys, void *owner,
                              struct stepd_settings *settings)
 {
-    struct stepd_setting *list = NULL;
-    size_t count = 0;
+    struct entries entries = {.map = map, .keys = keys};
     if (settings != NULL) {
-        const size_t room = map->count < SETTINGS_MAX ? map->count : SETTINGS_MAX;
-        list = stepd_arena_calloc(reader->arena, room, sizeof *list);
-        if (list == NULL)
+        const size_t room = map->count < STEPD_SETTINGS_MAX ? map->count : STEPD_SETTINGS_MAX;
+        entries.list = stepd_arena_calloc(reader->arena, room, sizeof *entries.list);
+        if (entries.list == NULL)
             return reader_fail_memory(reader);
     }
     for (const struct document_node *node = map->first; node != NULL; node = node->next) {
         const struct reader_key *const key = find_key(keys, node->key);
-        const enum stepd_status status = key != NULL ? key->read(reader, node, owner)
-                                                     : read_entry(reader, node, keys, list, &count);
+        const enum stepd_status status =
+            key != NULL ? key->read(reader, node, owner) : read_entry(reader, node, &entries);
         if (status != STEPD_OK)
             return status;
     }
@@ -232,6 +280,6 @@ enum stepd_status reader_map(const struct reader *reader, const struct document_
             return reader_fail(reader, map->line, "the key '%s' is missing", keys->at[i].name);
     }
     if (settings != NULL)
-        *settings = (struct stepd_settings){.count = count, .at = list};
+        *settings = (struct stepd_settings){.count = entries.settings, .at = entries.list};
     return STEPD_OK;
 }

@@ -72,10 +72,13 @@ enum stepd_status reader_whole(const struct reader *reader, const struct documen
 enum stepd_status reader_switch(const struct reader *reader, const struct document_node *node,
                                 bool *ret_value) STEPD_MUST_CHECK;
 
+/* The value under the key "name", where a later reader_name() will find it in order; else NULL. */
+const char *reader_name_in(const struct document_node *map);
+
 /*
  * The entries of a map, each by its key, into owner. A key that is not in the table is a setting,
- * one number or a list of them, where settings is not NULL; otherwise it is an error that names
- * the nearest key. So is a required key that does not stand in the map.
+ * a number, a list of them, or a word, where settings is not NULL; otherwise it is an error that
+ * names the nearest key. So is a required key that does not stand in the map.
  */
 enum stepd_status reader_map(const struct reader *reader, const struct document_node *map,
                              const struct reader_keys *keys, void *owner,

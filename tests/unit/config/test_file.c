@@ -144,7 +144,7 @@ static void file__wrong__is_refused_with_line_and_cause(void **state)
         {"- listen\n", ":1: the file is a list and must be a map"},
         {"listen\n", ":1: the file is a plain value and must be a map"},
         {"a: [[[[[[[1]]]]]]]\n", ":1: unknown key \"a\""},
-        {"a: [[[[[[[[1]]]]]]]]\n", ":1: lists and maps stand more than 8 deep"},
+        {"a: [[[[[[[[[[1]]]]]]]]]]\n", ":1: lists and maps stand more than 10 deep"},
         {"a: b: c\n", ":1: "},
         {"shards: 1\n\tisa: v3\n", ":2: "},
         {"shards: [1\n", ":2: "},
