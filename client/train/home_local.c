@@ -87,7 +87,7 @@ static enum stepd_status local_pull_all(struct home *home, const struct stepd_ar
     struct home_local *const local = local_of(home);
     assert(count == local->tensors);
     note(local, arrays, count);
-    const enum stepd_status status = local_pull(local->local, local->weights, reterr);
+    const enum stepd_status status = local_pull(local->local, STEPD_TRAINING, local->weights, reterr);
     if (status == STEPD_OK)
         *ret_version = local->version;
     return status;
@@ -104,8 +104,8 @@ static enum stepd_status local_step_start(struct home *home, size_t part,
     if (local->noted < local->tensors)
         return STEPD_OK;
     local->noted = 0;
-    const enum stepd_status status =
-        local_step(local->local, local->grad, examples, local->weights, reterr);
+    const struct local_push push = {.grad = local->grad, .examples = examples};
+    const enum stepd_status status = local_step(local->local, &push, local->weights, reterr);
     local->version += status == STEPD_OK;
     return status;
 }

@@ -28,7 +28,8 @@ static void read_schedule(struct reader *reader, struct schedule *schedule, doub
     const size_t params = reader_count(reader, schedule->kind->params);
     for (size_t i = 0; i < params; i++) {
         const char *const name = reader_word(reader);
-        assert_int_equal(schedule_set(schedule, name, reader_double(reader), NULL), STEPD_OK);
+        const double value = reader_double(reader);
+        assert_int_equal(schedule_set(schedule, name, 1, &value, NULL), STEPD_OK);
     }
     assert_int_equal(schedule_check(schedule, NULL), STEPD_OK);
 }

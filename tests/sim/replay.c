@@ -76,6 +76,7 @@ static void train_sync(const struct replay *replay, uint32_t slice)
     const struct plan *plan = replay->plan;
     const struct slice_plan *of_slice = &plan->job->layout.slice[slice];
     const struct group *group = &plan->job->group[of_slice->group];
+    const struct phase *phase = &group->phase[0];
     float memory[OPTIMIZER_SLOTS_MAX][PLAN_SLICE_ELEMENTS] = {{0}};
     float *slot[OPTIMIZER_SLOTS_MAX];
     for (size_t i = 0; i < OPTIMIZER_SLOTS_MAX; i++)
@@ -90,11 +91,11 @@ static void train_sync(const struct replay *replay, uint32_t slice)
         float grad[PLAN_SLICE_ELEMENTS];
         mean(replay, version, slice, grad);
         const struct optim_step step = {
-            .hyper = &group->hyper,
-            .lr = schedule_lr(&group->schedule, group->hyper.lr, version - 1),
+            .hyper = &phase->hyper,
+            .lr = schedule_lr(&group->schedule, phase->hyper.lr, version - 1),
             .t = ++t,
         };
-        group->optimizer->step[OPTIM_ISA_base](&step, of_slice->elements, weights, grad, slot);
+        phase->optimizer->step[OPTIM_ISA_base](&step, of_slice->elements, weights, grad, slot);
     }
 }
 

@@ -159,7 +159,7 @@ static void job_draft_seal__of_overlapping_groups__lets_the_first_match_win(void
     assert_int_equal(job->tensor[0].group, 1);
     assert_int_equal(job->tensor[1].group, 0);
     assert_int_equal(job->tensor[2].group, 2);
-    assert_string_equal(job->group[1].optimizer->name, "adam");
+    assert_string_equal(job->group[1].phase[0].optimizer->name, "adam");
     (void)job_unref(job);
 }
 
