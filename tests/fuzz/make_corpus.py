@@ -9,6 +9,7 @@ that have names: lies about lengths, fields in another order, strangers, repeate
 """
 
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,19 @@ def header_of(frame):
 
 def field(number, body):
     return varint(number << 3 | 2) + varint(len(body)) + body
+
+
+def group(*fields):
+    """DefineJob with one group of these fields."""
+    return field(4, field(3, b"".join(fields)))
+
+
+def double(number, value):
+    return varint(number << 3 | 1) + struct.pack("<d", value)
+
+
+def phase(start):
+    return field(10, varint(1 << 3) + varint(start) + field(2, b"sgd"))
 
 
 HOSTILE_FRAMES = {
@@ -76,6 +90,32 @@ HOSTILE_HEADERS = {
     "groups": bytes.fromhex("820100") + b"\xbb\x06\xbc\x06",
     "nested": field(2, field(2, field(2, field(2, field(2, b""))))),
     "tag_of_64_bits": b"\xff" * 9 + b"\x01",
+    "word_and_value": group(field(4, field(1, b"a") + field(3, b"b") + double(2, 1))),
+    "setting_of_nothing": group(field(4, field(1, b"a"))),
+    "word_without_end": group(field(4, field(1, b"a") + field(3, b"\xe2\x82"))),
+    "setting_nan": group(field(4, field(1, b"a") + double(2, float("nan")))),
+    "values_unpacked": group(field(4, field(1, b"a") + double(2, 1) + double(2, 2))),
+    "values_half": group(field(4, field(1, b"a") + field(2, b"\0" * 12))),
+    "empty_settings": group(field(4, b"") * 80),
+    "empty_parts": group(field(7, b"") * 20),
+    "part_of_a_part": group(field(7, field(1, b"chained") + field(3, field(1, b"linear")))),
+    "ndim_twice": group(field(8, b"\x02\x02")),
+    "ndim_huge": group(field(8, b"\xff\xff\xff\xff\x0f")),
+    "phases_back": group(phase(2**64 - 1) + phase(1)),
+    "phase_from_0": group(phase(0)),
+    "phases_many": group(*(phase(n) for n in range(1, 40))),
+    "defaults_twice": field(4, field(6, b"") * 2),
+    "defaults_of_a_group": field(4, field(6, field(1, b"all") + phase(1) + b"\x48\x01")),
+    "loss_twice": field(11, field(8, b"") * 2),
+    "loss_nan": field(11, bytes.fromhex("1A0100220100") + field(8, double(1, float("nan")))),
+    "loss_scale_below_0": field(11, bytes.fromhex("1A0100220100") + double(9, -1)),
+    "loss_scale_tiny": field(11, bytes.fromhex("1A0100220100") + double(9, 5e-324)),
+    "view_unknown": field(12, bytes.fromhex("1201003004")),
+    "view_negative": field(12, bytes.fromhex("12010030") + b"\xff" * 9 + b"\x01"),
+    "extras_short": field(9, bytes.fromhex("1A020101220201012A02000132020000") +
+                          bytes.fromhex("3A020101") + field(11, b"\x01")),
+    "extras_huge": field(9, bytes.fromhex("1A01012201012A01003201003A0101") +
+                         field(11, b"\xff\xff\xff\xff\x0f")),
 }
 
 
