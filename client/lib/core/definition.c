@@ -170,10 +170,11 @@ static enum stepd_status take_defaults(const struct stepd_param_group *defaults,
                                        struct stepd_error *reterr)
 {
     static const struct stepd_param_group nothing = {.name = NULL};
-    if (defaults != NULL && (defaults->name != NULL || defaults->match != NULL ||
-                             defaults->ndim_count > 0 || defaults->phases_count > 0))
+    if (defaults != NULL &&
+        (defaults->name != NULL || defaults->match != NULL || defaults->ndim_count > 0 ||
+         defaults->phases_count > 0 || defaults->frozen))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "what all groups start from has no name, match, ndim and phases");
+                          "name, match, ndim, frozen and phases belong to a group, not to all");
     return take_group(defaults == NULL ? &nothing : defaults, arena, ret_defaults, reterr);
 }
 
