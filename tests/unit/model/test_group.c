@@ -1,186 +1,258 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Groups: the glob, the settings over the defaults, and errors that name the group.
+ * Groups: which tensors they take, their own settings, and errors that name the group. What is laid
+ * over what is in test_group_layers.c.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "tests/unit/model/settings.h"
 
-#include "server/model/group.h"
+static const struct stepd_settings nothing = {.count = 0};
 
-static const double tenth = 0.1;
-static const double pair[2] = {0.9, 0.999};
+/* ---- Which tensors --------------------------------------------------------------------------- */
 
-static struct stepd_group define(const char *match)
+static struct group matching(const char *match)
 {
-    return (struct stepd_group){
-        .name = "g", .match = match, .optimizer = "momentum", .schedule = ""};
+    struct stepd_group def = group_of("sgd", nothing);
+    def.match = match;
+    return make(def);
 }
 
-static struct group make(const char *match)
-{
-    const struct stepd_group def = define(match);
-    struct group group;
-    struct stepd_error error = {.code = STEPD_OK};
-    assert_int_equal(group_init(&def, &group, &error), STEPD_OK);
-    return group;
-}
-
-/* The text of the refusal. */
-static const char *refusal(const struct stepd_group *def, enum stepd_status expected)
-{
-    static struct stepd_error error;
-    struct group group = {.name = NULL};
-    error = (struct stepd_error){.code = STEPD_OK};
-    assert_int_equal(group_init(def, &group, &error), expected);
-    assert_int_equal(error.code, expected);
-    assert_null(group.name); /* untouched */
-    return error.text;
-}
-
-static void group_matches__with_a_star__matches_dots_and_slashes_too(void **state)
+static void matches__with_a_star__matches_dots_and_slashes_too(void **state)
 {
     (void)state;
-    struct group group = make("fc*.weight");
-    assert_true(group_matches(&group, "fc1.weight"));
-    assert_true(group_matches(&group, "fc.0/a.weight"));
-    assert_false(group_matches(&group, "conv.weight"));
-    assert_false(group_matches(&group, "fc1.weight.scale"));
+    struct group group = matching("fc*.weight");
+    assert_true(group_matches(&group, "fc1.weight", 2));
+    assert_true(group_matches(&group, "fc.0/a.weight", 2));
+    assert_false(group_matches(&group, "conv.weight", 2));
+    assert_false(group_matches(&group, "fc1.weight.scale", 2));
     group_deinit(&group);
 }
 
-static void group_matches__with_a_set_or_a_mark__matches_one_character(void **state)
+static void matches__with_a_set_or_a_mark__matches_one_character(void **state)
 {
     (void)state;
-    struct group group = make("layer[0-3].?");
-    assert_true(group_matches(&group, "layer2.b"));
-    assert_false(group_matches(&group, "layer4.b"));
-    assert_false(group_matches(&group, "layer2.bias"));
+    struct group group = matching("layer[0-3].?");
+    assert_true(group_matches(&group, "layer2.b", 1));
+    assert_false(group_matches(&group, "layer4.b", 1));
+    assert_false(group_matches(&group, "layer2.bias", 1));
     group_deinit(&group);
+}
+
+static void matches__with_ndim__wants_one_of_these_numbers(void **state)
+{
+    (void)state;
+    static const uint32_t ndim[] = {1, 0};
+    struct stepd_group def = group_of("sgd", nothing);
+    def.ndim = (struct stepd_u32s){.count = 2, .at = ndim};
+    struct group group = make(def);
+    assert_true(group_matches(&group, "w", 0));
+    assert_true(group_matches(&group, "w", 1));
+    assert_false(group_matches(&group, "w", 2));
+    group_deinit(&group);
+}
+
+static void ndim__wrong__is_refused(void **state)
+{
+    (void)state;
+    static const uint32_t much[] = {9};
+    static const uint32_t twice[] = {2, 2};
+    struct stepd_group def = group_of("sgd", nothing);
+    def.ndim = (struct stepd_u32s){.count = 1, .at = much};
+    refuse(def, STEPD_INVALID_ARGUMENT, "group 'g': ndim is 9; a tensor has 0 to 8 dimensions");
+    def.ndim = (struct stepd_u32s){.count = 2, .at = twice};
+    refuse(def, STEPD_INVALID_ARGUMENT, "group 'g': ndim names 2 twice");
 }
 
 static void group__without_a_match__takes_everything(void **state)
 {
     (void)state;
-    const struct stepd_group def = {.name = "", .match = "", .optimizer = "sgd", .schedule = ""};
-    struct group group;
-    assert_int_equal(group_init(&def, &group, NULL), STEPD_OK);
+    struct group group = make((struct stepd_group){.optimizer = "sgd"});
     assert_string_equal(group.name, "*");
-    assert_true(group_matches(&group, "any.thing"));
+    assert_true(group_matches(&group, "any.thing", 3));
     group_deinit(&group);
 }
 
-static void group__with_settings__puts_them_over_the_defaults(void **state)
+/* ---- Settings -------------------------------------------------------------------------------- */
+
+static void settings__of_numbers__stand_over_the_optimizers_own(void **state)
 {
     (void)state;
-    const struct stepd_setting setting = {.name = "momentum", .values = 1, .value = &tenth};
-    struct stepd_group def = define("*");
-    struct group plain = make("*");
-    struct group set;
-    def.settings = (struct stepd_settings){.count = 1, .at = &setting};
-    assert_int_equal(group_init(&def, &set, NULL), STEPD_OK);
-    assert_true(set.hyper.momentum == 0.1);
-    assert_true(set.hyper.lr == plain.hyper.lr);
-    assert_true(plain.hyper.momentum != 0.1);
-    group_deinit(&set);
+    struct group group = make(group_of("momentum", SETTINGS(NUMBER("momentum", 0.1))));
+    struct group plain = make(group_of("momentum", nothing));
+    assert_true(group.phase[0].hyper.momentum == 0.1);
+    assert_true(plain.phase[0].hyper.momentum != 0.1);
+    assert_true(group.phase[0].hyper.lr == plain.phase[0].hyper.lr);
+    group_deinit(&group);
     group_deinit(&plain);
 }
 
-static void group__with_betas__sets_both(void **state)
+static void settings__of_words_and_lists__are_taken(void **state)
 {
     (void)state;
-    static const double betas[] = {0.8, 0.95};
-    struct stepd_setting setting = {.name = "betas", .values = 2, .value = betas};
-    struct stepd_group def = define("*");
-    struct group group;
-    def.optimizer = "adam";
-    def.settings = (struct stepd_settings){.count = 1, .at = &setting};
-    assert_int_equal(group_init(&def, &group, NULL), STEPD_OK);
-    assert_true(group.hyper.beta1 == 0.8);
-    assert_true(group.hyper.beta2 == 0.95);
+    struct group group =
+        make(group_of("adam", SETTINGS(NUMBERS("betas", 0.8, 0.95), WORD("eps_mode", "inside"))));
+    assert_true(group.phase[0].hyper.beta1 == 0.8);
+    assert_true(group.phase[0].hyper.beta2 == 0.95);
+    assert_true(group.phase[0].hyper.eps_mode == OPTIM_EPS_INSIDE);
     group_deinit(&group);
-    setting.values = 1;
-    assert_non_null(strstr(refusal(&def, STEPD_INVALID_ARGUMENT), "betas takes two numbers"));
 }
 
-static void group__with_a_setting_twice__is_refused(void **state)
+static void settings__unknown__name_the_group_and_the_nearest(void **state)
 {
     (void)state;
-    const struct stepd_setting settings[] = {{.name = "momentum", .values = 1, .value = &tenth},
-                                             {.name = "momentum", .values = 1, .value = pair}};
-    struct stepd_group def = define("*");
-    def.settings = (struct stepd_settings){.count = 2, .at = settings};
-    assert_non_null(strstr(refusal(&def, STEPD_INVALID_ARGUMENT), "momentum is set twice"));
+    refuse(group_of("momentum", SETTINGS(NUMBER("momentun", 0.1))), STEPD_INVALID_ARGUMENT,
+           "group 'g': momentum has no hyperparameter 'momentun': did you mean 'momentum'?");
+    refuse(group_of("sgd", SETTINGS(NUMBER("clip_valu", 1.0))), STEPD_INVALID_ARGUMENT,
+           "group 'g': sgd has no hyperparameter 'clip_valu': did you mean 'clip_value'?");
 }
 
-static void group__with_an_unknown_optimizer__is_refused_by_its_name(void **state)
+static void settings__of_another_optimizer__are_unknown_to_this_one(void **state)
 {
     (void)state;
-    struct stepd_group def = define("*");
-    def.optimizer = "adamm";
-    const char *text = refusal(&def, STEPD_NOT_FOUND);
-    assert_non_null(strstr(text, "group 'g'"));
-    assert_non_null(strstr(text, "adamm"));
+    struct stepd_group def = group_of("sgd", SETTINGS(NUMBERS("betas", 0.9, 0.99)));
+    struct group group;
+    struct stepd_error error;
+    assert_int_equal(group_init(&(struct stepd_group){.name = NULL}, &def, &group, &error),
+                     STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "group 'g': sgd has no hyperparameter 'betas'"));
 }
 
-static void group__with_an_unknown_setting__is_refused_and_names_it(void **state)
+static void settings__out_of_range__state_the_range(void **state)
 {
     (void)state;
-    const struct stepd_setting setting = {.name = "momentun", .values = 1, .value = &tenth};
-    struct stepd_group def = define("*");
-    def.settings = (struct stepd_settings){.count = 1, .at = &setting};
-    const char *text = refusal(&def, STEPD_INVALID_ARGUMENT);
-    assert_non_null(strstr(text, "group 'g'"));
-    assert_non_null(strstr(text, "momentun"));
+    refuse(group_of("momentum", SETTINGS(NUMBER("momentum", 1.5))), STEPD_INVALID_ARGUMENT,
+           "group 'g': hyperparameter 'momentum' of momentum must be in [0, 1), and 1.5 is not");
+    refuse(group_of("adam", SETTINGS(NUMBERS("betas", 0.9, 1.0))), STEPD_INVALID_ARGUMENT,
+           "group 'g': hyperparameter 'beta2' of adam must be in [0, 1), and 1 is not");
 }
 
-static void group__with_a_list_for_a_number__is_refused(void **state)
+static void settings__of_the_wrong_kind__are_refused(void **state)
 {
     (void)state;
-    struct stepd_setting setting = {.name = "momentum", .values = 2, .value = pair};
-    struct stepd_group def = define("*");
-    def.settings = (struct stepd_settings){.count = 1, .at = &setting};
-    assert_non_null(strstr(refusal(&def, STEPD_INVALID_ARGUMENT), "momentum takes one number"));
-    setting.values = 0;
-    assert_non_null(strstr(refusal(&def, STEPD_INVALID_ARGUMENT), "not 0"));
+    refuse(group_of("momentum", SETTINGS(NUMBERS("momentum", 0.1, 0.2))), STEPD_INVALID_ARGUMENT,
+           "group 'g': momentum of momentum takes 1 number, not 2");
+    refuse(group_of("adam", SETTINGS(NUMBER("betas", 0.9))), STEPD_INVALID_ARGUMENT,
+           "group 'g': betas of adam takes 2 numbers, not 1");
+    refuse(group_of("adam", SETTINGS(WORD("eps_mode", "insyde"))), STEPD_INVALID_ARGUMENT,
+           "group 'g': hyperparameter 'eps_mode' of adam cannot be 'insyde': did you mean "
+           "'inside'?");
+    refuse(group_of("adam", SETTINGS(NUMBER("eps_mode", 1.0))), STEPD_INVALID_ARGUMENT,
+           "group 'g': hyperparameter 'eps_mode' of adam is a word such as 'outside', not 1");
+    refuse(group_of("adam", SETTINGS(WORD("lr", "fast"))), STEPD_INVALID_ARGUMENT,
+           "group 'g': hyperparameter 'lr' of adam is a number, not 'fast'");
 }
 
-static void group__with_an_unknown_schedule__is_refused(void **state)
+static void settings__twice__are_refused(void **state)
 {
     (void)state;
-    struct stepd_group def = define("*");
+    refuse(group_of("sgd", SETTINGS(NUMBER("lr", 0.1), NUMBER("lr", 0.1))), STEPD_INVALID_ARGUMENT,
+           "group 'g': lr is set twice");
+}
+
+static void optimizer__unknown_or_missing__is_refused(void **state)
+{
+    (void)state;
+    refuse(group_of("adamm", nothing), STEPD_NOT_FOUND,
+           "group 'g': unknown optimizer 'adamm': did you mean 'adam'?");
+    refuse(group_of("", nothing), STEPD_INVALID_ARGUMENT,
+           "group 'g': no optimizer, and the job's defaults have none either");
+}
+
+static void frozen__without_an_optimizer__needs_none(void **state)
+{
+    (void)state;
+    struct stepd_group def = group_of("", nothing);
+    def.frozen = true;
+    struct group group = make(def);
+    assert_true(group.frozen);
+    assert_int_equal(group_scope(&group), OPTIM_SCOPE_ELEMENT);
+    assert_false(group_looks_ahead(&group));
+    group_deinit(&group);
+}
+
+/* ---- Schedules ------------------------------------------------------------------------------- */
+
+static void schedule__unknown_or_incomplete__is_refused(void **state)
+{
+    (void)state;
+    struct stepd_group def = group_of("sgd", nothing);
     def.schedule = "cosin";
-    assert_non_null(strstr(refusal(&def, STEPD_NOT_FOUND), "cosin"));
+    refuse(def, STEPD_NOT_FOUND, "group 'g': unknown schedule 'cosin': did you mean 'cosine'?");
+    def.schedule = "cosine";
+    refuse(def, STEPD_INVALID_ARGUMENT, "group 'g': schedule cosine needs its parameter 't_max'");
 }
 
-static void group__with_a_schedule_that_lacks_a_parameter__is_refused(void **state)
+static void schedule__of_parts__holds_them(void **state)
 {
     (void)state;
-    struct stepd_group def = define("*");
-    def.schedule = "cosine";
-    const char *text = refusal(&def, STEPD_INVALID_ARGUMENT);
-    assert_non_null(strstr(text, "group 'g'"));
-    assert_non_null(strstr(text, "t_max"));
+    const struct stepd_schedule_part parts[] = {
+        {.kind = "linear", .settings = SETTINGS(NUMBER("total_iters", 4))},
+        {.kind = "constant"},
+    };
+    struct stepd_group def = group_of("sgd", nothing);
+    def.schedule = "sequential";
+    def.schedule_settings = SETTINGS(NUMBER("milestones", 4));
+    def.schedule_part = parts;
+    def.schedule_parts = 2;
+    struct group group = make(def);
+    assert_int_equal(group.schedule.parts, 2);
+    assert_true(schedule_lr(&group.schedule, 3.0, 0) == 1.0);
+    assert_true(schedule_lr(&group.schedule, 3.0, 4) == 3.0);
+    group_deinit(&group);
+    def.schedule = "";
+    refuse(def, STEPD_INVALID_ARGUMENT,
+           "group 'g': parts of a schedule, but no schedule that they are parts of");
+}
+
+static void schedule__with_a_wrong_part__names_the_part(void **state)
+{
+    (void)state;
+    const struct stepd_schedule_part parts[] = {{.kind = "constant"}, {.kind = "step"}};
+    struct stepd_group def = group_of("sgd", nothing);
+    def.schedule = "chained";
+    def.schedule_part = parts;
+    def.schedule_parts = 2;
+    refuse(def, STEPD_INVALID_ARGUMENT,
+           "group 'g': schedule 2 of 2: schedule step needs its parameter 'step_size'");
+}
+
+/* ---- Modes ----------------------------------------------------------------------------------- */
+
+static void check_mode__of_an_optimizer_that_needs_rounds__refuses_async(void **state)
+{
+    (void)state;
+    struct group group = make(group_of("lbfgs", nothing));
+    struct stepd_error error;
+    assert_int_equal(group_check_mode(&group, STEPD_SYNC, NULL), STEPD_OK);
+    assert_int_equal(group_check_mode(&group, STEPD_ASYNC, &error), STEPD_INVALID_ARGUMENT);
+    assert_string_equal(error.text,
+                        "group 'g': lbfgs needs the mean gradient of all workers, so the job's "
+                        "mode must be sync, and it is async");
+    group_deinit(&group);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(group_matches__with_a_star__matches_dots_and_slashes_too),
-        cmocka_unit_test(group_matches__with_a_set_or_a_mark__matches_one_character),
+        cmocka_unit_test(matches__with_a_star__matches_dots_and_slashes_too),
+        cmocka_unit_test(matches__with_a_set_or_a_mark__matches_one_character),
+        cmocka_unit_test(matches__with_ndim__wants_one_of_these_numbers),
+        cmocka_unit_test(ndim__wrong__is_refused),
         cmocka_unit_test(group__without_a_match__takes_everything),
-        cmocka_unit_test(group__with_settings__puts_them_over_the_defaults),
-        cmocka_unit_test(group__with_betas__sets_both),
-        cmocka_unit_test(group__with_a_setting_twice__is_refused),
-        cmocka_unit_test(group__with_an_unknown_optimizer__is_refused_by_its_name),
-        cmocka_unit_test(group__with_an_unknown_setting__is_refused_and_names_it),
-        cmocka_unit_test(group__with_a_list_for_a_number__is_refused),
-        cmocka_unit_test(group__with_an_unknown_schedule__is_refused),
-        cmocka_unit_test(group__with_a_schedule_that_lacks_a_parameter__is_refused),
+        cmocka_unit_test(settings__of_numbers__stand_over_the_optimizers_own),
+        cmocka_unit_test(settings__of_words_and_lists__are_taken),
+        cmocka_unit_test(settings__unknown__name_the_group_and_the_nearest),
+        cmocka_unit_test(settings__of_another_optimizer__are_unknown_to_this_one),
+        cmocka_unit_test(settings__out_of_range__state_the_range),
+        cmocka_unit_test(settings__of_the_wrong_kind__are_refused),
+        cmocka_unit_test(settings__twice__are_refused),
+        cmocka_unit_test(optimizer__unknown_or_missing__is_refused),
+        cmocka_unit_test(frozen__without_an_optimizer__needs_none),
+        cmocka_unit_test(schedule__unknown_or_incomplete__is_refused),
+        cmocka_unit_test(schedule__of_parts__holds_them),
+        cmocka_unit_test(schedule__with_a_wrong_part__names_the_part),
+        cmocka_unit_test(check_mode__of_an_optimizer_that_needs_rounds__refuses_async),
     };
     return cmocka_run_group_tests_name("model/group", tests, NULL, NULL);
 }
