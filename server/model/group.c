@@ -10,12 +10,12 @@
 #include "server/model/group.h"
 
 #include <assert.h>
-#include <fnmatch.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/error.h"
+#include "server/base/glob.h"
 #include "server/model/group_internal.h"
 
 static_assert(STEPD_SCHEDULE_PARTS_MAX <= SCHEDULE_PARTS_MAX, "the wire takes parts too many");
@@ -247,7 +247,7 @@ bool group_matches(const struct group *group, const char *tensor_name, size_t di
     bool any = group->ndims == 0;
     for (size_t i = 0; i < group->ndims; i++)
         any = any || group->ndim[i] == dims;
-    return any && fnmatch(group->match, tensor_name, 0) == 0;
+    return any && glob_matches(group->match, tensor_name);
 }
 
 const struct phase *group_phase(const struct group *group, uint64_t step)
