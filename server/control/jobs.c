@@ -227,7 +227,7 @@ uint32_t control_job_ranks(const struct control_job *job)
 
 bool control_job_takes_ranks_back(const struct control_job *job)
 {
-    return job->state < CONTROL_JOB_RUNNING || job_draft_mode(job->draft) == STEPD_ASYNC;
+    return job->state < CONTROL_JOB_RUNNING || job_draft_mode(job->draft) != STEPD_SYNC;
 }
 
 /* Whether the shards have heard of every member. */

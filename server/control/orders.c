@@ -74,7 +74,7 @@ static enum stepd_status send_session(struct control *control,
         .worker = session->worker,
         .observer = session->role == STEPD_OBSERVER,
         .rank = session->rank,
-        .until = UINT64_MAX,
+        .last_clock = UINT64_MAX,
     };
     memcpy(like.session, session->id, sizeof like.session);
     return send_all(control, &like);
@@ -100,7 +100,7 @@ enum stepd_status control_order_member(struct control *control, const struct con
                                  .job_name = job->name,
                                  .rank = member->rank,
                                  .from = 0,
-                                 .until = member->until,
+                                 .last_clock = member->last_clock,
                              });
 }
 

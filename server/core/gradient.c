@@ -4,9 +4,10 @@
  *
  *     arrived    widened to f32, divided by its own loss scale, and looked through for NaN and
  *                infinity: what is not finite is refused before it counts
- *     closing    the mean over the examples, in rank order; the loss likewise, in double
- *     stepping   the sign turned (maximize), then each value clipped; weight decay and the rest
- *                are the optimizer's
+ *     closing    the mean over the examples, in rank order (or, where the job wants that, added up
+ *                as they arrived); the loss in rank order, in double
+ *     stepping   the sign turned (maximize), the delay compensated, then each value clipped; weight
+ *                decay and the rest are the optimizer's
  *
  * A Hessian stands behind the gradient in staging, and goes the same way, but is not clipped: it
  * is no step. Everything is done in place, in staging or in the shard's sum: a contribution is of
@@ -30,6 +31,17 @@ size_t gradient_arrived(const struct core *core, const struct request *request, 
 
 /* ---- Closing --------------------------------------------------------------------------------- */
 
+void gradient_add(const struct core *core, struct core_slice *slice, uint64_t examples,
+                  const float *grad)
+{
+    const struct reduce_kernels *kernels = kernels_reduce(core->options.isa);
+    const size_t n = slice_push_floats(&slice->slice);
+    if (slice->round.examples == 0)
+        kernels->scale(n, (float)examples, grad, slice->slice.sum);
+    else
+        kernels->add(n, (float)examples, grad, slice->slice.sum);
+}
+
 /* Sums the contributions in rank order, each with its share of the examples. Nothing is copied
  * when there is only one: its weight is 1. */
 static float *mean(struct core *core, const struct core_slice *slice)
@@ -37,6 +49,11 @@ static float *mean(struct core *core, const struct core_slice *slice)
     const struct reduce_kernels *kernels = kernels_reduce(core->options.isa);
     const size_t n = slice_push_floats(&slice->slice);
     size_t summed = 0;
+    if (slice->slice.sum != NULL) {
+        kernels->scale(n, (float)(1.0 / (double)slice->round.examples), slice->slice.sum,
+                       core->sum.floats);
+        return core->sum.floats;
+    }
     for (uint32_t rank = 0; rank < slice->round.ranks; rank++) {
         const struct contribution contribution = round_of(&slice->round, rank);
         if (contribution.state != CONTRIBUTION_COUNTED || contribution.examples == 0)
@@ -60,18 +77,30 @@ struct gradient gradient_of_all(struct core *core, const struct core_slice *slic
 struct gradient gradient_of_rank(const struct core_slice *slice, uint32_t rank)
 {
     const struct contribution contribution = round_of(&slice->round, rank);
-    return (struct gradient){.grad = contribution.grad,
-                             .loss = contribution.has_loss ? contribution.loss : (double)NAN};
+    const struct slice_rank *of_rank = &slice->slice.by_rank[rank];
+    const bool backed = of_rank->backup_version == contribution.base_version;
+    return (struct gradient){
+        .grad = contribution.grad,
+        .loss = contribution.has_loss ? contribution.loss : (double)NAN,
+        .staleness = slice->slice.version - contribution.base_version,
+        .backup = backed ? of_rank->backup : NULL,
+    };
 }
 
 /* ---- Stepping -------------------------------------------------------------------------------- */
 
-void gradient_treat(const struct core *core, const struct treatment *treatment, size_t n,
-                    float *grad)
+void gradient_treat(const struct core *core, struct slice *slice, const struct gradient *gradient,
+                    size_t at, size_t n)
 {
     const struct reduce_kernels *kernels = kernels_reduce(core->options.isa);
+    const struct treatment *treatment = &slice->group->treatment;
+    float *grad = gradient->grad + at;
     if (treatment->maximize)
         kernels->negate(n, grad);
+    if (gradient->backup != NULL && gradient->staleness > 0)
+        kernels->compensate(n, slice->job->consistency.delay_compensation,
+                            slice_view(slice, STEPD_TRAINING)->values + at, gradient->backup + at,
+                            grad);
     if (treatment->clip_value > 0.0)
         kernels->clip(n, (float)treatment->clip_value, grad);
 }

@@ -28,6 +28,16 @@ static struct record *record_of(const struct waiter *waiter)
     return &waiter->slice->slice.by_rank[rank_of(waiter)].record;
 }
 
+float *push_staging(const struct waiter *waiter)
+{
+    const struct slice *slice = &waiter->slice->slice;
+    const struct core_job *job = waiter->slice->job;
+    const uint32_t rank = rank_of(waiter);
+    if (slice->sum != NULL)
+        return job->landing + (size_t)rank * job->landing_floats;
+    return slice->by_rank[rank].staging;
+}
+
 /* ---- Before anything is taken ---------------------------------------------------------------- */
 
 static enum stepd_status check_sender(const struct core_conn *conn,
@@ -102,6 +112,22 @@ static enum stepd_status check_loss(const struct waiter *waiter, struct stepd_er
                       group->name, wanting);
 }
 
+/* Weights that a gradient was computed at are kept of each rank's last pull. */
+static enum stepd_status check_backup(const struct waiter *waiter, const char *name,
+                                      struct stepd_error *reterr)
+{
+    const struct slice *slice = &waiter->slice->slice;
+    const struct slice_rank *of_rank = &slice->by_rank[rank_of(waiter)];
+    if (of_rank->backup == NULL || waiter->base_version == slice->version ||
+        waiter->base_version == of_rank->backup_version ||
+        waiter->request->clock <= of_rank->record.clock)
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                      "%s: base version %" PRIu64 " is not what rank %u pulled last; to compensate "
+                      "its delay the gradient must be computed at the weights of the last pull",
+                      name, waiter->base_version, rank_of(waiter));
+}
+
 static enum stepd_status check_slice(const struct waiter *waiter, struct stepd_error *reterr)
 {
     struct core_slice *slice = waiter->slice;
@@ -115,7 +141,9 @@ static enum stepd_status check_slice(const struct waiter *waiter, struct stepd_e
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "%s: base version %" PRIu64 " does not exist; the newest is %" PRIu64,
                           name, waiter->base_version, slice->slice.version);
-    const enum stepd_status status = check_clock(waiter, name, reterr);
+    enum stepd_status status = check_clock(waiter, name, reterr);
+    if (status == STEPD_OK)
+        status = check_backup(waiter, name, reterr);
     return status != STEPD_OK ? status : check_loss(waiter, reterr);
 }
 
@@ -180,10 +208,21 @@ enum stepd_status handle_push(struct core_conn *conn, const struct stepd_message
 
 /* ---- Slice by slice -------------------------------------------------------------------------- */
 
+void push_settle(struct waiter *waiter, enum stepd_outcome outcome, uint64_t version)
+{
+    waiter->outcome = outcome;
+    waiter->version = version;
+    if (waiter->request->wants_weights)
+        pull_settle(waiter);
+    else
+        waiter_ready(waiter, outcome, version);
+}
+
+/* Its bytes, if any are to come, are not wanted. */
 static void settle(struct waiter *waiter, enum stepd_outcome outcome, uint64_t version)
 {
     waiter->discard = true;
-    waiter_ready(waiter, outcome, version);
+    push_settle(waiter, outcome, version);
 }
 
 /* A clock that was counted before: what became of it? */
@@ -201,24 +240,28 @@ static void settle_repeated(struct waiter *waiter)
 static enum verdict judge(const struct waiter *waiter)
 {
     const struct core_slice *slice = waiter->slice;
+    const struct scene scene = slice_scene(slice);
     const struct claim claim = {
         .rank = rank_of(waiter),
+        .clock = waiter->request->clock,
         .base_version = waiter->base_version,
-        .version = slice->slice.version,
     };
-    return slice->job->policy->judge(&slice->job->members, &claim);
+    return slice->job->policy->judge(&scene, &claim);
 }
 
-/* It will not count. A late push has used its clock up; a fenced one has not. */
+/* It will not count. A late or stale push has used its clock up, which others may have waited for;
+ * a fenced one has not. */
 static void turn_away(struct waiter *waiter, enum verdict verdict)
 {
     const uint64_t version = waiter->slice->slice.version;
-    if (verdict != VERDICT_LATE) {
+    if (verdict != VERDICT_LATE && verdict != VERDICT_STALE) {
         settle(waiter, STEPD_FENCED, version);
         return;
     }
-    record_note(record_of(waiter), waiter->request->clock, STEPD_LATE_DROPPED, version);
-    settle(waiter, STEPD_LATE_DROPPED, version);
+    const enum stepd_outcome outcome = verdict == VERDICT_LATE ? STEPD_LATE_DROPPED : STEPD_STALE;
+    record_note(record_of(waiter), waiter->request->clock, outcome, version);
+    settle(waiter, outcome, version);
+    waiters_wake(waiter->slice);
 }
 
 void push_begin(struct waiter *waiter)
@@ -241,7 +284,7 @@ void push_begin(struct waiter *waiter)
         turn_away(waiter, verdict);
         return;
     }
-    round_begin(&slice->round, rank_of(waiter), request->clock);
+    round_begin(&slice->round, rank_of(waiter), request->clock, waiter->base_version);
     waiter->outcome = STEPD_APPLIED;
 }
 
@@ -283,7 +326,7 @@ void push_complete(struct waiter *waiter)
     struct core *core = waiter->request->conn->core;
     const struct request *request = waiter->request;
     const size_t n = slice_push_floats(&slice->slice);
-    float *grad = slice->slice.by_rank[rank_of(waiter)].staging;
+    float *grad = push_staging(waiter);
     /* While it came in, its rank may have been taken out, and the round closed without it. */
     const enum verdict verdict = judge(waiter);
     if (verdict != VERDICT_COUNT) {
@@ -297,8 +340,11 @@ void push_complete(struct waiter *waiter)
             refuse(waiter, (uint32_t)bad);
             return;
         }
+        if (slice->slice.sum != NULL)
+            gradient_add(core, slice, request->examples, grad);
     }
-    round_count(&slice->round, rank_of(waiter), request->examples, grad);
+    round_count(&slice->round, rank_of(waiter), request->examples,
+                slice->slice.sum != NULL ? NULL : grad);
     if (request->has_loss)
         round_note_loss(&slice->round, rank_of(waiter), request->loss);
     waiter_park(waiter, WAITER_ROUND);

@@ -122,7 +122,7 @@ static enum stepd_status give_orders(struct local *local)
         return status;
     order = order_create(ORDER_MEMBER, local->job->name);
     if (order != NULL)
-        order->until = UINT64_MAX;
+        order->last_clock = UINT64_MAX;
     status = give_order(local, order);
     if (status != STEPD_OK)
         return status;

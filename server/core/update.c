@@ -39,7 +39,7 @@ static void wake_push(struct waiter *waiter)
     if (request->clock > record->clock || !record_find(record, request->clock, &entry))
         return;
     const bool applied = entry.outcome == STEPD_APPLIED;
-    waiter_ready(waiter, applied ? waiter->outcome : entry.outcome, entry.version);
+    push_settle(waiter, applied ? waiter->outcome : entry.outcome, entry.version);
 }
 
 void waiters_wake(struct core_slice *slice)
@@ -103,11 +103,17 @@ static bool makes_update(const struct core_slice *slice)
                : round_of(&slice->round, first_counted(slice)).examples > 0;
 }
 
+static bool closes(const struct core_slice *slice)
+{
+    const struct scene scene = slice_scene(slice);
+    return slice->job->policy->closes(&scene);
+}
+
 void update_try(struct core *core, struct core_slice *slice)
 {
     const struct sync_policy *policy = slice->job->policy;
     slice->blocked = false;
-    while (policy->closes(&slice->job->members, &slice->round, slice->slice.version)) {
+    while (closes(slice)) {
         struct slice_room room;
         const bool update = makes_update(slice);
         slice->blocked = update && !slice_find_room(&slice->slice, &room);

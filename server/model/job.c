@@ -99,7 +99,7 @@ enum stepd_status job_draft_seal(struct job_draft *draft, uint64_t incarnation, 
     if (job == NULL)
         return no_memory(reterr);
     *job = (struct job){.incarnation = incarnation,
-                        .mode = draft->mode,
+                        .consistency = draft->consistency,
                         .workers = draft->workers,
                         .strict = draft->strict,
                         .slice_elements = draft->slice_elements,

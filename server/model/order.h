@@ -24,7 +24,7 @@ enum order_kind {
     ORDER_JOB_START,    /* enough workers have joined: rounds may close */
     ORDER_SESSION,      /* this session exists, at this epoch; an older connection of it goes */
     ORDER_SESSION_GONE, /* forget it */
-    ORDER_MEMBER,       /* this rank is a member for the versions [from, until) */
+    ORDER_MEMBER,       /* this rank is a member from a version on, and up to a clock */
     ORDER_QUERY,        /* say NOTICE_ANSWER about this job */
 };
 
@@ -42,7 +42,7 @@ struct order {
     /* SESSION, MEMBER */
     uint32_t rank;
     uint64_t from;
-    uint64_t until; /* UINT64_MAX: still a member */
+    uint64_t last_clock; /* UINT64_MAX: still a member */
 
     uint64_t query; /* QUERY, JOB_OPEN: number to answer with */
 };

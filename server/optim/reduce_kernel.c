@@ -108,6 +108,14 @@ static void clip(size_t n, float most, float *g)
     }
 }
 
+static void compensate(size_t n, double lambda, const float *restrict now,
+                       const float *restrict then, float *restrict g)
+{
+    const float l = (float)lambda;
+    for (size_t i = 0; i < n; i++)
+        g[i] = g[i] + l * g[i] * g[i] * (now[i] - then[i]);
+}
+
 /* ---- Averages of the weights ----------------------------------------------------------------- */
 
 static void ema(size_t n, double decay, const float *restrict w, float *restrict mean)
@@ -133,6 +141,7 @@ const struct reduce_kernels OPTIM_KERNEL(reduce_kernels) = {
     .unscale = unscale,
     .negate = negate,
     .clip = clip,
+    .compensate = compensate,
     .ema = ema,
     .swa = swa,
 };

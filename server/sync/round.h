@@ -27,8 +27,10 @@ enum contribution_state {
 struct contribution {
     enum contribution_state state;
     uint64_t clock;
-    uint64_t examples; /* 0: present, with no gradient */
-    float *grad; /* borrowed from the rank's staging; whoever closes the round may change it */
+    uint64_t base_version; /* the gradient was computed at it */
+    uint64_t examples;     /* 0: present, with no gradient */
+    float *grad; /* borrowed from the rank's staging; whoever closes the round may change it. NULL:
+                  * it was added to the slice's sum on arrival */
     bool has_loss;
     double loss; /* mean over the examples */
 };
@@ -47,7 +49,7 @@ void round_deinit(struct round *round);
 enum stepd_status round_admit(struct round *round, uint32_t rank) STEPD_MUST_CHECK;
 
 /* The moves above; the rank was admitted, and is in the state that the move starts from. */
-void round_begin(struct round *round, uint32_t rank, uint64_t clock);
+void round_begin(struct round *round, uint32_t rank, uint64_t clock, uint64_t base_version);
 void round_count(struct round *round, uint32_t rank, uint64_t examples, float *grad);
 void round_drop(struct round *round, uint32_t rank);
 
