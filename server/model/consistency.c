@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "proto/mode.h"
 #include "server/base/nearest.h"
 #include "server/base/range.h"
 
@@ -56,17 +57,6 @@ static const struct setting_spec specs[] = {
 
 #define SPECS (sizeof specs / sizeof specs[0])
 
-static const char *const mode_names[] = {
-    [STEPD_SYNC] = "sync",
-    [STEPD_ASYNC] = "async",
-    [STEPD_BOUNDED] = "bounded",
-};
-
-const char *consistency_mode_name(enum stepd_mode mode)
-{
-    return mode_names[mode];
-}
-
 /* ---- Values ---------------------------------------------------------------------------------- */
 
 static void put(const struct setting_spec *spec, double value, struct consistency *consistency)
@@ -86,12 +76,13 @@ static void list_modes(unsigned modes, char *text, size_t size)
 {
     size_t bytes = 0;
     text[0] = '\0';
-    for (unsigned mode = 0; mode < sizeof mode_names / sizeof mode_names[0]; mode++) {
+    for (unsigned mode = 0; mode < STEPD_MODES; mode++) {
         if ((modes & IN(mode)) == 0)
             continue;
         const bool last = modes >> mode == 1;
         const char *const between = bytes == 0 ? "" : last ? " or " : ", ";
-        bytes += stepd_format(text + bytes, size - bytes, "%s%s", between, mode_names[mode]);
+        bytes += stepd_format(text + bytes, size - bytes, "%s%s", between,
+                              stepd_mode_name((enum stepd_mode)mode));
     }
 }
 
@@ -158,7 +149,7 @@ static enum stepd_status set(const struct stepd_setting *setting, struct consist
         list_modes(spec->modes, modes, sizeof modes);
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "%s belongs to mode %s, and the job's is %s", spec->name, modes,
-                          mode_names[consistency->mode]);
+                          stepd_mode_name(consistency->mode));
     }
     return setting->word != NULL && setting->word[0] != '\0'
                ? set_word(spec, setting->word, consistency, reterr)
@@ -234,7 +225,7 @@ enum stepd_status consistency_same(const struct consistency *a, const struct con
 {
     if (a->mode != b->mode)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "mode is defined as '%s', not '%s'",
-                          mode_names[a->mode], mode_names[b->mode]);
+                          stepd_mode_name(a->mode), stepd_mode_name(b->mode));
     for (size_t i = 0; i < SPECS; i++) {
         const struct setting_spec *const spec = &specs[i];
         const double x = get(spec, a);

@@ -62,7 +62,4 @@ enum stepd_status consistency_check_workers(const struct consistency *consistenc
 enum stepd_status consistency_same(const struct consistency *a, const struct consistency *b,
                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* "sync", "async", "bounded". Static. */
-const char *consistency_mode_name(enum stepd_mode mode);
-
 #endif

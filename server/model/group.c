@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "proto/error.h"
-#include "server/model/consistency.h"
+#include "proto/mode.h"
 #include "server/model/group_internal.h"
 
 static_assert(STEPD_SCHEDULE_PARTS_MAX <= SCHEDULE_PARTS_MAX, "the wire takes parts too many");
@@ -210,7 +210,7 @@ enum stepd_status group_check_mode(const struct group *group, enum stepd_mode mo
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                               "group '%s': %s needs the mean gradient of all workers, so the job's "
                               "mode must be sync, and it is %s",
-                              group->name, optimizer->name, consistency_mode_name(mode));
+                              group->name, optimizer->name, stepd_mode_name(mode));
     }
     return STEPD_OK;
 }
