@@ -61,6 +61,19 @@ static enum stepd_status check_sender(const struct core_conn *conn,
     return STEPD_OK;
 }
 
+/* The highest clock that leaves no gap. A predecessor may have died before it had sent this slice
+ * anything of the first step; and in sync mode, where clocks go with versions, rounds may have
+ * closed without this rank. */
+static uint64_t newest_clock(const struct waiter *waiter)
+{
+    const uint64_t counted = record_of(waiter)->clock;
+    const uint64_t version = waiter->slice->slice.version;
+    if (counted == 0)
+        return version + 2;
+    const bool follows = waiter->slice->job->policy->together && counted < version;
+    return (follows ? version : counted) + 1;
+}
+
 static enum stepd_status check_clock(const struct waiter *waiter, const char *name,
                                      struct stepd_error *reterr)
 {
@@ -75,9 +88,7 @@ static enum stepd_status check_clock(const struct waiter *waiter, const char *na
                           "%s: clock %" PRIu64 " came before clock %" PRIu64
                           " was answered; wait for that answer",
                           name, clock, open.clock);
-    /* A predecessor may have died before it had sent this slice anything of the first step. */
-    const uint64_t most = counted > 0 ? counted + 1 : waiter->slice->slice.version + 2;
-    if (clock > most)
+    if (clock > newest_clock(waiter))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "%s: clock %" PRIu64 " leaves a gap; the next of rank %u is %" PRIu64,
                           name, clock, rank_of(waiter), counted + 1);

@@ -96,6 +96,23 @@ static void backup__of_three_workers__closes_with_two_and_drops_the_third(void *
     shard_teardown(&shard);
 }
 
+static void backup__after_rounds_without_it__goes_on_from_the_version(void **state)
+{
+    (void)state;
+    struct shard shard;
+    const struct stepd_setting backup = number("backup", &one);
+    setup(&shard, STEPD_SYNC, 2, &backup, 1);
+    push(&shard, 0, 1, 0, ones);
+    push(&shard, 1, 1, 0, ones); /* late */
+    for (uint64_t clock = 2; clock <= 4; clock++)
+        push(&shard, 0, clock, clock - 1, ones);
+    push(&shard, 1, 5, 4, threes); /* clocks 2 to 4 were never used */
+    assert_int_equal(shard_last(&shard, 1)->outcome[0], STEPD_APPLIED);
+    push(&shard, 1, 7, 5, threes);
+    assert_non_null(strstr(shard_last(&shard, 1)->text, "clock 7 leaves a gap"));
+    shard_teardown(&shard);
+}
+
 static void late_apply__of_the_third__counts_in_the_open_round(void **state)
 {
     (void)state;
@@ -371,6 +388,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(backup__of_three_workers__closes_with_two_and_drops_the_third),
+        cmocka_unit_test(backup__after_rounds_without_it__goes_on_from_the_version),
         cmocka_unit_test(late_apply__of_the_third__counts_in_the_open_round),
         cmocka_unit_test(late_apply__beyond_its_age__is_stale),
         cmocka_unit_test(close_examples__reached__closes_without_the_others),
