@@ -66,13 +66,50 @@ struct request {
     struct waiter waiter[];
 };
 
+/* What a step is made of, in staging or in the shard's sum; the step may change it. */
+struct gradient {
+    float *grad;         /* of the slice's elements, and plan->extra floats behind them */
+    double loss;         /* mean over the examples; NAN: not known */
+    uint64_t staleness;  /* versions that have been made since it was computed; 0 of a mean */
+    const float *backup; /* the weights it was computed at, where its delay is to be compensated */
+    const float *factor; /* by tensor: what clipping by norms multiplies it by; NULL: 1 */
+};
+
 struct core_slice {
     struct slice slice; /* first: weights know the core's slice by it */
     struct core_job *job;
     struct round round;
     struct waiter *waiters;
-    bool blocked;    /* the round is full, but readers hold both versions of the weights */
+    bool blocked;            /* the round is full, but readers hold both versions of the weights */
+    bool full;               /* of a gated job: counted in gate.full */
+    struct gradient waiting; /* of a gated job that has reported; grad NULL: no examples */
+
+    struct { /* the first that came in for the open round, where it does not refuse the push */
+        bool found;
+        uint32_t rank;
+        uint32_t index;
+    } nonfinite;
+
     uint64_t listed; /* number of the request that listed it last: finds repetitions */
+};
+
+enum gate_state {
+    GATE_COLLECTING,
+    GATE_REPORTED,
+    GATE_COMMITTED,
+};
+
+/* Of a job whose slices close together; see gate.c. */
+struct core_gate {
+    bool gated;
+    enum gate_state state;
+    uint64_t version;           /* that the open step starts from */
+    size_t slices;              /* here that are stepped */
+    size_t full;                /* of these */
+    size_t blocks;              /* whose sums a report holds */
+    enum order_verdict verdict; /* COMMITTED */
+    float *factor;              /* owned; COMMITTED: by tensor; NULL: 1 */
+    struct stepd_error halted;  /* code OK, or why nothing is taken any more */
 };
 
 struct core_job {
@@ -84,6 +121,7 @@ struct core_job {
     float *landing; /* owned; where gradients are added up as they arrive, a place for each worker
                      * to receive one slice in, of landing_floats each; else NULL */
     size_t landing_floats;
+    struct core_gate gate;
     size_t pieces; /* references to weights that replies hold */
     bool closing;  /* to be freed with the last piece */
 };
@@ -151,6 +189,11 @@ struct core {
         struct core_piece *piece;
     } room;
 };
+
+static inline bool core_job_adds_on_arrival(const struct core_job *job)
+{
+    return job->job->consistency.reduction == CONSISTENCY_ARRIVAL;
+}
 
 /* What the policy decides from. */
 static inline struct scene slice_scene(const struct core_slice *slice)
@@ -273,6 +316,9 @@ void push_settle(struct waiter *waiter, enum stepd_outcome outcome, uint64_t ver
 void push_begin(struct waiter *waiter);
 /* Its part of the payload is in staging (or it has none, with examples = 0). */
 void push_complete(struct waiter *waiter);
+/* Where an open round has its NaN or infinity, in words. */
+void push_explain_nonfinite(const struct core *core, const struct core_slice *slice,
+                            struct stepd_error *reterr);
 /* Its sender is gone. */
 void push_abort(struct waiter *waiter);
 
@@ -287,14 +333,6 @@ enum stepd_status pull_check_view(const struct request *request, struct stepd_er
 void pull_settle(struct waiter *waiter);
 
 /* ---- gradient.c ------------------------------------------------------------------------------ */
-
-/* What a step is made of, in staging or in the shard's sum; the step may change it. */
-struct gradient {
-    float *grad;         /* of the slice's elements, and plan->extra floats behind them */
-    double loss;         /* mean over the examples; NAN: not known */
-    uint64_t staleness;  /* versions that have been made since it was computed; 0 of a mean */
-    const float *backup; /* the weights it was computed at, where its delay is to be compensated */
-};
 
 /* Widens the n floats that came in, takes their loss scale off, and gives the index of the first
  * that is NaN or infinite, or n. */
@@ -322,11 +360,29 @@ enum stepd_outcome step_skip(struct core_slice *slice);
 
 /* ---- update.c -------------------------------------------------------------------------------- */
 
+/* What has counted in a round goes from there into the records. */
+void settle_counted(struct core_slice *slice, enum stepd_outcome outcome);
+
 /* Closes a slice's round if it can be closed, and again while it can. */
 void update_try(struct core *core, struct core_slice *slice);
 
 /* The slice's version or values have changed: readies the waiters that this is enough for. */
 void waiters_wake(struct core_slice *slice);
+
+/* ---- gate.c ---------------------------------------------------------------------------------- */
+
+/* The job's slices stand. */
+void gate_open(struct core *core, struct core_job *job);
+/* Does this slice close with all others of its job? */
+bool gate_holds(const struct core_slice *slice);
+/* The slice that such a slice waits for; itself, where it waits for other shards or alone. */
+const struct core_slice *gate_slowest(const struct core_slice *slice);
+/* Something of such a slice has changed: its round, its members, who holds its weights. */
+void gate_try(struct core *core, struct core_slice *slice);
+void gate_on_tick(struct core *core, struct core_job *job);
+/* Control's answers to a report. Take what they need from the order. */
+void gate_commit(struct core *core, struct core_job *job, struct order *order);
+void gate_without(struct core *core, struct core_job *job, const struct order *order);
 
 /* ---- conn (core.c) --------------------------------------------------------------------------- */
 

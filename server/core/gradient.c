@@ -6,8 +6,8 @@
  *                infinity: what is not finite is refused before it counts
  *     closing    the mean over the examples, in rank order (or, where the job wants that, added up
  *                as they arrived); the loss in rank order, in double
- *     stepping   the sign turned (maximize), the delay compensated, then each value clipped; weight
- *                decay and the rest are the optimizer's
+ *     stepping   clipped by norms, the sign turned (maximize), the delay compensated, then each
+ * value clipped; weight decay and the rest are the optimizer's
  *
  * A Hessian stands behind the gradient in staging, and goes the same way, but is not clipped: it
  * is no step. Everything is done in place, in staging or in the shard's sum: a contribution is of
@@ -46,13 +46,14 @@ void gradient_add(const struct core *core, struct core_slice *slice, uint64_t ex
  * when there is only one: its weight is 1. */
 static float *mean(struct core *core, const struct core_slice *slice)
 {
+    const struct slice *s = &slice->slice;
+    float *const sum = s->sum != NULL ? s->sum : core->sum.floats;
     const struct reduce_kernels *kernels = kernels_reduce(core->options.isa);
     const size_t n = slice_push_floats(&slice->slice);
     size_t summed = 0;
-    if (slice->slice.sum != NULL) {
-        kernels->scale(n, (float)(1.0 / (double)slice->round.examples), slice->slice.sum,
-                       core->sum.floats);
-        return core->sum.floats;
+    if (core_job_adds_on_arrival(slice->job)) {
+        kernels->unscale(n, (double)slice->round.examples, sum);
+        return sum;
     }
     for (uint32_t rank = 0; rank < slice->round.ranks; rank++) {
         const struct contribution contribution = round_of(&slice->round, rank);
@@ -62,11 +63,11 @@ static float *mean(struct core *core, const struct core_slice *slice)
             return contribution.grad;
         const float weight = round_weight(&slice->round, &contribution);
         if (summed++ == 0)
-            kernels->scale(n, weight, contribution.grad, core->sum.floats);
+            kernels->scale(n, weight, contribution.grad, sum);
         else
-            kernels->add(n, weight, contribution.grad, core->sum.floats);
+            kernels->add(n, weight, contribution.grad, sum);
     }
-    return core->sum.floats;
+    return sum;
 }
 
 struct gradient gradient_of_all(struct core *core, const struct core_slice *slice)
@@ -89,12 +90,32 @@ struct gradient gradient_of_rank(const struct core_slice *slice, uint32_t rank)
 
 /* ---- Stepping -------------------------------------------------------------------------------- */
 
+/* What lies of each part in [at, at + n), by its tensor's factor. */
+static void clip_by_norm(const struct core *core, const struct slice *slice,
+                         const struct gradient *gradient, size_t at, size_t n)
+{
+    const struct reduce_kernels *kernels = kernels_reduce(core->options.isa);
+    const struct part *part = &slice->job->layout.part[slice->plan->first_part];
+    size_t from = 0;
+    for (uint32_t i = 0; i < slice->plan->parts && from < at + n; i++) {
+        const size_t to = from + part[i].elements;
+        const size_t first = from > at ? from : at;
+        const size_t end = to < at + n ? to : at + n;
+        const float factor = gradient->factor[part[i].tensor];
+        if (first < end && factor != 1.0F)
+            kernels->multiply(end - first, factor, gradient->grad + first);
+        from = to;
+    }
+}
+
 void gradient_treat(const struct core *core, struct slice *slice, const struct gradient *gradient,
                     size_t at, size_t n)
 {
     const struct reduce_kernels *kernels = kernels_reduce(core->options.isa);
     const struct treatment *treatment = &slice->group->treatment;
     float *grad = gradient->grad + at;
+    if (gradient->factor != NULL)
+        clip_by_norm(core, slice, gradient, at, n);
     if (treatment->maximize)
         kernels->negate(n, grad);
     if (gradient->backup != NULL && gradient->staleness > 0)

@@ -33,8 +33,8 @@ float *push_staging(const struct waiter *waiter)
     const struct slice *slice = &waiter->slice->slice;
     const struct core_job *job = waiter->slice->job;
     const uint32_t rank = rank_of(waiter);
-    if (slice->sum != NULL)
-        return job->landing + (size_t)rank * job->landing_floats;
+    if (core_job_adds_on_arrival(job))
+        return slice->group->frozen ? NULL : job->landing + (size_t)rank * job->landing_floats;
     return slice->by_rank[rank].staging;
 }
 
@@ -142,6 +142,9 @@ static enum stepd_status check_backup(const struct waiter *waiter, const char *n
 static enum stepd_status check_slice(const struct waiter *waiter, struct stepd_error *reterr)
 {
     struct core_slice *slice = waiter->slice;
+    const struct stepd_error *halted = &slice->job->gate.halted;
+    if (halted->code != STEPD_OK)
+        return stepd_fail(reterr, halted->code, "%s", halted->text);
     char name[JOB_SLICE_NAME_BYTES];
     job_slice_name(slice->job->job, slice->slice.index, name, sizeof name);
     if (!slice->slice.valued)
@@ -301,24 +304,32 @@ void push_begin(struct waiter *waiter)
 
 /* Where a push has its NaN or infinity: an element of a tensor's gradient, or of the Hessian, which
  * stands behind the gradient row by row. */
-static void explain_nonfinite(const struct slice *slice, const struct session *session,
+static void explain_nonfinite(const struct slice *slice, uint32_t rank, const char *worker,
                               uint32_t index, struct stepd_error *reterr)
 {
     const uint32_t n = slice->plan->elements;
     if (index >= n) {
         (void)stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                          "the Hessian of group '%s' from rank %u (worker '%s') is NaN or infinite "
-                         "at row %u, column %u; it was not counted",
-                         slice->group->name, session->rank, session->worker, (index - n) / n,
-                         (index - n) % n);
+                         "at row %u, column %u",
+                         slice->group->name, rank, worker, (index - n) / n, (index - n) % n);
         return;
     }
     uint64_t element = 0;
     const struct tensor *tensor = job_slice_element(slice->job, slice->index, index, &element);
     (void)stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                      "the gradient of tensor '%s' from rank %u (worker '%s') is NaN or infinite at "
-                     "element %" PRIu64 "; it was not counted",
-                     tensor->name, session->rank, session->worker, element);
+                     "element %" PRIu64,
+                     tensor->name, rank, worker, element);
+}
+
+void push_explain_nonfinite(const struct core *core, const struct core_slice *slice,
+                            struct stepd_error *reterr)
+{
+    const uint32_t rank = slice->nonfinite.rank;
+    const struct session *session = session_of_rank(core, slice->job->job->name, rank);
+    explain_nonfinite(&slice->slice, rank, session == NULL ? "gone" : session->worker,
+                      slice->nonfinite.index, reterr);
 }
 
 /* A gradient with a NaN or an infinity: the slice is not counted, and may be sent again with the
@@ -326,9 +337,28 @@ static void explain_nonfinite(const struct slice *slice, const struct session *s
 static void refuse(struct waiter *waiter, uint32_t index)
 {
     struct stepd_error error = {.code = STEPD_OK};
-    explain_nonfinite(&waiter->slice->slice, waiter->request->conn->session, index, &error);
+    struct stepd_error why = {.code = STEPD_OK};
+    const struct session *session = waiter->request->conn->session;
+    explain_nonfinite(&waiter->slice->slice, session->rank, session->worker, index, &why);
+    (void)stepd_fail(&error, why.code, "%s; it was not counted", why.text);
     round_drop(&waiter->slice->round, rank_of(waiter));
     request_fail(waiter->request, &error);
+}
+
+static bool refuses_nonfinite(const struct core_slice *slice)
+{
+    return slice->job->job->consistency.nonfinite == CONSISTENCY_REFUSE;
+}
+
+/* The step will be skipped for all, or the job halted: who it was is said then. */
+static void note_nonfinite(const struct waiter *waiter, uint32_t index)
+{
+    struct core_slice *slice = waiter->slice;
+    if (slice->nonfinite.found)
+        return;
+    slice->nonfinite.found = true;
+    slice->nonfinite.rank = rank_of(waiter);
+    slice->nonfinite.index = index;
 }
 
 void push_complete(struct waiter *waiter)
@@ -337,6 +367,7 @@ void push_complete(struct waiter *waiter)
     struct core *core = waiter->request->conn->core;
     const struct request *request = waiter->request;
     const size_t n = slice_push_floats(&slice->slice);
+    const bool arrival = core_job_adds_on_arrival(slice->job);
     float *grad = push_staging(waiter);
     /* While it came in, its rank may have been taken out, and the round closed without it. */
     const enum verdict verdict = judge(waiter);
@@ -347,15 +378,16 @@ void push_complete(struct waiter *waiter)
     }
     if (request->examples > 0 && grad != NULL) {
         const size_t bad = gradient_arrived(core, request, n, grad);
-        if (bad < n) {
+        if (bad < n && refuses_nonfinite(slice)) {
             refuse(waiter, (uint32_t)bad);
             return;
         }
-        if (slice->slice.sum != NULL)
+        if (bad < n)
+            note_nonfinite(waiter, (uint32_t)bad);
+        if (arrival)
             gradient_add(core, slice, request->examples, grad);
     }
-    round_count(&slice->round, rank_of(waiter), request->examples,
-                slice->slice.sum != NULL ? NULL : grad);
+    round_count(&slice->round, rank_of(waiter), request->examples, arrival ? NULL : grad);
     if (request->has_loss)
         round_note_loss(&slice->round, rank_of(waiter), request->loss);
     waiter_park(waiter, WAITER_ROUND);

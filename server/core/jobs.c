@@ -106,6 +106,8 @@ enum stepd_status job_open(struct core *core, struct job *job)
         status = make_landing(core, opened);
     if (status != STEPD_OK)
         job_free(core, opened);
+    else
+        gate_open(core, opened);
     return status;
 }
 
@@ -169,6 +171,7 @@ void job_free(struct core *core, struct core_job *job)
     }
     members_deinit(&job->members);
     free(job->landing);
+    free(job->gate.factor);
     free(job->slice);
     (void)job_unref(job->job);
     free(job);

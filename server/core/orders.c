@@ -142,6 +142,14 @@ static void obey(struct core *core, struct order *order)
         if (job != NULL)
             set_member(core, job, order);
         return;
+    case ORDER_COMMIT:
+        if (job != NULL)
+            gate_commit(core, job, order);
+        return;
+    case ORDER_WITHOUT:
+        if (job != NULL)
+            gate_without(core, job, order);
+        return;
     }
 }
 
@@ -190,6 +198,8 @@ void core_on_tick(struct core *core, uint64_t now_ms)
 {
     core->now_ms = now_ms;
     requests_expire(core);
+    for (struct core_job *job = core->jobs; job != NULL; job = job->next)
+        gate_on_tick(core, job);
     if (now_ms - core->told_ms < HEARD_INTERVAL_MS)
         return;
     core->told_ms = now_ms;

@@ -5,6 +5,7 @@
  */
 #include "server/model/consistency.h"
 
+#include <float.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -40,6 +41,17 @@ static const char *const reduction_words[] = {
     [CONSISTENCY_ARRIVAL] = "arrival",
 };
 
+static const char *const nonfinite_words[] = {
+    [CONSISTENCY_REFUSE] = "refuse",
+    [CONSISTENCY_SKIP] = "skip",
+    [CONSISTENCY_HALT] = "halt",
+};
+
+static const char *const atomic_words[] = {
+    [CONSISTENCY_ATOMIC_SLICE] = "slice",
+    [CONSISTENCY_ATOMIC_JOB] = "job",
+};
+
 #define SPEC(field) .name = #field, .offset = offsetof(struct consistency, field)
 
 static const struct setting_spec specs[] = {
@@ -47,6 +59,9 @@ static const struct setting_spec specs[] = {
     {SPEC(close_examples), .modes = IN_SYNC, .range = {.most = RANGE_WHOLE_MOST, .whole = true}},
     {SPEC(late), .modes = IN_SYNC, .range = {.most = 1.0}, .word = late_words},
     {SPEC(reduction), .modes = IN_SYNC, .range = {.most = 1.0}, .word = reduction_words},
+    {SPEC(nonfinite), .modes = IN_SYNC, .range = {.most = 2.0}, .word = nonfinite_words},
+    {SPEC(atomic), .modes = IN_SYNC, .range = {.most = 1.0}, .word = atomic_words},
+    {SPEC(clip_global_norm), .modes = IN_SYNC, .range = {.most = FLT_MAX}},
     {SPEC(staleness), .modes = IN_BOUNDED, .fallback = CONSISTENCY_NONE,
      .range = {.most = STALENESS_MOST, .whole = true}},
     {SPEC(staleness_max), .modes = IN_SYNC | IN_BOUNDED | IN_ASYNC, .fallback = CONSISTENCY_NONE,
@@ -110,8 +125,8 @@ static enum stepd_status set_number(const struct setting_spec *spec,
                                     struct consistency *consistency, struct stepd_error *reterr)
 {
     if (spec->word != NULL)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s takes a word: %s or %s", spec->name,
-                          spec->word[0], spec->word[1]);
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s takes a word such as %s", spec->name,
+                          spec->word[0]);
     if (setting->values != 1)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s takes one number, not %zu",
                           spec->name, setting->values);
@@ -182,6 +197,16 @@ static enum stepd_status check_together(const struct consistency *c, struct step
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "staleness_max is set, and no stale gradient is applied in mode sync "
                           "unless late is apply");
+    if (c->atomic == CONSISTENCY_ATOMIC_JOB && may_be_late)
+        return stepd_fail(
+            reterr, STEPD_INVALID_ARGUMENT,
+            "atomic is job, and with %s each slice may close with other workers; keep "
+            "one",
+            c->backup > 0.0 ? "backup" : "close_examples");
+    if (c->atomic == CONSISTENCY_ATOMIC_JOB && c->reduction == CONSISTENCY_ARRIVAL)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "atomic is job, and reduction arrival cannot take a gradient back; keep "
+                          "one");
     if (c->mode == STEPD_BOUNDED && c->staleness == CONSISTENCY_NONE)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "mode bounded needs staleness: how many clocks the slowest worker may be "

@@ -27,6 +27,19 @@ enum consistency_reduction {
     CONSISTENCY_ARRIVAL, /* each as it comes: no staging per worker, and other bits every time */
 };
 
+/* What becomes of a NaN or infinity in a gradient (skip and halt: sync). */
+enum consistency_nonfinite {
+    CONSISTENCY_REFUSE, /* that slice of the push is not counted, and may be sent again */
+    CONSISTENCY_SKIP,   /* the step of its version is made by nobody */
+    CONSISTENCY_HALT,   /* the same, and the job ends there */
+};
+
+/* What is applied whole or not at all (sync). */
+enum consistency_atomic {
+    CONSISTENCY_ATOMIC_SLICE,
+    CONSISTENCY_ATOMIC_JOB,
+};
+
 /* What was not set, where 0 would be a value. */
 #define CONSISTENCY_NONE (-1.0)
 
@@ -38,6 +51,9 @@ struct consistency {
     double close_examples;     /* sync: examples that close a round; 0: no number does */
     double late;               /* sync: enum consistency_late */
     double reduction;          /* sync: enum consistency_reduction */
+    double nonfinite;          /* sync: enum consistency_nonfinite */
+    double atomic;             /* sync: enum consistency_atomic */
+    double clip_global_norm;   /* sync: largest norm of the gradient of all tensors; 0: any */
     double staleness;          /* bounded: clocks that the slowest may be behind */
     double staleness_max;      /* versions that a gradient may be old; CONSISTENCY_NONE: any */
     double lr_by_staleness;    /* the learning rate is divided by 1 + staleness */

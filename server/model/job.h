@@ -107,6 +107,12 @@ struct optim_shape job_tensor_shape(const struct tensor *tensor);
 uint64_t job_slot_floats(const struct job *job, const struct slice_plan *slice,
                          const struct phase *phase, size_t slot);
 
+/* Is a gradient clipped by a norm, of a tensor or of all? */
+bool job_clips_by_norm(const struct job *job);
+
+/* Do all slices of a version close together, through a gate (sync/gate.h)? */
+bool job_is_gated(const struct job *job);
+
 /* Floats that one worker's gradient of any slice of a shard takes, where gradients are added up as
  * they arrive; else 0: each slice has a place of its own for them. */
 uint64_t job_landing_floats(const struct job *job, uint32_t shard);

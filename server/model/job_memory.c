@@ -62,12 +62,13 @@ static uint64_t views(const struct group *group)
            group->treatment.swa;
 }
 
-/* What gradients take: staging for each worker, or one sum; and weights that workers pulled. False:
- * beyond any number. */
+/* What gradients take: staging for each worker, a sum or a mean that waits; and weights that
+ * workers pulled. False: beyond any number. */
 static bool gradient_floats(const struct job *job, const struct slice_plan *slice,
                             uint64_t *ret_floats)
 {
     const bool arrival = job->consistency.reduction == CONSISTENCY_ARRIVAL;
+    const uint64_t sums = arrival || job_is_gated(job) ? 1 : 0;
     const uint64_t received = (uint64_t)slice->elements + slice->extra;
     uint64_t backups = 0;
     *ret_floats = 0;
@@ -76,7 +77,7 @@ static bool gradient_floats(const struct job *job, const struct slice_plan *slic
     if (job->consistency.delay_compensation > 0.0 &&
         !stepd_bytes_mul(slice->elements, job->workers, &backups))
         return false;
-    return stepd_bytes_mul(received, arrival ? 1 : job->workers, ret_floats) &&
+    return stepd_bytes_mul(received, sums + (arrival ? 0 : job->workers), ret_floats) &&
            stepd_bytes_add(*ret_floats, backups, ret_floats);
 }
 

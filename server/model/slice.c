@@ -144,9 +144,10 @@ static enum stepd_status make_ranks(struct slice *slice, size_t ranks)
     const bool stepped = !slice->group->frozen;
     const bool arrival = consistency->reduction == CONSISTENCY_ARRIVAL;
     const bool backs_up = consistency->delay_compensation > 0.0;
+    const bool sums = arrival || job_is_gated(slice->job);
     const size_t floats = slice_push_floats(slice);
     slice->by_rank = calloc(ranks, sizeof *slice->by_rank);
-    if (slice->by_rank == NULL || !make_array(stepped && arrival, floats, &slice->sum))
+    if (slice->by_rank == NULL || !make_array(stepped && sums, floats, &slice->sum))
         return STEPD_RESOURCE_EXHAUSTED;
     for (; slice->ranks < ranks; slice->ranks++) {
         struct slice_rank *rank = &slice->by_rank[slice->ranks];

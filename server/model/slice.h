@@ -86,7 +86,8 @@ struct slice {
     size_t slots_floats;
     size_t scalars;
     float *sum; /* owned; as long as staging: the open round's gradients, each times its examples,
-                 * where they are added up as they arrive; else NULL */
+                 * where they are added up as they arrive; the mean that waits for a gate; else
+                 * NULL */
 
     size_t ranks;               /* the job's number of workers */
     struct slice_rank *by_rank; /* owned */

@@ -21,6 +21,8 @@ struct reduce_kernels {
     /* g[i] = g[i] / scale, for a scale above 0: times its reciprocal where that is exact (a power
      * of two), so that nothing is rounded twice. */
     void (*unscale)(size_t n, double scale, float *g);
+    /* g[i] = factor * g[i]. */
+    void (*multiply)(size_t n, float factor, float *g);
     /* g[i] = -g[i]. */
     void (*negate)(size_t n, float *g);
     /* g[i] into [-most, most]; a NaN stays one. */

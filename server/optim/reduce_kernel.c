@@ -94,6 +94,12 @@ static void unscale(size_t n, double scale, float *g)
         g[i] = g[i] / divisor;
 }
 
+static void multiply(size_t n, float factor, float *g)
+{
+    for (size_t i = 0; i < n; i++)
+        g[i] = factor * g[i];
+}
+
 static void negate(size_t n, float *g)
 {
     for (size_t i = 0; i < n; i++)
@@ -139,6 +145,7 @@ const struct reduce_kernels OPTIM_KERNEL(reduce_kernels) = {
     .add = add,
     .first_nonfinite = first_nonfinite,
     .unscale = unscale,
+    .multiply = multiply,
     .negate = negate,
     .clip = clip,
     .compensate = compensate,

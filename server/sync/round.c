@@ -75,12 +75,22 @@ struct contribution round_of(const struct round *round, uint32_t rank)
                                : (struct contribution){.state = CONTRIBUTION_ABSENT};
 }
 
-void round_settle(struct round *round, uint32_t rank)
+static void take_out(struct round *round, uint32_t rank)
 {
     const struct contribution *contribution =
         move(round, rank, CONTRIBUTION_COUNTED, CONTRIBUTION_ABSENT);
     round->counted--;
     round->examples -= contribution->examples;
+}
+
+void round_settle(struct round *round, uint32_t rank)
+{
+    take_out(round, rank);
+}
+
+void round_retract(struct round *round, uint32_t rank)
+{
+    take_out(round, rank);
 }
 
 float round_weight(const struct round *round, const struct contribution *contribution)

@@ -6,7 +6,9 @@
  * order with weights that only the last one settles.
  *
  *     ABSENT --begin--> RECEIVING --count--> COUNTED --settle--> ABSENT     its update was made
- *                           |
+ *                           |               |
+ *                           |               +--retract--> ABSENT     a step that must be whole
+ *                           |                                        goes without this rank
  *                           +--drop--> ABSENT     the sender died, or the gradient is refused
  */
 #ifndef SYNC_ROUND_H
@@ -59,7 +61,9 @@ struct contribution round_of(const struct round *round, uint32_t rank);
 /* The loss that came with a contribution that counts. */
 void round_note_loss(struct round *round, uint32_t rank, double loss);
 
+/* The contribution is out of the round: settled, or retracted. */
 void round_settle(struct round *round, uint32_t rank);
+void round_retract(struct round *round, uint32_t rank);
 
 /* The weight of a contribution in the mean: (float)((double)examples / total). */
 float round_weight(const struct round *round, const struct contribution *contribution);

@@ -103,7 +103,7 @@ static void init__of_a_word_for_a_number_or_the_reverse__is_refused(void **state
 {
     (void)state;
     assert_refused(STEPD_SYNC, WORD("backup", "two"), "backup takes a number, not 'two'");
-    assert_refused(STEPD_SYNC, NUMBER("late", 1), "late takes a word: drop or apply");
+    assert_refused(STEPD_SYNC, NUMBER("late", 1), "late takes a word such as drop");
     assert_refused(STEPD_SYNC, WORD("late", "aply"),
                    "late cannot be 'aply': did you mean 'apply'?");
 }
