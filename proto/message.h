@@ -157,6 +157,7 @@ struct stepd_define_job {
     bool strict;
     uint32_t slice_elements;
     struct stepd_group defaults; /* name, match, ndim and phases are empty, and it is not frozen */
+    struct stepd_settings settings;
 };
 
 struct stepd_job_defined {

@@ -74,6 +74,7 @@ static struct stepd_define_job decode_define_job(struct stepd_decoder *d,
         .strict = wire->strict != 0,
         .slice_elements = wire->slice_elements,
         .defaults = stepd_take_defaults(d, at, wire->defaults),
+        .settings = stepd_take_settings(d, at, "settings", wire->n_settings, wire->settings),
     };
 }
 

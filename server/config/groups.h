@@ -30,6 +30,9 @@ enum stepd_status groups_read_defaults(const struct reader *reader,
 enum stepd_status groups_read(const struct reader *reader, const struct document_node *list,
                               struct config_job *job) STEPD_MUST_CHECK;
 
+/* Writes each setting behind the text that goes before it. */
+void groups_write_settings(const struct stepd_settings *settings, const char *before, FILE *stream);
+
 /* Writes the key "defaults", or nothing where they are empty. */
 void groups_write_defaults(const struct stepd_group *defaults, FILE *stream);
 

@@ -13,18 +13,11 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "proto/mode.h"
 #include "server/base/nearest.h"
 #include "server/config/groups.h"
 #include "server/config/reader.h"
 #include "server/config/value.h"
-
-/* The modes by their names in the file. */
-static const char *const mode_names[] = {
-    [STEPD_SYNC] = "sync",
-    [STEPD_ASYNC] = "async",
-};
-
-#define MODES (sizeof mode_names / sizeof mode_names[0])
 
 static enum stepd_status read_job_name(const struct reader *reader,
                                        const struct document_node *node, void *owner)
@@ -42,14 +35,11 @@ static enum stepd_status read_mode(const struct reader *reader, const struct doc
     const enum stepd_status status = reader_require_kind(reader, node, DOCUMENT_SCALAR);
     if (status != STEPD_OK)
         return status;
+    if (stepd_mode_find(node->text, &job->definition.mode))
+        return STEPD_OK;
     nearest_init(&nearest, node->text);
-    for (size_t i = 0; i < MODES; i++) {
-        if (strcmp(mode_names[i], node->text) == 0) {
-            job->definition.mode = (enum stepd_mode)i;
-            return STEPD_OK;
-        }
-        nearest_offer(&nearest, mode_names[i]);
-    }
+    for (unsigned i = 0; i < STEPD_MODES; i++)
+        nearest_offer(&nearest, stepd_mode_name((enum stepd_mode)i));
     return reader_fail(reader, node->line, "unknown mode %s: %s", reader_show(node->text, &shown),
                        nearest_hint(&nearest));
 }
@@ -128,7 +118,7 @@ static enum stepd_status read_job(const struct reader *in_file, const struct doc
         .line = node->line,
         .definition = {.mode = STEPD_SYNC, .strict = true, .defaults = GROUPS_NOTHING},
     };
-    status = reader_map(&reader, node, &known, job, NULL);
+    status = reader_map(&reader, node, &known, job, &job->definition.settings);
     return status != STEPD_OK ? status : check_optimizers(&reader, job);
 }
 
@@ -170,11 +160,16 @@ static void write_job(const struct config_job *job, bool lines, FILE *stream)
     value_write_text(job->name, stream);
     if (lines)
         (void)fprintf(stream, "  # file, line %zu", job->line);
-    (void)fprintf(stream, "\n    mode: %s\n", mode_names[definition->mode]);
+    (void)fprintf(stream, "\n    mode: %s\n", stepd_mode_name(definition->mode));
     (void)fprintf(stream, "    workers: %" PRIu32 "\n", definition->workers);
     (void)fprintf(stream, "    strict: %s\n", definition->strict ? "true" : "false");
     if (definition->slice_elements != 0)
         (void)fprintf(stream, "    slice_elements: %" PRIu32 "\n", definition->slice_elements);
+    for (size_t i = 0; i < definition->settings.count; i++) {
+        const struct stepd_settings one = {.count = 1, .at = &definition->settings.at[i]};
+        groups_write_settings(&one, "    ", stream);
+        (void)fputc('\n', stream);
+    }
     groups_write_defaults(&definition->defaults, stream);
     groups_write(job, lines, stream);
 }

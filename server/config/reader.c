@@ -3,8 +3,8 @@
  * A map is read by a table of the keys that it knows. What is in no table may still be a setting: a
  * name with a number, a list of them or a word, since only an optimizer or a schedule knows which
  * settings it has. Those are carried as they are and checked later, by whoever knows. A setting
- * that is no number but is spelt almost like a key of the table, which does not stand in the map,
- * was meant to be that key, and is answered so.
+ * that is spelt almost like a key of the table, which does not stand in the map, was meant to be
+ * that key, and is answered so.
  */
 #include "server/config/reader.h"
 
@@ -168,7 +168,7 @@ static bool is_word(const char *text)
            strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") == bytes;
 }
 
-/* A setting whose value is a word is taken for a misspelt key up to this distance. */
+/* A setting is taken for a misspelt key up to this distance. */
 #define SLIP_MOST 2u
 
 /* A word that is no number that was meant and not quite written, such as 0x1. */
@@ -178,18 +178,15 @@ static bool is_value_word(const struct document_node *node)
            (node->text[0] < '0' || node->text[0] > '9');
 }
 
-static enum stepd_status read_word(const struct reader *reader, const struct document_node *node,
-                                   const struct document_node *map, const struct reader_keys *keys,
-                                   struct stepd_setting *ret_setting)
+/* `worker: 4` is a slip for workers where those do not stand in the map; `preset: lecture` is none
+ * for phases. */
+static bool is_slip(const struct document_node *node, const struct document_node *map,
+                    const struct reader_keys *keys)
 {
     struct nearest nearest;
     search_key(node, keys, &nearest);
-    /* `optimiser: sgd` is a slip; `preset: lecture` is no slip for phases. */
-    if (nearest.name != NULL && nearest.distance <= SLIP_MOST &&
-        document_find(map, nearest.name) == NULL)
-        return fail_unknown(reader, node, keys);
-    *ret_setting = (struct stepd_setting){.name = node->key, .word = node->text};
-    return STEPD_OK;
+    return nearest.name != NULL && nearest.distance <= SLIP_MOST &&
+           document_find(map, nearest.name) == NULL;
 }
 
 /* A number, or a list of them. */
@@ -220,11 +217,12 @@ static enum stepd_status read_setting(const struct reader *reader, const struct 
                                       struct stepd_setting *ret_setting)
 {
     double number = 0.0;
-    if (!is_word(node->key))
+    if (!is_word(node->key) || is_slip(node, map, keys))
         return fail_unknown(reader, node, keys);
-    return is_value_word(node) && !read_number(node, &number)
-               ? read_word(reader, node, map, keys, ret_setting)
-               : read_numbers(reader, node, keys, ret_setting);
+    if (!is_value_word(node) || read_number(node, &number))
+        return read_numbers(reader, node, keys, ret_setting);
+    *ret_setting = (struct stepd_setting){.name = node->key, .word = node->text};
+    return STEPD_OK;
 }
 
 static const struct reader_key *find_key(const struct reader_keys *keys, const char *name)

@@ -20,6 +20,7 @@
 #include "server/base/log.h"
 #include "server/control/brain.h"
 #include "server/control/dispatch.h"
+#include "server/control/gates.h"
 #include "server/control/handle_define.h"
 #include "server/control/jobs.h"
 #include "server/control/members.h"
@@ -192,6 +193,7 @@ void control_on_tick(struct control *control, uint64_t now_ms)
     for (struct control_job *job = control->first_job; job != NULL; job = next) {
         next = job->next;
         control_members_on_tick(control, job);
+        control_gate_on_tick(control, job);
         control_job_tell_shards(control, job);
         control_job_forget_if_idle(control, job);
     }

@@ -179,6 +179,7 @@ static void unpark(struct waiter *waiter)
 
 void waiter_park(struct waiter *waiter, enum waiter_state state)
 {
+    unpark(waiter);
     waiter->state = state;
     waiter->next = waiter->slice->waiters;
     if (waiter->next != NULL)
@@ -193,6 +194,14 @@ void waiter_ready(struct waiter *waiter, enum stepd_outcome outcome, uint64_t ve
     waiter->outcome = outcome;
     waiter->version = version;
     dispatch_dirty(waiter->request);
+}
+
+uint64_t waiter_clock(const struct waiter *waiter)
+{
+    const struct session *session = waiter->request->conn->session;
+    const struct slice *slice = &waiter->slice->slice;
+    const bool counts = !session->observer && session->rank < slice->ranks;
+    return counts ? slice->by_rank[session->rank].record.clock : 0;
 }
 
 uint64_t waiter_payload_bytes(const struct waiter *waiter)
@@ -248,13 +257,16 @@ static size_t explain_rank(const struct core *core, const struct core_job *job, 
                         session->worker, (core->now_ms - session->heard_ms) / 1000);
 }
 
-static size_t collect_lacking(const struct core_slice *slice, uint32_t *rank, size_t most,
-                              size_t *ret_all)
+/* The ranks that a slice, or a worker at this clock, waits for: up to `most` of them, and how many
+ * there are. */
+static size_t collect_waited_for(const struct core_slice *slice, uint64_t clock, uint32_t *rank,
+                                 size_t most, size_t *ret_all)
 {
+    const struct scene scene = slice_scene(slice);
     size_t found = 0;
     size_t all = 0;
-    for (uint32_t i = 0; i < slice->job->members.ranks; i++) {
-        if (!sync_lacks(&slice->job->members, &slice->round, slice->slice.version, i))
+    for (uint32_t i = 0; i < slice->slice.ranks; i++) {
+        if (!slice->job->policy->waits_for(&scene, clock, i))
             continue;
         all++;
         if (found < most)
@@ -275,7 +287,7 @@ static size_t count_members(const struct members *members)
 size_t waiter_explain(const struct waiter *waiter, char *text, size_t size, uint32_t *rank,
                       size_t most)
 {
-    const struct core_slice *slice = waiter->slice;
+    const struct core_slice *slice = gate_slowest(waiter->slice);
     const struct core_job *job = slice->job;
     char name[JOB_SLICE_NAME_BYTES];
     job_slice_name(job->job, slice->slice.index, name, sizeof name);
@@ -291,10 +303,12 @@ size_t waiter_explain(const struct waiter *waiter, char *text, size_t size, uint
         return 0;
     }
     size_t all = 0;
-    const size_t found = collect_lacking(slice, rank, most, &all);
+    const size_t found = collect_waited_for(slice, waiter_clock(waiter), rank, most, &all);
     if (slice->blocked || found == 0) {
+        const char *const others =
+            job->gate.state == GATE_REPORTED ? "other shards" : "the next push";
         (void)stepd_format(text, size, "%s: waiting for %s", name,
-                           slice->blocked ? "readers that hold two versions" : "the next push");
+                           slice->blocked ? "readers that hold two versions" : others);
         return 0;
     }
     size_t at = stepd_format(text, size, "%s, version %" PRIu64 ": waiting for ", name,

@@ -77,6 +77,16 @@ static void set_terms(const struct slice *slice, uint64_t clock, uint64_t later,
     ret_terms->step.hyper = &ret_terms->hyper;
 }
 
+/* A stale gradient may take a shorter step: Zhang, Gupta, Lian and Liu 2016, "Staleness-aware
+ * async-SGD for distributed deep learning", equation 4, with 1 + staleness, so that a fresh one
+ * takes the whole. */
+static void slow_down(const struct slice *slice, const struct gradient *gradient,
+                      struct terms *terms)
+{
+    if (slice->job->consistency.lr_by_staleness != 0.0)
+        terms->step.lr = terms->step.lr / (1.0 + (double)gradient->staleness);
+}
+
 /* ---- The views ------------------------------------------------------------------------------- */
 
 static void copy(size_t n, const float *from, float *to)
@@ -141,14 +151,14 @@ static void step_elements(const struct work *work)
         optimizer->prepare(&work->now.step, slice->scalar);
     for (size_t at = 0; at < elements; at += BLOCK_ELEMENTS) {
         const size_t n = elements - at < BLOCK_ELEMENTS ? elements - at : BLOCK_ELEMENTS;
-        float *grad = work->gradient->grad + at;
         float *slot[OPTIMIZER_SLOTS_MAX];
         for (size_t k = 0; k < OPTIMIZER_SLOTS_MAX; k++)
             slot[k] = slice->slot[k] == NULL ? NULL : slice->slot[k] + at;
+        gradient_treat(work->core, work->slice, work->gradient, at, n);
         (void)carry_over(work, STEPD_EVALUATION, at, n);
-        gradient_treat(work->core, &slice->group->treatment, n, grad);
         optimizer->step[work->core->options.isa](&work->now.step, n,
-                                                 block_of(work, STEPD_EVALUATION, at), grad, slot);
+                                                 block_of(work, STEPD_EVALUATION, at),
+                                                 work->gradient->grad + at, slot);
         make_views(work, at, n, slot);
     }
 }
@@ -222,8 +232,8 @@ static bool step_whole(const struct work *work)
     const struct slice *slice = work->slice;
     const struct treatment *treatment = &slice->group->treatment;
     const size_t elements = slice->plan->elements;
+    gradient_treat(work->core, work->slice, work->gradient, 0, elements);
     (void)carry_over(work, STEPD_EVALUATION, 0, elements);
-    gradient_treat(work->core, treatment, elements, work->gradient->grad);
     if (treatment->maximize)
         kernels_reduce(work->core->options.isa)
             ->negate(slice->plan->extra, work->gradient->grad + elements);
@@ -253,6 +263,7 @@ enum stepd_outcome step_make(struct core *core, struct core_slice *slice,
     const struct schedule *schedule = &s->group->schedule;
     struct work work = {.core = core, .slice = s, .gradient = gradient, .room = room};
     set_terms(s, schedule_clock(slice), 0, &work.now);
+    slow_down(s, gradient, &work.now);
     if (room->view[STEPD_TRAINING] != NULL)
         set_terms(s, schedule_clock(slice), 1, &work.ahead);
     if (s->phase->optimizer->scope == OPTIM_SCOPE_ELEMENT)

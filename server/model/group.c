@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "proto/mode.h"
 #include "server/base/glob.h"
 #include "server/model/group_internal.h"
 
@@ -203,13 +204,18 @@ enum stepd_status group_check_defaults(const struct stepd_group *defaults,
 enum stepd_status group_check_mode(const struct group *group, enum stepd_mode mode,
                                    struct stepd_error *reterr)
 {
-    for (size_t i = 0; i < group->phases && mode == STEPD_ASYNC && !group->frozen; i++) {
+    if (mode != STEPD_SYNC && group->treatment.clip_norm > 0.0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "group '%s': clip_norm needs the gradient of a whole round, so the job's "
+                          "mode must be sync, and it is %s",
+                          group->name, stepd_mode_name(mode));
+    for (size_t i = 0; i < group->phases && mode != STEPD_SYNC && !group->frozen; i++) {
         const struct optimizer *const optimizer = group->phase[i].optimizer;
         if (optimizer->sync_only)
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                               "group '%s': %s needs the mean gradient of all workers, so the job's "
-                              "mode must be sync, and it is async",
-                              group->name, optimizer->name);
+                              "mode must be sync, and it is %s",
+                              group->name, optimizer->name, stepd_mode_name(mode));
     }
     return STEPD_OK;
 }

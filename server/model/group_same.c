@@ -84,6 +84,7 @@ static enum stepd_status same_treatment(const struct treatment *a, const struct 
         double wanted;
     } pairs[] = {
         {"maximize", a->maximize, b->maximize},
+        {"clip_norm", a->clip_norm, b->clip_norm},
         {"clip_value", a->clip_value, b->clip_value},
         {"ema_decay", a->ema_decay, b->ema_decay},
         {"swa", a->swa, b->swa},

@@ -14,6 +14,7 @@
 
 #include <stepd/types.h>
 
+#include "server/model/consistency.h"
 #include "server/model/group.h"
 #include "server/model/layout.h"
 
@@ -29,7 +30,7 @@ struct tensor {
 struct job {
     char *name; /* owned */
     uint64_t incarnation;
-    enum stepd_mode mode;
+    struct consistency consistency;
     uint32_t workers; /* ranks are 0 to workers - 1; no round closes before all have joined */
     bool strict;
     uint32_t slice_elements;
@@ -106,10 +107,21 @@ struct optim_shape job_tensor_shape(const struct tensor *tensor);
 uint64_t job_slot_floats(const struct job *job, const struct slice_plan *slice,
                          const struct phase *phase, size_t slot);
 
+/* Is a gradient clipped by a norm, of a tensor or of all? */
+bool job_clips_by_norm(const struct job *job);
+
+/* Do all slices of a version close together, through a gate (sync/gate.h)? */
+bool job_is_gated(const struct job *job);
+
+/* Floats that one worker's gradient of any slice of a shard takes, where gradients are added up as
+ * they arrive; else 0: each slice has a place of its own for them. */
+uint64_t job_landing_floats(const struct job *job, uint32_t shard);
+
 /* Bytes that the elements of the job's slices will take over all shards: two versions of the
- * weights and of each other view that is kept, the slots of the phase that has most, and staging
- * for all its workers; UINT64_MAX if that is not a number. Records (about 200 bytes for each slice
- * and worker) and encodings of 16-bit pulls come on top. */
+ * weights and of each other view that is kept, the slots of the phase that has most, and what
+ * gradients and compensation for their delay take for all its workers; UINT64_MAX if that is not a
+ * number. Records (about 200 bytes for each slice and worker) and encodings of 16-bit pulls come on
+ * top. */
 uint64_t job_memory_bytes(const struct job *job);
 
 /* Writes "fc1.weight[512:1024]" or "fc1.bias and 3 more" for error texts: what a slice holds. */

@@ -62,21 +62,65 @@ static uint64_t views(const struct group *group)
            group->treatment.swa;
 }
 
+/* What gradients take: staging for each worker, a sum or a mean that waits; and weights that
+ * workers pulled. False: beyond any number. */
+static bool gradient_floats(const struct job *job, const struct slice_plan *slice,
+                            uint64_t *ret_floats)
+{
+    const bool arrival = job->consistency.reduction == CONSISTENCY_ARRIVAL;
+    const uint64_t sums = arrival || job_is_gated(job) ? 1 : 0;
+    const uint64_t received = (uint64_t)slice->elements + slice->extra;
+    uint64_t backups = 0;
+    *ret_floats = 0;
+    if (job->group[slice->group].frozen)
+        return true;
+    if (job->consistency.delay_compensation > 0.0 &&
+        !stepd_bytes_mul(slice->elements, job->workers, &backups))
+        return false;
+    return stepd_bytes_mul(received, sums + (arrival ? 0 : job->workers), ret_floats) &&
+           stepd_bytes_add(*ret_floats, backups, ret_floats);
+}
+
 /* False: beyond any number. */
 static bool slice_floats(const struct job *job, const struct slice_plan *slice,
                          uint64_t *ret_floats)
 {
     const uint64_t versions = 2 * (1 + views(&job->group[slice->group]));
-    const uint64_t received = (uint64_t)slice->elements + slice->extra;
-    uint64_t staging = 0;
-    return stepd_bytes_mul(received, job->workers, &staging) &&
+    uint64_t gradients = 0;
+    return gradient_floats(job, slice, &gradients) &&
            stepd_bytes_add(slice->elements * versions, slots_floats(job, slice), ret_floats) &&
-           stepd_bytes_add(*ret_floats, staging, ret_floats);
+           stepd_bytes_add(*ret_floats, gradients, ret_floats);
+}
+
+/* Where gradients are added up as they arrive, each worker needs a place to receive one slice at a
+ * time in, on each shard. False: beyond any number. */
+static bool landing_floats(const struct job *job, uint64_t *ret_floats)
+{
+    uint64_t sum = 0;
+    for (uint32_t shard = 0; shard < job->shards; shard++)
+        sum += job_landing_floats(job, shard);
+    return stepd_bytes_mul(sum, job->workers, ret_floats);
+}
+
+uint64_t job_landing_floats(const struct job *job, uint32_t shard)
+{
+    uint64_t most = 0;
+    if (job->consistency.reduction != CONSISTENCY_ARRIVAL)
+        return 0;
+    for (size_t i = 0; i < job->layout.slices; i++) {
+        const struct slice_plan *const slice = &job->layout.slice[i];
+        const uint64_t floats = (uint64_t)slice->elements + slice->extra;
+        if (slice->shard == shard && floats > most && !job->group[slice->group].frozen)
+            most = floats;
+    }
+    return most;
 }
 
 uint64_t job_memory_bytes(const struct job *job)
 {
     uint64_t total = 0;
+    if (!landing_floats(job, &total) || !stepd_bytes_mul(total, sizeof(float), &total))
+        return UINT64_MAX;
     for (size_t i = 0; i < job->layout.slices; i++) {
         uint64_t floats = 0;
         uint64_t bytes = 0;

@@ -6,6 +6,7 @@
 #include "server/model/slice.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/model/initial.h"
 
@@ -130,19 +131,33 @@ static void fill_first_weights(struct slice *slice)
     }
 }
 
+/* An array of n floats, or none. False: no memory. */
+static bool make_array(bool wanted, size_t n, float **ret_array)
+{
+    *ret_array = wanted ? allocate(padded(n)) : NULL;
+    return !wanted || *ret_array != NULL;
+}
+
 static enum stepd_status make_ranks(struct slice *slice, size_t ranks)
 {
-    const size_t floats = padded(slice_push_floats(slice));
+    const struct consistency *consistency = &slice->job->consistency;
+    const bool stepped = !slice->group->frozen;
+    const bool arrival = consistency->reduction == CONSISTENCY_ARRIVAL;
+    const bool backs_up = consistency->delay_compensation > 0.0;
+    const bool sums = arrival || job_is_gated(slice->job);
+    const size_t floats = slice_push_floats(slice);
     slice->by_rank = calloc(ranks, sizeof *slice->by_rank);
-    if (slice->by_rank == NULL)
+    if (slice->by_rank == NULL || !make_array(stepped && sums, floats, &slice->sum))
         return STEPD_RESOURCE_EXHAUSTED;
     for (; slice->ranks < ranks; slice->ranks++) {
-        if (slice->group->frozen)
-            continue;
-        float *staging = allocate(floats);
-        if (staging == NULL)
+        struct slice_rank *rank = &slice->by_rank[slice->ranks];
+        rank->backup_version = UINT64_MAX;
+        if (!make_array(stepped && !arrival, floats, &rank->staging))
             return STEPD_RESOURCE_EXHAUSTED;
-        slice->by_rank[slice->ranks].staging = staging;
+        if (!make_array(stepped && backs_up, slice->plan->elements, &rank->backup)) {
+            free(rank->staging);
+            return STEPD_RESOURCE_EXHAUSTED;
+        }
     }
     return STEPD_OK;
 }
@@ -164,9 +179,12 @@ enum stepd_status slice_init(struct slice *slice, const struct job *job, uint32_
 
 void slice_deinit(struct slice *slice)
 {
-    for (size_t i = 0; i < slice->ranks; i++)
+    for (size_t i = 0; i < slice->ranks; i++) {
         free(slice->by_rank[i].staging);
+        free(slice->by_rank[i].backup);
+    }
     free(slice->by_rank);
+    free(slice->sum);
     for (int v = 0; v < STEPD_VIEWS; v++) {
         weights_deinit(&slice->view[v].buffer[0]);
         weights_deinit(&slice->view[v].buffer[1]);
@@ -206,6 +224,16 @@ void slice_enter(struct slice *slice, uint64_t clock)
         at += padded(floats);
     }
     set_current(&slice->view[STEPD_TRAINING], NULL);
+}
+
+void slice_back_up(struct slice *slice, uint32_t rank)
+{
+    struct slice_rank *of_rank = &slice->by_rank[rank];
+    if (of_rank->backup == NULL)
+        return;
+    memcpy(of_rank->backup, slice_view(slice, STEPD_TRAINING)->values,
+           slice->plan->elements * sizeof(float));
+    of_rank->backup_version = slice->version;
 }
 
 /* ---- Versions -------------------------------------------------------------------------------- */

@@ -94,6 +94,12 @@ static void unscale(size_t n, double scale, float *g)
         g[i] = g[i] / divisor;
 }
 
+static void multiply(size_t n, float factor, float *g)
+{
+    for (size_t i = 0; i < n; i++)
+        g[i] = factor * g[i];
+}
+
 static void negate(size_t n, float *g)
 {
     for (size_t i = 0; i < n; i++)
@@ -106,6 +112,14 @@ static void clip(size_t n, float most, float *g)
         const float above = g[i] > most ? most : g[i];
         g[i] = above < -most ? -most : above;
     }
+}
+
+static void compensate(size_t n, double lambda, const float *restrict now,
+                       const float *restrict then, float *restrict g)
+{
+    const float l = (float)lambda;
+    for (size_t i = 0; i < n; i++)
+        g[i] = g[i] + l * g[i] * g[i] * (now[i] - then[i]);
 }
 
 /* ---- Averages of the weights ----------------------------------------------------------------- */
@@ -131,8 +145,10 @@ const struct reduce_kernels OPTIM_KERNEL(reduce_kernels) = {
     .add = add,
     .first_nonfinite = first_nonfinite,
     .unscale = unscale,
+    .multiply = multiply,
     .negate = negate,
     .clip = clip,
+    .compensate = compensate,
     .ema = ema,
     .swa = swa,
 };

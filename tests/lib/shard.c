@@ -152,6 +152,7 @@ static void make_job(struct shard *shard, const struct shard_job *job)
     };
     const struct stepd_define_job def = {
         .mode = job->mode,
+        .settings = job->settings,
         .workers = job->workers,
         .groups = job->groups == 0 ? 1 : job->groups,
         .group = job->groups == 0 ? &group : job->group,
@@ -202,12 +203,12 @@ void shard_session(struct shard *shard, uint32_t rank, uint64_t epoch, bool obse
     core_on_order(shard->core, order, shard->now_ms);
 }
 
-void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t until)
+void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t last_clock)
 {
     struct order *order = make_order(shard, ORDER_MEMBER);
     order->rank = rank;
     order->from = from;
-    order->until = until;
+    order->last_clock = last_clock;
     core_on_order(shard->core, order, shard->now_ms);
     settle(shard);
 }

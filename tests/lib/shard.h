@@ -72,6 +72,7 @@ struct shard {
  * or the groups as they stand. */
 struct shard_job {
     enum stepd_mode mode;
+    struct stepd_settings settings; /* beside the mode */
     uint32_t workers;
     const char *optimizer; /* NULL: sgd */
     double lr;
@@ -91,7 +92,7 @@ void shard_teardown(struct shard *shard);
 /* Only the job, without sessions, members or start. */
 void shard_open_job(struct shard *shard, const struct shard_job *job);
 void shard_session(struct shard *shard, uint32_t rank, uint64_t epoch, bool observer);
-void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t until);
+void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t last_clock);
 void shard_start(struct shard *shard);
 /* An order about the whole job. */
 void shard_order(struct shard *shard, enum order_kind kind);

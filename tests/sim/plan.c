@@ -153,8 +153,8 @@ void plan_grad(const struct plan *plan, uint32_t rank, uint64_t clock, uint32_t 
     struct random random = {.state = hash};
     for (size_t i = 0; i < n; i++) {
         const float noise = (float)random_below(&random, 2001) / 1000.0F - 1.0F;
-        grad[i] =
-            plan->job->mode == STEPD_SYNC ? noise + weights[i] / 8.0F : (float)(hash % 7) - 3.0F;
+        grad[i] = plan->job->consistency.mode == STEPD_SYNC ? noise + weights[i] / 8.0F
+                                                            : (float)(hash % 7) - 3.0F;
     }
     plan_round_trip(plan->push_dtype, n, grad, ret_grad);
 }
@@ -169,7 +169,7 @@ bool plan_is_assigned(const struct plan *plan, uint32_t slice)
 void plan_values(const struct plan *plan, uint32_t slice, float *ret_values)
 {
     struct random random = {.state = plan_hash(plan, 100, slice, 0)};
-    const bool sync = plan->job->mode == STEPD_SYNC;
+    const bool sync = plan->job->consistency.mode == STEPD_SYNC;
     for (size_t i = 0; i < plan->job->layout.slice[slice].elements; i++)
         ret_values[i] = sync ? (float)random_below(&random, 1000) / 512.0F : 2.0F;
 }
@@ -181,7 +181,8 @@ uint32_t plan_wait_max_ms(const struct plan *plan)
 
 uint64_t plan_last_version(const struct plan *plan)
 {
-    return plan->job->mode == STEPD_SYNC ? plan->steps : plan->steps * plan->job->workers;
+    return plan->job->consistency.mode == STEPD_SYNC ? plan->steps
+                                                     : plan->steps * plan->job->workers;
 }
 
 void plan_fail(const struct plan *plan, const char *fmt, ...)
@@ -192,6 +193,6 @@ void plan_fail(const struct plan *plan, const char *fmt, ...)
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     fail_msg("seed %llu, %s, %u workers, %u shards, %s: %s", (unsigned long long)plan->seed,
-             plan->job->mode == STEPD_SYNC ? "sync" : "async", plan->job->workers,
+             plan->job->consistency.mode == STEPD_SYNC ? "sync" : "async", plan->job->workers,
              plan->job->shards, plan->faults ? "with faults" : "without faults", text);
 }

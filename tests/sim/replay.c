@@ -122,7 +122,7 @@ struct replay *replay_create(const struct plan *plan)
     if (replay == NULL)
         return NULL;
     const size_t slices = plan->job->layout.slices;
-    const bool sync = plan->job->mode == STEPD_SYNC;
+    const bool sync = plan->job->consistency.mode == STEPD_SYNC;
     *replay = (struct replay){.plan = plan, .versions = sync ? plan->steps + 1 : 2};
     replay->weights =
         calloc(replay->versions * slices * PLAN_SLICE_ELEMENTS, sizeof *replay->weights);
@@ -148,7 +148,7 @@ struct replay *replay_destroy(struct replay *replay)
 
 const float *replay_weights(const struct replay *replay, uint64_t version, uint32_t slice)
 {
-    if (replay->plan->job->mode == STEPD_SYNC)
+    if (replay->plan->job->consistency.mode == STEPD_SYNC)
         return version < replay->versions ? weights_of(replay, version, slice) : NULL;
     if (version == 0)
         return weights_of(replay, 0, slice);

@@ -132,7 +132,7 @@ static bool may_ask(struct worker *worker, uint32_t slice, enum stepd_message_ki
 {
     const struct holding *holding = &worker->slice[slice];
     const bool early = kind == STEPD_MESSAGE_PULL && worker->phase == WORKER_STEP &&
-                       worker->plan->job->mode == STEPD_SYNC && !holding->pulled;
+                       worker->plan->job->consistency.mode == STEPD_SYNC && !holding->pulled;
     if (early && holding->asked == 1 && is_pushing(worker, slice))
         return random_once_in(worker->random, 4);
     return need(worker, slice) == kind && (again || holding->asked == 0);
@@ -202,7 +202,7 @@ static void ask_assign(struct worker *worker, const struct question *question)
 static void ask_pull(struct worker *worker, const struct question *question)
 {
     uint64_t min_version = worker->phase == WORKER_FINAL ? plan_last_version(worker->plan) : 0;
-    if (worker->phase == WORKER_STEP && worker->plan->job->mode == STEPD_SYNC)
+    if (worker->phase == WORKER_STEP && worker->plan->job->consistency.mode == STEPD_SYNC)
         min_version = worker->clock;
     const struct stepd_message message = {
         .request_id = question->id,
@@ -337,7 +337,8 @@ static void check_weights(const struct worker *worker, const struct question *qu
     const struct plan *plan = worker->plan;
     const size_t n = plan->job->layout.slice[slice].elements;
     /* In async mode a step's version is that of its push; its weights may be newer. */
-    const bool told = plan->job->mode == STEPD_SYNC || question->kind == STEPD_MESSAGE_PULL;
+    const bool told =
+        plan->job->consistency.mode == STEPD_SYNC || question->kind == STEPD_MESSAGE_PULL;
     const float *known = told ? replay_weights(worker->replay, version, slice) : NULL;
     if (known != NULL) {
         float expected[PLAN_SLICE_ELEMENTS];
@@ -347,7 +348,7 @@ static void check_weights(const struct worker *worker, const struct question *qu
                       slice, (unsigned long long)version);
         return;
     }
-    if (plan->job->mode == STEPD_SYNC)
+    if (plan->job->consistency.mode == STEPD_SYNC)
         plan_fail(plan, "version %llu does not exist", (unsigned long long)version);
     /* async: every element has gone the same way from its first value */
     const float *first = replay_weights(worker->replay, 0, slice);
@@ -361,7 +362,7 @@ static void check_outcome(struct worker *worker, const struct question *question
                           enum stepd_outcome outcome)
 {
     const struct plan *plan = worker->plan;
-    const bool sync = plan->job->mode == STEPD_SYNC;
+    const bool sync = plan->job->consistency.mode == STEPD_SYNC;
     const uint64_t examples = sync ? replay_examples(plan, question->clock)
                                    : plan_examples(plan, worker->rank, question->clock);
     const bool skipped = outcome == STEPD_SKIPPED;
@@ -382,7 +383,7 @@ static void check_outcome(struct worker *worker, const struct question *question
 static void check_version(const struct worker *worker, const struct question *question,
                           uint64_t version)
 {
-    if (worker->plan->job->mode == STEPD_SYNC && version != question->clock)
+    if (worker->plan->job->consistency.mode == STEPD_SYNC && version != question->clock)
         plan_fail(worker->plan, "clock %llu of rank %u made version %llu",
                   (unsigned long long)question->clock, worker->rank, (unsigned long long)version);
 }

@@ -199,9 +199,13 @@ enum stepd_status stepd_definition_of_job(const struct stepd_job_options *job,
             return stepd_fail_in(reterr, status, "group %zu", i);
     }
     struct stepd_group defaults;
-    const enum stepd_status status = take_defaults(job->defaults, arena, &defaults, reterr);
+    struct stepd_settings settings;
+    enum stepd_status status = take_defaults(job->defaults, arena, &defaults, reterr);
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, status, "defaults");
+    status = take_settings(job->params, job->params_count, arena, &settings, reterr);
+    if (status != STEPD_OK)
+        return status;
     *ret_define = (struct stepd_define_job){
         .mode = job->mode,
         .workers = job->workers,
@@ -209,6 +213,7 @@ enum stepd_status stepd_definition_of_job(const struct stepd_job_options *job,
         .group = groups,
         .strict = job->strict,
         .defaults = defaults,
+        .settings = settings,
     };
     return STEPD_OK;
 }

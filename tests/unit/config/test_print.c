@@ -60,7 +60,34 @@ static void assert_same_settings(const struct stepd_settings *a, const struct st
         const size_t values = a->at[i].values;
         assert_string_equal(a->at[i].name, b->at[i].name);
         assert_int_equal(values, b->at[i].values);
-        assert_memory_equal(a->at[i].value, b->at[i].value, values * sizeof(double));
+        assert_string_equal(a->at[i].word, b->at[i].word);
+        if (values > 0)
+            assert_memory_equal(a->at[i].value, b->at[i].value, values * sizeof(double));
+    }
+}
+
+static void assert_same_group(const struct stepd_group *a, const struct stepd_group *b)
+{
+    assert_string_equal(a->name, b->name);
+    assert_string_equal(a->match, b->match);
+    assert_string_equal(a->optimizer, b->optimizer);
+    assert_string_equal(a->schedule, b->schedule);
+    assert_same_settings(&a->settings, &b->settings);
+    assert_same_settings(&a->schedule_settings, &b->schedule_settings);
+    assert_int_equal(a->ndim.count, b->ndim.count);
+    for (size_t i = 0; i < a->ndim.count; i++)
+        assert_int_equal(a->ndim.at[i], b->ndim.at[i]);
+    assert_int_equal(a->frozen, b->frozen);
+    assert_int_equal(a->phases, b->phases);
+    for (size_t i = 0; i < a->phases; i++) {
+        assert_int_equal(a->phase[i].from, b->phase[i].from);
+        assert_string_equal(a->phase[i].optimizer, b->phase[i].optimizer);
+        assert_same_settings(&a->phase[i].settings, &b->phase[i].settings);
+    }
+    assert_int_equal(a->schedule_parts, b->schedule_parts);
+    for (size_t i = 0; i < a->schedule_parts; i++) {
+        assert_string_equal(a->schedule_part[i].kind, b->schedule_part[i].kind);
+        assert_same_settings(&a->schedule_part[i].settings, &b->schedule_part[i].settings);
     }
 }
 
@@ -71,34 +98,43 @@ static void assert_same_job(const struct config_job *a, const struct config_job 
     assert_int_equal(a->definition.workers, b->definition.workers);
     assert_int_equal(a->definition.strict, b->definition.strict);
     assert_int_equal(a->definition.slice_elements, b->definition.slice_elements);
+    assert_same_settings(&a->definition.settings, &b->definition.settings);
+    assert_same_group(&a->definition.defaults, &b->definition.defaults);
     assert_int_equal(a->definition.groups, b->definition.groups);
-    for (size_t i = 0; i < a->definition.groups; i++) {
-        const struct stepd_group *const in_a = &a->definition.group[i];
-        const struct stepd_group *const in_b = &b->definition.group[i];
-        assert_string_equal(in_a->name, in_b->name);
-        assert_string_equal(in_a->match, in_b->match);
-        assert_string_equal(in_a->optimizer, in_b->optimizer);
-        assert_string_equal(in_a->schedule, in_b->schedule);
-        assert_same_settings(&in_a->settings, &in_b->settings);
-        assert_same_settings(&in_a->schedule_settings, &in_b->schedule_settings);
-    }
+    for (size_t i = 0; i < a->definition.groups; i++)
+        assert_same_group(&a->definition.group[i], &b->definition.group[i]);
 }
 
 static void print__any_config__loads_to_the_same_values(void **state)
 {
     (void)state;
     const struct loading loading = {
-        .yaml = "unix_path: \"/tmp/a \\\"b\\\" \\\\ # \xC3\xA4\"\n"
-                "memory_max_bytes: 1025\n"
-                "frame_max_bytes: 3145728\n"
-                "jobs:\n"
-                "- {name: 'a: \"b\" #c', mode: async, workers: 3, strict: false, groups: [\n"
-                "   {name: '- x', match: '*[ab]?', optimizer: sgd, lr: 0.1, a: 5e-324,\n"
-                "    b: [1.7976931348623157e308, -0.30000000000000004, 100000],\n"
-                "    schedule: {kind: step, gamma: 0.333333333333333314829616256247391}},\n"
-                "   {name: y, match: '*', optimizer: 'null'}]}\n"
-                "- {name: 'yes', workers: 1, slice_elements: 300, groups: [\n"
-                "   {name: g, match: '*', optimizer: adam}]}\n",
+        .yaml =
+            "unix_path: \"/tmp/a \\\"b\\\" \\\\ # \xC3\xA4\"\n"
+            "memory_max_bytes: 1025\n"
+            "frame_max_bytes: 3145728\n"
+            "jobs:\n"
+            "- {name: 'a: \"b\" #c', mode: async, workers: 3, strict: false, groups: [\n"
+            "   {name: '- x', match: '*[ab]?', optimizer: sgd, lr: 0.1, a: 5e-324,\n"
+            "    b: [1.7976931348623157e308, -0.30000000000000004, 100000],\n"
+            "    schedule: {kind: step, gamma: 0.333333333333333314829616256247391}},\n"
+            "   {name: y, match: '*', optimizer: 'null'}]}\n"
+            "- {name: 'yes', workers: 1, slice_elements: 300, groups: [\n"
+            "   {name: g, match: '*', optimizer: adam}]}\n"
+            "- name: rich\n"
+            "  workers: 2\n"
+            "  mode: bounded\n"
+            "  staleness: 3\n"
+            "  late: 'no_number'\n"
+            "  defaults: {optimizer: '~', lr: 1e-3, preset: lecture, schedule: {kind: linear}}\n"
+            "  groups:\n"
+            "  - {name: f, match: 'embed.*', frozen: true}\n"
+            "  - name: m\n"
+            "    ndim: [2, 4]\n"
+            "    betas: [0.8, 0.95]\n"
+            "    phases: [{from: 3, optimizer: a, lr: 1}, {from: 9, optimizer: b, w: word}]\n"
+            "    schedule: {kind: sequential, milestones: [10, 20], schedules: [\n"
+            "      {kind: linear, total_iters: 10}, {kind: one, anneal_strategy: cos}]}\n",
         .environment = {"STEPD_LISTEN=[::1]:0", "STEPD_LOG_LEVEL=warn"},
         .flag = {"--insecure", "--isa", "base"},
     };

@@ -233,7 +233,7 @@ static void job_draft_seal__of_a_definition__carries_it_over(void **state)
     assert_int_equal(job->incarnation, 3);
     assert_int_equal(job->shards, 2);
     assert_int_equal(job->workers, 5);
-    assert_int_equal(job->mode, STEPD_ASYNC);
+    assert_int_equal(job->consistency.mode, STEPD_ASYNC);
     assert_int_equal(job->elements, 106);
     assert_int_equal(job->slice_elements, DRAFT_SLICE_ELEMENTS);
     (void)job_unref(job);

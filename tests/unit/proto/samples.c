@@ -152,6 +152,7 @@ static const struct stepd_message samples[] = {
                          .group = groups,
                          .strict = true,
                          .slice_elements = 65536,
+                         .settings = {.count = 2, .at = settings},
                          .defaults = {.optimizer = "adam",
                                       .settings = {.count = 2, .at = settings + 1},
                                       .schedule = "chained",

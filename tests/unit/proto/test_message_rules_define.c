@@ -99,7 +99,7 @@ static void welcome_session_short(struct stepd_message *m)
 
 static void mode_unknown(struct stepd_message *m)
 {
-    m->body.define_job.mode = (enum stepd_mode)2;
+    m->body.define_job.mode = (enum stepd_mode)3;
 }
 
 /* Puts three tensors into the message, all fine. */
@@ -253,7 +253,7 @@ static const struct rule rules[] = {
     {STEPD_MESSAGE_HELLO, session_none, NULL},
     {STEPD_MESSAGE_WELCOME, welcome_session_short, "welcome.session: 1 bytes"},
     {STEPD_MESSAGE_WELCOME, address_too_long, "welcome.shard_addresses[1]: 301 bytes"},
-    {STEPD_MESSAGE_DEFINE_JOB, mode_unknown, "define_job.mode: 2 is no Mode"},
+    {STEPD_MESSAGE_DEFINE_JOB, mode_unknown, "define_job.mode: 3 is no Mode"},
     {STEPD_MESSAGE_DEFINE_TENSORS, three_tensors, NULL},
     {STEPD_MESSAGE_DEFINE_TENSORS, tensor_nameless, "define_tensors.tensors[2].name: empty"},
     {STEPD_MESSAGE_DEFINE_TENSORS, tensor_most_dims, NULL},
