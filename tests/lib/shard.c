@@ -115,6 +115,11 @@ static void on_notify(void *owner, struct notice *notice)
         shard->answer_max = notice->version_max;
         shard->answer_parked = notice->parked;
     }
+    if (notice->kind == NOTICE_READY) {
+        (void)notice_destroy(shard->ready);
+        shard->ready = notice;
+        return;
+    }
     (void)notice_destroy(notice);
 }
 
@@ -213,6 +218,14 @@ void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t la
     settle(shard);
 }
 
+void shard_give(struct shard *shard, const struct order *like)
+{
+    struct order *order = order_copy(like);
+    assert_non_null(order);
+    core_on_order(shard->core, order, shard->now_ms);
+    settle(shard);
+}
+
 void shard_order(struct shard *shard, enum order_kind kind)
 {
     core_on_order(shard->core, make_order(shard, kind), shard->now_ms);
@@ -241,6 +254,7 @@ void shard_setup(struct shard *shard, const struct shard_job *job)
 
 void shard_teardown(struct shard *shard)
 {
+    (void)notice_destroy(shard->ready);
     for (size_t i = 0; i < SHARD_PEERS; i++) {
         shard_close(shard, i);
         for (size_t r = 0; r < shard->peer[i].replies; r++)
