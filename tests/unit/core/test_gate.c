@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Slices that close together: two shards with one gate between them, where control would be. The
- * model is a matrix of 9000 elements, which is cut into three slices, and a small bias.
+ * model is a matrix of 9000 elements, which is cut into two slices, and two small biases in one.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -16,7 +16,7 @@
 #include "server/sync/gate.h"
 #include "tests/lib/shard.h"
 
-enum { SHARDS = 2, WORKERS = 2, LARGE = 9000, SMALL = 5, ALL = LARGE + SMALL };
+enum { SHARDS = 2, WORKERS = 2, LARGE = 9000, SMALL = 5 };
 
 /* Both shards, each with a connection of either worker, and the gate. */
 struct pair {
@@ -32,15 +32,16 @@ static struct pair *setup(const struct stepd_setting *setting, size_t settings,
                           const struct stepd_group *group)
 {
     const struct stepd_tensor_def tensor[] = {shard_tensor("w", large, 2, 0.0),
-                                              shard_tensor("b", small, 1, 0.0)};
+                                              shard_tensor("b", small, 1, 0.0),
+                                              shard_tensor("c", small, 1, 0.0)};
     struct shard_job job = {.settings = {.count = settings, .at = setting},
                             .workers = WORKERS,
                             .lr = 1.0,
                             .groups = group == NULL ? 0 : 1,
                             .group = group,
-                            .slice_elements = 4096,
+                            .slice_elements = 8192,
                             .shards = SHARDS,
-                            .tensors = 2,
+                            .tensors = 3,
                             .tensor = tensor};
     struct pair *pair = calloc(1, sizeof *pair);
     assert_non_null(pair);
@@ -63,48 +64,60 @@ static void teardown(struct pair *pair)
     free(pair);
 }
 
-/* The slices of a shard, and how many floats they hold. */
-static size_t slices_of(const struct pair *pair, uint32_t shard, uint32_t *slice, size_t *floats)
+/* The slices of a shard. */
+static size_t slices_of(const struct pair *pair, uint32_t shard, uint32_t *slice)
 {
     const struct layout *layout = &pair->shard[0].job->layout;
     size_t slices = 0;
-    *floats = 0;
     for (uint32_t i = 0; i < layout->slices; i++) {
-        if (layout->slice[i].shard != shard)
-            continue;
-        slice[slices++] = i;
-        *floats += layout->slice[i].elements;
+        if (layout->slice[i].shard == shard)
+            slice[slices++] = i;
     }
     return slices;
 }
 
-/* A rank pushes `each` everywhere to a shard's slices; the last one, of the bias, gets `bias`. */
-static void push_to(struct pair *pair, uint32_t shard, uint32_t rank, uint64_t clock, float each,
-                    float bias)
+/* Of a slice's gradient: `each` in the matrix, `bias` in b, a tenth of that in c. */
+static float *fill_grad(const struct layout *layout, uint32_t slice, float each, float bias,
+                        float *at)
 {
-    uint32_t slice[SHARD_SLICES];
-    size_t floats = 0;
-    const size_t slices = slices_of(pair, shard, slice, &floats);
-    const struct layout *layout = &pair->shard[0].job->layout;
-    float *grad = malloc(floats * sizeof *grad);
-    assert_non_null(grad);
-    size_t at = 0;
-    for (size_t i = 0; i < slices; i++) {
-        const struct slice_plan *plan = &layout->slice[slice[i]];
-        const bool is_bias = layout->part[plan->first_part].tensor == 1;
-        for (size_t k = 0; k < plan->elements; k++)
-            grad[at++] = is_bias ? bias : each;
+    const struct slice_plan *plan = &layout->slice[slice];
+    const float value[] = {each, bias, bias / 10.0F};
+    for (uint32_t i = 0; i < plan->parts; i++) {
+        const struct part *part = &layout->part[plan->first_part + i];
+        for (uint32_t k = 0; k < part->elements; k++)
+            *at++ = value[part->tensor];
     }
+    return at;
+}
+
+/* A rank pushes to a shard's slices, or to one of them alone. */
+static void push_slices(struct pair *pair, uint32_t shard, uint32_t rank, uint64_t clock,
+                        const struct stepd_u32s *slices, float each, float bias)
+{
+    const struct layout *layout = &pair->shard[0].job->layout;
+    float *grad = malloc((size_t)(LARGE + 2 * SMALL) * sizeof *grad);
+    assert_non_null(grad);
+    float *end = grad;
+    for (size_t i = 0; i < slices->count; i++)
+        end = fill_grad(layout, slices->at[i], each, bias, end);
     const struct shard_push push = {.id = ++pair->request,
                                     .clock = clock,
                                     .base_version = clock - 1,
                                     .examples = 1,
-                                    .slices = slices,
-                                    .slice = slice,
+                                    .slices = slices->count,
+                                    .slice = slices->at,
                                     .grad = grad,
-                                    .values = floats};
+                                    .values = (size_t)(end - grad)};
     shard_push(&pair->shard[shard], rank, &push);
     free(grad);
+}
+
+static void push_to(struct pair *pair, uint32_t shard, uint32_t rank, uint64_t clock, float each,
+                    float bias)
+{
+    uint32_t slice[SHARD_SLICES];
+    const struct stepd_u32s all = {.count = slices_of(pair, shard, slice), .at = slice};
+    push_slices(pair, shard, rank, clock, &all, each, bias);
 }
 
 static void push(struct pair *pair, uint64_t clock, float each, float bias)
@@ -133,24 +146,24 @@ static bool decide(struct pair *pair, struct order *ret_order)
     return true;
 }
 
-/* The first weight of a tensor, wherever it is. */
+/* A weight of a slice, wherever that is. */
+static float weight_at(struct pair *pair, uint32_t slice, size_t element)
+{
+    struct shard *shard = &pair->shard[pair->shard[0].job->layout.slice[slice].shard];
+    const struct stepd_message pull = {
+        .request_id = ++pair->request,
+        .kind = STEPD_MESSAGE_PULL,
+        .body.pull = {.incarnation = 1, .slices = {.count = 1, .at = &slice}}};
+    assert_int_equal(shard_send(shard, 0, &pull, NULL, 0, 0, NULL), STEPD_OK);
+    return shard_last(shard, 0)->value[element];
+}
+
+/* The slices are the two of the matrix, and that of both biases. */
 static float weight(struct pair *pair, uint32_t tensor)
 {
-    const struct layout *layout = &pair->shard[0].job->layout;
-    for (uint32_t i = 0; i < layout->slices; i++) {
-        if (layout->part[layout->slice[i].first_part].tensor != tensor)
-            continue;
-        struct shard *shard = &pair->shard[layout->slice[i].shard];
-        const uint32_t slice = i;
-        const struct stepd_message pull = {
-            .request_id = ++pair->request,
-            .kind = STEPD_MESSAGE_PULL,
-            .body.pull = {.incarnation = 1, .slices = {.count = 1, .at = &slice}}};
-        assert_int_equal(shard_send(shard, 0, &pull, NULL, 0, 0, NULL), STEPD_OK);
-        return shard_last(shard, 0)->value[0];
-    }
-    fail_msg("no such tensor");
-    return 0.0F;
+    static const uint32_t slice[] = {0, 2, 2};
+    static const size_t element[] = {0, 0, SMALL};
+    return weight_at(pair, slice[tensor], element[tensor]);
 }
 
 static const double one = 1.0;
@@ -234,9 +247,13 @@ static void clip_global_norm__above__scales_all_by_one_factor(void **state)
     struct order order;
     push(pair, 1, 0.5F, 2.0F);
     assert_true(decide(pair, &order));
-    const double norm = sqrt(LARGE * 0.25 + SMALL * 4.0);
+    const double tenth = (double)(2.0F / 10.0F);
+    const double norm = sqrt(LARGE * 0.25 + SMALL * 4.0 + SMALL * tenth * tenth);
     assert_true(weight(pair, 0) == clipped(0.5, 1.0, norm));
+    assert_true(weight_at(pair, 0, 8191) == clipped(0.5, 1.0, norm));
+    assert_true(weight_at(pair, 1, 807) == clipped(0.5, 1.0, norm));
     assert_true(weight(pair, 1) == clipped(2.0, 1.0, norm));
+    assert_true(weight(pair, 2) == clipped(tenth, 1.0, norm));
     teardown(pair);
 }
 
@@ -265,10 +282,12 @@ static void clip_norm__of_a_group__scales_each_tensor_by_its_own(void **state)
                                       .schedule = ""};
     struct pair *pair = setup(NULL, 0, &group);
     struct order order;
-    push(pair, 1, 0.5F, 0.25F);
+    push(pair, 1, 0.5F, 2.5F);
     assert_true(decide(pair, &order));
     assert_true(weight(pair, 0) == clipped(0.5, 1.0, sqrt(LARGE * 0.25)));
-    assert_true(weight(pair, 1) == -0.25F); /* its norm is below 1 */
+    assert_true(weight_at(pair, 0, 8191) == weight(pair, 0));
+    assert_true(weight(pair, 1) == clipped(2.5, 1.0, sqrt(SMALL * 6.25)));
+    assert_true(weight(pair, 2) == -0.25F); /* its norm is below 1 */
     teardown(pair);
 }
 
@@ -311,6 +330,7 @@ static void nonfinite__to_halt__ends_the_job_and_says_why(void **state)
     assert_int_equal(order.verdict, ORDER_HALT);
     push_to(pair, 0, 0, 2, 1.0F, 1.0F);
     const struct shard_reply *reply = shard_last(&pair->shard[0], 0);
+    assert_int_equal(reply->request_id, pair->request);
     assert_int_equal(reply->code, STEPD_FAILED_PRECONDITION);
     assert_non_null(strstr(reply->text, "is halted at version 0: the gradient of tensor 'w'"));
     assert_true(weight(pair, 0) == 0.0F); /* pulls go on */
@@ -373,6 +393,39 @@ static void commit__while_readers_hold_the_weights__closes_when_they_let_go(void
     teardown(pair);
 }
 
+static void commit__while_others_have_gone_on__waits_for_the_last(void **state)
+{
+    (void)state;
+    const struct stepd_setting setting = word("nonfinite", "skip");
+    struct pair *pair = setup(&setting, 1, NULL);
+    struct order order;
+    uint32_t slice[SHARD_SLICES];
+    assert_int_equal(slices_of(pair, 0, slice), 1);
+    assert_int_equal(slices_of(pair, 1, slice), 2);
+    const struct stepd_u32s first = {.count = 1, .at = slice};
+    const struct stepd_u32s second = {.count = 1, .at = slice + 1};
+    struct shard *shard = &pair->shard[1];
+    shard->hold = true; /* of the first slice of shard 1, both buffers */
+    (void)weight_at(pair, slice[0], 0);
+    push(pair, 1, 1.0F, 1.0F);
+    assert_true(decide(pair, &order));
+    (void)weight_at(pair, slice[0], 0);
+    push(pair, 2, 1.0F, 1.0F);
+    assert_true(decide(pair, &order));
+    for (uint32_t rank = 0; rank < WORKERS; rank++)
+        push_slices(pair, 1, rank, 3, &second, 1.0F, 1.0F);
+    shard->hold = false;
+    shard_release(shard);
+    assert_null(shard->ready);
+    for (uint32_t rank = 0; rank < WORKERS; rank++) {
+        push_slices(pair, 1, rank, 3, &first, 1.0F, 1.0F);
+        push_to(pair, 0, rank, 3, 1.0F, 1.0F);
+    }
+    assert_true(decide(pair, &order));
+    assert_true(weight(pair, 0) == -3.0F);
+    teardown(pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +438,7 @@ int main(void)
         cmocka_unit_test(nonfinite__to_be_skipped__skips_the_step_for_all),
         cmocka_unit_test(nonfinite__to_halt__ends_the_job_and_says_why),
         cmocka_unit_test(atomic__of_a_rank_that_died_on_the_way__goes_without_it_everywhere),
+        cmocka_unit_test(commit__while_others_have_gone_on__waits_for_the_last),
         cmocka_unit_test(commit__while_readers_hold_the_weights__closes_when_they_let_go),
     };
     return cmocka_run_group_tests_name("core/gate", tests, NULL, NULL);
