@@ -6,9 +6,11 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cblas.h>
 
+#include "client/train/compare.h"
 #include "client/train/home.h"
 #include "client/train/options.h"
 #include "client/train/train.h"
@@ -61,7 +63,7 @@ static enum stepd_status run(const struct train_options *options, int *rank,
         return stepd_fail_in(reterr, status, "connect");
     *rank = (int)home_rank(home);
     struct train_result result;
-    status = train_run(options, home, &result, reterr);
+    status = train_run(options, home, &result, /* ret_curve= */ NULL, reterr);
     home_destroy(home);
     if (status != STEPD_OK)
         return status;
@@ -72,11 +74,40 @@ static enum stepd_status run(const struct train_options *options, int *rank,
     return STEPD_OK;
 }
 
+/* Workers are the parallelism: several of them on one machine share its cores. */
+static void use_one_thread(void)
+{
+    if (getenv("OPENBLAS_NUM_THREADS") == NULL)
+        openblas_set_num_threads(1);
+}
+
+static int compare(int argc, char **argv)
+{
+    extern char **environ;
+    static struct compare_options options;
+    struct stepd_error error;
+    if (compare_options_parse(argc, argv, environ, &options, &error) != STEPD_OK) {
+        (void)fprintf(stderr, "stepd-train compare: %s\n", error.text);
+        return EXIT_CODE_USAGE;
+    }
+    if (options.train.help) {
+        compare_options_print_help(stdout);
+        return EXIT_CODE_OK;
+    }
+    use_one_thread();
+    if (compare_run(&options, stdout, &error) == STEPD_OK)
+        return EXIT_CODE_OK;
+    (void)fprintf(stderr, "stepd-train compare: %s\n", error.text);
+    return EXIT_CODE_FAILED;
+}
+
 int main(int argc, char **argv)
 {
     extern char **environ;
     static struct train_options options; /* 16 KiB: all ranks' batch sizes */
     struct stepd_error error;
+    if (argc > 1 && strcmp(argv[1], "compare") == 0)
+        return compare(argc - 1, argv + 1);
     if (options_parse(argc, argv, environ, &options, &error) != STEPD_OK) {
         (void)fprintf(stderr, "stepd-train: %s\n", error.text);
         return EXIT_CODE_USAGE;
@@ -85,10 +116,7 @@ int main(int argc, char **argv)
         options_print_help(stdout);
         return EXIT_CODE_OK;
     }
-    /* Workers are the parallelism: several of them on one machine share its cores. */
-    if (getenv("OPENBLAS_NUM_THREADS") == NULL)
-        openblas_set_num_threads(1);
-
+    use_one_thread();
     int rank = options.rank;
     if (run(&options, &rank, &error) == STEPD_OK)
         return EXIT_CODE_OK;

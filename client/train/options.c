@@ -17,6 +17,7 @@
 #include "client/train/launcher.h"
 #include "client/train/model.h"
 #include "proto/error.h"
+#include "proto/mode.h"
 
 struct flag;
 typedef enum stepd_status flag_read_fn(const struct flag *flag, const char *value,
@@ -104,13 +105,8 @@ static enum stepd_status read_world(const struct flag *flag, const char *value,
 static enum stepd_status read_mode(const struct flag *flag, const char *value,
                                    struct train_options *options, struct stepd_error *reterr)
 {
-    if (strcmp(value, "sync") == 0)
-        options->mode = STEPD_SYNC;
-    else if (strcmp(value, "async") == 0)
-        options->mode = STEPD_ASYNC;
-    else
-        return fail_value(flag, value, flag->argument, reterr);
-    return STEPD_OK;
+    return stepd_mode_find(value, &options->mode) ? STEPD_OK
+                                                  : fail_value(flag, value, flag->argument, reterr);
 }
 
 static enum stepd_status read_dtype(const struct flag *flag, const char *value,
@@ -121,6 +117,20 @@ static enum stepd_status read_dtype(const struct flag *flag, const char *value,
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(value, names[i]) == 0) {
             *(enum stepd_dtype *)field_of(flag, options) = (enum stepd_dtype)i;
+            return STEPD_OK;
+        }
+    return fail_value(flag, value, flag->argument, reterr);
+}
+
+/* The point that gradients are computed at is of no use to test. */
+static enum stepd_status read_view(const struct flag *flag, const char *value,
+                                   struct train_options *options, struct stepd_error *reterr)
+{
+    static const char *const names[] = {
+        [STEPD_EVALUATION] = "evaluation", [STEPD_EMA] = "ema", [STEPD_SWA] = "swa"};
+    for (int i = STEPD_EVALUATION; i < STEPD_VIEWS; i++)
+        if (strcmp(value, names[i]) == 0) {
+            options->eval_view = (enum stepd_view)i;
             return STEPD_OK;
         }
     return fail_value(flag, value, flag->argument, reterr);
@@ -160,42 +170,19 @@ static enum stepd_status read_batch(const struct flag *flag, const char *value,
     }
 }
 
-/* Sets a parameter, over an earlier one of the same name. */
-static enum stepd_status set_param(const struct flag *flag, const char *name, size_t name_length,
-                                   const char *number, struct stepd_error *reterr,
-                                   struct train_params *params)
-{
-    char *end;
-    const double value = strtod(number, &end);
-    if (name_length == 0 || name_length > TRAIN_PARAM_NAME_MAX || end == number || *end != '\0' ||
-        !isfinite(value))
-        return fail_value(flag, flag->key == NULL ? name : number,
-                          flag->key == NULL ? "NAME=NUMBER" : "a number", reterr);
-    size_t i = 0;
-    while (i < params->count && (strncmp(params->param[i].name, name, name_length) != 0 ||
-                                 params->param[i].name[name_length] != '\0'))
-        i++;
-    if (i == TRAIN_PARAMS_MAX)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s: more than %u parameters", flag->name,
-                          TRAIN_PARAMS_MAX);
-    params->param[i] = (struct train_param){.value = value};
-    memcpy(params->param[i].name, name, name_length);
-    if (i == params->count)
-        params->count++;
-    return STEPD_OK;
-}
-
-/* A parameter under its own flag (flag->key), or any as NAME=NUMBER. */
+/* A parameter under its own flag (flag->key), or any as NAME=VALUE. */
 static enum stepd_status read_param(const struct flag *flag, const char *value,
                                     struct train_options *options, struct stepd_error *reterr)
 {
     struct train_params *const params = field_of(flag, options);
-    if (flag->key != NULL)
-        return set_param(flag, flag->key, strlen(flag->key), value, reterr, params);
-    const char *const equals = strchr(value, '=');
-    if (equals == NULL)
-        return fail_value(flag, value, "NAME=NUMBER", reterr);
-    return set_param(flag, value, (size_t)(equals - value), equals + 1, reterr, params);
+    char *end;
+    const double number = strtod(value, &end);
+    if (flag->key != NULL && (end == value || *end != '\0' || !isfinite(number)))
+        return fail_value(flag, value, "a number", reterr);
+    const enum stepd_status status =
+        flag->key != NULL ? params_set(params, flag->key, strlen(flag->key), value, reterr)
+                          : params_set_pair(params, value, reterr);
+    return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "%s", flag->name);
 }
 
 /* ---- The table ------------------------------------------------------------------------------- */
@@ -216,7 +203,7 @@ static const struct flag flags[] = {
      AT(job),
      .help = "the job to join [train]"},
     {.name = "--model",
-     .argument = "linear|softmax|mlp:A-B-...-Z",
+     .argument = "linear|softmax|mlp:A-B-...-Z|cnn:C-D-...",
      .read = read_model,
      AT(model),
      .help = "what to train [mlp:784-1000-1000-10]"},
@@ -238,11 +225,12 @@ static const struct flag flags[] = {
     {.name = "--beta2", HYPER("beta2"), .help = "decay of the second moment"},
     {.name = "--eps", HYPER("eps"), .help = "what is added to the root"},
     {.name = "--optimizer-param",
-     .argument = "NAME=NUMBER",
+     .argument = "NAME=VALUE",
      .read = read_param,
      AT(hyper),
      .of_job = true,
-     .help = "any other hyperparameter; may be repeated"},
+     .help = "any other hyperparameter, such as betas=0.9,0.99 or preset=lecture; may be "
+             "repeated"},
     {.name = "--schedule",
      .argument = "NAME",
      .read = read_text,
@@ -250,11 +238,12 @@ static const struct flag flags[] = {
      .of_job = true,
      .help = "of the learning rate: constant, step, cosine, ... [cosine]"},
     {.name = "--schedule-param",
-     .argument = "NAME=NUMBER",
+     .argument = "NAME=VALUE",
      .read = read_param,
      AT(schedule_params),
      .of_job = true,
-     .help = "of the schedule; may be repeated; cosine's t_max is the run's length by itself"},
+     .help = "of the schedule; may be repeated; cosine's t_max and one_cycle's total_steps are the "
+             "run's length by themselves"},
     {.name = "--warmup",
      .argument = "STEPS",
      .read = read_param,
@@ -263,10 +252,17 @@ static const struct flag flags[] = {
      .of_job = true,
      .help = "linear warm-up in front of the schedule"},
     {.name = "--mode",
-     .argument = "sync|async",
+     .argument = "sync|async|bounded",
      .read = read_mode,
      .of_job = true,
-     .help = "wait for all workers in each step, or for none [sync]"},
+     .help = "wait for all workers in each step, for none, or for who is too far behind [sync]"},
+    {.name = "--job-param",
+     .argument = "NAME=VALUE",
+     .read = read_param,
+     AT(job_params),
+     .of_job = true,
+     .help = "a setting beside the mode, such as staleness=3 or clip_global_norm=1; may be "
+             "repeated"},
     {.name = "--batch",
      .argument = "N[,N...]",
      .read = read_batch,
@@ -324,6 +320,10 @@ static const struct flag flags[] = {
      .least = 1,
      .most = TRAIN_STEPS_MAX,
      .help = "rank 0 measures the test set so often [at the end only]"},
+    {.name = "--eval-view",
+     .argument = "evaluation|ema|swa",
+     .read = read_view,
+     .help = "which weights are measured and saved [evaluation]"},
     {.name = "--csv",
      .argument = "FILE",
      .read = read_text,
@@ -352,8 +352,11 @@ static const struct flag flags[] = {
 
 void options_print_help(FILE *out)
 {
-    (void)fprintf(out, "usage: stepd-train [flags]\n\n"
-                       "Trains a model as one worker of a job of stepd.\n\n");
+    (void)fprintf(out,
+                  "usage: stepd-train [flags]\n"
+                  "       stepd-train compare [--run 'OPTIMIZER ...']... [flags]\n\n"
+                  "Trains a model as one worker of a job of stepd; or several times, to compare "
+                  "optimizers.\n\n");
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         const char *const argument = flags[i].argument == NULL ? "" : flags[i].argument;
         (void)fprintf(out, "  %s%s%s\n        %s\n", flags[i].name, *argument == '\0' ? "" : " ",
@@ -471,6 +474,7 @@ enum stepd_status options_parse(int argc, char *const *argv, char *const *enviro
         .optimizer = "adamw",
         .schedule = "cosine",
         .mode = STEPD_SYNC,
+        .eval_view = STEPD_EVALUATION,
         .epochs = 5,
         .seed = 1,
         .rank = TRAIN_RANK_ANY,
@@ -489,12 +493,4 @@ enum stepd_status options_parse(int argc, char *const *argv, char *const *enviro
     if (status == STEPD_OK)
         status = settle_place(environment, ret_options, reterr);
     return status == STEPD_OK ? settle_batch(ret_options, reterr) : status;
-}
-
-double options_param(const struct train_params *params, const char *name, double fallback)
-{
-    for (size_t i = 0; i < params->count; i++)
-        if (strcmp(params->param[i].name, name) == 0)
-            return params->param[i].value;
-    return fallback;
 }

@@ -14,22 +14,11 @@
 #include <stepd/status.h>
 #include <stepd/types.h>
 
-#define TRAIN_PARAMS_MAX     16u
-#define TRAIN_PARAM_NAME_MAX 31u
+#include "client/train/params.h"
+
 #define TRAIN_BATCH_SIZE_MAX (1u << 16)
 #define TRAIN_STEPS_MAX      (UINT64_C(1) << 40)
 #define TRAIN_RANK_ANY       (-1) /* the server gives one */
-
-/* A hyperparameter or a parameter of the schedule that was given. */
-struct train_param {
-    char name[TRAIN_PARAM_NAME_MAX + 1];
-    double value;
-};
-
-struct train_params {
-    size_t count;
-    struct train_param param[TRAIN_PARAMS_MAX];
-};
 
 /* Strings are borrowed from argv and the environment. NULL: not asked for. */
 struct train_options {
@@ -44,14 +33,16 @@ struct train_options {
     const char *save_weights;
     struct train_params hyper; /* of the optimizer; what is not given is the server's default */
     struct train_params schedule_params;
+    struct train_params job_params; /* beside the mode */
     enum stepd_mode mode;
     enum stepd_dtype push_dtype;
     enum stepd_dtype pull_dtype;
     uint64_t epochs;
     uint64_t steps; /* 0: as many as the epochs take */
     uint64_t seed;
-    uint64_t eval_every; /* steps; 0: at the end only */
-    int rank;            /* or TRAIN_RANK_ANY */
+    uint64_t eval_every;       /* steps; 0: at the end only */
+    enum stepd_view eval_view; /* what is measured and saved */
+    int rank;                  /* or TRAIN_RANK_ANY */
     uint32_t world;
     size_t batch_sizes;                /* 1: the same for all ranks; otherwise world */
     uint32_t batch[STEPD_WORKERS_MAX]; /* (world,) examples of each rank's full batch */
@@ -73,8 +64,5 @@ enum stepd_status options_parse(int argc, char *const *argv, char *const *enviro
 
 /* Writes what all flags are, for people. */
 void options_print_help(FILE *out);
-
-/* The value of a parameter, or fallback where it was not given. */
-double options_param(const struct train_params *params, const char *name, double fallback);
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The picture: a thin line for every step's loss and a strong one for the smoothed loss, over a
- * frame with round ticks. Colours are chosen to be read on white and on black, and a dark page's
- * readers get lighter text through prefers-color-scheme. Long runs are thinned to a few points per
- * pixel. Losses that are no numbers (a run that blew up) are left out of the lines.
+ * The picture: a thin line for every step's loss and a strong one for the smoothed loss, or a
+ * strong one for each of several runs, over a frame with round ticks. Colours are chosen to be read
+ * on white and on black, and a dark page's readers get lighter text through prefers-color-scheme.
+ * Long runs are thinned to a few points per pixel. Losses that are no numbers (a run that blew up)
+ * are left out of the lines.
  */
 #include "client/train/plot.h"
 
@@ -14,15 +15,25 @@
 
 #include "proto/error.h"
 
-#define WIDTH       760.0
-#define HEIGHT      420.0
-#define LEFT        64.0
-#define RIGHT       24.0
-#define TOP         64.0
-#define BOTTOM      52.0
-#define TICKS       5.0
-#define POINTS_MOST 1500u
-#define LOSS_MOST   1e100
+#define WIDTH        760.0
+#define HEIGHT       420.0
+#define LEFT         64.0
+#define RIGHT        24.0
+#define TOP          64.0
+#define BOTTOM       52.0
+#define TICKS        5.0
+#define POINTS_MOST  1500u
+#define LOSS_MOST    1e100
+#define OVERSHOOT    1.5
+#define LEGEND_ROW   18.0
+#define LEGEND_WIDTH 230.0
+
+/* Of several lines; each is told from its neighbours by people who see few colours, too, and after
+ * the last they begin again, dashed. */
+static const char *const colors[] = {"#2f81f7", "#d97706", "#1a7f37", "#cf222e",
+                                     "#8250df", "#0e8a8a", "#bf3989", "#7d6b3d"};
+
+#define COLORS (sizeof colors / sizeof colors[0])
 
 /* The part of the plane that is drawn, and the distance of ticks. */
 struct frame {
@@ -52,15 +63,41 @@ static double round_tick(double span)
     return digit < 7.5 ? 5 * power : 10 * power;
 }
 
-static struct frame fit_frame(const struct curve *curve)
+/* The losses that the frame must hold. */
+struct extent {
+    double least;
+    double most;
+    double steps;
+};
+
+/* Of several runs the smoothed losses count, and no more than OVERSHOOT times what one began with:
+ * a run that blows up must not flatten the others. */
+static void extend(struct extent *extent, const struct curve *curve, bool smooth)
 {
-    double least = INFINITY;
-    double most = -INFINITY;
-    for (size_t i = 0; i < curve->count; i++)
-        if (drawable(curve->points[i].loss)) {
-            least = fmin(least, curve->points[i].loss);
-            most = fmax(most, curve->points[i].loss);
-        }
+    struct curve_mean mean = {.weight = 0};
+    double ceiling = INFINITY;
+    for (size_t i = 0; i < curve->count; i++) {
+        double loss = curve->points[i].loss;
+        if (!drawable(loss))
+            continue;
+        curve_mean_add(&mean, loss);
+        loss = smooth ? mean.mean : loss;
+        if (smooth && isinf(ceiling))
+            ceiling = OVERSHOOT * loss;
+        extent->least = fmin(extent->least, loss);
+        extent->most = fmax(extent->most, fmin(loss, ceiling));
+    }
+    if (curve->count > 0)
+        extent->steps = fmax(extent->steps, (double)curve->points[curve->count - 1].step);
+}
+
+static struct frame fit_frame(const struct plot_line *lines, size_t count)
+{
+    struct extent extent = {.least = INFINITY, .most = -INFINITY};
+    for (size_t i = 0; i < count; i++)
+        extend(&extent, lines[i].curve, count > 1);
+    double least = extent.least;
+    double most = extent.most;
     if (!isfinite(least)) {
         least = 0;
         most = 1;
@@ -72,7 +109,7 @@ static struct frame fit_frame(const struct curve *curve)
     struct frame frame = {.y_tick = round_tick(most - least)};
     frame.y_least = floor(least / frame.y_tick) * frame.y_tick;
     frame.y_most = ceil(most / frame.y_tick) * frame.y_tick;
-    frame.x_most = curve->count == 0 ? 1 : (double)curve->points[curve->count - 1].step;
+    frame.x_most = extent.steps > 0 ? extent.steps : 1;
     frame.x_tick = fmax(round_tick(frame.x_most), 1);
     return frame;
 }
@@ -157,12 +194,12 @@ static void write_axes(FILE *out, const struct frame *frame)
                   (TOP + bottom) / 2);
 }
 
-/* One polyline: of every loss, or of the smoothed ones. */
-static void write_line(FILE *out, const struct curve *curve, const struct frame *frame, bool smooth)
+/* The points of every loss, or of the smoothed ones. */
+static void write_points(FILE *out, const struct curve *curve, const struct frame *frame,
+                         bool smooth)
 {
     const size_t stride = curve->count / POINTS_MOST + 1;
     struct curve_mean mean = {.weight = 0};
-    (void)fprintf(out, "<polyline class=\"%s\" points=\"", smooth ? "smooth" : "raw");
     for (size_t i = 0; i < curve->count; i++) {
         const struct curve_point *const point = &curve->points[i];
         if (!drawable(point->loss))
@@ -170,23 +207,63 @@ static void write_line(FILE *out, const struct curve *curve, const struct frame 
         curve_mean_add(&mean, point->loss);
         if (i % stride == 0 || i + 1 == curve->count)
             (void)fprintf(out, "%.1f,%.1f ", x_of(frame, (double)point->step),
-                          y_of(frame, smooth ? mean.mean : point->loss));
+                          fmax(y_of(frame, smooth ? mean.mean : point->loss), 0));
     }
+}
+
+static void write_line(FILE *out, const struct curve *curve, const struct frame *frame, bool smooth)
+{
+    (void)fprintf(out, "<polyline class=\"%s\" points=\"", smooth ? "smooth" : "raw");
+    write_points(out, curve, frame, smooth);
     (void)fputs("\"/>\n", out);
 }
 
-enum stepd_status plot_write(const char *path, const struct curve *curve,
+/* One run of several, and its row of the legend. */
+static void write_run(FILE *out, const struct plot_line *line, size_t index,
+                      const struct frame *frame)
+{
+    const char *const dash = index / COLORS % 2 == 0 ? "" : " stroke-dasharray=\"6 3\"";
+    const double x = WIDTH - RIGHT - LEGEND_WIDTH;
+    const double y = TOP + 8 + LEGEND_ROW * (double)index;
+    (void)fprintf(out,
+                  "<polyline class=\"smooth\" style=\"stroke: %s\"%s clip-path=\"url(#frame)\" "
+                  "points=\"",
+                  colors[index % COLORS], dash);
+    write_points(out, line->curve, frame, /* smooth= */ true);
+    (void)fprintf(out,
+                  "\"/>\n<line class=\"smooth\" style=\"stroke: %s\"%s x1=\"%g\" x2=\"%g\" "
+                  "y1=\"%g\" y2=\"%g\"/>\n<text x=\"%g\" y=\"%g\">",
+                  colors[index % COLORS], dash, x, x + 22, y, y, x + 28, y + 4);
+    write_escaped(out, line->label);
+    (void)fputs("</text>\n", out);
+}
+
+static void write_clip(FILE *out)
+{
+    (void)fprintf(out,
+                  "<clipPath id=\"frame\"><rect x=\"%g\" y=\"%g\" width=\"%g\" "
+                  "height=\"%g\"/></clipPath>\n",
+                  LEFT, TOP, WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
+}
+
+enum stepd_status plot_write(const char *path, const struct plot_line *lines, size_t count,
                              const struct plot_labels *labels, struct stepd_error *reterr)
 {
     FILE *const out = fopen(path, "w");
     if (out == NULL)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "cannot write %s: %s", path,
                           strerror(errno));
-    const struct frame frame = fit_frame(curve);
+    const struct frame frame = fit_frame(lines, count);
     write_head(out, labels);
     write_axes(out, &frame);
-    write_line(out, curve, &frame, /* smooth= */ false);
-    write_line(out, curve, &frame, /* smooth= */ true);
+    if (count == 1) {
+        write_line(out, lines->curve, &frame, /* smooth= */ false);
+        write_line(out, lines->curve, &frame, /* smooth= */ true);
+    } else {
+        write_clip(out);
+        for (size_t i = 0; i < count; i++)
+            write_run(out, &lines[i], i, &frame);
+    }
     (void)fputs("</svg>\n", out);
     const bool failed = ferror(out) != 0;
     if (fclose(out) != 0 || failed)

@@ -127,11 +127,11 @@ static enum stepd_status build_model(struct training *t, struct stepd_error *ret
     return STEPD_OK;
 }
 
-static enum stepd_status pull_all(struct training *t, uint64_t *ret_version,
+static enum stepd_status pull_all(struct training *t, enum stepd_view view, uint64_t *ret_version,
                                   struct stepd_error *reterr)
 {
     const enum stepd_status status =
-        home_pull(t->home, t->arrays, 2 * t->model->layers, ret_version, reterr);
+        home_pull(t->home, view, t->arrays, 2 * t->model->layers, ret_version, reterr);
     return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "pull");
 }
 
@@ -154,7 +154,7 @@ static enum stepd_status set_up(struct training *t, struct stepd_error *reterr)
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, status, "define");
     uint64_t version = 0;
-    status = pull_all(t, &version, reterr);
+    status = pull_all(t, STEPD_TRAINING, &version, reterr);
     t->mode = t->options->defined ? home_mode(t->home) : t->options->mode;
     t->step = t->mode == STEPD_SYNC ? version : 0;
     return status;
@@ -211,12 +211,14 @@ static enum stepd_status forward(struct training *t, size_t batch, struct stepd_
     return STEPD_OK;
 }
 
-static enum stepd_status backward(struct training *t, size_t batch, struct stepd_error *reterr)
+static enum stepd_status backward(struct training *t, size_t batch, double loss,
+                                  struct stepd_error *reterr)
 {
+    const struct home_push push = {.examples = batch, .has_loss = batch > 0, .loss = loss};
     for (size_t l = t->model->layers; l-- > 0;) {
         model_backward(t->model, l, batch);
         const enum stepd_status status =
-            home_step_start(t->home, l, &t->arrays[2 * l], 2, batch, reterr);
+            home_step_start(t->home, l, &t->arrays[2 * l], 2, &push, reterr);
         if (status != STEPD_OK)
             return stepd_fail_in(reterr, status, "push");
         t->under_way[l] = true;
@@ -248,7 +250,7 @@ static enum stepd_status note_step(struct training *t, double loss, size_t batch
     t->result.examples_all += examples_all;
     progress_update(&t->progress, &(struct progress_step){
                                       .step = t->step + 1,
-                                      .loss = loss,
+                                      .loss = batch == 0 ? NAN : loss,
                                       .examples = examples_all,
                                       .now = now,
                                   });
@@ -276,8 +278,13 @@ static enum stepd_status take_step(struct training *t, struct stepd_error *reter
     enum stepd_status status = forward(t, batch, reterr);
     if (status != STEPD_OK)
         return status;
-    const double loss = batch == 0 ? NAN : model_loss(t->model, t->labels, batch);
-    status = backward(t, batch, reterr);
+    const double loss = batch == 0 ? 0.0 : model_loss(t->model, t->labels, batch);
+    if (!isfinite(loss))
+        return stepd_fail(reterr, STEPD_OUT_OF_RANGE,
+                          "the loss of step %llu is %g: the training has diverged; lower the "
+                          "learning rate",
+                          (unsigned long long)(t->step + 1), loss);
+    status = backward(t, batch, loss, reterr);
     return status == STEPD_OK ? note_step(t, loss, batch, reterr) : status;
 }
 
@@ -313,7 +320,10 @@ static bool evaluation_due(const struct training *t, uint64_t first_step)
 
 static enum stepd_status evaluate_on_the_way(struct training *t, struct stepd_error *reterr)
 {
-    const enum stepd_status status = wait_for_all(t, reterr);
+    uint64_t version = 0;
+    enum stepd_status status = wait_for_all(t, reterr);
+    if (status == STEPD_OK)
+        status = pull_all(t, t->options->eval_view, &version, reterr);
     if (status != STEPD_OK)
         return status;
     evaluate(t);
@@ -321,7 +331,7 @@ static enum stepd_status evaluate_on_the_way(struct training *t, struct stepd_er
         (void)fprintf(stderr, "%sstep %llu  test loss %.4f  test accuracy %.4f\n",
                       t->progress.terminal ? "\r\x1b[K" : "", (unsigned long long)t->step,
                       t->result.test_loss, t->result.test_accuracy);
-    return STEPD_OK;
+    return pull_all(t, STEPD_TRAINING, &version, reterr);
 }
 
 /* What rank 0 makes of the final weights. */
@@ -339,7 +349,7 @@ static enum stepd_status conclude(struct training *t, struct stepd_error *reterr
     (void)snprintf(note, sizeof note, "%s, %u worker%s, %.1f s: test accuracy %.4f, test loss %.4f",
                    t->options->optimizer, t->options->world, t->options->world == 1 ? "" : "s",
                    t->result.seconds, t->result.test_accuracy, t->result.test_loss);
-    return plot_write(t->options->plot, &t->curve,
+    return plot_write(t->options->plot, &(struct plot_line){.label = "", .curve = &t->curve}, 1,
                       &(struct plot_labels){.title = title, .note = note}, reterr);
 }
 
@@ -384,7 +394,7 @@ static enum stepd_status train(struct training *t, struct stepd_error *reterr)
     /* Leaving comes before the evaluation, so that nobody waits for it. */
     uint64_t version;
     if (t->rank == 0)
-        status = pull_all(t, &version, reterr);
+        status = pull_all(t, t->options->eval_view, &version, reterr);
     if (status != STEPD_OK)
         return status;
     status = home_leave(t->home, reterr);
@@ -394,12 +404,15 @@ static enum stepd_status train(struct training *t, struct stepd_error *reterr)
 }
 
 enum stepd_status train_run(const struct train_options *options, struct home *home,
-                            struct train_result *ret_result, struct stepd_error *reterr)
+                            struct train_result *ret_result, struct curve *ret_curve,
+                            struct stepd_error *reterr)
 {
     struct training training = {.options = options, .home = home};
     const enum stepd_status status = train(&training, reterr);
     if (status == STEPD_OK)
         *ret_result = training.result;
+    if (ret_curve != NULL)
+        *ret_curve = curve_take(&training.curve);
     tear_down(&training);
     return status;
 }

@@ -10,6 +10,7 @@
 
 #include <stepd/status.h>
 
+#include "client/train/curve.h"
 #include "client/train/home.h"
 #include "client/train/options.h"
 
@@ -31,11 +32,13 @@ struct train_result {
  * here. Progress goes to stderr unless options->quiet. In sync mode the job's version says which
  * step comes next, so a worker that joins a running job takes its part of what is left; one that
  * finds nothing left succeeds with 0 steps.
- * Errors of the data set, the model, the home and the output files; the text begins with what was
- * being done ("push: ...").
+ * ret_curve: what the loss was, also of a training that failed; caller frees with curve_close;
+ * NULL: nobody asks. OUT_OF_RANGE: the loss is no number any more, so the training has diverged.
+ * Further errors of the data set, the model, the home and the output files; the text begins with
+ * what was being done ("push: ...").
  */
 enum stepd_status train_run(const struct train_options *options, struct home *home,
-                            struct train_result *ret_result,
+                            struct train_result *ret_result, struct curve *ret_curve,
                             struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 #endif

@@ -12,7 +12,7 @@
 
 #include "client/train/options.h"
 
-#define WORDS_MOST 16u
+#define WORDS_MOST 32u
 
 static struct train_options options; /* 16 KiB: too much for a stack of tests */
 static struct stepd_error error;
@@ -63,22 +63,31 @@ static void options_parse__flags__are_read_in_both_forms(void **state)
     assert_string_equal(options.model, "softmax");
     assert_int_equal(options.mode, STEPD_ASYNC);
     assert_int_equal(options.steps, 7);
-    assert_true(options_param(&options.hyper, "lr", 0) == 0.5);
-    assert_true(options_param(&options.hyper, "beta1", 0) == 0.8);
-    assert_true(options_param(&options.hyper, "beta2", -1) == -1);
+    assert_true(params_number(&options.hyper, "lr", 0) == 0.5);
+    assert_true(params_number(&options.hyper, "beta1", 0) == 0.8);
+    assert_true(params_number(&options.hyper, "beta2", -1) == -1);
 }
 
 static void options_parse__parameters__are_kept_by_name_and_the_last_counts(void **state)
 {
     (void)state;
     assert_int_equal(parse("--schedule-param t_max=100 --warmup 5 --schedule-param t_max=200 "
-                           "--optimizer-param rho=0.9",
+                           "--optimizer-param rho=0.9 --optimizer-param preset=lecture "
+                           "--optimizer-param betas=0.8,0.95 --job-param staleness=3 "
+                           "--optimizer-param nesterov=true --mode bounded --eval-view ema",
                            ""),
                      STEPD_OK);
+    assert_int_equal(options.mode, STEPD_BOUNDED);
+    assert_int_equal(options.eval_view, STEPD_EMA);
+    assert_true(params_number(&options.job_params, "staleness", 0) == 3);
+    assert_true(params_number(&options.hyper, "nesterov", 0) == 1);
+    assert_string_equal(options.hyper.param[1].word, "lecture");
+    assert_int_equal(options.hyper.param[2].values, 2);
+    assert_true(options.hyper.param[2].value[1] == 0.95);
     assert_int_equal(options.schedule_params.count, 2);
-    assert_true(options_param(&options.schedule_params, "t_max", 0) == 200);
-    assert_true(options_param(&options.schedule_params, "warmup", 0) == 5);
-    assert_true(options_param(&options.hyper, "rho", 0) == 0.9);
+    assert_true(params_number(&options.schedule_params, "t_max", 0) == 200);
+    assert_true(params_number(&options.schedule_params, "warmup", 0) == 5);
+    assert_true(params_number(&options.hyper, "rho", 0) == 0.9);
 }
 
 static void options_parse__address_in_environment__is_used_unless_a_flag_says_other(void **state)
@@ -165,8 +174,8 @@ static void options_parse__mistake__is_refused_and_named(void **state)
         {"--lr fast", "", "--lr 'fast': expected a number"},
         {"--lr nan", "", "--lr 'nan': expected a number"},
         {"--lr 1e999", "", "--lr '1e999': expected a number"},
-        {"--schedule-param t_max", "", "--schedule-param 't_max': expected NAME=NUMBER"},
-        {"--schedule-param =3", "", "expected NAME=NUMBER"},
+        {"--schedule-param t_max", "", "--schedule-param: 't_max': expected NAME=VALUE"},
+        {"--schedule-param =3", "", "--schedule-param: a parameter's name has 1 to 31 characters"},
         {"--mode maybe", "", "--mode 'maybe': expected sync|async"},
         {"--push-dtype f64", "", "--push-dtype 'f64': expected f32|f16|bf16"},
         {"--model tree", "", "--model: unknown model 'tree'"},

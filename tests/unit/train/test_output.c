@@ -134,7 +134,8 @@ static char *plot(const char *folder, const double *losses, size_t count)
     files_path(folder, "loss.svg", path);
     struct curve curve = make_curve(NULL, losses, count);
     const struct plot_labels labels = {.title = "a <job> & \x01more", .note = "accuracy 0.9"};
-    assert_int_equal(plot_write(path, &curve, &labels, &error), STEPD_OK);
+    const struct plot_line line = {.label = "", .curve = &curve};
+    assert_int_equal(plot_write(path, &line, 1, &labels, &error), STEPD_OK);
     curve_close(&curve);
     char *text;
     (void)files_read(path, &text);
@@ -162,6 +163,35 @@ static void plot_write__any_curve__is_well_formed(void **state)
         check_xml(text);
         free(text);
     }
+}
+
+static void plot_write__several_curves__has_a_legend_and_a_line_for_each(void **state)
+{
+    char path[FILES_PATH_BYTES];
+    files_path(*state, "runs.svg", path);
+    const double fine[] = {2.3, 1.1, 0.4};
+    const double wild[] = {2.3, 900.0, 1e30, NAN};
+    struct curve curves[10];
+    struct plot_line lines[10];
+    for (size_t i = 0; i < 10; i++) {
+        curves[i] = make_curve(NULL, i == 3 ? wild : fine, i == 3 ? 4 : 3);
+        lines[i] = (struct plot_line){.label = "adam <lr>", .curve = &curves[i]};
+    }
+    const struct plot_labels labels = {.title = "runs", .note = ""};
+    assert_int_equal(plot_write(path, lines, 10, &labels, &error), STEPD_OK);
+    char *text;
+    (void)files_read(path, &text);
+    check_xml(text);
+    size_t rows = 0;
+    for (const char *at = text; (at = strstr(at, "adam &lt;lr&gt;")) != NULL; at++)
+        rows++;
+    assert_int_equal(rows, 10);
+    assert_non_null(strstr(text, "stroke-dasharray")); /* the ninth */
+    assert_non_null(strstr(text, ">3.5</text>"));      /* the wild one does not set the scale */
+    assert_null(strstr(text, ">900</text>"));
+    free(text);
+    for (size_t i = 0; i < 10; i++)
+        curve_close(&curves[i]);
 }
 
 static void plot_write__title_with_markup__is_escaped(void **state)
@@ -298,6 +328,7 @@ int main(void)
         IN_FOLDER(curve_open__folder_that_is_not_there__names_the_file),
         cmocka_unit_test(curve_append__full_disk__is_an_error_at_once),
         IN_FOLDER(plot_write__any_curve__is_well_formed),
+        IN_FOLDER(plot_write__several_curves__has_a_legend_and_a_line_for_each),
         IN_FOLDER(plot_write__title_with_markup__is_escaped),
         IN_FOLDER(plot_write__long_run__is_thinned_but_ends_at_its_end),
         IN_FOLDER(weights_file_write__model__is_read_back_by_the_format),

@@ -26,9 +26,10 @@
 struct fake_home {
     struct home home; /* first */
     uint32_t rank;
-    uint64_t version;      /* of all weights */
-    uint64_t fail_at_step; /* UINT64_MAX: never */
-    double t_max;          /* what the definition said; NAN: nothing */
+    uint64_t version;         /* of all weights */
+    uint64_t fail_at_step;    /* UINT64_MAX: never */
+    uint64_t blow_up_at_step; /* 0: never */
+    double t_max;             /* what the definition said; NAN: nothing */
     size_t tensors;
     size_t size[TENSORS_MOST];
     float weights[TENSORS_MOST][VALUES_MOST];
@@ -37,7 +38,8 @@ struct fake_home {
     uint64_t steps_started;
     uint64_t examples_sum;
     enum stepd_mode mode;
-    uint64_t reported; /* step */
+    uint64_t reported;          /* step */
+    size_t pulled[STEPD_VIEWS]; /* how often, by view */
     bool left;
 };
 
@@ -86,10 +88,12 @@ static void give_weights(const struct fake_home *fake, const struct stepd_array 
                fake->size[arrays[i].tensor] * sizeof(float));
 }
 
-static enum stepd_status fake_pull(struct home *home, const struct stepd_array *arrays,
-                                   size_t count, uint64_t *ret_version, struct stepd_error *reterr)
+static enum stepd_status fake_pull(struct home *home, enum stepd_view view,
+                                   const struct stepd_array *arrays, size_t count,
+                                   uint64_t *ret_version, struct stepd_error *reterr)
 {
     (void)reterr;
+    fake_of(home)->pulled[view]++;
     give_weights(fake_of(home), arrays, count);
     *ret_version = fake_of(home)->version;
     return STEPD_OK;
@@ -97,7 +101,7 @@ static enum stepd_status fake_pull(struct home *home, const struct stepd_array *
 
 static enum stepd_status fake_step_start(struct home *home, size_t part,
                                          const struct stepd_array *arrays, size_t count,
-                                         uint64_t examples, struct stepd_error *reterr)
+                                         const struct home_push *push, struct stepd_error *reterr)
 {
     struct fake_home *const fake = fake_of(home);
     assert_int_equal(count, 2);
@@ -105,10 +109,12 @@ static enum stepd_status fake_step_start(struct home *home, size_t part,
     if (fake->steps_started == fake->fail_at_step)
         return stepd_fail(reterr, STEPD_UNAVAILABLE, "the connection is lost");
     fake->under_way[part] = arrays;
-    fake->examples[part] = examples;
+    assert_int_equal(push->has_loss, push->examples > 0);
+    assert_true(!push->has_loss || (push->loss > 0.0 && push->loss < 100.0));
+    fake->examples[part] = push->examples;
     if (part == 0) {
         fake->steps_started++;
-        fake->examples_sum += examples;
+        fake->examples_sum += push->examples;
     }
     return STEPD_OK;
 }
@@ -125,6 +131,8 @@ static enum stepd_status fake_step_wait(struct home *home, size_t part, uint64_t
     for (size_t i = 0; i < 2 && fake->examples[part] > 0; i++)
         for (size_t k = 0; k < fake->size[arrays[i].tensor]; k++)
             fake->weights[arrays[i].tensor][k] -= 0.5f * arrays[i].grad[k];
+    if (fake->steps_started == fake->blow_up_at_step)
+        fake->weights[arrays[0].tensor][0] = NAN;
     give_weights(fake, arrays, 2);
     if (part == 0)
         fake->version++;
@@ -196,7 +204,7 @@ static int setup(void **state)
 static void train_run__learnable_data__is_learnt(void **state)
 {
     (void)state;
-    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_int_equal(train_run(&options, &fake.home, &result, NULL, &error), STEPD_OK);
     assert_int_equal(result.steps, 60 * 4);
     assert_int_equal(result.examples, 60 * 100);
     assert_int_equal(fake.examples_sum, 60 * 100);
@@ -209,14 +217,15 @@ static void train_run__learnable_data__is_learnt(void **state)
 static void train_run__cosine_without_t_max__spans_the_run(void **state)
 {
     (void)state;
-    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_int_equal(train_run(&options, &fake.home, &result, NULL, &error), STEPD_OK);
     assert_true(fake.t_max == 60 * 4);
     options.mode = STEPD_ASYNC; /* the schedule counts the updates of both */
     options.world = 2;
     options.rank = 1;
     options.steps = 7;
-    options.schedule_params = (struct train_params){1, {{"warmup", 4}}};
-    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    options.schedule_params =
+        (struct train_params){1, {{.name = "warmup", .values = 1, .value = {4}}}};
+    assert_int_equal(train_run(&options, &fake.home, &result, NULL, &error), STEPD_OK);
     assert_true(fake.t_max == 2 * 7 - 4);
 }
 
@@ -224,7 +233,7 @@ static void train_run__end__is_reported_before_leaving(void **state)
 {
     (void)state;
     options.steps = 10;
-    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_int_equal(train_run(&options, &fake.home, &result, NULL, &error), STEPD_OK);
     assert_int_equal(fake.reported, 10);
 }
 
@@ -236,7 +245,7 @@ static void train_run__job_that_is_defined__sends_no_groups_and_has_its_mode(voi
     fake.version = 1000;
     fake.mode = STEPD_ASYNC;
     fake.t_max = 1;
-    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_int_equal(train_run(&options, &fake.home, &result, NULL, &error), STEPD_OK);
     assert_true(isnan(fake.t_max));
     assert_int_equal(result.steps, 10);
 }
@@ -246,7 +255,7 @@ static void train_run__job_that_is_ahead__takes_what_is_left(void **state)
     (void)state;
     options.steps = 10;
     fake.version = 7;
-    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_int_equal(train_run(&options, &fake.home, &result, NULL, &error), STEPD_OK);
     assert_int_equal(result.steps, 3);
     assert_int_equal(fake.version, 10);
 }
@@ -256,7 +265,7 @@ static void train_run__job_that_is_done__succeeds_with_no_step(void **state)
     (void)state;
     options.steps = 10;
     fake.version = 12;
-    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_int_equal(train_run(&options, &fake.home, &result, NULL, &error), STEPD_OK);
     assert_int_equal(result.steps, 0);
     assert_true(fake.left);
 }
@@ -267,7 +276,7 @@ static void train_run__async__counts_its_own_steps(void **state)
     options.mode = STEPD_ASYNC;
     options.steps = 10;
     fake.version = 1000;
-    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_int_equal(train_run(&options, &fake.home, &result, NULL, &error), STEPD_OK);
     assert_int_equal(result.steps, 10);
 }
 
@@ -278,7 +287,7 @@ static void train_run__rank_without_examples__takes_part_with_empty_steps(void *
     options.batch[1] = 0;
     options.steps = 5;
     fake.rank = 1;
-    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_int_equal(train_run(&options, &fake.home, &result, NULL, &error), STEPD_OK);
     assert_int_equal(result.steps, 5);
     assert_int_equal(fake.examples_sum, 0);
     assert_int_equal(result.examples_all, 30 + 30 + 30 + 10 + 30);
@@ -296,7 +305,7 @@ static void train_run__rank_0__writes_the_files(void **state)
     options.plot = paths[1];
     options.save_weights = paths[2];
     options.steps = 5;
-    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_int_equal(train_run(&options, &fake.home, &result, NULL, &error), STEPD_OK);
     static const char *const contents[] = {"\n5,2,", "</svg>\n", NULL};
     for (size_t i = 0; i < 3; i++) {
         char *text;
@@ -308,11 +317,33 @@ static void train_run__rank_0__writes_the_files(void **state)
     }
 }
 
+static void train_run__measuring_on_the_way__goes_on_with_the_training_weights(void **state)
+{
+    (void)state;
+    options.steps = 6;
+    options.eval_every = 2;
+    options.eval_view = STEPD_SWA;
+    assert_int_equal(train_run(&options, &fake.home, &result, NULL, &error), STEPD_OK);
+    assert_int_equal(fake.pulled[STEPD_SWA], 3);      /* after 2 and 4 steps, and at the end */
+    assert_int_equal(fake.pulled[STEPD_TRAINING], 3); /* first of all, and after 2 and 4 */
+}
+
+static void train_run__loss_that_is_no_number__has_diverged(void **state)
+{
+    (void)state;
+    struct curve curve;
+    fake.blow_up_at_step = 3;
+    assert_int_equal(train_run(&options, &fake.home, &result, &curve, &error), STEPD_OUT_OF_RANGE);
+    assert_non_null(strstr(error.text, "the loss of step 4 is"));
+    assert_int_equal(curve.count, 3);
+    curve_close(&curve);
+}
+
 static void train_run__lost_connection__says_what_was_being_done(void **state)
 {
     (void)state;
     fake.fail_at_step = 3;
-    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_UNAVAILABLE);
+    assert_int_equal(train_run(&options, &fake.home, &result, NULL, &error), STEPD_UNAVAILABLE);
     assert_string_equal(error.text, "push: the connection is lost");
 }
 
@@ -320,7 +351,8 @@ static void train_run__rank_beyond_the_world__is_refused(void **state)
 {
     (void)state;
     fake.rank = 1;
-    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_FAILED_PRECONDITION);
+    assert_int_equal(train_run(&options, &fake.home, &result, NULL, &error),
+                     STEPD_FAILED_PRECONDITION);
     assert_string_equal(error.text, "the server gave rank 1, but --world is 1");
 }
 
@@ -330,9 +362,9 @@ static void train_run__home_in_this_process__learns(void **state)
     (void)state;
     struct home *home;
     options.optimizer = "adamw";
-    options.hyper = (struct train_params){1, {{"lr", 0.01}}};
+    options.hyper = (struct train_params){1, {{.name = "lr", .values = 1, .value = {0.01}}}};
     assert_int_equal(home_local_create(&home, &error), STEPD_OK);
-    assert_int_equal(train_run(&options, home, &result, &error), STEPD_OK);
+    assert_int_equal(train_run(&options, home, &result, NULL, &error), STEPD_OK);
     home_destroy(home);
     assert_int_equal(result.steps, 60 * 4);
     assert_true(result.test_accuracy > 0.99);
@@ -354,10 +386,11 @@ static void home_local__each_step__raises_the_version(void **state)
     assert_int_equal(home_local_create(&home, &error), STEPD_OK);
     assert_int_equal(home_define(home, &job, &tensor, 1, &error), STEPD_OK);
     uint64_t version = UINT64_MAX;
-    assert_int_equal(home_pull(home, &array, 1, &version, &error), STEPD_OK);
+    assert_int_equal(home_pull(home, STEPD_TRAINING, &array, 1, &version, &error), STEPD_OK);
     assert_int_equal(version, 0);
+    const struct home_push push = {.examples = 10};
     for (uint64_t step = 1; step <= 3; step++) {
-        assert_int_equal(home_step_start(home, 0, &array, 1, 10, &error), STEPD_OK);
+        assert_int_equal(home_step_start(home, 0, &array, 1, &push, &error), STEPD_OK);
         assert_int_equal(home_step_wait(home, 0, &version, &error), STEPD_OK);
         assert_int_equal(version, step);
         assert_true(weights[0] < 0 && weights[2] < weights[0]);
@@ -371,7 +404,7 @@ static void train_run__optimizer_that_is_unknown__says_so_at_the_definition(void
     struct home *home;
     options.optimizer = "adamx";
     assert_int_equal(home_local_create(&home, &error), STEPD_OK);
-    assert_int_not_equal(train_run(&options, home, &result, &error), STEPD_OK);
+    assert_int_not_equal(train_run(&options, home, &result, NULL, &error), STEPD_OK);
     home_destroy(home);
     assert_non_null(strstr(error.text, "define: "));
     assert_non_null(strstr(error.text, "adamx"));
@@ -384,7 +417,7 @@ static void train_run__linear_and_softmax__learn_as_well(void **state)
     for (size_t i = 0; i < 2; i++) {
         options.model = models[i];
         fake.version = 0;
-        assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+        assert_int_equal(train_run(&options, &fake.home, &result, NULL, &error), STEPD_OK);
         assert_true(result.test_accuracy > 0.45);
     }
 }
@@ -403,6 +436,8 @@ int main(void)
         IN_FOLDER(train_run__async__counts_its_own_steps),
         IN_FOLDER(train_run__rank_without_examples__takes_part_with_empty_steps),
         IN_FOLDER(train_run__rank_0__writes_the_files),
+        IN_FOLDER(train_run__measuring_on_the_way__goes_on_with_the_training_weights),
+        IN_FOLDER(train_run__loss_that_is_no_number__has_diverged),
         IN_FOLDER(train_run__lost_connection__says_what_was_being_done),
         IN_FOLDER(train_run__rank_beyond_the_world__is_refused),
         IN_FOLDER(train_run__home_in_this_process__learns),
