@@ -68,13 +68,13 @@ static enum stepd_status add_run(struct compare_options *options, const char *te
     memcpy(words, text, strlen(text) + 1);
     const char *const optimizer = strtok_r(words, " ", &rest);
     if (optimizer == NULL || strchr(optimizer, '=') != NULL ||
-        strlen(optimizer) > TRAIN_PARAM_NAME_MAX)
+        strlen(optimizer) > STEPD_ARGUMENT_NAME_MAX)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "--run '%s': expected an optimizer's name, and then NAME=VALUE...", text);
     memcpy(run->optimizer, optimizer, strlen(optimizer) + 1);
     for (const char *word = strtok_r(NULL, " ", &rest); word != NULL && status == STEPD_OK;
          word = strtok_r(NULL, " ", &rest))
-        status = params_set_pair(&run->hyper, word, reterr);
+        status = stepd_arguments_set_pair(&run->hyper, word, reterr);
     return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "--run '%s'", text);
 }
 
@@ -90,10 +90,10 @@ static enum stepd_status add_rates(struct compare_options *options, const char *
         (void)stepd_format(label, sizeof label, "%.31s lr=%.*s", optimizer,
                            (int)(length < 100 ? length : 100), at);
         enum stepd_status status = new_run(options, label, &run, reterr);
-        if (status == STEPD_OK && strlen(optimizer) <= TRAIN_PARAM_NAME_MAX)
+        if (status == STEPD_OK && strlen(optimizer) <= STEPD_ARGUMENT_NAME_MAX)
             memcpy(run->optimizer, optimizer, strlen(optimizer) + 1);
         if (status == STEPD_OK)
-            status = params_set_pair(&run->hyper, strchr(label, ' ') + 1, reterr);
+            status = stepd_arguments_set_pair(&run->hyper, strchr(label, ' ') + 1, reterr);
         if (status != STEPD_OK)
             return stepd_fail_in(reterr, status, "--lrs '%s'", rates);
         at += length;
@@ -191,5 +191,5 @@ enum stepd_status compare_options_of_run(const struct compare_options *options, 
     ret_train->optimizer = options->run[run].optimizer;
     ret_train->csv = NULL;
     ret_train->plot = NULL;
-    return params_merge(&ret_train->hyper, &options->run[run].hyper, reterr);
+    return stepd_arguments_merge(&ret_train->hyper, &options->run[run].hyper, reterr);
 }

@@ -20,8 +20,8 @@
 /* "adam lr=0.001 eps_mode=inside". */
 struct compare_run {
     char label[COMPARE_LABEL_MAX_BYTES + 1]; /* the run as it was given */
-    char optimizer[TRAIN_PARAM_NAME_MAX + 1];
-    struct train_params hyper; /* over those that all have */
+    char optimizer[STEPD_ARGUMENT_NAME_MAX + 1];
+    struct stepd_arguments hyper; /* over those that all have */
 };
 
 struct compare_options {

@@ -24,7 +24,7 @@ static double schedule_span(const struct train_options *options, uint64_t total_
     const double updates = options->mode == STEPD_SYNC
                                ? (double)total_steps
                                : (double)total_steps * (double)options->world;
-    const double warmup = params_number(&options->schedule_params, "warmup", 0);
+    const double warmup = stepd_arguments_number(&options->schedule_params, "warmup", 0);
     return fmax(updates - warmup, 1);
 }
 
@@ -37,10 +37,10 @@ static size_t describe_schedule(const struct train_options *options, uint64_t to
         const char *length;
     } spans[] = {{"cosine", "t_max"}, {"one_cycle", "total_steps"}};
 
-    size_t count = params_describe(&options->schedule_params, ret_params);
+    size_t count = stepd_arguments_describe(&options->schedule_params, ret_params);
     for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) {
         if (strcmp(options->schedule, spans[i].schedule) == 0 &&
-            isnan(params_number(&options->schedule_params, spans[i].length, NAN)))
+            isnan(stepd_arguments_number(&options->schedule_params, spans[i].length, NAN)))
             ret_params[count++] = (struct stepd_param){
                 .name = spans[i].length,
                 .value = schedule_span(options, total_steps),
@@ -74,9 +74,9 @@ static void describe_tensors(const struct model *model, uint64_t seed,
 
 /* The definition and what it points to. */
 struct definition {
-    struct stepd_param hyper[TRAIN_PARAMS_MAX];
-    struct stepd_param schedule[TRAIN_PARAMS_MAX + 1];
-    struct stepd_param beside[TRAIN_PARAMS_MAX];
+    struct stepd_param hyper[STEPD_ARGUMENTS_MAX];
+    struct stepd_param schedule[STEPD_ARGUMENTS_MAX + 1];
+    struct stepd_param beside[STEPD_ARGUMENTS_MAX];
     struct stepd_param_group group;
     struct stepd_job_options job;
 };
@@ -89,7 +89,7 @@ static void describe_job(const struct train_options *options, uint64_t total_ste
         .match = "*",
         .optimizer = options->optimizer,
         .params = ret->hyper,
-        .params_count = params_describe(&options->hyper, ret->hyper),
+        .params_count = stepd_arguments_describe(&options->hyper, ret->hyper),
         .schedule = options->schedule,
         .schedule_params = ret->schedule,
         .schedule_params_count = describe_schedule(options, total_steps, ret->schedule),
@@ -101,7 +101,7 @@ static void describe_job(const struct train_options *options, uint64_t total_ste
     ret->job.groups_count = 1;
     ret->job.strict = true;
     ret->job.params = ret->beside;
-    ret->job.params_count = params_describe(&options->job_params, ret->beside);
+    ret->job.params_count = stepd_arguments_describe(&options->job_params, ret->beside);
 }
 
 enum stepd_status define_job(struct home *home, const struct train_options *options,

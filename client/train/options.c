@@ -174,14 +174,14 @@ static enum stepd_status read_batch(const struct flag *flag, const char *value,
 static enum stepd_status read_param(const struct flag *flag, const char *value,
                                     struct train_options *options, struct stepd_error *reterr)
 {
-    struct train_params *const params = field_of(flag, options);
+    struct stepd_arguments *const params = field_of(flag, options);
     char *end;
     const double number = strtod(value, &end);
     if (flag->key != NULL && (end == value || *end != '\0' || !isfinite(number)))
         return fail_value(flag, value, "a number", reterr);
     const enum stepd_status status =
-        flag->key != NULL ? params_set(params, flag->key, strlen(flag->key), value, reterr)
-                          : params_set_pair(params, value, reterr);
+        flag->key != NULL ? stepd_arguments_set(params, flag->key, strlen(flag->key), value, reterr)
+                          : stepd_arguments_set_pair(params, value, reterr);
     return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "%s", flag->name);
 }
 

@@ -14,7 +14,7 @@
 #include <stepd/status.h>
 #include <stepd/types.h>
 
-#include "client/train/params.h"
+#include "client/lib/core/arguments.h"
 
 #define TRAIN_BATCH_SIZE_MAX (1u << 16)
 #define TRAIN_STEPS_MAX      (UINT64_C(1) << 40)
@@ -31,9 +31,9 @@ struct train_options {
     const char *csv;
     const char *plot;
     const char *save_weights;
-    struct train_params hyper; /* of the optimizer; what is not given is the server's default */
-    struct train_params schedule_params;
-    struct train_params job_params; /* beside the mode */
+    struct stepd_arguments hyper; /* of the optimizer; what is not given is the server's default */
+    struct stepd_arguments schedule_params;
+    struct stepd_arguments job_params; /* beside the mode */
     enum stepd_mode mode;
     enum stepd_dtype push_dtype;
     enum stepd_dtype pull_dtype;

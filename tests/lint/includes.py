@@ -6,8 +6,9 @@
     client/* -> client/lib -> proto -> include
 
 Left sees right, never back, and the members of one brace do not see each other. config stands
-beside the daemon's layers: it sees base, and only main sees it. client/train may also see the
-daemon's brain, which it runs in its own process. Tests may include anything.
+beside the daemon's layers: it sees base, and only main and stepctl see it. client/train may also
+see the daemon's brain, which it runs in its own process, and client/ctl the tables of that and the
+config, which say what a server would do. Tests may include anything.
 
 CMake's targets say the same, but all layers share one include path, so a wrong #include of a header
 that needs no linking would go unnoticed there.
@@ -34,6 +35,7 @@ DAEMON_ORDER = [
 CLIENT_PARTS = ["client/lib", "client/train", "client/ctl", "client/python", "client/examples"]
 BRAIN = {"server/core", "server/model", "server/sync", "server/optim", "server/schedule",
          "server/base"}
+TABLES = {"server/config", "server/model", "server/optim", "server/schedule", "server/base"}
 
 # Layers that decide: they see no thread, no socket, no clock and no file.
 PURE = {"proto", "server/optim", "server/schedule", "server/model", "server/sync", "server/core",
@@ -69,6 +71,7 @@ def rights():
     for part in CLIENT_PARTS:
         table[part] = {part, "client/lib", "proto", "include"}
     table["client/train"] |= BRAIN
+    table["client/ctl"] |= TABLES
     return table
 
 

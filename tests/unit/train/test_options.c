@@ -63,9 +63,9 @@ static void options_parse__flags__are_read_in_both_forms(void **state)
     assert_string_equal(options.model, "softmax");
     assert_int_equal(options.mode, STEPD_ASYNC);
     assert_int_equal(options.steps, 7);
-    assert_true(params_number(&options.hyper, "lr", 0) == 0.5);
-    assert_true(params_number(&options.hyper, "beta1", 0) == 0.8);
-    assert_true(params_number(&options.hyper, "beta2", -1) == -1);
+    assert_true(stepd_arguments_number(&options.hyper, "lr", 0) == 0.5);
+    assert_true(stepd_arguments_number(&options.hyper, "beta1", 0) == 0.8);
+    assert_true(stepd_arguments_number(&options.hyper, "beta2", -1) == -1);
 }
 
 static void options_parse__parameters__are_kept_by_name_and_the_last_counts(void **state)
@@ -79,15 +79,15 @@ static void options_parse__parameters__are_kept_by_name_and_the_last_counts(void
                      STEPD_OK);
     assert_int_equal(options.mode, STEPD_BOUNDED);
     assert_int_equal(options.eval_view, STEPD_EMA);
-    assert_true(params_number(&options.job_params, "staleness", 0) == 3);
-    assert_true(params_number(&options.hyper, "nesterov", 0) == 1);
-    assert_string_equal(options.hyper.param[1].word, "lecture");
-    assert_int_equal(options.hyper.param[2].values, 2);
-    assert_true(options.hyper.param[2].value[1] == 0.95);
+    assert_true(stepd_arguments_number(&options.job_params, "staleness", 0) == 3);
+    assert_true(stepd_arguments_number(&options.hyper, "nesterov", 0) == 1);
+    assert_string_equal(options.hyper.argument[1].word, "lecture");
+    assert_int_equal(options.hyper.argument[2].values, 2);
+    assert_true(options.hyper.argument[2].value[1] == 0.95);
     assert_int_equal(options.schedule_params.count, 2);
-    assert_true(params_number(&options.schedule_params, "t_max", 0) == 200);
-    assert_true(params_number(&options.schedule_params, "warmup", 0) == 5);
-    assert_true(params_number(&options.hyper, "rho", 0) == 0.9);
+    assert_true(stepd_arguments_number(&options.schedule_params, "t_max", 0) == 200);
+    assert_true(stepd_arguments_number(&options.schedule_params, "warmup", 0) == 5);
+    assert_true(stepd_arguments_number(&options.hyper, "rho", 0) == 0.9);
 }
 
 static void options_parse__address_in_environment__is_used_unless_a_flag_says_other(void **state)

@@ -224,7 +224,7 @@ static void train_run__cosine_without_t_max__spans_the_run(void **state)
     options.rank = 1;
     options.steps = 7;
     options.schedule_params =
-        (struct train_params){1, {{.name = "warmup", .values = 1, .value = {4}}}};
+        (struct stepd_arguments){1, {{.name = "warmup", .values = 1, .value = {4}}}};
     assert_int_equal(train_run(&options, &fake.home, &result, NULL, &error), STEPD_OK);
     assert_true(fake.t_max == 2 * 7 - 4);
 }
@@ -362,7 +362,7 @@ static void train_run__home_in_this_process__learns(void **state)
     (void)state;
     struct home *home;
     options.optimizer = "adamw";
-    options.hyper = (struct train_params){1, {{.name = "lr", .values = 1, .value = {0.01}}}};
+    options.hyper = (struct stepd_arguments){1, {{.name = "lr", .values = 1, .value = {0.01}}}};
     assert_int_equal(home_local_create(&home, &error), STEPD_OK);
     assert_int_equal(train_run(&options, home, &result, NULL, &error), STEPD_OK);
     home_destroy(home);

@@ -16,8 +16,8 @@ static struct stepd_error error;
 
 static void assert_refused(const char *pair, const char *text)
 {
-    struct train_params params = {.count = 0};
-    assert_int_equal(params_set_pair(&params, pair, &error), STEPD_INVALID_ARGUMENT);
+    struct stepd_arguments params = {.count = 0};
+    assert_int_equal(stepd_arguments_set_pair(&params, pair, &error), STEPD_INVALID_ARGUMENT);
     assert_string_equal(error.text, text);
     assert_int_equal(params.count, 0);
 }
@@ -37,16 +37,16 @@ static void params_set__wrong__says_what_was_expected(void **state)
                    "l: '1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17': more than 16 numbers");
 }
 
-static void params_describe__each_kind__is_what_libstepd_wants(void **state)
+static void stepd_arguments_describe__each_kind__is_what_libstepd_wants(void **state)
 {
     (void)state;
-    struct train_params params = {.count = 0};
-    struct stepd_param described[TRAIN_PARAMS_MAX];
-    assert_int_equal(params_set_pair(&params, "lr=-1e-3", &error), STEPD_OK);
-    assert_int_equal(params_set_pair(&params, "betas=0.5,0.75", &error), STEPD_OK);
-    assert_int_equal(params_set_pair(&params, "form=interim", &error), STEPD_OK);
-    assert_int_equal(params_set_pair(&params, "lr=.5", &error), STEPD_OK);
-    assert_int_equal(params_describe(&params, described), 3);
+    struct stepd_arguments params = {.count = 0};
+    struct stepd_param described[STEPD_ARGUMENTS_MAX];
+    assert_int_equal(stepd_arguments_set_pair(&params, "lr=-1e-3", &error), STEPD_OK);
+    assert_int_equal(stepd_arguments_set_pair(&params, "betas=0.5,0.75", &error), STEPD_OK);
+    assert_int_equal(stepd_arguments_set_pair(&params, "form=interim", &error), STEPD_OK);
+    assert_int_equal(stepd_arguments_set_pair(&params, "lr=.5", &error), STEPD_OK);
+    assert_int_equal(stepd_arguments_describe(&params, described), 3);
     assert_string_equal(described[0].name, "lr");
     assert_true(described[0].value == 0.5 && described[0].list == NULL);
     assert_true(described[1].count == 2 && described[1].list[1] == 0.75);
@@ -84,11 +84,11 @@ static void compare_options__of_runs__lay_their_parameters_over_the_flags(void *
     assert_int_equal(options.train.steps, 7);
     assert_int_equal(compare_options_of_run(&options, 0, &train, &error), STEPD_OK);
     assert_string_equal(train.optimizer, "sgd");
-    assert_true(params_number(&train.hyper, "lr", 0) == 0.5);
+    assert_true(stepd_arguments_number(&train.hyper, "lr", 0) == 0.5);
     assert_int_equal(compare_options_of_run(&options, 1, &train, &error), STEPD_OK);
     assert_string_equal(train.optimizer, "adam");
-    assert_true(params_number(&train.hyper, "lr", 0) == 0.001);
-    assert_string_equal(train.hyper.param[1].word, "inside");
+    assert_true(stepd_arguments_number(&train.hyper, "lr", 0) == 0.001);
+    assert_string_equal(train.hyper.argument[1].word, "inside");
 }
 
 static void compare_options__of_rates__make_a_run_of_each(void **state)
@@ -98,7 +98,7 @@ static void compare_options__of_rates__make_a_run_of_each(void **state)
     assert_int_equal(options.runs, 2);
     assert_string_equal(options.run[1].label, "momentum lr=1e-2");
     assert_string_equal(options.run[1].optimizer, "momentum");
-    assert_true(params_number(&options.run[1].hyper, "lr", 0) == 0.01);
+    assert_true(stepd_arguments_number(&options.run[1].hyper, "lr", 0) == 0.01);
 }
 
 static void compare_options__wrong__are_refused(void **state)
@@ -125,7 +125,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(params_set__wrong__says_what_was_expected),
-        cmocka_unit_test(params_describe__each_kind__is_what_libstepd_wants),
+        cmocka_unit_test(stepd_arguments_describe__each_kind__is_what_libstepd_wants),
         cmocka_unit_test(compare_options__of_runs__lay_their_parameters_over_the_flags),
         cmocka_unit_test(compare_options__of_rates__make_a_run_of_each),
         cmocka_unit_test(compare_options__wrong__are_refused),

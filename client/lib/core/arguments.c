@@ -2,7 +2,7 @@
  *
  * A value is numbers where it begins like one, and else a word.
  */
-#include "client/train/params.h"
+#include "client/lib/core/arguments.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 
 static const char word_letters[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
 
-static enum stepd_status take_word(const char *value, struct train_param *param,
+static enum stepd_status take_word(const char *value, struct stepd_argument *param,
                                    struct stepd_error *reterr)
 {
     const size_t length = strlen(value);
@@ -22,7 +22,7 @@ static enum stepd_status take_word(const char *value, struct train_param *param,
         param->value[0] = yes ? 1.0 : 0.0;
         return STEPD_OK;
     }
-    if (length == 0 || length > TRAIN_PARAM_NAME_MAX || strspn(value, word_letters) != length)
+    if (length == 0 || length > STEPD_ARGUMENT_NAME_MAX || strspn(value, word_letters) != length)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "'%s': expected a number, numbers with ',' between them, or a word",
                           value);
@@ -30,7 +30,7 @@ static enum stepd_status take_word(const char *value, struct train_param *param,
     return STEPD_OK;
 }
 
-static enum stepd_status take_numbers(const char *value, struct train_param *param,
+static enum stepd_status take_numbers(const char *value, struct stepd_argument *param,
                                       struct stepd_error *reterr)
 {
     for (const char *at = value;; at++) {
@@ -38,9 +38,9 @@ static enum stepd_status take_numbers(const char *value, struct train_param *par
         const double number = strtod(at, &end);
         if (end == at || !isfinite(number) || (*end != '\0' && *end != ','))
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "'%s': expected numbers", value);
-        if (param->values == TRAIN_PARAM_VALUES_MAX)
+        if (param->values == STEPD_ARGUMENT_VALUES_MAX)
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "'%s': more than %u numbers", value,
-                              TRAIN_PARAM_VALUES_MAX);
+                              STEPD_ARGUMENT_VALUES_MAX);
         param->value[param->values++] = number;
         at = end;
         if (*at == '\0')
@@ -53,69 +53,75 @@ static bool begins_number(const char *value)
     return *value != '\0' && strchr("0123456789+-.", *value) != NULL;
 }
 
-static size_t find(const struct train_params *params, const char *name)
+static size_t find(const struct stepd_arguments *arguments, const char *name)
 {
     size_t i = 0;
-    while (i < params->count && strcmp(params->param[i].name, name) != 0)
+    while (i < arguments->count && strcmp(arguments->argument[i].name, name) != 0)
         i++;
     return i;
 }
 
-static enum stepd_status put(struct train_params *params, const struct train_param *param,
+static enum stepd_status put(struct stepd_arguments *arguments, const struct stepd_argument *param,
                              struct stepd_error *reterr)
 {
-    const size_t i = find(params, param->name);
-    if (i == TRAIN_PARAMS_MAX)
+    const size_t i = find(arguments, param->name);
+    if (i == STEPD_ARGUMENTS_MAX)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "more than %u parameters",
-                          TRAIN_PARAMS_MAX);
-    params->param[i] = *param;
-    params->count += i == params->count;
+                          STEPD_ARGUMENTS_MAX);
+    arguments->argument[i] = *param;
+    arguments->count += i == arguments->count;
     return STEPD_OK;
 }
 
-enum stepd_status params_merge(struct train_params *params, const struct train_params *over,
-                               struct stepd_error *reterr)
+enum stepd_status stepd_arguments_merge(struct stepd_arguments *arguments,
+                                        const struct stepd_arguments *over,
+                                        struct stepd_error *reterr)
 {
     enum stepd_status status = STEPD_OK;
     for (size_t i = 0; i < over->count && status == STEPD_OK; i++)
-        status = put(params, &over->param[i], reterr);
+        status = put(arguments, &over->argument[i], reterr);
     return status;
 }
 
-enum stepd_status params_set(struct train_params *params, const char *name, size_t name_length,
-                             const char *value, struct stepd_error *reterr)
+enum stepd_status stepd_arguments_set(struct stepd_arguments *arguments, const char *name,
+                                      size_t name_length, const char *value,
+                                      struct stepd_error *reterr)
 {
-    struct train_param param = {.values = 0};
-    if (name_length == 0 || name_length > TRAIN_PARAM_NAME_MAX)
+    struct stepd_argument param = {.values = 0};
+    if (name_length == 0 || name_length > STEPD_ARGUMENT_NAME_MAX)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "a parameter's name has 1 to %u characters", TRAIN_PARAM_NAME_MAX);
+                          "a parameter's name has 1 to %u characters", STEPD_ARGUMENT_NAME_MAX);
     memcpy(param.name, name, name_length);
     const enum stepd_status status = begins_number(value) ? take_numbers(value, &param, reterr)
                                                           : take_word(value, &param, reterr);
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, status, "%s", param.name);
-    return put(params, &param, reterr);
+    return put(arguments, &param, reterr);
 }
 
-enum stepd_status params_set_pair(struct train_params *params, const char *pair,
-                                  struct stepd_error *reterr)
+enum stepd_status stepd_arguments_set_pair(struct stepd_arguments *arguments, const char *pair,
+                                           struct stepd_error *reterr)
 {
     const char *const equals = strchr(pair, '=');
     if (equals == NULL)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "'%s': expected NAME=VALUE", pair);
-    return params_set(params, pair, (size_t)(equals - pair), equals + 1, reterr);
+    return stepd_arguments_set(arguments, pair, (size_t)(equals - pair), equals + 1, reterr);
 }
 
-double params_number(const struct train_params *params, const char *name, double fallback)
+double stepd_arguments_number(const struct stepd_arguments *arguments, const char *name,
+                              double fallback)
 {
-    const size_t i = find(params, name);
-    return i < params->count && params->param[i].values == 1 ? params->param[i].value[0] : fallback;
+    const size_t i = find(arguments, name);
+    return i < arguments->count && arguments->argument[i].values == 1
+               ? arguments->argument[i].value[0]
+               : fallback;
 }
 
-size_t params_describe(const struct train_params *params, struct stepd_param *ret_public)
+size_t stepd_arguments_describe(const struct stepd_arguments *arguments,
+                                struct stepd_param *ret_public)
 {
-    for (size_t i = 0; i < params->count; i++) {
-        const struct train_param *const param = &params->param[i];
+    for (size_t i = 0; i < arguments->count; i++) {
+        const struct stepd_argument *const param = &arguments->argument[i];
         ret_public[i] = (struct stepd_param){.name = param->name};
         if (param->word[0] != '\0')
             ret_public[i].word = param->word;
@@ -126,5 +132,5 @@ size_t params_describe(const struct train_params *params, struct stepd_param *re
             ret_public[i].count = param->values;
         }
     }
-    return params->count;
+    return arguments->count;
 }
