@@ -71,7 +71,7 @@ static void print_hyper(const struct optimizer *optimizer, const struct optim_hy
     char lecture[64];
     print_hyper_value(spec, spec->fallback, fallback, sizeof fallback);
     print_lecture(optimizer, spec, lecture, sizeof lecture);
-    (void)printf("  %-26s%-14s%-14s", spec->name, fallback, lecture);
+    (void)printf("  %-26s%-20s%-20s", spec->name, fallback, lecture);
     if (spec->word != NULL)
         print_words(spec->word, spec->least, spec->most);
     else if (is_switch(spec->least, spec->most, spec->whole))
@@ -96,7 +96,7 @@ static enum stepd_status show_optimizer(const char *name, struct stepd_error *re
     for (size_t i = 0; i < optimizer_slots(optimizer); i++)
         (void)printf("%s %s%s", i > 0 ? "," : "", optimizer->slot[i].name,
                      optimizer->slot[i].used != NULL ? " (where it is asked for)" : "");
-    (void)printf("%s\n\n  %-26s%-14s%-14s%s\n", optimizer_slots(optimizer) == 0 ? " none" : "",
+    (void)printf("%s\n\n  %-26s%-20s%-20s%s\n", optimizer_slots(optimizer) == 0 ? " none" : "",
                  "HYPERPARAMETER", "DEFAULT", "LECTURE", "VALUES");
     for (size_t i = 0; i < optimizer->hypers; i++)
         print_hyper(optimizer, &optimizer->hyper[i]);
