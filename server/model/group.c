@@ -274,13 +274,16 @@ enum optim_scope group_scope(const struct group *group)
     return widest;
 }
 
+bool phase_looks_ahead(const struct phase *phase)
+{
+    const struct optimizer *const optimizer = phase->optimizer;
+    return optimizer->looks_ahead != NULL && optimizer->looks_ahead(&phase->hyper);
+}
+
 bool group_looks_ahead(const struct group *group)
 {
     bool any = false;
-    for (size_t i = 0; i < group->phases && !group->frozen; i++) {
-        const struct phase *const phase = &group->phase[i];
-        any = any || (phase->optimizer->looks_ahead != NULL &&
-                      phase->optimizer->looks_ahead(&phase->hyper));
-    }
+    for (size_t i = 0; i < group->phases && !group->frozen; i++)
+        any = any || phase_looks_ahead(&group->phase[i]);
     return any;
 }
