@@ -92,10 +92,12 @@ static enum stepd_status take_phase(const struct stepd_group *defaults,
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "it must begin behind %" PRIu64 ", where the one before it begins",
                           before);
+    const char *const optimizer = group_text(phase->optimizer);
+    if (optimizer[0] == '\0')
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "it names no optimizer");
     enum stepd_status status = group_check_settings(&phase->settings, GROUP_LAYER_PHASE, reterr);
     if (status == STEPD_OK)
-        status = group_init_phase(group_text(phase->optimizer), &layers,
-                                  &group->phase[group->phases], reterr);
+        status = group_init_phase(optimizer, &layers, &group->phase[group->phases], reterr);
     if (status == STEPD_OK)
         group->phase[group->phases++].from = phase->from;
     return status;
