@@ -193,6 +193,18 @@ static void ema__of_later_updates__decays_towards_the_weights(void **state)
     training_close(&training);
 }
 
+static void ema__of_weights_that_stand_still__comes_to_rest_on_them(void **state)
+{
+    (void)state;
+    const struct stepd_group group = settings_group("sgd", "lr=0 ema_decay=0.9999");
+    struct training training;
+    training_open_group(&training, &group, 1.0 / 3.0);
+    for (int step = 0; step < 500; step++)
+        training_step_all(&training, 1.0F);
+    assert_same_view(&training, STEPD_EMA, STEPD_EVALUATION);
+    training_close(&training);
+}
+
 static void swa__of_its_updates__is_the_mean_of_their_weights(void **state)
 {
     (void)state;
@@ -340,6 +352,7 @@ int main(void)
         cmocka_unit_test(nesterov__in_the_forms_of_others__trains_at_what_it_evaluates),
         cmocka_unit_test(ema__of_the_first_update__is_its_weights_exactly),
         cmocka_unit_test(ema__of_later_updates__decays_towards_the_weights),
+        cmocka_unit_test(ema__of_weights_that_stand_still__comes_to_rest_on_them),
         cmocka_unit_test(swa__of_its_updates__is_the_mean_of_their_weights),
         cmocka_unit_test(averages__of_a_skipped_round__stay_and_count_no_update),
         cmocka_unit_test(averages__of_the_interim_point__are_of_the_weights),
