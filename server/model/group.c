@@ -208,12 +208,14 @@ enum stepd_status group_check_defaults(const struct stepd_group *defaults,
 enum stepd_status group_check_mode(const struct group *group, enum stepd_mode mode,
                                    struct stepd_error *reterr)
 {
-    if (mode != STEPD_SYNC && group->treatment.clip_norm > 0.0)
+    if (mode == STEPD_SYNC || group->frozen)
+        return STEPD_OK;
+    if (group->treatment.clip_norm > 0.0)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "group '%s': clip_norm needs the gradient of a whole round, so the job's "
                           "mode must be sync, and it is %s",
                           group->name, stepd_mode_name(mode));
-    for (size_t i = 0; i < group->phases && mode != STEPD_SYNC && !group->frozen; i++) {
+    for (size_t i = 0; i < group->phases; i++) {
         const struct optimizer *const optimizer = group->phase[i].optimizer;
         if (optimizer->sync_only)
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,

@@ -205,13 +205,31 @@ static void group_check_mode__of_a_sync_only_optimizer_in_async__names_both(void
     assert_string_equal(error.text,
                         "group 'g': lbfgs needs the mean gradient of all workers, so the job's "
                         "mode must be sync, and it is async");
+    assert_int_equal(group_check_mode(&group, STEPD_BOUNDED, &error), STEPD_INVALID_ARGUMENT);
+    assert_string_equal(error.text,
+                        "group 'g': lbfgs needs the mean gradient of all workers, so the job's "
+                        "mode must be sync, and it is bounded");
+    group_deinit(&group);
+}
+
+static void group_check_mode__of_a_norm_that_needs_rounds__names_it(void **state)
+{
+    (void)state;
+    const struct stepd_group def = settings_group("sgd", "clip_norm=1");
+    struct group group = groups_make(&def);
+    struct stepd_error error = {.code = STEPD_OK};
+    assert_int_equal(group_check_mode(&group, STEPD_SYNC, &error), STEPD_OK);
+    assert_int_equal(group_check_mode(&group, STEPD_ASYNC, &error), STEPD_INVALID_ARGUMENT);
+    assert_string_equal(error.text,
+                        "group 'g': clip_norm needs the gradient of a whole round, so the job's "
+                        "mode must be sync, and it is async");
     group_deinit(&group);
 }
 
 static void group_check_mode__of_a_frozen_group__minds_nothing(void **state)
 {
     (void)state;
-    struct stepd_group def = settings_group("newton", "");
+    struct stepd_group def = settings_group("newton", "clip_norm=1");
     def.frozen = true;
     struct group group = groups_make(&def);
     assert_int_equal(group_check_mode(&group, STEPD_ASYNC, NULL), STEPD_OK);
@@ -234,6 +252,7 @@ int main(void)
         cmocka_unit_test(group_scope__of_phases__is_the_widest),
         cmocka_unit_test(group_looks_ahead__of_phases__is_true_where_one_does),
         cmocka_unit_test(group_check_mode__of_a_sync_only_optimizer_in_async__names_both),
+        cmocka_unit_test(group_check_mode__of_a_norm_that_needs_rounds__names_it),
         cmocka_unit_test(group_check_mode__of_a_frozen_group__minds_nothing),
     };
     return cmocka_run_group_tests_name("model/group_phases", tests, NULL, NULL);
