@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Groups as control sees them: one that gets no tensor is an error or a line in the log, and
+ * Groups as control sees them: one that gets no tensor is an error or a warning in the log, and
  * GetGroups says what phases and frozen groups come to.
  */
 #include <setjmp.h>
@@ -47,7 +47,7 @@ static struct peer *open_job(struct brain *brain, const struct stepd_message *de
 
 /* ---- A group that gets nothing --------------------------------------------------------------- */
 
-static void define_tensors__of_which_a_group_gets_none__opens_the_job_and_logs_it(void **state)
+static void define_tensors__of_which_a_group_gets_none__opens_the_job_and_warns(void **state)
 {
     struct brain *brain = *state;
     const struct stepd_group group[] = {matching("some", "w", "sgd"),
@@ -55,10 +55,11 @@ static void define_tensors__of_which_a_group_gets_none__opens_the_job_and_logs_i
                                         matching("rest", "*", "sgd")};
     const struct stepd_message definition = define(group, 3);
     (void)open_job(brain, &definition);
-    assert_non_null(strstr(brain->log, "group_matches_nothing job=\"j\" group=\"no \\\"thing\\\"\" "
-                                       "match=\"fc*.bias\"\n"));
+    assert_non_null(strstr(brain->log,
+                           "warn: group_matches_nothing job=\"j\" group=\"no \\\"thing\\\"\" "
+                           "match=\"fc*.bias\"\n"));
     assert_non_null(
-        strstr(brain->log, "group_matches_nothing job=\"j\" group=\"rest\" match=\"*\"\n"));
+        strstr(brain->log, "warn: group_matches_nothing job=\"j\" group=\"rest\" match=\"*\"\n"));
     assert_null(strstr(brain->log, "group_matches_nothing job=\"j\" group=\"some\""));
 }
 
@@ -139,7 +140,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, brain_setup, brain_teardown)
-        TEST(define_tensors__of_which_a_group_gets_none__opens_the_job_and_logs_it),
+        TEST(define_tensors__of_which_a_group_gets_none__opens_the_job_and_warns),
         TEST(define_tensors__of_a_strict_job_of_which_a_group_gets_none__is_refused),
         TEST(define_tensors__that_no_group_takes__are_refused),
         TEST(groups__in_a_later_phase__say_its_optimizer_and_its_rate),
