@@ -103,16 +103,30 @@ struct control_quoted control_quote(const char *name)
     return quoted;
 }
 
-void control_log(const struct control *control, const char *event, const char *fmt, ...)
+static void say(const struct control *control, enum log_level level, const char *event,
+                const char *fmt, va_list args)
 {
     if (control->begin_ms == UINT64_MAX) /* the config file's jobs; its writer knows them */
         return;
     char facts[LOG_LINE_MAX_BYTES];
+    (void)vsnprintf(facts, sizeof facts, fmt, args);
+    control->io.log(control->io.owner, level, event, facts);
+}
+
+void control_log(const struct control *control, const char *event, const char *fmt, ...)
+{
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(facts, sizeof facts, fmt, args);
+    say(control, LOG_INFO, event, fmt, args);
     va_end(args);
-    control->io.log(control->io.owner, event, facts);
+}
+
+void control_warn(const struct control *control, const char *event, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    say(control, LOG_WARN, event, fmt, args);
+    va_end(args);
 }
 
 /* ---- Connections ----------------------------------------------------------------------------- */

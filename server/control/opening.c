@@ -74,9 +74,9 @@ static void warn_of_empty_groups(const struct control *control, const struct job
 {
     for (size_t i = 0; i < job->groups; i++) {
         if (job->group_tensors[i] == 0)
-            control_log(control, "group_matches_nothing", "job=%s group=%s match=%s",
-                        control_quote(job->name).text, control_quote(job->group[i].name).text,
-                        control_quote(job->group[i].match).text);
+            control_warn(control, "group_matches_nothing", "job=%s group=%s match=%s",
+                         control_quote(job->name).text, control_quote(job->group[i].name).text,
+                         control_quote(job->group[i].match).text);
     }
 }
 

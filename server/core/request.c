@@ -139,6 +139,33 @@ enum stepd_status request_create(struct core_conn *conn, const struct request_te
     return STEPD_OK;
 }
 
+/* The first slice whose pushes carry more than its gradient, or NULL. */
+static const struct slice *with_hessian(const struct request *request)
+{
+    for (size_t i = 0; i < request->count; i++) {
+        const struct slice *slice = &request->waiter[i].slice->slice;
+        if (slice->plan->extra > 0)
+            return slice;
+    }
+    return NULL;
+}
+
+static enum stepd_status fail_payload(const struct request *request, uint64_t wanted,
+                                      uint64_t given, struct stepd_error *reterr)
+{
+    const struct slice *hessian =
+        request->kind == STEPD_MESSAGE_ASSIGN ? NULL : with_hessian(request);
+    const enum stepd_status status =
+        stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                   "the slices take %" PRIu64 " bytes of %s, and the payload has %" PRIu64, wanted,
+                   stepd_dtype_name(request->dtype), given);
+    if (hessian == NULL || wanted == 0)
+        return status;
+    return stepd_fail_in(reterr, status,
+                         "group '%s' wants a Hessian of %u numbers behind its %u gradients",
+                         hessian->group->name, hessian->plan->extra, hessian->plan->elements);
+}
+
 enum stepd_status request_check_payload(const struct request *request, uint64_t payload_bytes,
                                         struct stepd_error *reterr)
 {
@@ -149,11 +176,8 @@ enum stepd_status request_check_payload(const struct request *request, uint64_t 
     }
     if (request->kind != STEPD_MESSAGE_ASSIGN && request->examples == 0)
         wanted = 0;
-    if (wanted != payload_bytes)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "the slices take %" PRIu64 " bytes of %s, and the payload has %" PRIu64,
-                          wanted, stepd_dtype_name(request->dtype), payload_bytes);
-    return STEPD_OK;
+    return wanted == payload_bytes ? STEPD_OK
+                                   : fail_payload(request, wanted, payload_bytes, reterr);
 }
 
 /* ---- Waiters --------------------------------------------------------------------------------- */

@@ -13,7 +13,8 @@
  * tensor, or all of a group, gets that first, and the views follow in blocks.
  *
  * The schedule hears of a round's loss after the step, as PyTorch's ReduceLROnPlateau.step(loss)
- * is called after optimizer.step(): it changes the learning rate of the next one.
+ * is called after optimizer.step(): it changes the learning rate of the next one. It also hears of
+ * a round whose optimizer could make no update.
  */
 #include <math.h>
 
@@ -254,13 +255,17 @@ enum stepd_outcome step_make(struct core *core, struct core_slice *slice,
     slow_down(s, gradient, &work.now);
     if (room->view[STEPD_TRAINING] != NULL)
         set_terms(s, schedule_clock(slice), 1, &work.ahead);
+    bool made = true;
     if (s->phase->optimizer->scope == OPTIM_SCOPE_ELEMENT)
         step_elements(&work);
-    else if (!step_whole(&work))
-        return step_skip(slice);
-    slice_publish(s, room);
+    else
+        made = step_whole(&work);
+    if (made)
+        slice_publish(s, room);
+    else
+        slice_publish_same(s);
     if (schedule_wants_loss(schedule) && !isnan(gradient->loss))
         schedule_observe(schedule, &s->schedule_state, gradient->loss);
     slice_enter(s, schedule_clock(slice));
-    return STEPD_APPLIED;
+    return made ? STEPD_APPLIED : STEPD_SKIPPED;
 }

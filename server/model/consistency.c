@@ -13,6 +13,7 @@
 #include "proto/mode.h"
 #include "server/base/nearest.h"
 #include "server/base/range.h"
+#include "server/model/differs.h"
 
 #define IN(mode)   (1u << (mode))
 #define IN_SYNC    IN(STEPD_SYNC)
@@ -249,8 +250,7 @@ enum stepd_status consistency_same(const struct consistency *a, const struct con
                                    struct stepd_error *reterr)
 {
     if (a->mode != b->mode)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "mode is defined as '%s', not '%s'",
-                          stepd_mode_name(a->mode), stepd_mode_name(b->mode));
+        return differs_text(reterr, "mode", stepd_mode_name(a->mode), stepd_mode_name(b->mode));
     for (size_t i = 0; i < SPECS; i++) {
         const struct setting_spec *const spec = &specs[i];
         const double x = get(spec, a);
@@ -258,10 +258,8 @@ enum stepd_status consistency_same(const struct consistency *a, const struct con
         if (x == y)
             continue;
         if (spec->word != NULL)
-            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s is defined as '%s', not '%s'",
-                              spec->name, spec->word[(size_t)x], spec->word[(size_t)y]);
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s is defined as %g, not %g", spec->name,
-                          x, y);
+            return differs_text(reterr, spec->name, spec->word[(size_t)x], spec->word[(size_t)y]);
+        return differs_number(reterr, spec->name, x, y);
     }
     return STEPD_OK;
 }

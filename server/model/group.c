@@ -92,10 +92,12 @@ static enum stepd_status take_phase(const struct stepd_group *defaults,
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "it must begin behind %" PRIu64 ", where the one before it begins",
                           before);
+    const char *const optimizer = group_text(phase->optimizer);
+    if (optimizer[0] == '\0')
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "it names no optimizer");
     enum stepd_status status = group_check_settings(&phase->settings, GROUP_LAYER_PHASE, reterr);
     if (status == STEPD_OK)
-        status = group_init_phase(group_text(phase->optimizer), &layers,
-                                  &group->phase[group->phases], reterr);
+        status = group_init_phase(optimizer, &layers, &group->phase[group->phases], reterr);
     if (status == STEPD_OK)
         group->phase[group->phases++].from = phase->from;
     return status;
@@ -140,6 +142,8 @@ enum stepd_status group_init(const struct stepd_group *defaults, const struct st
         status = take_phases(defaults, def, &group, reterr);
     if (status == STEPD_OK)
         status = group_init_schedule(defaults, def, &group.schedule, reterr);
+    if (status == STEPD_OK)
+        status = group_check_cycle(&group, reterr);
     if (status != STEPD_OK) {
         group_deinit(&group);
         return stepd_fail_in(reterr, status, "group '%s'", name);
@@ -204,12 +208,14 @@ enum stepd_status group_check_defaults(const struct stepd_group *defaults,
 enum stepd_status group_check_mode(const struct group *group, enum stepd_mode mode,
                                    struct stepd_error *reterr)
 {
-    if (mode != STEPD_SYNC && group->treatment.clip_norm > 0.0)
+    if (mode == STEPD_SYNC || group->frozen)
+        return STEPD_OK;
+    if (group->treatment.clip_norm > 0.0)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "group '%s': clip_norm needs the gradient of a whole round, so the job's "
                           "mode must be sync, and it is %s",
                           group->name, stepd_mode_name(mode));
-    for (size_t i = 0; i < group->phases && mode != STEPD_SYNC && !group->frozen; i++) {
+    for (size_t i = 0; i < group->phases; i++) {
         const struct optimizer *const optimizer = group->phase[i].optimizer;
         if (optimizer->sync_only)
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
@@ -274,13 +280,16 @@ enum optim_scope group_scope(const struct group *group)
     return widest;
 }
 
+bool phase_looks_ahead(const struct phase *phase)
+{
+    const struct optimizer *const optimizer = phase->optimizer;
+    return optimizer->looks_ahead != NULL && optimizer->looks_ahead(&phase->hyper);
+}
+
 bool group_looks_ahead(const struct group *group)
 {
     bool any = false;
-    for (size_t i = 0; i < group->phases && !group->frozen; i++) {
-        const struct phase *const phase = &group->phase[i];
-        any = any || (phase->optimizer->looks_ahead != NULL &&
-                      phase->optimizer->looks_ahead(&phase->hyper));
-    }
+    for (size_t i = 0; i < group->phases && !group->frozen; i++)
+        any = any || phase_looks_ahead(&group->phase[i]);
     return any;
 }

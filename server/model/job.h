@@ -117,11 +117,27 @@ bool job_is_gated(const struct job *job);
  * they arrive; else 0: each slice has a place of its own for them. */
 uint64_t job_landing_floats(const struct job *job, uint32_t shard);
 
-/* Bytes that the elements of the job's slices will take over all shards: two versions of the
- * weights and of each other view that is kept, the slots of the phase that has most, and what
- * gradients and compensation for their delay take for all its workers; UINT64_MAX if that is not a
- * number. Records (about 200 bytes for each slice and worker) and encodings of 16-bit pulls come on
- * top. */
+/* Whole cache lines: what an array of n floats takes. */
+#define JOB_LINE_BYTES 64u
+uint64_t job_padded(uint64_t n);
+
+/* What a slice takes; in floats, each array padded, unless it says otherwise. 0: there is none. */
+struct slice_size {
+    uint64_t buffer;             /* one version of a view */
+    size_t buffers[STEPD_VIEWS]; /* versions of each view */
+    uint64_t slots;              /* of the phase that has most, each slot padded */
+    uint64_t scalars;            /* doubles; of the phase that has most */
+    uint64_t sum;                /* of gradients, or a mean that waits */
+    uint64_t staging;            /* of one worker */
+    uint64_t backup;             /* of one worker: weights that it pulled */
+};
+
+struct slice_size job_slice_size(const struct job *job, const struct slice_plan *slice);
+
+/* Bytes that the arrays of the job's slices will take over all shards, for all its workers, and
+ * what its gradients land in; UINT64_MAX if that is not a number. Records (about 200 bytes for each
+ * slice and worker), encodings of 16-bit pulls, and the room of each shard for one step (a sum of
+ * gradients, and scratch for optimizers that see whole tensors) come on top. */
 uint64_t job_memory_bytes(const struct job *job);
 
 /* Writes "fc1.weight[512:1024]" or "fc1.bias and 3 more" for error texts: what a slice holds. */

@@ -14,6 +14,7 @@
 
 #include "proto/bytes.h"
 #include "proto/error.h"
+#include "server/model/differs.h"
 #include "server/model/job.h"
 #include "server/model/job_internal.h"
 
@@ -155,13 +156,6 @@ size_t job_draft_tensors(const struct job_draft *draft)
 
 /* ---- Comparing a job's definition ------------------------------------------------------------ */
 
-static enum stepd_status differs(struct stepd_error *reterr, const char *what, double defined,
-                                 double wanted)
-{
-    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s is defined as %g, not %g", what, defined,
-                      wanted);
-}
-
 static enum stepd_status same_group(const struct group *a, const struct stepd_group *defaults,
                                     const struct stepd_group *def, struct stepd_error *reterr)
 {
@@ -181,13 +175,14 @@ static enum stepd_status same_scalars(const struct job_draft *draft,
     const uint32_t slice_elements =
         def->slice_elements != 0 ? def->slice_elements : draft->slice_elements_default;
     if (draft->workers != def->workers)
-        return differs(reterr, "workers", draft->workers, def->workers);
+        return differs_number(reterr, "workers", draft->workers, def->workers);
     if (draft->strict != def->strict)
-        return differs(reterr, "strict", draft->strict, def->strict);
+        return differs_number(reterr, "strict", draft->strict, def->strict);
     if (draft->slice_elements != slice_elements)
-        return differs(reterr, "slice_elements", draft->slice_elements, slice_elements);
+        return differs_number(reterr, "slice_elements", draft->slice_elements, slice_elements);
     if (draft->groups != def->groups)
-        return differs(reterr, "the number of groups", (double)draft->groups, (double)def->groups);
+        return differs_number(reterr, "the number of groups", (double)draft->groups,
+                              (double)def->groups);
     return STEPD_OK;
 }
 

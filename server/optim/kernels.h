@@ -33,8 +33,9 @@ struct reduce_kernels {
      * delay compensation", equation 10; each operation rounded, from left to right. */
     void (*compensate)(size_t n, double lambda, const float *now, const float *then, float *g);
 
-    /* The exponential moving average of w: mean[i] = decay mean[i] + (1 - decay) w[i], each
-     * product rounded before they are added. Polyak and Juditsky 1992. */
+    /* The exponential moving average of w: mean[i] + (1 - decay) (w[i] - mean[i]), for a decay of
+     * at most 1/2 from the other end, as torch.lerp, each operation rounded. Polyak and Juditsky
+     * 1992. */
     void (*ema)(size_t n, double decay, const float *w, float *mean);
     /* The running mean of count + 1 weights, of which mean has count and w is the last:
      * mean[i] = mean[i] + (w[i] - mean[i]) / (count + 1). Izmailov et al. 2018, algorithm 1. */

@@ -124,12 +124,20 @@ static void compensate(size_t n, double lambda, const float *restrict now,
 
 /* ---- Averages of the weights ----------------------------------------------------------------- */
 
+/* torch.lerp: from the nearer end. As decay mean + (1 - decay) w it would not come to rest where w
+ * does: rounded to float the two shares may add up to 1 + 2^-25, and the mean of a w that stands
+ * still would end 2^-25 / (1 - decay) of it away. */
 static void ema(size_t n, double decay, const float *restrict w, float *restrict mean)
 {
-    const float keep = (float)decay;
     const float take = (float)(1.0 - decay);
+    if (take < 0.5f) {
+        for (size_t i = 0; i < n; i++)
+            mean[i] = mean[i] + take * (w[i] - mean[i]);
+        return;
+    }
+    const float keep = 1.0f - take;
     for (size_t i = 0; i < n; i++)
-        mean[i] = keep * mean[i] + take * w[i];
+        mean[i] = w[i] - (w[i] - mean[i]) * keep;
 }
 
 static void swa(size_t n, uint64_t count, const float *restrict w, float *restrict mean)

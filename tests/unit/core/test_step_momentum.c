@@ -78,21 +78,11 @@ static void step__with_cycled_momentum__takes_it_as_beta1_of_adam(void **state)
     assert_float_equal(train("adam", &settings, grad), (float)(-1 - m / sqrt(v)), 1e-6F);
 }
 
-/* sgd has neither. */
-static void step__with_cycled_momentum__leaves_who_has_none_alone(void **state)
-{
-    (void)state;
-    const struct stepd_settings none = {.count = 0};
-    const float grad[] = {1.0F, 1.0F};
-    assert_float_equal(train("sgd", &none, grad), -2.0F, 1e-6F);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(step__with_cycled_momentum__takes_it_as_momentum),
         cmocka_unit_test(step__with_cycled_momentum__takes_it_as_beta1_of_adam),
-        cmocka_unit_test(step__with_cycled_momentum__leaves_who_has_none_alone),
     };
     return cmocka_run_group_tests_name("core/step", tests, NULL, NULL);
 }

@@ -266,8 +266,9 @@ static void job_memory_bytes__of_a_job__is_two_versions_and_slots_and_staging(vo
     def.groups = 2;
     def.group = group;
     struct job *job = draft_job(&def, tensor, 2);
-    /* adam: 2 versions, 2 slots, 3 gradients; sgd: the same without slots. */
-    assert_int_equal(job_memory_bytes(job), 4 * (100 * 7 + 6 * 5));
+    /* adam: 2 versions, 2 slots, 3 gradients; sgd: the same without slots. In lines of 16 floats.
+     */
+    assert_int_equal(job_memory_bytes(job), 4 * (112 * 7 + 16 * 5));
     (void)job_unref(job);
 }
 

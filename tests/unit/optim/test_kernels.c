@@ -236,14 +236,16 @@ static void apply_ema(const struct reduce_kernels *kernels, size_t n, double k,
 
 static float expected_ema(float before, float other, double k)
 {
-    const volatile float kept = (float)k * before;
-    const volatile float taken = (float)(1.0 - k) * other;
-    return kept + taken;
+    const float take = (float)(1.0 - k);
+    const volatile float change = other - before;
+    const volatile float from_mean = take * change;
+    const volatile float from_weights = (1.0F - take) * change;
+    return take < 0.5F ? before + from_mean : other - from_weights;
 }
 
-static void ema__any_decay__rounds_each_product_first(void **state)
+static void ema__any_decay__goes_from_the_nearer_end(void **state)
 {
-    static const double decays[] = {0.999, 0.5, 0.9999999};
+    static const double decays[] = {0.999, 0.5, 0.25, 0.9999999};
     check(*state, apply_ema, expected_ema, decays, sizeof decays / sizeof decays[0]);
 }
 
@@ -285,7 +287,7 @@ int main(void)
         cmocka_unit_test(unscale__any_scale__is_the_quotient),
         cmocka_unit_test(negate__any_value__turns_the_sign),
         cmocka_unit_test(clip__any_value__is_within),
-        cmocka_unit_test(ema__any_decay__rounds_each_product_first),
+        cmocka_unit_test(ema__any_decay__goes_from_the_nearer_end),
         cmocka_unit_test(swa__any_count__goes_a_part_of_the_way),
     };
     return cmocka_run_group_tests(tests, create_arrays, NULL);
