@@ -70,6 +70,7 @@ static enum stepd_status read_defaults(const struct reader *reader,
                                        const struct document_node *node, void *owner)
 {
     struct config_job *const job = owner;
+    job->defaults_line = node->line;
     return groups_read_defaults(reader, node, &job->definition.defaults);
 }
 

@@ -114,6 +114,7 @@ static void defaults__wherever_they_stand__are_for_all_groups(void **state)
     struct config config;
     load(rich, &config);
     const struct stepd_group *const defaults = &config.job[0].definition.defaults;
+    assert_int_equal(config.job[0].defaults_line, 21);
     assert_string_equal(defaults->optimizer, "momentum");
     assert_string_equal(defaults->schedule, "constant");
     assert_int_equal(defaults->settings.count, 2);
