@@ -37,7 +37,7 @@ enum stepd_status groups_read(const struct reader *reader, const struct document
 
 /* What the groups leave to the job's defaults must stand there. Called when the job is read, since
  * the defaults may stand behind the groups. */
-enum stepd_status groups_check(const struct reader *reader,
+enum stepd_status groups_check(const struct reader *in_job,
                                const struct config_job *job) STEPD_MUST_CHECK;
 
 /* Writes each setting behind the text that goes before it. */
