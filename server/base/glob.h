@@ -5,9 +5,8 @@
  * stands for itself, a [ without its ] too. A character is a code point, not a byte.
  *
  * These are fnmatch(3)'s without flags in the locale C.UTF-8, less its [:classes:]. fnmatch()
- * itself judges by the process's locale, and takes time that grows with the cube of the lengths:
- * with a hostile glob of 200 bytes a millisecond for each name, and a job has 65536 names and 256
- * globs.
+ * itself judges by the process's locale, and C libraries differ in what it makes of the odd cases
+ * and in how long it takes for them; which tensors a group has must be the same on every machine.
  */
 #ifndef BASE_GLOB_H
 #define BASE_GLOB_H

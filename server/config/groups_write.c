@@ -32,14 +32,23 @@ void groups_write_settings(const struct stepd_settings *settings, const char *be
     }
 }
 
-/* "<before>schedule: {...}" */
+/* "<before>schedule: {...}", which need not have a kind */
 static void write_schedule(const struct stepd_group *group, const char *before, FILE *stream)
 {
-    if (group->schedule[0] == '\0')
+    const struct stepd_settings *const settings = &group->schedule_settings;
+    const char *between = "";
+    if (group->schedule[0] == '\0' && settings->count == 0)
         return;
-    (void)fprintf(stream, "%sschedule: {kind: ", before);
-    value_write_text(group->schedule, stream);
-    groups_write_settings(&group->schedule_settings, ", ", stream);
+    (void)fprintf(stream, "%sschedule: {", before);
+    if (group->schedule[0] != '\0') {
+        (void)fputs("kind: ", stream);
+        value_write_text(group->schedule, stream);
+        between = ", ";
+    }
+    for (size_t i = 0; i < settings->count; i++, between = ", ") {
+        (void)fputs(between, stream);
+        write_setting(&settings->at[i], stream);
+    }
     for (size_t i = 0; i < group->schedule_parts; i++) {
         (void)fputs(i == 0 ? ", schedules: [{kind: " : "}, {kind: ", stream);
         value_write_text(group->schedule_part[i].kind, stream);

@@ -48,7 +48,7 @@ static enum stepd_status read_workers(const struct reader *reader, const struct 
                                       void *owner)
 {
     struct config_job *const job = owner;
-    return reader_whole(reader, node, 1, STEPD_WORKERS_MAX, &job->definition.workers);
+    return reader_whole_u32(reader, node, 1, STEPD_WORKERS_MAX, &job->definition.workers);
 }
 
 static enum stepd_status read_strict(const struct reader *reader, const struct document_node *node,
@@ -62,14 +62,15 @@ static enum stepd_status read_slice_elements(const struct reader *reader,
                                              const struct document_node *node, void *owner)
 {
     struct config_job *const job = owner;
-    return reader_whole(reader, node, CONFIG_SLICE_ELEMENTS_LEAST, CONFIG_SLICE_ELEMENTS_MOST,
-                        &job->definition.slice_elements);
+    return reader_whole_u32(reader, node, CONFIG_SLICE_ELEMENTS_LEAST, CONFIG_SLICE_ELEMENTS_MOST,
+                            &job->definition.slice_elements);
 }
 
 static enum stepd_status read_defaults(const struct reader *reader,
                                        const struct document_node *node, void *owner)
 {
     struct config_job *const job = owner;
+    job->defaults_line = node->line;
     return groups_read_defaults(reader, node, &job->definition.defaults);
 }
 
@@ -79,36 +80,21 @@ static enum stepd_status read_groups(const struct reader *reader, const struct d
     return groups_read(reader, node, owner);
 }
 
-/* A group may leave its optimizer to the defaults, wherever in the job they stand. */
-static enum stepd_status check_optimizers(const struct reader *in_job, const struct config_job *job)
-{
-    if (job->definition.defaults.optimizer[0] != '\0')
-        return STEPD_OK;
-    for (size_t i = 0; i < job->definition.groups; i++) {
-        const struct stepd_group *const group = &job->definition.group[i];
-        struct reader reader = *in_job;
-        reader.group = group->name;
-        if (group->optimizer[0] == '\0' && !group->frozen)
-            return reader_fail(&reader, job->group_line[i],
-                               "the key 'optimizer' is missing, and the job has no defaults with "
-                               "one");
-    }
-    return STEPD_OK;
-}
+static const struct reader_key keys[] = {
+    {.name = "name", .required = true, .read = read_job_name},
+    {.name = "mode", .required = false, .read = read_mode},
+    {.name = "workers", .required = true, .read = read_workers},
+    {.name = "strict", .required = false, .read = read_strict},
+    {.name = "slice_elements", .required = false, .read = read_slice_elements},
+    {.name = "defaults", .required = false, .read = read_defaults},
+    {.name = "groups", .required = true, .read = read_groups},
+};
+
+const struct reader_keys jobs_keys = {.count = sizeof keys / sizeof keys[0], .at = keys};
 
 static enum stepd_status read_job(const struct reader *in_file, const struct document_node *node,
                                   struct config_job *job)
 {
-    static const struct reader_key keys[] = {
-        {.name = "name", .required = true, .read = read_job_name},
-        {.name = "mode", .required = false, .read = read_mode},
-        {.name = "workers", .required = true, .read = read_workers},
-        {.name = "strict", .required = false, .read = read_strict},
-        {.name = "slice_elements", .required = false, .read = read_slice_elements},
-        {.name = "defaults", .required = false, .read = read_defaults},
-        {.name = "groups", .required = true, .read = read_groups},
-    };
-    static const struct reader_keys known = {.count = sizeof keys / sizeof keys[0], .at = keys};
     struct reader reader = *in_file;
     enum stepd_status status = reader_require_kind(in_file, node, DOCUMENT_MAP);
     if (status != STEPD_OK)
@@ -118,8 +104,8 @@ static enum stepd_status read_job(const struct reader *in_file, const struct doc
         .line = node->line,
         .definition = {.mode = STEPD_SYNC, .strict = true, .defaults = GROUPS_NOTHING},
     };
-    status = reader_map(&reader, node, &known, job, &job->definition.settings);
-    return status != STEPD_OK ? status : check_optimizers(&reader, job);
+    status = reader_map(&reader, node, &jobs_keys, job, &job->definition.settings);
+    return status != STEPD_OK ? status : groups_check(&reader, job);
 }
 
 enum stepd_status jobs_read(const char *name, const struct document_node *list,

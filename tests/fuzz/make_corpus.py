@@ -4,8 +4,9 @@
 
 usage: make_corpus.py WRITE_SAMPLES CORPUS_FOLDER
 
-Seeds are our encoder's samples of every message, streams of several frames, and hostile inputs
-that have names: lies about lengths, fields in another order, strangers, repeated sub-messages.
+Seeds are our encoder's samples of every message, streams of several frames, the example of a config
+file with its jobs, and hostile inputs that have names: lies about lengths, fields in another order,
+strangers, repeated sub-messages; YAML that refers to itself, is deep, long or no YAML.
 """
 
 import pathlib
@@ -119,6 +120,56 @@ HOSTILE_HEADERS = {
 }
 
 
+JOB = b"jobs:\n- name: j\n  workers: 1\n"
+GROUP = JOB + b"  groups:\n  - name: g\n    optimizer: adam\n"
+
+HOSTILE_CONFIGS = {
+    "nothing": b"",
+    "laughs": b"a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\njobs: *c\n",
+    "itself": b"jobs: &a [*a]\n",
+    "merged": GROUP.replace(b"- name: g", b"- <<: {name: g}"),
+    "anchored": GROUP.replace(b"adam", b"&a adam"),
+    "tagged": GROUP.replace(b"adam", b"!!str adam"),
+    "lists": b"jobs: " + b"[" * 3000,
+    "maps": b"jobs: " + b"{a: " * 3000,
+    "dashes": b"- " * 3000,
+    "questions": b"? " * 3000,
+    "colons": b": " * 3000,
+    "pairs": b"jobs: [a: [b: [c: [d: e]]]]\n",
+    "keys": b"".join(b"k%d: \n" % n for n in range(1030)),
+    "long_key": b"k" * 2000 + b": 1\n",
+    "long_text": b"listen: " + b"x" * 20000 + b"\n",
+    "documents": b"---\nshards: 1\n...\n---\nshards: 2\n",
+    "directives": b"%YAML 1.1\n%TAG ! tag:a,2000:\n---\nshards: 1\n",
+    "block_texts": b"listen: |\n  a\n  b\nport_file: >-\n  c\n  d\n",
+    "quote_open": b"listen: \"a\n",
+    "tabs": b"jobs:\n\t- name: j\n",
+    "crlf": GROUP.replace(b"\n", b"\r\n"),
+    "mark": b"\xef\xbb\xbf" + GROUP,
+    "utf16": "shards: 1\n".encode("utf-16"),
+    "not_utf8": b"listen: \xff\xfe\n",
+    "nul": b'listen: "a\\0b"\n',
+    "line_separators": JOB.replace(b"name: j", b'name: "\\u2028\\u2029\\ufeff\\uffff"') +
+                       b"  groups: [{name: g, frozen: true}]\n",
+    "numbers": GROUP + b"    lr: 5e-324\n    betas: [-0, 1e308, 1e-999, +.5, 0x1, 1e999]\n",
+    "digits": GROUP + b"    lr: 0.30000000000000004\n",
+    "words": GROUP + b"    a: null\n    b: ~\n    c: yes\n    d: .inf\n    e: NaN\n    f: ''\n",
+    "phases": GROUP + b"    phases: [{from: 18446744073709551615, optimizer: sgd}]\n",
+    "schedules": GROUP + b"    schedule: {kind: chained, schedules: [{kind: chained}]}\n",
+    "defaults": GROUP + b"  defaults: {schedule: {kind: linear}, lr: 1}\n",
+    "over_defaults": GROUP + b"    schedule: {t_max: 9}\n"
+                             b"  defaults: {schedule: {kind: cosine, T_max: 5, periodic: true}}\n",
+    "globs": GROUP + b"    match: '" + b"*[a" * 60 + b"'\n",
+}
+
+
+def example_jobs():
+    """The jobs that the example file has behind a # in each line."""
+    text = (pathlib.Path(__file__).parents[2] / "deploy/stepd.yaml").read_text()
+    lines = text[text.index("\n#jobs:") + 1:].splitlines()
+    return "".join(line.removeprefix("#") + "\n" for line in lines).encode()
+
+
 def write(folder, name, data):
     (folder / name).write_bytes(data)
 
@@ -138,6 +189,10 @@ def main():
         write(corpus / "frame", f"hostile_late_{name}", samples["heartbeat"] + data)
     for name, data in HOSTILE_HEADERS.items():
         write(corpus / "message", f"hostile_{name}", data)
+    write(corpus / "config", "example", example_jobs())
+    write(corpus / "config", "group", GROUP)
+    for name, data in HOSTILE_CONFIGS.items():
+        write(corpus / "config", f"hostile_{name}", data)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ static void jobs__given__become_definitions(void **state)
     const struct config_job *const mnist = &config.job[0];
     assert_string_equal(mnist->name, "mnist");
     assert_int_equal(mnist->line, 2);
+    assert_int_equal(mnist->defaults_line, 0);
     assert_int_equal(mnist->definition.mode, STEPD_ASYNC);
     assert_int_equal(mnist->definition.workers, 4);
     assert_false(mnist->definition.strict);
@@ -121,17 +122,17 @@ static void jobs__settings_beside_the_mode__are_carried_unjudged(void **state)
     config_deinit(&config);
 }
 
-static void jobs__group_wrong_for_the_caller__names_place_and_line(void **state)
+static void jobs__wrong_for_the_caller__are_named_with_their_line(void **state)
 {
     (void)state;
     struct config config;
     struct stepd_error error = {.code = STEPD_OK};
     assert_int_equal(loading_run_yaml(two_groups, &config, &error), STEPD_OK);
-    assert_int_equal(config_fail_at_group(&config, &config.job[0], 0, &error, "lr is below 0"),
-                     STEPD_FAILED_PRECONDITION);
-    loading_assert_holds(error.text, ":8: job \"mnist\": group \"biases\": lr is below 0");
-    (void)config_fail_at_group(&config, &config.job[1], 1, &error, "too many tensors");
-    loading_assert_holds(error.text, ":18: job \"tiny\": too many tensors");
+    error = (struct stepd_error){.code = STEPD_NOT_FOUND, .text = "group 'biases': no such thing"};
+    assert_int_equal(config_fail_in_job(&config, &config.job[0], config.job[0].group_line[0],
+                                        STEPD_NOT_FOUND, &error),
+                     STEPD_NOT_FOUND);
+    loading_assert_holds(error.text, ":8: job \"mnist\": group 'biases': no such thing");
     config_deinit(&config);
 }
 
@@ -249,7 +250,7 @@ int main(void)
         cmocka_unit_test(jobs__settings_given__are_carried_unjudged),
         cmocka_unit_test(jobs__optional_keys_left_out__have_defaults),
         cmocka_unit_test(jobs__settings_beside_the_mode__are_carried_unjudged),
-        cmocka_unit_test(jobs__group_wrong_for_the_caller__names_place_and_line),
+        cmocka_unit_test(jobs__wrong_for_the_caller__are_named_with_their_line),
         cmocka_unit_test(jobs__wrong__are_refused_with_place_and_cause),
         cmocka_unit_test(jobs__256__are_the_most),
         cmocka_unit_test(jobs__name_of_200_bytes__is_the_longest),
