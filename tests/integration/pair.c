@@ -61,6 +61,7 @@ static void prepare(struct pair_worker *worker, const struct stepd_tensor *tenso
 {
     size_t at = 0;
     worker->options = (struct stepd_step_options)STEPD_STEP_OPTIONS_INIT;
+    worker->options.deadline_ms = PAIR_PATIENCE_MS;
     for (size_t i = 0; i < count; i++) {
         const size_t elements = elements_of(&tensors[i]);
         assert_true(i < PAIR_TENSORS_MAX && at + elements <= PAIR_ELEMENTS_MAX);

@@ -15,6 +15,9 @@
 
 enum { PAIR_WORKERS = 2, PAIR_TENSORS_MAX = 4, PAIR_ELEMENTS_MAX = 16 };
 
+/* How long a round may wait for what does not come; then the test fails. */
+enum { PAIR_PATIENCE_MS = 20000 };
+
 /* What a worker brings to the next round, and what came of the last. */
 struct pair_worker {
     struct stepd_client *client; /* owned */
