@@ -139,11 +139,13 @@ static void send_negative_loss_scale(struct scene *scene)
     send_full(scene, &push);
 }
 
+/* The gradient is finite only as long as it is multiplied. */
 static void send_loss_scale_that_makes_infinities(struct scene *scene)
 {
+    static const float large[PEER_ELEMENTS] = {0, 0, 0x1p100F, 0};
     struct stepd_message push = peer_push(&scene->bad);
-    push.body.push.loss_scale = 0x1p-1000;
-    send_full(scene, &push);
+    push.body.push.loss_scale = 0x1p-100;
+    send_push(scene, &push, large, sizeof large);
 }
 
 static void send_hessian_that_nobody_takes(struct scene *scene)
@@ -349,7 +351,7 @@ static const struct row rows[] = {
      .sender = MEMBER,
      .send = send_loss_scale_that_makes_infinities,
      .code = STEPD_INVALID_ARGUMENT,
-     .text = "NaN or infinite at element 0"},
+     .text = "NaN or infinite at element 2"},
     {.name = "hessian_that_nobody_takes",
      .sender = MEMBER,
      .send = send_hessian_that_nobody_takes,

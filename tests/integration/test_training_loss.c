@@ -118,10 +118,12 @@ static void loss_scale__that_makes_an_infinity__is_refused_and_can_be_made_again
     struct pair *const pair = *state;
     define_sgd(pair);
     struct pair_worker *const worker = &pair->worker[0];
-    worker->options.loss_scale = 0x1p-200;
+    worker->grad[0] = 0x1p100F;
+    worker->options.loss_scale = 0x1p-100;
     assert_int_equal(stepd_step(worker->client, worker->arrays, 1, &worker->options, &pair->error),
                      STEPD_INVALID_ARGUMENT);
     pair_expect_text(pair, "the gradient of tensor 'w' from rank 0");
+    worker->grad[0] = 1;
     worker->options.loss_scale = 1;
     pair_expect_rounds(pair, 1, (const float[]){-0.5F});
 }
