@@ -235,7 +235,7 @@ struct stepd_push_slices {
     uint32_t deadline_ms;
     bool has_loss;
     double loss;       /* finite; of no meaning without has_loss */
-    double loss_scale; /* above 0; 1 where the wire has none */
+    double loss_scale; /* above 0, as a 32-bit float too; 1 where the wire has none */
 };
 
 struct stepd_pull_slices {

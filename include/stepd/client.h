@@ -263,7 +263,8 @@ struct stepd_step_options {
     enum stepd_view view; /* pull and step: which weights */
     bool has_loss;        /* loss is given */
     double loss;          /* push: mean over the examples; schedules and optimizers may need it */
-    double loss_scale;    /* push: what the gradients were multiplied by; 0: nothing */
+    double loss_scale;    /* push: what gradients and Hessians were multiplied by, in the range of
+                           * floats; 0: nothing */
     const struct stepd_hessian *hessians; /* push */
     size_t hessians_count;
 };

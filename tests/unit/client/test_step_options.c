@@ -89,16 +89,27 @@ static void options__numbers_that_are_none__are_refused(void **state)
 {
     struct rig *const rig = *state;
     struct stepd_operation operation;
-    struct stepd_step_options options[4] = {STEPD_STEP_OPTIONS_INIT, STEPD_STEP_OPTIONS_INIT,
-                                            STEPD_STEP_OPTIONS_INIT, STEPD_STEP_OPTIONS_INIT};
-    static const char *const texts[4] = {"the loss is not finite", "the loss scale -1",
-                                         "the loss scale inf", "no view 4"};
+    static const char *const texts[] = {"the loss is not finite",
+                                        "the loss scale -1 is not above 0",
+                                        "the loss scale inf",
+                                        "the loss scale nan",
+                                        "the loss scale 1e+39",
+                                        "the loss scale 1e-39",
+                                        "no view 4"};
+
+    enum { CASES = sizeof texts / sizeof texts[0] };
+    struct stepd_step_options options[CASES];
+    for (size_t i = 0; i < CASES; i++)
+        options[i] = (struct stepd_step_options)STEPD_STEP_OPTIONS_INIT;
     options[0].has_loss = true;
     options[0].loss = NAN;
     options[1].loss_scale = -1;
     options[2].loss_scale = INFINITY;
-    options[3].view = (enum stepd_view)STEPD_VIEWS;
-    for (size_t i = 0; i < 4; i++) {
+    options[3].loss_scale = NAN;
+    options[4].loss_scale = 1e39;
+    options[5].loss_scale = 1e-39;
+    options[6].view = (enum stepd_view)STEPD_VIEWS;
+    for (size_t i = 0; i < CASES; i++) {
         assert_int_equal(stepd_operation_init(&operation, STEPD_OPERATION_STEP, &rig->layout,
                                               &options[i], &error),
                          STEPD_INVALID_ARGUMENT);
