@@ -87,7 +87,8 @@ static enum stepd_status local_pull_all(struct home *home, const struct stepd_ar
     struct home_local *const local = local_of(home);
     assert(count == local->tensors);
     note(local, arrays, count);
-    const enum stepd_status status = local_pull(local->local, STEPD_TRAINING, local->weights, reterr);
+    const enum stepd_status status =
+        local_pull(local->local, STEPD_TRAINING, local->weights, reterr);
     if (status == STEPD_OK)
         *ret_version = local->version;
     return status;
