@@ -45,8 +45,6 @@ def direction(pairs, gamma, g):
 
 def step(state, settings, x, g, loss, lr):
     """The next x."""
-    if g.abs().max() <= settings["tolerance_grad"]:
-        return x
     # mutant: settings["c1"] * ->
     # mutant: + settings -> - settings
     low_enough = loss <= state.loss + settings["c1"] * state.alpha * state.slope
@@ -55,6 +53,8 @@ def step(state, settings, x, g, loss, lr):
             return state.base
         # mutant: state.alpha / 2 -> state.alpha
         return state.base + state.alpha / 2 * state.p
+    if g.abs().max() <= settings["tolerance_grad"]:
+        return x
     pairs, gamma = state.pairs, state.gamma
     if state.k > 0:
         # mutant: state.alpha * ->

@@ -335,6 +335,18 @@ static void lbfgs__trial_too_high__goes_back_half_way(void **state)
     whole_deinit(&p->whole);
 }
 
+/* Far out a loss may be high and flat: that its gradient is 0 makes it no minimum. */
+static void lbfgs__trial_too_high_without_gradient__goes_back_half_way(void **state)
+{
+    (void)state;
+    struct problem *const p = search_create(8.0);
+    p->whole.g[0] = 0.0f;
+    p->whole.loss = 24.5;
+    assert_true(whole_step(&p->whole, 8.0));
+    assert_true(p->whole.w[0] == 1.0f - 4.0f);
+    whole_deinit(&p->whole);
+}
+
 static void lbfgs__trial_low_enough__takes_the_next_direction(void **state)
 {
     (void)state;
@@ -443,6 +455,7 @@ int main(void)
         cmocka_unit_test(lbfgs__negative_curvature__keeps_the_old_pairs),
         cmocka_unit_test(lbfgs__without_search__needs_no_loss_and_no_base),
         cmocka_unit_test(lbfgs__trial_too_high__goes_back_half_way),
+        cmocka_unit_test(lbfgs__trial_too_high_without_gradient__goes_back_half_way),
         cmocka_unit_test(lbfgs__trial_low_enough__takes_the_next_direction),
         cmocka_unit_test(lbfgs__c1__is_what_the_loss_must_fall),
         cmocka_unit_test(lbfgs__no_trial_low_enough__begins_anew_where_it_was),
