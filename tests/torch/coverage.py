@@ -5,8 +5,9 @@
     coverage.py FOLDER
 
 FOLDER holds torch_driver, which prints the table. Each row, each of its hyperparameters, and each word
-that one can be, must be drawn by the trials of optimizers.py, papers.py or lbfgs.py; what is not is
-named, and fails.
+that one can be, must be drawn by the trials of optimizers.py, papers.py or lbfgs.py; so must each
+argument of PyTorch's classes. Of each reference a sign, the place of its eps and a bias correction
+must be among its mutants. What is not is named, and fails.
 """
 import sys
 
@@ -86,9 +87,14 @@ def missing(table, found):
                     yield f"{optimizer}.{hyper}: never {word}"
 
 
+def unmutated():
+    for name in mutants.names():
+        yield from (f"references/{name}.py: no mutant of a {kind}" for kind in mutants.lacking(name))
+
+
 def main(argv):
     table, _ = Stepd(argv[0]).tables()
-    gaps = list(missing(table, seen()))
+    gaps = [*missing(table, seen()), *unmutated()]
     for gap in gaps:
         print(f"FAILED {gap}")
     print(f"checked {len(table)} optimizers, {sum(len(row['hyper']) for row in table.values())} "

@@ -24,5 +24,6 @@ class Rule:
         self.v = self.beta2 * self.v + (1 - self.beta2) * g * g
         # mutant: self.m / -> self.m / (1 - self.beta1 ** now.t) /
         # mutant: torch.sqrt(self.v -> torch.sqrt(self.v / (1 - self.beta2 ** now.t)
+        # mutant: - now.lr -> + now.lr
         # mutant: torch.sqrt(self.v + self.eps) -> (torch.sqrt(self.v) + self.eps)
         return theta - now.lr * self.m / torch.sqrt(self.v + self.eps)
