@@ -9,6 +9,7 @@ that one can be, must be drawn by the trials of optimizers.py, papers.py or lbfg
 argument of PyTorch's classes. Of each reference a sign, the place of its eps and a bias correction
 must be among its mutants. What is not is named, and fails.
 """
+import inspect
 import sys
 
 import need_torch  # noqa: F401
@@ -87,6 +88,16 @@ def missing(table, found):
                     yield f"{optimizer}.{hyper}: never {word}"
 
 
+def undrawn():
+    """Arguments of PyTorch's classes that no trial gives."""
+    for kind in cases.DRAWS:
+        known = set(inspect.signature(kind).parameters) - cases.NO_RULES
+        given = {name for seed in SEEDS for group in cases.draw_groups(kind, seed)
+                 for name in group.arguments if group.kind is kind}
+        yield from (f"torch.optim.{kind.__name__}({name}): never given"
+                    for name in sorted(known - given))
+
+
 def unmutated():
     for name in mutants.names():
         yield from (f"references/{name}.py: no mutant of a {kind}" for kind in mutants.lacking(name))
@@ -94,7 +105,7 @@ def unmutated():
 
 def main(argv):
     table, _ = Stepd(argv[0]).tables()
-    gaps = [*missing(table, seen()), *unmutated()]
+    gaps = [*missing(table, seen()), *undrawn(), *unmutated()]
     for gap in gaps:
         print(f"FAILED {gap}")
     print(f"checked {len(table)} optimizers, {sum(len(row['hyper']) for row in table.values())} "

@@ -107,24 +107,36 @@ def all_in_float64():
         torch.set_default_dtype(type_before)
 
 
+# They have one path only, and no such switch as foreach.
+SINGLE = (torch.optim.Muon, torch.optim.SparseAdam)
+
+
+def all_present(grad):
+    """A gradient for SparseAdam, which leaves elements alone that are not in it: with all of them."""
+    places = torch.ones_like(grad, dtype=torch.bool).nonzero().T
+    return torch.sparse_coo_tensor(places, grad.reshape(-1), grad.shape, is_coalesced=True,
+                                   check_invariants=False)
+
+
 class TorchRun:
     """PyTorch's run in one type, step by step."""
 
     def __init__(self, trial, dtype):
         self.params = [t.to(dtype, copy=True).requires_grad_() for t in trial.problem.start]
+        self.kinds = [trial.groups[owner].kind for owner in trial.owner]
         self.optimizers, self.schedulers = [], []
         for number, group in enumerate(trial.groups):
             members = [p for p, owner in zip(self.params, trial.owner) if owner == number]
-            # Muon has one path only, and no such switch.
-            single = {} if group.kind is torch.optim.Muon else {"foreach": False}
+            single = {} if group.kind in SINGLE else {"foreach": False}
             optimizer = group.kind(members, **single, **group.torch_arguments(dtype))
             self.optimizers.append(optimizer)
             if group.scheduler:
                 self.schedulers.append(group.scheduler(optimizer))
 
     def step(self, grads):
-        for param, grad in zip(self.params, grads):
-            param.grad = grad.to(param.dtype)
+        for param, grad, kind in zip(self.params, grads, self.kinds):
+            grad = grad.to(param.dtype)
+            param.grad = all_present(grad) if kind is torch.optim.SparseAdam else grad
         for turn in self.optimizers + self.schedulers:
             turn.step()
         return [p.detach().clone() for p in self.params]
@@ -164,9 +176,9 @@ class Trial:
         return server.train(self.config(), self.problem.names, self.problem.start,
                             [stepd.Step(grad) for grad in grads])["evaluation"]
 
-    def run(self, server):
+    def run(self, server, factor=criterion.FACTOR):
         """A Verdict for each tensor."""
         grads, float64 = self.run_float64()
         float32 = self.run_float32(grads)
         tensors = list(zip(self.problem.names, self.problem.start))
-        return criterion.judge(tensors, self.run_stepd(server, grads), float32, float64)
+        return criterion.judge(tensors, self.run_stepd(server, grads), float32, float64, factor)
