@@ -6,7 +6,7 @@ OPTIMIZER = "adam"
 
 
 def draw_settings(draw):
-    return {"bias_correction": False, "eps_mode": "inside", "lr": draw.scaled(0.001, 0.02),
+    return {"preset": "lecture", "bias_correction": False, "lr": draw.scaled(0.001, 0.02),
             "betas": [draw.between(0.5, 0.98), draw.between(0.8, 0.999)],
             "eps": draw.scaled(1e-8, 1e-2)}
 
