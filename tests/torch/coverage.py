@@ -78,14 +78,14 @@ def missing(table, found):
         if optimizer not in found:
             yield f"{optimizer}: no trial at all"
             continue
-        for hyper, words in row["hyper"].items():
-            drawn = found[optimizer].get(hyper, set())
-            if not words and not drawn:
-                yield f"{optimizer}.{hyper}: never set"
+        for name, hyper in row.items():
+            drawn = found[optimizer].get(name, set())
+            if not hyper.words and not drawn:
+                yield f"{optimizer}.{name}: never set"
             # The default is what whoever does not set it has.
-            for word in words[1:]:
-                if word not in drawn | {words[0]}:
-                    yield f"{optimizer}.{hyper}: never {word}"
+            for word in hyper.words:
+                if word not in drawn | {hyper.default}:
+                    yield f"{optimizer}.{name}: never {word}"
 
 
 def undrawn():
@@ -108,7 +108,7 @@ def main(argv):
     gaps = [*missing(table, seen()), *undrawn(), *unmutated()]
     for gap in gaps:
         print(f"FAILED {gap}")
-    print(f"checked {len(table)} optimizers, {sum(len(row['hyper']) for row in table.values())} "
+    print(f"checked {len(table)} optimizers, {sum(map(len, table.values()))} "
           f"hyperparameters: {len(gaps)} are proved by nothing")
     return 1 if gaps or not table else 0
 
