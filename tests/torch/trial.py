@@ -72,13 +72,29 @@ class Group:
         return arguments
 
 
+def draw_cycle(draw, group):
+    """One of the two schedules that state learning rates of their own and cycle the momentum."""
+    kinds, lr = torch.optim.lr_scheduler, group.arguments["lr"]
+    least, most = draw.between(0.5, 0.75), draw.between(0.8, 0.97)
+    if draw.random() < 0.5:
+        settings = {"max_lr": lr * draw.between(1.0, 2.0), "total_steps": draw.randint(STEPS, 2 * STEPS),
+                    "pct_start": draw.between(0.1, 0.6), "base_momentum": least, "max_momentum": most}
+        return ({"kind": "one_cycle", **settings},
+                lambda optimizer: kinds.OneCycleLR(optimizer, **settings))
+    settings = {"base_lr": lr * draw.between(0.1, 0.5), "max_lr": lr * draw.between(1.0, 2.0),
+                "step_size_up": draw.randint(5, 60), "step_size_down": draw.randint(5, 60),
+                "mode": draw.choice(("triangular", "triangular2")),
+                "base_momentum": least, "max_momentum": most}
+    return {"kind": "cyclic", **settings}, lambda optimizer: kinds.CyclicLR(optimizer, **settings)
+
+
 def draw_schedule(draw, group):
-    """A schedule for half of the groups, by PyTorch's scheduler and by its name in stepd."""
+    """A schedule for most groups, by PyTorch's scheduler and by its name in stepd."""
     kinds = torch.optim.lr_scheduler
     gamma, size = draw.between(0.5, 0.9), draw.randint(15, 70)
     decay, bottom = draw.between(0.985, 0.999), draw.between(0.05, 0.5)
     period = draw.randint(STEPS, 2 * STEPS)
-    group.schedule, group.scheduler = draw.choice((
+    choices = [
         (None, None),
         ({"kind": "step", "step_size": size, "gamma": gamma},
          lambda optimizer: kinds.StepLR(optimizer, size, gamma)),
@@ -88,7 +104,11 @@ def draw_schedule(draw, group):
          lambda optimizer: kinds.LinearLR(optimizer, bottom, 1.0, size)),
         ({"kind": "cosine", "t_max": period},
          lambda optimizer: kinds.CosineAnnealingLR(optimizer, period)),
-    ))
+    ]
+    # A momentum of 0 is not cycled here: see server/schedule/kinds_cycle.c.
+    if group.arguments.get("momentum") or "betas" in group.arguments:
+        choices += [draw_cycle(draw, group)] * 2
+    group.schedule, group.scheduler = draw.choice(choices)
 
 
 @contextlib.contextmanager
