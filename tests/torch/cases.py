@@ -21,9 +21,9 @@ EXCEPTIONS = {
 
 # Of criterion.py, where it is another. SparseAdam's mean of squares is v + (1 - beta2) (g^2 - v), and
 # not Adam's beta2 v + (1 - beta2) g^2: the same number, but Adam's two coefficients, rounded, do not
-# add up to 1. So its float32 run is nearer to the float64 one than Adam's where beta2 is near 1; of 150
-# trials the worst distance was 1.4 times what the usual factor allows.
-FACTORS = {optim.SparseAdam: 4.0}
+# add up to 1. So its float32 run is nearer to the float64 one than Adam's where beta2 is near 1; of 300
+# trials the worst was just above a factor of 4.
+FACTORS = {optim.SparseAdam: 8.0}
 
 # Arguments that choose how PyTorch computes, and not what.
 NO_RULES = {"params", "foreach", "fused", "capturable", "differentiable"}
@@ -36,7 +36,8 @@ def same(arguments, *left_out):
 
 
 def betas(draw):
-    return draw.between(0.5, 0.98), draw.between(0.8, 0.9995)
+    """beta1 below 1/2 as well, where torch.lerp computes from its other end."""
+    return draw.between(0.2, 0.98), draw.between(0.8, 0.9995)
 
 
 def sgd(draw):
@@ -150,7 +151,8 @@ def radam(draw):
 def adafactor(draw):
     eps2, default = draw.scaled(1e-3, 0.05), draw.random() < 0.5
     eps1 = draw.scaled(1e-8, 1e-3)
-    arguments = {"lr": draw.scaled(0.005, 0.1), "beta2_decay": -draw.between(0.5, 0.95),
+    # Some rates are above 1 / sqrt(t) for most of a run.
+    arguments = {"lr": draw.scaled(0.01, 1.0), "beta2_decay": -draw.between(0.5, 0.95),
                  "eps": (None if default else eps1, eps2), "d": draw.between(1.0, 2.0),
                  "weight_decay": draw.perhaps(draw.scaled(1e-3, 0.1)),
                  "maximize": draw.random() < 0.25}
