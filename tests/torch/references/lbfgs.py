@@ -47,6 +47,8 @@ def step(state, settings, x, g, loss, lr):
     """The next x."""
     # mutant: settings["c1"] * ->
     # mutant: + settings -> - settings
+    # mutant: * state.alpha * state.slope -> * state.slope
+    # mutant: * state.slope ->
     low_enough = loss <= state.loss + settings["c1"] * state.alpha * state.slope
     if state.trials > 0 and not low_enough:
         if state.trials == TRIALS_MOST:
