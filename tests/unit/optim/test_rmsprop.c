@@ -88,6 +88,7 @@ static void rmsprop__centered__divides_by_the_deviation(void **state)
     hyper.eps_mode = OPTIM_EPS_INSIDE;
     hyper.eps = 1e-6;
     hyper.alpha = 0.4;
+    hyper.weight_decay = PAPER_L2;
     paper_follow("rmsprop", &hyper, rmsprop);
 }
 
