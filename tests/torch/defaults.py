@@ -57,7 +57,8 @@ NARROWER = {
     "lambd": "below 0 weights would grow without bound",
     "t0": "a count of updates",
     "step_min": "a size", "step_max": "a size",
-    "ns_a": "finite after 99 iterations", "ns_b": "as ns_a", "ns_c": "as ns_a", "ns_steps": "a count",
+    "ns_a": "a coefficient of 1000 makes no polynomial of use", "ns_b": "as ns_a", "ns_c": "as ns_a",
+    "ns_steps": "a count",
     "tolerance_grad": "a size", "tolerance_change": "a size",
     "history_size": "a count from 1 on, which memory is set aside for",
 }
