@@ -134,6 +134,9 @@ static void rmsprop_nesterov__defaults__are_the_algorithm_with_delta(void **stat
     hyper.momentum = 0.5;
     hyper.weight_decay = PAPER_L2;
     paper_follow("rmsprop_nesterov", &hyper, interim);
+    hyper.weight_decay = 0.1; /* tame beside such an eps, and large enough to show whose it is */
+    hyper.eps = 0.1;
+    paper_follow("rmsprop_nesterov", &hyper, interim);
 }
 
 static void rmsprop_nesterov__classic__stands_at_the_interim_point(void **state)
@@ -142,6 +145,9 @@ static void rmsprop_nesterov__classic__stands_at_the_interim_point(void **state)
     struct optim_hyper hyper = paper_hyper("rmsprop_nesterov", "torch");
     hyper.form = OPTIM_FORM_CLASSIC;
     hyper.momentum = 0.8;
+    paper_follow("rmsprop_nesterov", &hyper, classic);
+    hyper.weight_decay = 0.1;
+    hyper.eps = 0.1;
     paper_follow("rmsprop_nesterov", &hyper, classic);
 }
 
