@@ -167,6 +167,11 @@ static void same__first_difference__is_named(void **state)
     struct schedule longer = make("multistep");
     give_list(&longer, "milestones", LIST_OF(1.0, 2.0, 3.0));
     assert_differ(one, longer, "schedule multistep has another 'milestones'");
+    struct schedule early = make("multistep");
+    give_list(&early, "milestones", LIST_OF(1.0, 2.0));
+    struct schedule late = make("multistep");
+    give_list(&late, "milestones", LIST_OF(1.0, 3.0));
+    assert_differ(early, late, "schedule multistep has another 'milestones'");
 }
 
 static void same__parts__are_compared(void **state)
