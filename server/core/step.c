@@ -21,7 +21,7 @@
 
 #define BLOCK_ELEMENTS 4096u
 
-/* What an optimizer is told. step.hyper points to the phase's, or to the copy beside it. */
+/* What an optimizer is told. step.hyper points to the hyperparameters beside it. */
 struct terms {
     struct optim_step step;
     struct optim_hyper hyper; /* the phase's, but for what the schedule cycles */
@@ -44,37 +44,25 @@ static uint64_t schedule_clock(const struct core_slice *slice)
     return slice->job->policy->schedule_by_version ? slice->slice.version : slice->slice.t;
 }
 
-/* Schedules that cycle the momentum cycle Adam's beta1 in its place, as in PyTorch. */
-static bool has_beta1(const struct optimizer *optimizer)
-{
-    for (size_t i = 0; i < optimizer->hypers; i++) {
-        if (optimizer->hyper[i].offset == offsetof(struct optim_hyper, beta1))
-            return true;
-    }
-    return false;
-}
-
 /* The terms of the step that comes `later` steps after the next one. */
 static void set_terms(const struct slice *slice, uint64_t clock, uint64_t later,
                       struct terms *ret_terms)
 {
     const struct phase *phase = slice->phase;
-    const bool beta1 = has_beta1(phase->optimizer);
-    const struct schedule_value base = {
-        .lr = phase->hyper.lr, .momentum = beta1 ? phase->hyper.beta1 : phase->hyper.momentum};
+    ret_terms->hyper = phase->hyper;
+    double *momentum = optimizer_momentum(phase->optimizer, &ret_terms->hyper);
+    const struct schedule_value base = {.lr = phase->hyper.lr,
+                                        .momentum = momentum == NULL ? 0.0 : *momentum};
     const struct schedule_value value =
         schedule_at(&slice->group->schedule, base, clock + later, &slice->schedule_state);
+    if (value.cycled && momentum != NULL)
+        *momentum = value.momentum;
     ret_terms->step = (struct optim_step){
-        .hyper = &phase->hyper,
+        .hyper = &ret_terms->hyper,
         .lr = value.lr,
         .t = slice->t - slice->phase_began + 1 + later,
         .scalar = phase->optimizer->scalars > 0 ? slice->scalar : NULL,
     };
-    if (!value.cycled)
-        return;
-    ret_terms->hyper = phase->hyper;
-    *(beta1 ? &ret_terms->hyper.beta1 : &ret_terms->hyper.momentum) = value.momentum;
-    ret_terms->step.hyper = &ret_terms->hyper;
 }
 
 /* ---- The views ------------------------------------------------------------------------------- */

@@ -314,4 +314,8 @@ enum stepd_status optimizer_hyper_check(const struct optimizer *optimizer,
 /* Reads one hyperparameter by its spec. */
 double optimizer_hyper_get(const struct optim_hyper_spec *spec, const struct optim_hyper *hyper);
 
+/* The hyperparameter that a schedule cycles as the momentum: beta1 where the row has it, as in
+ * PyTorch, or else momentum; NULL: it has neither. */
+double *optimizer_momentum(const struct optimizer *optimizer, struct optim_hyper *hyper);
+
 #endif

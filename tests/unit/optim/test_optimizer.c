@@ -424,6 +424,32 @@ static void set__beyond_the_range__is_refused_everywhere(void **state)
     }
 }
 
+static void momentum__of_a_row_with_moments__is_beta1_or_momentum(void **state)
+{
+    static const struct {
+        const char *optimizer;
+        size_t offset;
+    } cases[] = {
+        {"adamw", offsetof(struct optim_hyper, beta1)},
+        {"nesterov", offsetof(struct optim_hyper, momentum)},
+        {"lion", offsetof(struct optim_hyper, beta1)},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct optim_hyper hyper;
+        const double *const at = optimizer_momentum(find(cases[i].optimizer), &hyper);
+        assert_ptr_equal(at, (const char *)&hyper + cases[i].offset);
+    }
+}
+
+static void momentum__of_a_row_without__is_none(void **state)
+{
+    (void)state;
+    struct optim_hyper hyper;
+    assert_null(optimizer_momentum(find("sgd"), &hyper));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -447,6 +473,8 @@ int main(void)
         cmocka_unit_test(set__beyond_the_range__is_refused_everywhere),
         cmocka_unit_test(check__values_that_exclude_each_other__says_why),
         cmocka_unit_test(preset__unknown__names_the_known),
+        cmocka_unit_test(momentum__of_a_row_with_moments__is_beta1_or_momentum),
+        cmocka_unit_test(momentum__of_a_row_without__is_none),
         cmocka_unit_test(slots__of_hyperparameters_that_need_them_not__are_not_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
