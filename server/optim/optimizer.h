@@ -231,6 +231,8 @@ struct optimizer {
         double value;
     } lecture[OPTIMIZER_FIXED_MAX];
 
+    /* What the two checks ask for, in words; NULL: they are NULL too. */
+    const char *rules;
     /* Rules between hyperparameters; NULL: none. INVALID_ARGUMENT says which and why. */
     enum stepd_status (*check)(const struct optim_hyper *hyper, struct stepd_error *reterr);
     /* Rules for a tensor's shape; NULL: none. INVALID_ARGUMENT. Not for ELEMENT scope. */

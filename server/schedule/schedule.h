@@ -97,6 +97,8 @@ struct schedule_kind {
     bool takes_parts; /* made of other schedules */
     bool sets_lr;     /* takes no notice of the group's learning rate */
     bool wants_loss;  /* needs the loss of each round */
+    /* What check asks for, in words; NULL: it is NULL too. */
+    const char *rules;
     /* Rules between parameters (lengths of lists, their order); NULL: none. */
     enum stepd_status (*check)(const struct schedule *schedule, struct stepd_error *reterr);
     /* The value at a step, warm-up aside. */

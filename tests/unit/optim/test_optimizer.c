@@ -93,6 +93,16 @@ static void table__each_row__is_complete(void **state)
     }
 }
 
+static void table__each_check__has_its_rules_in_words(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < optimizer_count(); i++) {
+        const struct optimizer *const optimizer = optimizer_at(i);
+        const bool checks = optimizer->check != NULL || optimizer->check_shape != NULL;
+        assert_int_equal(checks, optimizer->rules != NULL);
+    }
+}
+
 static void table__each_slot__has_a_name_of_its_own(void **state)
 {
     (void)state;
@@ -454,6 +464,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(table__each_row__is_complete),
+        cmocka_unit_test(table__each_check__has_its_rules_in_words),
         cmocka_unit_test(table__each_slot__has_a_name_of_its_own),
         cmocka_unit_test(table__each_hyperparameter__has_its_own_place),
         cmocka_unit_test(table__each_hyperparameter__has_a_default_in_its_range),

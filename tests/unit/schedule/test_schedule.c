@@ -40,6 +40,7 @@ static void table__each_row__is_complete(void **state)
         assert_non_null(kind->name);
         assert_non_null(kind->source);
         assert_non_null(kind->at);
+        assert_int_equal(kind->check != NULL, kind->rules != NULL);
         struct schedule schedule = make(kind->name);
         assert_ptr_equal(schedule.kind, kind);
         for (size_t p = 0; p < kind->params; p++)
