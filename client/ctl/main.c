@@ -23,6 +23,7 @@ static const struct command commands[] = {
     {.name = "launch", .summary = "run workers side by side on this machine", .run = launch_run},
     {.name = "status", .summary = "show jobs, members and who is waited for", .run = status_run},
     {.name = "groups", .summary = "show how each tensor of a job is trained", .run = groups_run},
+    {.name = "schedule", .summary = "show what a schedule will do", .run = schedule_run},
     {.name = "schedules", .summary = "list the schedules, or explain one", .run = schedules_run},
     {.name = "optimizers", .summary = "list the optimizers, or explain one", .run = optimizers_run},
 };
