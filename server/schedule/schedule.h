@@ -106,6 +106,9 @@ struct schedule_kind {
                                 uint64_t step, const struct schedule_state *state);
 };
 
+/* Must the number, or each of the list, be whole? */
+bool schedule_param_is_whole(const struct schedule_param_spec *spec);
+
 /* The rows. Static; any thread. */
 const struct schedule_kind *schedule_kind_at(size_t index);
 size_t schedule_kind_count(void);

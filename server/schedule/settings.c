@@ -31,14 +31,19 @@ static enum stepd_status find(const struct schedule_kind *kind, const char *name
                       kind->name, name, nearest_hint(&nearest));
 }
 
+/* A list's numbers are whole where they are steps. */
+bool schedule_param_is_whole(const struct schedule_param_spec *spec)
+{
+    return spec->type == SCHEDULE_WHOLE ||
+           (spec->type == SCHEDULE_LIST && spec->most == STEPS_MOST);
+}
+
 static enum stepd_status check_range(const struct schedule_kind *kind,
                                      const struct schedule_param_spec *spec, double value,
                                      struct stepd_error *reterr)
 {
-    /* A list's numbers are whole where they are steps. NaN is in no range: each comparison with it
-     * is false. */
-    const bool whole =
-        spec->type == SCHEDULE_WHOLE || (spec->type == SCHEDULE_LIST && spec->most == STEPS_MOST);
+    /* NaN is in no range: each comparison with it is false. */
+    const bool whole = schedule_param_is_whole(spec);
     const bool in_range = value >= spec->least && value <= spec->most;
     if (in_range && !(whole && value != floor(value)))
         return STEPD_OK;
