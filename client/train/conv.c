@@ -25,7 +25,7 @@
 #include "client/train/blas.h"
 #include "client/train/layer.h"
 
-#define SIDE 3u            /* of the kernel */
+#define SIDE ((size_t)3)   /* of the kernel */
 #define TAPS (SIDE * SIDE) /* of the kernel, per channel */
 #define POOL 2u
 
