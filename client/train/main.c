@@ -62,7 +62,6 @@ static enum stepd_status run(const struct train_options *options, int *rank,
     *rank = (int)home_rank(home);
     struct train_result result;
     status = train_run(options, home, &result, reterr);
-    home_destroy(home);
     if (status != STEPD_OK)
         return status;
     if (options->json)

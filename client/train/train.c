@@ -38,7 +38,7 @@ static_assert(MODEL_LAYERS_MAX <= HOME_PARTS_MAX, "a layer is a part");
 
 struct training {
     const struct train_options *options; /* borrowed */
-    struct home *home;                   /* borrowed */
+    struct home *home;                   /* owned */
     uint32_t rank;
     struct dataset train;
     struct dataset test; /* rank 0 */
@@ -127,11 +127,12 @@ static enum stepd_status build_model(struct training *t, struct stepd_error *ret
     return STEPD_OK;
 }
 
-static enum stepd_status pull_all(struct training *t, uint64_t *ret_version,
+/* Fetches the weights; none may be under way. *ret_version: of the oldest. */
+static enum stepd_status pull_all(struct training *t, enum stepd_view view, uint64_t *ret_version,
                                   struct stepd_error *reterr)
 {
     const enum stepd_status status =
-        home_pull(t->home, t->arrays, 2 * t->model->layers, ret_version, reterr);
+        home_pull(t->home, view, t->arrays, 2 * t->model->layers, ret_version, reterr);
     return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "pull");
 }
 
@@ -154,14 +155,16 @@ static enum stepd_status set_up(struct training *t, struct stepd_error *reterr)
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, status, "define");
     uint64_t version = 0;
-    status = pull_all(t, &version, reterr);
+    status = pull_all(t, STEPD_TRAINING, &version, reterr);
     t->mode = t->options->defined ? home_mode(t->home) : t->options->mode;
     t->step = t->mode == STEPD_SYNC ? version : 0;
     return status;
 }
 
+/* The home goes first: parts may be under way, and it reads and writes the model's arrays. */
 static void tear_down(struct training *t)
 {
+    home_destroy(t->home);
     curve_close(&t->curve);
     free(t->labels);
     free(t->rows);
@@ -211,12 +214,14 @@ static enum stepd_status forward(struct training *t, size_t batch, struct stepd_
     return STEPD_OK;
 }
 
-static enum stepd_status backward(struct training *t, size_t batch, struct stepd_error *reterr)
+static enum stepd_status backward(struct training *t, size_t batch, double loss,
+                                  struct stepd_error *reterr)
 {
+    const struct home_step step = {.examples = batch, .has_loss = batch > 0, .loss = loss};
     for (size_t l = t->model->layers; l-- > 0;) {
         model_backward(t->model, l, batch);
         const enum stepd_status status =
-            home_step_start(t->home, l, &t->arrays[2 * l], 2, batch, reterr);
+            home_step_start(t->home, l, &t->arrays[2 * l], 2, &step, reterr);
         if (status != STEPD_OK)
             return stepd_fail_in(reterr, status, "push");
         t->under_way[l] = true;
@@ -277,7 +282,7 @@ static enum stepd_status take_step(struct training *t, struct stepd_error *reter
     if (status != STEPD_OK)
         return status;
     const double loss = batch == 0 ? NAN : model_loss(t->model, t->labels, batch);
-    status = backward(t, batch, reterr);
+    status = backward(t, batch, loss, reterr);
     return status == STEPD_OK ? note_step(t, loss, batch, reterr) : status;
 }
 
@@ -305,15 +310,21 @@ static void evaluate(struct training *t)
     t->result.test_accuracy = (double)correct / (double)t->test.examples;
 }
 
-static bool evaluation_due(const struct training *t, uint64_t first_step)
+/* After the last step comes conclude(). */
+static bool evaluation_due(const struct training *t)
 {
     const uint64_t every = t->options->eval_every;
-    return t->rank == 0 && every != 0 && t->step > first_step && t->step % every == 0;
+    return t->rank == 0 && every != 0 && t->step < t->total && t->step % every == 0;
 }
 
+/* Whether the weights to test and those to train with differ is the server's to know: both are
+ * fetched, which takes no time beside a pass over the test set. */
 static enum stepd_status evaluate_on_the_way(struct training *t, struct stepd_error *reterr)
 {
-    const enum stepd_status status = wait_for_all(t, reterr);
+    uint64_t version = 0;
+    enum stepd_status status = wait_for_all(t, reterr);
+    if (status == STEPD_OK)
+        status = pull_all(t, STEPD_EVALUATION, &version, reterr);
     if (status != STEPD_OK)
         return status;
     evaluate(t);
@@ -321,7 +332,10 @@ static enum stepd_status evaluate_on_the_way(struct training *t, struct stepd_er
         (void)fprintf(stderr, "%sstep %llu  test loss %.4f  test accuracy %.4f\n",
                       t->progress.terminal ? "\r\x1b[K" : "", (unsigned long long)t->step,
                       t->result.test_loss, t->result.test_accuracy);
-    return STEPD_OK;
+    status = pull_all(t, STEPD_TRAINING, &version, reterr);
+    if (status == STEPD_OK && t->mode == STEPD_SYNC && version > t->step)
+        t->step = version;
+    return status;
 }
 
 /* What rank 0 makes of the final weights. */
@@ -347,19 +361,15 @@ static enum stepd_status conclude(struct training *t, struct stepd_error *reterr
 
 static enum stepd_status train_all_steps(struct training *t, struct stepd_error *reterr)
 {
-    const uint64_t first_step = t->step;
     enum stepd_status status = STEPD_OK;
-    while (t->step < t->total) {
-        if (evaluation_due(t, first_step))
-            status = evaluate_on_the_way(t, reterr);
-        if (status == STEPD_OK)
-            status = take_step(t, reterr);
+    while (t->step < t->total && status == STEPD_OK) {
+        status = take_step(t, reterr);
         if (status == STEPD_OK)
             status = wait_for_layer(t, 0, reterr);
-        if (status != STEPD_OK)
-            return status;
+        if (status == STEPD_OK && evaluation_due(t))
+            status = evaluate_on_the_way(t, reterr);
     }
-    return wait_for_all(t, reterr);
+    return status == STEPD_OK ? wait_for_all(t, reterr) : status;
 }
 
 static enum stepd_status train(struct training *t, struct stepd_error *reterr)
@@ -384,7 +394,7 @@ static enum stepd_status train(struct training *t, struct stepd_error *reterr)
     /* Leaving comes before the evaluation, so that nobody waits for it. */
     uint64_t version;
     if (t->rank == 0)
-        status = pull_all(t, &version, reterr);
+        status = pull_all(t, STEPD_EVALUATION, &version, reterr);
     if (status != STEPD_OK)
         return status;
     status = home_leave(t->home, reterr);

@@ -27,10 +27,11 @@ struct train_result {
 };
 
 /*
- * Trains to the end and leaves the job. home: borrowed; it has joined the job, which is defined
- * here. Progress goes to stderr unless options->quiet. In sync mode the job's version says which
- * step comes next, so a worker that joins a running job takes its part of what is left; one that
- * finds nothing left succeeds with 0 steps.
+ * Trains to the end and leaves the job. home: has joined the job, which is defined here; destroyed
+ * before return in any case, since it may be in the middle of a step. Progress goes to stderr
+ * unless options->quiet. In sync mode the job's version says which step comes next, so a worker
+ * that joins a running job takes its part of what is left; one that finds nothing left succeeds
+ * with 0 steps.
  * Errors of the data set, the model, the home and the output files; the text begins with what was
  * being done ("push: ...").
  */

@@ -38,7 +38,11 @@ struct fake_home {
     uint64_t examples_sum;
     enum stepd_mode mode;
     uint64_t reported; /* step */
+    double loss;       /* of the newest step; NAN: none */
+    bool looks_ahead;  /* the weights to test are all 0 */
+    char views[64];    /* what was pulled: 't' raining, 'e' valuation */
     bool left;
+    bool destroyed;
 };
 
 static struct fake_home *fake_of(struct home *home)
@@ -59,6 +63,8 @@ static enum stepd_status fake_define(struct home *home, const struct stepd_job_o
     struct fake_home *const fake = fake_of(home);
     fake->t_max = NAN;
     fake->left = false;
+    fake->destroyed = false;
+    fake->views[0] = '\0';
     if (job != NULL)
         assert_int_equal(job->groups_count, 1);
     for (size_t i = 0; job != NULL && i < job->groups[0].schedule_params_count; i++)
@@ -86,29 +92,48 @@ static void give_weights(const struct fake_home *fake, const struct stepd_array 
                fake->size[arrays[i].tensor] * sizeof(float));
 }
 
-static enum stepd_status fake_pull(struct home *home, const struct stepd_array *arrays,
-                                   size_t count, uint64_t *ret_version, struct stepd_error *reterr)
+static enum stepd_status fake_pull(struct home *home, enum stepd_view view,
+                                   const struct stepd_array *arrays, size_t count,
+                                   uint64_t *ret_version, struct stepd_error *reterr)
 {
     (void)reterr;
-    give_weights(fake_of(home), arrays, count);
-    *ret_version = fake_of(home)->version;
+    struct fake_home *const fake = fake_of(home);
+    const size_t pulls = strlen(fake->views);
+    assert_true(pulls + 1 < sizeof fake->views);
+    fake->views[pulls] = view == STEPD_TRAINING ? 't' : 'e';
+    fake->views[pulls + 1] = '\0';
+    give_weights(fake, arrays, count);
+    for (size_t i = 0; i < count && fake->looks_ahead && view == STEPD_EVALUATION; i++)
+        memset(arrays[i].weights, 0, fake->size[arrays[i].tensor] * sizeof(float));
+    *ret_version = fake->version;
     return STEPD_OK;
+}
+
+/* All parts of a step say the same of it, and a loss wherever there are examples. */
+static void note_loss(struct fake_home *fake, size_t part, const struct home_step *step)
+{
+    assert_true(step->has_loss == (step->examples > 0));
+    if (part + 1 == fake->tensors / 2)
+        fake->loss = step->has_loss ? step->loss : (double)NAN;
+    else if (step->has_loss)
+        assert_true(step->loss == fake->loss);
 }
 
 static enum stepd_status fake_step_start(struct home *home, size_t part,
                                          const struct stepd_array *arrays, size_t count,
-                                         uint64_t examples, struct stepd_error *reterr)
+                                         const struct home_step *step, struct stepd_error *reterr)
 {
     struct fake_home *const fake = fake_of(home);
     assert_int_equal(count, 2);
     assert_null(fake->under_way[part]);
-    if (fake->steps_started == fake->fail_at_step)
+    if (part == 0 && fake->steps_started == fake->fail_at_step) /* the others are on their way */
         return stepd_fail(reterr, STEPD_UNAVAILABLE, "the connection is lost");
     fake->under_way[part] = arrays;
-    fake->examples[part] = examples;
+    fake->examples[part] = step->examples;
+    note_loss(fake, part, step);
     if (part == 0) {
         fake->steps_started++;
-        fake->examples_sum += examples;
+        fake->examples_sum += step->examples;
     }
     return STEPD_OK;
 }
@@ -142,7 +167,7 @@ static enum stepd_status fake_report(struct home *home, uint64_t step, double lo
 {
     (void)examples;
     (void)reterr;
-    assert_true(isfinite(loss));
+    assert_true(loss == fake_of(home)->loss);
     assert_false(fake_of(home)->left);
     fake_of(home)->reported = step;
     return STEPD_OK;
@@ -157,6 +182,17 @@ static enum stepd_status fake_leave(struct home *home, struct stepd_error *reter
     return STEPD_OK;
 }
 
+/* Whoever still waits for weights gets them now. */
+static struct home *fake_destroy(struct home *home)
+{
+    struct fake_home *const fake = fake_of(home);
+    for (size_t part = 0; part < HOME_PARTS_MAX; part++)
+        if (fake->under_way[part] != NULL)
+            give_weights(fake, fake->under_way[part], 2);
+    fake->destroyed = true;
+    return NULL;
+}
+
 static const struct home_kind fake_kind = {
     .rank = fake_rank,
     .mode = fake_mode,
@@ -166,6 +202,7 @@ static const struct home_kind fake_kind = {
     .step_wait = fake_step_wait,
     .report = fake_report,
     .leave = fake_leave,
+    .destroy = fake_destroy,
 };
 
 static struct fake_home fake;
@@ -314,6 +351,32 @@ static void train_run__lost_connection__says_what_was_being_done(void **state)
     fake.fail_at_step = 3;
     assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_UNAVAILABLE);
     assert_string_equal(error.text, "push: the connection is lost");
+    assert_true(fake.destroyed);
+}
+
+/* With all weights 0, every class is as likely as the others. */
+static void
+train_run__evaluation__is_of_the_weights_and_training_goes_on_ahead_of_them(void **state)
+{
+    (void)state;
+    fake.looks_ahead = true;
+    options.steps = 30;
+    options.eval_every = 10;
+    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_string_equal(fake.views, "tetete");
+    assert_true(fabs(result.test_loss - log(10)) < 1e-6);
+    assert_true(result.train_loss < 2);
+}
+
+static void train_run__schedule_by_the_loss__gets_it(void **state)
+{
+    (void)state;
+    struct home *home;
+    options.schedule = "plateau";
+    options.steps = 10;
+    assert_int_equal(home_local_create(&home, &error), STEPD_OK);
+    assert_int_equal(train_run(&options, home, &result, &error), STEPD_OK);
+    assert_int_equal(result.steps, 10);
 }
 
 static void train_run__rank_beyond_the_world__is_refused(void **state)
@@ -333,7 +396,6 @@ static void train_run__home_in_this_process__learns(void **state)
     options.hyper = (struct train_params){1, {{"lr", 0.01}}};
     assert_int_equal(home_local_create(&home, &error), STEPD_OK);
     assert_int_equal(train_run(&options, home, &result, &error), STEPD_OK);
-    home_destroy(home);
     assert_int_equal(result.steps, 60 * 4);
     assert_true(result.test_accuracy > 0.99);
 }
@@ -354,10 +416,11 @@ static void home_local__each_step__raises_the_version(void **state)
     assert_int_equal(home_local_create(&home, &error), STEPD_OK);
     assert_int_equal(home_define(home, &job, &tensor, 1, &error), STEPD_OK);
     uint64_t version = UINT64_MAX;
-    assert_int_equal(home_pull(home, &array, 1, &version, &error), STEPD_OK);
+    assert_int_equal(home_pull(home, STEPD_TRAINING, &array, 1, &version, &error), STEPD_OK);
     assert_int_equal(version, 0);
     for (uint64_t step = 1; step <= 3; step++) {
-        assert_int_equal(home_step_start(home, 0, &array, 1, 10, &error), STEPD_OK);
+        const struct home_step taken = {.examples = 10};
+        assert_int_equal(home_step_start(home, 0, &array, 1, &taken, &error), STEPD_OK);
         assert_int_equal(home_step_wait(home, 0, &version, &error), STEPD_OK);
         assert_int_equal(version, step);
         assert_true(weights[0] < 0 && weights[2] < weights[0]);
@@ -372,7 +435,6 @@ static void train_run__optimizer_that_is_unknown__says_so_at_the_definition(void
     options.optimizer = "adamx";
     assert_int_equal(home_local_create(&home, &error), STEPD_OK);
     assert_int_not_equal(train_run(&options, home, &result, &error), STEPD_OK);
-    home_destroy(home);
     assert_non_null(strstr(error.text, "define: "));
     assert_non_null(strstr(error.text, "adamx"));
 }
@@ -404,6 +466,8 @@ int main(void)
         IN_FOLDER(train_run__rank_without_examples__takes_part_with_empty_steps),
         IN_FOLDER(train_run__rank_0__writes_the_files),
         IN_FOLDER(train_run__lost_connection__says_what_was_being_done),
+        IN_FOLDER(train_run__evaluation__is_of_the_weights_and_training_goes_on_ahead_of_them),
+        IN_FOLDER(train_run__schedule_by_the_loss__gets_it),
         IN_FOLDER(train_run__rank_beyond_the_world__is_refused),
         IN_FOLDER(train_run__home_in_this_process__learns),
         cmocka_unit_test(home_local__each_step__raises_the_version),
