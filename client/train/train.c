@@ -155,7 +155,10 @@ static enum stepd_status set_up(struct training *t, struct stepd_error *reterr)
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, status, "define");
     uint64_t version = 0;
-    status = pull_all(t, STEPD_TRAINING, &version, reterr);
+    if (t->rank == 0 && t->options->eval_view != STEPD_EVALUATION)
+        status = pull_all(t, t->options->eval_view, &version, reterr); /* is there such a view? */
+    if (status == STEPD_OK)
+        status = pull_all(t, STEPD_TRAINING, &version, reterr);
     t->mode = t->options->defined ? home_mode(t->home) : t->options->mode;
     t->step = t->mode == STEPD_SYNC ? version : 0;
     return status;
@@ -324,7 +327,7 @@ static enum stepd_status evaluate_on_the_way(struct training *t, struct stepd_er
     uint64_t version = 0;
     enum stepd_status status = wait_for_all(t, reterr);
     if (status == STEPD_OK)
-        status = pull_all(t, STEPD_EVALUATION, &version, reterr);
+        status = pull_all(t, t->options->eval_view, &version, reterr);
     if (status != STEPD_OK)
         return status;
     evaluate(t);
@@ -348,11 +351,14 @@ static enum stepd_status conclude(struct training *t, struct stepd_error *reterr
     if (status != STEPD_OK || t->options->plot == NULL)
         return status;
     char title[256];
-    char note[256];
+    char note[512];
+    char recipe[RECIPE_TEXT_BYTES] = "as the server's file says";
+    if (!t->options->defined)
+        recipe_format(&t->options->recipe, recipe, sizeof recipe);
     (void)snprintf(title, sizeof title, "%s: %s", t->options->job, t->options->model);
     (void)snprintf(note, sizeof note, "%s, %u worker%s, %.1f s: test accuracy %.4f, test loss %.4f",
-                   t->options->optimizer, t->options->world, t->options->world == 1 ? "" : "s",
-                   t->result.seconds, t->result.test_accuracy, t->result.test_loss);
+                   recipe, t->options->world, t->options->world == 1 ? "" : "s", t->result.seconds,
+                   t->result.test_accuracy, t->result.test_loss);
     return plot_write(t->options->plot, &t->curve,
                       &(struct plot_labels){.title = title, .note = note}, reterr);
 }
@@ -394,7 +400,7 @@ static enum stepd_status train(struct training *t, struct stepd_error *reterr)
     /* Leaving comes before the evaluation, so that nobody waits for it. */
     uint64_t version;
     if (t->rank == 0)
-        status = pull_all(t, STEPD_EVALUATION, &version, reterr);
+        status = pull_all(t, t->options->eval_view, &version, reterr);
     if (status != STEPD_OK)
         return status;
     status = home_leave(t->home, reterr);

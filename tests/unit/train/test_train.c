@@ -220,7 +220,8 @@ static int setup(void **state)
         .job = "test",
         .model = "mlp:4-16-10",
         .data = *state,
-        .optimizer = "sgd",
+        .recipe = {.optimizer = "sgd"},
+        .eval_view = STEPD_EVALUATION,
         .schedule = "cosine",
         .epochs = 60,
         .world = 1,
@@ -248,13 +249,6 @@ static void train_run__cosine_without_t_max__spans_the_run(void **state)
     (void)state;
     assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
     assert_true(fake.t_max == 60 * 4);
-    options.mode = STEPD_ASYNC; /* the schedule counts the updates of both */
-    options.world = 2;
-    options.rank = 1;
-    options.steps = 7;
-    options.schedule_params = (struct train_params){1, {{"warmup", 4}}};
-    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
-    assert_true(fake.t_max == 2 * 7 - 4);
 }
 
 static void train_run__end__is_reported_before_leaving(void **state)
@@ -345,6 +339,25 @@ static void train_run__rank_0__writes_the_files(void **state)
     }
 }
 
+static void train_run__plot__names_the_optimizer_unless_the_server_chose_it(void **state)
+{
+    char path[FILES_PATH_BYTES];
+    files_path(*state, "loss.svg", path);
+    options.plot = path;
+    options.steps = 5;
+    for (size_t i = 0; i < 2; i++) {
+        char *text;
+        options.defined = i == 1;
+        fake.version = 0;
+        assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+        (void)files_read(path, &text);
+        assert_true((strstr(text, "sgd, 1 worker,") != NULL) == !options.defined);
+        assert_true((strstr(text, "as the server's file says, 1 worker,") != NULL) ==
+                    options.defined);
+        free(text);
+    }
+}
+
 static void train_run__lost_connection__says_what_was_being_done(void **state)
 {
     (void)state;
@@ -392,8 +405,8 @@ static void train_run__home_in_this_process__learns(void **state)
 {
     (void)state;
     struct home *home;
-    options.optimizer = "adamw";
-    options.hyper = (struct train_params){1, {{"lr", 0.01}}};
+    options.recipe = (struct train_recipe){
+        .optimizer = "adamw", .hyper = {.count = 1, .param = {{.name = "lr", .value = 0.01}}}};
     assert_int_equal(home_local_create(&home, &error), STEPD_OK);
     assert_int_equal(train_run(&options, home, &result, &error), STEPD_OK);
     assert_int_equal(result.steps, 60 * 4);
@@ -428,11 +441,71 @@ static void home_local__each_step__raises_the_version(void **state)
     home_destroy(home);
 }
 
+/* In Nesterov's interim form gradients are taken ahead of the weights, at w + mu v. */
+static void home_local__optimizer_that_looks_ahead__gives_each_view_its_weights(void **state)
+{
+    (void)state;
+    const struct stepd_param params[] = {{.name = "lr", .value = 0.5},
+                                         {.name = "momentum", .value = 0.5},
+                                         {.name = "form", .word = "interim"}};
+    const struct stepd_param_group group = {
+        .match = "*", .optimizer = "nesterov", .params = params, .params_count = 3};
+    struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
+    job.groups = &group;
+    job.groups_count = 1;
+    const struct stepd_tensor tensor = {.name = "w"};
+    const float grad = 1;
+    float weight = 0;
+    const struct stepd_array array = {.grad = &grad, .weights = &weight};
+    const struct home_step step = {.examples = 1, .has_loss = true, .loss = 2};
+    uint64_t version = 0;
+    struct home *home;
+    assert_int_equal(home_local_create(&home, &error), STEPD_OK);
+    assert_int_equal(home_define(home, &job, &tensor, 1, &error), STEPD_OK);
+    assert_int_equal(home_step_start(home, 0, &array, 1, &step, &error), STEPD_OK);
+    assert_int_equal(home_step_wait(home, 0, &version, &error), STEPD_OK);
+    assert_true(weight == -0.75f); /* v = -0.5 */
+    assert_int_equal(home_pull(home, STEPD_EVALUATION, &array, 1, &version, &error), STEPD_OK);
+    assert_true(weight == -0.5f);
+    assert_int_equal(home_pull(home, STEPD_TRAINING, &array, 1, &version, &error), STEPD_OK);
+    assert_true(weight == -0.75f);
+    home_destroy(home);
+}
+
+static void train_run__view_that_nobody_keeps__is_refused_before_the_first_step(void **state)
+{
+    (void)state;
+    struct home *home;
+    options.eval_view = STEPD_EMA;
+    assert_int_equal(home_local_create(&home, &error), STEPD_OK);
+    assert_int_equal(train_run(&options, home, &result, &error), STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "keeps no exponential moving average"));
+    assert_non_null(strstr(error.text, "ema_decay"));
+    fake.views[0] = '\0';
+    assert_int_equal(train_run(&options, &fake.home, &result, &error), STEPD_OK);
+    assert_string_equal(fake.views, "ete"); /* asked for at once */
+}
+
+static void train_run__mean_of_the_weights__is_what_is_tested(void **state)
+{
+    (void)state;
+    struct home *home;
+    struct train_result plain;
+    assert_int_equal(home_local_create(&home, &error), STEPD_OK);
+    assert_int_equal(train_run(&options, home, &plain, &error), STEPD_OK);
+    options.eval_view = STEPD_EMA;
+    assert_int_equal(params_set("ema_decay", 0.999, &options.recipe.hyper, &error), STEPD_OK);
+    assert_int_equal(home_local_create(&home, &error), STEPD_OK);
+    assert_int_equal(train_run(&options, home, &result, &error), STEPD_OK);
+    assert_true(result.train_loss == plain.train_loss);
+    assert_true(result.test_loss > plain.test_loss); /* it lags behind */
+}
+
 static void train_run__optimizer_that_is_unknown__says_so_at_the_definition(void **state)
 {
     (void)state;
     struct home *home;
-    options.optimizer = "adamx";
+    options.recipe = (struct train_recipe){.optimizer = "adamx"};
     assert_int_equal(home_local_create(&home, &error), STEPD_OK);
     assert_int_not_equal(train_run(&options, home, &result, &error), STEPD_OK);
     assert_non_null(strstr(error.text, "define: "));
@@ -465,12 +538,16 @@ int main(void)
         IN_FOLDER(train_run__async__counts_its_own_steps),
         IN_FOLDER(train_run__rank_without_examples__takes_part_with_empty_steps),
         IN_FOLDER(train_run__rank_0__writes_the_files),
+        IN_FOLDER(train_run__plot__names_the_optimizer_unless_the_server_chose_it),
         IN_FOLDER(train_run__lost_connection__says_what_was_being_done),
         IN_FOLDER(train_run__evaluation__is_of_the_weights_and_training_goes_on_ahead_of_them),
         IN_FOLDER(train_run__schedule_by_the_loss__gets_it),
         IN_FOLDER(train_run__rank_beyond_the_world__is_refused),
         IN_FOLDER(train_run__home_in_this_process__learns),
         cmocka_unit_test(home_local__each_step__raises_the_version),
+        cmocka_unit_test(home_local__optimizer_that_looks_ahead__gives_each_view_its_weights),
+        IN_FOLDER(train_run__view_that_nobody_keeps__is_refused_before_the_first_step),
+        IN_FOLDER(train_run__mean_of_the_weights__is_what_is_tested),
         IN_FOLDER(train_run__optimizer_that_is_unknown__says_so_at_the_definition),
         IN_FOLDER(train_run__linear_and_softmax__learn_as_well),
     };
