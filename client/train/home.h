@@ -128,7 +128,8 @@ static inline STEPD_MUST_CHECK enum stepd_status home_report(struct home *home, 
     return home->kind->report(home, step, loss, examples, reterr);
 }
 
-/* As stepd_leave: no rounds wait for this worker any more. */
+/* As stepd_leave: no rounds wait for this worker any more. Parts that are under way are given up
+ * with home_destroy; whether they counted is not known. */
 static inline STEPD_MUST_CHECK enum stepd_status home_leave(struct home *home,
                                                             struct stepd_error *reterr)
 {

@@ -43,6 +43,7 @@ static void print_json(const struct train_options *options, const struct train_r
            "\"examples\": %llu",
            result->rank, options->world, (unsigned long long)result->parameters,
            (unsigned long long)result->steps, (unsigned long long)result->examples);
+    print_json_number("diverged_at", result->diverged_at == 0 ? NAN : (double)result->diverged_at);
     print_json_number("seconds", result->seconds);
     print_json_number("train_loss", result->train_loss);
     print_json_number("test_loss", result->tested ? result->test_loss : NAN);
@@ -60,15 +61,30 @@ static enum stepd_status run(const struct train_options *options, int *rank,
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, status, "connect");
     *rank = (int)home_rank(home);
+    struct train_data data;
+    status = train_data_load(options->data, *rank == 0, &data, reterr);
+    if (status != STEPD_OK) {
+        home_destroy(home);
+        return stepd_fail_in(reterr, status, "data");
+    }
     struct train_result result;
-    status = train_run(options, home, &result, reterr);
+    status = train_run(
+        &(struct train_task){.options = options, .data = &data, .home = home, .title = ""}, &result,
+        reterr);
+    train_data_deinit(&data);
     if (status != STEPD_OK)
         return status;
+    curve_close(&result.curve);
     if (options->json)
         print_json(options, &result);
     else if (result.rank == 0)
         print_result(&result);
-    return STEPD_OK;
+    if (result.diverged_at == 0)
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_OUT_OF_RANGE,
+                      "training has diverged: the loss or a gradient of step %llu is NaN or "
+                      "infinite; a lower learning rate, a warm-up or clip_value may help",
+                      (unsigned long long)result.diverged_at);
 }
 
 int main(int argc, char **argv)

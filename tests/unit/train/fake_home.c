@@ -97,6 +97,9 @@ static enum stepd_status fake_step_start(struct home *home, size_t part,
     if (part == 0 && fake->steps_started == fake->fail_at_step) /* the others are on their way */
         return stepd_fail(reterr, STEPD_UNAVAILABLE, "the connection is lost");
     fake->under_way[part] = arrays;
+    fake->refused[part] = fake->version == fake->refuse_at_step;
+    if (fake->refused[part] && fake->overflow) /* as if it had come so */
+        *(float *)(uintptr_t)arrays[0].grad = NAN;
     fake->examples[part] = step->examples;
     note_loss(fake, part, step);
     if (part == 0) {
@@ -115,9 +118,11 @@ static enum stepd_status fake_step_wait(struct home *home, size_t part, uint64_t
     const struct stepd_array *const arrays = fake->under_way[part];
     assert_non_null(arrays);
     fake->under_way[part] = NULL;
+    if (fake->refused[part])
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "refused");
     for (size_t i = 0; i < 2 && fake->examples[part] > 0; i++)
         for (size_t k = 0; k < fake->size[arrays[i].tensor]; k++)
-            fake->weights[arrays[i].tensor][k] -= 0.5f * arrays[i].grad[k];
+            fake->weights[arrays[i].tensor][k] -= fake->scale * arrays[i].grad[k];
     give_weights(fake, arrays, 2);
     if (part == 0)
         fake->version++;
@@ -144,9 +149,10 @@ static enum stepd_status fake_report(struct home *home, uint64_t step, double lo
 static enum stepd_status fake_leave(struct home *home, struct stepd_error *reterr)
 {
     (void)reterr;
-    for (size_t part = 0; part < HOME_PARTS_MAX; part++)
-        assert_null(fake_of(home)->under_way[part]);
-    fake_of(home)->left = true;
+    struct fake_home *const fake = fake_of(home);
+    for (size_t part = 0; part < HOME_PARTS_MAX && fake->refuse_at_step == UINT64_MAX; part++)
+        assert_null(fake->under_way[part]);
+    fake->left = true;
     return STEPD_OK;
 }
 
@@ -175,5 +181,10 @@ static const struct home_kind fake_kind = {
 
 void fake_home_init(struct fake_home *ret_fake)
 {
-    *ret_fake = (struct fake_home){.home.kind = &fake_kind, .fail_at_step = UINT64_MAX};
+    *ret_fake = (struct fake_home){
+        .home.kind = &fake_kind,
+        .fail_at_step = UINT64_MAX,
+        .refuse_at_step = UINT64_MAX,
+        .scale = 0.5f,
+    };
 }

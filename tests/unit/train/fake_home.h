@@ -18,14 +18,18 @@
 struct fake_home {
     struct home home; /* first */
     uint32_t rank;
-    uint64_t version;      /* of all weights */
-    uint64_t fail_at_step; /* UINT64_MAX: never */
-    double t_max;          /* what the definition said; NAN: nothing */
+    uint64_t version;        /* of all weights */
+    uint64_t fail_at_step;   /* UINT64_MAX: never */
+    uint64_t refuse_at_step; /* its gradients are refused when they are waited for; likewise */
+    bool overflow;           /* the refused gradients hold a NaN */
+    float scale;             /* of the steps that are taken */
+    double t_max;            /* what the definition said; NAN: nothing */
     size_t tensors;
     size_t size[FAKE_TENSORS_MAX];
     float weights[FAKE_TENSORS_MAX][FAKE_VALUES_MAX];
     const struct stepd_array *under_way[HOME_PARTS_MAX];
     uint64_t examples[HOME_PARTS_MAX];
+    bool refused[HOME_PARTS_MAX];
     uint64_t steps_started;
     uint64_t examples_sum;
     enum stepd_mode mode;
