@@ -363,8 +363,15 @@ static enum stepd_status draw(const struct training *t, struct stepd_error *rete
     (void)snprintf(note, sizeof note, "%s, %u worker%s, %.1f s: test accuracy %.4f, test loss %.4f",
                    recipe, t->options->world, t->options->world == 1 ? "" : "s", t->result.seconds,
                    t->result.test_accuracy, t->result.test_loss);
-    return plot_write(t->options->plot, &t->curve,
-                      &(struct plot_labels){.title = title, .note = note}, reterr);
+    const struct plot_series series = {
+        .label = "",
+        .value = "",
+        .curve = &t->curve,
+        .diverged = t->result.diverged_at != 0,
+    };
+    return plot_write(t->options->plot,
+                      &(struct plot){.title = title, .note = note, .series = &series, .count = 1},
+                      reterr);
 }
 
 /* What rank 0 makes of the final weights. */
