@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * stepd-train: the reference worker. Options, a home for the weights, the training, and the result
- * on stdout. Exit codes: 0 trained, 1 failed, 2 used wrongly.
+ * on stdout; `stepd-train compare` does so several times. Exit codes: 0 trained, 1 failed, 2 used
+ * wrongly.
  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cblas.h>
 
+#include "client/train/compare.h"
+#include "client/train/compare_options.h"
 #include "client/train/home.h"
 #include "client/train/options.h"
 #include "client/train/train.h"
@@ -87,12 +91,11 @@ static enum stepd_status run(const struct train_options *options, int *rank,
                       (unsigned long long)result.diverged_at);
 }
 
-int main(int argc, char **argv)
+static int train_main(int argc, char **argv, char **environment)
 {
-    extern char **environ;
     static struct train_options options; /* 16 KiB: all ranks' batch sizes */
     struct stepd_error error;
-    if (options_parse(argc, argv, environ, &options, &error) != STEPD_OK) {
+    if (options_parse(argc, argv, environment, &options, &error) != STEPD_OK) {
         (void)fprintf(stderr, "stepd-train: %s\n", error.text);
         return EXIT_CODE_USAGE;
     }
@@ -100,10 +103,6 @@ int main(int argc, char **argv)
         options_print_help(stdout);
         return EXIT_CODE_OK;
     }
-    /* Workers are the parallelism: several of them on one machine share its cores. */
-    if (getenv("OPENBLAS_NUM_THREADS") == NULL)
-        openblas_set_num_threads(1);
-
     int rank = options.rank;
     if (run(&options, &rank, &error) == STEPD_OK)
         return EXIT_CODE_OK;
@@ -112,4 +111,33 @@ int main(int argc, char **argv)
     else
         (void)fprintf(stderr, "stepd-train: rank %d: %s\n", rank, error.text);
     return EXIT_CODE_FAILED;
+}
+
+/* argv[0] is the command's name. A run that cannot be is a mistake of whoever asked for it. */
+static int compare_main(int argc, char **argv, char **environment)
+{
+    static struct compare_options options; /* 200 KiB */
+    struct stepd_error error;
+    enum stepd_status status = compare_options_parse(argc, argv, environment, &options, &error);
+    if (status == STEPD_OK && options.base.help) {
+        compare_options_print_help(stdout);
+        return EXIT_CODE_OK;
+    }
+    if (status == STEPD_OK)
+        status = compare_run(&options, stdout, &error);
+    if (status == STEPD_OK)
+        return EXIT_CODE_OK;
+    (void)fprintf(stderr, "stepd-train compare: %s\n", error.text);
+    return status == STEPD_INVALID_ARGUMENT ? EXIT_CODE_USAGE : EXIT_CODE_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    extern char **environ;
+    /* Workers are the parallelism: several of them on one machine share its cores. */
+    if (getenv("OPENBLAS_NUM_THREADS") == NULL)
+        openblas_set_num_threads(1);
+    if (argc > 1 && strcmp(argv[1], "compare") == 0)
+        return compare_main(argc - 1, argv + 1, environ);
+    return train_main(argc, argv, environ);
 }

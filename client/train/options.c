@@ -168,7 +168,6 @@ static const struct flag flags[] = {
      .argument = "ADDRESS",
      .read = flag_read_text,
      AT(server),
-     OF_RUNS,
      .help = "host:port or unix:/path of stepd [STEPD_ADDRESS, or 127.0.0.1:7070]"},
     {.name = "--job",
      .argument = "NAME",
@@ -351,7 +350,8 @@ struct flag_table options_table(struct train_options *options, unsigned marks)
 void options_print_help(FILE *out)
 {
     const struct flag_table table = options_table(NULL, /* marks= */ 0);
-    (void)fprintf(out, "usage: stepd-train [flags]\n\n"
+    (void)fprintf(out, "usage: stepd-train [flags]\n"
+                       "       stepd-train compare [flags]   (see stepd-train compare --help)\n\n"
                        "Trains a model as one worker of a job of stepd.\n\n");
     flags_print(out, &table);
 }

@@ -434,8 +434,9 @@ static enum stepd_status train_to_the_end(struct training *t, struct stepd_error
 static enum stepd_status train(struct training *t, struct stepd_error *reterr)
 {
     enum stepd_status status = set_up(t, reterr);
-    if (status == STEPD_OK)
-        status = train_to_the_end(t, reterr);
+    if (status != STEPD_OK || t->task->rehearse)
+        return status;
+    status = train_to_the_end(t, reterr);
     if (status != STEPD_OK)
         return status;
     /* Leaving comes before the evaluation, so that nobody waits for it. */

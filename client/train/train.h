@@ -25,6 +25,8 @@ struct train_task {
                                     * step */
     const atomic_bool *stop;       /* true: leave before the next step; NULL: never */
     const char *title;             /* in front of each line of progress; "": nothing */
+    bool rehearse;                 /* no more than finding out whether it could begin: define the
+                                    * job, and ask for its weights */
 };
 
 struct train_result {
