@@ -30,13 +30,12 @@
 #define POINTS_ALL  5000u /* of several together, about */
 #define LOSS_MOST   1e100
 
-#define ABOVE_FIRST     1.2 /* the frame's end, in losses at the start */
-#define ABOVE_FIRST_LOG 4.0
+#define ABOVE_FIRST 1.2 /* the frame's end, in losses at the start */
 
 #define LEGEND_ROW    19.0
 #define LEGEND_LINE   22.0
 #define LEGEND_GAP    8.0
-#define LETTER        7.2 /* width of a letter, about */
+#define LETTER        7.8 /* width of a letter, about */
 #define LABEL_LETTERS 44
 
 /* The part of the plane that is drawn, and the distance of ticks. */
@@ -111,8 +110,8 @@ static void fit_linear(double least, double most, struct frame *frame)
     frame->y_most = ceil(most / frame->y_tick) * frame->y_tick;
 }
 
-/* What round numbers begin with. */
-static const double digits[] = {1, 2, 5};
+/* What round numbers of a log scale begin with. */
+static const double digits[] = {1, 1.5, 2, 3, 5, 7};
 
 #define DIGITS (sizeof digits / sizeof digits[0])
 
@@ -148,9 +147,8 @@ static struct frame fit_frame(const struct plot *plot)
     }
     if (!isfinite(extent.least))
         extent = (struct extent){.least = plot->log_scale ? 0.1 : 0, .most = 1};
-    const double limit = extent.first * (plot->log_scale ? ABOVE_FIRST_LOG : ABOVE_FIRST);
-    if (limit > extent.least)
-        extent.most = fmin(extent.most, limit);
+    if (extent.first * ABOVE_FIRST > extent.least)
+        extent.most = fmin(extent.most, extent.first * ABOVE_FIRST);
     if (plot->log_scale)
         fit_log(extent.least, extent.most, &frame);
     else
@@ -259,15 +257,23 @@ static void write_row(FILE *out, const struct frame *frame, double value)
                   LEFT, WIDTH - RIGHT, y, y, LEFT - 8, y + 4, value);
 }
 
-/* 1, 2 and 5 times each power of ten; only the powers where there are many. */
+/* Has the log scale a row at this digit? The more powers of ten there are, the fewer for each. */
+static bool has_row(const struct frame *frame, double digit)
+{
+    const double span = frame->y_most / frame->y_least;
+    if (span <= 30)
+        return true;
+    return span <= 1e3 ? digit == 1 || digit == 2 || digit == 5 : digit == 1;
+}
+
 static void write_log_rows(FILE *out, const struct frame *frame)
 {
-    const size_t each = frame->y_most / frame->y_least > 1e3 ? 1 : DIGITS;
     const int last = (int)floor(log10(frame->y_most) + 1e-9);
     for (int power = (int)floor(log10(frame->y_least) + 1e-9); power <= last; power++)
-        for (size_t i = 0; i < each; i++) {
+        for (size_t i = 0; i < DIGITS; i++) {
             const double value = digits[i] * pow(10, power);
-            if (value >= frame->y_least * (1 - 1e-9) && value <= frame->y_most * (1 + 1e-9))
+            if (value >= frame->y_least * (1 - 1e-9) && value <= frame->y_most * (1 + 1e-9) &&
+                has_row(frame, digits[i]))
                 write_row(out, frame, value);
         }
 }

@@ -175,7 +175,9 @@ static void plot_write__log_scale__has_equal_steps_for_equal_ratios(void **state
     static const char *const ticks[] = {">0.1<", ">0.2<", ">0.5<", ">5<", ">10<"};
     for (size_t i = 0; i < 5; i++)
         assert_non_null(strstr(text, ticks[i]));
+    assert_null(strstr(text, ">15<"));
     assert_null(strstr(text, ">20<"));
+    assert_null(strstr(text, ">0.3<"));
     free(text);
 }
 
@@ -188,6 +190,16 @@ static void plot_write__loss_that_stays__is_in_the_frame(void **state)
         assert_true(heights[0] >= 64 && heights[0] <= 368);
         free(text);
     }
+}
+
+static void plot_write__log_scale_of_one_power__has_rows_close_together(void **state)
+{
+    static const char *const ticks[] = {">0.3<", ">0.5<", ">0.7<", ">1<", ">1.5<"};
+    char *const text = draw_one(*state, (const double[]){1.4, 0.31}, 2, /* log_scale= */ true);
+    for (size_t i = 0; i < 5; i++)
+        assert_non_null(strstr(text, ticks[i]));
+    assert_null(strstr(text, ">0.2<"));
+    free(text);
 }
 
 static void plot_write__log_scale_of_many_powers__has_a_row_for_each_power(void **state)
@@ -322,6 +334,7 @@ int main(void)
         IN_FOLDER(plot_write__log_scale__has_equal_steps_for_equal_ratios),
         IN_FOLDER(plot_write__loss_that_stays__is_in_the_frame),
         IN_FOLDER(plot_write__noise_of_several__does_not_stretch_the_frame),
+        IN_FOLDER(plot_write__log_scale_of_one_power__has_rows_close_together),
         IN_FOLDER(plot_write__log_scale_of_many_powers__has_a_row_for_each_power),
         IN_FOLDER(plot_write__several__have_a_line_and_a_place_in_the_legend_each),
         IN_FOLDER(plot_write__curve_that_blows_up__leaves_the_frame),
