@@ -68,16 +68,20 @@ static double now_seconds(void)
 
 /* ---- Setting up ------------------------------------------------------------------------------ */
 
-static void make_plan(struct training *t)
+static struct batch_plan plan_of(const struct train_options *options, const struct train_data *data)
 {
-    t->plan = (struct batch_plan){
-        .seed = t->options->seed,
-        .examples = (uint32_t)t->data->train.examples,
-        .world = t->options->world,
-        .sizes = t->options->batch,
+    return (struct batch_plan){
+        .seed = options->seed,
+        .examples = (uint32_t)data->train.examples,
+        .world = options->world,
+        .sizes = options->batch,
     };
-    t->total = t->options->steps != 0 ? t->options->steps
-                                      : t->options->epochs * batch_steps_per_epoch(&t->plan);
+}
+
+uint64_t train_steps(const struct train_options *options, const struct train_data *data)
+{
+    const struct batch_plan plan = plan_of(options, data);
+    return options->steps != 0 ? options->steps : options->epochs * batch_steps_per_epoch(&plan);
 }
 
 static enum stepd_status build_model(struct training *t, struct stepd_error *reterr)
@@ -129,7 +133,8 @@ static enum stepd_status set_up(struct training *t, struct stepd_error *reterr)
     if (t->rank >= t->options->world)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "the server gave rank %u, but --world is %u", t->rank, t->options->world);
-    make_plan(t);
+    t->plan = plan_of(t->options, t->data);
+    t->total = train_steps(t->options, t->data);
     enum stepd_status status = build_model(t, reterr);
     if (status == STEPD_OK)
         status = curve_open(t->rank == 0 ? t->options->csv : NULL, &t->curve, reterr);

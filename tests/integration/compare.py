@@ -163,8 +163,17 @@ class Compare(unittest.TestCase):
         self.assertNotEqual(self.curves(*runs, "--seed", "2"), local)
 
     def test_workers__with_unequal_batches__give_the_same_curves_again(self):
-        flags = ("--workers", "3", "--batch", "64,32,0", "--run", "adam lr=0.01")
-        self.assertEqual(self.curves(*flags), self.curves(*flags))
+        flags = ("--workers", "3", "--batch", "64,0,32", "--run", "adam lr=0.01")
+        first = self.curves(*flags)
+        self.assertEqual(self.curves(*flags), first)
+        self.assertEqual([run["steps"] for run in first[1]], [STEPS])
+
+    def test_length_of_a_run__in_epochs__is_that_of_all_workers(self):
+        command = [f for f in self.command("--workers", "2", "--batch", "0,64", "--run", "sgd")
+                   if f not in ("--steps", str(STEPS))]
+        done = subprocess.run([*command, "--epochs", "2", "--json"], capture_output=True, text=True,
+                              timeout=END_S, check=True, env=self.environment())
+        self.assertEqual(json.loads(done.stdout)["runs"][0]["steps"], 2 * 640 // 64)
 
     # ---- What cannot be ----------------------------------------------------------------------
 
