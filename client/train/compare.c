@@ -1,280 +1,170 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every run is a job of its own, with the seed of all; so first weights and the order of examples
- * are the same, and only the optimizer differs. What can be wrong with a run's definition is found
- * for all of them before the first one starts.
+ * Every run is rehearsed first, in this process and without a step: whoever misspells the seventh
+ * optimizer learns of it at once. Then the server, and run after run.
  */
 #include "client/train/compare.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/train/define.h"
+#include "client/train/compare_output.h"
+#include "client/train/crew.h"
+#include "client/train/daemon.h"
 #include "client/train/home.h"
-#include "client/train/train.h"
 #include "proto/error.h"
 
-#define JOB_BYTES (STEPD_NAME_MAX_BYTES + 8u)
-
-struct outcome {
-    const char *label;  /* borrowed from the options */
-    struct curve curve; /* owned */
-    bool diverged;
-    struct train_result result; /* of no meaning where it diverged */
+struct comparing {
+    struct train_options options; /* of the run that is under way */
+    char job[STEPD_NAME_MAX_BYTES + 1];
+    struct train_data data; /* owned */
+    struct daemon daemon;   /* owned */
+    FILE *csv;              /* owned */
+    struct comparison so_far;
 };
 
-struct comparison {
-    const struct compare_options *options; /* borrowed */
-    size_t runs;                           /* done so far */
-    struct outcome outcome[COMPARE_RUNS_MAX];
-    struct train_options train; /* of the run that is under way */
-    char job[JOB_BYTES];
-};
-
-/* ---- Runs ------------------------------------------------------------------------------------ */
-
-static enum stepd_status prepare(struct comparison *c, size_t run, struct stepd_error *reterr)
+static void choose_run(struct comparing *c, size_t run)
 {
-    const enum stepd_status status = compare_options_of_run(c->options, run, &c->train, reterr);
-    (void)stepd_format(c->job, sizeof c->job, "%s-%zu", c->options->train.job, run + 1);
-    c->train.job = c->job;
-    return status;
+    c->options.recipe = c->so_far.options->run[run];
+    (void)stepd_format(c->job, sizeof c->job, "%s-%zu", c->so_far.options->base.job, run + 1);
+    c->options.job = c->job;
 }
 
-static enum stepd_status fail_run(const struct comparison *c, size_t run, enum stepd_status status,
-                                  struct stepd_error *reterr)
+/* "run 3 (adamx lr=0.1): define: ..." */
+static enum stepd_status fail_in_run(const struct comparing *c, size_t run,
+                                     enum stepd_status status, struct stepd_error *reterr)
 {
-    return stepd_fail_in(reterr, status, "run %zu (%s)", run + 1, c->options->run[run].label);
+    char recipe[RECIPE_TEXT_BYTES];
+    recipe_format(&c->so_far.options->run[run], recipe, sizeof recipe);
+    return stepd_fail_in(reterr, status, "run %zu (%s)", run + 1, recipe);
 }
 
-static enum stepd_status check_all(struct comparison *c, struct stepd_error *reterr)
-{
-    for (size_t run = 0; run < c->options->runs; run++) {
-        enum stepd_status status = prepare(c, run, reterr);
-        if (status == STEPD_OK)
-            status = define_check(&c->train, reterr);
-        if (status != STEPD_OK)
-            return fail_run(c, run, status, reterr);
-    }
-    return STEPD_OK;
-}
+/* ---- Before any training --------------------------------------------------------------------- */
 
-/* Leaves a job that this worker will not train to its end. */
-static void give_up(struct home *home)
+/* The server's own code in this process says what the server would. Its jobs have one worker, but
+ * the run is as long as it will be. */
+static enum stepd_status rehearse(struct comparing *c, size_t run, struct stepd_error *reterr)
 {
-    const enum stepd_status status = home_leave(home, NULL);
-    (void)status; /* the connection's end says the same */
-}
-
-/* The loss is no number any more, or a gradient has overflown before it, which is refused. */
-static bool has_diverged(enum stepd_status status, const struct stepd_error *error)
-{
-    return status == STEPD_OUT_OF_RANGE ||
-           (status == STEPD_INVALID_ARGUMENT && strstr(error->text, "NaN or infinite") != NULL);
-}
-
-static enum stepd_status train_one(struct comparison *c, struct outcome *outcome,
-                                   struct stepd_error *reterr)
-{
+    const struct train_options *const base = &c->so_far.options->base;
+    struct train_result result;
     struct home *home;
-    enum stepd_status status = c->train.local ? home_local_create(&home, reterr)
-                                              : home_remote_create(&c->train, &home, reterr);
+    enum stepd_status status = home_local_create(&home, reterr);
     if (status != STEPD_OK)
-        return stepd_fail_in(reterr, status, "connect");
-    status = train_run(&c->train, home, &outcome->result, &outcome->curve, reterr);
-    outcome->diverged = has_diverged(status, reterr);
-    if (outcome->diverged) {
-        give_up(home);
-        status = STEPD_OK;
-    }
-    home_destroy(home);
+        return status;
+    choose_run(c, run);
+    c->options.world = 1;
+    c->options.steps = train_steps(base, &c->data);
+    const struct train_task task = {
+        .options = &c->options, .data = &c->data, .home = home, .title = "", .rehearse = true};
+    status = train_run(&task, &result, reterr);
+    c->options.world = base->world;
+    c->options.steps = base->steps;
+    if (status == STEPD_OK)
+        curve_close(&result.curve);
+    if (status == STEPD_NOT_FOUND) /* no such optimizer or schedule: asked for wrongly */
+        status = STEPD_INVALID_ARGUMENT;
+    return status == STEPD_OK ? status : fail_in_run(c, run, status, reterr);
+}
+
+/* Opens both files now, rather than find out after the last run that they cannot be. */
+static enum stepd_status open_files(struct comparing *c, struct stepd_error *reterr)
+{
+    const struct train_options *const base = &c->so_far.options->base;
+    c->csv = fopen(base->csv, "w");
+    if (c->csv == NULL)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "cannot write %s: %s", base->csv,
+                          strerror(errno));
+    const enum stepd_status status = compare_csv_begin(c->csv, base->csv, reterr);
+    return status == STEPD_OK ? compare_plot(base->plot, &c->so_far, reterr) : status;
+}
+
+static enum stepd_status prepare(struct comparing *c, struct stepd_error *reterr)
+{
+    const struct compare_options *const options = c->so_far.options;
+    enum stepd_status status =
+        train_data_load(options->base.data, /* with_test= */ true, &c->data, reterr);
+    if (status != STEPD_OK)
+        return stepd_fail_in(reterr, status, "data");
+    for (size_t run = 0; run < options->runs && status == STEPD_OK; run++)
+        status = rehearse(c, run, reterr);
+    if (status == STEPD_OK)
+        status = open_files(c, reterr);
+    if (status != STEPD_OK || options->base.local || options->base.server != NULL)
+        return status;
+    status = daemon_start(&c->daemon, reterr);
+    c->options.server = c->daemon.address;
     return status;
 }
 
-static enum stepd_status train_all(struct comparison *c, struct stepd_error *reterr)
+/* ---- The runs -------------------------------------------------------------------------------- */
+
+static void announce(const struct comparing *c, const char *title)
 {
-    for (size_t run = 0; run < c->options->runs; run++) {
-        struct outcome *const outcome = &c->outcome[run];
-        outcome->label = c->options->run[run].label;
-        enum stepd_status status = prepare(c, run, reterr);
-        if (!c->train.quiet)
-            (void)fprintf(stderr, "run %zu of %zu: %s\n", run + 1, c->options->runs,
-                          outcome->label);
-        if (status == STEPD_OK)
-            status = train_one(c, outcome, reterr);
-        c->runs = run + 1;
-        if (status != STEPD_OK)
-            return fail_run(c, run, status, reterr);
-        if (outcome->diverged && !c->train.quiet)
-            (void)fprintf(stderr, "run %zu has diverged\n", run + 1);
-    }
-    return STEPD_OK;
-}
-
-/* ---- Files ----------------------------------------------------------------------------------- */
-
-/* RFC 4180: quoted, quotes doubled. */
-static void write_quoted(FILE *out, const char *text)
-{
-    (void)fputc('"', out);
-    for (; *text != '\0'; text++) {
-        if (*text == '"')
-            (void)fputc('"', out);
-        (void)fputc(*text, out);
-    }
-    (void)fputc('"', out);
-}
-
-static void write_rows(FILE *out, const struct outcome *outcome, const char *optimizer)
-{
-    struct curve_mean mean = {.weight = 0};
-    for (size_t i = 0; i < outcome->curve.count; i++) {
-        const struct curve_point *const point = &outcome->curve.points[i];
-        curve_mean_add(&mean, point->loss);
-        write_quoted(out, outcome->label);
-        (void)fprintf(out, ",%s,%llu,%llu,%.9g,%.9g\n", optimizer, (unsigned long long)point->step,
-                      (unsigned long long)point->epoch, point->loss, mean.mean);
-    }
-}
-
-static enum stepd_status write_csv(const struct comparison *c, struct stepd_error *reterr)
-{
-    const char *const path = c->options->train.csv;
-    FILE *const out = fopen(path, "w");
-    if (out == NULL)
-        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "cannot write %s: %s", path,
-                          strerror(errno));
-    (void)fputs("run,optimizer,step,epoch,loss,smoothed\n", out);
-    for (size_t run = 0; run < c->runs; run++)
-        write_rows(out, &c->outcome[run], c->options->run[run].optimizer);
-    const bool failed = ferror(out) != 0;
-    if (fclose(out) != 0 || failed)
-        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "cannot write %s: %s", path,
-                          strerror(errno));
-    return STEPD_OK;
-}
-
-static enum stepd_status write_plot(const struct comparison *c, struct stepd_error *reterr)
-{
-    const struct train_options *const train = &c->options->train;
-    struct plot_line lines[COMPARE_RUNS_MAX];
-    char note[256];
-    for (size_t run = 0; run < c->runs; run++)
-        lines[run] =
-            (struct plot_line){.label = c->outcome[run].label, .curve = &c->outcome[run].curve};
-    (void)stepd_format(note, sizeof note, "%u examples a step, seed %llu; smoothed training loss",
-                       train->batch[0], (unsigned long long)train->seed);
-    return plot_write(train->plot, lines, c->runs,
-                      &(struct plot_labels){.title = train->model, .note = note}, reterr);
-}
-
-/* ---- The table ------------------------------------------------------------------------------- */
-
-/* The best first: by accuracy, then by loss; what diverged comes last. */
-static bool is_better(const struct outcome *a, const struct outcome *b)
-{
-    if (a->diverged != b->diverged)
-        return b->diverged;
-    if (a->result.test_accuracy != b->result.test_accuracy)
-        return a->result.test_accuracy > b->result.test_accuracy;
-    return a->result.test_loss < b->result.test_loss;
-}
-
-static void rank(const struct comparison *c, const struct outcome **ret_order)
-{
-    for (size_t run = 0; run < c->runs; run++) {
-        size_t at = run;
-        for (; at > 0 && is_better(&c->outcome[run], ret_order[at - 1]); at--)
-            ret_order[at] = ret_order[at - 1];
-        ret_order[at] = &c->outcome[run];
-    }
-}
-
-static void print_table(const struct comparison *c, const struct outcome *const *order, FILE *out)
-{
-    int width = (int)strlen("RUN");
-    for (size_t i = 0; i < c->runs; i++)
-        width = (int)strlen(order[i]->label) > width ? (int)strlen(order[i]->label) : width;
-    (void)fprintf(out, "%-*s  TRAIN LOSS  TEST LOSS  ACCURACY  SECONDS\n", width, "RUN");
-    for (size_t i = 0; i < c->runs; i++) {
-        const struct train_result *const result = &order[i]->result;
-        if (order[i]->diverged)
-            (void)fprintf(out, "%-*s  diverged at step %llu\n", width, order[i]->label,
-                          (unsigned long long)order[i]->curve.count + 1);
-        else
-            (void)fprintf(out, "%-*s  %10.4f  %9.4f  %8.4f  %7.1f\n", width, order[i]->label,
-                          result->train_loss, result->test_loss, result->test_accuracy,
-                          result->seconds);
-    }
-}
-
-static void write_json_text(FILE *out, const char *text)
-{
-    (void)fputc('"', out);
-    for (; *text != '\0'; text++) {
-        if (*text == '"' || *text == '\\')
-            (void)fputc('\\', out);
-        if ((unsigned char)*text >= 0x20)
-            (void)fputc(*text, out);
-    }
-    (void)fputc('"', out);
-}
-
-static void print_json(const struct comparison *c, const struct outcome *const *order, FILE *out)
-{
-    (void)fputc('[', out);
-    for (size_t i = 0; i < c->runs; i++) {
-        const struct train_result *const result = &order[i]->result;
-        (void)fputs(i == 0 ? "{\"run\": " : ", {\"run\": ", out);
-        write_json_text(out, order[i]->label);
-        (void)fprintf(out, ", \"diverged\": %s, \"steps\": %zu",
-                      order[i]->diverged ? "true" : "false", order[i]->curve.count);
-        if (!order[i]->diverged)
-            (void)fprintf(out,
-                          ", \"train_loss\": %.9g, \"test_loss\": %.9g, "
-                          "\"test_accuracy\": %.9g, \"seconds\": %.9g",
-                          result->train_loss, result->test_loss, result->test_accuracy,
-                          result->seconds);
-        (void)fputc('}', out);
-    }
-    (void)fputs("]\n", out);
-}
-
-/* ---- The whole ------------------------------------------------------------------------------- */
-
-static enum stepd_status conclude(const struct comparison *c, FILE *out, struct stepd_error *reterr)
-{
-    const struct outcome *order[COMPARE_RUNS_MAX];
-    const struct train_options *const train = &c->options->train;
-    enum stepd_status status = STEPD_OK;
-    rank(c, order);
-    if (train->json)
-        print_json(c, order, out);
+    const struct train_result *const result = &c->so_far.entry[c->so_far.count - 1].result;
+    if (c->options.quiet)
+        return;
+    if (result->diverged_at != 0)
+        (void)fprintf(stderr, "%sdiverged at step %llu\n", title,
+                      (unsigned long long)result->diverged_at);
     else
-        print_table(c, order, out);
-    if (train->csv != NULL)
-        status = write_csv(c, reterr);
-    if (status == STEPD_OK && train->plot != NULL)
-        status = write_plot(c, reterr);
-    return status;
+        (void)fprintf(stderr, "%strained in %.1f s: test loss %.5g, test accuracy %.4f\n", title,
+                      result->seconds, result->test_loss, result->test_accuracy);
+}
+
+static enum stepd_status train_one(struct comparing *c, size_t run, struct stepd_error *reterr)
+{
+    const struct compare_options *const options = c->so_far.options;
+    struct compare_entry *const entry = &c->so_far.entry[run];
+    char recipe[RECIPE_TEXT_BYTES];
+    char title[RECIPE_TEXT_BYTES + 32];
+    recipe_format(&options->run[run], recipe, sizeof recipe);
+    (void)stepd_format(title, sizeof title, "[%zu/%zu] %s  ", run + 1, options->runs, recipe);
+    choose_run(c, run);
+    entry->recipe = &options->run[run];
+    enum stepd_status status = crew_run(&c->options, &c->data, title, &entry->result, reterr);
+    if (status != STEPD_OK)
+        return fail_in_run(c, run, status, reterr);
+    c->so_far.count = run + 1;
+    announce(c, title);
+    status = compare_csv_append(c->csv, options->base.csv, &c->so_far, reterr);
+    return status == STEPD_OK ? compare_plot(options->base.plot, &c->so_far, reterr) : status;
+}
+
+static enum stepd_status compare(struct comparing *c, FILE *out, struct stepd_error *reterr)
+{
+    const struct compare_options *const options = c->so_far.options;
+    enum stepd_status status = prepare(c, reterr);
+    for (size_t run = 0; run < options->runs && status == STEPD_OK; run++)
+        status = train_one(c, run, reterr);
+    if (status != STEPD_OK)
+        return status;
+    if (options->base.json)
+        compare_print_json(out, &c->so_far);
+    else
+        compare_print_table(out, &c->so_far);
+    if (!options->base.quiet)
+        (void)fprintf(stderr, "wrote %s and %s\n", options->base.csv, options->base.plot);
+    return STEPD_OK;
 }
 
 enum stepd_status compare_run(const struct compare_options *options, FILE *out,
                               struct stepd_error *reterr)
 {
-    struct comparison *c = calloc(1, sizeof *c);
+    struct comparing *const c = calloc(1, sizeof *c);
     if (c == NULL)
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to compare");
-    c->options = options;
-    enum stepd_status status = check_all(c, reterr);
-    if (status == STEPD_OK)
-        status = train_all(c, reterr);
-    if (status == STEPD_OK)
-        status = conclude(c, out, reterr);
-    for (size_t run = 0; run < c->runs; run++)
-        curve_close(&c->outcome[run].curve);
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a comparison");
+    c->options = options->base;
+    c->options.csv = NULL;
+    c->options.plot = NULL;
+    c->so_far.options = options;
+    const enum stepd_status status = compare(c, out, reterr);
+    daemon_stop(&c->daemon);
+    for (size_t i = 0; i < c->so_far.count; i++)
+        curve_close(&c->so_far.entry[i].result.curve);
+    if (c->csv != NULL)
+        (void)fclose(c->csv); /* every run has been flushed and checked */
+    train_data_deinit(&c->data);
     free(c);
     return status;
 }

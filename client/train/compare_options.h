@@ -1,47 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The command line of `stepd-train compare`: the runs, and beside them what all have in common,
- * which is the command line of stepd-train.
+ * What `stepd-train compare` was asked to do: the runs, and what they have in common.
  */
 #ifndef TRAIN_COMPARE_OPTIONS_H
 #define TRAIN_COMPARE_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
 #include <stepd/status.h>
 
 #include "client/train/options.h"
-#include "client/train/plot.h"
+#include "client/train/recipe.h"
 
-#define COMPARE_RUNS_MAX        PLOT_LINES_MAX
-#define COMPARE_LABEL_MAX_BYTES 200u
+#define COMPARE_RUNS_MAX    32u
+#define COMPARE_WORKERS_MAX 64u
 
-/* "adam lr=0.001 eps_mode=inside". */
-struct compare_run {
-    char label[COMPARE_LABEL_MAX_BYTES + 1]; /* the run as it was given */
-    char optimizer[STEPD_ARGUMENT_NAME_MAX + 1];
-    struct stepd_arguments hyper; /* over those that all have */
+/* A run, or several, as they were asked for. */
+struct compare_wish {
+    const char *text; /* borrowed from the command line */
+    size_t length;    /* of a name alone; 0: the text is a whole recipe */
 };
 
 struct compare_options {
+    struct train_options base; /* of every run; server NULL: one of our own is started */
+    size_t wishes;
+    struct compare_wish wish[COMPARE_RUNS_MAX];
+    const char *lrs; /* numbers with ',' between them, one run for each; NULL: none */
+    bool log_scale;
     size_t runs;
-    struct compare_run run[COMPARE_RUNS_MAX];
-    struct train_options train; /* of all; help is compare's own */
+    struct train_recipe run[COMPARE_RUNS_MAX];
 };
 
-/* As options_parse, with argv[0] "compare". INVALID_ARGUMENT also: no run, too many, a run or a
- * learning rate that cannot be read, or a flag that makes no sense for several runs. */
+/*
+ * Reads argv, whose first word is the command's name, and the environment, both borrowed as long
+ * as *ret_options is used. Where base.help is set the rest is not meant to be used.
+ * INVALID_ARGUMENT: the text names the flag. Optimizers and hyperparameters are not looked up.
+ */
 enum stepd_status compare_options_parse(int argc, char *const *argv, char *const *environment,
                                         struct compare_options *ret_options,
                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* What a run trains with: `train` with the run's optimizer and hyperparameters, and without files.
- * Borrows options. INVALID_ARGUMENT: too many hyperparameters. */
-enum stepd_status compare_options_of_run(const struct compare_options *options, size_t run,
-                                         struct train_options *ret_train,
-                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
-
+/* Writes what all flags are, for people. */
 void compare_options_print_help(FILE *out);
 
 #endif

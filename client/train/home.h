@@ -30,11 +30,11 @@
 
 struct home;
 
-/* What a step sends of a worker, beside its gradients. */
-struct home_push {
+/* What a worker says of its step, the same for all parts of it. */
+struct home_step {
     uint64_t examples; /* behind the gradients; 0: present, with nothing to add */
-    bool has_loss;
-    double loss; /* mean over the examples; some schedules and optimizers need it */
+    bool has_loss;     /* there is one wherever there are examples */
+    double loss;       /* mean over them: schedules and optimizers may go by it */
 };
 
 struct home_kind {
@@ -48,7 +48,7 @@ struct home_kind {
                               struct stepd_error *reterr);
     enum stepd_status (*step_start)(struct home *home, size_t part,
                                     const struct stepd_array *arrays, size_t count,
-                                    const struct home_push *push, struct stepd_error *reterr);
+                                    const struct home_step *step, struct stepd_error *reterr);
     enum stepd_status (*step_wait)(struct home *home, size_t part, uint64_t *ret_version,
                                    struct stepd_error *reterr);
     enum stepd_status (*report)(struct home *home, uint64_t step, double loss, uint64_t examples,
@@ -102,16 +102,15 @@ static inline STEPD_MUST_CHECK enum stepd_status home_pull(struct home *home, en
 }
 
 /*
- * Sends the gradients of a part (below HOME_PARTS_MAX), means over push->examples, and has the
- * weights that come of them put into arrays[i].weights, in the view STEPD_TRAINING. Both are
- * borrowed, the list `arrays` too, until home_step_wait of that part has returned; push until
- * return.
+ * Sends the gradients of a part (below HOME_PARTS_MAX), the mean over the step's examples, and has
+ * the weights to train with that come of them put into arrays[i].weights. Both are borrowed, the
+ * list `arrays` too, until home_step_wait of that part has returned; `step` until return.
  */
 static inline STEPD_MUST_CHECK enum stepd_status
 home_step_start(struct home *home, size_t part, const struct stepd_array *arrays, size_t count,
-                const struct home_push *push, struct stepd_error *reterr)
+                const struct home_step *step, struct stepd_error *reterr)
 {
-    return home->kind->step_start(home, part, arrays, count, push, reterr);
+    return home->kind->step_start(home, part, arrays, count, step, reterr);
 }
 
 /* Waits for the weights of a part that was started. *ret_version: the newest of theirs. */
@@ -129,7 +128,8 @@ static inline STEPD_MUST_CHECK enum stepd_status home_report(struct home *home, 
     return home->kind->report(home, step, loss, examples, reterr);
 }
 
-/* As stepd_leave: no rounds wait for this worker any more. */
+/* As stepd_leave: no rounds wait for this worker any more. Parts that are under way are given up
+ * with home_destroy; whether they counted is not known. */
 static inline STEPD_MUST_CHECK enum stepd_status home_leave(struct home *home,
                                                             struct stepd_error *reterr)
 {

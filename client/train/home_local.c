@@ -95,7 +95,7 @@ static enum stepd_status local_pull_all(struct home *home, enum stepd_view view,
 
 static enum stepd_status local_step_start(struct home *home, size_t part,
                                           const struct stepd_array *arrays, size_t count,
-                                          const struct home_push *push, struct stepd_error *reterr)
+                                          const struct home_step *step, struct stepd_error *reterr)
 {
     (void)part;
     struct home_local *const local = local_of(home);
@@ -104,11 +104,13 @@ static enum stepd_status local_step_start(struct home *home, size_t part,
     if (local->noted < local->tensors)
         return STEPD_OK;
     local->noted = 0;
-    const struct local_push all = {.grad = local->grad,
-                                   .examples = push->examples,
-                                   .has_loss = push->has_loss,
-                                   .loss = push->loss};
-    const enum stepd_status status = local_step(local->local, &all, local->weights, reterr);
+    const struct local_push push = {
+        .grad = local->grad,
+        .examples = step->examples,
+        .has_loss = step->has_loss,
+        .loss = step->loss,
+    };
+    const enum stepd_status status = local_step(local->local, &push, local->weights, reterr);
     local->version += status == STEPD_OK;
     return status;
 }

@@ -67,9 +67,9 @@ static enum stepd_status remote_pull(struct home *home, enum stepd_view view,
                                      const struct stepd_array *arrays, size_t count,
                                      uint64_t *ret_version, struct stepd_error *reterr)
 {
-    struct stepd_op *op;
     struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
     options.view = view;
+    struct stepd_op *op;
     enum stepd_status status =
         stepd_pull_start(remote_of(home)->client, arrays, count, &options, &op, reterr);
     if (status != STEPD_OK)
@@ -83,14 +83,14 @@ static enum stepd_status remote_pull(struct home *home, enum stepd_view view,
 
 static enum stepd_status remote_step_start(struct home *home, size_t part,
                                            const struct stepd_array *arrays, size_t count,
-                                           const struct home_push *push, struct stepd_error *reterr)
+                                           const struct home_step *step, struct stepd_error *reterr)
 {
     struct home_remote *const remote = remote_of(home);
     assert(part < HOME_PARTS_MAX && remote->op[part] == NULL);
     struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
-    options.examples = push->examples;
-    options.has_loss = push->has_loss;
-    options.loss = push->loss;
+    options.examples = step->examples;
+    options.has_loss = step->has_loss;
+    options.loss = step->loss;
     return stepd_step_start(remote->client, arrays, count, &options, &remote->op[part], reterr);
 }
 

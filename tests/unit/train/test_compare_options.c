@@ -1,134 +1,217 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Parameters of the command line, and the runs of a comparison that are made of them.
+ * Which runs a command line asks for, and what they have in common.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "client/train/compare_options.h"
 
+#define WORDS_MOST 40
+
+static struct compare_options options; /* 200 KiB */
 static struct stepd_error error;
 
-static void assert_refused(const char *pair, const char *text)
+/* Parses words up to a NULL, in an environment with one variable (NULL: none). */
+static enum stepd_status parse(const char *const *words, const char *variable)
 {
-    struct stepd_arguments params = {.count = 0};
-    assert_int_equal(stepd_arguments_set_pair(&params, pair, &error), STEPD_INVALID_ARGUMENT);
-    assert_string_equal(error.text, text);
-    assert_int_equal(params.count, 0);
-}
-
-static void params_set__wrong__says_what_was_expected(void **state)
-{
-    (void)state;
-    assert_refused("lr", "'lr': expected NAME=VALUE");
-    assert_refused("=1", "a parameter's name has 1 to 31 characters");
-    assert_refused("lr=", "lr: '': expected a number, numbers with ',' between them, or a word");
-    assert_refused("lr=Fast", "lr: 'Fast': expected a number, numbers with ',' between them, or a "
-                              "word");
-    assert_refused("lr=1x", "lr: '1x': expected numbers");
-    assert_refused("lr=1,", "lr: '1,': expected numbers");
-    assert_refused("lr=1e999", "lr: '1e999': expected numbers");
-    assert_refused("l=1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17",
-                   "l: '1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17': more than 16 numbers");
-}
-
-static void stepd_arguments_describe__each_kind__is_what_libstepd_wants(void **state)
-{
-    (void)state;
-    struct stepd_arguments params = {.count = 0};
-    struct stepd_param described[STEPD_ARGUMENTS_MAX];
-    assert_int_equal(stepd_arguments_set_pair(&params, "lr=-1e-3", &error), STEPD_OK);
-    assert_int_equal(stepd_arguments_set_pair(&params, "betas=0.5,0.75", &error), STEPD_OK);
-    assert_int_equal(stepd_arguments_set_pair(&params, "form=interim", &error), STEPD_OK);
-    assert_int_equal(stepd_arguments_set_pair(&params, "lr=.5", &error), STEPD_OK);
-    assert_int_equal(stepd_arguments_describe(&params, described), 3);
-    assert_string_equal(described[0].name, "lr");
-    assert_true(described[0].value == 0.5 && described[0].list == NULL);
-    assert_true(described[1].count == 2 && described[1].list[1] == 0.75);
-    assert_string_equal(described[2].word, "interim");
-}
-
-/* ---- Comparisons ----------------------------------------------------------------------------- */
-
-static struct compare_options options;
-
-static enum stepd_status parse(const char *const *words)
-{
-    static char *const environment[] = {NULL};
-    static char text[16][128];
-    char *argv[17] = {NULL};
-    int argc = 0;
-    for (; words[argc] != NULL; argc++) {
-        (void)snprintf(text[argc], sizeof text[argc], "%s", words[argc]);
-        argv[argc] = text[argc];
+    static char text[WORDS_MOST][128];
+    char *argv[WORDS_MOST + 1] = {NULL};
+    char assignment[128];
+    char *environment[2] = {NULL};
+    int count = 0;
+    argv[count++] = (char[]){"compare"};
+    for (; words[count - 1] != NULL; count++) {
+        assert_true(count < WORDS_MOST);
+        (void)snprintf(text[count], sizeof text[count], "%s", words[count - 1]);
+        argv[count] = text[count];
     }
-    error = (struct stepd_error){.code = STEPD_OK};
-    return compare_options_parse(argc, argv, environment, &options, &error);
+    if (variable != NULL) {
+        (void)snprintf(assignment, sizeof assignment, "%s", variable);
+        environment[0] = assignment;
+    }
+    return compare_options_parse(count, argv, environment, &options, &error);
 }
 
-#define PARSE(...) parse((const char *const[]){"compare", __VA_ARGS__, NULL})
+#define WORDS(...)                                                                                 \
+    (const char *const[])                                                                          \
+    {                                                                                              \
+        __VA_ARGS__, NULL                                                                          \
+    }
 
-static void compare_options__of_runs__lay_their_parameters_over_the_flags(void **state)
+static void expect_run(size_t index, const char *expected)
+{
+    char text[RECIPE_TEXT_BYTES];
+    assert_true(index < options.runs);
+    recipe_format(&options.run[index], text, sizeof text);
+    assert_string_equal(text, expected);
+}
+
+static void compare_options__nothing__compares_what_everybody_knows(void **state)
+{
+    static const char *const names[] = {"sgd",     "momentum", "nesterov", "adagrad",
+                                        "rmsprop", "adam",     "adamw"};
+    (void)state;
+    assert_int_equal(parse((const char *const[]){NULL}, NULL), STEPD_OK);
+    assert_int_equal(options.runs, 7);
+    for (size_t i = 0; i < 7; i++) {
+        assert_string_equal(options.run[i].optimizer, names[i]);
+        assert_true(params_number(&options.run[i].hyper, "lr", 0) > 0);
+    }
+    assert_null(options.base.server);
+    assert_string_equal(options.base.schedule, "constant");
+    assert_string_equal(options.base.job, "compare");
+    assert_string_equal(options.base.csv, "compare.csv");
+    assert_string_equal(options.base.plot, "compare.svg");
+    assert_int_equal(options.base.epochs, 1);
+    assert_int_equal(options.base.world, 1);
+    assert_int_equal(options.base.rank, 0);
+    assert_int_equal(options.base.batch[0], 128);
+}
+
+static void compare_options__runs_and_names__come_in_their_order(void **state)
 {
     (void)state;
-    static struct train_options train;
-    assert_int_equal(PARSE("--lr", "0.5", "--run", "sgd", "--steps=7",
-                           "--run=adam  lr=0.001 eps_mode=inside", "--job", "j"),
+    assert_int_equal(parse(WORDS("--run", "adam lr=0.001 betas=0.8,0.95", "--optimizers=sgd,lion",
+                                 "--run=adam then sgd from=30 lr=0.1"),
+                           NULL),
                      STEPD_OK);
-    assert_int_equal(options.runs, 2);
-    assert_int_equal(options.train.steps, 7);
-    assert_int_equal(compare_options_of_run(&options, 0, &train, &error), STEPD_OK);
-    assert_string_equal(train.optimizer, "sgd");
-    assert_true(stepd_arguments_number(&train.hyper, "lr", 0) == 0.5);
-    assert_int_equal(compare_options_of_run(&options, 1, &train, &error), STEPD_OK);
-    assert_string_equal(train.optimizer, "adam");
-    assert_true(stepd_arguments_number(&train.hyper, "lr", 0) == 0.001);
-    assert_string_equal(train.hyper.argument[1].word, "inside");
+    assert_int_equal(options.runs, 4);
+    expect_run(0, "adam lr=0.001 betas=0.8,0.95");
+    expect_run(1, "sgd");
+    expect_run(2, "lion");
+    expect_run(3, "adam then sgd from=30 lr=0.1");
 }
 
-static void compare_options__of_rates__make_a_run_of_each(void **state)
+static void
+compare_options__shared_hyperparameters__are_every_runs_unless_it_has_its_own(void **state)
 {
     (void)state;
-    assert_int_equal(PARSE("--lrs", "0.1,1e-2", "--optimizer", "momentum"), STEPD_OK);
-    assert_int_equal(options.runs, 2);
-    assert_string_equal(options.run[1].label, "momentum lr=1e-2");
-    assert_string_equal(options.run[1].optimizer, "momentum");
-    assert_true(stepd_arguments_number(&options.run[1].hyper, "lr", 0) == 0.01);
+    assert_int_equal(parse(WORDS("--optimizers", "sgd", "--run", "adam lr=0.5", "--lr", "0.1",
+                                 "--weight-decay", "0.01"),
+                           NULL),
+                     STEPD_OK);
+    expect_run(0, "sgd lr=0.1 weight_decay=0.01");
+    expect_run(1, "adam lr=0.5 weight_decay=0.01");
 }
 
-static void compare_options__wrong__are_refused(void **state)
+static void compare_options__learning_rates__multiply_the_runs(void **state)
 {
     (void)state;
-    assert_int_equal(PARSE("--json"), STEPD_INVALID_ARGUMENT);
-    assert_non_null(strstr(error.text, "nothing to compare"));
-    assert_int_equal(PARSE("--run", "lr=1"), STEPD_INVALID_ARGUMENT);
-    assert_non_null(strstr(error.text, "expected an optimizer's name"));
-    assert_int_equal(PARSE("--run"), STEPD_INVALID_ARGUMENT);
-    assert_int_equal(PARSE("--run", "sgd lr=x!"), STEPD_INVALID_ARGUMENT);
-    assert_non_null(strstr(error.text, "--run 'sgd lr=x!': lr: "));
-    assert_int_equal(PARSE("--lrs", "1,,2"), STEPD_INVALID_ARGUMENT);
-    assert_int_equal(PARSE("--lrs", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"),
-                     STEPD_INVALID_ARGUMENT);
-    assert_non_null(strstr(error.text, "more than 16 runs"));
-    assert_int_equal(PARSE("--run", "sgd", "--world", "2"), STEPD_INVALID_ARGUMENT);
-    assert_int_equal(PARSE("--run", "sgd", "--save-weights", "x"), STEPD_INVALID_ARGUMENT);
-    assert_int_equal(PARSE("--run", "sgd", "--rnu", "x"), STEPD_INVALID_ARGUMENT);
-    assert_non_null(strstr(error.text, "unknown flag '--rnu'"));
+    assert_int_equal(
+        parse(WORDS("--lrs", "0.1,1e-3", "--optimizers", "sgd", "--run", "adam eps=0.5"), NULL),
+        STEPD_OK);
+    assert_int_equal(options.runs, 4);
+    expect_run(0, "sgd lr=0.1");
+    expect_run(1, "sgd lr=0.001");
+    expect_run(2, "adam eps=0.5 lr=0.1");
+    expect_run(3, "adam eps=0.5 lr=0.001");
+}
+
+static void compare_options__flags_of_a_training__hold_for_every_run(void **state)
+{
+    (void)state;
+    assert_int_equal(parse(WORDS("--model", "cnn", "--steps", "30", "--batch", "10", "--workers",
+                                 "3", "--schedule", "cosine", "--warmup", "2", "--seed", "5",
+                                 "--csv", "a", "--plot", "b", "--job", "c", "--log-scale"),
+                           NULL),
+                     STEPD_OK);
+    assert_string_equal(options.base.model, "cnn");
+    assert_int_equal(options.base.steps, 30);
+    assert_int_equal(options.base.world, 3);
+    assert_int_equal(options.base.batch[2], 10);
+    assert_string_equal(options.base.schedule, "cosine");
+    assert_int_equal(options.base.schedule_params.count, 1);
+    assert_int_equal(options.base.seed, 5);
+    assert_string_equal(options.base.csv, "a");
+    assert_string_equal(options.base.plot, "b");
+    assert_string_equal(options.base.job, "c");
+    assert_true(options.log_scale);
+}
+
+static void compare_options__address__comes_from_the_flag_or_the_environment(void **state)
+{
+    (void)state;
+    assert_int_equal(parse((const char *const[]){NULL}, "STEPD_ADDRESS=there:1"), STEPD_OK);
+    assert_string_equal(options.base.server, "there:1");
+    assert_int_equal(parse(WORDS("--server", "here:2"), "STEPD_ADDRESS=there:1"), STEPD_OK);
+    assert_string_equal(options.base.server, "here:2");
+}
+
+static void compare_options__launchers_environment__means_nothing_here(void **state)
+{
+    (void)state;
+    assert_int_equal(parse((const char *const[]){NULL}, "STEPD_RANK=3"), STEPD_OK);
+    assert_int_equal(options.base.rank, 0);
+}
+
+static void compare_options__mistake__is_refused_and_named(void **state)
+{
+    static const struct {
+        const char *words[3];
+        const char *says;
+    } cases[] = {
+        {{"--run", "adam lr"}, "--run 'adam lr': 'lr': expected NAME=VALUE"},
+        {{"--run="}, "--run '': expected an optimizer"},
+        {{"--optimizers=adam,"}, "--optimizers 'adam,': expected names with ','"},
+        {{"--optimizers=a=b"}, "--optimizers: 'a=b' is not the name"},
+        {{"--lrs=0.1"}, "--lrs: of what?"},
+        {{"--lrs=0.1,", "--run=adam"}, "--lrs '0.1,': expected numbers"},
+        {{"--lrs=0.1,fast", "--run=adam"}, "--lrs '0.1,fast': expected numbers"},
+        {{"--lrs=0.1", "--run=adam lr=1"}, "but that of 'adam' is set too"},
+        {{"--workers=0"}, "--workers '0': expected a number of workers from 1 to 64"},
+        {{"--workers=65"}, "--workers '65'"},
+        {{"--workers=2", "--local"}, "--local is for one worker, not 2"},
+        {{"--workers=2", "--batch=1,2,3"}, "--batch has 3 sizes for 2 workers"},
+        {{"--rank=0"}, "unknown flag '--rank'"},
+        {{"--optimizer=adam"}, "unknown flag '--optimizer'"},
+        {{"--phase=sgd from=3"}, "unknown flag '--phase'"},
+        {{"--defined"}, "unknown flag '--defined'"},
+        {{"--save-weights=x"}, "unknown flag '--save-weights'"},
+        {{"--optimizers=a,a,a,a,a,a,a", "--lrs=1,2,3,4,5"}, "more than 32 runs"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        if (parse(cases[i].words, NULL) != STEPD_INVALID_ARGUMENT)
+            fail_msg("%s is taken", cases[i].words[0]);
+        if (strstr(error.text, cases[i].says) == NULL)
+            fail_msg("%s says: %s", cases[i].words[0], error.text);
+    }
+}
+
+static void compare_options__more_runs_than_there_is_room_for__are_refused(void **state)
+{
+    const char *words[WORDS_MOST] = {NULL};
+    (void)state;
+    for (size_t i = 0; i < COMPARE_RUNS_MAX; i++)
+        words[i] = "--run=sgd";
+    assert_int_equal(parse(words, NULL), STEPD_OK);
+    assert_int_equal(options.runs, COMPARE_RUNS_MAX);
+    words[COMPARE_RUNS_MAX] = "--run=sgd";
+    assert_int_equal(parse(words, NULL), STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "--run: more than 32 runs"));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(params_set__wrong__says_what_was_expected),
-        cmocka_unit_test(stepd_arguments_describe__each_kind__is_what_libstepd_wants),
-        cmocka_unit_test(compare_options__of_runs__lay_their_parameters_over_the_flags),
-        cmocka_unit_test(compare_options__of_rates__make_a_run_of_each),
-        cmocka_unit_test(compare_options__wrong__are_refused),
+        cmocka_unit_test(compare_options__nothing__compares_what_everybody_knows),
+        cmocka_unit_test(compare_options__runs_and_names__come_in_their_order),
+        cmocka_unit_test(
+            compare_options__shared_hyperparameters__are_every_runs_unless_it_has_its_own),
+        cmocka_unit_test(compare_options__learning_rates__multiply_the_runs),
+        cmocka_unit_test(compare_options__flags_of_a_training__hold_for_every_run),
+        cmocka_unit_test(compare_options__address__comes_from_the_flag_or_the_environment),
+        cmocka_unit_test(compare_options__launchers_environment__means_nothing_here),
+        cmocka_unit_test(compare_options__mistake__is_refused_and_named),
+        cmocka_unit_test(compare_options__more_runs_than_there_is_room_for__are_refused),
     };
-    return cmocka_run_group_tests_name("train/params", tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
