@@ -5,6 +5,7 @@
  */
 #include "client/ctl/courses.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +120,7 @@ static enum stepd_status keep_group(const char *name, struct courses *courses,
     struct nearest nearest;
     nearest_init(&nearest, name);
     for (size_t i = 0; i < courses->count; i++) {
+        assert(courses->at[i].name != NULL);
         if (strcmp(courses->at[i].name, name) == 0) {
             const struct course kept = courses->at[i];
             courses->at[i] = courses->at[0];

@@ -104,6 +104,9 @@ struct control_quoted control_quote(const char *name)
 }
 
 static void say(const struct control *control, enum log_level level, const char *event,
+                const char *fmt, va_list args) STEPD_PRINTF(4, 0);
+
+static void say(const struct control *control, enum log_level level, const char *event,
                 const char *fmt, va_list args)
 {
     if (control->begin_ms == UINT64_MAX) /* the config file's jobs; its writer knows them */

@@ -111,7 +111,7 @@ enum stepd_status schedule_set(struct schedule *schedule, const char *name, size
                                const double *value, struct stepd_error *reterr)
 {
     const struct schedule_kind *const kind = schedule->kind;
-    const struct schedule_param_spec *spec;
+    const struct schedule_param_spec *spec = NULL;
     enum stepd_status status = find(kind, name, &spec, reterr);
     if (status != STEPD_OK)
         return status;
@@ -137,7 +137,7 @@ enum stepd_status schedule_set_word(struct schedule *schedule, const char *name,
 {
     static const char *const booleans[] = {"false", "true"};
     const struct schedule_kind *const kind = schedule->kind;
-    const struct schedule_param_spec *spec;
+    const struct schedule_param_spec *spec = NULL;
     const enum stepd_status status = find(kind, name, &spec, reterr);
     if (status != STEPD_OK)
         return status;

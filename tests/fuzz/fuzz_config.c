@@ -45,7 +45,7 @@ static void check_error(enum stepd_status status, const struct stepd_error *erro
 static enum stepd_status load(const char *bytes, size_t n, struct config *ret_config)
 {
     char program[] = "stepd";
-    char flag[64];
+    char flag[128];
     char *const argv[] = {program, flag, NULL};
     char *const envp[] = {NULL};
     struct stepd_error error = {.text = ""};

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "proto/error.h"
 #include "server/model/group.h"
 #include "tests/lib/settings.h"
 
@@ -55,7 +56,7 @@ static inline void groups_refuse_over(const struct stepd_group *defaults,
 static inline void groups_refuse(const struct stepd_group *def, const char *text)
 {
     char expected[STEPD_ERROR_TEXT_BYTES];
-    (void)snprintf(expected, sizeof expected, "group 'g': %s", text);
+    (void)stepd_format(expected, sizeof expected, "group 'g': %s", text);
     groups_refuse_over(&groups_nothing, def, STEPD_INVALID_ARGUMENT, expected);
 }
 
