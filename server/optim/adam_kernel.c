@@ -17,6 +17,8 @@
  *
  *     w <- w - ((lr sqrt(c2) / c1) m) / (sqrt(x) + eps)
  *
+ * with v as torch.optim.SparseAdam has it, to which it belongs.
+ *
  * Each form has a loop of its own, chosen once per call: a loop that asked would be slower. So
  * would one whose arrays are no restrict parameters.
  */
@@ -47,7 +49,7 @@ static struct adam_scalars adam_scalars(const struct optim_step *step, size_t n)
     const bool hat = (enum optim_eps_mode)hyper->eps_mode == OPTIM_EPS_HAT;
     const bool early =
         hyper->amsgrad != 0.0 && (enum optim_max)hyper->amsgrad_max == OPTIM_MAX_CORRECTED;
-    const double late = hat || early ? 1.0 : c2; /* what is left of c2 for the root */
+    const double late = early ? 1.0 : c2; /* what is left of c2 for the root */
     return (struct adam_scalars){
         .n = n,
         .moments = moments_of(step),
@@ -96,6 +98,17 @@ static void adapt_inside(const struct adam_scalars k, float *restrict w, const f
     }
 }
 
+static void adapt_hat(const struct adam_scalars k, float *restrict w, const float *restrict g,
+                      float *restrict m, float *restrict v)
+{
+    for (size_t i = 0; i < k.n; i++) {
+        const float gi = moments_gradient(k.moments, g[i], w[i]);
+        m[i] = moments_first(k.moments, gi, m[i]);
+        v[i] = moments_second_moved(k.moments, gi, v[i]);
+        w[i] = moved(k, w[i], m[i], sqrtf(v[i]) + k.eps);
+    }
+}
+
 static void adapt_most(const struct adam_scalars k, float *restrict w, const float *restrict g,
                        float *restrict m, float *restrict v, float *restrict most)
 {
@@ -121,19 +134,35 @@ static void adapt_most_inside(const struct adam_scalars k, float *restrict w,
     }
 }
 
+static void adapt_most_hat(const struct adam_scalars k, float *restrict w, const float *restrict g,
+                           float *restrict m, float *restrict v, float *restrict most)
+{
+    for (size_t i = 0; i < k.n; i++) {
+        const float gi = moments_gradient(k.moments, g[i], w[i]);
+        m[i] = moments_first(k.moments, gi, m[i]);
+        v[i] = moments_second_moved(k.moments, gi, v[i]);
+        most[i] = moments_larger(most[i], v[i]);
+        w[i] = moved(k, w[i], m[i], sqrtf(most[i]) + k.eps);
+    }
+}
+
 /* The linter takes the macro for the name. NOLINTBEGIN(readability-identifier-naming) */
 void OPTIM_KERNEL(adam_step)(const struct optim_step *step, size_t n, float *w, const float *g,
                              float *const *slot)
 {
     const struct adam_scalars k = adam_scalars(step, n);
-    const bool inside = (enum optim_eps_mode)step->hyper->eps_mode == OPTIM_EPS_INSIDE;
+    const enum optim_eps_mode eps_mode = (enum optim_eps_mode)step->hyper->eps_mode;
     const bool amsgrad = step->hyper->amsgrad != 0.0;
-    if (amsgrad && inside)
+    if (amsgrad && eps_mode == OPTIM_EPS_INSIDE)
         adapt_most_inside(k, w, g, slot[0], slot[1], slot[2]);
+    else if (amsgrad && eps_mode == OPTIM_EPS_HAT)
+        adapt_most_hat(k, w, g, slot[0], slot[1], slot[2]);
     else if (amsgrad)
         adapt_most(k, w, g, slot[0], slot[1], slot[2]);
-    else if (inside)
+    else if (eps_mode == OPTIM_EPS_INSIDE)
         adapt_inside(k, w, g, slot[0], slot[1]);
+    else if (eps_mode == OPTIM_EPS_HAT)
+        adapt_hat(k, w, g, slot[0], slot[1]);
     else
         adapt(k, w, g, slot[0], slot[1]);
 }

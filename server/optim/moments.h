@@ -10,6 +10,8 @@
  *     m <- m + (1 - beta1) (g - m)         or g + ((1 - beta1) - 1) (g - m) where 1 - beta1 is 1/2
  *                                          or more: torch.lerp's two branches
  *     v <- beta2 v + ((1 - beta2) g) g
+ *     v <- v + (1 - beta2) (g g - v)       where eps is `hat`, as torch.optim.SparseAdam and
+ *                                          TensorFlow's Adam have it
  *
  * eta is the schedule's multiplier: lr of this step / lr before the schedule (Loshchilov and Hutter
  * 2019, algorithm 2, line 12). Where lr before the schedule is 0 no multiplier can be told, and
@@ -75,6 +77,13 @@ static inline float moments_first(const struct moments k, float g, float m)
 static inline float moments_second(const struct moments k, float g, float v)
 {
     return k.beta2 * v + (k.one_minus_beta2 * g) * g;
+}
+
+/* The next v where eps is `hat`: the same number in another order, which does not lose a part of v
+ * in each step because beta2 and 1 - beta2, rounded, do not add up to 1. */
+static inline float moments_second_moved(const struct moments k, float g, float v)
+{
+    return v + k.one_minus_beta2 * (g * g - v);
 }
 
 /* The larger one; NaN where b is. What gcc makes one instruction of, unlike fmaxf. */

@@ -19,12 +19,6 @@ EXCEPTIONS = {
     optim.LBFGS: "compared one step at a time, in lbfgs.py",
 }
 
-# Of criterion.py, where it is another. SparseAdam's mean of squares is v + (1 - beta2) (g^2 - v), and
-# not Adam's beta2 v + (1 - beta2) g^2: the same number, but Adam's two coefficients, rounded, do not
-# add up to 1. So its float32 run is nearer to the float64 one than Adam's where beta2 is near 1; of 300
-# trials the worst was just above a factor of 4.
-FACTORS = {optim.SparseAdam: 8.0}
-
 # Arguments that choose how PyTorch computes, and not what.
 NO_RULES = {"params", "foreach", "fused", "capturable", "differentiable"}
 

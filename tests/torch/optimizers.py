@@ -17,7 +17,6 @@ import need_torch  # noqa: F401
 import torch
 
 import cases
-import criterion
 import problems
 from stepd import Refused, Stepd
 from trial import STEPS, Trial
@@ -63,8 +62,7 @@ def run_class(kind, seeds, server, report):
         groups = cases.draw_groups(kind, seed)
         where = f"{kind.__name__} seed {seed}"
         try:
-            factor = cases.FACTORS.get(kind, criterion.FACTOR)
-            verdicts = Trial(problems.make(seed, STEPS), groups).run(server, factor)
+            verdicts = Trial(problems.make(seed, STEPS), groups).run(server)
         except Refused as refused:
             report.fail(where, groups, f"stepd refused: {refused}")
             continue

@@ -196,9 +196,9 @@ class Trial:
         return server.train(self.config(), self.problem.names, self.problem.start,
                             [stepd.Step(grad) for grad in grads])["evaluation"]
 
-    def run(self, server, factor=criterion.FACTOR):
+    def run(self, server):
         """A Verdict for each tensor."""
         grads, float64 = self.run_float64()
         float32 = self.run_float32(grads)
         tensors = list(zip(self.problem.names, self.problem.start))
-        return criterion.judge(tensors, self.run_stepd(server, grads), float32, float64, factor)
+        return criterion.judge(tensors, self.run_stepd(server, grads), float32, float64)
