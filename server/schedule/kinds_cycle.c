@@ -7,8 +7,8 @@
  *
  * PyTorch gives a momentum to who has none: its SGD and RMSprop with momentum 0 roll as soon as
  * such a schedule comes, unless cycle_momentum is False. Here sgd, and rmsprop with momentum 0,
- * keep no buffer and stay as they are; PyTorch's run is momentum's, or that of rmsprop with any
- * momentum above 0, as the schedule overwrites it anyway.
+ * keep no buffer, and a group that asks for both is refused; PyTorch's run is momentum's, or that
+ * of rmsprop with any momentum above 0, as the schedule overwrites it anyway.
  */
 #include "server/base/exact.h"
 #include "server/schedule/schedule_internal.h"

@@ -211,6 +211,55 @@ static void unscale__any_scale__is_the_quotient(void **state)
     check(*state, apply_unscale, expected_quotient, scales, sizeof scales / sizeof scales[0]);
 }
 
+static void apply_multiply(const struct reduce_kernels *kernels, size_t n, double k, float *sum,
+                           const float *g)
+{
+    (void)g;
+    kernels->multiply(n, (float)k, sum);
+}
+
+static float expected_multiple(float before, float other, double k)
+{
+    (void)other;
+    return (float)k * before;
+}
+
+static void multiply__any_factor__is_the_product(void **state)
+{
+    static const double factors[] = {1.0, 0.5, 1.0 / 3.0, 0.0, 1e-30};
+    check(*state, apply_multiply, expected_multiple, factors, sizeof factors / sizeof factors[0]);
+}
+
+/* Alone with a third array: what the weights were. */
+static void check_compensate(struct arrays *arrays, enum optim_isa isa, size_t n, double lambda)
+{
+    static float then[N_MOST];
+    uint64_t seed = n + 1;
+    fill(arrays, seed);
+    numbers_add_special(&seed, N_MOST, arrays->g);
+    numbers_fill(&seed, N_MOST, then);
+    kernels_reduce(isa)->compensate(n, lambda, arrays->g, then, arrays->sum);
+    for (size_t i = 0; i < N_MOST; i++) {
+        const float grad = arrays->before[i];
+        const volatile float scaled = (float)lambda * grad;
+        const volatile float curved = scaled * grad;
+        const volatile float moved = arrays->g[i] - then[i];
+        const volatile float change = curved * moved;
+        const float want = i < n ? grad + change : grad;
+        if (!numbers_same(arrays->sum[i], want))
+            fail_msg("lambda %g, length %zu, element %zu: %a instead of %a", lambda, n, i,
+                     (double)arrays->sum[i], (double)want);
+    }
+}
+
+static void compensate__any_lambda__rounds_each_operation(void **state)
+{
+    static const double lambdas[] = {0.04, 1.0, 2.0 / 3.0};
+    for (unsigned int isa = 0; isa < OPTIM_ISA_COUNT; isa++)
+        for (size_t c = 0; c < 3 * LENGTHS && kernels_available((enum optim_isa)isa); c++)
+            check_compensate(*state, (enum optim_isa)isa, lengths[c / 3], lambdas[c % 3]);
+}
+
 static void apply_negate(const struct reduce_kernels *kernels, size_t n, double k, float *sum,
                          const float *g)
 {
@@ -310,6 +359,8 @@ int main(void)
         cmocka_unit_test(first_nonfinite__finite__is_n),
         cmocka_unit_test(first_nonfinite__each_position__is_found),
         cmocka_unit_test(unscale__any_scale__is_the_quotient),
+        cmocka_unit_test(multiply__any_factor__is_the_product),
+        cmocka_unit_test(compensate__any_lambda__rounds_each_operation),
         cmocka_unit_test(negate__any_value__turns_the_sign),
         cmocka_unit_test(clip__any_value__is_within),
         cmocka_unit_test(ema__any_decay__goes_from_the_nearer_end),
