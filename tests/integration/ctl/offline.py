@@ -16,6 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from processes import environment  # noqa: E402
 
 BIN = sys.argv.pop(1)
+TRAINING = pathlib.Path(__file__).resolve().parents[3] / "TRAINING.md"
 END_S = 60
 
 
@@ -39,6 +40,15 @@ class Case(unittest.TestCase):
         self.assertEqual(asked.returncode, code, asked.stderr)
         self.assertIn(text, asked.stderr)
         self.assertEqual(asked.stdout, "")
+
+
+class Guide(Case):
+    def test_training_md__names__each_optimizer_and_schedule(self):
+        text = TRAINING.read_text(encoding="utf-8")
+        for command in ("optimizers", "schedules"):
+            missing = [row["name"] for row in self.ask_json(command)
+                       if f"`{row['name']}`" not in text]
+            self.assertEqual(missing, [], command)
 
 
 class Optimizers(Case):
