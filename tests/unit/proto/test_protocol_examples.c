@@ -96,6 +96,13 @@ static const struct stepd_group groups[] = {
 };
 static const struct stepd_setting default_settings[] = {{.name = "lr", .values = 1, .value = half}};
 
+static const double at_most_4[] = {4};
+static const double at_most_32[] = {32};
+static const struct stepd_setting staleness[] = {
+    {.name = "staleness", .values = 1, .value = at_most_4},
+    {.name = "staleness_max", .values = 1, .value = at_most_32}};
+static const struct stepd_group all_by_sgd[] = {{.match = "*", .optimizer = "sgd"}};
+
 static const struct stepd_tensor_def line_tensor[] = {
     {.name = "line", .dims = 1, .shape = b_shape, .group = "newton"}};
 static const uint32_t two[] = {2};
@@ -136,6 +143,14 @@ static const struct example examples[] = {
                                      .group = groups,
                                      .defaults = {.optimizer = "sgd",
                                                   .settings = {1, default_settings}}}}},
+    {.name = "define_bounded",
+     .message = {.kind = STEPD_MESSAGE_DEFINE_JOB,
+                 .request_id = 2,
+                 .body.define_job = {.mode = STEPD_BOUNDED,
+                                     .workers = 4,
+                                     .groups = 1,
+                                     .group = all_by_sgd,
+                                     .settings = {2, staleness}}}},
     {.name = "define_tensors",
      .message = {.kind = STEPD_MESSAGE_DEFINE_TENSORS,
                  .request_id = 3,
