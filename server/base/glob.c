@@ -76,25 +76,31 @@ static bool set_holds(const char *open, const char *end, uint32_t character)
     return found != inverted;
 }
 
+struct walk {
+    const char *open; /* the first [ that is known to have no ], or NULL */
+    uint64_t steps;   /* taken so far */
+};
+
 /* Matches a character (not 0) with what stands in the glob for one. Returns what follows there, or
- * NULL. *open: the first [ that is known to have no ], or NULL. */
-static const char *match_one(const char *glob, uint32_t character, const char **open)
+ * NULL. */
+static const char *match_one(const char *glob, uint32_t character, struct walk *walk)
 {
+    walk->steps++;
     if (*glob == '?')
         return glob + 1;
-    if (*glob == '[' && (*open == NULL || glob < *open)) {
+    if (*glob == '[' && (walk->open == NULL || glob < walk->open)) {
         const char *const end = set_end(glob);
+        walk->steps += (uint64_t)((end == NULL ? glob : end) - glob);
         if (end != NULL)
             return set_holds(glob, end, character) ? end + 1 : NULL;
-        *open = glob;
+        walk->open = glob;
     }
     glob += *glob == '\\' ? 1 : 0;
     return take(&glob) == character ? glob : NULL;
 }
 
-bool glob_matches(const char *glob, const char *name)
+static bool matches(const char *glob, const char *name, struct walk *walk)
 {
-    const char *open = NULL;
     const char *behind_star = NULL; /* the last one that was passed */
     const char *tried = name;       /* where in the name what is behind it was tried last */
     while (*name != '\0') {
@@ -104,7 +110,7 @@ bool glob_matches(const char *glob, const char *name)
             continue;
         }
         const uint32_t character = take(&name);
-        glob = match_one(glob, character, &open);
+        glob = match_one(glob, character, walk);
         if (glob != NULL)
             continue;
         if (behind_star == NULL)
@@ -116,4 +122,12 @@ bool glob_matches(const char *glob, const char *name)
     while (*glob == '*')
         glob++;
     return *glob == '\0';
+}
+
+bool glob_matches(const char *glob, const char *name, uint64_t *steps)
+{
+    struct walk walk = {.steps = 1};
+    const bool match = matches(glob, name, &walk);
+    *steps += walk.steps;
+    return match;
 }

@@ -12,9 +12,11 @@
 #define BASE_GLOB_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
-/* Does the whole name match? Both are UTF-8, NUL-terminated and borrowed until return. At most
- * about strlen(glob) * strlen(name) comparisons. Pure; any thread. */
-bool glob_matches(const char *glob, const char *name);
+/* Does the whole name match? Both are UTF-8, NUL-terminated and borrowed until return. Adds to
+ * *steps what it took, at most about strlen(glob) * strlen(name): who matches many globs with many
+ * names must end somewhere. Pure; any thread. */
+bool glob_matches(const char *glob, const char *name, uint64_t *steps);
 
 #endif

@@ -254,12 +254,12 @@ void group_deinit(struct group *group)
     *group = (struct group){.name = NULL};
 }
 
-bool group_matches(const struct group *group, const char *tensor_name, size_t dims)
+bool group_matches(const struct group *group, const char *tensor_name, size_t dims, uint64_t *steps)
 {
     bool any = group->ndims == 0;
     for (size_t i = 0; i < group->ndims; i++)
         any = any || group->ndim[i] == dims;
-    return any && glob_matches(group->match, tensor_name);
+    return any && glob_matches(group->match, tensor_name, steps);
 }
 
 const struct phase *group_phase(const struct group *group, uint64_t step)

@@ -74,8 +74,9 @@ enum stepd_status group_same(const struct group *a, const struct group *b,
 void group_deinit(struct group *group);
 
 /* Does the group take a tensor of this name and number of dimensions? In its glob `*` matches any
- * characters, dots too. */
-bool group_matches(const struct group *group, const char *tensor_name, size_t dims);
+ * characters, dots too. Adds to *steps what it took (glob.h). */
+bool group_matches(const struct group *group, const char *tensor_name, size_t dims,
+                   uint64_t *steps);
 
 /* The phase at a step of the schedule's clock. */
 const struct phase *group_phase(const struct group *group, uint64_t step);

@@ -25,17 +25,32 @@ static enum stepd_status fail_unmatched(const struct tensor *tensor, struct step
                       tensor->name, tensor->dims, tensor->dims == 1 ? "" : "s");
 }
 
+/* Control matches them, and serves nobody meanwhile. */
+static enum stepd_status fail_slow(const struct job *job, const struct tensor *tensor,
+                                   struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                      "the globs of %zu groups take too long with %zu tensors (more than %" PRIu64
+                      " comparisons up to tensor '%s'); take groups together, or give globs fewer "
+                      "'*' and more of the names' beginnings",
+                      job->groups, job->tensors, JOB_MATCH_STEPS_MAX, tensor->name);
+}
+
 /* The first group that takes a tensor has it. */
 static enum stepd_status match_groups(struct job *job, struct stepd_error *reterr)
 {
     job->group_tensors = calloc(job->groups, sizeof *job->group_tensors);
     if (job->group_tensors == NULL)
         return no_memory(reterr);
+    uint64_t steps = 0;
     for (size_t i = 0; i < job->tensors; i++) {
         struct tensor *const tensor = &job->tensor[i];
         uint32_t g = 0;
-        while (g < job->groups && !group_matches(&job->group[g], tensor->name, tensor->dims))
+        while (g < job->groups &&
+               !group_matches(&job->group[g], tensor->name, tensor->dims, &steps))
             g++;
+        if (steps > JOB_MATCH_STEPS_MAX)
+            return fail_slow(job, tensor, reterr);
         if (g == job->groups)
             return fail_unmatched(tensor, reterr);
         tensor->group = g;

@@ -23,10 +23,16 @@ struct row {
     bool match;
 };
 
+static bool matches(const char *glob, const char *name)
+{
+    uint64_t steps = 0;
+    return glob_matches(glob, name, &steps);
+}
+
 static void assert_rows(const struct row *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (glob_matches(rows[i].glob, rows[i].name) != rows[i].match)
+        if (matches(rows[i].glob, rows[i].name) != rows[i].match)
             fail_msg("'%s' and '%s'", rows[i].glob, rows[i].name);
     }
 }
@@ -204,7 +210,7 @@ static void glob__random__is_judged_as_by_fnmatch(void **state)
 {
     (void)state;
     struct random random = {.state = 7};
-    size_t matches = 0;
+    size_t matching = 0;
     for (size_t i = 0; i < 300000; i++) {
         const uint64_t seed = random.state;
         char glob[TEXT_BYTES];
@@ -216,11 +222,11 @@ static void glob__random__is_judged_as_by_fnmatch(void **state)
         write_random(&random, random_below(&random, 6),
                      random_once_in(&random, 2) ? 4 : COUNT(alphabet) - 1, name, name_bytes);
         const bool match = fnmatch(glob_bytes, name_bytes, 0) == 0;
-        if (glob_matches(glob, name) != match)
+        if (matches(glob, name) != match)
             fail_msg("'%s' and '%s' (seed %llu)", glob, name, (unsigned long long)seed);
-        matches += match;
+        matching += match;
     }
-    assert_in_range(matches, 3000, 297000);
+    assert_in_range(matching, 3000, 297000);
 }
 
 /* Fills a text of so many bytes with what repeats as often as it fits before the end. */
@@ -243,7 +249,7 @@ static void glob__many_stars__are_not_tried_in_all_their_ways(void **state)
     for (size_t i = 0; i < COUNT(hostile); i++) {
         char glob[201];
         write_repeated(hostile[i], "b", 200, glob);
-        assert_false(glob_matches(glob, name));
+        assert_false(matches(glob, name));
     }
 }
 
@@ -260,8 +266,25 @@ static void glob__many_sets_without_their_end__are_searched_once(void **state)
     for (size_t i = 0; i < COUNT(hostile); i++) {
         write_repeated(hostile[i], "b", BYTES, glob);
         write_repeated(i == 1 ? "[" : "a", "", BYTES, name);
-        assert_false(glob_matches(glob, name));
+        assert_false(matches(glob, name));
     }
+}
+
+static uint64_t steps_of(const char *glob, const char *name)
+{
+    uint64_t steps = 5;
+    (void)glob_matches(glob, name, &steps);
+    return steps - 5;
+}
+
+static void steps__each_comparison__is_counted(void **state)
+{
+    (void)state;
+    assert_int_equal(steps_of("fc1.*", "conv1"), 2);
+    assert_int_equal(steps_of("*b", "aaaa"), 5);
+    assert_true(steps_of("*aaab", "aaaaaaaaaaaaaaaaaaaa") > 60);
+    assert_true(steps_of("*[bcdefghijklmnopqrstuvwxyz]", "aaaaaaaaaa") > 250);
+    assert_true(steps_of("*[bcdefghijklmnopqrstuvwxyz", "aaaaaaaaaa") < 60);
 }
 
 int main(void)
@@ -277,6 +300,7 @@ int main(void)
         cmocka_unit_test(glob__random__is_judged_as_by_fnmatch),
         cmocka_unit_test(glob__many_stars__are_not_tried_in_all_their_ways),
         cmocka_unit_test(glob__many_sets_without_their_end__are_searched_once),
+        cmocka_unit_test(steps__each_comparison__is_counted),
     };
     return cmocka_run_group_tests_name("base_glob", tests, NULL, NULL);
 }

@@ -176,6 +176,36 @@ static void job_draft_seal__of_a_tensor_that_no_group_matches__is_refused(void *
     assert_null(job);
 }
 
+static void job_draft_seal__of_globs_that_take_for_ever__is_refused(void **state)
+{
+    (void)state;
+
+    enum { GROUPS = STEPD_GROUPS_MAX, TENSORS = 1000 };
+
+    static char name[TENSORS][STEPD_NAME_MAX_BYTES + 1], group_name[GROUPS][8];
+    static struct stepd_group group[GROUPS];
+    static struct stepd_tensor_def tensor[TENSORS];
+    char glob[] = "*"
+                  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab";
+    for (size_t i = 0; i < GROUPS; i++) {
+        (void)snprintf(group_name[i], sizeof group_name[i], "g%zu", i);
+        group[i] = draft_group(group_name[i], i + 1 < GROUPS ? glob : "*", "sgd");
+    }
+    for (size_t i = 0; i < TENSORS; i++) {
+        memset(name[i], 'a', STEPD_NAME_MAX_BYTES);
+        (void)snprintf(name[i] + STEPD_NAME_MAX_BYTES - 6, 7, "%06zu", i);
+        tensor[i] = draft_tensor(name[i], six, 1);
+    }
+    struct stepd_define_job def = draft_definition();
+    def.groups = GROUPS;
+    def.group = group;
+    struct job *job = NULL;
+    assert_int_equal(seal(&def, tensor, TENSORS, &job), STEPD_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(error.text, "the globs of 256 groups take too long with 1000 tensors"));
+    assert_null(job);
+}
+
 static void job_draft_seal__of_a_group_that_matches_nothing__is_refused_when_strict(void **state)
 {
     (void)state;
@@ -318,6 +348,7 @@ int main(void)
         cmocka_unit_test(job_draft_same__of_another_group__names_what_differs),
         cmocka_unit_test(job_draft_seal__of_overlapping_groups__lets_the_first_match_win),
         cmocka_unit_test(job_draft_seal__of_a_tensor_that_no_group_matches__is_refused),
+        cmocka_unit_test(job_draft_seal__of_globs_that_take_for_ever__is_refused),
         cmocka_unit_test(job_draft_seal__of_a_group_that_matches_nothing__is_refused_when_strict),
         cmocka_unit_test(job_draft_seal__without_tensors__is_refused),
         cmocka_unit_test(job_draft_seal__that_fails__leaves_the_draft_open),
