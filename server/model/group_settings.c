@@ -12,6 +12,7 @@
 #include <float.h>
 #include <math.h>
 #include <string.h>
+#include <strings.h>
 
 #include "proto/error.h"
 #include "server/base/nearest.h"
@@ -127,6 +128,16 @@ static enum stepd_status take_number(const struct stepd_setting *setting, double
     return STEPD_OK;
 }
 
+/* Schedules take upper and lower case for the same. */
+static bool stands_before(const struct stepd_settings *settings, size_t index)
+{
+    for (size_t i = 0; i < index; i++) {
+        if (strcasecmp(settings->at[i].name, settings->at[index].name) == 0)
+            return true;
+    }
+    return false;
+}
+
 enum stepd_status group_check_once(const struct stepd_settings *settings,
                                    struct stepd_error *reterr)
 {
@@ -134,9 +145,25 @@ enum stepd_status group_check_once(const struct stepd_settings *settings,
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%zu settings; the most are %u",
                           settings->count, STEPD_SETTINGS_MAX);
     for (size_t i = 0; i < settings->count; i++) {
-        if (find_setting(settings, settings->at[i].name) != &settings->at[i])
+        if (stands_before(settings, i))
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s is set twice",
                               settings->at[i].name);
+    }
+    return STEPD_OK;
+}
+
+/* A list beside one of its numbers: who would stand above the other? */
+static enum stepd_status check_lists(const struct stepd_settings *settings,
+                                     struct stepd_error *reterr)
+{
+    for (size_t i = 0; i < settings->count; i++) {
+        for (size_t k = 0; k < settings->count; k++) {
+            if (optimizer_list_holds(settings->at[i].name, settings->at[k].name))
+                return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                                  "%s and %s are both set, and the first holds the second; keep "
+                                  "one",
+                                  settings->at[i].name, settings->at[k].name);
+        }
     }
     return STEPD_OK;
 }
@@ -144,7 +171,9 @@ enum stepd_status group_check_once(const struct stepd_settings *settings,
 enum stepd_status group_check_settings(const struct stepd_settings *settings,
                                        enum group_layer layer, struct stepd_error *reterr)
 {
-    const enum stepd_status status = group_check_once(settings, reterr);
+    enum stepd_status status = group_check_once(settings, reterr);
+    if (status == STEPD_OK)
+        status = check_lists(settings, reterr);
     if (status != STEPD_OK)
         return status;
     const bool multiplies = find_setting(settings, lr_mult_name) != NULL;

@@ -219,6 +219,17 @@ bool optimizer_knows(const struct optimizer *optimizer, const char *name)
     return find_spec(optimizer, name) != NULL || find_list(optimizer, name) != NULL;
 }
 
+bool optimizer_list_holds(const char *list, const char *name)
+{
+    for (size_t i = 0; i < LISTS; i++) {
+        for (size_t k = 0; strcmp(lists[i].name, list) == 0 && lists[i].of[k] != NULL; k++) {
+            if (strcmp(lists[i].of[k], name) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
 void optimizer_offer(const struct optimizer *optimizer, struct nearest *nearest)
 {
     for (size_t i = 0; i < optimizer->hypers; i++)

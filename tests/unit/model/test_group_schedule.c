@@ -91,6 +91,8 @@ static void group__with_a_wrong_parameter__says_which(void **state)
     groups_refuse(&def, "schedule cosine has no parameter 't_maxx': did you mean 't_max'?");
     def = with_schedule("sgd", "cosine", "t_max=3 t_max=3");
     groups_refuse(&def, "t_max is set twice");
+    def = with_schedule("sgd", "cosine", "t_max=3 T_max=4");
+    groups_refuse(&def, "T_max is set twice");
     def = with_schedule("sgd", "plateau", "mode=least");
     groups_refuse(&def, "parameter 'mode' of schedule plateau must be one of min, max, and 'least' "
                         "is not");

@@ -165,6 +165,9 @@ static void group__with_a_setting_twice__is_refused(void **state)
     (void)state;
     groups_refuse_settings("momentum", "momentum=0.9 lr=1 momentum=0.9", "momentum is set twice");
     groups_refuse_settings("sgd", "clip_value=1 clip_value=1", "clip_value is set twice");
+    groups_refuse_settings("adam", "beta2=0.9 betas=0.9,0.99",
+                           "betas and beta2 are both set, and the first holds the second; keep "
+                           "one");
 }
 
 static void group__with_more_settings_than_a_list_may_have__is_refused(void **state)
