@@ -292,6 +292,11 @@ enum stepd_status optimizer_hyper_set(const struct optimizer *optimizer, const c
                       optimizer->name, list_length(list));
 }
 
+static bool is_boolean(const struct optim_hyper_spec *spec)
+{
+    return spec->whole && spec->least == 0.0 && spec->most == 1.0;
+}
+
 enum stepd_status optimizer_hyper_set_word(const struct optimizer *optimizer, const char *name,
                                            const char *word, struct optim_hyper *hyper,
                                            struct stepd_error *reterr)
@@ -301,8 +306,8 @@ enum stepd_status optimizer_hyper_set_word(const struct optimizer *optimizer, co
         return fail_unknown(optimizer, name, reterr);
     if (spec->word == NULL)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "hyperparameter '%s' of %s is a number, not '%s'", name, optimizer->name,
-                          word);
+                          "hyperparameter '%s' of %s is %s, not '%s'", name, optimizer->name,
+                          is_boolean(spec) ? "true or false" : "a number", word);
     struct nearest nearest;
     nearest_init(&nearest, word);
     for (size_t i = (size_t)spec->least; i <= (size_t)spec->most; i++) {

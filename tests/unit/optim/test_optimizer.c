@@ -268,6 +268,9 @@ static void set__word__names_the_nearest(void **state)
     assert_int_equal(optimizer_hyper_set_word(find("nesterov"), "lr", "big", &hyper, &error),
                      STEPD_INVALID_ARGUMENT);
     assert_string_equal(error.text, "hyperparameter 'lr' of nesterov is a number, not 'big'");
+    assert_int_equal(optimizer_hyper_set_word(find("adam"), "amsgrad", "yes", &hyper, &error),
+                     STEPD_INVALID_ARGUMENT);
+    assert_string_equal(error.text, "hyperparameter 'amsgrad' of adam is true or false, not 'yes'");
     assert_memory_equal(&hyper, &before, sizeof before);
     refuse("nesterov", "form", 1.0,
            "hyperparameter 'form' of nesterov is a word such as 'torch', not 1");
