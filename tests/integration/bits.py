@@ -5,8 +5,11 @@
   - one worker through the daemon gives what `stepd-train --local` gives
   - four workers with unequal numbers of examples give the same bits twice, with one shard and with
     two, on the kernels of every instruction set that this machine has
+  - where the whole job is the unit (a clip by the global norm, steps that are made whole) likewise
+  - 1, 2 and 4 workers that share the same global batches give the same weights but for roundings
   - another seed gives other bits: the comparison can fail
 """
+import struct
 import subprocess
 import sys
 import tempfile
@@ -58,6 +61,31 @@ def read(name):
         return file.read()
 
 
+def floats(weights):
+    """What stands behind the header of a safetensors file."""
+    header, = struct.unpack_from("<Q", weights)
+    return struct.unpack(f"<{(len(weights) - 8 - header) // 4}f", weights[8 + header:])
+
+
+def check_gate(runs):
+    clip = ["--batch", UNEQUAL, "--job-param", "clip_global_norm=0.1", "--job-param", "atomic=job"]
+    one, two = (runs.served(WORKERS, ["--shards", shards], *clip) for shards in ("1", "2"))
+    assert one == two, "a clip by the global norm differs between 1 and 2 shards"
+    assert one != runs.served(WORKERS, [], "--batch", UNEQUAL), "nothing was clipped"
+    alone = ["--batch", "100", *clip[2:4]]
+    assert runs.served(1, ["--shards", "2"], *alone) == runs.local(*alone), \
+        "a clip by the global norm differs from --local"
+
+
+def check_worlds(runs):
+    one, *others = (floats(runs.served(world, ["--shards", "2"], "--batch", str(128 // world)))
+                    for world in (1, 2, 4))
+    scale = max(map(abs, one))
+    for many in others:
+        distance = max(abs(a - b) for a, b in zip(one, many, strict=True)) / scale
+        assert 0 < distance <= 1e-5, distance
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs(sys.argv[1], folder)
@@ -69,6 +97,8 @@ def main():
             assert runs.served(1, ["--shards", shards], *batch) == local, \
                 f"one worker over {shards} shards differs from --local"
         print("one worker: the daemon and --local give the same bits")
+        check_gate(runs)
+        check_worlds(runs)
 
         isas = [isa for isa in ("base", "v3", "v4") if runs.has_isa(isa)]
         assert "base" in isas
