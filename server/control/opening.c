@@ -11,6 +11,7 @@
 
 #include "proto/bytes.h"
 #include "proto/error.h"
+#include "proto/frame.h"
 #include "server/control/finished.h"
 #include "server/control/gates.h"
 #include "server/control/orders.h"
@@ -58,6 +59,27 @@ static enum stepd_status make_room(struct control *control, const struct job *jo
     return STEPD_OK;
 }
 
+/* A slice travels whole, in F32 at the widest: one that no frame holds could never be pushed. */
+static enum stepd_status check_frames(const struct control *control, const struct job *job,
+                                      struct stepd_error *reterr)
+{
+    const uint64_t most = stepd_frame_payload_max(control->options.frame_max_bytes) / sizeof(float);
+    for (size_t i = 0; i < job->layout.slices; i++) {
+        const struct slice_plan *const slice = &job->layout.slice[i];
+        const uint64_t elements = (uint64_t)slice->elements + slice->extra;
+        if (elements <= most)
+            continue;
+        char name[JOB_SLICE_NAME_BYTES];
+        job_slice_name(job, (uint32_t)i, name, sizeof name);
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "%s travels whole, with %" PRIu64 " elements, and a frame of "
+                          "frame_max_bytes = %u holds at most %" PRIu64 "; raise frame_max_bytes, "
+                          "lower slice_elements, or take an optimizer that cuts tensors",
+                          name, elements, (unsigned)control->options.frame_max_bytes, most);
+    }
+    return STEPD_OK;
+}
+
 static enum stepd_status send_open(struct control *control, struct control_job *job,
                                    struct stepd_error *reterr)
 {
@@ -85,6 +107,8 @@ enum stepd_status control_opening_start(struct control *control, struct control_
 {
     enum stepd_status status =
         job_draft_seal(job->draft, job->incarnation, control->options.shards, &job->job, reterr);
+    if (status == STEPD_OK)
+        status = check_frames(control, job->job, reterr);
     if (status == STEPD_OK && control_gate_open(job) != STEPD_OK)
         status =
             stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to open job '%s'", job->name);

@@ -215,6 +215,25 @@ static void define_tensors__too_large_for_the_memory__says_the_sum(void **state)
     assert_int_equal(brain_count(brain, 0, ORDER_JOB_OPEN), 1);
 }
 
+static void define_tensors__with_a_slice_that_no_frame_holds__is_refused(void **state)
+{
+    struct control_options options = brain_options();
+    options.frame_max_bytes = 1u << 20;
+    brain_destroy(*state);
+    *state = brain_create(&options);
+    struct peer *peer = peer_join(*state, hello_worker("j", 0));
+    struct stepd_message job = define_job(STEPD_SYNC, 1);
+    job.body.define_job.slice_elements = 1u << 18;
+    peer_request(peer, job);
+    peer_request(peer, define_tensor(1u << 18));
+    peer_assert_error(peer, STEPD_INVALID_ARGUMENT,
+                      "travels whole, with 262144 elements, and a frame of frame_max_bytes = "
+                      "1048576 holds at most 2");
+    peer_request(peer, define_tensor(1u << 17));
+    brain_opened_all(*state, "j");
+    assert_int_equal(tensors_defined(peer), 1);
+}
+
 static void define_tensors__of_20000_scalars__is_opened_and_listed_whole(void **state)
 {
     struct brain *brain = *state;
@@ -406,6 +425,7 @@ int main(void)
         TEST(define_tensors__identical_when_open__is_answered_at_once),
         TEST(define_tensors__different_shape__is_refused),
         TEST(define_tensors__too_large_for_the_memory__says_the_sum),
+        TEST(define_tensors__with_a_slice_that_no_frame_holds__is_refused),
         TEST(define_tensors__of_20000_scalars__is_opened_and_listed_whole),
         TEST(opening__fails_on_one_shard__is_undone_and_can_be_tried_again),
         TEST(opening__takes_too_long__says_how_many_shards_are_missing),
