@@ -216,12 +216,13 @@ static enum stepd_status add_part(const char *text, struct schedule *schedule,
 {
     struct schedule part = {.kind = NULL};
     enum stepd_status status = schedule_text_read(text, &part, reterr);
-    if (status == STEPD_OK)
+    if (status == STEPD_OK && !part.kind->takes_parts) /* what takes some cannot be one itself */
         status = schedule_check(&part, reterr);
     if (status == STEPD_OK)
-        return schedule_add(schedule, &part, reterr);
-    schedule_deinit(&part);
-    return stepd_fail_in(reterr, status, "--part %s", text);
+        status = schedule_add(schedule, &part, reterr);
+    else
+        schedule_deinit(&part);
+    return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "--part %s", text);
 }
 
 /* *ret_wrong: of a failure, the argument that names the schedule which is wrong. */

@@ -94,6 +94,11 @@ static enum stepd_status read_phase(const char **text, struct train_recipe *reci
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "when does '%s' take over? Say it as in '%s from=300'", phase->optimizer,
                           phase->optimizer);
+    if (recipe->phases > 0 && phase->from <= phase[-1].from)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "'%s' takes over at step %" PRIu64 ", and '%s' before it at %" PRIu64
+                          ": phases come in the order of their steps",
+                          phase->optimizer, phase->from, phase[-1].optimizer, phase[-1].from);
     recipe->phases++;
     return STEPD_OK;
 }

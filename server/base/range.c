@@ -5,6 +5,7 @@
 #include "server/base/range.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "proto/error.h"
 
@@ -24,4 +25,18 @@ enum stepd_status range_check(const struct range *range, const char *name, doubl
     return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s must be %sin %c%g, %g%c, and %g is not",
                       name, range->whole ? "a whole number " : "", range->least_open ? '(' : '[',
                       range->least, range->most, range->most_open ? ')' : ']', value);
+}
+
+bool range_is_switch(const struct range *range)
+{
+    return range->whole && range->least == 0.0 && range->most == 1.0;
+}
+
+bool range_read_switch(const char *word, double *ret_value)
+{
+    const bool on = strcmp(word, "true") == 0;
+    if (!on && strcmp(word, "false") != 0)
+        return false;
+    *ret_value = on ? 1.0 : 0.0;
+    return true;
 }

@@ -26,4 +26,11 @@ struct range {
 enum stepd_status range_check(const struct range *range, const char *name, double value,
                               struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* Is it a switch: whole numbers from 0 to 1? Any thread. */
+bool range_is_switch(const struct range *range);
+
+/* What a word says of a switch: 1 for "true" and 0 for "false". False: it says something else. Any
+ * thread. */
+bool range_read_switch(const char *word, double *ret_value);
+
 #endif

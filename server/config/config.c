@@ -157,6 +157,18 @@ static bool is_kubernetes(const char *name)
             (port[5] == '\0' || (port[5] == '_' && port[6] >= '0' && port[6] <= '9')));
 }
 
+/* What workers and stepctl read, and a daemon that is started beside them inherits. */
+static bool is_client_s(const char *name)
+{
+    static const char *const names[] = {"STEPD_ADDRESS", "STEPD_LOCAL_RANK", "STEPD_RANK",
+                                        "STEPD_WORLD"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 static enum stepd_status fail_unknown_variable(const char *name, struct stepd_error *reterr)
 {
     char known[CONFIG_KEYS][SCHEMA_ENVIRONMENT_MAX_BYTES];
@@ -195,7 +207,8 @@ static enum stepd_status apply_variable(const char *variable, struct config *con
                    variable);
     const size_t key = n < sizeof name ? find_variable(name) : CONFIG_KEYS;
     if (key == CONFIG_KEYS) {
-        const bool known = strcmp(name, CONFIG_VARIABLE) == 0 || is_kubernetes(name);
+        const bool known =
+            strcmp(name, CONFIG_VARIABLE) == 0 || is_kubernetes(name) || is_client_s(name);
         return known ? STEPD_OK : fail_unknown_variable(name, reterr);
     }
     const char *const value = variable[n] == '=' ? variable + n + 1 : "";

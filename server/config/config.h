@@ -34,7 +34,7 @@
 #define CONFIG_UNIX_PATH_MAX_BYTES 107u
 
 #define CONFIG_SLICE_ELEMENTS_LEAST 256u
-#define CONFIG_SLICE_ELEMENTS_MOST  (16u << 20)
+#define CONFIG_SLICE_ELEMENTS_MOST  (8u << 20)
 
 enum config_action {
     CONFIG_RUN,

@@ -138,6 +138,25 @@ const char *reader_name_in(const struct document_node *map)
     return node == NULL ? NULL : node->text;
 }
 
+/* Where a map or list belongs that stands among settings. NULL: nowhere that is known. */
+static const char *place_of(const char *key)
+{
+    static const struct {
+        const char *key;
+        const char *place;
+    } places[] = {
+        {"schedule", "to a group or to the defaults"},
+        {"schedules", "to a group's schedule that is made of others, and those are not"},
+        {"phases", "to a group"},
+    };
+
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        if (strcmp(key, places[i].key) == 0)
+            return places[i].place;
+    }
+    return NULL;
+}
+
 /* What a setting that is neither number nor word is answered with. */
 static enum stepd_status fail_setting(const struct reader *reader, const struct document_node *node)
 {
@@ -145,23 +164,17 @@ static enum stepd_status fail_setting(const struct reader *reader, const struct 
     if (node->kind == DOCUMENT_SCALAR)
         return reader_fail(reader, node->line, "%s: %s is not a number and not a word", node->key,
                            reader_show(node->text, &shown));
+    const char *const place = place_of(node->key);
+    if (place != NULL)
+        return reader_fail(reader, node->line, "%s does not belong here, but %s", node->key, place);
     return reader_fail(reader, node->line,
                        "%s must be a number, a word or a list of 1 to %u numbers", node->key,
                        STEPD_VALUES_MAX);
 }
 
-/* A number; true is 1 and false is 0, for settings that are switches. */
 static bool read_number(const struct document_node *node, double *ret_value)
 {
-    bool value = false;
-    if (node->kind != DOCUMENT_SCALAR)
-        return false;
-    if (value_read_number(node->text, ret_value))
-        return true;
-    if (!value_read_switch(node->text, &value))
-        return false;
-    *ret_value = value ? 1.0 : 0.0;
-    return true;
+    return node->kind == DOCUMENT_SCALAR && value_read_number(node->text, ret_value);
 }
 
 /* Names of settings, and words that are their values, look like those that optimizers and schedules

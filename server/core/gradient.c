@@ -7,7 +7,7 @@
  *     closing    the mean over the examples, in rank order (or, where the job wants that, added up
  *                as they arrived); the loss in rank order, in double
  *     stepping   clipped by norms, the sign turned (maximize), the delay compensated, then each
- * value clipped; weight decay and the rest are the optimizer's
+ *                value clipped; weight decay and the rest are the optimizer's
  *
  * A Hessian stands behind the gradient in staging, and goes the same way, but is not clipped: it
  * is no step. Everything is done in place, in staging or in the shard's sum: a contribution is of

@@ -106,9 +106,15 @@ static enum stepd_status set_word(const struct setting_spec *spec, const char *w
                                   struct consistency *consistency, struct stepd_error *reterr)
 {
     struct nearest nearest;
+    double value = 0.0;
+    const bool is_switch = spec->word == NULL && range_is_switch(&spec->range);
+    if (is_switch && range_read_switch(word, &value)) {
+        put(spec, value, consistency);
+        return STEPD_OK;
+    }
     if (spec->word == NULL)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s takes a number, not '%s'", spec->name,
-                          word);
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s takes %s, not '%s'", spec->name,
+                          is_switch ? "true or false" : "a number", word);
     nearest_init(&nearest, word);
     for (size_t i = 0; (double)i <= spec->range.most; i++) {
         if (strcmp(word, spec->word[i]) == 0) {

@@ -20,7 +20,7 @@ struct phase {
 
 /* What is done to a gradient before, and to weights after, any optimizer. */
 struct treatment {
-    bool maximize;      /* climb: the gradient's sign is turned, first of all */
+    bool maximize;      /* climb: the gradient's sign is turned, after the clips by norms */
     double clip_norm;   /* of each tensor's gradient, at most; 0: any */
     double clip_value;  /* each element into [-clip_value, clip_value]; 0: not clipped */
     double ema_decay;   /* of the view STEPD_EMA; 0: there is none */

@@ -35,8 +35,6 @@ static enum stepd_status add_part(const struct stepd_schedule_part *def, struct 
     if (status != STEPD_OK)
         return status;
     status = take_settings(&def->settings, &part, reterr);
-    if (status == STEPD_OK)
-        status = schedule_check(&part, reterr);
     if (status != STEPD_OK) {
         schedule_deinit(&part);
         return status;
@@ -50,7 +48,8 @@ static enum stepd_status take_parts(const struct stepd_group *def, struct schedu
     for (size_t i = 0; i < def->schedule_parts; i++) {
         const enum stepd_status status = add_part(&def->schedule_part[i], schedule, reterr);
         if (status != STEPD_OK)
-            return stepd_fail_in(reterr, status, "schedule %zu of %zu", i + 1, def->schedule_parts);
+            return stepd_fail_in(reterr, status, "part %zu of schedule %s", i + 1,
+                                 schedule->kind->name);
     }
     return STEPD_OK;
 }

@@ -10,12 +10,12 @@
  * and lr_mult), and those of the treatment, which is the same whatever the optimizer.
  */
 #include <float.h>
-#include <math.h>
 #include <string.h>
 #include <strings.h>
 
 #include "proto/error.h"
 #include "server/base/nearest.h"
+#include "server/base/range.h"
 #include "server/model/group_internal.h"
 
 static const char preset_name[] = "preset";
@@ -25,17 +25,11 @@ static const char lr_mult_name[] = "lr_mult";
 /* A rate may grow by as much as any rate may be; see HYPER_MOST of the optimizers' rows. */
 #define LR_MULT_MOST 1e9
 
-/* Whole numbers up to here are exact in a double. */
-#define WHOLE_MOST 9007199254740992.0 /* 2^53 */
-
 /* ---- The treatment --------------------------------------------------------------------------- */
 
 struct treatment_spec {
     const char *name;
-    double least;
-    double most;
-    bool most_open; /* the value must be below most */
-    bool whole;
+    struct range range;
     void (*put)(struct treatment *treatment, double value);
 };
 
@@ -72,12 +66,14 @@ static void put_swa_every(struct treatment *treatment, double value)
 }
 
 static const struct treatment_spec treatment_specs[] = {
-    {.name = "maximize", .most = 1.0, .whole = true, .put = put_maximize},
-    {.name = "clip_norm", .most = FLT_MAX, .put = put_clip_norm},
-    {.name = "clip_value", .most = FLT_MAX, .put = put_clip_value},
-    {.name = "ema_decay", .most = 1.0, .most_open = true, .put = put_ema_decay},
-    {.name = "swa_start", .most = WHOLE_MOST, .whole = true, .put = put_swa_start},
-    {.name = "swa_every", .least = 1.0, .most = WHOLE_MOST, .whole = true, .put = put_swa_every},
+    {.name = "maximize", .range = {.most = 1.0, .whole = true}, .put = put_maximize},
+    {.name = "clip_norm", .range = {.most = FLT_MAX}, .put = put_clip_norm},
+    {.name = "clip_value", .range = {.most = FLT_MAX}, .put = put_clip_value},
+    {.name = "ema_decay", .range = {.most = 1.0, .most_open = true}, .put = put_ema_decay},
+    {.name = "swa_start", .range = {.most = RANGE_WHOLE_MOST, .whole = true}, .put = put_swa_start},
+    {.name = "swa_every",
+     .range = {.least = 1.0, .most = RANGE_WHOLE_MOST, .whole = true},
+     .put = put_swa_every},
 };
 
 #define TREATMENT_SPECS (sizeof treatment_specs / sizeof treatment_specs[0])
@@ -195,21 +191,23 @@ enum stepd_status group_check_settings(const struct stepd_settings *settings,
 
 /* ---- Unknown names --------------------------------------------------------------------------- */
 
-static void offer_special(struct nearest *nearest)
+/* Offers what may stand in this layer. */
+static void offer_special(enum group_layer layer, struct nearest *nearest)
 {
     nearest_offer(nearest, preset_name);
-    nearest_offer(nearest, lr_mult_name);
-    for (size_t i = 0; i < TREATMENT_SPECS; i++)
+    if (layer != GROUP_LAYER_DEFAULTS)
+        nearest_offer(nearest, lr_mult_name);
+    for (size_t i = 0; i < TREATMENT_SPECS && layer != GROUP_LAYER_PHASE; i++)
         nearest_offer(nearest, treatment_specs[i].name);
 }
 
 static enum stepd_status fail_unknown(const struct optimizer *optimizer, const char *name,
-                                      struct stepd_error *reterr)
+                                      enum group_layer layer, struct stepd_error *reterr)
 {
     struct nearest nearest;
     nearest_init(&nearest, name);
     optimizer_offer(optimizer, &nearest);
-    offer_special(&nearest);
+    offer_special(layer, &nearest);
     return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s has no hyperparameter '%s': %s",
                       optimizer->name, name, nearest_hint(&nearest));
 }
@@ -230,7 +228,7 @@ enum stepd_status group_check_known(const struct stepd_settings *settings,
     for (size_t i = 0; i < settings->count; i++) {
         struct nearest nearest;
         nearest_init(&nearest, settings->at[i].name);
-        offer_special(&nearest);
+        offer_special(GROUP_LAYER_DEFAULTS, &nearest);
         if (!is_known(settings->at[i].name, &nearest))
             return stepd_fail(
                 reterr, STEPD_INVALID_ARGUMENT, "no optimizer has a hyperparameter '%s'%s%s%s",
@@ -257,11 +255,11 @@ static bool is_covered(const struct group_layers *layers, size_t layer, const ch
     return false;
 }
 
-static enum stepd_status set_hyper(const struct stepd_setting *setting, struct phase *phase,
-                                   struct stepd_error *reterr)
+static enum stepd_status set_hyper(const struct stepd_setting *setting, enum group_layer layer,
+                                   struct phase *phase, struct stepd_error *reterr)
 {
     if (!optimizer_knows(phase->optimizer, setting->name))
-        return fail_unknown(phase->optimizer, setting->name, reterr);
+        return fail_unknown(phase->optimizer, setting->name, layer, reterr);
     if (is_word(setting))
         return optimizer_hyper_set_word(phase->optimizer, setting->name, setting->word,
                                         &phase->hyper, reterr);
@@ -304,7 +302,7 @@ static enum stepd_status take_layer(const struct group_layers *layers, size_t la
                                        is_covered(layers, layer, setting->name));
         if (is_special(setting->name) || left_out)
             continue;
-        const enum stepd_status status = set_hyper(setting, phase, reterr);
+        const enum stepd_status status = set_hyper(setting, (enum group_layer)layer, phase, reterr);
         if (status != STEPD_OK)
             return status;
     }
@@ -350,18 +348,18 @@ static enum stepd_status treat(const struct stepd_setting *setting,
                                struct stepd_error *reterr)
 {
     double value = 0.0;
-    const enum stepd_status status = take_number(setting, &value, reterr);
-    if (status != STEPD_OK)
-        return status;
-    const bool below = spec->most_open ? value < spec->most : value <= spec->most;
-    if (!(value >= spec->least) || !below)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s must be in [%g, %g%c, and %g is not",
-                          spec->name, spec->least, spec->most, spec->most_open ? ')' : ']', value);
-    if (spec->whole && value != floor(value))
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "%s must be a whole number, and %g is not", spec->name, value);
-    spec->put(treatment, value);
-    return STEPD_OK;
+    const bool is_switch = range_is_switch(&spec->range);
+    enum stepd_status status = STEPD_OK;
+    if (is_switch && is_word(setting) && !range_read_switch(setting->word, &value))
+        status = stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s takes true or false, not '%s'",
+                            spec->name, setting->word);
+    else if (!is_switch || !is_word(setting))
+        status = take_number(setting, &value, reterr);
+    if (status == STEPD_OK)
+        status = range_check(&spec->range, spec->name, value, reterr);
+    if (status == STEPD_OK)
+        spec->put(treatment, value);
+    return status;
 }
 
 enum stepd_status group_init_treatment(const struct group_layers *layers,

@@ -137,6 +137,10 @@ static enum stepd_status check_whole_group(const struct group *group,
                                            struct stepd_error *reterr)
 {
     const char *const optimizer = first_of_scope(group, OPTIM_SCOPE_GROUP)->name;
+    const enum stepd_status status =
+        check_shapes(group, OPTIM_SCOPE_GROUP, whole->shapes, whole->shape, reterr);
+    if (status != STEPD_OK)
+        return status;
     if (whole->elements > LAYOUT_SLICE_ELEMENTS_MOST)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "%" PRIu64 " elements, and %s, which steps a group as one, takes at most "
@@ -147,7 +151,7 @@ static enum stepd_status check_whole_group(const struct group *group,
                           "%s steps a group as one, so either rank 0 sends all first values or "
                           "none: it sends those of '%s' and not those of '%s'",
                           optimizer, whole->assigned->name, whole->computed->name);
-    return check_shapes(group, OPTIM_SCOPE_GROUP, whole->shapes, whole->shape, reterr);
+    return STEPD_OK;
 }
 
 /* A group that is stepped as one. */

@@ -12,6 +12,7 @@
 
 #include "proto/error.h"
 #include "server/base/nearest.h"
+#include "server/base/range.h"
 #include "server/optim/rows.h"
 
 static const struct optimizer *const table[] = {
@@ -294,7 +295,7 @@ enum stepd_status optimizer_hyper_set(const struct optimizer *optimizer, const c
 
 static bool is_boolean(const struct optim_hyper_spec *spec)
 {
-    return spec->whole && spec->least == 0.0 && spec->most == 1.0;
+    return spec->word == NULL && spec->whole && spec->least == 0.0 && spec->most == 1.0;
 }
 
 enum stepd_status optimizer_hyper_set_word(const struct optimizer *optimizer, const char *name,
@@ -304,6 +305,9 @@ enum stepd_status optimizer_hyper_set_word(const struct optimizer *optimizer, co
     const struct optim_hyper_spec *const spec = find_spec(optimizer, name);
     if (spec == NULL)
         return fail_unknown(optimizer, name, reterr);
+    double value = 0.0;
+    if (is_boolean(spec) && range_read_switch(word, &value))
+        return set(optimizer, spec, value, hyper, reterr);
     if (spec->word == NULL)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "hyperparameter '%s' of %s is %s, not '%s'", name, optimizer->name,

@@ -196,8 +196,8 @@ static const struct schedule_param_spec inverse_sqrt_params[] = {
 
 const struct schedule_kind schedule_inverse_sqrt = {
     .name = "inverse_sqrt",
-    .source = "Kingma and Ba 2015, section 6.1 (timescale 1: lr / sqrt(t + 1)); Raffel et al. 2020 "
-              "(T5): lr sqrt(timescale / (timescale + t))",
+    .source = "Kingma and Ba 2015, section 6.1 (timescale 1: lr / sqrt(t + 1)); Hugging Face's "
+              "get_inverse_sqrt_schedule: lr sqrt(timescale / (timescale + t))",
     .params = COUNT(inverse_sqrt_params),
     .param = inverse_sqrt_params,
     .at = inverse_sqrt_at,

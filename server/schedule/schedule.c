@@ -99,8 +99,11 @@ static enum stepd_status check_part(const struct schedule *schedule, const struc
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "schedule %s is not made of others; sequential and chained are", name);
     if (part->kind->takes_parts || part->kind->wants_loss)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "schedule %s cannot be a part of %s",
-                          part->kind->name, name);
+        return stepd_fail(
+            reterr, STEPD_INVALID_ARGUMENT,
+            "schedule %s cannot be a part of %s: a part is neither made of others nor "
+            "goes by the loss",
+            part->kind->name, name);
     if (schedule->parts == SCHEDULE_PARTS_MAX)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "schedule %s has more than %u parts",
                           name, SCHEDULE_PARTS_MAX);
@@ -126,17 +129,35 @@ enum stepd_status schedule_add(struct schedule *schedule, struct schedule *part,
     return status;
 }
 
-struct schedule_value schedule_at(const struct schedule *schedule, struct schedule_value base,
-                                  uint64_t step, const struct schedule_state *state)
+/* Does it begin at a learning rate of its own, whatever the group's is? */
+static bool begins_at_its_own(const struct schedule *schedule)
+{
+    const size_t asked = schedule->kind == &schedule_sequential ? 1 : schedule->parts;
+    bool own = schedule->kind->sets_lr;
+    for (size_t i = 0; i < asked; i++)
+        own = own || schedule->part[i].kind->sets_lr;
+    return own;
+}
+
+static struct schedule_value warmed_up(const struct schedule *schedule, struct schedule_value base,
+                                       uint64_t step, const struct schedule_state *state)
 {
     const struct schedule_params *const params = schedule->params;
     const uint64_t warmup = (uint64_t)params->warmup;
     if (step >= warmup)
         return schedule->kind->at(schedule, base, step - warmup, state);
     struct schedule_value value = schedule->kind->at(schedule, base, 0, state);
-    const double top = schedule->kind->sets_lr ? value.lr : base.lr;
+    const double top = begins_at_its_own(schedule) ? value.lr : base.lr;
     const double climbed = (double)(step + 1) / params->warmup;
     value.lr = top * (params->warmup_factor + (1.0 - params->warmup_factor) * climbed);
+    return value;
+}
+
+struct schedule_value schedule_at(const struct schedule *schedule, struct schedule_value base,
+                                  uint64_t step, const struct schedule_state *state)
+{
+    struct schedule_value value = warmed_up(schedule, base, step, state);
+    value.lr = fmin(value.lr, LR_MOST);
     return value;
 }
 

@@ -14,7 +14,7 @@
  *
  * Its last step is at lr, and the kind's own step 0 follows. In PyTorch's terms this is
  * LinearLR(start_factor = f + (1 - f) / N, total_iters = N - 1) up to the milestone N. In front of
- * a kind that sets the learning rate to its own, lr is that kind's first one.
+ * a schedule that begins at a learning rate of its own, lr is that one.
  *
  * Kinds and parameters have PyTorch's names, and upper case is lower case: T_max is t_max. No
  * learning rate is ever infinite or NaN. The files: schedule.c is the table and what holds for all
@@ -130,8 +130,9 @@ enum stepd_status schedule_set(struct schedule *schedule, const char *name, size
 enum stepd_status schedule_set_word(struct schedule *schedule, const char *name, const char *word,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Adds a part, which it takes over (also on failure). INVALID_ARGUMENT: this kind is not made of
- * others, the part is, or it wants the loss; RESOURCE_EXHAUSTED: too many, or no memory. */
+/* Adds a part; takes ownership of it, on failure too. INVALID_ARGUMENT: this kind is not made of
+ * others, the part is, or it wants the loss; RESOURCE_EXHAUSTED: too many, or no memory. Whether it
+ * is complete is for schedule_check. */
 enum stepd_status schedule_add(struct schedule *schedule, struct schedule *part,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 

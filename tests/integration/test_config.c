@@ -62,7 +62,7 @@ static const struct {
      "parameter 't_max' of schedule cosine must be"},
     {GROUP("        optimizer: sgd\n        schedule: {kind: sequential, milestones: [1],\n"
            "          schedules: [{kind: linear}, {kind: cosine}]}\n"),
-     "6: job \"a\": group 'all': schedule 2 of 2: schedule cosine needs its parameter 't_max'"},
+     "6: job \"a\": group 'all': part 2 of schedule sequential: schedule cosine needs its parameter 't_max'"},
     {GROUP("        optimizer: adam\n        phases:\n          - {from: 9, optimizer: sdg}\n"),
      "6: job \"a\": group 'all': the phase from 9 on: unknown optimizer 'sdg'"},
     {GROUP("        optimizer: adam\n        phases: [{from: 9, optimizer: sgd, beta1: 0.5}]\n"),

@@ -56,6 +56,20 @@ static void range_check__of_no_number__refuses_it(void **state)
     assert_int_equal(range_check(&range, "x", INFINITY, &error), STEPD_OK);
 }
 
+static void range_read_switch__two_words__are_its_numbers(void **state)
+{
+    (void)state;
+    const struct range of_switch = {.most = 1.0, .whole = true};
+    const struct range of_share = {.most = 1.0};
+    double value = 0.5;
+    assert_true(range_is_switch(&of_switch));
+    assert_false(range_is_switch(&of_share));
+    assert_false(range_read_switch("yes", &value));
+    assert_true(value == 0.5);
+    assert_true(range_read_switch("true", &value) && value == 1.0);
+    assert_true(range_read_switch("false", &value) && value == 0.0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -63,6 +77,7 @@ int main(void)
         cmocka_unit_test(range_check__of_open_ends__refuses_them),
         cmocka_unit_test(range_check__of_whole_numbers__refuses_parts),
         cmocka_unit_test(range_check__of_no_number__refuses_it),
+        cmocka_unit_test(range_read_switch__two_words__are_its_numbers),
     };
     return cmocka_run_group_tests_name("base/range", tests, NULL, NULL);
 }

@@ -140,7 +140,7 @@ static void file__wrong__is_refused_with_line_and_cause(void **state)
         {"listen: 'localhost:'\n", "is not host:port"},
         {"listen: \"a\\nb:1\"\n", "\"a\\nb:1\" is not host:port"},
         {"port_file: \"a\\x07\"\n", "is not UTF-8 without control characters"},
-        {"slice_elements: 16777216\n", "holds at most"},
+        {"slice_elements: 8388608\nframe_max_bytes: 1MiB\n", "holds at most"},
         {"- listen\n", ":1: the file is a list and must be a map"},
         {"listen\n", ":1: the file is a plain value and must be a map"},
         {"a: [[[[[[[1]]]]]]]\n", ":1: unknown key \"a\""},

@@ -131,8 +131,8 @@ static const struct {
 } values[] = {
     {"1", NULL, 1.0},        {"-1.5e-3", NULL, -1.5e-3}, {"+.5", NULL, 0.5},
     {"'2'", NULL, 2.0},      {"[7]", NULL, 7.0},         {"5e-324", NULL, 5e-324},
-    {"-0.0", NULL, -0.0},    {"true", NULL, 1.0},        {"false", NULL, 0.0},
-    {"'true'", NULL, 1.0},   {"yes", "yes", 0.0},        {"True", "True", 0.0},
+    {"-0.0", NULL, -0.0},    {"true", "true", 0.0},      {"false", "false", 0.0},
+    {"'true'", "true", 0.0}, {"yes", "yes", 0.0},        {"True", "True", 0.0},
     {"inf", "inf", 0.0},     {"NaN", "NaN", 0.0},        {"e5", "e5", 0.0},
     {"'null'", "null", 0.0}, {"NULL", "NULL", 0.0},      {"strong_wolfe", "strong_wolfe", 0.0},
 };
@@ -234,7 +234,7 @@ static const struct {
     {GROUP("schedule: {kind: chained, schedules: [{gamma: 1}]}"), "the key 'kind' is missing"},
     {GROUP("schedule: {schedules: [{kind: step}]}"), "the key 'kind' is missing"},
     {GROUP("schedule: {kind: a, schedules: [{kind: b, schedules: [{kind: c}]}]}"),
-     "schedules must be a number, a word or a list"},
+     "schedules does not belong here, but to a group's schedule"},
     {BEHIND("    schedule: {t_max: 1}\n"), ":7: job \"j\": the key 'kind' is missing"},
     /* phases */
     {GROUP("phases: "), "\"phases\" is nothing and must be a list"},

@@ -176,6 +176,17 @@ static void environment__variables_of_kubernetes__are_ignored(void **state)
     config_deinit(&config);
 }
 
+static void environment__of_a_worker__is_none_of_the_daemon_s(void **state)
+{
+    (void)state;
+    struct config config;
+    struct stepd_error error = {.code = STEPD_OK};
+    const struct loading loading = {.environment = {"STEPD_ADDRESS=127.0.0.1:1", "STEPD_RANK=0",
+                                                    "STEPD_LOCAL_RANK=0", "STEPD_WORLD=4"}};
+    assert_int_equal(loading_run(&loading, &config, &error), STEPD_OK);
+    config_deinit(&config);
+}
+
 static void layers__wrong__are_refused_with_the_code_for_their_exit(void **state)
 {
     (void)state;
@@ -272,6 +283,7 @@ int main(void)
         cmocka_unit_test(environment__names_the_file__and_the_flag_wins),
         cmocka_unit_test(environment__variables_of_kubernetes__are_ignored),
         cmocka_unit_test(environment__very_long_name__is_refused),
+        cmocka_unit_test(environment__of_a_worker__is_none_of_the_daemon_s),
         cmocka_unit_test(layers__wrong__are_refused_with_the_code_for_their_exit),
         cmocka_unit_test(schema__every_row__is_whole_and_unlike_the_others),
         cmocka_unit_test(deinit__nothing_or_twice__does_nothing),

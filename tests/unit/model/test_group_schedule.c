@@ -123,12 +123,22 @@ static void group__with_a_wrong_part__says_which(void **state)
     struct stepd_group def = with_schedule("sgd", "chained", "");
     def.schedule_parts = 2;
     def.schedule_part = part;
-    groups_refuse(&def, "schedule 2 of 2: schedule step needs its parameter 'step_size'");
+    groups_refuse(&def,
+                  "part 2 of schedule chained: schedule step needs its parameter 'step_size'");
     part[1] = (struct stepd_schedule_part){.kind = "plateau"};
-    groups_refuse(&def, "schedule 2 of 2: schedule plateau cannot be a part of chained");
+    groups_refuse(
+        &def, "part 2 of schedule chained: schedule plateau cannot be a part of chained: a part is "
+              "neither made of others nor goes by the loss");
+    part[1] = (struct stepd_schedule_part){.kind = "sequential"};
+    groups_refuse(
+        &def,
+        "part 2 of schedule chained: schedule sequential cannot be a part of chained: a part is "
+        "neither made of others nor goes by the loss");
     def.schedule = "constant";
-    groups_refuse(&def, "schedule 1 of 2: schedule constant is not made of others; sequential and "
-                        "chained are");
+    groups_refuse(
+        &def,
+        "part 1 of schedule constant: schedule constant is not made of others; sequential and "
+        "chained are");
     def.schedule = "";
     groups_refuse(&def, "parts of a schedule, but no schedule that they are parts of");
 }

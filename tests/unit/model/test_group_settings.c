@@ -160,6 +160,23 @@ static void group__with_a_hyperparameter_of_another_optimizer__says_what_is_know
                                   "weight_decay, preset, lr_mult, ");
 }
 
+/* A hint must not offer what is refused there. */
+static void phase__with_an_unknown_hyperparameter__is_offered_no_treatment(void **state)
+{
+    (void)state;
+    const struct stepd_setting settings[] = {{.name = "rho", .values = 1, .value = (double[]){1}}};
+    const struct stepd_phase phase = {
+        .from = 1, .optimizer = "sgd", .settings = {.count = 1, .at = settings}};
+    struct stepd_group def = settings_group("sgd", "");
+    def.phases = 1;
+    def.phase = &phase;
+    struct group group;
+    struct stepd_error error;
+    assert_int_equal(group_init(&groups_nothing, &def, &group, &error), STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "sgd has no hyperparameter 'rho': known are lr, "));
+    assert_null(strstr(error.text, "clip_value"));
+}
+
 static void group__with_a_setting_twice__is_refused(void **state)
 {
     (void)state;
@@ -334,9 +351,11 @@ static void group__with_one_of_the_means_settings__keeps_the_mean(void **state)
 static void group__with_a_treatment_out_of_range__states_the_range(void **state)
 {
     (void)state;
-    groups_refuse_settings("sgd", "maximize=2", "maximize must be in [0, 1], and 2 is not");
+    groups_refuse_settings("sgd", "maximize=2",
+                           "maximize must be a whole number in [0, 1], and 2 is not");
+    groups_refuse_settings("sgd", "maximize=yes", "maximize takes true or false, not 'yes'");
     groups_refuse_settings("sgd", "maximize=0.5",
-                           "maximize must be a whole number, and 0.5 is not");
+                           "maximize must be a whole number in [0, 1], and 0.5 is not");
     groups_refuse_settings("sgd", "clip_value=-1",
                            "clip_value must be in [0, 3.40282e+38], and -1 is not");
     groups_refuse_settings("sgd", "clip_norm=-1",
@@ -346,11 +365,11 @@ static void group__with_a_treatment_out_of_range__states_the_range(void **state)
     groups_refuse_settings("sgd", "ema_decay=1", "ema_decay must be in [0, 1), and 1 is not");
     groups_refuse_settings("sgd", "ema_decay=nan", "ema_decay must be in [0, 1), and nan is not");
     groups_refuse_settings("sgd", "swa_start=-1",
-                           "swa_start must be in [0, 9.0072e+15], and -1 is not");
+                           "swa_start must be a whole number in [0, 9.0072e+15], and -1 is not");
     groups_refuse_settings("sgd", "swa_every=0",
-                           "swa_every must be in [1, 9.0072e+15], and 0 is not");
+                           "swa_every must be a whole number in [1, 9.0072e+15], and 0 is not");
     groups_refuse_settings("sgd", "swa_every=1.5",
-                           "swa_every must be a whole number, and 1.5 is not");
+                           "swa_every must be a whole number in [1, 9.0072e+15], and 1.5 is not");
 }
 
 /* ---- Defaults by themselves ------------------------------------------------------------------ */
@@ -445,6 +464,7 @@ int main(void)
         cmocka_unit_test(group__with_an_empty_list__is_refused),
         cmocka_unit_test(group__with_an_unknown_hyperparameter__names_the_nearest),
         cmocka_unit_test(group__with_a_hyperparameter_of_another_optimizer__says_what_is_known),
+        cmocka_unit_test(phase__with_an_unknown_hyperparameter__is_offered_no_treatment),
         cmocka_unit_test(group__with_a_setting_twice__is_refused),
         cmocka_unit_test(group__with_more_settings_than_a_list_may_have__is_refused),
         cmocka_unit_test(group__with_a_value_out_of_range__states_the_range),

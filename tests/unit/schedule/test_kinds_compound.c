@@ -129,6 +129,43 @@ static void chained__cycled_momentum__goes_through(void **state)
     schedule_deinit(&schedule);
 }
 
+/* Its first part has a learning rate of its own, and the warm-up climbs to that. */
+static void sequential__warm_up_before_a_cycle__climbs_to_its_first_rate(void **state)
+{
+    (void)state;
+    struct schedule cycle = make("cyclic");
+    give(&cycle, "base_lr", 0.5);
+    give(&cycle, "max_lr", 1.0);
+    give(&cycle, "step_size_up", 1.0);
+    struct schedule schedule = make("sequential");
+    give_list(&schedule, "milestones", LIST_OF(2.0));
+    give(&schedule, "warmup", 2.0);
+    give_part(&schedule, cycle);
+    give_part(&schedule, make("constant"));
+    const struct schedule_value base = {.lr = 9.0};
+    assert_true(schedule_at(&schedule, base, 0, NULL).lr == 0.25);
+    assert_true(schedule_at(&schedule, base, 1, NULL).lr == 0.5);
+    assert_true(schedule_at(&schedule, base, 3, NULL).lr == 1.0);
+    assert_true(schedule_at(&schedule, base, 4, NULL).lr == 9.0);
+    schedule_deinit(&schedule);
+}
+
+static void chained__growing_parts__end_at_the_largest_rate(void **state)
+{
+    (void)state;
+    struct schedule schedule = make("chained");
+    for (size_t i = 0; i < SCHEDULE_PARTS_MAX; i++) {
+        struct schedule table = make("lambda");
+        give_list(&table, "steps", LIST_OF(0.0));
+        give_list(&table, "factors", LIST_OF(1e6));
+        give_part(&schedule, table);
+    }
+    assert_int_equal(schedule_check(&schedule, NULL), STEPD_OK);
+    assert_true(schedule_lr(&schedule, 1e9, 0) == 1e9);
+    assert_true(schedule_lr(&schedule, 0.0, 0) == 0.0);
+    schedule_deinit(&schedule);
+}
+
 static void chained__no_parts__is_refused(void **state)
 {
     (void)state;
@@ -169,10 +206,14 @@ static void add__what_cannot_be_a_part__is_refused(void **state)
     (void)state;
     refuse_part("step", "constant", STEPD_INVALID_ARGUMENT,
                 "schedule step is not made of others; sequential and chained are");
-    refuse_part("sequential", "chained", STEPD_INVALID_ARGUMENT,
-                "schedule chained cannot be a part of sequential");
-    refuse_part("chained", "plateau", STEPD_INVALID_ARGUMENT,
-                "schedule plateau cannot be a part of chained");
+    refuse_part(
+        "sequential", "chained", STEPD_INVALID_ARGUMENT,
+        "schedule chained cannot be a part of sequential: a part is neither made of others nor "
+        "goes by the loss");
+    refuse_part(
+        "chained", "plateau", STEPD_INVALID_ARGUMENT,
+        "schedule plateau cannot be a part of chained: a part is neither made of others nor goes "
+        "by the loss");
 }
 
 static void add__too_many_parts__is_refused(void **state)
@@ -199,6 +240,8 @@ int main(void)
         cmocka_unit_test(chained__eta_min__is_the_bottom),
         cmocka_unit_test(chained__cycled_momentum__goes_through),
         cmocka_unit_test(chained__no_parts__is_refused),
+        cmocka_unit_test(sequential__warm_up_before_a_cycle__climbs_to_its_first_rate),
+        cmocka_unit_test(chained__growing_parts__end_at_the_largest_rate),
         cmocka_unit_test(both__wrong_part__is_named),
         cmocka_unit_test(add__what_cannot_be_a_part__is_refused),
         cmocka_unit_test(add__too_many_parts__is_refused),
