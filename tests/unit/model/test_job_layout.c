@@ -353,10 +353,11 @@ static void seal__of_newton_above_its_size__states_the_limit_and_the_way_out(voi
     (void)job_unref(job);
     static const uint64_t huge[] = {1u << 30};
     const struct stepd_tensor_def beyond_any_slice = draft_tensor("w", huge, 1);
-    assert_refused(&def, &beyond_any_slice, 1,
-                   "job 'j': group 'all': newton takes groups of at most 1024 elements, since their "
-                   "Hessian has the square of that, and this group has 1073741824: use lbfgs, or "
-                   "split the group");
+    assert_refused(
+        &def, &beyond_any_slice, 1,
+        "job 'j': group 'all': newton takes groups of at most 1024 elements, since their "
+        "Hessian has the square of that, and this group has 1073741824: use lbfgs, or "
+        "split the group");
 }
 
 /* ---- What comes behind a gradient ------------------------------------------------------------ */

@@ -78,6 +78,8 @@ static void recipe_read__mistake__is_refused_and_named(void **state)
         {"an_optimizer_whose_name_is_too_long", "is not the name of an optimizer"},
         {"adam lr", "'lr': expected NAME=VALUE"},
         {"adam then sgd lr=0.1", "when does 'sgd' take over? Say it as in 'sgd from=300'"},
+        {"adam then sgd from=5 then adam from=5",
+         "'adam' takes over at step 5, and 'sgd' before it at 5"},
         {"adam then sgd from=0", "'from=0': expected a number of steps"},
         {"adam then sgd from=1.5", "'from=1.5': expected a number of steps"},
         {"adam then sgd from=1e300", "'from=1e300': expected a number of steps"},
