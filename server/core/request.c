@@ -15,6 +15,31 @@
 
 /* ---- Making ---------------------------------------------------------------------------------- */
 
+/* The weights that the request is about are no more: what there is instead. */
+static enum stepd_status tell_rolled_back(const struct session *session, const struct core_job *job,
+                                          uint64_t incarnation, struct stepd_error *reterr)
+{
+    char clock[64] = "";
+    uint64_t newest = 0;
+    uint64_t oldest = UINT64_MAX;
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        if (job->slice[i] == NULL)
+            continue;
+        const uint64_t version = job->slice[i]->slice.version;
+        newest = version > newest ? version : newest;
+        oldest = version < oldest ? version : oldest;
+    }
+    if (!session->observer)
+        (void)stepd_format(clock, sizeof clock, ", and its next clock is %" PRIu64,
+                           job_clock(job, session->rank) + 1);
+    return stepd_fail(reterr, STEPD_ROLLED_BACK,
+                      "job '%s' is at incarnation %" PRIu64 ", not %" PRIu64
+                      ": it went back or was begun anew, to versions %" PRIu64 " to %" PRIu64
+                      "%s; pull the weights again and go on from there",
+                      job->job->name, job->job->incarnation, incarnation,
+                      oldest < newest ? oldest : newest, newest, clock);
+}
+
 /* The job that the connection's session may speak about, at the incarnation that it means. */
 static enum stepd_status find_job(const struct core_conn *conn, uint64_t incarnation,
                                   struct core_job **ret_job, struct stepd_error *reterr)
@@ -26,10 +51,7 @@ static enum stepd_status find_job(const struct core_conn *conn, uint64_t incarna
                           "control first",
                           conn->session->job_name);
     if (incarnation != job->job->incarnation)
-        return stepd_fail(reterr, STEPD_ROLLED_BACK,
-                          "job '%s' is at incarnation %" PRIu64 ", not %" PRIu64
-                          "; pull the weights again and go on from there",
-                          job->job->name, job->job->incarnation, incarnation);
+        return tell_rolled_back(conn->session, job, incarnation, reterr);
     *ret_job = job;
     return STEPD_OK;
 }
