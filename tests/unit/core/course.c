@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include "server/sync/gate.h"
+
 enum { LARGE_ROWS = 20, LARGE_COLUMNS = 18, SMALL_ROWS = 3, SMALL_COLUMNS = 4 };
 
 static const uint64_t large[] = {LARGE_ROWS, LARGE_COLUMNS};
@@ -118,19 +120,59 @@ static void enter_apart(struct shard *shard, size_t entry)
         push(shard, rank, turn + 1, turn * COURSE_WORKERS);
 }
 
-void course_run(struct shard *shard, const struct course *course, size_t from, size_t to)
+/* What control does with a step that all slices are ready for. */
+static void pass_gate(struct runner *runner)
 {
-    for (size_t entry = from; entry < to; entry++) {
-        for (size_t rank = 0; is_sync(course) && rank < COURSE_WORKERS; rank++)
-            push(shard, rank, entry + 1, entry);
-        if (!is_sync(course))
-            enter_apart(shard, entry);
+    while (runner->shard.ready != NULL) {
+        const bool whole = gate_take(runner->gate, runner->shard.ready);
+        runner->shard.ready = notice_destroy(runner->shard.ready);
+        struct order decision = {.job_name = runner->shard.job->name};
+        assert_true(whole);
+        gate_decide(runner->gate, &decision);
+        shard_give(&runner->shard, &decision);
     }
 }
 
-void course_order(struct shard *shard, const struct course *course, size_t entries)
+void runner_go(struct runner *runner, size_t from, size_t to)
 {
-    shard_snapshot(shard, is_sync(course) ? entries : JOB_STATE_AS_IT_STANDS);
+    for (size_t entry = from; entry < to; entry++) {
+        const bool sync = is_sync(runner->course);
+        for (size_t rank = 0; sync && rank < COURSE_WORKERS; rank++)
+            push(&runner->shard, rank, entry + 1, entry);
+        if (!sync)
+            enter_apart(&runner->shard, entry);
+        pass_gate(runner);
+    }
+}
+
+void runner_order(struct runner *runner, size_t entries)
+{
+    shard_snapshot(&runner->shard, is_sync(runner->course) ? entries : JOB_STATE_AS_IT_STANDS);
+}
+
+void runner_open(struct runner *runner, const struct course *course, struct job_state *state)
+{
+    const struct shard_job job = course_job(course);
+    struct shard *shard = &runner->shard;
+    if (state == NULL)
+        shard_setup(shard, &job);
+    else
+        shard_restore(shard, &job, state);
+    for (uint32_t rank = 0; rank < COURSE_WORKERS; rank++)
+        shard_connect(shard, rank, rank);
+    runner->course = course;
+    runner->gate = NULL;
+    if (!job_is_gated(shard->job))
+        return;
+    assert_int_equal(gate_create(shard->job, &runner->gate), STEPD_OK);
+    if (state != NULL)
+        gate_start_at(runner->gate, state->version);
+}
+
+void runner_close(struct runner *runner)
+{
+    runner->gate = gate_destroy(runner->gate);
+    shard_teardown(&runner->shard);
 }
 
 /* ---- The same -------------------------------------------------------------------------------- */
@@ -209,24 +251,13 @@ void assert_same_state(const struct job_state *a, const struct job_state *b, con
 
 /* ---- Going on -------------------------------------------------------------------------------- */
 
-static void open_course(struct shard *shard, const struct course *course, struct job_state *state)
-{
-    const struct shard_job job = course_job(course);
-    if (state == NULL)
-        shard_setup(shard, &job);
-    else
-        shard_restore(shard, &job, state);
-    for (uint32_t rank = 0; rank < COURSE_WORKERS; rank++)
-        shard_connect(shard, rank, rank);
-}
-
 /* Runs the rest of the course, and takes the state at its end. */
-static struct job_state *run_to_end(struct shard *shard, const struct course *course, size_t from)
+static struct job_state *run_to_end(struct runner *runner, size_t from)
 {
-    course_run(shard, course, from, course_length(course));
-    course_order(shard, course, course_length(course));
-    struct job_state *state = shard_state(shard);
-    shard_snapshot_end(shard);
+    runner_go(runner, from, course_length(runner->course));
+    runner_order(runner, course_length(runner->course));
+    struct job_state *state = shard_state(&runner->shard);
+    shard_snapshot_end(&runner->shard);
     return state;
 }
 
@@ -234,33 +265,33 @@ static struct job_state *run_to_end(struct shard *shard, const struct course *co
 static struct job_state *cut(const struct course *course, size_t entries,
                              const struct job_state *undisturbed, const char *what)
 {
-    struct shard shard;
-    open_course(&shard, course, NULL);
-    if (!is_sync(course))
-        course_run(&shard, course, 0, entries);
-    course_order(&shard, course, entries);
-    course_run(&shard, course, is_sync(course) ? 0 : entries, course_length(course));
-    struct job_state *state = shard_state(&shard);
-    shard_snapshot_end(&shard);
-    struct job_state *end = run_to_end(&shard, course, course_length(course));
+    struct runner runner;
+    runner_open(&runner, course, NULL);
+    const size_t ordered = is_sync(course) ? 0 : entries;
+    runner_go(&runner, 0, ordered);
+    runner_order(&runner, entries);
+    runner_go(&runner, ordered, course_length(course));
+    struct job_state *state = shard_state(&runner.shard);
+    shard_snapshot_end(&runner.shard);
+    struct job_state *end = run_to_end(&runner, course_length(course));
     assert_same_state(end, undisturbed, what);
     (void)job_state_unref(end);
-    shard_teardown(&shard);
+    runner_close(&runner);
     return state;
 }
 
 void assert_course_goes_on(const struct course *course, const char *what)
 {
-    struct shard shard;
-    open_course(&shard, course, NULL);
-    struct job_state *undisturbed = run_to_end(&shard, course, 0);
-    shard_teardown(&shard);
+    struct runner runner;
+    runner_open(&runner, course, NULL);
+    struct job_state *undisturbed = run_to_end(&runner, 0);
+    runner_close(&runner);
     for (size_t entries = 0; entries <= course_length(course); entries++) {
         struct job_state *state = cut(course, entries, undisturbed, what);
-        open_course(&shard, course, state);
-        struct job_state *end = run_to_end(&shard, course, entries);
+        runner_open(&runner, course, state);
+        struct job_state *end = run_to_end(&runner, entries);
         assert_same_state(end, undisturbed, what);
-        shard_teardown(&shard);
+        runner_close(&runner);
         (void)job_state_unref(end);
         (void)job_state_unref(state);
     }

@@ -14,6 +14,8 @@
 #include "tests/lib/settings.h"
 #include "tests/lib/shard.h"
 
+struct gate;
+
 enum { COURSE_WORKERS = 2, COURSE_STEPS = 6 };
 
 struct course {
@@ -28,12 +30,23 @@ struct shard_job course_job(const struct course *course);
 /* How many entries the course has. */
 size_t course_length(const struct course *course);
 
+/* A shard on the course, with the gate that control would keep for it. */
+struct runner {
+    const struct course *course;
+    struct shard shard;
+    struct gate *gate; /* owned; NULL: its slices close one by one */
+};
+
+/* At the beginning of the course, or where a state was taken. */
+void runner_open(struct runner *runner, const struct course *course, struct job_state *state);
+void runner_close(struct runner *runner);
+
 /* Makes the entries from `from` on, up to `to`. */
-void course_run(struct shard *shard, const struct course *course, size_t from, size_t to);
+void runner_go(struct runner *runner, size_t from, size_t to);
 
 /* The state after so many entries; of a sync course it may be ordered earlier. Caller frees with
  * job_state_unref. */
-void course_order(struct shard *shard, const struct course *course, size_t entries);
+void runner_order(struct runner *runner, size_t entries);
 
 /* Fails the test, which says `what` then, unless two states are the same bit for bit. */
 void assert_same_state(const struct job_state *a, const struct job_state *b, const char *what);
