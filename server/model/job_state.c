@@ -141,7 +141,7 @@ static bool slice_bytes(const struct job *job, const struct slice_plan *slice, u
     uint64_t bytes = 0;
     for (int v = 0; v < STEPD_VIEWS; v++)
         floats += size.buffers[v] > 1 ? size.buffer : 0;
-    return stepd_bytes_mul(size.backup, job->workers, &backups) &&
+    return stepd_bytes_mul(size.backup > 0 ? slice->elements : 0, job->workers, &backups) &&
            stepd_bytes_add(floats, backups, &floats) &&
            stepd_bytes_mul(floats, sizeof(float), &bytes) &&
            stepd_bytes_add(bytes, size.scalars * sizeof(double), ret_bytes);

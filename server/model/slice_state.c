@@ -38,12 +38,13 @@ static enum stepd_status make_ranks(struct slice_state *state, size_t ranks, boo
     return STEPD_OK;
 }
 
-/* Arrays that may be of no length, which malloc need not give. */
+/* None of a length of 0. */
 static enum stepd_status make_arrays(struct slice_state *state, size_t floats, size_t scalars)
 {
-    state->memory = malloc((floats + 1) * sizeof *state->memory);
-    state->scalars_memory = malloc((scalars + 1) * sizeof *state->scalars_memory);
-    const bool made = state->memory != NULL && state->scalars_memory != NULL;
+    state->memory = floats > 0 ? malloc(floats * sizeof *state->memory) : NULL;
+    state->scalars_memory = scalars > 0 ? malloc(scalars * sizeof *state->scalars_memory) : NULL;
+    const bool made = (state->memory != NULL || floats == 0) &&
+                      (state->scalars_memory != NULL || scalars == 0);
     return made ? STEPD_OK : STEPD_RESOURCE_EXHAUSTED;
 }
 

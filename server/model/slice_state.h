@@ -55,7 +55,7 @@ struct slice_state {
     const float *slot[OPTIMIZER_SLOTS_MAX];
     uint64_t slot_floats[OPTIMIZER_SLOTS_MAX];
     size_t scalars;       /* of the phase; TENSOR scope: part after part */
-    const double *scalar; /* `scalars` of them */
+    const double *scalar; /* `scalars` of them; may be NULL where there are none */
 
     size_t ranks;               /* the job's number of workers */
     struct rank_state *by_rank; /* owned */

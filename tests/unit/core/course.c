@@ -237,8 +237,10 @@ static void assert_same_slice(const struct slice_state *a, const struct slice_st
         assert_same_number(a->slot_floats[k], b->slot_floats[k], what);
         assert_same_floats(a->slot[k], b->slot[k], (size_t)a->slot_floats[k], what);
     }
-    if (memcmp(a->scalar, b->scalar, a->scalars * sizeof *a->scalar) != 0)
-        fail_msg("%s: scalars differ", what);
+    for (size_t i = 0; i < a->scalars; i++) {
+        if (memcmp(&a->scalar[i], &b->scalar[i], sizeof a->scalar[i]) != 0)
+            fail_msg("%s: scalars differ", what);
+    }
     assert_same_ranks(a, b, what);
 }
 
