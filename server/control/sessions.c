@@ -12,6 +12,7 @@
 #include "proto/error.h"
 #include "server/control/jobs.h"
 #include "server/control/orders.h"
+#include "server/control/snapshot.h"
 
 static enum stepd_status no_memory(struct stepd_error *reterr)
 {
@@ -27,29 +28,36 @@ struct control_session *control_session_find(const struct control *control, cons
     return session;
 }
 
+/* A session with everything but its id, which nobody knows yet. */
 static struct control_session *allocate(struct control *control, struct control_job *job,
-                                        uint32_t rank, const struct stepd_hello *hello)
+                                        const struct control_session *like, const char *name)
 {
     struct control_session *session = malloc(sizeof *session);
-    char *worker = strdup(hello->worker);
+    char *worker = strdup(name);
     if (session == NULL || worker == NULL) {
         free(session);
         free(worker);
         return NULL;
     }
-    *session = (struct control_session){
-        .epoch = 1,
-        .role = hello->role,
-        .worker = worker,
-        .lease_ms = control_session_lease_ms(control, hello->lease_ms),
-        .heard_ms = control->now_ms,
-        .job = job,
-        .rank = rank,
-    };
-    control->io.random(control->io.owner, session->id, sizeof session->id);
+    *session = *like;
+    session->worker = worker;
+    session->heard_ms = control->now_ms;
+    session->job = job;
     session->next = control->first_session;
     control->first_session = session;
     return session;
+}
+
+/* Tells the shards of a session that has just been made. */
+static enum stepd_status announce(struct control *control, struct control_session *session,
+                                  struct control_session **ret_session, struct stepd_error *reterr)
+{
+    if (control_order_session(control, session, session->epoch) != STEPD_OK) {
+        control_session_free(control, session);
+        return no_memory(reterr);
+    }
+    *ret_session = session;
+    return STEPD_OK;
 }
 
 enum stepd_status control_session_create(struct control *control, struct control_job *job,
@@ -57,15 +65,35 @@ enum stepd_status control_session_create(struct control *control, struct control
                                          struct control_session **ret_session,
                                          struct stepd_error *reterr)
 {
-    struct control_session *session = allocate(control, job, rank, hello);
+    const struct control_session like = {
+        .epoch = 1,
+        .role = hello->role,
+        .lease_ms = control_session_lease_ms(control, hello->lease_ms),
+        .rank = rank,
+    };
+    struct control_session *session = allocate(control, job, &like, hello->worker);
     if (session == NULL)
         return no_memory(reterr);
-    if (control_order_session(control, session, session->epoch) != STEPD_OK) {
-        control_session_free(control, session);
+    control->io.random(control->io.owner, session->id, sizeof session->id);
+    return announce(control, session, ret_session, reterr);
+}
+
+enum stepd_status control_session_restore(struct control *control, struct control_job *job,
+                                          const struct member_snapshot *from,
+                                          struct control_session **ret_session,
+                                          struct stepd_error *reterr)
+{
+    const struct control_session like = {
+        .epoch = from->epoch,
+        .role = STEPD_WORKER,
+        .lease_ms = control_session_lease_ms(control, from->lease_ms),
+        .rank = from->rank,
+    };
+    struct control_session *session = allocate(control, job, &like, from->worker);
+    if (session == NULL)
         return no_memory(reterr);
-    }
-    *ret_session = session;
-    return STEPD_OK;
+    memcpy(session->id, from->session, sizeof session->id);
+    return announce(control, session, ret_session, reterr);
 }
 
 enum stepd_status control_session_resume(struct control *control, struct control_session *session,
