@@ -37,15 +37,15 @@ struct control {
     uint64_t begin_ms; /* of the first call that told the time; UINT64_MAX: none yet */
     size_t conns;
     size_t jobs;
-    struct control_job *first_job;         /* owned; linked in the order of their names */
-    struct control_session *first_session; /* owned; the newest first */
-    struct control_wait *first_wait;       /* owned; the oldest first */
-    struct control_query *first_query;     /* owned; see query.h */
+    struct control_job *first_job;           /* owned; linked in the order of their names */
+    struct control_session *first_session;   /* owned; the newest first */
+    struct control_wait *first_wait;         /* owned; the oldest first */
+    struct control_query *first_query;       /* owned; see query.h */
     struct control_snapshot *first_snapshot; /* owned; see snapshot.h */
-    uint64_t query;                        /* number of the newest query, or attempt to open */
-    uint64_t finished;                     /* how many jobs have */
-    struct order **order;                  /* owned; one for each shard, while an order is made */
-    const char **shard_address;            /* owned; one for each shard, as Welcome states them */
+    uint64_t query;                          /* number of the newest query, or attempt to open */
+    uint64_t finished;                       /* how many jobs have */
+    struct order **order;                    /* owned; one for each shard, while an order is made */
+    const char **shard_address;              /* owned; one for each shard, as Welcome states them */
 };
 
 struct control_conn {

@@ -107,8 +107,7 @@ enum stepd_status control_draft_restore(struct control *control, struct control_
         drafted.groups += sizeof(struct group) + strlen(definition->group[i].name) +
                           strlen(definition->group[i].match) + ENTRY_BYTES;
     for (size_t i = 0; i < definition->tensors; i++)
-        drafted.tensors +=
-            sizeof(struct tensor) + strlen(definition->tensor[i].name) + ENTRY_BYTES;
+        drafted.tensors += sizeof(struct tensor) + strlen(definition->tensor[i].name) + ENTRY_BYTES;
     drafted.tensors_most = drafted.tensors;
     enum stepd_status status = make_room(control, job, drafted.groups + drafted.tensors, reterr);
     if (status == STEPD_OK)

@@ -40,8 +40,7 @@ static bool had_left(const struct control_member *member, const struct job_state
     if (member->state != STEPD_MEMBER_LEFT)
         return false;
     const bool common = part[0]->version != JOB_STATE_AS_IT_STANDS;
-    return member->last_clock <=
-           (common ? part[0]->version : clock_in(part, parts, member->rank));
+    return member->last_clock <= (common ? part[0]->version : clock_in(part, parts, member->rank));
 }
 
 /* False: no memory. */

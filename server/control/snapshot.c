@@ -40,8 +40,8 @@ struct control_snapshot {
     uint64_t number;               /* of the attempt */
     uint64_t version;              /* that it asks for */
     unsigned attempts;
-    uint64_t until_ms; /* ASKED */
-    uint32_t left;     /* ASKED: shards that have not taken their parts */
+    uint64_t until_ms;              /* ASKED */
+    uint32_t left;                  /* ASKED: shards that have not taken their parts */
     struct job_snapshot whole;      /* WHOLE */
     const struct job_state *part[]; /* lent; by shard; NULL: it is not taken */
 };
@@ -100,8 +100,8 @@ static void end(struct control *control, struct control_snapshot *snapshot)
 static void fail(struct control *control, struct control_snapshot *snapshot,
                  const struct stepd_error *error)
 {
-    control_warn(control, "no_snapshot", "job=%s cause=%s",
-                 control_quote(snapshot->job_name).text, control_quote(error->text).text);
+    control_warn(control, "no_snapshot", "job=%s cause=%s", control_quote(snapshot->job_name).text,
+                 control_quote(error->text).text);
     end(control, snapshot);
     if (control->io.snapshot != NULL)
         control->io.snapshot(control->io.owner, NULL, error);
@@ -245,8 +245,7 @@ static void expire(struct control *control, struct control_snapshot *snapshot)
     struct stepd_error error = {.code = STEPD_OK};
     (void)stepd_fail(&error, STEPD_DEADLINE_EXCEEDED,
                      "no snapshot of job '%s' in %u ms: %u of %u shards have slices that have not "
-                     "closed version %" PRIu64
-                     "; its status says for which ranks they wait",
+                     "closed version %" PRIu64 "; its status says for which ranks they wait",
                      snapshot->job_name, control->options.wait_max_ms, snapshot->left,
                      control->options.shards, snapshot->version);
     fail(control, snapshot, &error);

@@ -28,8 +28,8 @@
 /* A member, and who holds its rank. */
 struct member_snapshot {
     uint32_t rank;
-    bool left;           /* it has left, with this clock: it owes nothing beyond */
-    uint64_t last_clock; /* of its last push; UINT64_MAX: it has not left */
+    bool left;               /* it has left, with this clock: it owes nothing beyond */
+    uint64_t last_clock;     /* of its last push; UINT64_MAX: it has not left */
     uint64_t reported_clock; /* of its newest report, with loss and examples */
     double loss;
     uint64_t examples;
@@ -49,7 +49,8 @@ struct job_snapshot {
      * incarnation that is used twice is a way back that nobody is told of. */
     uint64_t incarnation;
 
-    bool started; /* enough had joined: rounds could close. With all members left, it has finished */
+    bool
+        started; /* enough had joined: rounds could close. With all members left, it has finished */
     size_t members;
     struct member_snapshot *member; /* owned; by rising rank */
 
@@ -60,8 +61,8 @@ struct job_snapshot {
 /* Frees what a snapshot owns; a zeroed one is fine. */
 void job_snapshot_deinit(struct job_snapshot *snapshot);
 
-/* Takes control's part: who is a member of a job whose slices are in these parts. RESOURCE_EXHAUSTED:
- * no memory. The caller frees with job_snapshot_deinit. */
+/* Takes control's part: who is a member of a job whose slices are in these parts.
+ * RESOURCE_EXHAUSTED: no memory. The caller frees with job_snapshot_deinit. */
 enum stepd_status job_snapshot_init(struct job_snapshot *snapshot, const struct control_job *job,
                                     const struct job_state *const *part,
                                     size_t parts) STEPD_MUST_CHECK;
@@ -80,7 +81,8 @@ void control_snapshot_close(struct control *control, const struct job_snapshot *
  * borrowed until return. */
 void control_snapshot_answered(struct control *control, const struct notice *notice);
 
-/* Finds those whose time is up, and tells shards what they have not been told for want of memory. */
+/* Finds those whose time is up, and tells shards what they have not been told for want of memory.
+ */
 void control_snapshots_on_tick(struct control *control);
 
 /* The job is dropped. A snapshot of it that is whole can be read on, any other is called off. */

@@ -109,8 +109,7 @@ static enum stepd_status create(struct core *core, struct core_job *job, const s
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
                           "shard %u has no memory for a snapshot of job '%s', which takes up to "
                           "%" PRIu64 " MiB over all shards; the job goes on without",
-                          core->options.shard + 1, job->job->name,
-                          job_state_bytes(job->job) >> 20);
+                          core->options.shard + 1, job->job->name, job_state_bytes(job->job) >> 20);
     }
     snapshot->notice->query = order->query;
     job->snapshot = snapshot;
@@ -142,8 +141,8 @@ static enum stepd_status check(const struct core *core, const struct core_job *j
                           order->job_name, core->options.shard + 1);
     const bool stated = order->version != JOB_STATE_AS_IT_STANDS;
     if (stated != job->policy->together)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "a snapshot of job '%s' %s", order->job_name,
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "a snapshot of job '%s' %s",
+                          order->job_name,
                           stated ? "has no version: its slices have none in common"
                                  : "needs a version: that of all its slices");
     const uint64_t newest = newest_version(job);
@@ -238,8 +237,8 @@ static enum stepd_status restore_gate(struct core_job *job, const struct job_sta
         first = false;
         if (slice->slice.version != job->gate.version)
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                              "the state of job '%s' has slices at versions %" PRIu64 " and %" PRIu64
-                              ", and all of them must close together",
+                              "the state of job '%s' has slices at versions %" PRIu64
+                              " and %" PRIu64 ", and all of them must close together",
                               job->job->name, job->gate.version, slice->slice.version);
     }
     job->gate.halted = state->halted;

@@ -22,8 +22,8 @@
 #define JOB_STATE_AS_IT_STANDS UINT64_MAX
 
 struct job_state {
-    struct job *job;  /* a reference: the definition at that instant, and the layout of the slices */
-    uint64_t version; /* of all slices that are stepped, or JOB_STATE_AS_IT_STANDS */
+    struct job *job; /* a reference: the definition at that instant, and the layout of the slices */
+    uint64_t version;          /* of all slices that are stepped, or JOB_STATE_AS_IT_STANDS */
     struct stepd_error halted; /* code OK, or why no push is taken any more */
     struct slice_state *slice; /* owned; job->layout.slices of them; some not taken in a part */
     unsigned refs;             /* atomic */

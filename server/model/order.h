@@ -43,8 +43,8 @@ enum order_verdict {
 
 struct order {
     enum order_kind kind;
-    char *job_name;  /* owned; always set */
-    struct job *job; /* JOB_OPEN; a reference */
+    char *job_name;          /* owned; always set */
+    struct job *job;         /* JOB_OPEN; a reference */
     struct job_state *state; /* JOB_OPEN: a whole one that the slices go on from, a reference; NULL:
                               * they are new */
 
@@ -59,7 +59,8 @@ struct order {
     uint64_t from;
     uint64_t last_clock; /* UINT64_MAX: still a member */
 
-    uint64_t query; /* QUERY, JOB_OPEN, SNAPSHOT: number to answer with; SNAPSHOT_END: that number */
+    uint64_t
+        query; /* QUERY, JOB_OPEN, SNAPSHOT: number to answer with; SNAPSHOT_END: that number */
 
     uint64_t version; /* COMMIT, WITHOUT: that the step starts from; SNAPSHOT: of the state, or
                        * JOB_STATE_AS_IT_STANDS */

@@ -51,10 +51,11 @@ struct slice_rank {
 
 /* A view and its two versions; while the slice is pinned, three. */
 #define SLICE_BUFFERS 3u
+
 struct published {
     struct weights buffer[SLICE_BUFFERS]; /* values are NULL where the slice never makes the view;
                                            * the last one's, where there is no spare */
-    struct weights *current;  /* one of them; the slice holds a reference. NULL: the weights */
+    struct weights *current; /* one of them; the slice holds a reference. NULL: the weights */
 };
 
 /* Where the next step writes version + 1, by view; NULL where it makes none of that view. */

@@ -43,8 +43,8 @@ static enum stepd_status make_arrays(struct slice_state *state, size_t floats, s
 {
     state->memory = floats > 0 ? malloc(floats * sizeof *state->memory) : NULL;
     state->scalars_memory = scalars > 0 ? malloc(scalars * sizeof *state->scalars_memory) : NULL;
-    const bool made = (state->memory != NULL || floats == 0) &&
-                      (state->scalars_memory != NULL || scalars == 0);
+    const bool made =
+        (state->memory != NULL || floats == 0) && (state->scalars_memory != NULL || scalars == 0);
     return made ? STEPD_OK : STEPD_RESOURCE_EXHAUSTED;
 }
 
@@ -239,8 +239,7 @@ static enum stepd_status check_slots(const struct slice *slice, const struct sli
 {
     for (size_t k = 0; k < OPTIMIZER_SLOTS_MAX; k++) {
         const uint64_t floats =
-            slice->slot[k] == NULL ? 0
-                                   : job_slot_floats(slice->job, slice->plan, slice->phase, k);
+            slice->slot[k] == NULL ? 0 : job_slot_floats(slice->job, slice->plan, slice->phase, k);
         const uint64_t has = state->slot[k] == NULL ? 0 : state->slot_floats[k];
         if (has != floats)
             return differs(slice, "floats in a slot of its optimizer", has, floats, reterr);

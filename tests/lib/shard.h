@@ -66,7 +66,7 @@ struct shard {
     uint64_t answer_min;
     uint64_t answer_max;
     uint64_t answer_parked;
-    struct notice *ready; /* owned; the newest NOTICE_READY, until the test has taken it */
+    struct notice *ready;    /* owned; the newest NOTICE_READY, until the test has taken it */
     size_t snapshots;        /* NOTICE_SNAPSHOT so far */
     struct notice *snapshot; /* owned; the newest */
 };

@@ -233,8 +233,7 @@ static void definition__that_is_said_again__is_the_same(void **state)
     brain_opened_all(crash.brain, "j");
     struct peer *peer = peer_join(crash.brain, hello_resume(crash.worker[0]));
     peer_request(peer, define_job(STEPD_SYNC, 2));
-    assert_int_equal(
-        peer_answer(peer, STEPD_MESSAGE_JOB_DEFINED)->body.job_defined.incarnation, 2);
+    assert_int_equal(peer_answer(peer, STEPD_MESSAGE_JOB_DEFINED)->body.job_defined.incarnation, 2);
     peer_request(peer, define_tensor(PARTS_ELEMENTS));
     (void)peer_answer(peer, STEPD_MESSAGE_TENSORS_DEFINED);
     teardown(&crash);

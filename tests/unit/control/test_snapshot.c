@@ -63,8 +63,7 @@ static void snapshot__of_an_async_job__is_ordered_as_it_stands(void **state)
     start(brain, STEPD_ASYNC, peer);
     assert_int_equal(begin(brain, NULL), STEPD_OK);
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
-        assert_true(brain_newest(brain, shard, ORDER_SNAPSHOT)->version ==
-                    JOB_STATE_AS_IT_STANDS);
+        assert_true(brain_newest(brain, shard, ORDER_SNAPSHOT)->version == JOB_STATE_AS_IT_STANDS);
 }
 
 static void snapshot__of_an_unknown_job__is_refused(void **state)
@@ -194,9 +193,9 @@ static void snapshot__of_a_running_job__has_members_and_their_sessions(void **st
     struct brain *brain = *state;
     struct peer *peer[2];
     start(brain, STEPD_SYNC, peer);
-    peer_request(peer[1], (struct stepd_message){
-                              .kind = STEPD_MESSAGE_REPORT,
-                              .body.report = {.clock = 4, .loss = 0.5, .examples = 64}});
+    peer_request(peer[1],
+                 (struct stepd_message){.kind = STEPD_MESSAGE_REPORT,
+                                        .body.report = {.clock = 4, .loss = 0.5, .examples = 64}});
     struct peer *again = peer_join(brain, hello_resume(peer[1]));
     struct parts_taken taken = parts_take(brain, 5, clocks);
     assert_true(taken.snapshot.started);

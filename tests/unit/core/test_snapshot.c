@@ -381,8 +381,7 @@ static void job__that_is_halted__is_halted_when_it_goes_on_from_there(void **sta
     job.settings = settings_of("nonfinite=halt");
     setup(&shard, &job);
     step(&shard, 1);
-    struct order halt = {
-        .kind = ORDER_COMMIT, .job_name = shard.job->name, .verdict = ORDER_HALT};
+    struct order halt = {.kind = ORDER_COMMIT, .job_name = shard.job->name, .verdict = ORDER_HALT};
     (void)strcpy(halt.error.text, "for a test");
     shard_give(&shard, &halt);
     shard_snapshot(&shard, 1);

@@ -146,18 +146,17 @@ static void snapshot__of_phases__goes_on_to_the_same_bits(void **state)
 static void snapshot__of_every_mode__goes_on_to_the_same_bits(void **state)
 {
     (void)state;
+
     static const struct {
         enum stepd_mode mode;
         const char *settings;
     } rows[] = {
-        {STEPD_SYNC, "reduction=arrival"},
-        {STEPD_SYNC, "clip_global_norm=0.5"},
-        {STEPD_SYNC, "nonfinite=skip"},
-        {STEPD_BOUNDED, "staleness=2"},
-        {STEPD_ASYNC, "lr_by_staleness=1"},
-        {STEPD_ASYNC, "delay_compensation=0.5"},
+        {STEPD_SYNC, "reduction=arrival"},  {STEPD_SYNC, "clip_global_norm=0.5"},
+        {STEPD_SYNC, "nonfinite=skip"},     {STEPD_BOUNDED, "staleness=2"},
+        {STEPD_ASYNC, "lr_by_staleness=1"}, {STEPD_ASYNC, "delay_compensation=0.5"},
         {STEPD_ASYNC, "staleness_max=0"},
     };
+
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const struct stepd_group group = group_of("adam", VIEWS, "plateau", plateau);
         const struct course course = {
