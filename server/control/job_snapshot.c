@@ -2,6 +2,7 @@
  *
  * Control's part of a snapshot: a plain struct that owns its copies.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,13 +35,15 @@ static uint64_t clock_in(const struct job_state *const *part, size_t parts, uint
 }
 
 /* A rank may have left after the instant that its slices are of: then it had not left. */
-static bool had_left(const struct control_member *member, const struct job_state *const *part,
-                     size_t parts)
+static bool had_left(const struct job_snapshot *snapshot, const struct job_state *const *part,
+                     const struct control_member *member)
 {
     if (member->state != STEPD_MEMBER_LEFT)
         return false;
-    const bool common = part[0]->version != JOB_STATE_AS_IT_STANDS;
-    return member->last_clock <= (common ? part[0]->version : clock_in(part, parts, member->rank));
+    const uint64_t reached = snapshot->version != JOB_STATE_AS_IT_STANDS
+                                 ? snapshot->version
+                                 : clock_in(part, snapshot->parts, member->rank);
+    return member->last_clock <= reached;
 }
 
 /* False: no memory. */
@@ -74,7 +77,8 @@ static enum stepd_status take_parts(struct job_snapshot *snapshot,
     return STEPD_OK;
 }
 
-static enum stepd_status take_members(struct job_snapshot *snapshot, const struct control_job *job)
+static enum stepd_status take_members(struct job_snapshot *snapshot, const struct control_job *job,
+                                      const struct job_state *const *part)
 {
     if (job->ranks == 0)
         return STEPD_OK;
@@ -85,7 +89,7 @@ static enum stepd_status take_members(struct job_snapshot *snapshot, const struc
         const struct control_member *member = job->member[rank];
         if (member == NULL)
             continue;
-        const bool left = had_left(member, snapshot->part, snapshot->parts);
+        const bool left = had_left(snapshot, part, member);
         if (!take_member(member, left, &snapshot->member[snapshot->members]))
             return STEPD_RESOURCE_EXHAUSTED;
         snapshot->members++;
@@ -96,14 +100,16 @@ static enum stepd_status take_members(struct job_snapshot *snapshot, const struc
 enum stepd_status job_snapshot_init(struct job_snapshot *snapshot, const struct control_job *job,
                                     const struct job_state *const *part, size_t parts)
 {
+    assert(parts > 0);
     *snapshot = (struct job_snapshot){
         .job = job_ref(job->job),
+        .version = part[0]->version,
         .incarnation = job->incarnation,
         .started = job->state >= CONTROL_JOB_RUNNING,
     };
     enum stepd_status status = take_parts(snapshot, part, parts);
     if (status == STEPD_OK)
-        status = take_members(snapshot, job);
+        status = take_members(snapshot, job, part);
     if (status != STEPD_OK)
         job_snapshot_deinit(snapshot);
     return status;
@@ -114,6 +120,7 @@ enum stepd_status job_snapshot_copy(const struct job_snapshot *snapshot,
 {
     struct job_snapshot copy = {
         .job = job_ref(snapshot->job),
+        .version = snapshot->version,
         .incarnation = snapshot->incarnation,
         .started = snapshot->started,
         .member = calloc(snapshot->members + 1, sizeof *copy.member),

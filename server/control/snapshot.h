@@ -42,7 +42,8 @@ struct member_snapshot {
 };
 
 struct job_snapshot {
-    struct job *job; /* a reference: the definition as it stands */
+    struct job *job;  /* a reference: the definition as it stands */
+    uint64_t version; /* of all slices that are stepped, or JOB_STATE_AS_IT_STANDS */
 
     /* The highest that the job has been at; the next restore raises it by one. Whoever keeps
      * snapshots of a job in several places sees to it that this is the highest of all: an

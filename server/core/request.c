@@ -15,9 +15,10 @@
 
 /* ---- Making ---------------------------------------------------------------------------------- */
 
-/* The weights that the request is about are no more: what there is instead. */
-static enum stepd_status tell_rolled_back(const struct session *session, const struct core_job *job,
-                                          uint64_t incarnation, struct stepd_error *reterr)
+/* "to versions 5 to 5, and its next clock is 6": what there is instead of the weights that a
+ * request is about. */
+static void describe_state(const struct session *session, const struct core_job *job, char *text,
+                           size_t size)
 {
     char clock[64] = "";
     uint64_t newest = 0;
@@ -32,12 +33,8 @@ static enum stepd_status tell_rolled_back(const struct session *session, const s
     if (!session->observer)
         (void)stepd_format(clock, sizeof clock, ", and its next clock is %" PRIu64,
                            job_clock(job, session->rank) + 1);
-    return stepd_fail(reterr, STEPD_ROLLED_BACK,
-                      "job '%s' is at incarnation %" PRIu64 ", not %" PRIu64
-                      ": it went back or was begun anew, to versions %" PRIu64 " to %" PRIu64
-                      "%s; pull the weights again and go on from there",
-                      job->job->name, job->job->incarnation, incarnation,
-                      oldest < newest ? oldest : newest, newest, clock);
+    (void)stepd_format(text, size, "to versions %" PRIu64 " to %" PRIu64 "%s",
+                       oldest < newest ? oldest : newest, newest, clock);
 }
 
 /* The job that the connection's session may speak about, at the incarnation that it means. */
@@ -50,8 +47,15 @@ static enum stepd_status find_job(const struct core_conn *conn, uint64_t incarna
                           "job '%s' is not defined here; send DefineJob and DefineTensors to "
                           "control first",
                           conn->session->job_name);
-    if (incarnation != job->job->incarnation)
-        return tell_rolled_back(conn->session, job, incarnation, reterr);
+    if (incarnation != job->job->incarnation) {
+        char text[160];
+        describe_state(conn->session, job, text, sizeof text);
+        return stepd_fail(reterr, STEPD_ROLLED_BACK,
+                          "job '%s' is at incarnation %" PRIu64 ", not %" PRIu64
+                          ": it went back or was begun anew, %s; pull the weights again and go on "
+                          "from there",
+                          job->job->name, job->job->incarnation, incarnation, text);
+    }
     *ret_job = job;
     return STEPD_OK;
 }
