@@ -114,8 +114,8 @@ void control_snapshot_end(struct control *control, const struct job_snapshot *sn
 /*
  * Brings a job back as a snapshot has it, into a control that has no job of that name, under the
  * incarnation after the snapshot's; raises the snapshot's own, so that no two restores of it ever
- * get the same one. state: the shards' part, whole; its slices may go to another number of shards.
- * The job is opened then as any other; a shard that cannot says so in the log.
+ * get the same one. state: the shards' shares, whole; its slices may go to another number of
+ * shards. The job is opened then as any other; a shard that cannot says so in the log.
  * ALREADY_EXISTS: there is such a job. INVALID_ARGUMENT: snapshot and state are of two jobs.
  * RESOURCE_EXHAUSTED: it does not fit, or no memory.
  */

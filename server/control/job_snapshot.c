@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Control's part of a snapshot: a plain struct that owns its copies.
+ * Control's share of a snapshot: a plain struct that owns its copies.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -15,18 +15,18 @@ void job_snapshot_deinit(struct job_snapshot *snapshot)
     for (size_t i = 0; i < snapshot->members; i++)
         free(snapshot->member[i].worker);
     free(snapshot->member);
-    free(snapshot->part);
+    free(snapshot->share);
     (void)job_unref(snapshot->job);
     *snapshot = (struct job_snapshot){.job = NULL};
 }
 
-/* The lowest clock of a rank that is in the parts; 0: none. */
-static uint64_t clock_in(const struct job_state *const *part, size_t parts, uint32_t rank)
+/* The lowest clock of a rank that is in the shares; 0: none. */
+static uint64_t clock_in(const struct job_state *const *share, size_t shares, uint32_t rank)
 {
     uint64_t lowest = 0;
-    for (size_t i = 0; i < parts; i++) {
-        for (uint32_t shard = 0; shard < part[i]->job->shards; shard++) {
-            const uint64_t clock = job_state_clock(part[i], part[i]->job, shard, rank);
+    for (size_t i = 0; i < shares; i++) {
+        for (uint32_t shard = 0; shard < share[i]->job->shards; shard++) {
+            const uint64_t clock = job_state_clock(share[i], share[i]->job, shard, rank);
             if (clock > 0 && (lowest == 0 || clock < lowest))
                 lowest = clock;
         }
@@ -35,14 +35,14 @@ static uint64_t clock_in(const struct job_state *const *part, size_t parts, uint
 }
 
 /* A rank may have left after the instant that its slices are of: then it had not left. */
-static bool had_left(const struct job_snapshot *snapshot, const struct job_state *const *part,
+static bool had_left(const struct job_snapshot *snapshot, const struct job_state *const *share,
                      const struct control_member *member)
 {
     if (member->state != STEPD_MEMBER_LEFT)
         return false;
     const uint64_t reached = snapshot->version != JOB_STATE_AS_IT_STANDS
                                  ? snapshot->version
-                                 : clock_in(part, snapshot->parts, member->rank);
+                                 : clock_in(share, snapshot->shares, member->rank);
     return member->last_clock <= reached;
 }
 
@@ -66,19 +66,19 @@ static bool take_member(const struct control_member *member, bool left,
     return ret_member->worker != NULL;
 }
 
-static enum stepd_status take_parts(struct job_snapshot *snapshot,
-                                    const struct job_state *const *part, size_t parts)
+static enum stepd_status take_shares(struct job_snapshot *snapshot,
+                                     const struct job_state *const *share, size_t shares)
 {
-    snapshot->part = calloc(parts, sizeof *snapshot->part);
-    if (snapshot->part == NULL)
+    snapshot->share = calloc(shares, sizeof *snapshot->share);
+    if (snapshot->share == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
-    for (; snapshot->parts < parts; snapshot->parts++)
-        snapshot->part[snapshot->parts] = part[snapshot->parts];
+    for (; snapshot->shares < shares; snapshot->shares++)
+        snapshot->share[snapshot->shares] = share[snapshot->shares];
     return STEPD_OK;
 }
 
 static enum stepd_status take_members(struct job_snapshot *snapshot, const struct control_job *job,
-                                      const struct job_state *const *part)
+                                      const struct job_state *const *share)
 {
     if (job->ranks == 0)
         return STEPD_OK;
@@ -89,7 +89,7 @@ static enum stepd_status take_members(struct job_snapshot *snapshot, const struc
         const struct control_member *member = job->member[rank];
         if (member == NULL)
             continue;
-        const bool left = had_left(snapshot, part, member);
+        const bool left = had_left(snapshot, share, member);
         if (!take_member(member, left, &snapshot->member[snapshot->members]))
             return STEPD_RESOURCE_EXHAUSTED;
         snapshot->members++;
@@ -98,18 +98,18 @@ static enum stepd_status take_members(struct job_snapshot *snapshot, const struc
 }
 
 enum stepd_status job_snapshot_init(struct job_snapshot *snapshot, const struct control_job *job,
-                                    const struct job_state *const *part, size_t parts)
+                                    const struct job_state *const *share, size_t shares)
 {
-    assert(parts > 0);
+    assert(shares > 0);
     *snapshot = (struct job_snapshot){
         .job = job_ref(job->job),
-        .version = part[0]->version,
+        .version = share[0]->version,
         .incarnation = job->incarnation,
         .started = job->state >= CONTROL_JOB_RUNNING,
     };
-    enum stepd_status status = take_parts(snapshot, part, parts);
+    enum stepd_status status = take_shares(snapshot, share, shares);
     if (status == STEPD_OK)
-        status = take_members(snapshot, job, part);
+        status = take_members(snapshot, job, share);
     if (status != STEPD_OK)
         job_snapshot_deinit(snapshot);
     return status;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Getting all shards to take their parts at one version.
+ * Getting all shards to take their shares at one version.
  *
- *     ASKED --all parts are there--> WHOLE --control_snapshot_end--> OVER
+ *     ASKED --all shares are there--> WHOLE --control_snapshot_end--> OVER
  *       |  ^                                                          ^
  *       |  +-- a shard was past the version: a later one, anew        |
  *       +-- another failure, the deadline, or the job was dropped ----+
@@ -27,7 +27,7 @@
 #define ATTEMPTS_DOUBLED 20u
 
 enum snapshot_state {
-    SNAPSHOT_ASKED, /* the shards have been told to take their parts */
+    SNAPSHOT_ASKED, /* the shards have been told to take their shares */
     SNAPSHOT_WHOLE, /* somebody reads it */
     SNAPSHOT_OVER,  /* the shards have yet to be told so */
 };
@@ -40,10 +40,10 @@ struct control_snapshot {
     uint64_t number;               /* of the attempt */
     uint64_t version;              /* that it asks for */
     unsigned attempts;
-    uint64_t until_ms;              /* ASKED */
-    uint32_t left;                  /* ASKED: shards that have not taken their parts */
-    struct job_snapshot whole;      /* WHOLE */
-    const struct job_state *part[]; /* lent; by shard; NULL: it is not taken */
+    uint64_t until_ms;               /* ASKED */
+    uint32_t left;                   /* ASKED: shards that have not taken their shares */
+    struct job_snapshot whole;       /* WHOLE */
+    const struct job_state *share[]; /* lent; by shard; NULL: it is not taken */
 };
 
 static struct control_snapshot *find(const struct control *control, const struct control_job *job)
@@ -124,7 +124,7 @@ static enum stepd_status ask(struct control *control, struct control_snapshot *s
                              uint64_t version)
 {
     for (uint32_t shard = 0; shard < control->options.shards; shard++)
-        snapshot->part[shard] = NULL;
+        snapshot->share[shard] = NULL;
     snapshot->left = control->options.shards;
     snapshot->number = ++control->query;
     snapshot->version = version;
@@ -157,7 +157,7 @@ enum stepd_status control_snapshot_begin(struct control *control, const char *jo
         return status;
     const size_t shards = control->options.shards;
     struct control_snapshot *snapshot =
-        calloc(1, sizeof *snapshot + shards * sizeof snapshot->part[0]);
+        calloc(1, sizeof *snapshot + shards * sizeof snapshot->share[0]);
     char *copy = strdup(job_name);
     if (snapshot == NULL || copy == NULL) {
         free(snapshot);
@@ -197,7 +197,7 @@ static void ask_again(struct control *control, struct control_snapshot *snapshot
 static void finish(struct control *control, struct control_snapshot *snapshot)
 {
     struct stepd_error error = {.code = STEPD_OK};
-    if (job_snapshot_init(&snapshot->whole, snapshot->job, snapshot->part,
+    if (job_snapshot_init(&snapshot->whole, snapshot->job, snapshot->share,
                           control->options.shards) != STEPD_OK) {
         (void)no_memory(snapshot->job_name, &error);
         fail(control, snapshot, &error);
@@ -222,8 +222,8 @@ void control_snapshot_answered(struct control *control, const struct notice *not
         ask_again(control, snapshot, notice->version_max);
     } else if (notice->error.code != STEPD_OK) {
         fail(control, snapshot, &notice->error);
-    } else if (snapshot->part[notice->shard] == NULL) {
-        snapshot->part[notice->shard] = notice->state;
+    } else if (snapshot->share[notice->shard] == NULL) {
+        snapshot->share[notice->shard] = notice->state;
         if (--snapshot->left == 0)
             finish(control, snapshot);
     }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Snapshots of jobs: a job as of one instant, in memory. Control's part is a plain struct; the
- * shards' parts are lent to it by the shards (model/job_state.h), and stay theirs.
+ * Snapshots of jobs: a job as of one instant, in memory. What control knows is a plain struct; the
+ * slices are in the shares that the shards lend to it (model/job_state.h), and stay theirs.
  *
- *     control_snapshot         ORDER_SNAPSHOT at a version to all shards
- *     NOTICE_SNAPSHOT          a shard has taken its part, or is past the version already: then all
- *                              are called off, and the next attempt names a later one
- *     io.snapshot              all parts are there, and control adds its own
- *     control_snapshot_end     ORDER_SNAPSHOT_END: the shards take back what they have lent
+ *     control_snapshot       ORDER_SNAPSHOT at a version to all shards
+ *     NOTICE_SNAPSHOT        a shard has taken its share; or it is past the version already, and
+ *                            then all are called off, and the next attempt names a later one
+ *     io.snapshot            all shares are there, and control adds its own
+ *     control_snapshot_end   ORDER_SNAPSHOT_END: the shards take back what they have lent
  *
- * Of a sync job all parts are of one version. A job whose slices have no version in common is taken
- * shard by shard as each gets to it.
+ * Of a sync job all shares are of one version. A job whose slices have no version in common is
+ * taken shard by shard as each gets to it.
  *
  * Whoever writes a snapshot down, or copies it (job_state_gather), walks these structs; whoever
  * reads one brings them to control_restore.
@@ -50,25 +50,25 @@ struct job_snapshot {
      * incarnation that is used twice is a way back that nobody is told of. */
     uint64_t incarnation;
 
-    bool
-        started; /* enough had joined: rounds could close. With all members left, it has finished */
+    bool started; /* enough had joined, so that rounds could close; where all have left, it has
+                   * finished */
     size_t members;
     struct member_snapshot *member; /* owned; by rising rank */
 
-    size_t parts;                  /* shards that had the job; 0 of a snapshot that was read */
-    const struct job_state **part; /* owned list of what the shards have lent */
+    size_t shares;                  /* shards that had the job; 0 of a snapshot that was read */
+    const struct job_state **share; /* owned list of what the shards have lent */
 };
 
 /* Frees what a snapshot owns; a zeroed one is fine. */
 void job_snapshot_deinit(struct job_snapshot *snapshot);
 
-/* Takes control's part: who is a member of a job whose slices are in these parts.
+/* Takes who is a member of a job whose slices are in these shares, at least one.
  * RESOURCE_EXHAUSTED: no memory. The caller frees with job_snapshot_deinit. */
 enum stepd_status job_snapshot_init(struct job_snapshot *snapshot, const struct control_job *job,
-                                    const struct job_state *const *part,
-                                    size_t parts) STEPD_MUST_CHECK;
+                                    const struct job_state *const *share,
+                                    size_t shares) STEPD_MUST_CHECK;
 
-/* A copy, without the parts. RESOURCE_EXHAUSTED: no memory. The caller frees with
+/* A copy, without the shares. RESOURCE_EXHAUSTED: no memory. The caller frees with
  * job_snapshot_deinit. */
 enum stepd_status job_snapshot_copy(const struct job_snapshot *snapshot,
                                     struct job_snapshot *ret_copy) STEPD_MUST_CHECK;
@@ -78,7 +78,7 @@ enum stepd_status control_snapshot_begin(struct control *control, const char *jo
                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
 void control_snapshot_close(struct control *control, const struct job_snapshot *whole);
 
-/* A shard has taken its part, or not. One of an attempt that is over changes nothing. notice is
+/* A shard has taken its share, or not. One of an attempt that is over changes nothing. notice is
  * borrowed until return. */
 void control_snapshot_answered(struct control *control, const struct notice *notice);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A shard's part in snapshots: taking the state of a job as control orders it, and opening a job
+ * A shard's share in snapshots: taking the state of a job as control orders it, and opening a job
  * from such a state.
  *
  *     ORDER_SNAPSHOT      allocates all that will be needed, and takes what can be taken at once

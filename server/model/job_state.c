@@ -49,43 +49,43 @@ struct job_state *job_state_unref(struct job_state *state)
 
 /* ---- Gathering ------------------------------------------------------------------------------- */
 
-static enum stepd_status check_parts(const struct job_state *const *part, size_t parts,
-                                     struct stepd_error *reterr)
+static enum stepd_status check_shares(const struct job_state *const *share, size_t shares,
+                                      struct stepd_error *reterr)
 {
-    for (size_t i = 1; i < parts; i++) {
-        if (part[i]->job != part[0]->job)
+    for (size_t i = 1; i < shares; i++) {
+        if (share[i]->job != share[0]->job)
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                              "parts 1 and %zu of the state of job '%s' are of two definitions",
-                              i + 1, part[0]->job->name);
-        if (part[i]->version != part[0]->version)
+                              "shares 1 and %zu of the state of job '%s' are of two definitions",
+                              i + 1, share[0]->job->name);
+        if (share[i]->version != share[0]->version)
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                              "parts 1 and %zu of the state of job '%s' are of two versions: "
+                              "shares 1 and %zu of the state of job '%s' are of two versions: "
                               "%" PRIu64 " and %" PRIu64,
-                              i + 1, part[0]->job->name, part[0]->version, part[i]->version);
+                              i + 1, share[0]->job->name, share[0]->version, share[i]->version);
     }
     return STEPD_OK;
 }
 
-static const struct slice_state *find_slice(const struct job_state *const *part, size_t parts,
+static const struct slice_state *find_slice(const struct job_state *const *share, size_t shares,
                                             size_t index)
 {
-    for (size_t i = 0; i < parts; i++) {
-        if (part[i]->slice[index].taken)
-            return &part[i]->slice[index];
+    for (size_t i = 0; i < shares; i++) {
+        if (share[i]->slice[index].taken)
+            return &share[i]->slice[index];
     }
     return NULL;
 }
 
-static enum stepd_status gather(const struct job_state *const *part, size_t parts,
+static enum stepd_status gather(const struct job_state *const *share, size_t shares,
                                 const struct job_state *whole, struct stepd_error *reterr)
 {
     for (uint32_t i = 0; i < whole->job->layout.slices; i++) {
-        const struct slice_state *slice = find_slice(part, parts, i);
+        const struct slice_state *slice = find_slice(share, shares, i);
         char name[JOB_SLICE_NAME_BYTES];
         job_slice_name(whole->job, i, name, sizeof name);
         if (slice == NULL)
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                              "no part of the state of job '%s' has %s", whole->job->name, name);
+                              "no share of the state of job '%s' has %s", whole->job->name, name);
         if (slice_state_copy(slice, &whole->slice[i]) != STEPD_OK)
             return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
                               "no memory for the state of %s of job '%s'", name, whole->job->name);
@@ -93,21 +93,22 @@ static enum stepd_status gather(const struct job_state *const *part, size_t part
     return STEPD_OK;
 }
 
-enum stepd_status job_state_gather(const struct job_state *const *part, size_t parts,
+enum stepd_status job_state_gather(const struct job_state *const *share, size_t shares,
                                    struct job_state **ret_state, struct stepd_error *reterr)
 {
     struct job_state *whole = NULL;
-    enum stepd_status status = check_parts(part, parts, reterr);
-    if (status == STEPD_OK && job_state_create(part[0]->job, part[0]->version, &whole) != STEPD_OK)
+    enum stepd_status status = check_shares(share, shares, reterr);
+    if (status == STEPD_OK &&
+        job_state_create(share[0]->job, share[0]->version, &whole) != STEPD_OK)
         status = stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for the state of job '%s'",
-                            part[0]->job->name);
+                            share[0]->job->name);
     if (status != STEPD_OK)
         return status;
-    for (size_t i = 0; i < parts; i++) {
-        if (part[i]->halted.code != STEPD_OK)
-            whole->halted = part[i]->halted;
+    for (size_t i = 0; i < shares; i++) {
+        if (share[i]->halted.code != STEPD_OK)
+            whole->halted = share[i]->halted;
     }
-    status = gather(part, parts, whole, reterr);
+    status = gather(share, shares, whole, reterr);
     if (status == STEPD_OK)
         *ret_state = whole;
     else

@@ -25,7 +25,7 @@ struct job_state {
     struct job *job; /* a reference: the definition at that instant, and the layout of the slices */
     uint64_t version;          /* of all slices that are stepped, or JOB_STATE_AS_IT_STANDS */
     struct stepd_error halted; /* code OK, or why no push is taken any more */
-    struct slice_state *slice; /* owned; job->layout.slices of them; some not taken in a part */
+    struct slice_state *slice; /* owned; job->layout.slices of them; some not taken in a share */
     unsigned refs;             /* atomic */
 };
 
@@ -39,12 +39,12 @@ struct job_state *job_state_ref(struct job_state *state);
 struct job_state *job_state_unref(struct job_state *state);
 
 /*
- * Copies the parts of all shards into one whole state, which refers to nothing. Parts are borrowed
- * until return. INVALID_ARGUMENT: the parts are not of one job and version, or a slice is missing;
- * the text says which. RESOURCE_EXHAUSTED: no memory. *ret_state: caller frees with
- * job_state_unref. Any thread, while nobody writes the parts.
+ * Copies the shares of all shards into one whole state, which refers to nothing. Shares are
+ * borrowed until return. INVALID_ARGUMENT: the shares are not of one job and version, or a slice is
+ * missing; the text says which. RESOURCE_EXHAUSTED: no memory. *ret_state: caller frees with
+ * job_state_unref. Any thread, while nobody writes the shares.
  */
-enum stepd_status job_state_gather(const struct job_state *const *part, size_t parts,
+enum stepd_status job_state_gather(const struct job_state *const *share, size_t shares,
                                    struct job_state **ret_state,
                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
 

@@ -13,9 +13,9 @@
 #include <cmocka.h>
 
 #include "server/core/core.h"
-#include "shard_parts.h"
+#include "shard_shares.h"
 
-enum { RANKS = 2, SLICES = 2, ELEMENTS = PARTS_ELEMENTS / SLICES, STEPS = 6, HELD_MAX = 8 };
+enum { RANKS = 2, SLICES = 2, ELEMENTS = SHARES_ELEMENTS / SLICES, STEPS = 6, HELD_MAX = 8 };
 
 /* What a rank was answered last, by a shard. */
 struct answer {
@@ -116,7 +116,7 @@ static void body_init(struct body *body, uint32_t shards)
     struct control_options options = brain_options();
     options.shards = shards;
     *body = (struct body){.brain = brain_create(&options), .shards = shards};
-    body->weights = calloc(PARTS_ELEMENTS, sizeof *body->weights);
+    body->weights = calloc(SHARES_ELEMENTS, sizeof *body->weights);
     assert_non_null(body->weights);
     for (uint32_t shard = 0; shard < shards; shard++) {
         body->outside[shard] = (struct outside){.body = body, .shard = shard};
@@ -242,7 +242,7 @@ static void start(struct body *body)
     for (int32_t rank = 0; rank < RANKS; rank++)
         body->worker[rank] = peer_join(body->brain, hello_worker("j", rank));
     peer_request(body->worker[0], define_job(STEPD_SYNC, RANKS));
-    peer_request(body->worker[0], define_tensor(PARTS_ELEMENTS));
+    peer_request(body->worker[0], define_tensor(SHARES_ELEMENTS));
     settle(body);
     body->job = brain_newest(body->brain, 0, ORDER_JOB_OPEN)->job;
     assert_int_equal(body->job->layout.slices, SLICES);
@@ -253,7 +253,7 @@ static void start(struct body *body)
 /* ---- Tests ----------------------------------------------------------------------------------- */
 
 struct story {
-    struct parts_taken taken;
+    struct shares_taken taken;
     struct body body;   /* the new one */
     float *undisturbed; /* owned; weights of the old one after STEPS steps */
 };
@@ -275,8 +275,8 @@ static void go_back(struct story *story)
     assert_non_null(old.brain->snapshot);
     const struct job_snapshot *snapshot = old.brain->snapshot;
     assert_int_equal(job_snapshot_copy(snapshot, &story->taken.snapshot), STEPD_OK);
-    assert_int_equal(job_state_gather(snapshot->part, snapshot->parts, &story->taken.state, &error),
-                     STEPD_OK);
+    assert_int_equal(
+        job_state_gather(snapshot->share, snapshot->shares, &story->taken.state, &error), STEPD_OK);
     control_snapshot_end(old.brain->control, snapshot, old.brain->now_ms);
     settle(&old);
     pull(&old);
@@ -303,7 +303,7 @@ static void go_back(struct story *story)
 static void end(struct story *story)
 {
     body_deinit(&story->body);
-    parts_taken_deinit(&story->taken);
+    shares_taken_deinit(&story->taken);
     free(story->undisturbed);
 }
 
@@ -314,7 +314,7 @@ static void job__that_went_back__comes_to_the_same_weights(void **state)
     go_back(&story);
     train(&story.body, 4, STEPS);
     pull(&story.body);
-    assert_memory_equal(story.body.weights, story.undisturbed, PARTS_ELEMENTS * sizeof(float));
+    assert_memory_equal(story.body.weights, story.undisturbed, SHARES_ELEMENTS * sizeof(float));
     end(&story);
 }
 
@@ -345,7 +345,7 @@ static void push__of_the_incarnation_before__is_rolled_back_and_not_counted(void
     assert_int_equal(story.body.answer[0][0].code, STEPD_ROLLED_BACK);
     train(&story.body, 4, STEPS);
     pull(&story.body);
-    assert_memory_equal(story.body.weights, story.undisturbed, PARTS_ELEMENTS * sizeof(float));
+    assert_memory_equal(story.body.weights, story.undisturbed, SHARES_ELEMENTS * sizeof(float));
     end(&story);
 }
 
@@ -359,7 +359,7 @@ static void push__that_was_counted_before_the_snapshot__is_not_counted_again(voi
     assert_int_equal(story.body.answer[0][0].version, 3);
     train(&story.body, 4, STEPS);
     pull(&story.body);
-    assert_memory_equal(story.body.weights, story.undisturbed, PARTS_ELEMENTS * sizeof(float));
+    assert_memory_equal(story.body.weights, story.undisturbed, SHARES_ELEMENTS * sizeof(float));
     end(&story);
 }
 

@@ -11,13 +11,13 @@
 
 #include <cmocka.h>
 
-#include "shard_parts.h"
+#include "shard_shares.h"
 
 /* An old control with two workers, what was taken of its job, and a new control. */
 struct crash {
     struct brain *old;
     struct peer *worker[2]; /* of the old one */
-    struct parts_taken taken;
+    struct shares_taken taken;
     struct brain *brain; /* the new one */
 };
 
@@ -39,12 +39,12 @@ static void setup(struct crash *crash, enum stepd_mode mode)
     *crash = (struct crash){.old = brain_create(&options), .brain = new_brain(BRAIN_SHARDS)};
     for (int32_t rank = 0; rank < 2; rank++)
         crash->worker[rank] = peer_join(crash->old, hello_worker("j", rank));
-    parts_define(crash->worker[0], mode, 2);
+    shares_define(crash->worker[0], mode, 2);
 }
 
 static void take(struct crash *crash, uint64_t version, const uint64_t clock[2])
 {
-    crash->taken = parts_take(crash->old, version, clock);
+    crash->taken = shares_take(crash->old, version, clock);
 }
 
 static enum stepd_status restore(struct crash *crash, struct stepd_error *reterr)
@@ -65,7 +65,7 @@ static void setup_restored(struct crash *crash)
 
 static void teardown(struct crash *crash)
 {
-    parts_taken_deinit(&crash->taken);
+    shares_taken_deinit(&crash->taken);
     brain_destroy(crash->brain);
     brain_destroy(crash->old);
 }
@@ -142,7 +142,7 @@ static void job__that_had_not_started__waits_for_its_workers(void **state)
     const struct control_options options = brain_options();
     crash = (struct crash){.old = brain_create(&options), .brain = new_brain(BRAIN_SHARDS)};
     crash.worker[0] = peer_join(crash.old, hello_worker("j", 0));
-    parts_define(crash.worker[0], STEPD_SYNC, 2);
+    shares_define(crash.worker[0], STEPD_SYNC, 2);
     take(&crash, 0, (const uint64_t[]){0, 0});
     assert_int_equal(restore(&crash, NULL), STEPD_OK);
     brain_opened_all(crash.brain, "j");
@@ -177,7 +177,7 @@ static void job__that_no_shard_can_open__begins_anew_and_says_so(void **state)
     struct peer *peer = peer_join(crash.brain, hello_resume(crash.worker[0]));
     assert_int_equal(welcome_of(peer)->incarnation, 2);
     assert_int_equal(welcome_of(peer)->clock, 0);
-    peer_request(peer, define_tensor(PARTS_ELEMENTS));
+    peer_request(peer, define_tensor(SHARES_ELEMENTS));
     assert_null(brain_newest(crash.brain, 0, ORDER_JOB_OPEN)->state);
     teardown(&crash);
 }
@@ -234,7 +234,7 @@ static void definition__that_is_said_again__is_the_same(void **state)
     struct peer *peer = peer_join(crash.brain, hello_resume(crash.worker[0]));
     peer_request(peer, define_job(STEPD_SYNC, 2));
     assert_int_equal(peer_answer(peer, STEPD_MESSAGE_JOB_DEFINED)->body.job_defined.incarnation, 2);
-    peer_request(peer, define_tensor(PARTS_ELEMENTS));
+    peer_request(peer, define_tensor(SHARES_ELEMENTS));
     (void)peer_answer(peer, STEPD_MESSAGE_TENSORS_DEFINED);
     teardown(&crash);
 }

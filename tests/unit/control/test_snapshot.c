@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "shard_parts.h"
+#include "shard_shares.h"
 
 static const uint64_t clocks[2] = {5, 5};
 
@@ -19,7 +19,7 @@ static void start(struct brain *brain, enum stepd_mode mode, struct peer **ret_p
 {
     ret_peers[0] = peer_join(brain, hello_worker("j", 0));
     ret_peers[1] = peer_join(brain, hello_worker("j", 1));
-    parts_define(ret_peers[0], mode, 2);
+    shares_define(ret_peers[0], mode, 2);
 }
 
 static enum stepd_status begin(struct brain *brain, struct stepd_error *reterr)
@@ -96,7 +96,7 @@ static void snapshot__that_came_too_late__is_called_off_on_all_shards(void **sta
     start(brain, STEPD_SYNC, peer);
     assert_int_equal(begin(brain, NULL), STEPD_OK);
     const uint64_t number = brain_newest(brain, 0, ORDER_SNAPSHOT)->query;
-    parts_refuse(brain, 0, STEPD_OUT_OF_RANGE, 7);
+    shares_refuse(brain, 0, STEPD_OUT_OF_RANGE, 7);
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
         assert_int_equal(brain_newest(brain, shard, ORDER_SNAPSHOT_END)->query, number);
 }
@@ -109,7 +109,7 @@ static void snapshot__that_came_too_late__is_ordered_further_and_further_ahead(v
     assert_int_equal(begin(brain, NULL), STEPD_OK);
     const uint64_t ahead[] = {0, 1, 3, 7};
     for (uint64_t i = 0; i < 4; i++) {
-        parts_refuse(brain, i % 2, STEPD_OUT_OF_RANGE, 100 * i);
+        shares_refuse(brain, i % 2, STEPD_OUT_OF_RANGE, 100 * i);
         for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
             assert_int_equal(brain_newest(brain, shard, ORDER_SNAPSHOT)->version,
                              100 * i + ahead[i]);
@@ -122,18 +122,18 @@ static void answer__to_an_attempt_that_is_over__changes_nothing(void **state)
     struct peer *peer[2];
     start(brain, STEPD_SYNC, peer);
     assert_int_equal(begin(brain, NULL), STEPD_OK);
-    struct job_state *part = parts_make(brain, 1, 0, clocks);
+    struct job_state *share = shares_make(brain, 1, 0, clocks);
     struct notice *late = notice_create(NOTICE_SNAPSHOT, "j");
     assert_non_null(late);
     late->shard = 1;
     late->query = brain_newest(brain, 1, ORDER_SNAPSHOT)->query;
-    late->state = part;
-    parts_refuse(brain, 0, STEPD_OUT_OF_RANGE, 7);
+    late->state = share;
+    shares_refuse(brain, 0, STEPD_OUT_OF_RANGE, 7);
     control_on_notice(brain->control, late, brain->now_ms);
-    struct job_state *right = parts_make(brain, 0, 7, clocks);
-    parts_give(brain, 0, right);
+    struct job_state *right = shares_make(brain, 0, 7, clocks);
+    shares_give(brain, 0, right);
     assert_int_equal(brain->snapshots, 0); /* shard 1 has not answered yet */
-    (void)job_state_unref(part);
+    (void)job_state_unref(share);
     (void)job_state_unref(right);
 }
 
@@ -143,7 +143,7 @@ static void snapshot__that_a_shard_refuses__is_over(void **state)
     struct peer *peer[2];
     start(brain, STEPD_SYNC, peer);
     assert_int_equal(begin(brain, NULL), STEPD_OK);
-    parts_refuse(brain, 1, STEPD_RESOURCE_EXHAUSTED, 0);
+    shares_refuse(brain, 1, STEPD_RESOURCE_EXHAUSTED, 0);
     assert_told(brain, STEPD_RESOURCE_EXHAUSTED, "shard 1 cannot");
     assert_int_equal(brain_count(brain, 0, ORDER_SNAPSHOT_END), 1);
     assert_int_equal(begin(brain, NULL), STEPD_OK);
@@ -155,8 +155,8 @@ static void snapshot__that_takes_too_long__says_who_is_missing(void **state)
     struct peer *peer[2];
     start(brain, STEPD_SYNC, peer);
     assert_int_equal(begin(brain, NULL), STEPD_OK);
-    struct job_state *part = parts_make(brain, 0, 0, clocks);
-    parts_give(brain, 0, part);
+    struct job_state *share = shares_make(brain, 0, 0, clocks);
+    shares_give(brain, 0, share);
     brain_wait(brain, BRAIN_WAIT_MAX_MS - 1);
     assert_int_equal(brain->snapshots, 0);
     brain_wait(brain, 1);
@@ -164,7 +164,7 @@ static void snapshot__that_takes_too_long__says_who_is_missing(void **state)
                 "no snapshot of job 'j' in 10000 ms: 1 of 2 shards have slices that have not "
                 "closed version 0");
     assert_int_equal(brain_count(brain, 0, ORDER_SNAPSHOT_END), 1);
-    (void)job_state_unref(part);
+    (void)job_state_unref(share);
 }
 
 /* ---- What is in it --------------------------------------------------------------------------- */
@@ -175,17 +175,17 @@ static void snapshot__when_all_shards_have_answered__has_their_parts(void **stat
     struct peer *peer[2];
     start(brain, STEPD_SYNC, peer);
     assert_int_equal(begin(brain, NULL), STEPD_OK);
-    struct job_state *part[BRAIN_SHARDS];
+    struct job_state *share[BRAIN_SHARDS];
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++) {
-        part[shard] = parts_make(brain, shard, 0, clocks);
-        parts_give(brain, shard, part[shard]);
+        share[shard] = shares_make(brain, shard, 0, clocks);
+        shares_give(brain, shard, share[shard]);
     }
     assert_non_null(brain->snapshot);
-    assert_int_equal(brain->snapshot->parts, BRAIN_SHARDS);
+    assert_int_equal(brain->snapshot->shares, BRAIN_SHARDS);
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
-        assert_ptr_equal(brain->snapshot->part[shard], part[shard]);
+        assert_ptr_equal(brain->snapshot->share[shard], share[shard]);
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
-        (void)job_state_unref(part[shard]);
+        (void)job_state_unref(share[shard]);
 }
 
 static void snapshot__of_a_running_job__has_members_and_their_sessions(void **state)
@@ -197,7 +197,7 @@ static void snapshot__of_a_running_job__has_members_and_their_sessions(void **st
                  (struct stepd_message){.kind = STEPD_MESSAGE_REPORT,
                                         .body.report = {.clock = 4, .loss = 0.5, .examples = 64}});
     struct peer *again = peer_join(brain, hello_resume(peer[1]));
-    struct parts_taken taken = parts_take(brain, 5, clocks);
+    struct shares_taken taken = shares_take(brain, 5, clocks);
     assert_true(taken.snapshot.started);
     assert_int_equal(taken.snapshot.incarnation, 1);
     assert_string_equal(taken.snapshot.job->name, "j");
@@ -212,19 +212,19 @@ static void snapshot__of_a_running_job__has_members_and_their_sessions(void **st
     assert_int_equal(member->reported_clock, 4);
     assert_true(member->loss == 0.5);
     assert_int_equal(member->examples, 64);
-    parts_taken_deinit(&taken);
+    shares_taken_deinit(&taken);
 }
 
 static void snapshot__of_a_job_that_waits_for_workers__has_not_started(void **state)
 {
     struct brain *brain = *state;
     struct peer *peer = peer_join(brain, hello_worker("j", 1));
-    parts_define(peer, STEPD_SYNC, 2);
-    struct parts_taken taken = parts_take(brain, 0, clocks);
+    shares_define(peer, STEPD_SYNC, 2);
+    struct shares_taken taken = shares_take(brain, 0, clocks);
     assert_false(taken.snapshot.started);
     assert_int_equal(taken.snapshot.members, 1);
     assert_int_equal(taken.snapshot.member[0].rank, 1);
-    parts_taken_deinit(&taken);
+    shares_taken_deinit(&taken);
 }
 
 static void member__that_left_at_a_version_up_to_the_snapshots__has_left(void **state)
@@ -234,10 +234,10 @@ static void member__that_left_at_a_version_up_to_the_snapshots__has_left(void **
     start(brain, STEPD_SYNC, peer);
     peer_request(peer[1], leave_at(5));
     const uint64_t counted[2] = {5, 4}; /* the round closed without what it never sent */
-    struct parts_taken taken = parts_take(brain, 5, counted);
+    struct shares_taken taken = shares_take(brain, 5, counted);
     assert_true(taken.snapshot.member[1].left);
     assert_int_equal(taken.snapshot.member[1].last_clock, 5);
-    parts_taken_deinit(&taken);
+    shares_taken_deinit(&taken);
 }
 
 static void member__that_left_beyond_the_snapshots_version__has_not_left_yet(void **state)
@@ -246,10 +246,10 @@ static void member__that_left_beyond_the_snapshots_version__has_not_left_yet(voi
     struct peer *peer[2];
     start(brain, STEPD_SYNC, peer);
     peer_request(peer[1], leave_at(6));
-    struct parts_taken taken = parts_take(brain, 5, clocks);
+    struct shares_taken taken = shares_take(brain, 5, clocks);
     assert_false(taken.snapshot.member[1].left);
     assert_true(taken.snapshot.member[1].last_clock == UINT64_MAX);
-    parts_taken_deinit(&taken);
+    shares_taken_deinit(&taken);
 }
 
 static void member__of_an_async_job__has_left_by_what_was_counted(void **state)
@@ -260,10 +260,10 @@ static void member__of_an_async_job__has_left_by_what_was_counted(void **state)
     start(brain, STEPD_ASYNC, peer);
     peer_request(peer[0], leave_at(5));
     peer_request(peer[1], leave_at(6));
-    struct parts_taken taken = parts_take(brain, JOB_STATE_AS_IT_STANDS, counted);
+    struct shares_taken taken = shares_take(brain, JOB_STATE_AS_IT_STANDS, counted);
     assert_false(taken.snapshot.member[0].left);
     assert_true(taken.snapshot.member[1].left);
-    parts_taken_deinit(&taken);
+    shares_taken_deinit(&taken);
 }
 
 /* ---- Its end --------------------------------------------------------------------------------- */
@@ -273,12 +273,12 @@ static void snapshot__that_nobody_reads_any_more__is_given_back_to_all_shards(vo
     struct brain *brain = *state;
     struct peer *peer[2];
     start(brain, STEPD_SYNC, peer);
-    struct parts_taken taken = parts_take(brain, 0, clocks);
+    struct shares_taken taken = shares_take(brain, 0, clocks);
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
         assert_int_equal(brain_newest(brain, shard, ORDER_SNAPSHOT_END)->query,
                          brain_newest(brain, shard, ORDER_SNAPSHOT)->query);
     assert_int_equal(begin(brain, NULL), STEPD_OK);
-    parts_taken_deinit(&taken);
+    shares_taken_deinit(&taken);
 }
 
 /* All workers of the job leave, and another one begins anew. */
@@ -305,10 +305,10 @@ static void snapshot__of_a_job_that_was_dropped__can_still_be_read(void **state)
     struct peer *peer[2];
     start(brain, STEPD_SYNC, peer);
     assert_int_equal(begin(brain, NULL), STEPD_OK);
-    struct job_state *part[BRAIN_SHARDS];
+    struct job_state *share[BRAIN_SHARDS];
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++) {
-        part[shard] = parts_make(brain, shard, 0, clocks);
-        parts_give(brain, shard, part[shard]);
+        share[shard] = shares_make(brain, shard, 0, clocks);
+        shares_give(brain, shard, share[shard]);
     }
     drop_job(brain, peer);
     assert_int_equal(brain_count(brain, 0, ORDER_SNAPSHOT_END), 0);
@@ -316,7 +316,7 @@ static void snapshot__of_a_job_that_was_dropped__can_still_be_read(void **state)
     control_snapshot_end(brain->control, brain->snapshot, brain->now_ms);
     assert_int_equal(brain_count(brain, 0, ORDER_SNAPSHOT_END), 1);
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
-        (void)job_state_unref(part[shard]);
+        (void)job_state_unref(share[shard]);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, brain_setup, brain_teardown)

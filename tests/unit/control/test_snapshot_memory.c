@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "shard_parts.h"
+#include "shard_shares.h"
 
 #define NEVER SIZE_MAX
 
@@ -66,7 +66,7 @@ static struct brain *start(void)
     for (int32_t rank = 1; rank >= 0; rank--) {
         struct peer *peer = peer_join(brain, hello_worker("j", rank));
         if (rank == 0)
-            parts_define(peer, STEPD_SYNC, 2);
+            shares_define(peer, STEPD_SYNC, 2);
     }
     return brain;
 }
@@ -93,16 +93,16 @@ static void control_snapshot__without_memory__says_so(void **state)
 /* The last shard's answer, which makes it whole, may allocate so often. True: it was whole. */
 static bool finish(struct brain *brain, size_t allowed)
 {
-    struct job_state *part[BRAIN_SHARDS];
+    struct job_state *share[BRAIN_SHARDS];
     assert_int_equal(control_snapshot(brain->control, "j", brain->now_ms, NULL), STEPD_OK);
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
-        part[shard] = parts_make(brain, shard, 0, clocks);
-    parts_give(brain, 0, part[0]);
+        share[shard] = shares_make(brain, shard, 0, clocks);
+    shares_give(brain, 0, share[0]);
     struct notice *last = notice_create(NOTICE_SNAPSHOT, "j");
     assert_non_null(last);
     last->shard = 1;
     last->query = brain_newest(brain, 1, ORDER_SNAPSHOT)->query;
-    last->state = part[1];
+    last->state = share[1];
     brain->snapshots = 0;
     allocations_left = allowed;
     control_on_notice(brain->control, last, brain->now_ms);
@@ -111,7 +111,7 @@ static bool finish(struct brain *brain, size_t allowed)
     const bool whole = brain->snapshot != NULL;
     assert_int_equal(brain->snapshot_error.code, whole ? STEPD_OK : STEPD_RESOURCE_EXHAUSTED);
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
-        (void)job_state_unref(part[shard]);
+        (void)job_state_unref(share[shard]);
     return whole;
 }
 
@@ -124,7 +124,7 @@ static void snapshot__that_there_is_no_memory_to_finish__is_over(void **state)
         assert_int_equal(brain_count(brain, 0, ORDER_SNAPSHOT_END), ++allowed);
         brain_wait(brain, 100);
     }
-    assert_int_equal(allowed, 4); /* the list of parts, of members, and their names */
+    assert_int_equal(allowed, 4); /* the list of shares, of members, and their names */
     brain_destroy(brain);
 }
 
@@ -189,7 +189,7 @@ static void control_restore__without_memory__leaves_no_trace(void **state)
 {
     (void)state;
     struct brain *old = start();
-    struct parts_taken taken = parts_take(old, 5, clocks);
+    struct shares_taken taken = shares_take(old, 5, clocks);
     const struct control_options options = brain_options();
     struct brain *brain = brain_create(&options);
     enum stepd_status status = STEPD_RESOURCE_EXHAUSTED;
@@ -207,7 +207,7 @@ static void control_restore__without_memory__leaves_no_trace(void **state)
     assert_true(allowed > 30);
     brain_opened_all(brain, "j");
     assert_int_equal(brain_count(brain, 0, ORDER_JOB_START), 1);
-    parts_taken_deinit(&taken);
+    shares_taken_deinit(&taken);
     brain_destroy(brain);
     brain_destroy(old);
 }

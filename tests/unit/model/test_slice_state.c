@@ -260,17 +260,17 @@ static void job_state_gather__without_memory__says_so(void **state)
     const struct stepd_group group = settings_group("swats", "ema_decay=0.5");
     struct fixture f;
     setup(&f, STEPD_ASYNC, "delay_compensation=0.5", &group);
-    struct job_state *part = NULL;
-    assert_int_equal(job_state_create(f.job, JOB_STATE_AS_IT_STANDS, &part), STEPD_OK);
-    take(&f, &part->slice[0]);
-    const struct job_state *const parts[] = {part};
+    struct job_state *share = NULL;
+    assert_int_equal(job_state_create(f.job, JOB_STATE_AS_IT_STANDS, &share), STEPD_OK);
+    take(&f, &share->slice[0]);
+    const struct job_state *const shares[] = {share};
     enum stepd_status status = STEPD_RESOURCE_EXHAUSTED;
     size_t allowed = 0;
     for (; status == STEPD_RESOURCE_EXHAUSTED; allowed++) {
         struct job_state *whole = NULL;
         struct stepd_error error = {.code = STEPD_OK};
         allocations_left = allowed;
-        status = job_state_gather(parts, 1, &whole, &error);
+        status = job_state_gather(shares, 1, &whole, &error);
         allocations_left = NEVER;
         assert_int_equal(error.code, status);
         assert_int_equal(whole != NULL, status == STEPD_OK);
@@ -278,47 +278,47 @@ static void job_state_gather__without_memory__says_so(void **state)
     }
     assert_int_equal(status, STEPD_OK);
     assert_int_equal(allowed, 8);
-    (void)job_state_unref(part);
+    (void)job_state_unref(share);
     teardown(&f);
 }
 
-/* ---- Parts ----------------------------------------------------------------------------------- */
+/* ---- Shares ---------------------------------------------------------------------------------- */
 
-static void assert_not_gathered(const struct job_state *const *part, size_t parts,
+static void assert_not_gathered(const struct job_state *const *share, size_t shares,
                                 const char *words)
 {
     struct job_state *whole = NULL;
     struct stepd_error error = {.code = STEPD_OK};
-    assert_int_equal(job_state_gather(part, parts, &whole, &error), STEPD_INVALID_ARGUMENT);
+    assert_int_equal(job_state_gather(share, shares, &whole, &error), STEPD_INVALID_ARGUMENT);
     if (strstr(error.text, words) == NULL)
         fail_msg("'%s' is not in: %s", words, error.text);
 }
 
-static void job_state_gather__of_parts_that_lack_a_slice__names_it(void **state)
+static void job_state_gather__of_shares_that_lack_a_slice__names_it(void **state)
 {
     (void)state;
     struct fixture f;
     setup_plain(&f);
-    struct job_state *part = NULL;
-    assert_int_equal(job_state_create(f.job, 0, &part), STEPD_OK);
-    const struct job_state *const parts[] = {part};
-    assert_not_gathered(parts, 1, "no part of the state of job 'j' has w");
-    (void)job_state_unref(part);
+    struct job_state *share = NULL;
+    assert_int_equal(job_state_create(f.job, 0, &share), STEPD_OK);
+    const struct job_state *const shares[] = {share};
+    assert_not_gathered(shares, 1, "no share of the state of job 'j' has w");
+    (void)job_state_unref(share);
     teardown(&f);
 }
 
-static void job_state_gather__of_parts_of_two_versions__says_which(void **state)
+static void job_state_gather__of_shares_of_two_versions__says_which(void **state)
 {
     (void)state;
     struct fixture f;
     setup_plain(&f);
-    struct job_state *part[2];
+    struct job_state *share[2];
     for (uint64_t i = 0; i < 2; i++)
-        assert_int_equal(job_state_create(f.job, 3 + i, &part[i]), STEPD_OK);
-    const struct job_state *const parts[] = {part[0], part[1]};
-    assert_not_gathered(parts, 2, "are of two versions: 3 and 4");
+        assert_int_equal(job_state_create(f.job, 3 + i, &share[i]), STEPD_OK);
+    const struct job_state *const shares[] = {share[0], share[1]};
+    assert_not_gathered(shares, 2, "are of two versions: 3 and 4");
     for (size_t i = 0; i < 2; i++)
-        (void)job_state_unref(part[i]);
+        (void)job_state_unref(share[i]);
     teardown(&f);
 }
 
@@ -394,8 +394,8 @@ int main(void)
         cmocka_unit_test(job_state_bytes__of_whatever_job__is_what_its_state_takes),
         cmocka_unit_test(slice_state_init__without_memory__leaves_the_slice_as_it_was),
         cmocka_unit_test(job_state_gather__without_memory__says_so),
-        cmocka_unit_test(job_state_gather__of_parts_that_lack_a_slice__names_it),
-        cmocka_unit_test(job_state_gather__of_parts_of_two_versions__says_which),
+        cmocka_unit_test(job_state_gather__of_shares_that_lack_a_slice__names_it),
+        cmocka_unit_test(job_state_gather__of_shares_of_two_versions__says_which),
         cmocka_unit_test(slice_restore__of_a_state_that_does_not_fit__says_what),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A part is that of slices which nobody has stepped, but for their numbers.
+ * A share is that of slices which nobody has stepped, but for their numbers.
  */
-#include "shard_parts.h"
+#include "shard_shares.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,11 +13,11 @@
 
 #include "proto/error.h"
 
-void parts_define(struct peer *peer, enum stepd_mode mode, uint32_t workers)
+void shares_define(struct peer *peer, enum stepd_mode mode, uint32_t workers)
 {
     peer_request(peer, define_job(mode, workers));
     (void)peer_answer(peer, STEPD_MESSAGE_JOB_DEFINED);
-    peer_request(peer, define_tensor(PARTS_ELEMENTS));
+    peer_request(peer, define_tensor(SHARES_ELEMENTS));
     brain_opened_all(peer->brain, "j");
     (void)peer_answer(peer, STEPD_MESSAGE_TENSORS_DEFINED);
 }
@@ -38,17 +38,17 @@ static void make_slice(struct job *job, uint32_t index, uint64_t version, const 
     slice_deinit(&slice);
 }
 
-struct job_state *parts_make(const struct brain *brain, uint32_t shard, uint64_t version,
-                             const uint64_t clock[2])
+struct job_state *shares_make(const struct brain *brain, uint32_t shard, uint64_t version,
+                              const uint64_t clock[2])
 {
     struct job *job = brain_newest(brain, shard, ORDER_JOB_OPEN)->job;
-    struct job_state *part = NULL;
-    assert_int_equal(job_state_create(job, version, &part), STEPD_OK);
+    struct job_state *share = NULL;
+    assert_int_equal(job_state_create(job, version, &share), STEPD_OK);
     for (uint32_t i = 0; i < job->layout.slices; i++) {
         if (job->layout.slice[i].shard == shard)
-            make_slice(job, i, version, clock, &part->slice[i]);
+            make_slice(job, i, version, clock, &share->slice[i]);
     }
-    return part;
+    return share;
 }
 
 static struct notice *answer_to(const struct brain *brain, uint32_t shard)
@@ -61,14 +61,14 @@ static struct notice *answer_to(const struct brain *brain, uint32_t shard)
     return notice;
 }
 
-void parts_give(struct brain *brain, uint32_t shard, const struct job_state *part)
+void shares_give(struct brain *brain, uint32_t shard, const struct job_state *share)
 {
     struct notice *notice = answer_to(brain, shard);
-    notice->state = part;
+    notice->state = share;
     control_on_notice(brain->control, notice, brain->now_ms);
 }
 
-void parts_refuse(struct brain *brain, uint32_t shard, enum stepd_status code, uint64_t newest)
+void shares_refuse(struct brain *brain, uint32_t shard, enum stepd_status code, uint64_t newest)
 {
     struct notice *notice = answer_to(brain, shard);
     (void)stepd_fail(&notice->error, code, "shard %u cannot", shard);
@@ -76,30 +76,30 @@ void parts_refuse(struct brain *brain, uint32_t shard, enum stepd_status code, u
     control_on_notice(brain->control, notice, brain->now_ms);
 }
 
-struct parts_taken parts_take(struct brain *brain, uint64_t version, const uint64_t clock[2])
+struct shares_taken shares_take(struct brain *brain, uint64_t version, const uint64_t clock[2])
 {
-    struct parts_taken taken = {.state = NULL};
-    struct job_state *part[BRAIN_SHARDS];
+    struct shares_taken taken = {.state = NULL};
+    struct job_state *share[BRAIN_SHARDS];
     struct stepd_error error = {.text = ""};
     assert_int_equal(control_snapshot(brain->control, "j", brain->now_ms, &error), STEPD_OK);
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++) {
-        part[shard] = parts_make(brain, shard, version, clock);
-        parts_give(brain, shard, part[shard]);
+        share[shard] = shares_make(brain, shard, version, clock);
+        shares_give(brain, shard, share[shard]);
     }
     if (brain->snapshot == NULL)
         fail_msg("no snapshot: %s", brain->snapshot_error.text);
     assert_int_equal(job_snapshot_copy(brain->snapshot, &taken.snapshot), STEPD_OK);
-    if (job_state_gather(brain->snapshot->part, brain->snapshot->parts, &taken.state, &error) !=
+    if (job_state_gather(brain->snapshot->share, brain->snapshot->shares, &taken.state, &error) !=
         STEPD_OK)
         fail_msg("%s", error.text);
     control_snapshot_end(brain->control, brain->snapshot, brain->now_ms);
     brain->snapshot = NULL;
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
-        (void)job_state_unref(part[shard]);
+        (void)job_state_unref(share[shard]);
     return taken;
 }
 
-void parts_taken_deinit(struct parts_taken *taken)
+void shares_taken_deinit(struct shares_taken *taken)
 {
     job_snapshot_deinit(&taken->snapshot);
     taken->state = job_state_unref(taken->state);
