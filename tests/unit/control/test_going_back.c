@@ -14,6 +14,7 @@
 
 #include "server/core/core.h"
 #include "shard_shares.h"
+#include "tests/lib/random.h"
 
 enum { RANKS = 2, SLICES = 2, ELEMENTS = SHARES_ELEMENTS / SLICES, STEPS = 6, HELD_MAX = 8 };
 
@@ -250,46 +251,43 @@ static void start(struct body *body)
         connect_shards(body, rank);
 }
 
-/* ---- Tests ----------------------------------------------------------------------------------- */
+/* ---- Snapshots ------------------------------------------------------------------------------- */
 
-struct story {
-    struct shares_taken taken;
-    struct body body;   /* the new one */
-    float *undisturbed; /* owned; weights of the old one after STEPS steps */
-};
-
-/* Trains, takes a snapshot at version 3 while training goes on, and crashes; then restores it on
- * one shard, and both workers resume. */
-static void go_back(struct story *story)
+static void begin_snapshot(struct body *body)
 {
     struct stepd_error error = {.text = ""};
-    struct body old;
-    struct peer session[RANKS];
-    body_init(&old, BRAIN_SHARDS);
-    start(&old);
-    train(&old, 1, 3);
-    assert_int_equal(control_snapshot(old.brain->control, "j", old.brain->now_ms, &error),
-                     STEPD_OK);
-    settle(&old); /* version 0 is past, and so is asked for 3, where both shards are */
-    train(&old, 4, STEPS);
-    assert_non_null(old.brain->snapshot);
-    const struct job_snapshot *snapshot = old.brain->snapshot;
-    assert_int_equal(job_snapshot_copy(snapshot, &story->taken.snapshot), STEPD_OK);
-    assert_int_equal(
-        job_state_gather(snapshot->share, snapshot->shares, &story->taken.state, &error), STEPD_OK);
-    control_snapshot_end(old.brain->control, snapshot, old.brain->now_ms);
-    settle(&old);
-    pull(&old);
-    story->undisturbed = old.weights;
-    old.weights = NULL;
-    for (size_t rank = 0; rank < RANKS; rank++)
-        memcpy(session[rank].session, old.worker[rank]->session, STEPD_SESSION_BYTES);
-    body_deinit(&old);
+    if (control_snapshot(body->brain->control, "j", body->brain->now_ms, &error) != STEPD_OK)
+        fail_msg("%s", error.text);
+    settle(body);
+}
 
-    struct body *body = &story->body;
-    body_init(body, 1);
-    if (control_restore(body->brain->control, &story->taken.snapshot, story->taken.state,
-                        body->brain->now_ms, &error) != STEPD_OK)
+/* Copies the snapshot that is whole, which is over then, in place of an older one. */
+static void keep_snapshot(struct body *body, struct shares_taken *taken)
+{
+    struct stepd_error error = {.text = ""};
+    const struct job_snapshot *snapshot = body->brain->snapshot;
+    assert_non_null(snapshot);
+    shares_taken_deinit(taken);
+    assert_int_equal(job_snapshot_copy(snapshot, &taken->snapshot), STEPD_OK);
+    if (job_state_gather(snapshot->share, snapshot->shares, &taken->state, &error) != STEPD_OK)
+        fail_msg("%s", error.text);
+    control_snapshot_end(body->brain->control, snapshot, body->brain->now_ms);
+    body->brain->snapshot = NULL;
+    settle(body);
+}
+
+/* Control and shards are gone; new ones, so many of them, go on from a snapshot, and both workers
+ * resume. */
+static void crash(struct body *body, struct shares_taken *taken, uint32_t shards)
+{
+    struct stepd_error error = {.text = ""};
+    struct peer session[RANKS];
+    for (size_t rank = 0; rank < RANKS; rank++)
+        memcpy(session[rank].session, body->worker[rank]->session, STEPD_SESSION_BYTES);
+    body_deinit(body);
+    body_init(body, shards);
+    if (control_restore(body->brain->control, &taken->snapshot, taken->state, body->brain->now_ms,
+                        &error) != STEPD_OK)
         fail_msg("%s", error.text);
     settle(body);
     body->job = brain_newest(body->brain, 0, ORDER_JOB_OPEN)->job;
@@ -298,6 +296,42 @@ static void go_back(struct story *story)
         settle(body);
         connect_shards(body, rank);
     }
+}
+
+/* The weights after all steps of a job that nothing happened to; caller frees. */
+static float *train_undisturbed(void)
+{
+    struct body body;
+    body_init(&body, BRAIN_SHARDS);
+    start(&body);
+    train(&body, 1, STEPS);
+    pull(&body);
+    float *const weights = body.weights;
+    body.weights = NULL;
+    body_deinit(&body);
+    return weights;
+}
+
+/* ---- Tests ----------------------------------------------------------------------------------- */
+
+struct story {
+    struct shares_taken taken;
+    struct body body;
+    float *undisturbed; /* owned; weights after STEPS steps */
+};
+
+/* Trains, takes a snapshot at version 3 while training goes on, and crashes. */
+static void go_back(struct story *story)
+{
+    struct body *body = &story->body;
+    *story = (struct story){.undisturbed = train_undisturbed()};
+    body_init(body, BRAIN_SHARDS);
+    start(body);
+    train(body, 1, 3);
+    begin_snapshot(body); /* version 0 is past, and so is asked for 3, where both shards are */
+    train(body, 4, STEPS);
+    keep_snapshot(body, &story->taken);
+    crash(body, &story->taken, 1);
 }
 
 static void end(struct story *story)
@@ -363,6 +397,96 @@ static void push__that_was_counted_before_the_snapshot__is_not_counted_again(voi
     end(&story);
 }
 
+/* ---- At random ------------------------------------------------------------------------------- */
+
+enum { SEEDS = 60, CRASHES_MAX = 3 };
+
+/* Workers that are at different places in different slices. */
+struct wanderers {
+    struct random random;
+    uint64_t next[RANKS][SLICES]; /* clock */
+    size_t crashes;
+    bool begun; /* a snapshot */
+};
+
+/* All that a rank may push of a slice is a contribution to its open round. */
+static uint64_t open_round(const struct wanderers *w, uint32_t slice)
+{
+    return w->next[0][slice] < w->next[1][slice] ? w->next[0][slice] : w->next[1][slice];
+}
+
+static bool have_arrived(const struct wanderers *w)
+{
+    bool arrived = true;
+    for (uint32_t slice = 0; slice < SLICES; slice++)
+        arrived = arrived && open_round(w, slice) > STEPS;
+    return arrived;
+}
+
+static void push_something(struct wanderers *w, struct body *body)
+{
+    const uint32_t slice = (uint32_t)random_below(&w->random, SLICES);
+    const size_t rank = random_below(&w->random, RANKS);
+    const uint64_t clock = open_round(w, slice);
+    if (w->next[rank][slice] > clock || clock > STEPS)
+        return;
+    push_slice(body, rank, slice, clock, body->job->incarnation);
+    w->next[rank][slice]++;
+}
+
+/* What a worker makes of its Welcome. */
+static void go_on(struct wanderers *w, const struct body *body)
+{
+    for (size_t rank = 0; rank < RANKS; rank++) {
+        const struct stepd_message *welcome =
+            peer_answer(body->worker[rank], STEPD_MESSAGE_WELCOME);
+        for (size_t slice = 0; slice < SLICES; slice++)
+            w->next[rank][slice] = welcome->body.welcome.clock + 1;
+    }
+    w->begun = false;
+}
+
+static void wander(struct wanderers *w, struct body *body, struct shares_taken *taken)
+{
+    if (body->brain->snapshot != NULL) {
+        keep_snapshot(body, taken);
+        w->begun = false;
+    } else if (!w->begun && random_once_in(&w->random, 6)) {
+        begin_snapshot(body);
+        w->begun = true;
+    } else if (taken->state != NULL && w->crashes < CRASHES_MAX && random_once_in(&w->random, 12)) {
+        crash(body, taken, (uint32_t)random_between(&w->random, 1, BRAIN_SHARDS));
+        go_on(w, body);
+        w->crashes++;
+    } else {
+        push_something(w, body);
+    }
+}
+
+static void job__that_goes_back_at_random__comes_to_the_same_weights(void **state)
+{
+    (void)state;
+    float *undisturbed = train_undisturbed();
+    size_t crashes = 0;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct wanderers w = {.random = {.state = seed}, .next = {{1, 1}, {1, 1}}};
+        struct shares_taken taken = {.state = NULL};
+        struct body body;
+        body_init(&body, BRAIN_SHARDS);
+        start(&body);
+        while (!have_arrived(&w))
+            wander(&w, &body, &taken);
+        pull(&body);
+        if (memcmp(body.weights, undisturbed, SHARES_ELEMENTS * sizeof(float)) != 0)
+            fail_msg("seed %llu: other weights", (unsigned long long)seed);
+        crashes += w.crashes;
+        shares_taken_deinit(&taken);
+        body_deinit(&body);
+    }
+    assert_true(crashes > SEEDS);
+    free(undisturbed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -370,6 +494,7 @@ int main(void)
         cmocka_unit_test(worker__of_a_job_that_went_back__is_told_by_control_and_shard),
         cmocka_unit_test(push__of_the_incarnation_before__is_rolled_back_and_not_counted),
         cmocka_unit_test(push__that_was_counted_before_the_snapshot__is_not_counted_again),
+        cmocka_unit_test(job__that_goes_back_at_random__comes_to_the_same_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

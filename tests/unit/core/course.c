@@ -14,18 +14,17 @@
 #include <cmocka.h>
 
 #include "server/sync/gate.h"
+#include "tests/lib/random.h"
 
 enum { LARGE_ROWS = 20, LARGE_COLUMNS = 18, SMALL_ROWS = 3, SMALL_COLUMNS = 4 };
 
 static const uint64_t large[] = {LARGE_ROWS, LARGE_COLUMNS};
 static const uint64_t small[] = {SMALL_ROWS, SMALL_COLUMNS};
 
-/* Of Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators". */
 static uint64_t mix(uint64_t x)
 {
-    x = (x ^ x >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    x = (x ^ x >> 27) * UINT64_C(0x94D049BB133111EB);
-    return x ^ x >> 31;
+    struct random random = {.state = x};
+    return random_next(&random);
 }
 
 /* In [-1, 1). */
