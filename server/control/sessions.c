@@ -28,30 +28,39 @@ struct control_session *control_session_find(const struct control *control, cons
     return session;
 }
 
-/* A session with everything but its id, which nobody knows yet. */
 static struct control_session *allocate(struct control *control, struct control_job *job,
-                                        const struct control_session *like, const char *name)
+                                        uint32_t rank, const struct stepd_hello *hello)
 {
     struct control_session *session = malloc(sizeof *session);
-    char *worker = strdup(name);
+    char *worker = strdup(hello->worker);
     if (session == NULL || worker == NULL) {
         free(session);
         free(worker);
         return NULL;
     }
-    *session = *like;
-    session->worker = worker;
-    session->heard_ms = control->now_ms;
-    session->job = job;
+    *session = (struct control_session){
+        .epoch = 1,
+        .role = hello->role,
+        .worker = worker,
+        .lease_ms = control_session_lease_ms(control, hello->lease_ms),
+        .heard_ms = control->now_ms,
+        .job = job,
+        .rank = rank,
+    };
+    control->io.random(control->io.owner, session->id, sizeof session->id);
     session->next = control->first_session;
     control->first_session = session;
     return session;
 }
 
-/* Tells the shards of a session that has just been made. */
-static enum stepd_status announce(struct control *control, struct control_session *session,
-                                  struct control_session **ret_session, struct stepd_error *reterr)
+enum stepd_status control_session_create(struct control *control, struct control_job *job,
+                                         uint32_t rank, const struct stepd_hello *hello,
+                                         struct control_session **ret_session,
+                                         struct stepd_error *reterr)
 {
+    struct control_session *session = allocate(control, job, rank, hello);
+    if (session == NULL)
+        return no_memory(reterr);
     if (control_order_session(control, session, session->epoch) != STEPD_OK) {
         control_session_free(control, session);
         return no_memory(reterr);
@@ -60,40 +69,28 @@ static enum stepd_status announce(struct control *control, struct control_sessio
     return STEPD_OK;
 }
 
-enum stepd_status control_session_create(struct control *control, struct control_job *job,
-                                         uint32_t rank, const struct stepd_hello *hello,
-                                         struct control_session **ret_session,
-                                         struct stepd_error *reterr)
-{
-    const struct control_session like = {
-        .epoch = 1,
-        .role = hello->role,
-        .lease_ms = control_session_lease_ms(control, hello->lease_ms),
-        .rank = rank,
-    };
-    struct control_session *session = allocate(control, job, &like, hello->worker);
-    if (session == NULL)
-        return no_memory(reterr);
-    control->io.random(control->io.owner, session->id, sizeof session->id);
-    return announce(control, session, ret_session, reterr);
-}
-
+/* As if its worker said Hello, but with an id that it has already. */
 enum stepd_status control_session_restore(struct control *control, struct control_job *job,
                                           const struct member_snapshot *from,
                                           struct control_session **ret_session,
                                           struct stepd_error *reterr)
 {
-    const struct control_session like = {
-        .epoch = from->epoch,
+    const struct stepd_hello hello = {
         .role = STEPD_WORKER,
-        .lease_ms = control_session_lease_ms(control, from->lease_ms),
-        .rank = from->rank,
+        .worker = from->worker,
+        .lease_ms = from->lease_ms,
     };
-    struct control_session *session = allocate(control, job, &like, from->worker);
+    struct control_session *session = allocate(control, job, from->rank, &hello);
     if (session == NULL)
         return no_memory(reterr);
     memcpy(session->id, from->session, sizeof session->id);
-    return announce(control, session, ret_session, reterr);
+    session->epoch = from->epoch;
+    if (control_order_session(control, session, session->epoch) != STEPD_OK) {
+        control_session_free(control, session);
+        return no_memory(reterr);
+    }
+    *ret_session = session;
+    return STEPD_OK;
 }
 
 enum stepd_status control_session_resume(struct control *control, struct control_session *session,
