@@ -34,16 +34,15 @@ static uint64_t clock_in(const struct job_state *const *share, size_t shares, ui
     return lowest;
 }
 
-/* A rank may have left after the instant that its slices are of: then it had not left. */
+/* A rank may have left after the instant that its slices are of: then it had not left. What it has
+ * not sent of its last clock, closed rounds have gone without. */
 static bool had_left(const struct job_snapshot *snapshot, const struct job_state *const *share,
                      const struct control_member *member)
 {
-    if (member->state != STEPD_MEMBER_LEFT)
-        return false;
-    const uint64_t reached = snapshot->version != JOB_STATE_AS_IT_STANDS
-                                 ? snapshot->version
-                                 : clock_in(share, snapshot->shares, member->rank);
-    return member->last_clock <= reached;
+    const uint64_t counted = clock_in(share, snapshot->shares, member->rank);
+    const bool closed =
+        snapshot->version != JOB_STATE_AS_IT_STANDS && member->last_clock <= snapshot->version;
+    return member->state == STEPD_MEMBER_LEFT && (closed || member->last_clock <= counted);
 }
 
 /* False: no memory. */

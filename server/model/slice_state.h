@@ -12,9 +12,9 @@
  * copies none of them. Slots, scalars, backups and records are changed in place by what follows;
  * these are copied. A copy of a state (slice_state_copy) refers to nothing.
  *
- * What is not in it, because it does not count yet: the gradients of the open round, whether they
- * are in staging or in the sum. Their clocks are not in the records either, and their senders have
- * no answer: they send them again.
+ * What is not in it, because it is in no weights yet: the gradients of the open round, whether they
+ * are in staging or in the sum. Their clocks are not in the records either, so that their senders,
+ * who are told which clocks are, send them again: nothing counts twice, and nothing is lost.
  */
 #ifndef MODEL_SLICE_STATE_H
 #define MODEL_SLICE_STATE_H

@@ -252,6 +252,20 @@ static void member__that_left_beyond_the_snapshots_version__has_not_left_yet(voi
     shares_taken_deinit(&taken);
 }
 
+static void member__whose_clocks_are_ahead_of_versions__has_left_by_what_was_counted(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *peer[2];
+    const uint64_t counted[2] = {10, 10};
+    start(brain, STEPD_SYNC, peer);
+    peer_request(peer[0], leave_at(11));
+    peer_request(peer[1], leave_at(10));
+    struct shares_taken taken = shares_take(brain, 5, counted);
+    assert_false(taken.snapshot.member[0].left);
+    assert_true(taken.snapshot.member[1].left);
+    shares_taken_deinit(&taken);
+}
+
 static void member__of_an_async_job__has_left_by_what_was_counted(void **state)
 {
     struct brain *brain = *state;
@@ -339,6 +353,7 @@ int main(void)
         TEST(snapshot__of_a_job_that_waits_for_workers__has_not_started),
         TEST(member__that_left_at_a_version_up_to_the_snapshots__has_left),
         TEST(member__that_left_beyond_the_snapshots_version__has_not_left_yet),
+        TEST(member__whose_clocks_are_ahead_of_versions__has_left_by_what_was_counted),
         TEST(member__of_an_async_job__has_left_by_what_was_counted),
         TEST(snapshot__that_nobody_reads_any_more__is_given_back_to_all_shards),
         TEST(snapshot__of_a_job_that_is_dropped_meanwhile__is_called_off),

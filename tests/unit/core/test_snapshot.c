@@ -432,6 +432,26 @@ static void request__of_the_old_incarnation__is_told_where_to_go_on(void **state
     shard_teardown(&shard);
 }
 
+static void request__of_an_observer_of_the_old_incarnation__is_told_of_versions_alone(void **state)
+{
+    (void)state;
+    struct shard shard;
+    const struct shard_job job = job_of(STEPD_SYNC);
+    setup(&shard, &job);
+    shard_session(&shard, 5, 1, true);
+    shard_connect(&shard, 2, 5);
+    static const uint32_t both[] = {0, 1};
+    const struct stepd_message pull = {
+        .request_id = 5,
+        .kind = STEPD_MESSAGE_PULL,
+        .body.pull = {.incarnation = 7, .slices = {.count = SLICES, .at = both}},
+    };
+    assert_int_equal(shard_send(&shard, 2, &pull, NULL, 0, 0, NULL), STEPD_OK);
+    assert_int_equal(shard_last(&shard, 2)->code, STEPD_ROLLED_BACK);
+    assert_non_null(strstr(shard_last(&shard, 2)->text, "to versions 0 to 0; pull the weights"));
+    shard_teardown(&shard);
+}
+
 static void state__of_another_job__is_refused(void **state)
 {
     (void)state;
@@ -490,6 +510,7 @@ int main(void)
         cmocka_unit_test(job__that_is_halted__is_halted_when_it_goes_on_from_there),
         cmocka_unit_test(welcome__of_a_job_that_went_back__states_incarnation_and_clock),
         cmocka_unit_test(request__of_the_old_incarnation__is_told_where_to_go_on),
+        cmocka_unit_test(request__of_an_observer_of_the_old_incarnation__is_told_of_versions_alone),
         cmocka_unit_test(state__of_another_job__is_refused),
         cmocka_unit_test(state__of_slices_that_must_close_together__has_one_version),
     };
