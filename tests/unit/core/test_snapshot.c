@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a snapshot takes and when, what it does to a job that goes on meanwhile, and what a job that
- * goes on from one tells its workers.
+ * What a snapshot takes and when, and what it does to a job that goes on meanwhile.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,71 +12,10 @@
 #include <cmocka.h>
 
 #include "tests/lib/settings.h"
-#include "tests/lib/shard.h"
+#include "tests/unit/core/two_slices.h"
 
-enum { SLICES = 2, SLICE = 256, WORKERS = 2 };
-
-static const float ones[SLICES * SLICE] = {1};
 static const uint32_t second[] = {1};
 static const uint64_t shape[] = {SLICES, SLICE};
-
-/* Two slices of a tensor and two workers; sgd with a learning rate of 1. */
-static struct shard_job job_of(enum stepd_mode mode)
-{
-    static struct stepd_tensor_def tensor;
-    tensor = shard_tensor("w", shape, 2, 0.0);
-    return (struct shard_job){.mode = mode,
-                              .workers = WORKERS,
-                              .lr = 1.0,
-                              .slice_elements = SLICE,
-                              .tensors = 1,
-                              .tensor = &tensor};
-}
-
-static void setup(struct shard *shard, const struct shard_job *job)
-{
-    shard_setup(shard, job);
-    for (uint32_t rank = 0; rank < WORKERS; rank++)
-        shard_connect(shard, rank, rank);
-}
-
-/* A new shard that goes on from what the old one has taken, which is over then. */
-static void go_back(struct shard *shard, const struct shard_job *job)
-{
-    struct job_state *state = shard_state(shard);
-    shard_teardown(shard);
-    shard_restore(shard, job, state);
-    for (uint32_t rank = 0; rank < WORKERS; rank++)
-        shard_connect(shard, rank, rank);
-    (void)job_state_unref(state);
-}
-
-/* A push of the slices from the first on, or of the second alone. */
-static void push(struct shard *shard, uint32_t rank, uint64_t clock, size_t slices,
-                 const uint32_t *slice)
-{
-    const struct shard_push request = {.id = clock,
-                                       .clock = clock,
-                                       .base_version = clock - 1,
-                                       .examples = 1,
-                                       .slices = slices,
-                                       .slice = slice,
-                                       .grad = ones,
-                                       .values = slices * SLICE};
-    shard_push(shard, rank, &request);
-}
-
-static void step(struct shard *shard, uint64_t clock)
-{
-    for (uint32_t rank = 0; rank < WORKERS; rank++)
-        push(shard, rank, clock, SLICES, NULL);
-}
-
-static float first_weight(struct shard *shard)
-{
-    shard_pull(shard, 0, 99, 0, SLICES);
-    return shard_last(shard, 0)->value[0];
-}
 
 static void assert_refused(const struct shard *shard, enum stepd_status code, const char *words)
 {
@@ -94,16 +32,16 @@ static void snapshot__at_a_version__takes_each_slice_as_it_closes_that(void **st
 {
     (void)state;
     struct shard shard;
-    const struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
+    const struct shard_job job = two_job(STEPD_SYNC);
+    two_setup(&shard, &job);
     shard_snapshot(&shard, 1);
     for (uint32_t rank = 0; rank < WORKERS; rank++) /* slice 0 runs ahead of slice 1 */
-        push(&shard, rank, 1, 1, NULL);
+        two_push(&shard, rank, 1, 1, NULL);
     for (uint32_t rank = 0; rank < WORKERS; rank++)
-        push(&shard, rank, 2, 1, NULL);
+        two_push(&shard, rank, 2, 1, NULL);
     assert_null(shard.snapshot);
     for (uint32_t rank = 0; rank < WORKERS; rank++)
-        push(&shard, rank, 1, 1, second);
+        two_push(&shard, rank, 1, 1, second);
     assert_non_null(shard.snapshot);
     const struct job_state *taken = shard.snapshot->state;
     for (size_t i = 0; i < SLICES; i++)
@@ -116,9 +54,9 @@ static void snapshot__at_the_version_of_all_slices__is_taken_at_once(void **stat
 {
     (void)state;
     struct shard shard;
-    const struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
-    step(&shard, 1);
+    const struct shard_job job = two_job(STEPD_SYNC);
+    two_setup(&shard, &job);
+    two_step(&shard, 1);
     shard_snapshot(&shard, 1);
     assert_int_equal(shard.snapshot->state->slice[1].version, 1);
     shard_teardown(&shard);
@@ -128,9 +66,9 @@ static void snapshot__of_an_async_job__takes_slices_as_they_stand(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct shard_job job = job_of(STEPD_ASYNC);
-    setup(&shard, &job);
-    push(&shard, 0, 1, 1, NULL);
+    const struct shard_job job = two_job(STEPD_ASYNC);
+    two_setup(&shard, &job);
+    two_push(&shard, 0, 1, 1, NULL);
     shard_snapshot(&shard, JOB_STATE_AS_IT_STANDS);
     assert_int_equal(shard.snapshot->state->slice[0].version, 1);
     assert_int_equal(shard.snapshot->state->slice[1].version, 0);
@@ -141,10 +79,10 @@ static void snapshot__past_its_version__is_refused_with_the_newest(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
-    step(&shard, 1);
-    step(&shard, 2);
+    const struct shard_job job = two_job(STEPD_SYNC);
+    two_setup(&shard, &job);
+    two_step(&shard, 1);
+    two_step(&shard, 2);
     shard_snapshot(&shard, 1);
     assert_refused(&shard, STEPD_OUT_OF_RANGE, "is at version 2 on shard 1, past 1");
     assert_int_equal(shard.snapshot->version_max, 2);
@@ -155,8 +93,8 @@ static void snapshot__of_a_sync_job_without_a_version__is_refused(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
+    const struct shard_job job = two_job(STEPD_SYNC);
+    two_setup(&shard, &job);
     shard_snapshot(&shard, JOB_STATE_AS_IT_STANDS);
     assert_refused(&shard, STEPD_INVALID_ARGUMENT, "needs a version");
     shard_teardown(&shard);
@@ -166,8 +104,8 @@ static void snapshot__of_an_async_job_at_a_version__is_refused(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct shard_job job = job_of(STEPD_ASYNC);
-    setup(&shard, &job);
+    const struct shard_job job = two_job(STEPD_ASYNC);
+    two_setup(&shard, &job);
     shard_snapshot(&shard, 1);
     assert_refused(&shard, STEPD_INVALID_ARGUMENT, "has no version");
     shard_teardown(&shard);
@@ -177,8 +115,8 @@ static void snapshot__beside_another__is_refused(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
+    const struct shard_job job = two_job(STEPD_SYNC);
+    two_setup(&shard, &job);
     shard_snapshot(&shard, 1);
     shard_snapshot(&shard, 2);
     assert_refused(&shard, STEPD_FAILED_PRECONDITION, "is under way");
@@ -189,11 +127,11 @@ static void snapshot__after_the_end_of_another__is_taken(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
+    const struct shard_job job = two_job(STEPD_SYNC);
+    two_setup(&shard, &job);
     shard_snapshot(&shard, 1); /* which is given up */
     shard_snapshot_end(&shard);
-    step(&shard, 1);
+    two_step(&shard, 1);
     assert_null(shard.snapshot);
     shard_snapshot(&shard, 1);
     assert_non_null(shard.snapshot->state);
@@ -222,7 +160,7 @@ static void snapshot__of_a_frozen_slice_that_nobody_pushes__has_it_as_it_is(void
                                        .examples = 1,
                                        .slices = 1,
                                        .slice = &stepped,
-                                       .grad = ones,
+                                       .grad = two_ones,
                                        .values = 4};
     shard_push(&shard, 0, &request);
     assert_non_null(shard.snapshot);
@@ -238,14 +176,14 @@ static void step__while_a_snapshot_and_a_reader_hold_versions__is_made(void **st
 {
     (void)state;
     struct shard shard;
-    const struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
-    step(&shard, 1);
+    const struct shard_job job = two_job(STEPD_SYNC);
+    two_setup(&shard, &job);
+    two_step(&shard, 1);
     shard_snapshot(&shard, 1);
-    step(&shard, 2);
+    two_step(&shard, 2);
     shard.hold = true;
     shard_pull(&shard, 0, 50, 0, SLICES); /* version 2 is on its way and not sent */
-    step(&shard, 3);
+    two_step(&shard, 3);
     assert_int_equal(shard_last(&shard, 1)->version[0], 3);
     shard_teardown(&shard);
 }
@@ -254,14 +192,14 @@ static void snapshot__while_steps_are_made__stays_as_it_was(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
-    step(&shard, 1);
+    const struct shard_job job = two_job(STEPD_SYNC);
+    two_setup(&shard, &job);
+    two_step(&shard, 1);
     shard_snapshot(&shard, 1);
     for (uint64_t clock = 2; clock < 6; clock++)
-        step(&shard, clock);
+        two_step(&shard, clock);
     assert_true(shard.snapshot->state->slice[0].view[STEPD_EVALUATION][0] == -1.0F);
-    assert_true(first_weight(&shard) == -5.0F);
+    assert_true(two_first_weight(&shard) == -5.0F);
     shard_teardown(&shard);
 }
 
@@ -269,9 +207,9 @@ static void snapshot__when_its_job_is_closed__can_still_be_read(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
-    step(&shard, 1);
+    const struct shard_job job = two_job(STEPD_SYNC);
+    two_setup(&shard, &job);
+    two_step(&shard, 1);
     shard_snapshot(&shard, 1);
     shard_order(&shard, ORDER_JOB_CLOSE);
     struct job_state *copy = shard_state(&shard);
@@ -285,8 +223,8 @@ static void snapshot__when_its_job_is_closed_before_it_is_whole__is_called_off(v
 {
     (void)state;
     struct shard shard;
-    const struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
+    const struct shard_job job = two_job(STEPD_SYNC);
+    two_setup(&shard, &job);
     shard_snapshot(&shard, 1);
     shard_order(&shard, ORDER_JOB_CLOSE);
     assert_refused(&shard, STEPD_ABORTED, "was closed on shard 1 before its snapshot was whole");
@@ -299,17 +237,17 @@ static void contribution__to_an_open_round__counts_once_when_it_is_sent_again(vo
 {
     (void)state;
     struct shard shard;
-    const struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
-    step(&shard, 1);
-    push(&shard, 0, 2, SLICES, NULL); /* counted, and nobody has an answer */
+    const struct shard_job job = two_job(STEPD_SYNC);
+    two_setup(&shard, &job);
+    two_step(&shard, 1);
+    two_push(&shard, 0, 2, SLICES, NULL); /* counted, and nobody has an answer */
     shard_snapshot(&shard, 1);
-    go_back(&shard, &job);
-    push(&shard, 1, 2, SLICES, NULL);
+    two_go_back(&shard, &job);
+    two_push(&shard, 1, 2, SLICES, NULL);
     assert_int_equal(shard.peer[1].replies, 1); /* its Welcome: it waits for rank 0 */
-    push(&shard, 0, 2, SLICES, NULL);
+    two_push(&shard, 0, 2, SLICES, NULL);
     assert_int_equal(shard_last(&shard, 0)->outcome[0], STEPD_APPLIED);
-    assert_true(first_weight(&shard) == -2.0F);
+    assert_true(two_first_weight(&shard) == -2.0F);
     shard_teardown(&shard);
 }
 
@@ -317,16 +255,16 @@ static void push__that_the_snapshot_has_counted__is_a_duplicate(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
-    step(&shard, 1);
-    step(&shard, 2);
+    const struct shard_job job = two_job(STEPD_SYNC);
+    two_setup(&shard, &job);
+    two_step(&shard, 1);
+    two_step(&shard, 2);
     shard_snapshot(&shard, 2);
-    go_back(&shard, &job);
-    push(&shard, 0, 1, SLICES, NULL);
+    two_go_back(&shard, &job);
+    two_push(&shard, 0, 1, SLICES, NULL);
     assert_int_equal(shard_last(&shard, 0)->outcome[0], STEPD_DUPLICATE);
     assert_int_equal(shard_last(&shard, 0)->version[0], 1); /* which it had then */
-    assert_true(first_weight(&shard) == -2.0F);
+    assert_true(two_first_weight(&shard) == -2.0F);
     shard_teardown(&shard);
 }
 
@@ -334,15 +272,15 @@ static void push__that_was_turned_away_before_the_snapshot__is_told_the_same_aga
 {
     (void)state;
     struct shard shard;
-    struct shard_job job = job_of(STEPD_ASYNC);
+    struct shard_job job = two_job(STEPD_ASYNC);
     job.settings = settings_of("staleness_max=0");
-    setup(&shard, &job);
-    push(&shard, 0, 1, SLICES, NULL);
-    push(&shard, 1, 1, SLICES, NULL); /* of version 0, and the slices are at 1 */
+    two_setup(&shard, &job);
+    two_push(&shard, 0, 1, SLICES, NULL);
+    two_push(&shard, 1, 1, SLICES, NULL); /* of version 0, and the slices are at 1 */
     assert_int_equal(shard_last(&shard, 1)->outcome[0], STEPD_STALE);
     shard_snapshot(&shard, JOB_STATE_AS_IT_STANDS);
-    go_back(&shard, &job);
-    push(&shard, 1, 1, SLICES, NULL);
+    two_go_back(&shard, &job);
+    two_push(&shard, 1, 1, SLICES, NULL);
     assert_int_equal(shard_last(&shard, 1)->outcome[0], STEPD_STALE);
     shard_teardown(&shard);
 }
@@ -353,9 +291,9 @@ static void assign__after_a_snapshot__does_not_reach_it(void **state)
     struct shard shard;
     struct stepd_tensor_def tensor = shard_tensor("w", shape, 2, 0.0);
     tensor.init.kind = STEPD_INIT_VALUES;
-    struct shard_job job = job_of(STEPD_SYNC);
+    struct shard_job job = two_job(STEPD_SYNC);
     job.tensor = &tensor;
-    setup(&shard, &job);
+    two_setup(&shard, &job);
     shard_snapshot(&shard, 0);
     static const uint32_t both[] = {0, 1};
     const struct stepd_message assign = {
@@ -363,11 +301,11 @@ static void assign__after_a_snapshot__does_not_reach_it(void **state)
         .kind = STEPD_MESSAGE_ASSIGN,
         .body.assign = {.incarnation = 1, .slices = {.count = SLICES, .at = both}},
     };
-    assert_int_equal(shard_send(&shard, 0, &assign, ones, sizeof ones, sizeof ones, NULL),
-                     STEPD_OK);
+    assert_int_equal(
+        shard_send(&shard, 0, &assign, two_ones, sizeof two_ones, sizeof two_ones, NULL), STEPD_OK);
     assert_int_equal(shard_last(&shard, 0)->outcome[0], STEPD_APPLIED);
     assert_false(shard.snapshot->state->slice[0].valued);
-    go_back(&shard, &job);
+    two_go_back(&shard, &job);
     shard_pull(&shard, 0, 6, 0, SLICES);
     assert_int_equal(shard.peer[0].replies, 1); /* there is nothing to pull before rank 0 sends */
     shard_teardown(&shard);
@@ -377,113 +315,18 @@ static void job__that_is_halted__is_halted_when_it_goes_on_from_there(void **sta
 {
     (void)state;
     struct shard shard;
-    struct shard_job job = job_of(STEPD_SYNC);
+    struct shard_job job = two_job(STEPD_SYNC);
     job.settings = settings_of("nonfinite=halt");
-    setup(&shard, &job);
-    step(&shard, 1);
+    two_setup(&shard, &job);
+    two_step(&shard, 1);
     struct order halt = {.kind = ORDER_COMMIT, .job_name = shard.job->name, .verdict = ORDER_HALT};
     (void)strcpy(halt.error.text, "for a test");
     shard_give(&shard, &halt);
     shard_snapshot(&shard, 1);
-    go_back(&shard, &job);
-    push(&shard, 0, 2, SLICES, NULL);
+    two_go_back(&shard, &job);
+    two_push(&shard, 0, 2, SLICES, NULL);
     assert_int_equal(shard_last(&shard, 0)->code, STEPD_FAILED_PRECONDITION);
     assert_non_null(strstr(shard_last(&shard, 0)->text, "for a test"));
-    shard_teardown(&shard);
-}
-
-/* ---- Going back ------------------------------------------------------------------------------ */
-
-static void welcome__of_a_job_that_went_back__states_incarnation_and_clock(void **state)
-{
-    (void)state;
-    struct shard shard;
-    const struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
-    step(&shard, 1);
-    shard_snapshot(&shard, 1);
-    step(&shard, 2);
-    go_back(&shard, &job);
-    assert_int_equal(shard_last(&shard, 0)->welcome.incarnation, 2);
-    assert_int_equal(shard_last(&shard, 0)->welcome.clock, 1);
-    shard_teardown(&shard);
-}
-
-static void request__of_the_old_incarnation__is_told_where_to_go_on(void **state)
-{
-    (void)state;
-    struct shard shard;
-    const struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
-    step(&shard, 1);
-    shard_snapshot(&shard, 1);
-    go_back(&shard, &job);
-    static const uint32_t both[] = {0, 1};
-    const struct stepd_message pull = {
-        .request_id = 5,
-        .kind = STEPD_MESSAGE_PULL,
-        .body.pull = {.incarnation = 1, .slices = {.count = SLICES, .at = both}},
-    };
-    assert_int_equal(shard_send(&shard, 0, &pull, NULL, 0, 0, NULL), STEPD_OK);
-    assert_int_equal(shard_last(&shard, 0)->code, STEPD_ROLLED_BACK);
-    assert_non_null(strstr(shard_last(&shard, 0)->text,
-                           "at incarnation 2, not 1: it went back or was begun anew, to versions "
-                           "1 to 1, and its next clock is 2"));
-    shard_teardown(&shard);
-}
-
-static void request__of_an_observer_of_the_old_incarnation__is_told_of_versions_alone(void **state)
-{
-    (void)state;
-    struct shard shard;
-    const struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
-    shard_session(&shard, 5, 1, true);
-    shard_connect(&shard, 2, 5);
-    static const uint32_t both[] = {0, 1};
-    const struct stepd_message pull = {
-        .request_id = 5,
-        .kind = STEPD_MESSAGE_PULL,
-        .body.pull = {.incarnation = 7, .slices = {.count = SLICES, .at = both}},
-    };
-    assert_int_equal(shard_send(&shard, 2, &pull, NULL, 0, 0, NULL), STEPD_OK);
-    assert_int_equal(shard_last(&shard, 2)->code, STEPD_ROLLED_BACK);
-    assert_non_null(strstr(shard_last(&shard, 2)->text, "to versions 0 to 0; pull the weights"));
-    shard_teardown(&shard);
-}
-
-static void state__of_another_job__is_refused(void **state)
-{
-    (void)state;
-    struct shard shard;
-    struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
-    shard_snapshot(&shard, 0);
-    struct job_state *taken = shard_state(&shard);
-    shard_teardown(&shard);
-    job.optimizer = "adam";
-    shard_try_open(&shard, &job, taken);
-    assert_int_equal(shard.opened.code, STEPD_INVALID_ARGUMENT);
-    assert_non_null(strstr(shard.opened.text, "the state of w[0:256] has 0 floats in a slot"));
-    (void)job_state_unref(taken);
-    shard_teardown(&shard);
-}
-
-static void state__of_slices_that_must_close_together__has_one_version(void **state)
-{
-    (void)state;
-    struct shard shard;
-    struct shard_job job = job_of(STEPD_SYNC);
-    setup(&shard, &job);
-    shard_snapshot(&shard, 0);
-    struct job_state *taken = shard_state(&shard);
-    shard_teardown(&shard);
-    taken->slice[1].version = 1;
-    job.settings = settings_of("clip_global_norm=1");
-    shard_try_open(&shard, &job, taken);
-    assert_int_equal(shard.opened.code, STEPD_INVALID_ARGUMENT);
-    assert_non_null(strstr(shard.opened.text, "has slices at versions 0 and 1"));
-    (void)job_state_unref(taken);
     shard_teardown(&shard);
 }
 
@@ -508,11 +351,6 @@ int main(void)
         cmocka_unit_test(push__that_was_turned_away_before_the_snapshot__is_told_the_same_again),
         cmocka_unit_test(assign__after_a_snapshot__does_not_reach_it),
         cmocka_unit_test(job__that_is_halted__is_halted_when_it_goes_on_from_there),
-        cmocka_unit_test(welcome__of_a_job_that_went_back__states_incarnation_and_clock),
-        cmocka_unit_test(request__of_the_old_incarnation__is_told_where_to_go_on),
-        cmocka_unit_test(request__of_an_observer_of_the_old_incarnation__is_told_of_versions_alone),
-        cmocka_unit_test(state__of_another_job__is_refused),
-        cmocka_unit_test(state__of_slices_that_must_close_together__has_one_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
