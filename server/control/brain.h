@@ -9,6 +9,7 @@
  *     waits.h        parked requests             query.h      asking the shards how far they are
  *     drafts.h       what definitions take       opening.h    sealed -> on all shards
  *     finished.h     room for other jobs         orders.h     one order to all shards
+ *     snapshot.h     a job as of one instant     restore.c    and back
  *     handle_*.c     one file for requests that belong together
  */
 #ifndef CONTROL_BRAIN_H
@@ -23,6 +24,7 @@
 struct control_job;
 struct control_query;
 struct control_session;
+struct control_snapshot;
 struct control_wait;
 
 /* The first incarnation of a job; each time that its entry starts afresh raises it. */
@@ -35,14 +37,15 @@ struct control {
     uint64_t begin_ms; /* of the first call that told the time; UINT64_MAX: none yet */
     size_t conns;
     size_t jobs;
-    struct control_job *first_job;         /* owned; linked in the order of their names */
-    struct control_session *first_session; /* owned; the newest first */
-    struct control_wait *first_wait;       /* owned; the oldest first */
-    struct control_query *first_query;     /* owned; see query.h */
-    uint64_t query;                        /* number of the newest query, or attempt to open */
-    uint64_t finished;                     /* how many jobs have */
-    struct order **order;                  /* owned; one for each shard, while an order is made */
-    const char **shard_address;            /* owned; one for each shard, as Welcome states them */
+    struct control_job *first_job;           /* owned; linked in the order of their names */
+    struct control_session *first_session;   /* owned; the newest first */
+    struct control_wait *first_wait;         /* owned; the oldest first */
+    struct control_query *first_query;       /* owned; see query.h */
+    struct control_snapshot *first_snapshot; /* owned; see snapshot.h */
+    uint64_t query;                          /* number of the newest query, or attempt to open */
+    uint64_t finished;                       /* how many jobs have */
+    struct order **order;                    /* owned; one for each shard, while an order is made */
+    const char **shard_address;              /* owned; one for each shard, as Welcome states them */
 };
 
 struct control_conn {

@@ -3,7 +3,8 @@
  * The public functions of control: they note the time and pass the call on to the file that knows.
  * This is the whole life of a brain:
  *
- *     control_create, control_define for each job of the config file
+ *     control_create, control_restore for each job that is brought back,
+ *     control_define for each job of the config file
  *     control_open, control_on_message ..., control_close    for each connection
  *     control_on_notice, control_on_tick                     in between
  *     control_destroy
@@ -28,7 +29,9 @@
 #include "server/control/observers.h"
 #include "server/control/opening.h"
 #include "server/control/query.h"
+#include "server/control/restore.h"
 #include "server/control/sessions.h"
+#include "server/control/snapshot.h"
 #include "server/control/waits.h"
 
 /* ---- Creating -------------------------------------------------------------------------------- */
@@ -64,6 +67,7 @@ struct control *control_destroy(struct control *control)
         return NULL;
     assert(control->conns == 0 && control->first_wait == NULL);
     control_query_destroy_all(control);
+    control_snapshot_destroy_all(control);
     while (control->first_session != NULL)
         control_session_free(control, control->first_session);
     while (control->first_job != NULL) {
@@ -199,12 +203,35 @@ void control_on_notice(struct control *control, struct notice *notice, uint64_t 
     (void)notice_destroy(notice);
 }
 
+enum stepd_status control_snapshot(struct control *control, const char *job_name, uint64_t now_ms,
+                                   struct stepd_error *reterr)
+{
+    note_time(control, now_ms);
+    return control_snapshot_begin(control, job_name, reterr);
+}
+
+void control_snapshot_end(struct control *control, const struct job_snapshot *snapshot,
+                          uint64_t now_ms)
+{
+    note_time(control, now_ms);
+    control_snapshot_close(control, snapshot);
+}
+
+enum stepd_status control_restore(struct control *control, struct job_snapshot *snapshot,
+                                  struct job_state *state, uint64_t now_ms,
+                                  struct stepd_error *reterr)
+{
+    note_time(control, now_ms);
+    return control_job_restore(control, snapshot, state, reterr);
+}
+
 void control_on_tick(struct control *control, uint64_t now_ms)
 {
     note_time(control, now_ms);
     for (struct control_job *job = control->first_job; job != NULL; job = job->next)
         control_opening_on_tick(control, job);
     control_waits_release(control);
+    control_snapshots_on_tick(control);
     control_observers_on_tick(control);
     struct control_job *next = NULL;
     for (struct control_job *job = control->first_job; job != NULL; job = next) {

@@ -27,6 +27,7 @@
 
 struct control;
 struct control_conn;
+struct job_snapshot;
 
 /* A single job's definition takes at most some 30 MiB. */
 #define CONTROL_DRAFTS_MAX_BYTES (UINT64_C(256) << 20)
@@ -54,6 +55,12 @@ struct control_io {
 
     /* Takes ownership of the order and brings it to a shard (0 first). */
     void (*order)(void *owner, uint32_t shard, struct order *order);
+
+    /* A snapshot that control_snapshot has begun is whole, to be read on any thread until
+     * control_snapshot_end; or snapshot is NULL, and error says why there is none. error is
+     * borrowed until return. NULL where nobody begins any. */
+    void (*snapshot)(void *owner, const struct job_snapshot *snapshot,
+                     const struct stepd_error *error);
 
     /* Fills n bytes nobody can guess. */
     void (*random)(void *owner, uint8_t *bytes, size_t n);
@@ -90,5 +97,30 @@ void control_on_notice(struct control *control, struct notice *notice, uint64_t 
 
 /* Time has passed: leases and deadlines run out. Every 100 ms or so. */
 void control_on_tick(struct control *control, uint64_t now_ms);
+
+/*
+ * Begins a snapshot of an open job (snapshot.h); io.snapshot says what becomes of it, within
+ * wait_max_ms and not before this has returned. OK: the caller ends it with control_snapshot_end,
+ * when it has been told so. NOT_FOUND, FAILED_PRECONDITION: no such job, it is not open, or a
+ * snapshot of it is under way. RESOURCE_EXHAUSTED: no memory.
+ */
+enum stepd_status control_snapshot(struct control *control, const char *job_name, uint64_t now_ms,
+                                   struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Nobody reads that snapshot any more, whose pointer is of no use then. */
+void control_snapshot_end(struct control *control, const struct job_snapshot *snapshot,
+                          uint64_t now_ms);
+
+/*
+ * Brings a job back as a snapshot has it, into a control that has no job of that name, under the
+ * incarnation after the snapshot's; raises the snapshot's own, so that no two restores of it ever
+ * get the same one. state: the shards' shares, whole; its slices may go to another number of
+ * shards. The job is opened then as any other; a shard that cannot says so in the log.
+ * ALREADY_EXISTS: there is such a job. INVALID_ARGUMENT: snapshot and state are of two jobs.
+ * RESOURCE_EXHAUSTED: it does not fit, or no memory.
+ */
+enum stepd_status control_restore(struct control *control, struct job_snapshot *snapshot,
+                                  struct job_state *state, uint64_t now_ms,
+                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 #endif

@@ -99,6 +99,24 @@ enum stepd_status control_draft_add(struct control *control, struct control_job 
     return status;
 }
 
+enum stepd_status control_draft_restore(struct control *control, struct control_job *job,
+                                        const struct job *definition, struct stepd_error *reterr)
+{
+    struct control_drafted drafted = {.groups = 0};
+    for (size_t i = 0; i < definition->groups; i++)
+        drafted.groups += sizeof(struct group) + strlen(definition->group[i].name) +
+                          strlen(definition->group[i].match) + ENTRY_BYTES;
+    for (size_t i = 0; i < definition->tensors; i++)
+        drafted.tensors += sizeof(struct tensor) + strlen(definition->tensor[i].name) + ENTRY_BYTES;
+    drafted.tensors_most = drafted.tensors;
+    enum stepd_status status = make_room(control, job, drafted.groups + drafted.tensors, reterr);
+    if (status == STEPD_OK)
+        status = job_draft_of(definition, control->options.slice_elements, &job->draft, reterr);
+    if (status == STEPD_OK)
+        job->drafted = drafted;
+    return status;
+}
+
 void control_draft_reset(struct control_job *job)
 {
     job_draft_reset(job->draft);

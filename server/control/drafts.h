@@ -20,6 +20,12 @@ enum stepd_status control_draft_create(struct control *control, struct control_j
                                        const struct stepd_define_job *def,
                                        struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* The same of a job that is restored: the draft that its definition was sealed from, with the
+ * tensors. RESOURCE_EXHAUSTED as above. */
+enum stepd_status control_draft_restore(struct control *control, struct control_job *job,
+                                        const struct job *definition,
+                                        struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* Takes a page of tensors into a job's draft, or compares. INVALID_ARGUMENT, FAILED_PRECONDITION:
  * as job_draft_add. RESOURCE_EXHAUSTED: as control_draft_create, or too many. */
 enum stepd_status control_draft_add(struct control *control, struct control_job *job,

@@ -19,6 +19,7 @@
 #include "server/control/orders.h"
 #include "server/control/query.h"
 #include "server/control/sessions.h"
+#include "server/control/snapshot.h"
 #include "server/control/waits.h"
 
 struct state_row {
@@ -108,6 +109,7 @@ struct control_job *control_job_destroy(struct control_job *job)
     forget_members(job);
     (void)job_draft_destroy(job->draft);
     control_gate_close(job);
+    (void)job_state_unref(job->restored);
     (void)job_unref(job->job);
     free(job->name);
     free(job);
@@ -168,11 +170,14 @@ void control_job_empty(struct control *control, struct control_job *job)
     drop_sessions(control, job);
     control_waits_drop_job(control, job);
     control_query_forget_job(control, job);
+    control_snapshot_forget_job(control, job);
     forget_members(job);
     job->observers = 0;
     control_gate_close(job);
     job->job = job_unref(job->job);
     job->open_error = (struct stepd_error){.code = STEPD_OK};
+    job->restored = job_state_unref(job->restored);
+    job->started = false;
     if (job->from_config)
         control_draft_reset(job);
     else
@@ -255,7 +260,8 @@ void control_job_tell_shards(struct control *control, struct control_job *job)
     if (!control_job_is_open(job) || !tell_members(control, job))
         return;
     const size_t joined = control_members_staying(job);
-    if (job->state == CONTROL_JOB_READY && joined >= job_draft_workers(job->draft) &&
+    const bool enough = job->started || joined >= job_draft_workers(job->draft);
+    if (job->state == CONTROL_JOB_READY && enough &&
         control_order_job(control, job, ORDER_JOB_START) == STEPD_OK)
         control_job_move(control, job, CONTROL_JOB_RUNNING);
     if (job->state == CONTROL_JOB_RUNNING && joined == 0)

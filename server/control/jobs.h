@@ -76,6 +76,10 @@ struct control_job {
     struct control_member **member; /* owned, as are they; by rank, NULL where nobody joined */
     size_t observers;               /* sessions that are no members */
 
+    struct job_state
+        *restored; /* OPENING: what its slices go on from, a reference; NULL: new ones */
+    bool started;  /* restored: its rounds could close before, and need not wait for all to join */
+
     uint64_t opening;              /* OPENING: number of the attempt */
     uint64_t opening_until_ms;     /* OPENING: when it counts as failed */
     uint32_t opening_left;         /* OPENING: shards that have not answered */

@@ -12,6 +12,7 @@
 #include "server/control/members.h"
 #include "server/control/opening.h"
 #include "server/control/query.h"
+#include "server/control/snapshot.h"
 #include "server/control/waits.h"
 
 /* All that a shard says of a job before all have opened it is about an older one of that name. */
@@ -59,5 +60,6 @@ void control_notice(struct control *control, const struct notice *notice)
     case NOTICE_HEARD: on_heard(control, notice); break;
     case NOTICE_ANSWER: on_answer(control, notice); break;
     case NOTICE_READY: on_ready(control, notice); break;
+    case NOTICE_SNAPSHOT: control_snapshot_answered(control, notice); break;
     }
 }

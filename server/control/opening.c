@@ -15,6 +15,7 @@
 #include "server/control/finished.h"
 #include "server/control/gates.h"
 #include "server/control/orders.h"
+#include "server/control/restore.h"
 
 /* Memory that jobs on the shards take, and jobs that are being opened will. */
 static uint64_t memory_in_use(const struct control *control, bool with_finished)
@@ -135,6 +136,7 @@ static void finish(struct control *control, struct control_job *job)
     if (!opened)
         control_job_reset_tensors(job);
     job->close_untold = !opened;
+    control_job_restored(control, job, opened);
     control_job_tell_shards(control, job);
 }
 

@@ -30,6 +30,7 @@ enum stepd_status control_order_open(struct control *control, const struct contr
                                  .kind = ORDER_JOB_OPEN,
                                  .job_name = job->name,
                                  .job = job->job,
+                                 .state = job->restored,
                                  .query = attempt,
                              });
 }
@@ -89,6 +90,11 @@ enum stepd_status control_order_member(struct control *control, const struct con
 enum stepd_status control_order_decision(struct control *control, const struct order *decision)
 {
     return send_all(control, decision);
+}
+
+enum stepd_status control_order_snapshot(struct control *control, const struct order *like)
+{
+    return send_all(control, like);
 }
 
 enum stepd_status control_order_query(struct control *control, const struct control_job *job,

@@ -35,6 +35,10 @@ enum stepd_status control_order_member(struct control *control, const struct con
 enum stepd_status control_order_decision(struct control *control,
                                          const struct order *decision) STEPD_MUST_CHECK;
 
+/* SNAPSHOT or SNAPSHOT_END. */
+enum stepd_status control_order_snapshot(struct control *control,
+                                         const struct order *like) STEPD_MUST_CHECK;
+
 /* Asks about an open job; the answers carry the number. */
 enum stepd_status control_order_query(struct control *control, const struct control_job *job,
                                       uint64_t query) STEPD_MUST_CHECK;

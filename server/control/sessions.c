@@ -12,6 +12,7 @@
 #include "proto/error.h"
 #include "server/control/jobs.h"
 #include "server/control/orders.h"
+#include "server/control/snapshot.h"
 
 static enum stepd_status no_memory(struct stepd_error *reterr)
 {
@@ -60,6 +61,30 @@ enum stepd_status control_session_create(struct control *control, struct control
     struct control_session *session = allocate(control, job, rank, hello);
     if (session == NULL)
         return no_memory(reterr);
+    if (control_order_session(control, session, session->epoch) != STEPD_OK) {
+        control_session_free(control, session);
+        return no_memory(reterr);
+    }
+    *ret_session = session;
+    return STEPD_OK;
+}
+
+/* As if its worker said Hello, but with an id that it has already. */
+enum stepd_status control_session_restore(struct control *control, struct control_job *job,
+                                          const struct member_snapshot *from,
+                                          struct control_session **ret_session,
+                                          struct stepd_error *reterr)
+{
+    const struct stepd_hello hello = {
+        .role = STEPD_WORKER,
+        .worker = from->worker,
+        .lease_ms = from->lease_ms,
+    };
+    struct control_session *session = allocate(control, job, from->rank, &hello);
+    if (session == NULL)
+        return no_memory(reterr);
+    memcpy(session->id, from->session, sizeof session->id);
+    session->epoch = from->epoch;
     if (control_order_session(control, session, session->epoch) != STEPD_OK) {
         control_session_free(control, session);
         return no_memory(reterr);

@@ -21,6 +21,8 @@
 #define CONTROL_LEASE_LEAST_MS UINT32_C(1000)
 #define CONTROL_LEASE_MOST_MS  UINT32_C(3600000)
 
+struct member_snapshot;
+
 struct control_session {
     struct control_session *next;
     uint8_t id[STEPD_SESSION_BYTES];
@@ -46,6 +48,13 @@ enum stepd_status control_session_create(struct control *control, struct control
                                          uint32_t rank, const struct stepd_hello *hello,
                                          struct control_session **ret_session,
                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Makes a session again that a snapshot has, with its id and epoch, for a job that is restored, and
+ * tells the shards. Control owns it. RESOURCE_EXHAUSTED: no memory. */
+enum stepd_status control_session_restore(struct control *control, struct control_job *job,
+                                          const struct member_snapshot *from,
+                                          struct control_session **ret_session,
+                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Raises the epoch, tells the shards, and ends an older control connection. RESOURCE_EXHAUSTED: no
  * memory, and nothing has changed. */

@@ -17,6 +17,7 @@
 #include "server/model/slice.h"
 #include "server/sync/policy.h"
 
+struct core_snapshot;
 struct request;
 
 enum waiter_state {
@@ -122,7 +123,8 @@ struct core_job {
                      * to receive one slice in, of landing_floats each; else NULL */
     size_t landing_floats;
     struct core_gate gate;
-    size_t pieces; /* references to weights that replies hold */
+    struct core_snapshot *snapshot; /* owned; snapshot.h; NULL: none is taken or read */
+    size_t pieces; /* references to weights that replies hold, and one for the snapshot */
     bool closing;  /* to be freed with the last piece */
 };
 

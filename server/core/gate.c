@@ -18,6 +18,7 @@
 
 #include "proto/error.h"
 #include "server/core/core_internal.h"
+#include "server/core/snapshot.h"
 #include "server/optim/norms.h"
 #include "server/sync/gate.h"
 
@@ -120,6 +121,7 @@ static void close_slice(struct core *core, struct core_slice *slice)
         update ? step_make(core, slice, &slice->waiting, &room) : step_skip(slice);
     slice->nonfinite.found = false;
     settle_counted(slice, outcome);
+    snapshot_on_closed(core, slice);
     waiters_wake(slice);
 }
 

@@ -7,6 +7,7 @@
 
 #include "proto/error.h"
 #include "server/core/core_internal.h"
+#include "server/core/snapshot.h"
 
 struct core_job *job_find(const struct core *core, const char *name)
 {
@@ -123,6 +124,7 @@ void job_close(struct core *core, struct core_job *job)
                 request_fail(request, &error);
         }
     }
+    snapshot_cancel(core, job);
     job->closing = true;
     dispatch_flush(core);
     if (job->pieces == 0)
@@ -162,6 +164,7 @@ void job_free(struct core *core, struct core_job *job)
     while (*at != job)
         at = &(*at)->next;
     *at = job->next;
+    job->snapshot = snapshot_destroy(job->snapshot);
     for (size_t i = 0; job->slice != NULL && i < job->job->layout.slices; i++) {
         if (job->slice[i] == NULL)
             continue;

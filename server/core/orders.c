@@ -8,6 +8,7 @@
 
 #include "proto/error.h"
 #include "server/core/core_internal.h"
+#include "server/core/snapshot.h"
 
 /* How often control hears who is alive: well below the shortest lease. */
 #define HEARD_INTERVAL_MS 250u
@@ -20,6 +21,22 @@ static void notify(struct core *core, struct notice *notice)
 
 /* ---- Orders ---------------------------------------------------------------------------------- */
 
+/* The slices begin as they are defined, or go on from a state. */
+static enum stepd_status open_slices(struct core *core, const struct order *order,
+                                     struct stepd_error *reterr)
+{
+    if (job_open(core, order->job) != STEPD_OK)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "shard %u has no memory for job '%s'",
+                          core->options.shard + 1, order->job_name);
+    if (order->state == NULL)
+        return STEPD_OK;
+    struct core_job *job = job_find(core, order->job_name);
+    const enum stepd_status status = snapshot_restore(job, order->state, reterr);
+    if (status != STEPD_OK)
+        job_free(core, job);
+    return status;
+}
+
 static void open_job(struct core *core, struct order *order)
 {
     struct notice *notice = notice_create(NOTICE_JOB_OPENED, order->job_name);
@@ -29,10 +46,8 @@ static void open_job(struct core *core, struct order *order)
     if (job_find(core, order->job_name) != NULL)
         (void)stepd_fail(&notice->error, STEPD_ALREADY_EXISTS, "job '%s' is open on shard %u",
                          order->job_name, core->options.shard + 1);
-    else if (job_open(core, order->job) != STEPD_OK)
-        (void)stepd_fail(&notice->error, STEPD_RESOURCE_EXHAUSTED,
-                         "shard %u has no memory for job '%s'", core->options.shard + 1,
-                         order->job_name);
+    else
+        (void)open_slices(core, order, &notice->error);
     notify(core, notice);
 }
 
@@ -128,6 +143,8 @@ static void obey(struct core *core, struct order *order)
     case ORDER_SESSION: (void)session_update(core, order); return;
     case ORDER_SESSION_GONE: session_remove(core, session_find(core, order->session)); return;
     case ORDER_QUERY: answer(core, job, order); return;
+    case ORDER_SNAPSHOT: snapshot_begin(core, job, order); return;
+    case ORDER_SNAPSHOT_END: snapshot_end(core, order); return;
     case ORDER_JOB_CLOSE:
         if (job != NULL)
             job_close(core, job);

@@ -15,6 +15,28 @@
 
 /* ---- Making ---------------------------------------------------------------------------------- */
 
+/* "to versions 5 to 5, and its next clock is 6": what there is instead of the weights that a
+ * request is about. */
+static void describe_state(const struct session *session, const struct core_job *job, char *text,
+                           size_t size)
+{
+    char clock[64] = "";
+    uint64_t newest = 0;
+    uint64_t oldest = UINT64_MAX;
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        if (job->slice[i] == NULL)
+            continue;
+        const uint64_t version = job->slice[i]->slice.version;
+        newest = version > newest ? version : newest;
+        oldest = version < oldest ? version : oldest;
+    }
+    if (!session->observer)
+        (void)stepd_format(clock, sizeof clock, ", and its next clock is %" PRIu64,
+                           job_clock(job, session->rank) + 1);
+    (void)stepd_format(text, size, "to versions %" PRIu64 " to %" PRIu64 "%s",
+                       oldest < newest ? oldest : newest, newest, clock);
+}
+
 /* The job that the connection's session may speak about, at the incarnation that it means. */
 static enum stepd_status find_job(const struct core_conn *conn, uint64_t incarnation,
                                   struct core_job **ret_job, struct stepd_error *reterr)
@@ -25,11 +47,15 @@ static enum stepd_status find_job(const struct core_conn *conn, uint64_t incarna
                           "job '%s' is not defined here; send DefineJob and DefineTensors to "
                           "control first",
                           conn->session->job_name);
-    if (incarnation != job->job->incarnation)
+    if (incarnation != job->job->incarnation) {
+        char text[160];
+        describe_state(conn->session, job, text, sizeof text);
         return stepd_fail(reterr, STEPD_ROLLED_BACK,
                           "job '%s' is at incarnation %" PRIu64 ", not %" PRIu64
-                          "; pull the weights again and go on from there",
-                          job->job->name, job->job->incarnation, incarnation);
+                          ": it went back or was begun anew, %s; pull the weights again and go on "
+                          "from there",
+                          job->job->name, job->job->incarnation, incarnation, text);
+    }
     *ret_job = job;
     return STEPD_OK;
 }

@@ -11,6 +11,7 @@
  * goes on when the answer has come.
  */
 #include "server/core/core_internal.h"
+#include "server/core/snapshot.h"
 
 /* ---- The answers ----------------------------------------------------------------------------- */
 
@@ -128,6 +129,7 @@ void update_try(struct core *core, struct core_slice *slice)
             close_together(core, slice, update ? &room : NULL);
         else
             close_one(core, slice, update ? &room : NULL);
+        snapshot_on_closed(core, slice);
         waiters_wake(slice);
     }
 }

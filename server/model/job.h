@@ -58,6 +58,13 @@ enum stepd_status job_draft_create(const char *name, const struct stepd_define_j
                                    uint32_t slice_elements_default, struct job_draft **ret_draft,
                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* The draft that a job was sealed from, or one as good, to seal it anew; but for that it holds all
+ * tensors and is not sealed. RESOURCE_EXHAUSTED: no memory. *ret_draft: caller frees with
+ * job_draft_destroy. */
+enum stepd_status job_draft_of(const struct job *job, uint32_t slice_elements_default,
+                               struct job_draft **ret_draft,
+                               struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 struct job_draft *job_draft_destroy(struct job_draft *draft);
 
 /* Forgets the tensors, also of a sealed draft, so that another list can be defined; the definition

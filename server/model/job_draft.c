@@ -366,6 +366,63 @@ static enum stepd_status take_page(struct job_draft *draft, const struct stepd_d
     return STEPD_OK;
 }
 
+/* ---- Of a job -------------------------------------------------------------------------------- */
+
+static enum stepd_status copy_groups(const struct job *job, struct job_draft *draft,
+                                     struct stepd_error *reterr)
+{
+    draft->group = calloc(job->groups, sizeof *draft->group);
+    if (draft->group == NULL)
+        return no_memory(reterr);
+    for (; draft->groups < job->groups; draft->groups++) {
+        if (group_copy(&job->group[draft->groups], &draft->group[draft->groups]) != STEPD_OK)
+            return no_memory(reterr);
+    }
+    return STEPD_OK;
+}
+
+static enum stepd_status append_all(const struct job *job, struct job_draft *draft,
+                                    struct stepd_error *reterr)
+{
+    enum stepd_status status = STEPD_OK;
+    for (size_t i = 0; i < job->tensors && status == STEPD_OK; i++) {
+        const struct tensor *tensor = &job->tensor[i];
+        const struct stepd_tensor_def def = {.name = tensor->name,
+                                             .dims = tensor->dims,
+                                             .shape = tensor->shape,
+                                             .init = tensor->init};
+        status = append(draft, &def, reterr);
+    }
+    return status;
+}
+
+enum stepd_status job_draft_of(const struct job *job, uint32_t slice_elements_default,
+                               struct job_draft **ret_draft, struct stepd_error *reterr)
+{
+    struct job_draft *draft = calloc(1, sizeof *draft);
+    if (draft == NULL)
+        return no_memory(reterr);
+    *draft = (struct job_draft){
+        .name = strdup(job->name),
+        .consistency = job->consistency,
+        .workers = job->workers,
+        .strict = job->strict,
+        .slice_elements = job->slice_elements,
+        .slice_elements_default = slice_elements_default,
+    };
+    enum stepd_status status =
+        draft->name == NULL ? no_memory(reterr) : copy_groups(job, draft, reterr);
+    if (status == STEPD_OK)
+        status = append_all(job, draft, reterr);
+    if (status == STEPD_OK)
+        *ret_draft = draft;
+    else
+        (void)job_draft_destroy(draft);
+    return status;
+}
+
+/* ---- Pages ----------------------------------------------------------------------------------- */
+
 enum stepd_status job_draft_add(struct job_draft *draft, const struct stepd_define_tensors *page,
                                 struct stepd_error *reterr)
 {

@@ -54,6 +54,7 @@ struct order *order_copy(const struct order *like)
     order->factor = factor;
     order->rank_list = ranks;
     order->job = copied && like->job != NULL ? job_ref(like->job) : NULL;
+    order->state = copied && like->state != NULL ? job_state_ref(like->state) : NULL;
     return copied ? order : order_destroy(order);
 }
 
@@ -77,6 +78,7 @@ struct order *order_destroy(struct order *order)
         return NULL;
     free(order->job_name);
     (void)job_unref(order->job);
+    (void)job_state_unref(order->state);
     free(order->worker);
     free(order->factor);
     free(order->rank_list);

@@ -16,7 +16,7 @@
 
 #include <stepd/types.h>
 
-#include "server/model/job.h"
+#include "server/model/job_state.h"
 
 enum order_kind {
     ORDER_JOB_OPEN,     /* allocate your slices of this job, then say NOTICE_JOB_OPENED */
@@ -29,6 +29,9 @@ enum order_kind {
     ORDER_COMMIT,       /* close the slices of this version as the verdict says */
     ORDER_WITHOUT,      /* forget what these ranks have contributed to the step from this version
                          * on, and say NOTICE_READY again when it can be made without them */
+    ORDER_SNAPSHOT,     /* take the state of this job, each slice as it closes a version or (no
+                         * sync job) as it stands, then say NOTICE_SNAPSHOT */
+    ORDER_SNAPSHOT_END, /* nobody reads that state any more, or waits for it */
 };
 
 /* COMMIT: what becomes of a step that all shards are ready for. */
@@ -40,8 +43,10 @@ enum order_verdict {
 
 struct order {
     enum order_kind kind;
-    char *job_name;  /* owned; always set */
-    struct job *job; /* JOB_OPEN; a reference */
+    char *job_name;          /* owned; always set */
+    struct job *job;         /* JOB_OPEN; a reference */
+    struct job_state *state; /* JOB_OPEN: a whole one that the slices go on from, a reference; NULL:
+                              * they are new */
 
     /* SESSION, SESSION_GONE */
     uint8_t session[STEPD_SESSION_BYTES];
@@ -54,9 +59,11 @@ struct order {
     uint64_t from;
     uint64_t last_clock; /* UINT64_MAX: still a member */
 
-    uint64_t query; /* QUERY, JOB_OPEN: number to answer with */
+    uint64_t
+        query; /* QUERY, JOB_OPEN, SNAPSHOT: number to answer with; SNAPSHOT_END: that number */
 
-    uint64_t version; /* COMMIT, WITHOUT: that the step starts from */
+    uint64_t version; /* COMMIT, WITHOUT: that the step starts from; SNAPSHOT: of the state, or
+                       * JOB_STATE_AS_IT_STANDS */
     enum order_verdict verdict;
     struct stepd_error error; /* COMMIT to HALT: why */
     size_t factors;           /* COMMIT: as many as tensors, or 0: 1 for all */
@@ -70,13 +77,15 @@ enum notice_kind {
     NOTICE_HEARD,      /* frames of these ranks came in since the last such notice */
     NOTICE_ANSWER,     /* to ORDER_QUERY */
     NOTICE_READY,      /* all slices here that are stepped can close (sync/gate.h) */
+    NOTICE_SNAPSHOT,   /* the state is taken, or cannot be: see error */
 };
 
 struct notice {
     enum notice_kind kind;
     uint32_t shard;           /* who speaks */
     char *job_name;           /* owned */
-    struct stepd_error error; /* JOB_OPENED: code STEPD_OK, or why not; READY: what is not finite */
+    struct stepd_error error; /* JOB_OPENED, SNAPSHOT: code STEPD_OK, or why not; READY: what is not
+                               * finite */
 
     size_t ranks;   /* HEARD: who; ANSWER: who is waited for; READY: who contributed to all */
     uint32_t *rank; /* owned */
@@ -84,12 +93,16 @@ struct notice {
      * here; 0: it has pushed none. */
     uint64_t *clock;
 
-    uint64_t query;       /* ANSWER, JOB_OPENED */
+    uint64_t query;       /* ANSWER, JOB_OPENED, SNAPSHOT */
     uint64_t slices;      /* ANSWER: of this shard; version_min and _max hold when there are any */
     uint64_t version_min; /* READY: that the step starts from */
     uint64_t version_max;
     uint64_t parked; /* requests that wait */
     double *sum;     /* owned; READY: of squares, gate_blocks() of them; NULL: none */
+
+    /* SNAPSHOT; lent, to be read on any thread until ORDER_SNAPSHOT_END; NULL: see error.
+     * OUT_OF_RANGE: some slice is past the version; version_max says how far. */
+    const struct job_state *state;
 };
 
 /* Zeroed but for the copied name. NULL without memory. */

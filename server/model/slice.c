@@ -5,6 +5,7 @@
  */
 #include "server/model/slice.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -131,9 +132,10 @@ void slice_deinit(struct slice *slice)
     free(slice->by_rank);
     free(slice->sum);
     for (int v = 0; v < STEPD_VIEWS; v++) {
-        weights_deinit(&slice->view[v].buffer[0]);
-        weights_deinit(&slice->view[v].buffer[1]);
+        for (size_t i = 0; i < SLICE_BUFFERS; i++)
+            weights_deinit(&slice->view[v].buffer[i]);
     }
+    free(slice->spare);
     free(slice->memory);
     free(slice->scalar);
     free(slice->shape);
@@ -205,15 +207,19 @@ static bool is_due(const struct slice *slice, enum stepd_view view)
     return false;
 }
 
+/* In place where nobody else reads, but not in the spare room, which the next free buffer is to
+ * relieve. */
 static struct weights *free_buffer(struct published *view)
 {
-    if (view->current != NULL && view->current->refs == 1)
+    struct weights *spare = &view->buffer[SLICE_BUFFERS - 1];
+    const bool alone = view->current != NULL && view->current->refs == 1;
+    if (alone && view->current != spare)
         return view->current;
-    for (size_t i = 0; i < 2; i++) {
-        if (view->buffer[i].refs == 0)
+    for (size_t i = 0; i < SLICE_BUFFERS; i++) {
+        if (view->buffer[i].refs == 0 && view->buffer[i].values != NULL)
             return &view->buffer[i];
     }
-    return NULL;
+    return alone ? spare : NULL;
 }
 
 bool slice_find_room(struct slice *slice, struct slice_room *ret_room)
@@ -229,6 +235,67 @@ bool slice_find_room(struct slice *slice, struct slice_room *ret_room)
     *ret_room = room;
     return true;
 }
+
+/* ---- Room for a snapshot --------------------------------------------------------------------- */
+
+static bool is_stepped_into(const struct published *view)
+{
+    return view->buffer[1].values != NULL;
+}
+
+static enum stepd_status make_spare(struct slice *slice)
+{
+    const size_t stride = (size_t)job_padded(slice->plan->elements);
+    size_t arrays = 0;
+    for (int v = 0; v < STEPD_VIEWS; v++)
+        arrays += is_stepped_into(&slice->view[v]);
+    if (arrays == 0)
+        return STEPD_OK;
+    /* Not touched yet: a step writes a version whole, and all spares at once would take long. */
+    slice->spare = aligned_alloc(JOB_LINE_BYTES, stride * arrays * sizeof *slice->spare);
+    if (slice->spare == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    float *at = slice->spare;
+    for (int v = 0; v < STEPD_VIEWS; v++) {
+        if (!is_stepped_into(&slice->view[v]))
+            continue;
+        weights_init(&slice->view[v].buffer[SLICE_BUFFERS - 1], slice, at, slice->plan->elements);
+        at += stride;
+    }
+    return STEPD_OK;
+}
+
+/* The spare room goes when no snapshot needs it, and neither slice nor reader is in it. */
+static void trim(struct slice *slice)
+{
+    if (slice->pinned || slice->spare == NULL)
+        return;
+    for (int v = 0; v < STEPD_VIEWS; v++) {
+        if (slice->view[v].buffer[SLICE_BUFFERS - 1].refs > 0)
+            return;
+    }
+    for (int v = 0; v < STEPD_VIEWS; v++)
+        weights_deinit(&slice->view[v].buffer[SLICE_BUFFERS - 1]);
+    free(slice->spare);
+    slice->spare = NULL;
+}
+
+enum stepd_status slice_pin(struct slice *slice)
+{
+    assert(!slice->pinned);
+    /* What an earlier snapshot has left, and no step has relieved yet, will do. */
+    const enum stepd_status status = slice->spare == NULL ? make_spare(slice) : STEPD_OK;
+    slice->pinned = status == STEPD_OK;
+    return status;
+}
+
+void slice_unpin(struct slice *slice)
+{
+    slice->pinned = false;
+    trim(slice);
+}
+
+/* ---- Publishing ------------------------------------------------------------------------------ */
 
 /* What stays as it is, is of the new version too. */
 static void renumber(struct slice *slice, enum stepd_view view)
@@ -250,6 +317,7 @@ void slice_publish(struct slice *slice, const struct slice_room *room)
         set_current(&slice->view[v], room->view[v]);
         weights_published(room->view[v], slice->version);
     }
+    trim(slice);
 }
 
 void slice_publish_same(struct slice *slice)

@@ -24,7 +24,10 @@
  * the largest phase needs. A frozen slice is never stepped: it has one buffer of weights, and
  * neither slots nor staging.
  *
- * All memory is allocated and touched by slice_init. Belongs to one shard's thread.
+ * A snapshot (slice_state.h) holds the versions that it has taken for as long as it likes, and must
+ * not hold a step up: a slice that is pinned has a third buffer of each view that steps make.
+ *
+ * All memory but that is allocated and touched by slice_init. Belongs to one shard's thread.
  */
 #ifndef MODEL_SLICE_H
 #define MODEL_SLICE_H
@@ -46,10 +49,13 @@ struct slice_rank {
     uint64_t backup_version; /* of these; UINT64_MAX: it has pulled none */
 };
 
-/* A view and its two versions. */
+/* A view and its two versions; while the slice is pinned, three. */
+#define SLICE_BUFFERS 3u
+
 struct published {
-    struct weights buffer[2]; /* values are NULL where the slice never makes the view */
-    struct weights *current;  /* one of them; the slice holds a reference. NULL: the weights */
+    struct weights buffer[SLICE_BUFFERS]; /* values are NULL where the slice never makes the view;
+                                           * the last one's, where there is no spare */
+    struct weights *current; /* one of them; the slice holds a reference. NULL: the weights */
 };
 
 /* Where the next step writes version + 1, by view; NULL where it makes none of that view. */
@@ -85,9 +91,11 @@ struct slice {
     float *slots;       /* in it */
     size_t slots_floats;
     size_t scalars;
-    float *sum; /* owned; as long as staging: the open round's gradients, each times its examples,
-                 * where they are added up as they arrive; the mean that waits for a gate; else
-                 * NULL */
+    bool pinned;  /* a snapshot holds versions, or will */
+    float *spare; /* owned; the third buffers of all views that are made; NULL: there are none */
+    float *sum;   /* owned; as long as staging: the open round's gradients, each times its examples,
+                   * where they are added up as they arrive; the mean that waits for a gate; else
+                   * NULL */
 
     size_t ranks;               /* the job's number of workers */
     struct slice_rank *by_rank; /* owned */
@@ -125,6 +133,13 @@ void slice_publish(struct slice *slice, const struct slice_room *room);
 
 /* version + 1 is the same weights: a round closed without an update. */
 void slice_publish_same(struct slice *slice);
+
+/* A snapshot will hold one version of each view for a while: makes room for one more. For a slice
+ * that is not pinned. RESOURCE_EXHAUSTED: no memory, and it is not. */
+enum stepd_status slice_pin(struct slice *slice) STEPD_MUST_CHECK;
+
+/* The snapshot holds nothing any more. The room goes as soon as no weights stand in it. */
+void slice_unpin(struct slice *slice);
 
 /* The step of the schedule's clock that comes next. Where another phase begins with it, its slots
  * and scalars are 0, and what the last phase looked ahead to is gone. */

@@ -115,6 +115,11 @@ enum stepd_status gate_create(const struct job *job, struct gate **ret_gate)
     return STEPD_OK;
 }
 
+void gate_start_at(struct gate *gate, uint64_t version)
+{
+    gate->version = version;
+}
+
 struct gate *gate_destroy(struct gate *gate)
 {
     if (gate == NULL)

@@ -36,6 +36,9 @@ size_t gate_blocks(const struct job *job, uint32_t shard);
  * with gate_destroy. */
 enum stepd_status gate_create(const struct job *job, struct gate **ret_gate) STEPD_MUST_CHECK;
 
+/* The job goes on from this version (a new gate: from 0). Nothing has been reported yet. */
+void gate_start_at(struct gate *gate, uint64_t version);
+
 /* NULL is fine. Returns NULL. */
 struct gate *gate_destroy(struct gate *gate);
 

@@ -120,6 +120,12 @@ static void on_notify(void *owner, struct notice *notice)
         shard->ready = notice;
         return;
     }
+    if (notice->kind == NOTICE_SNAPSHOT) {
+        (void)notice_destroy(shard->snapshot);
+        shard->snapshot = notice;
+        shard->snapshots++;
+        return;
+    }
     (void)notice_destroy(notice);
 }
 
@@ -145,7 +151,7 @@ static struct order *make_order(const struct shard *shard, enum order_kind kind)
     return order;
 }
 
-static void make_job(struct shard *shard, const struct shard_job *job)
+static void make_job(struct shard *shard, const struct shard_job *job, uint64_t incarnation)
 {
     const struct stepd_setting setting = {.name = "lr", .values = 1, .value = &job->lr};
     const struct stepd_group group = {
@@ -172,16 +178,16 @@ static void make_job(struct shard *shard, const struct shard_job *job)
     if (status == STEPD_OK)
         status = job_draft_add(draft, &page, &error);
     if (status == STEPD_OK)
-        status = job_draft_seal(draft, 1, shards, &shard->job, &error);
+        status = job_draft_seal(draft, incarnation, shards, &shard->job, &error);
     if (status != STEPD_OK)
         fail_msg("%s", error.text);
     (void)job_draft_destroy(draft);
 }
 
-void shard_open_job(struct shard *shard, const struct shard_job *job)
+void shard_try_open(struct shard *shard, const struct shard_job *job, struct job_state *state)
 {
     *shard = (struct shard){.now_ms = 1000, .index = job->shard};
-    make_job(shard, job);
+    make_job(shard, job, state == NULL ? 1 : state->job->incarnation + 1);
     const struct core_options options = {
         .shard = job->shard,
         .isa = kernels_choose(),
@@ -193,7 +199,13 @@ void shard_open_job(struct shard *shard, const struct shard_job *job)
     assert_int_equal(core_create(&options, &io, &shard->core), STEPD_OK);
     struct order *order = make_order(shard, ORDER_JOB_OPEN);
     order->job = job_ref(shard->job);
+    order->state = state == NULL ? NULL : job_state_ref(state);
     core_on_order(shard->core, order, shard->now_ms);
+}
+
+void shard_open_job(struct shard *shard, const struct shard_job *job)
+{
+    shard_try_open(shard, job, NULL);
     assert_int_equal(shard->opened.code, STEPD_OK);
 }
 
@@ -242,9 +254,8 @@ void shard_query(struct shard *shard)
     shard_order(shard, ORDER_QUERY);
 }
 
-void shard_setup(struct shard *shard, const struct shard_job *job)
+static void enroll(struct shard *shard, const struct shard_job *job)
 {
-    shard_open_job(shard, job);
     for (uint32_t rank = 0; rank < job->workers; rank++) {
         shard_session(shard, rank, 1, false);
         shard_member(shard, rank, 0, UINT64_MAX);
@@ -252,9 +263,50 @@ void shard_setup(struct shard *shard, const struct shard_job *job)
     shard_start(shard);
 }
 
+void shard_setup(struct shard *shard, const struct shard_job *job)
+{
+    shard_open_job(shard, job);
+    enroll(shard, job);
+}
+
+void shard_restore(struct shard *shard, const struct shard_job *job, struct job_state *state)
+{
+    shard_try_open(shard, job, state);
+    if (shard->opened.code != STEPD_OK)
+        fail_msg("%s", shard->opened.text);
+    enroll(shard, job);
+}
+
+void shard_snapshot(struct shard *shard, uint64_t version)
+{
+    const struct order like = {
+        .kind = ORDER_SNAPSHOT, .job_name = shard->job->name, .query = 7, .version = version};
+    shard_give(shard, &like);
+}
+
+void shard_snapshot_end(struct shard *shard)
+{
+    const struct order like = {
+        .kind = ORDER_SNAPSHOT_END, .job_name = shard->job->name, .query = 7};
+    shard_give(shard, &like);
+}
+
+struct job_state *shard_state(const struct shard *shard)
+{
+    assert_non_null(shard->snapshot);
+    if (shard->snapshot->error.code != STEPD_OK)
+        fail_msg("%s", shard->snapshot->error.text);
+    struct stepd_error error = {.code = STEPD_OK};
+    struct job_state *state = NULL;
+    if (job_state_gather(&shard->snapshot->state, 1, &state, &error) != STEPD_OK)
+        fail_msg("%s", error.text);
+    return state;
+}
+
 void shard_teardown(struct shard *shard)
 {
     (void)notice_destroy(shard->ready);
+    (void)notice_destroy(shard->snapshot);
     for (size_t i = 0; i < SHARD_PEERS; i++) {
         shard_close(shard, i);
         for (size_t r = 0; r < shard->peer[i].replies; r++)

@@ -66,7 +66,9 @@ struct shard {
     uint64_t answer_min;
     uint64_t answer_max;
     uint64_t answer_parked;
-    struct notice *ready; /* owned; the newest NOTICE_READY, until the test has taken it */
+    struct notice *ready;    /* owned; the newest NOTICE_READY, until the test has taken it */
+    size_t snapshots;        /* NOTICE_SNAPSHOT so far */
+    struct notice *snapshot; /* owned; the newest */
 };
 
 /* What a test says of its job. One group of sgd with this learning rate, unless optimizer is set;
@@ -90,8 +92,10 @@ struct shard_job {
 void shard_setup(struct shard *shard, const struct shard_job *job);
 void shard_teardown(struct shard *shard);
 
-/* Only the job, without sessions, members or start. */
+/* Only the job, without sessions, members or start; that it opens at all is for the test to see.
+ * state: borrowed until return; NULL: the job begins anew. */
 void shard_open_job(struct shard *shard, const struct shard_job *job);
+void shard_try_open(struct shard *shard, const struct shard_job *job, struct job_state *state);
 void shard_session(struct shard *shard, uint32_t rank, uint64_t epoch, bool observer);
 void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t last_clock);
 void shard_start(struct shard *shard);
@@ -100,6 +104,15 @@ void shard_order(struct shard *shard, enum order_kind kind);
 void shard_query(struct shard *shard);
 /* An order that a gate has decided; borrowed until return. */
 void shard_give(struct shard *shard, const struct order *like);
+
+/* Orders a snapshot of the job at a version, or ends it. */
+void shard_snapshot(struct shard *shard, uint64_t version);
+void shard_snapshot_end(struct shard *shard);
+/* A copy of what the newest snapshot has taken, which must be all of the job. Caller frees with
+ * job_state_unref. */
+struct job_state *shard_state(const struct shard *shard);
+/* As shard_setup, but the job goes on from a state, under the next incarnation. */
+void shard_restore(struct shard *shard, const struct shard_job *job, struct job_state *state);
 
 /* Opens a peer's connection, which must say Hello yet. */
 void shard_open(struct shard *shard, size_t peer);

@@ -62,6 +62,15 @@ static void on_order(void *owner, uint32_t shard, struct order *order)
     brain->order[brain->orders++] = (struct sent_order){.shard = shard, .order = order};
 }
 
+static void on_snapshot(void *owner, const struct job_snapshot *snapshot,
+                        const struct stepd_error *error)
+{
+    struct brain *brain = owner;
+    brain->snapshots++;
+    brain->snapshot = snapshot;
+    brain->snapshot_error = *error;
+}
+
 static void on_random(void *owner, uint8_t *bytes, size_t n)
 {
     struct brain *brain = owner;
@@ -103,6 +112,7 @@ struct brain *brain_create(const struct control_options *options)
         .reply = on_reply,
         .hang_up = on_hang_up,
         .order = on_order,
+        .snapshot = on_snapshot,
         .random = on_random,
         .log = on_log,
     };

@@ -47,7 +47,11 @@ struct brain {
     struct peer *peers; /* owned */
     size_t orders;
     struct sent_order *order; /* owned; the oldest first */
-    char log[1u << 16];       /* "event facts\n", one line each; behind "warn: " where it is one */
+    size_t snapshots;         /* that control has told of; the rest is of the newest */
+    const struct job_snapshot
+        *snapshot; /* control's, until the test has ended it; NULL: see error */
+    struct stepd_error snapshot_error;
+    char log[1u << 16]; /* "event facts\n", one line each; behind "warn: " where it is one */
 };
 
 /* Options that a test may change before brain_create. */

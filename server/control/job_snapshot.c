@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Control's share of a snapshot: a plain struct that owns its copies.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/control/members.h"
+#include "server/control/sessions.h"
+#include "server/control/snapshot.h"
+
+void job_snapshot_deinit(struct job_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->members; i++)
+        free(snapshot->member[i].worker);
+    free(snapshot->member);
+    free(snapshot->share);
+    (void)job_unref(snapshot->job);
+    *snapshot = (struct job_snapshot){.job = NULL};
+}
+
+/* The lowest clock of a rank that is in the shares; 0: none. */
+static uint64_t clock_in(const struct job_state *const *share, size_t shares, uint32_t rank)
+{
+    uint64_t lowest = 0;
+    for (size_t i = 0; i < shares; i++) {
+        for (uint32_t shard = 0; shard < share[i]->job->shards; shard++) {
+            const uint64_t clock = job_state_clock(share[i], share[i]->job, shard, rank);
+            if (clock > 0 && (lowest == 0 || clock < lowest))
+                lowest = clock;
+        }
+    }
+    return lowest;
+}
+
+/* A rank may have left after the instant that its slices are of: then it had not left. What it has
+ * not sent of its last clock, closed rounds have gone without. */
+static bool had_left(const struct job_snapshot *snapshot, const struct job_state *const *share,
+                     const struct control_member *member)
+{
+    const uint64_t counted = clock_in(share, snapshot->shares, member->rank);
+    const bool closed =
+        snapshot->version != JOB_STATE_AS_IT_STANDS && member->last_clock <= snapshot->version;
+    return member->state == STEPD_MEMBER_LEFT && (closed || member->last_clock <= counted);
+}
+
+/* False: no memory. */
+static bool take_member(const struct control_member *member, bool left,
+                        struct member_snapshot *ret_member)
+{
+    const struct control_session *session = member->session;
+    *ret_member = (struct member_snapshot){
+        .rank = member->rank,
+        .left = left,
+        .last_clock = left ? member->last_clock : UINT64_MAX,
+        .reported_clock = member->reported_clock,
+        .loss = member->loss,
+        .examples = member->examples,
+        .epoch = session->epoch,
+        .lease_ms = session->lease_ms,
+        .worker = strdup(session->worker),
+    };
+    memcpy(ret_member->session, session->id, sizeof ret_member->session);
+    return ret_member->worker != NULL;
+}
+
+static enum stepd_status take_shares(struct job_snapshot *snapshot,
+                                     const struct job_state *const *share, size_t shares)
+{
+    snapshot->share = calloc(shares, sizeof *snapshot->share);
+    if (snapshot->share == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    for (; snapshot->shares < shares; snapshot->shares++)
+        snapshot->share[snapshot->shares] = share[snapshot->shares];
+    return STEPD_OK;
+}
+
+static enum stepd_status take_members(struct job_snapshot *snapshot, const struct control_job *job,
+                                      const struct job_state *const *share)
+{
+    if (job->ranks == 0)
+        return STEPD_OK;
+    snapshot->member = calloc(job->ranks, sizeof *snapshot->member);
+    if (snapshot->member == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    for (size_t rank = 0; rank < job->ranks; rank++) {
+        const struct control_member *member = job->member[rank];
+        if (member == NULL)
+            continue;
+        const bool left = had_left(snapshot, share, member);
+        if (!take_member(member, left, &snapshot->member[snapshot->members]))
+            return STEPD_RESOURCE_EXHAUSTED;
+        snapshot->members++;
+    }
+    return STEPD_OK;
+}
+
+enum stepd_status job_snapshot_init(struct job_snapshot *snapshot, const struct control_job *job,
+                                    const struct job_state *const *share, size_t shares)
+{
+    assert(shares > 0);
+    *snapshot = (struct job_snapshot){
+        .job = job_ref(job->job),
+        .version = share[0]->version,
+        .incarnation = job->incarnation,
+        .started = job->state >= CONTROL_JOB_RUNNING,
+    };
+    enum stepd_status status = take_shares(snapshot, share, shares);
+    if (status == STEPD_OK)
+        status = take_members(snapshot, job, share);
+    if (status != STEPD_OK)
+        job_snapshot_deinit(snapshot);
+    return status;
+}
+
+enum stepd_status job_snapshot_copy(const struct job_snapshot *snapshot,
+                                    struct job_snapshot *ret_copy)
+{
+    struct job_snapshot copy = {
+        .job = job_ref(snapshot->job),
+        .version = snapshot->version,
+        .incarnation = snapshot->incarnation,
+        .started = snapshot->started,
+        .member = calloc(snapshot->members + 1, sizeof *copy.member),
+    };
+    bool copied = copy.member != NULL;
+    while (copied && copy.members < snapshot->members) {
+        struct member_snapshot *member = &copy.member[copy.members];
+        *member = snapshot->member[copy.members];
+        member->worker = strdup(member->worker);
+        copied = member->worker != NULL;
+        copy.members += copied;
+    }
+    if (!copied) {
+        job_snapshot_deinit(&copy);
+        return STEPD_RESOURCE_EXHAUSTED;
+    }
+    *ret_copy = copy;
+    return STEPD_OK;
+}

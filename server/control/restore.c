@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A restored job goes the way of every other: its entry is made, its definition sealed, under the
+ * next incarnation, and opened on the shards, which find in the order what their slices go on from.
+ * Members keep their ranks and sessions, with leases that begin anew: whoever does not come back
+ * is lost when that has run out, as after any other silence.
+ */
+#include "server/control/restore.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "proto/error.h"
+#include "server/control/drafts.h"
+#include "server/control/gates.h"
+#include "server/control/members.h"
+#include "server/control/opening.h"
+#include "server/control/sessions.h"
+#include "server/sync/gate.h"
+
+/* A snapshot that somebody has read from bytes may say anything. */
+static enum stepd_status check(const struct control *control, const struct job_snapshot *snapshot,
+                               const struct job_state *state, struct stepd_error *reterr)
+{
+    const char *name = snapshot->job->name;
+    if (control_job_find(control, name) != NULL)
+        return stepd_fail(reterr, STEPD_ALREADY_EXISTS,
+                          "there is a job '%s' already; restore before anybody can name it", name);
+    if (strcmp(state->job->name, name) != 0 ||
+        state->job->layout.slices != snapshot->job->layout.slices)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "the members are of job '%s' and the slices of job '%s', or of another "
+                          "definition of it",
+                          name, state->job->name);
+    for (size_t i = 0; i < snapshot->members; i++) {
+        const uint32_t rank = snapshot->member[i].rank;
+        const bool rises = i == 0 || rank > snapshot->member[i - 1].rank;
+        if (rank >= snapshot->job->workers || !rises)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "the snapshot of job '%s' has rank %u, and its %u ranks must rise",
+                              name, rank, snapshot->job->workers);
+    }
+    return STEPD_OK;
+}
+
+static enum stepd_status restore_member(struct control *control, struct control_job *job,
+                                        const struct member_snapshot *from,
+                                        struct stepd_error *reterr)
+{
+    struct control_session *session = NULL;
+    const enum stepd_status status = control_session_restore(control, job, from, &session, reterr);
+    if (status != STEPD_OK)
+        return status;
+    struct control_member *member = control_member_create(control, job, from->rank, session);
+    if (member == NULL) {
+        control_session_drop(control, session);
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for rank %u", from->rank);
+    }
+    session->member = member;
+    if (from->left)
+        control_member_move(control, member, STEPD_MEMBER_LEFT);
+    member->last_clock = from->last_clock;
+    member->reported_clock = from->reported_clock;
+    member->loss = from->loss;
+    member->examples = from->examples;
+    return STEPD_OK;
+}
+
+static enum stepd_status restore_entry(struct control *control, struct control_job *job,
+                                       const struct job_snapshot *snapshot, struct job_state *state,
+                                       struct stepd_error *reterr)
+{
+    job->incarnation = snapshot->incarnation + 1;
+    enum stepd_status status = control_draft_restore(control, job, snapshot->job, reterr);
+    if (status == STEPD_OK)
+        control_job_move(control, job, CONTROL_JOB_DEFINED);
+    for (size_t i = 0; i < snapshot->members && status == STEPD_OK; i++)
+        status = restore_member(control, job, &snapshot->member[i], reterr);
+    if (status != STEPD_OK)
+        return status;
+    job->started = snapshot->started;
+    job->restored = job_state_ref(state);
+    return control_opening_start(control, job, reterr);
+}
+
+/* From which clocks the workers go on. */
+static void set_clocks(struct control_job *job)
+{
+    for (size_t rank = 0; rank < job->ranks; rank++) {
+        struct control_member *member = job->member[rank];
+        for (uint32_t shard = 0; member != NULL && shard < member->shards; shard++)
+            member->counted[shard] =
+                job_state_clock(job->restored, job->job, shard, (uint32_t)rank);
+    }
+}
+
+enum stepd_status control_job_restore(struct control *control, struct job_snapshot *snapshot,
+                                      struct job_state *state, struct stepd_error *reterr)
+{
+    enum stepd_status status = check(control, snapshot, state, reterr);
+    if (status != STEPD_OK)
+        return status;
+    struct control_job *job = NULL;
+    status = control_job_create(control, snapshot->job->name, &job, reterr);
+    if (status != STEPD_OK)
+        return status;
+    status = restore_entry(control, job, snapshot, state, reterr);
+    if (status != STEPD_OK) {
+        control_job_forget(control, job);
+        return status;
+    }
+    set_clocks(job);
+    if (job->gate != NULL)
+        gate_start_at(job->gate, state->version);
+    snapshot->incarnation = job->incarnation;
+    control_log(control, "job_restored", "job=%s incarnation=%" PRIu64 " members=%zu",
+                control_quote(job->name).text, job->incarnation, snapshot->members);
+    return STEPD_OK;
+}
+
+void control_job_restored(struct control *control, struct control_job *job, bool opened)
+{
+    if (job->restored == NULL)
+        return;
+    job->restored = job_state_unref(job->restored);
+    if (opened)
+        return;
+    control_warn(control, "job_not_restored", "job=%s cause=%s", control_quote(job->name).text,
+                 control_quote(job->open_error.text).text);
+    job->started = false;
+    for (size_t rank = 0; rank < job->ranks; rank++) {
+        struct control_member *member = job->member[rank];
+        for (uint32_t shard = 0; member != NULL && shard < member->shards; shard++)
+            member->counted[shard] = 0;
+    }
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Snapshots of jobs: a job as of one instant, in memory. What control knows is a plain struct; the
+ * slices are in the shares that the shards lend to it (model/job_state.h), and stay theirs.
+ *
+ *     control_snapshot       ORDER_SNAPSHOT at a version to all shards
+ *     NOTICE_SNAPSHOT        a shard has taken its share; or it is past the version already, and
+ *                            then all are called off, and the next attempt names a later one
+ *     io.snapshot            all shares are there, and control adds its own
+ *     control_snapshot_end   ORDER_SNAPSHOT_END: the shards take back what they have lent
+ *
+ * Of a sync job all shares are of one version. A job whose slices have no version in common is
+ * taken shard by shard as each gets to it.
+ *
+ * Whoever writes a snapshot down, or copies it (job_state_gather), walks these structs; whoever
+ * reads one brings them to control_restore.
+ */
+#ifndef CONTROL_SNAPSHOT_H
+#define CONTROL_SNAPSHOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/control/jobs.h"
+#include "server/model/job_state.h"
+
+/* A member, and who holds its rank. */
+struct member_snapshot {
+    uint32_t rank;
+    bool left;               /* it has left, with this clock: it owes nothing beyond */
+    uint64_t last_clock;     /* of its last push; UINT64_MAX: it has not left */
+    uint64_t reported_clock; /* of its newest report, with loss and examples */
+    double loss;
+    uint64_t examples;
+
+    /* Its session. */
+    uint8_t session[STEPD_SESSION_BYTES];
+    uint64_t epoch;
+    uint32_t lease_ms;
+    char *worker; /* owned; a name for people */
+};
+
+struct job_snapshot {
+    struct job *job;  /* a reference: the definition as it stands */
+    uint64_t version; /* of all slices that are stepped, or JOB_STATE_AS_IT_STANDS */
+
+    /* The highest that the job has been at; the next restore raises it by one. Whoever keeps
+     * snapshots of a job in several places sees to it that this is the highest of all: an
+     * incarnation that is used twice is a way back that nobody is told of. */
+    uint64_t incarnation;
+
+    bool started; /* enough had joined, so that rounds could close; where all have left, it has
+                   * finished */
+    size_t members;
+    struct member_snapshot *member; /* owned; by rising rank */
+
+    size_t shares;                  /* shards that had the job; 0 of a snapshot that was read */
+    const struct job_state **share; /* owned list of what the shards have lent */
+};
+
+/* Frees what a snapshot owns; a zeroed one is fine. */
+void job_snapshot_deinit(struct job_snapshot *snapshot);
+
+/* Takes who is a member of a job whose slices are in these shares, at least one.
+ * RESOURCE_EXHAUSTED: no memory. The caller frees with job_snapshot_deinit. */
+enum stepd_status job_snapshot_init(struct job_snapshot *snapshot, const struct control_job *job,
+                                    const struct job_state *const *share,
+                                    size_t shares) STEPD_MUST_CHECK;
+
+/* A copy, without the shares. RESOURCE_EXHAUSTED: no memory. The caller frees with
+ * job_snapshot_deinit. */
+enum stepd_status job_snapshot_copy(const struct job_snapshot *snapshot,
+                                    struct job_snapshot *ret_copy) STEPD_MUST_CHECK;
+
+/* As control_snapshot and control_snapshot_end. */
+enum stepd_status control_snapshot_begin(struct control *control, const char *job_name,
+                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
+void control_snapshot_close(struct control *control, const struct job_snapshot *whole);
+
+/* A shard has taken its share, or not. One of an attempt that is over changes nothing. notice is
+ * borrowed until return. */
+void control_snapshot_answered(struct control *control, const struct notice *notice);
+
+/* Finds those whose time is up, and tells shards what they have not been told for want of memory.
+ */
+void control_snapshots_on_tick(struct control *control);
+
+/* The job is dropped. A snapshot of it that is whole can be read on, any other is called off. */
+void control_snapshot_forget_job(struct control *control, const struct control_job *job);
+
+/* Frees all, without a word to the shards. Nobody may read one. */
+void control_snapshot_destroy_all(struct control *control);
+
+#endif

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One snapshot of a job at a time. All memory is there before the first slice is taken, the notice
+ * too: a round that closes cannot fail because of a snapshot.
+ */
+#include "server/core/snapshot.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/error.h"
+
+struct core_snapshot {
+    uint64_t number;         /* of control's order */
+    struct job_state *state; /* the only reference; lent to control when all slices are taken */
+    struct notice *notice;   /* owned; NULL: it was sent, and control reads the state */
+    size_t missing;          /* slices here that are stepped and have not closed the version */
+};
+
+static bool is_stepped(const struct core_slice *slice)
+{
+    return !slice->slice.group->frozen;
+}
+
+struct core_snapshot *snapshot_destroy(struct core_snapshot *snapshot)
+{
+    if (snapshot == NULL)
+        return NULL;
+    (void)notice_destroy(snapshot->notice);
+    (void)job_state_unref(snapshot->state);
+    free(snapshot);
+    return NULL;
+}
+
+/* ---- Taking ---------------------------------------------------------------------------------- */
+
+static void send(struct core *core, struct notice *notice)
+{
+    notice->shard = core->options.shard;
+    core->io.notify(core->io.owner, notice);
+}
+
+/* All slices that are stepped are taken; frozen ones may be left. */
+static void finish(struct core *core, struct core_job *job)
+{
+    struct core_snapshot *snapshot = job->snapshot;
+    struct job_state *state = snapshot->state;
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        if (job->slice[i] != NULL && !state->slice[i].taken)
+            slice_state_take(&state->slice[i]);
+    }
+    state->halted = job->gate.halted;
+    struct notice *const notice = snapshot->notice;
+    snapshot->notice = NULL;
+    notice->state = state;
+    send(core, notice);
+}
+
+static void take(const struct core_job *job, const struct core_slice *slice)
+{
+    struct core_snapshot *snapshot = job->snapshot;
+    slice_state_take(&snapshot->state->slice[slice->slice.index]);
+    snapshot->missing -= is_stepped(slice);
+}
+
+void snapshot_on_closed(struct core *core, struct core_slice *slice)
+{
+    struct core_job *job = slice->job;
+    const struct core_snapshot *snapshot = job->snapshot;
+    if (snapshot == NULL || snapshot->notice == NULL ||
+        slice->slice.version != snapshot->state->version)
+        return;
+    take(job, slice);
+    if (snapshot->missing == 0)
+        finish(core, job);
+}
+
+/* ---- Beginning ------------------------------------------------------------------------------- */
+
+/* Room for the states of all slices here. */
+static enum stepd_status make_states(struct core_job *job, struct core_snapshot *snapshot)
+{
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        struct core_slice *slice = job->slice[i];
+        if (slice == NULL)
+            continue;
+        if (slice_state_init(&snapshot->state->slice[i], &slice->slice) != STEPD_OK)
+            return STEPD_RESOURCE_EXHAUSTED;
+        snapshot->missing += is_stepped(slice);
+    }
+    return STEPD_OK;
+}
+
+static enum stepd_status create(struct core *core, struct core_job *job, const struct order *order,
+                                struct stepd_error *reterr)
+{
+    struct core_snapshot *snapshot = calloc(1, sizeof *snapshot);
+    bool made = snapshot != NULL;
+    if (made) {
+        snapshot->number = order->query;
+        snapshot->notice = notice_create(NOTICE_SNAPSHOT, job->job->name);
+        made = snapshot->notice != NULL &&
+               job_state_create(job->job, order->version, &snapshot->state) == STEPD_OK &&
+               make_states(job, snapshot) == STEPD_OK;
+    }
+    if (!made) {
+        (void)snapshot_destroy(snapshot);
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                          "shard %u has no memory for a snapshot of job '%s', which takes up to "
+                          "%" PRIu64 " MiB over all shards; the job goes on without",
+                          core->options.shard + 1, job->job->name, job_state_bytes(job->job) >> 20);
+    }
+    snapshot->notice->query = order->query;
+    job->snapshot = snapshot;
+    job->pieces++;
+    return STEPD_OK;
+}
+
+/* The highest version of a slice that is stepped here. */
+static uint64_t newest_version(const struct core_job *job)
+{
+    uint64_t newest = 0;
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        const struct core_slice *slice = job->slice[i];
+        if (slice != NULL && is_stepped(slice) && slice->slice.version > newest)
+            newest = slice->slice.version;
+    }
+    return newest;
+}
+
+static enum stepd_status check(const struct core *core, const struct core_job *job,
+                               const struct order *order, struct stepd_error *reterr)
+{
+    if (job == NULL)
+        return stepd_fail(reterr, STEPD_NOT_FOUND, "job '%s' is not open on shard %u",
+                          order->job_name, core->options.shard + 1);
+    if (job->snapshot != NULL)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "a snapshot of job '%s' is under way on shard %u; wait for its end",
+                          order->job_name, core->options.shard + 1);
+    const bool stated = order->version != JOB_STATE_AS_IT_STANDS;
+    if (stated != job->policy->together)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "a snapshot of job '%s' %s",
+                          order->job_name,
+                          stated ? "has no version: its slices have none in common"
+                                 : "needs a version: that of all its slices");
+    const uint64_t newest = newest_version(job);
+    if (stated && newest > order->version)
+        return stepd_fail(reterr, STEPD_OUT_OF_RANGE,
+                          "job '%s' is at version %" PRIu64 " on shard %u, past %" PRIu64
+                          "; state a later one",
+                          order->job_name, newest, core->options.shard + 1, order->version);
+    return STEPD_OK;
+}
+
+/* Without memory for the notice control's deadline speaks for us. */
+static void refuse(struct core *core, const struct core_job *job, const struct order *order,
+                   const struct stepd_error *error)
+{
+    struct notice *notice = notice_create(NOTICE_SNAPSHOT, order->job_name);
+    if (notice == NULL)
+        return;
+    notice->query = order->query;
+    notice->error = *error;
+    notice->version_max = job == NULL ? 0 : newest_version(job);
+    send(core, notice);
+}
+
+void snapshot_begin(struct core *core, struct core_job *job, const struct order *order)
+{
+    struct stepd_error error = {.code = STEPD_OK};
+    enum stepd_status status = check(core, job, order, &error);
+    if (status == STEPD_OK)
+        status = create(core, job, order, &error);
+    if (status != STEPD_OK) {
+        refuse(core, job, order, &error);
+        return;
+    }
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        const struct core_slice *slice = job->slice[i];
+        const bool due = slice != NULL && (order->version == JOB_STATE_AS_IT_STANDS ||
+                                           slice->slice.version == order->version);
+        if (due)
+            take(job, slice);
+    }
+    if (job->snapshot->missing == 0)
+        finish(core, job);
+}
+
+/* ---- Ending ---------------------------------------------------------------------------------- */
+
+void snapshot_end(struct core *core, const struct order *order)
+{
+    struct core_job *job = core->jobs;
+    while (job != NULL && (strcmp(job->job->name, order->job_name) != 0 || job->snapshot == NULL ||
+                           job->snapshot->number != order->query))
+        job = job->next;
+    if (job == NULL)
+        return;
+    job->snapshot = snapshot_destroy(job->snapshot);
+    job->pieces--;
+    if (job->closing && job->pieces == 0)
+        job_free(core, job);
+    else if (!job->closing)
+        job_try(core, job); /* a step may have waited for what was held */
+}
+
+void snapshot_cancel(struct core *core, struct core_job *job)
+{
+    struct core_snapshot *snapshot = job->snapshot;
+    if (snapshot == NULL || snapshot->notice == NULL)
+        return;
+    struct notice *const notice = snapshot->notice;
+    snapshot->notice = NULL;
+    (void)stepd_fail(&notice->error, STEPD_ABORTED,
+                     "job '%s' was closed on shard %u before its snapshot was whole",
+                     job->job->name, core->options.shard + 1);
+    job->snapshot = snapshot_destroy(snapshot);
+    job->pieces--;
+    send(core, notice);
+}
+
+/* ---- Going back ------------------------------------------------------------------------------ */
+
+/* Slices that close together must be at one version, or they never would. */
+static enum stepd_status restore_gate(struct core_job *job, const struct job_state *state,
+                                      struct stepd_error *reterr)
+{
+    bool first = true;
+    for (size_t i = 0; i < job->job->layout.slices && job->gate.gated; i++) {
+        const struct core_slice *slice = job->slice[i];
+        if (slice == NULL || !is_stepped(slice))
+            continue;
+        if (first)
+            job->gate.version = slice->slice.version;
+        first = false;
+        if (slice->slice.version != job->gate.version)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "the state of job '%s' has slices at versions %" PRIu64
+                              " and %" PRIu64 ", and all of them must close together",
+                              job->job->name, job->gate.version, slice->slice.version);
+    }
+    job->gate.halted = state->halted;
+    return STEPD_OK;
+}
+
+enum stepd_status snapshot_restore(struct core_job *job, const struct job_state *state,
+                                   struct stepd_error *reterr)
+{
+    if (state->job->layout.slices != job->job->layout.slices)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "the state of job '%s' has %zu slices, and the job has %zu",
+                          job->job->name, state->job->layout.slices, job->job->layout.slices);
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        if (job->slice[i] == NULL)
+            continue;
+        const enum stepd_status status =
+            slice_restore(&job->slice[i]->slice, &state->slice[i], reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    return restore_gate(job, state, reterr);
+}

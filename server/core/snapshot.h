@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A shard's share in snapshots: taking the state of a job as control orders it, and opening a job
+ * from such a state.
+ *
+ *     ORDER_SNAPSHOT      allocates all that will be needed, and takes what can be taken at once
+ *     rounds close        each slice is taken as it closes the version
+ *     NOTICE_SNAPSHOT     all are taken: control may read them
+ *     ORDER_SNAPSHOT_END  the references go back
+ *
+ * In a sync job all shards take their slices at one version, each slice in its own time: that is
+ * one instant of the training, though not of the clock on the wall. Where slices have no version in
+ * common, all of a shard are taken at once, between two requests.
+ *
+ * A frozen slice is the same at every version. It is taken as it closes this one, or with the last
+ * of the others where nobody pushes it.
+ */
+#ifndef CORE_SNAPSHOT_H
+#define CORE_SNAPSHOT_H
+
+#include "server/core/core_internal.h"
+
+/* Takes the state that is ordered, now or later; says NOTICE_SNAPSHOT when it is taken, or why it
+ * cannot be. job may be NULL: it is not here. */
+void snapshot_begin(struct core *core, struct core_job *job, const struct order *order);
+
+/* A slice has closed a version, and its records say so. */
+void snapshot_on_closed(struct core *core, struct core_slice *slice);
+
+/* Control has ended the snapshot of this number, of a job that may be closing. Any other number
+ * changes nothing. */
+void snapshot_end(struct core *core, const struct order *order);
+
+/* The job is to be closed: a state that is not whole yet never will be. */
+void snapshot_cancel(struct core *core, struct core_job *job);
+
+/* Frees the job's snapshot, whoever may be reading it; NULL is fine. Returns NULL. */
+struct core_snapshot *snapshot_destroy(struct core_snapshot *snapshot);
+
+/* Brings a job that has just been opened to a whole state. INVALID_ARGUMENT: it does not fit; the
+ * job is of no use then. */
+enum stepd_status snapshot_restore(struct core_job *job, const struct job_state *state,
+                                   struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+#endif

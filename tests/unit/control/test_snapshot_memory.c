@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where there is no memory for a snapshot or a restore, whoever wanted it is told so, nothing is
+ * left behind, and the next attempt succeeds.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "shard_shares.h"
+
+#define NEVER SIZE_MAX
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+char *__real_strdup(const char *text);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+char *__wrap_strdup(const char *text);
+
+/* The linker puts the __wrap functions in the place of the real ones, so this is global. */
+static size_t allocations_left = NEVER;
+
+static bool fails(void)
+{
+    if (allocations_left == NEVER || allocations_left-- > 0)
+        return false;
+    allocations_left = NEVER;
+    return true;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+/* The fixture's list of orders grows so, and cannot do without. */
+void *__wrap_realloc(void *old, size_t size)
+{
+    return __real_realloc(old, size);
+}
+
+char *__wrap_strdup(const char *text)
+{
+    return fails() ? NULL : __real_strdup(text);
+}
+
+static const uint64_t clocks[2] = {5, 5};
+
+static struct brain *start(void)
+{
+    const struct control_options options = brain_options();
+    struct brain *brain = brain_create(&options);
+    for (int32_t rank = 1; rank >= 0; rank--) {
+        struct peer *peer = peer_join(brain, hello_worker("j", rank));
+        if (rank == 0)
+            shares_define(peer, STEPD_SYNC, 2);
+    }
+    return brain;
+}
+
+static void control_snapshot__without_memory__says_so(void **state)
+{
+    (void)state;
+    struct brain *brain = start();
+    enum stepd_status status = STEPD_RESOURCE_EXHAUSTED;
+    size_t allowed = 0;
+    for (; status == STEPD_RESOURCE_EXHAUSTED; allowed++) {
+        struct stepd_error error = {.code = STEPD_OK};
+        allocations_left = allowed;
+        status = control_snapshot(brain->control, "j", brain->now_ms, &error);
+        allocations_left = NEVER;
+        assert_int_equal(error.code, status);
+    }
+    assert_int_equal(status, STEPD_OK);
+    assert_int_equal(allowed, 7); /* the snapshot, its name, two orders and their names; one more */
+    assert_int_equal(brain_count(brain, 0, ORDER_SNAPSHOT), 1);
+    brain_destroy(brain);
+}
+
+/* The last shard's answer, which makes it whole, may allocate so often. True: it was whole. */
+static bool finish(struct brain *brain, size_t allowed)
+{
+    struct job_state *share[BRAIN_SHARDS];
+    assert_int_equal(control_snapshot(brain->control, "j", brain->now_ms, NULL), STEPD_OK);
+    for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
+        share[shard] = shares_make(brain, shard, 0, clocks);
+    shares_give(brain, 0, share[0]);
+    struct notice *last = notice_create(NOTICE_SNAPSHOT, "j");
+    assert_non_null(last);
+    last->shard = 1;
+    last->query = brain_newest(brain, 1, ORDER_SNAPSHOT)->query;
+    last->state = share[1];
+    brain->snapshots = 0;
+    allocations_left = allowed;
+    control_on_notice(brain->control, last, brain->now_ms);
+    allocations_left = NEVER;
+    assert_int_equal(brain->snapshots, 1);
+    const bool whole = brain->snapshot != NULL;
+    assert_int_equal(brain->snapshot_error.code, whole ? STEPD_OK : STEPD_RESOURCE_EXHAUSTED);
+    for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
+        (void)job_state_unref(share[shard]);
+    return whole;
+}
+
+static void snapshot__that_there_is_no_memory_to_finish__is_over(void **state)
+{
+    (void)state;
+    struct brain *brain = start();
+    size_t allowed = 0;
+    while (!finish(brain, allowed)) {
+        assert_int_equal(brain_count(brain, 0, ORDER_SNAPSHOT_END), ++allowed);
+        brain_wait(brain, 100);
+    }
+    assert_int_equal(allowed, 4); /* the list of shares, of members, and their names */
+    brain_destroy(brain);
+}
+
+static void end__that_there_is_no_memory_to_tell__is_told_at_the_next_tick(void **state)
+{
+    (void)state;
+    struct brain *brain = start();
+    assert_true(finish(brain, NEVER));
+    allocations_left = 0;
+    control_snapshot_end(brain->control, brain->snapshot, brain->now_ms);
+    allocations_left = NEVER;
+    assert_int_equal(brain_count(brain, 1, ORDER_SNAPSHOT_END), 0);
+    brain_wait(brain, 100);
+    assert_int_equal(brain_count(brain, 1, ORDER_SNAPSHOT_END), 1);
+    brain_destroy(brain);
+}
+
+static void attempt__that_there_is_no_memory_to_repeat__is_over(void **state)
+{
+    (void)state;
+    struct brain *brain = start();
+    size_t allowed = 0;
+    for (bool asked = false; !asked; allowed++) {
+        assert_int_equal(control_snapshot(brain->control, "j", brain->now_ms, NULL), STEPD_OK);
+        struct notice *late = notice_create(NOTICE_SNAPSHOT, "j");
+        assert_non_null(late);
+        late->query = brain_newest(brain, 0, ORDER_SNAPSHOT)->query;
+        late->error.code = STEPD_OUT_OF_RANGE;
+        brain->snapshots = 0;
+        allocations_left = allowed;
+        control_on_notice(brain->control, late, brain->now_ms);
+        allocations_left = NEVER;
+        asked = brain->snapshots == 0;
+        if (!asked)
+            assert_int_equal(brain->snapshot_error.code, STEPD_RESOURCE_EXHAUSTED);
+        brain_wait(brain, 100);
+    }
+    assert_int_equal(allowed, 9);
+    brain_destroy(brain);
+}
+
+static void job_snapshot_copy__without_memory__says_so(void **state)
+{
+    (void)state;
+    struct brain *brain = start();
+    assert_true(finish(brain, NEVER));
+    enum stepd_status status = STEPD_RESOURCE_EXHAUSTED;
+    size_t allowed = 0;
+    for (; status == STEPD_RESOURCE_EXHAUSTED; allowed++) {
+        struct job_snapshot copy = {.job = NULL};
+        allocations_left = allowed;
+        status = job_snapshot_copy(brain->snapshot, &copy);
+        allocations_left = NEVER;
+        job_snapshot_deinit(&copy);
+    }
+    assert_int_equal(status, STEPD_OK);
+    assert_int_equal(allowed, 4);
+    brain_destroy(brain);
+}
+
+static void control_restore__without_memory__leaves_no_trace(void **state)
+{
+    (void)state;
+    struct brain *old = start();
+    struct shares_taken taken = shares_take(old, 5, clocks);
+    const struct control_options options = brain_options();
+    struct brain *brain = brain_create(&options);
+    enum stepd_status status = STEPD_RESOURCE_EXHAUSTED;
+    size_t allowed = 0;
+    for (; status == STEPD_RESOURCE_EXHAUSTED; allowed++) {
+        struct stepd_error error = {.code = STEPD_OK};
+        allocations_left = allowed;
+        status =
+            control_restore(brain->control, &taken.snapshot, taken.state, brain->now_ms, &error);
+        allocations_left = NEVER;
+        assert_int_equal(error.code, status);
+        assert_int_equal(taken.snapshot.incarnation, status == STEPD_OK ? 2 : 1);
+    }
+    assert_int_equal(status, STEPD_OK);
+    assert_true(allowed > 30);
+    brain_opened_all(brain, "j");
+    assert_int_equal(brain_count(brain, 0, ORDER_JOB_START), 1);
+    shares_taken_deinit(&taken);
+    brain_destroy(brain);
+    brain_destroy(old);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(control_snapshot__without_memory__says_so),
+        cmocka_unit_test(snapshot__that_there_is_no_memory_to_finish__is_over),
+        cmocka_unit_test(end__that_there_is_no_memory_to_tell__is_told_at_the_next_tick),
+        cmocka_unit_test(attempt__that_there_is_no_memory_to_repeat__is_over),
+        cmocka_unit_test(job_snapshot_copy__without_memory__says_so),
+        cmocka_unit_test(control_restore__without_memory__leaves_no_trace),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
