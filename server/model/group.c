@@ -139,6 +139,8 @@ enum stepd_status group_init(const struct stepd_group *defaults, const struct st
         status = take_phases(defaults, def, &group, reterr);
     if (status == STEPD_OK)
         status = group_init_schedule(defaults, def, &group.schedule, reterr);
+    if (status == STEPD_OK)
+        status = group_check_cycle(&group, reterr);
     if (status != STEPD_OK) {
         group_deinit(&group);
         return stepd_fail_in(reterr, status, "group '%s'", name);

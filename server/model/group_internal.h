@@ -51,6 +51,10 @@ enum stepd_status group_init_treatment(const struct group_layers *layers,
                                        struct treatment *ret_treatment,
                                        struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* INVALID_ARGUMENT: the schedule cycles the momentum, and a phase's optimizer keeps none. */
+enum stepd_status group_check_cycle(const struct group *group,
+                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* The group's schedule, or that of the defaults. INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED.
  * *ret_schedule: caller frees with schedule_deinit. */
 enum stepd_status group_init_schedule(const struct stepd_group *defaults,

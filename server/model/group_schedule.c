@@ -2,7 +2,14 @@
  *
  * A group's schedule: its own, or where it names none that of the job's defaults, with the group's
  * settings over the default's. What a schedule is made of comes before it is checked as a whole.
+ *
+ * A schedule that cycles the momentum needs one that it can cycle. PyTorch's classes refuse an
+ * optimizer that has no such setting, and give one to SGD and RMSprop, which have a buffer as soon
+ * as their momentum is not 0; here sgd is an optimizer of its own, and memory is planned before the
+ * first step, so both are refused.
  */
+#include <string.h>
+
 #include "proto/error.h"
 #include "server/model/group_internal.h"
 
@@ -74,4 +81,48 @@ enum stepd_status group_init_schedule(const struct stepd_group *defaults,
     }
     *ret_schedule = schedule;
     return STEPD_OK;
+}
+
+/* ---- Cycled momentum ------------------------------------------------------------------------- */
+
+/* rmsprop has a buffer for its momentum only where that is not 0. */
+static bool keeps_buffer(const struct phase *phase)
+{
+    const struct optimizer *const optimizer = phase->optimizer;
+    const struct optim_shape one = {.elements = 1};
+    for (size_t k = 0; k < optimizer_slots(optimizer); k++) {
+        if (strcmp(optimizer->slot[k].name, "momentum_buffer") == 0)
+            return optimizer_slot_floats(optimizer, k, &phase->hyper, 1, &one) > 0;
+    }
+    return false;
+}
+
+static enum stepd_status check_cycle(const struct group *group, const struct phase *phase,
+                                     struct stepd_error *reterr)
+{
+    const struct optimizer *const optimizer = phase->optimizer;
+    const char *const kind = group->schedule.kind->name;
+    if (optimizer_knows(optimizer, "beta1"))
+        return STEPD_OK;
+    if (!optimizer_knows(optimizer, "momentum"))
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "schedule %s cycles the momentum, and %s has none; set its "
+                          "cycle_momentum to 0, or take an optimizer with momentum",
+                          kind, optimizer->name);
+    if (!keeps_buffer(phase))
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "schedule %s cycles the momentum, and %s keeps none while its own is 0; "
+                          "set momentum to what it is when nothing cycles it, or cycle_momentum "
+                          "to 0",
+                          kind, optimizer->name);
+    return STEPD_OK;
+}
+
+enum stepd_status group_check_cycle(const struct group *group, struct stepd_error *reterr)
+{
+    const bool cycles = !group->frozen && schedule_cycles_momentum(&group->schedule);
+    enum stepd_status status = STEPD_OK;
+    for (size_t i = 0; cycles && i < group->phases && status == STEPD_OK; i++)
+        status = check_cycle(group, &group->phase[i], reterr);
+    return status;
 }

@@ -145,6 +145,14 @@ double schedule_lr(const struct schedule *schedule, double lr, uint64_t step)
     return schedule_at(schedule, (struct schedule_value){.lr = lr}, step, NULL).lr;
 }
 
+bool schedule_cycles_momentum(const struct schedule *schedule)
+{
+    bool cycles = schedule->params->cycle_momentum != 0.0; /* 0 where it is no parameter */
+    for (size_t i = 0; i < schedule->parts; i++)
+        cycles = cycles || schedule->part[i].params->cycle_momentum != 0.0;
+    return cycles;
+}
+
 bool schedule_wants_loss(const struct schedule *schedule)
 {
     return schedule->kind->wants_loss;

@@ -146,6 +146,9 @@ struct schedule_value schedule_at(const struct schedule *schedule, struct schedu
 /* schedule_at()'s learning rate, for who needs no momentum and has no state. */
 double schedule_lr(const struct schedule *schedule, double lr, uint64_t step);
 
+/* Does it cycle the momentum, at any step? */
+bool schedule_cycles_momentum(const struct schedule *schedule);
+
 /* Does it need the loss of every round? */
 bool schedule_wants_loss(const struct schedule *schedule);
 
