@@ -4,31 +4,45 @@
  * function of rank, clock, slice and the weights that were pulled, so that a push which is made
  * again is the same push, and a run with faults must end where one without them does.
  *
- * In async jobs the order of updates is open. There all weights and gradients are small whole
- * numbers, the same all over a slice: the sum is exact in any order, and a pull that mixes versions
- * shows.
+ * In async jobs of several workers the order of updates is open. There all weights and gradients
+ * are small whole numbers, the same all over a slice: the sum is exact in any order, and a pull
+ * that mixes versions shows. All other jobs are ordered: every version has its weights.
  */
 #ifndef TESTS_SIM_PLAN_H
 #define TESTS_SIM_PLAN_H
 
 #include "server/model/job.h"
+#include "tests/sim/coverage.h"
+#include "tests/sim/definition.h"
 
-enum { PLAN_TENSORS_MAX = 6, PLAN_SLICE_ELEMENTS = 256, PLAN_WORKERS_MAX = 5, PLAN_SHARDS_MAX = 3 };
+enum {
+    PLAN_WORKERS_MAX = 5,
+    PLAN_SHARDS_MAX = 3,
+    PLAN_FLOATS_MAX = DEFINITION_FLOATS_MAX, /* of a slice, and of a push of it */
+};
 
 struct plan {
     uint64_t seed;
     bool faults;
     uint64_t steps; /* of each worker */
+    bool ordered;
+    bool losses; /* every push has one; else some */
+    bool steady; /* losses and examples are the same in every round */
     enum stepd_dtype push_dtype;
     enum stepd_dtype pull_dtype;
-    struct job *job; /* owned */
+    struct drawing drawing; /* owned; the definition lives in it */
+    struct definition def;
+    struct job *job; /* owned; what the daemon makes of the definition */
+    struct coverage *coverage;
 };
 
 /*
  * The plan of a seed, on `shards` shards (0: as many as the seed says), with or without faults.
- * Nothing else depends on the last two. Caller frees with plan_deinit.
+ * Nothing else depends on the last two. What comes of it is counted in coverage, which is borrowed.
+ * Caller frees with plan_deinit.
  */
-struct plan plan_init(uint64_t seed, uint32_t shards, bool faults);
+void plan_init(struct plan *plan, uint64_t seed, uint32_t shards, bool faults,
+               struct coverage *coverage);
 void plan_deinit(struct plan *plan);
 
 /* A number that belongs to these three and the seed. */
@@ -37,10 +51,19 @@ uint64_t plan_hash(const struct plan *plan, uint64_t a, uint64_t b, uint64_t c);
 /* Examples behind a worker's push; now and then none. */
 uint64_t plan_examples(const struct plan *plan, uint32_t rank, uint64_t clock);
 
-/* A worker's gradient of a slice, from the weights that it holds, as the shard will see it:
- * narrowed to push_dtype and widened again. */
-void plan_grad(const struct plan *plan, uint32_t rank, uint64_t clock, uint32_t slice,
-               const float *weights, float *ret_grad);
+/* What a worker's push says of its loss, if anything; it may also where it has no examples. */
+bool plan_loss(const struct plan *plan, uint32_t rank, uint64_t clock, double *ret_loss);
+
+/* What a worker multiplies everything that it pushes by. */
+double plan_loss_scale(const struct plan *plan, uint32_t rank, uint64_t clock);
+
+/* Floats that a push brings for a slice. */
+size_t plan_push_floats(const struct plan *plan, uint32_t slice);
+
+/* A worker's push of a slice, from the weights that it holds, as the shard will see it: scaled,
+ * narrowed to push_dtype and widened again. The gradient, and behind it what the group wants. */
+void plan_push(const struct plan *plan, uint32_t rank, uint64_t clock, uint32_t slice,
+               const float *weights, float *ret_floats);
 
 /* Do the slice's first weights come from rank 0? And which. */
 bool plan_is_assigned(const struct plan *plan, uint32_t slice);

@@ -3,11 +3,14 @@
  * A worker of the simulation. It pulls the first weights (rank 0 assigns what is to be assigned
  * before), takes the plan's steps, and at last pulls the final version. What it has to ask it asks
  * in any order, in any grouping of slices, by step or by push and pull; what was lost it asks again
- * with the same clock; and at times it repeats itself without need.
+ * with the same clock; and at times it repeats itself without need, or pulls any view of anything.
  *
  *     ASSIGN (rank 0) --> FIRST --> STEP, clock 1 --> ... --> STEP, clock n --> FINAL --> DONE
  *
- * Each arrow is taken when every slice is settled. Whatever comes back is held against the replay.
+ * Each arrow is taken when every slice is settled: where updates have an order, not before each
+ * view of this version has been pulled that it falls to this worker to pull. No version can be
+ * passed over, since a worker that has not gone on holds up the next one. Whatever comes back is
+ * held against the replay.
  */
 #ifndef TESTS_SIM_WORKER_H
 #define TESTS_SIM_WORKER_H
@@ -30,12 +33,12 @@ enum worker_phase {
 struct holding {
     uint32_t asked;   /* requests under way */
     bool pushed;      /* the push is settled */
-    bool pulled;      /* the weights are here */
+    uint32_t pulled;  /* bit set of the views that are here */
     uint64_t applied; /* bit set of the clocks of which an answer said so */
     uint64_t version; /* of weights */
-    float weights[PLAN_SLICE_ELEMENTS];
+    float weights[PLAN_FLOATS_MAX];
     uint64_t next_version;
-    float next[PLAN_SLICE_ELEMENTS];
+    float next[PLAN_FLOATS_MAX]; /* of the view for training */
 };
 
 struct worker {
