@@ -157,6 +157,7 @@ struct stepd_define_job {
     bool strict;
     uint32_t slice_elements;
     struct stepd_group defaults; /* name, match, ndim and phases are empty, and it is not frozen */
+    struct stepd_settings settings;
 };
 
 struct stepd_job_defined {
@@ -234,7 +235,7 @@ struct stepd_push_slices {
     uint32_t deadline_ms;
     bool has_loss;
     double loss;       /* finite; of no meaning without has_loss */
-    double loss_scale; /* above 0; 1 where the wire has none */
+    double loss_scale; /* above 0, as a 32-bit float too; 1 where the wire has none */
 };
 
 struct stepd_pull_slices {

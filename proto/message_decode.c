@@ -7,6 +7,8 @@
  *
  * Lists of numbers stay where protobuf-c put them, which is in the arena too.
  */
+#include <float.h>
+
 #include "proto/error.h"
 #include "proto/message_take.h"
 
@@ -74,6 +76,7 @@ static struct stepd_define_job decode_define_job(struct stepd_decoder *d,
         .strict = wire->strict != 0,
         .slice_elements = wire->slice_elements,
         .defaults = stepd_take_defaults(d, at, wire->defaults),
+        .settings = stepd_take_settings(d, at, "settings", wire->n_settings, wire->settings),
     };
 }
 
@@ -170,11 +173,14 @@ static struct stepd_assign decode_assign(struct stepd_decoder *d, const struct s
     };
 }
 
-/* What a gradient was multiplied by. Absent is 0 on the wire, and says 1. */
+/* What a gradient was multiplied by. Absent is 0 on the wire, and says 1. Gradients are divided by
+ * it in 32 bits, where what is beyond their range would be 0 or infinite. */
 static double take_loss_scale(struct stepd_decoder *d, const struct stepd_place *at, double scale)
 {
     if (stepd_take_finite(d, at, "loss_scale", scale) < 0)
         stepd_take_refuse(d, at, "loss_scale", "%g is not above 0", scale);
+    if (scale != 0 && !(scale >= FLT_MIN && scale <= FLT_MAX))
+        stepd_take_refuse(d, at, "loss_scale", "%g is beyond the range of 32-bit floats", scale);
     return scale == 0 ? 1 : scale;
 }
 

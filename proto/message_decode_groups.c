@@ -26,9 +26,9 @@ static struct stepd_setting decode_setting(struct stepd_decoder *d, const struct
     };
 }
 
-static struct stepd_settings decode_settings(struct stepd_decoder *d,
-                                             const struct stepd_place *above, const char *field,
-                                             size_t count, Stepd__V1__Setting *const *wire)
+struct stepd_settings stepd_take_settings(struct stepd_decoder *d, const struct stepd_place *above,
+                                          const char *field, size_t count,
+                                          Stepd__V1__Setting *const *wire)
 {
     stepd_take_at_most(d, above, field, count, STEPD_SETTINGS_MAX);
     struct stepd_setting *settings = stepd_take_array(d, count, sizeof *settings);
@@ -50,7 +50,8 @@ static const struct stepd_schedule_part *decode_schedule_parts(struct stepd_deco
         const struct stepd_place at = {.above = above, .field = "schedule_parts", .index = i};
         parts[i] = (struct stepd_schedule_part){
             .kind = stepd_take_some_name(d, &at, "kind", &wire[i]->kind),
-            .settings = decode_settings(d, &at, "settings", wire[i]->n_settings, wire[i]->settings),
+            .settings =
+                stepd_take_settings(d, &at, "settings", wire[i]->n_settings, wire[i]->settings),
         };
     }
     return parts;
@@ -90,7 +91,8 @@ static const struct stepd_phase *decode_phases(struct stepd_decoder *d,
         phases[i] = (struct stepd_phase){
             .from = wire[i]->from,
             .optimizer = stepd_take_some_name(d, &at, "optimizer", &wire[i]->optimizer),
-            .settings = decode_settings(d, &at, "settings", wire[i]->n_settings, wire[i]->settings),
+            .settings =
+                stepd_take_settings(d, &at, "settings", wire[i]->n_settings, wire[i]->settings),
         };
     }
     return phases;
@@ -103,10 +105,10 @@ static struct stepd_group decode_group(struct stepd_decoder *d, const struct ste
         .name = stepd_take_name(d, at, "name", &wire->name),
         .match = stepd_take_name(d, at, "match", &wire->match),
         .optimizer = stepd_take_name(d, at, "optimizer", &wire->optimizer),
-        .settings = decode_settings(d, at, "settings", wire->n_settings, wire->settings),
+        .settings = stepd_take_settings(d, at, "settings", wire->n_settings, wire->settings),
         .schedule = stepd_take_name(d, at, "schedule", &wire->schedule),
-        .schedule_settings = decode_settings(d, at, "schedule_settings", wire->n_schedule_settings,
-                                             wire->schedule_settings),
+        .schedule_settings = stepd_take_settings(
+            d, at, "schedule_settings", wire->n_schedule_settings, wire->schedule_settings),
         .schedule_parts = wire->n_schedule_parts,
         .schedule_part = decode_schedule_parts(d, at, wire->n_schedule_parts, wire->schedule_parts),
         .ndim = decode_ndim(d, at, wire->n_ndim, wire->ndim),

@@ -55,7 +55,8 @@ static Stepd__V1__DefineJob *encode_define_job(struct stepd_arena *arena,
     Stepd__V1__DefineJob *wire = make(arena, &stepd__v1__define_job__descriptor);
     Stepd__V1__Group **groups = stepd_make_groups(arena, job->groups, job->group);
     Stepd__V1__Group *defaults = stepd_make_group(arena, &job->defaults);
-    if (wire == NULL || groups == NULL || defaults == NULL)
+    Stepd__V1__Setting **settings = stepd_make_settings(arena, &job->settings);
+    if (wire == NULL || groups == NULL || defaults == NULL || settings == NULL)
         return NULL;
     wire->mode = (Stepd__V1__Mode)job->mode;
     wire->workers = job->workers;
@@ -63,6 +64,8 @@ static Stepd__V1__DefineJob *encode_define_job(struct stepd_arena *arena,
     wire->groups = groups;
     wire->strict = job->strict;
     wire->slice_elements = job->slice_elements;
+    wire->n_settings = job->settings.count;
+    wire->settings = settings;
     wire->defaults = protobuf_c_message_get_packed_size(&defaults->base) > 0 ? defaults : NULL;
     return wire;
 }

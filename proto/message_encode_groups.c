@@ -17,8 +17,8 @@ static Stepd__V1__Setting *encode_setting(struct stepd_arena *arena,
     return wire;
 }
 
-static Stepd__V1__Setting **encode_settings(struct stepd_arena *arena,
-                                            const struct stepd_settings *settings)
+Stepd__V1__Setting **stepd_make_settings(struct stepd_arena *arena,
+                                         const struct stepd_settings *settings)
 {
     Stepd__V1__Setting **wire = stepd_arena_calloc(arena, settings->count, sizeof *wire);
     for (size_t i = 0; i < settings->count && wire != NULL; i++) {
@@ -33,7 +33,7 @@ static Stepd__V1__Schedule *encode_schedule_part(struct stepd_arena *arena,
                                                  const struct stepd_schedule_part *part)
 {
     Stepd__V1__Schedule *wire = make(arena, &stepd__v1__schedule__descriptor);
-    Stepd__V1__Setting **settings = encode_settings(arena, &part->settings);
+    Stepd__V1__Setting **settings = stepd_make_settings(arena, &part->settings);
     if (wire == NULL || settings == NULL)
         return NULL;
     wire->kind = borrow_text(part->kind);
@@ -57,7 +57,7 @@ static Stepd__V1__Schedule **encode_schedule_parts(struct stepd_arena *arena,
 static Stepd__V1__Phase *encode_phase(struct stepd_arena *arena, const struct stepd_phase *phase)
 {
     Stepd__V1__Phase *wire = make(arena, &stepd__v1__phase__descriptor);
-    Stepd__V1__Setting **settings = encode_settings(arena, &phase->settings);
+    Stepd__V1__Setting **settings = stepd_make_settings(arena, &phase->settings);
     if (wire == NULL || settings == NULL)
         return NULL;
     wire->from = phase->from;
@@ -93,8 +93,8 @@ static void fill_group(const struct stepd_group *group, Stepd__V1__Group *wire)
 Stepd__V1__Group *stepd_make_group(struct stepd_arena *arena, const struct stepd_group *group)
 {
     Stepd__V1__Group *wire = make(arena, &stepd__v1__group__descriptor);
-    Stepd__V1__Setting **settings = encode_settings(arena, &group->settings);
-    Stepd__V1__Setting **schedule_settings = encode_settings(arena, &group->schedule_settings);
+    Stepd__V1__Setting **settings = stepd_make_settings(arena, &group->settings);
+    Stepd__V1__Setting **schedule_settings = stepd_make_settings(arena, &group->schedule_settings);
     Stepd__V1__Schedule **schedule_parts = encode_schedule_parts(arena, group);
     Stepd__V1__Phase **phases = encode_phases(arena, group);
     if (wire == NULL || settings == NULL || schedule_settings == NULL || schedule_parts == NULL ||

@@ -54,6 +54,8 @@ Stepd__V1__Group *stepd_make_group(struct stepd_arena *arena, const struct stepd
 /* Lists of sub-messages; not NULL for an empty one. */
 Stepd__V1__Group **stepd_make_groups(struct stepd_arena *arena, size_t count,
                                      const struct stepd_group *groups);
+Stepd__V1__Setting **stepd_make_settings(struct stepd_arena *arena,
+                                         const struct stepd_settings *settings);
 Stepd__V1__Tensor **stepd_make_tensors(struct stepd_arena *arena, size_t count,
                                        const struct stepd_tensor_def *tensors);
 Stepd__V1__JobStatus **stepd_make_jobs(struct stepd_arena *arena, size_t count,

@@ -86,6 +86,10 @@ struct stepd_u32s stepd_take_slices(struct stepd_decoder *d, const struct stepd_
 const struct stepd_group *stepd_take_groups(struct stepd_decoder *d,
                                             const struct stepd_place *above, size_t count,
                                             Stepd__V1__Group *const *wire);
+/* A list of settings in the field of this name. */
+struct stepd_settings stepd_take_settings(struct stepd_decoder *d, const struct stepd_place *above,
+                                          const char *field, size_t count,
+                                          Stepd__V1__Setting *const *wire);
 /* The field `defaults`, where NULL is a group that says nothing. */
 struct stepd_group stepd_take_defaults(struct stepd_decoder *d, const struct stepd_place *above,
                                        const Stepd__V1__Group *wire);

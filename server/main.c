@@ -121,22 +121,34 @@ static enum stepd_status create_server(struct daemon *daemon, struct server **re
     return server_create(&options, ret_server, reterr);
 }
 
-/* The group of a job that is wrong by itself; the number of groups if it is none of them. */
-static size_t find_bad_group(const struct stepd_define_job *definition)
+/* Is a group right by itself, in the mode of its job? */
+static enum stepd_status check_group(const struct stepd_define_job *definition, size_t index,
+                                     struct stepd_error *reterr)
 {
-    const size_t groups = definition->groups;
-    if (group_check_defaults(&definition->defaults, NULL) != STEPD_OK)
-        return groups;
-    for (size_t i = 0; i < groups; i++) {
-        struct group group;
-        if (group_init(&definition->defaults, &definition->group[i], &group, NULL) != STEPD_OK)
-            return i;
-        const bool good = group_check_mode(&group, definition->mode, NULL) == STEPD_OK;
-        group_deinit(&group);
-        if (!good)
-            return i;
+    struct group group;
+    enum stepd_status status =
+        group_init(&definition->defaults, &definition->group[index], &group, reterr);
+    if (status != STEPD_OK)
+        return status;
+    status = group_check_mode(&group, definition->mode, reterr);
+    group_deinit(&group);
+    return status;
+}
+
+/* Checks by themselves the parts of a job that have lines of their own. */
+static enum stepd_status check_parts(const struct config *config, const struct config_job *job,
+                                     struct stepd_error *reterr)
+{
+    const struct stepd_define_job *const definition = &job->definition;
+    enum stepd_status status = group_check_defaults(&definition->defaults, reterr);
+    if (status != STEPD_OK)
+        return config_fail_in_job(config, job, job->defaults_line, status, reterr);
+    for (size_t i = 0; i < definition->groups; i++) {
+        status = check_group(definition, i, reterr);
+        if (status != STEPD_OK)
+            return config_fail_in_job(config, job, job->group_line[i], status, reterr);
     }
-    return groups;
+    return STEPD_OK;
 }
 
 /* Defines the jobs of the config file. A failure names the file and the line. */
@@ -145,11 +157,12 @@ static enum stepd_status define_jobs(struct server *server, const struct config 
 {
     for (size_t i = 0; i < config->jobs; i++) {
         const struct config_job *const job = &config->job[i];
-        struct stepd_error error;
-        if (server_define(server, job->name, &job->definition, &error) == STEPD_OK)
-            continue;
-        return config_fail_at_group(config, job, find_bad_group(&job->definition), reterr,
-                                    error.text);
+        enum stepd_status status = check_parts(config, job, reterr);
+        if (status != STEPD_OK)
+            return status;
+        status = server_define(server, job->name, &job->definition, reterr);
+        if (status != STEPD_OK)
+            return config_fail_in_job(config, job, job->line, status, reterr);
     }
     return STEPD_OK;
 }

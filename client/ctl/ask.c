@@ -11,6 +11,7 @@
 #include "client/ctl/ctl.h"
 #include "client/lib/call.h"
 #include "proto/error.h"
+#include "proto/mode.h"
 
 static enum stepd_status no_memory(struct stepd_error *reterr)
 {
@@ -75,14 +76,14 @@ static json_t *job_to_json(const struct stepd_job_status *job)
         json_decref(members);
         return NULL;
     }
-    return json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "name", job->name,
-        "state", job_state(job->state), "mode", job->mode == STEPD_ASYNC ? "async" : "sync",
-        "incarnation", integer(job->incarnation), "workers", integer(job->workers), "tensors",
-        integer(job->tensors), "elements", integer(job->elements), "slices", integer(job->slices),
-        "version_min", integer(job->version_min), "version_max", integer(job->version_max),
-        "memory_bytes", integer(job->memory_bytes), "parked", integer(job->parked), "waited_for",
-        integers(job->waited_for), "members", members);
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
+                     "name", job->name, "state", job_state(job->state), "mode",
+                     stepd_mode_name(job->mode), "incarnation", integer(job->incarnation),
+                     "workers", integer(job->workers), "tensors", integer(job->tensors), "elements",
+                     integer(job->elements), "slices", integer(job->slices), "version_min",
+                     integer(job->version_min), "version_max", integer(job->version_max),
+                     "memory_bytes", integer(job->memory_bytes), "parked", integer(job->parked),
+                     "waited_for", integers(job->waited_for), "members", members);
 }
 
 /* A job whose members fill several frames comes in each of them, with the next members. */

@@ -29,6 +29,9 @@ struct ctl_options {
 int launch_run(const struct ctl_options *ctl, int argc, char **argv);
 int status_run(const struct ctl_options *ctl, int argc, char **argv);
 int groups_run(const struct ctl_options *ctl, int argc, char **argv);
+int optimizers_run(const struct ctl_options *ctl, int argc, char **argv);
+int schedules_run(const struct ctl_options *ctl, int argc, char **argv);
+int schedule_run(const struct ctl_options *ctl, int argc, char **argv);
 
 /* Connects as an observer of no job. *ret_client: caller frees with stepd_close. Fails as
  * stepd_connect does; job is NULL for none. */

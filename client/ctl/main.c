@@ -23,6 +23,9 @@ static const struct command commands[] = {
     {.name = "launch", .summary = "run workers side by side on this machine", .run = launch_run},
     {.name = "status", .summary = "show jobs, members and who is waited for", .run = status_run},
     {.name = "groups", .summary = "show how each tensor of a job is trained", .run = groups_run},
+    {.name = "schedule", .summary = "show what a schedule will do", .run = schedule_run},
+    {.name = "schedules", .summary = "list the schedules, or explain one", .run = schedules_run},
+    {.name = "optimizers", .summary = "list the optimizers, or explain one", .run = optimizers_run},
 };
 
 #define COMMANDS (sizeof commands / sizeof commands[0])
@@ -31,7 +34,7 @@ static int print_help(void)
 {
     (void)printf("usage: stepctl [--server ADDRESS] COMMAND [ARGUMENTS]\n\ncommands:\n");
     for (size_t i = 0; i < COMMANDS; i++)
-        (void)printf("  %-8s %s\n", commands[i].name, commands[i].summary);
+        (void)printf("  %-10s  %s\n", commands[i].name, commands[i].summary);
     (void)printf(
         "\noptions:\n"
         "  --server ADDRESS  host:port, [v6]:port or unix:/path; otherwise STEPD_ADDRESS,\n"

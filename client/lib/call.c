@@ -7,11 +7,14 @@
  */
 #include "client/lib/call.h"
 
+#include <assert.h>
+
 #include "client/lib/client.h"
 #include "client/lib/core/pending.h"
 #include "client/lib/net/clock.h"
 #include "proto/arena.h"
 #include "proto/error.h"
+#include "proto/frame.h"
 
 struct call {
     struct stepd_request request; /* first: the table of pending requests knows it as this */
@@ -114,6 +117,25 @@ static struct stepd_message message_to_send(const struct call *call)
     return message;
 }
 
+/*
+ * A message that breaks a rule of the protocol (a setting that is no number, a name that is too
+ * long) would cost the connection. So it is read here as the server would read it, and refused in
+ * the same words, and the client goes on.
+ */
+static enum stepd_status check_rules(const struct stepd_outgoing *outgoing,
+                                     struct stepd_arena *arena, struct stepd_error *reterr)
+{
+    struct stepd_frame_head head;
+    struct stepd_message message;
+    const enum stepd_frame_progress progress =
+        stepd_frame_parse(outgoing->head, outgoing->head_bytes, SIZE_MAX, &head, reterr);
+    assert(progress == STEPD_FRAME_HEAD);
+    (void)progress;
+    stepd_arena_reset(arena);
+    return stepd_message_decode(outgoing->head + head.header_at, head.header_bytes, arena, &message,
+                                reterr);
+}
+
 static enum stepd_status encode_and_send(struct call *call, struct stepd_error *reterr)
 {
     struct stepd_arena arena;
@@ -121,6 +143,8 @@ static enum stepd_status encode_and_send(struct call *call, struct stepd_error *
     const struct stepd_message message = message_to_send(call);
     enum stepd_status status =
         stepd_outgoing_encode(call->options.outgoing, &message, &arena, reterr);
+    if (status == STEPD_OK)
+        status = check_rules(call->options.outgoing, &arena, reterr);
     stepd_arena_deinit(&arena);
     if (status == STEPD_OK)
         status = stepd_loop_send(call->loop, call->options.shard, call->options.outgoing, reterr);

@@ -25,8 +25,9 @@ typedef enum stepd_status stepd_reply_function(void *user, const struct stepd_me
 
 /*
  * Sends a message to control (borrowed until return; request_id is chosen here) and waits until
- * the reply has ended. on_reply may be NULL. Fails as the server says, with UNAVAILABLE when the
- * connection is lost, and with RESOURCE_EXHAUSTED without memory. Any thread.
+ * the reply has ended. on_reply may be NULL. Fails as the server says, with INVALID_ARGUMENT and
+ * nothing sent when the message breaks a rule of the protocol, with UNAVAILABLE when the connection
+ * is lost, and with RESOURCE_EXHAUSTED without memory. Any thread.
  */
 enum stepd_status stepd_call(struct stepd_client *client, const struct stepd_message *message,
                              stepd_reply_function *on_reply, void *user,

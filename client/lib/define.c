@@ -41,7 +41,7 @@ static enum stepd_status define_job(struct stepd_client *client,
     if (!stepd_options_take(&chosen, sizeof chosen, job, job->size))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "job options: start from STEPD_JOB_OPTIONS_INIT");
-    if (job->size < sizeof chosen && job->groups_count > 0)
+    if (job->size < sizeof chosen && chosen.groups_count > 0)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "this program was built with an older <stepd/client.h>, whose groups are "
                           "shorter: compile it again");

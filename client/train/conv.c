@@ -25,9 +25,10 @@
 #include "client/train/blas.h"
 #include "client/train/layer.h"
 
-#define SIDE 3u            /* of the kernel */
-#define TAPS (SIDE * SIDE) /* of the kernel, per channel */
-#define POOL 2u
+#define SIDE  ((size_t)3)   /* of the kernel */
+#define TAPS  (SIDE * SIDE) /* of the kernel, per channel */
+#define POOL  ((size_t)2)
+#define LANES 16u
 
 static size_t pixels_of(const struct layer *layer)
 {
@@ -113,47 +114,61 @@ static void fold(const struct layer *layer, const float *columns, float *image)
     }
 }
 
-/* Where in Z the first of the 2x2 lies that makes element o of an image's Y. */
-static size_t corner_of(const struct layer *layer, size_t o)
+/* Where in Z the first 2x2 of row y of a channel of Y lies. */
+static size_t corner_of(const struct layer *layer, size_t channel, size_t y)
 {
-    const size_t across = layer->out.width;
-    const size_t down = layer->out.height;
-    const size_t channel = o / (down * across);
-    const size_t y = o / across % down;
-    const size_t x = o % across;
-    return (channel * layer->in.height + POOL * y) * layer->in.width + POOL * x;
+    return (channel * layer->in.height + POOL * y) * layer->in.width;
 }
 
-/* Where mark m (0 to 3, in the order of reading) lies from the first of its 2x2. */
-static size_t offset_of(const struct layer *layer, uint8_t mark)
+/* One row of Y and its marks from the two rows of Z that it is made of. Without branches: which of
+ * four numbers is the largest, no processor can guess. */
+static void pool_row(const float *first, const float *second, size_t count, float *output,
+                     uint8_t *marks)
 {
-    return mark / POOL * layer->in.width + mark % POOL;
+    for (size_t x = 0; x < count; x++) {
+        const float *const a = first + POOL * x;
+        const float *const b = second + POOL * x;
+        const unsigned in_a = a[1] > a[0];
+        const unsigned in_b = b[1] > b[0];
+        const float of_a = a[1] > a[0] ? a[1] : a[0];
+        const float of_b = b[1] > b[0] ? b[1] : b[0];
+        const unsigned lower = of_b > of_a;
+        const float largest = of_b > of_a ? of_b : of_a;
+        output[x] = largest > 0.0f ? largest : 0.0f;
+        marks[x] = (uint8_t)(in_a + lower * (2u + in_b - in_a)); /* in_a, or 2 + in_b */
+    }
 }
 
 /* Y (C', H', W') and its marks from Z (C', P). */
 static void pool(const struct layer *layer, const float *plane, float *output, uint8_t *marks)
 {
-    for (size_t o = 0; o < layer->outputs; o++) {
-        const float *const corner = plane + corner_of(layer, o);
-        uint8_t best = 0;
-        for (uint8_t m = 1; m < POOL * POOL; m++)
-            if (corner[offset_of(layer, m)] > corner[offset_of(layer, best)])
-                best = m;
-        const float largest = corner[offset_of(layer, best)];
-        output[o] = largest > 0.0f ? largest : 0.0f;
-        marks[o] = best;
-    }
+    const size_t across = layer->out.width;
+    for (size_t c = 0; c < layer->out.channels; c++)
+        for (size_t y = 0; y < layer->out.height; y++) {
+            const float *const corner = plane + corner_of(layer, c, y);
+            const size_t o = (c * layer->out.height + y) * across;
+            pool_row(corner, corner + layer->in.width, across, output + o, marks + o);
+        }
 }
 
 /* dZ (C', P) from dY (C', H', W'). */
 static void unpool(const struct layer *layer, size_t example, float *plane)
 {
-    const size_t first = example * layer->outputs;
+    const float *const output = layer->output + example * layer->outputs;
+    const float *const delta = layer->delta + example * layer->outputs;
+    const uint8_t *const marks = layer->marks + example * layer->outputs;
+    const size_t across = layer->out.width;
     memset(plane, 0, layer->biases * pixels_of(layer) * sizeof(float));
-    for (size_t o = 0; o < layer->outputs; o++)
-        if (layer->output[first + o] > 0.0f)
-            plane[corner_of(layer, o) + offset_of(layer, layer->marks[first + o])] =
-                layer->delta[first + o];
+    for (size_t c = 0; c < layer->out.channels; c++)
+        for (size_t y = 0; y < layer->out.height; y++) {
+            float *const corner = plane + corner_of(layer, c, y);
+            const size_t o = (c * layer->out.height + y) * across;
+            for (size_t x = 0; x < across; x++) {
+                const size_t mark = marks[o + x];
+                corner[mark / POOL * layer->in.width + POOL * x + mark % POOL] =
+                    output[o + x] > 0.0f ? delta[o + x] : 0.0f;
+            }
+        }
 }
 
 static void forward(const struct layer *layer, const float *input, size_t batch)
@@ -177,6 +192,22 @@ static void forward(const struct layer *layer, const float *input, size_t batch)
     }
 }
 
+/* In LANES partial sums, which a processor adds at the same time; still in one order. */
+static float sum_of(const float *values, size_t count)
+{
+    float lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            lane[k] += values[i + k];
+    for (size_t k = 0; i < count; i++, k++)
+        lane[k] += values[i];
+    float sum = 0;
+    for (size_t k = 0; k < LANES; k++)
+        sum += lane[k];
+    return sum;
+}
+
 /* Adds what one image gives to dW and db; dZ stands in `plane`. */
 static void add_gradients(const struct layer *layer, const float *image, const float *plane)
 {
@@ -191,12 +222,8 @@ static void add_gradients(const struct layer *layer, const float *image, const f
             .beta = 1.0f,
         },
         plane, columns_of(layer), layer->weight_grad);
-    for (size_t c = 0; c < layer->biases; c++) {
-        float sum = 0;
-        for (size_t p = 0; p < pixels; p++)
-            sum += plane[c * pixels + p];
-        layer->bias_grad[c] += sum;
-    }
+    for (size_t c = 0; c < layer->biases; c++)
+        layer->bias_grad[c] += sum_of(plane + c * pixels, pixels);
 }
 
 static void backward(const struct layer *layer, const float *input, size_t batch, float *below)

@@ -69,6 +69,16 @@ enum stepd_status curve_append(struct curve *curve, const struct curve_point *po
     return written < 0 || fflush(curve->csv) != 0 ? fail_file(curve, reterr) : STEPD_OK;
 }
 
+struct curve curve_take(struct curve *curve)
+{
+    const struct curve taken = {
+        .count = curve->count, .capacity = curve->capacity, .points = curve->points};
+    curve->points = NULL;
+    curve_close(curve);
+    *curve = (struct curve){.count = 0};
+    return taken;
+}
+
 void curve_close(struct curve *curve)
 {
     if (curve->csv != NULL)

@@ -39,6 +39,10 @@ enum stepd_status curve_open(const char *csv_path, struct curve *ret_curve,
 enum stepd_status curve_append(struct curve *curve, const struct curve_point *point,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* Closes the file and gives the points away; the curve is empty then. *returned: caller frees with
+ * curve_close. */
+struct curve curve_take(struct curve *curve);
+
 /* Frees the points and closes the file. A zeroed struct is fine. */
 void curve_close(struct curve *curve);
 

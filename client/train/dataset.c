@@ -113,6 +113,32 @@ void dataset_measure(const struct dataset *dataset, struct dataset_scale *ret_sc
         ret_scale->value[v] = (float)(((double)v - mean) / deviation);
 }
 
+enum stepd_status train_data_load(const char *folder, bool with_test, struct train_data *ret_data,
+                                  struct stepd_error *reterr)
+{
+    struct train_data data = {.train = {.examples = 0}};
+    enum stepd_status status = dataset_load(folder, "train", &data.train, reterr);
+    if (status == STEPD_OK && with_test)
+        status = dataset_load(folder, "t10k", &data.test, reterr);
+    if (status == STEPD_OK && with_test && data.test.inputs != data.train.inputs)
+        status = stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                            "%s: training images have %zu pixels, test images %zu", folder,
+                            data.train.inputs, data.test.inputs);
+    if (status != STEPD_OK) {
+        train_data_deinit(&data);
+        return status;
+    }
+    dataset_measure(&data.train, &data.scale);
+    *ret_data = data;
+    return STEPD_OK;
+}
+
+void train_data_deinit(struct train_data *data)
+{
+    dataset_deinit(&data->test);
+    dataset_deinit(&data->train);
+}
+
 void dataset_gather(const struct dataset *dataset, const struct dataset_scale *scale,
                     const uint32_t *rows, size_t count, float *x, uint8_t *y)
 {

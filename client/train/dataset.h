@@ -8,6 +8,7 @@
 #ifndef TRAIN_DATASET_H
 #define TRAIN_DATASET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,6 +46,23 @@ struct dataset_scale {
  * are all the same). Test images are scaled by what was measured on the training images.
  */
 void dataset_measure(const struct dataset *dataset, struct dataset_scale *ret_scale);
+
+/* What a worker works with, loaded once for all that share it. */
+struct train_data {
+    struct dataset train;
+    struct dataset test;        /* no examples: it was not asked for */
+    struct dataset_scale scale; /* of both, measured on the training images */
+};
+
+/*
+ * Loads the set in `folder`, the test part only where it is asked for. *ret_data: caller frees with
+ * train_data_deinit. As dataset_load, and INVALID_ARGUMENT: the images of the parts differ in size.
+ */
+enum stepd_status train_data_load(const char *folder, bool with_test, struct train_data *ret_data,
+                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Frees what train_data_load made. A zeroed struct is fine. */
+void train_data_deinit(struct train_data *data);
 
 /*
  * Gathers `count` examples by their numbers, `rows` (count,), each below dataset->examples.

@@ -12,20 +12,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/lib/core/definition.h"
 #include "client/train/batch.h"
+#include "proto/arena.h"
+#include "proto/error.h"
+#include "server/optim/optimizer.h"
 
 #define TENSOR_NAME_BYTES (LAYER_NAME_BYTES + 8u) /* "fc1", ".weight" */
-
-/* Copies given parameters into the public form. out: room for TRAIN_PARAMS_MAX. */
-static size_t public_params(const struct train_params *params, struct stepd_param *out)
-{
-    for (size_t i = 0; i < params->count; i++)
-        out[i] = (struct stepd_param){
-            .name = params->param[i].name,
-            .value = params->param[i].value,
-        };
-    return params->count;
-}
 
 /* The schedule's clock counts rounds in sync mode, and every worker's updates in async mode. */
 static double schedule_span(const struct train_options *options, uint64_t total_steps)
@@ -33,7 +26,7 @@ static double schedule_span(const struct train_options *options, uint64_t total_
     const double updates = options->mode == STEPD_SYNC
                                ? (double)total_steps
                                : (double)total_steps * (double)options->world;
-    const double warmup = options_param(&options->schedule_params, "warmup", 0);
+    const double warmup = params_number(&options->schedule_params, "warmup", 0);
     return fmax(updates - warmup, 1);
 }
 
@@ -60,40 +53,117 @@ static void describe_tensors(const struct model *model, uint64_t seed,
     }
 }
 
+/* The parameter by which a schedule is told how long the run is, or NULL. */
+static const char *length_name(const char *schedule)
+{
+    if (strcmp(schedule, "cosine") == 0)
+        return "t_max";
+    return strcmp(schedule, "one_cycle") == 0 ? "total_steps" : NULL;
+}
+
+static enum stepd_status describe_schedule(const struct train_options *options,
+                                           uint64_t total_steps, struct stepd_arena *arena,
+                                           struct stepd_param_group *group,
+                                           struct stepd_error *reterr)
+{
+    struct train_params params = options->schedule_params;
+    const char *const length = length_name(options->schedule);
+    enum stepd_status status = STEPD_OK;
+    if (length != NULL && params_find(&params, length) == NULL)
+        status = params_set(length, schedule_span(options, total_steps), &params, reterr);
+    struct stepd_param *public = NULL;
+    if (status == STEPD_OK)
+        status = params_publish(&params, arena, &public, reterr);
+    if (status != STEPD_OK)
+        return status;
+    group->schedule = options->schedule;
+    group->schedule_params = public;
+    group->schedule_params_count = params.count;
+    return STEPD_OK;
+}
+
+/* Gradients are all that the models compute. */
+static enum stepd_status check_optimizer(const char *name, struct stepd_error *reterr)
+{
+    const struct optimizer *row = NULL;
+    if (optimizer_find(name, &row, NULL) != STEPD_OK || row->extra == NULL)
+        return STEPD_OK; /* unknown ones are for the server to refuse, or to know */
+    return stepd_fail(
+        reterr, STEPD_INVALID_ARGUMENT,
+        "optimizer '%s' needs second derivatives (a Hessian), and stepd-train computes "
+        "gradients only; 'lbfgs' estimates them from gradients",
+        name);
+}
+
+static enum stepd_status describe_optimizers(const struct train_recipe *recipe,
+                                             struct stepd_arena *arena,
+                                             struct stepd_param_phase *phases,
+                                             struct stepd_param_group *group,
+                                             struct stepd_error *reterr)
+{
+    struct stepd_param *public = NULL;
+    enum stepd_status status = check_optimizer(recipe->optimizer, reterr);
+    if (status == STEPD_OK)
+        status = params_publish(&recipe->hyper, arena, &public, reterr);
+    group->optimizer = recipe->optimizer;
+    group->params = public;
+    group->params_count = recipe->hyper.count;
+    for (size_t i = 0; i < recipe->phases && status == STEPD_OK; i++) {
+        const struct train_phase *const phase = &recipe->phase[i];
+        status = check_optimizer(phase->optimizer, reterr);
+        if (status == STEPD_OK)
+            status = params_publish(&phase->hyper, arena, &public, reterr);
+        phases[i] = (struct stepd_param_phase){
+            .from = phase->from,
+            .optimizer = phase->optimizer,
+            .params = public,
+            .params_count = phase->hyper.count,
+        };
+    }
+    group->phases = phases;
+    group->phases_count = recipe->phases;
+    return status;
+}
+
+/* job: what is sent, or NULL where the server's file says it. */
+static enum stepd_status define_tensors(struct home *home, const struct stepd_job_options *job,
+                                        const struct model *model, uint64_t seed,
+                                        struct stepd_error *reterr)
+{
+    assert(model->layers <= MODEL_LAYERS_MAX);
+    char names[2 * MODEL_LAYERS_MAX][TENSOR_NAME_BYTES];
+    struct stepd_tensor tensors[2 * MODEL_LAYERS_MAX];
+    describe_tensors(model, seed, names, tensors);
+    return home_define(home, job, tensors, 2 * model->layers, reterr);
+}
+
 enum stepd_status define_job(struct home *home, const struct train_options *options,
                              const struct model *model, uint64_t total_steps,
                              struct stepd_error *reterr)
 {
-    struct stepd_param hyper[TRAIN_PARAMS_MAX];
-    struct stepd_param schedule[TRAIN_PARAMS_MAX + 1];
-    const size_t hypers = public_params(&options->hyper, hyper);
-    size_t schedules = public_params(&options->schedule_params, schedule);
-    if (strcmp(options->schedule, "cosine") == 0 &&
-        isnan(options_param(&options->schedule_params, "t_max", NAN)))
-        schedule[schedules++] = (struct stepd_param){
-            .name = "t_max",
-            .value = schedule_span(options, total_steps),
-        };
-    const struct stepd_param_group group = {
-        .name = "all",
-        .match = "*",
-        .optimizer = options->optimizer,
-        .params = hyper,
-        .params_count = hypers,
-        .schedule = options->schedule,
-        .schedule_params = schedule,
-        .schedule_params_count = schedules,
-    };
+    if (options->defined)
+        return define_tensors(home, NULL, model, options->seed, reterr);
+    struct stepd_param_phase phases[TRAIN_PHASES_MAX];
+    struct stepd_param_group group = {.name = "all", .match = "*"};
     struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
     job.mode = options->mode;
     job.workers = options->world;
     job.groups = &group;
     job.groups_count = 1;
     job.strict = true;
-
-    assert(model->layers <= MODEL_LAYERS_MAX);
-    char names[2 * MODEL_LAYERS_MAX][TENSOR_NAME_BYTES];
-    struct stepd_tensor tensors[2 * MODEL_LAYERS_MAX];
-    describe_tensors(model, options->seed, names, tensors);
-    return home_define(home, options->defined ? NULL : &job, tensors, 2 * model->layers, reterr);
+    struct stepd_arena arena;
+    stepd_arena_init(&arena, STEPD_DEFINITION_MAX_BYTES);
+    enum stepd_status status =
+        describe_optimizers(&options->recipe, &arena, phases, &group, reterr);
+    if (status == STEPD_OK)
+        status = describe_schedule(options, total_steps, &arena, &group, reterr);
+    struct stepd_param *beside = NULL;
+    if (status == STEPD_OK)
+        status = params_publish(&options->job_params, &arena, &beside, reterr);
+    job.params = beside;
+    job.params_count = options->job_params.count;
+    if (status == STEPD_OK)
+        status = define_tensors(home, &job, model, options->seed, reterr);
+    stepd_arena_deinit(&arena);
+    return status;
 }

@@ -14,11 +14,17 @@
 
 /*
  * Defines the job at its home. total_steps: how many steps each worker will take, which is what the
- * cosine schedule spans unless its t_max was given. Tensor 2l is the weight of layer l, 2l + 1 its
- * bias. As stepd_define.
+ * schedules cosine and one_cycle span unless t_max or total_steps was given. Tensor 2l is the
+ * weight of layer l, 2l + 1 its bias. As stepd_define, and INVALID_ARGUMENT: an optimizer needs
+ * more than gradients.
  */
 enum stepd_status define_job(struct home *home, const struct train_options *options,
                              const struct model *model, uint64_t total_steps,
                              struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Would a server take the definition, as far as that can be said without its tensors? Errors as
+ * job_draft_create's. */
+enum stepd_status define_check(const struct train_options *options,
+                               struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 #endif

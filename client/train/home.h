@@ -18,6 +18,7 @@
 #ifndef TRAIN_HOME_H
 #define TRAIN_HOME_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,17 +30,25 @@
 
 struct home;
 
+/* What a worker says of its step, the same for all parts of it. */
+struct home_step {
+    uint64_t examples; /* behind the gradients; 0: present, with nothing to add */
+    bool has_loss;     /* there is one wherever there are examples */
+    double loss;       /* mean over them: schedules and optimizers may go by it */
+};
+
 struct home_kind {
     uint32_t (*rank)(const struct home *home);
     enum stepd_mode (*mode)(const struct home *home);
     enum stepd_status (*define)(struct home *home, const struct stepd_job_options *job,
                                 const struct stepd_tensor *tensors, size_t count,
                                 struct stepd_error *reterr);
-    enum stepd_status (*pull)(struct home *home, const struct stepd_array *arrays, size_t count,
-                              uint64_t *ret_version, struct stepd_error *reterr);
+    enum stepd_status (*pull)(struct home *home, enum stepd_view view,
+                              const struct stepd_array *arrays, size_t count, uint64_t *ret_version,
+                              struct stepd_error *reterr);
     enum stepd_status (*step_start)(struct home *home, size_t part,
                                     const struct stepd_array *arrays, size_t count,
-                                    uint64_t examples, struct stepd_error *reterr);
+                                    const struct home_step *step, struct stepd_error *reterr);
     enum stepd_status (*step_wait)(struct home *home, size_t part, uint64_t *ret_version,
                                    struct stepd_error *reterr);
     enum stepd_status (*report)(struct home *home, uint64_t step, double loss, uint64_t examples,
@@ -82,26 +91,26 @@ home_define(struct home *home, const struct stepd_job_options *job,
     return home->kind->define(home, job, tensors, count, reterr);
 }
 
-/* Fetches the newest weights into arrays[i].weights. *ret_version: the least of theirs. */
-static inline STEPD_MUST_CHECK enum stepd_status home_pull(struct home *home,
+/* Fetches a view of the newest weights into arrays[i].weights. *ret_version: the least of theirs.
+ * INVALID_ARGUMENT: the job keeps no such view. */
+static inline STEPD_MUST_CHECK enum stepd_status home_pull(struct home *home, enum stepd_view view,
                                                            const struct stepd_array *arrays,
                                                            size_t count, uint64_t *ret_version,
                                                            struct stepd_error *reterr)
 {
-    return home->kind->pull(home, arrays, count, ret_version, reterr);
+    return home->kind->pull(home, view, arrays, count, ret_version, reterr);
 }
 
 /*
- * Sends the gradients of a part (below HOME_PARTS_MAX), the mean over so many examples, and has the
- * weights that come of them put into arrays[i].weights. Both are borrowed, the list `arrays` too,
- * until home_step_wait of that part has returned. 0 examples: present, with nothing to add.
+ * Sends the gradients of a part (below HOME_PARTS_MAX), the mean over the step's examples, and has
+ * the weights to train with that come of them put into arrays[i].weights. Both are borrowed, the
+ * list `arrays` too, until home_step_wait of that part has returned; `step` until return.
  */
-static inline STEPD_MUST_CHECK enum stepd_status home_step_start(struct home *home, size_t part,
-                                                                 const struct stepd_array *arrays,
-                                                                 size_t count, uint64_t examples,
-                                                                 struct stepd_error *reterr)
+static inline STEPD_MUST_CHECK enum stepd_status
+home_step_start(struct home *home, size_t part, const struct stepd_array *arrays, size_t count,
+                const struct home_step *step, struct stepd_error *reterr)
 {
-    return home->kind->step_start(home, part, arrays, count, examples, reterr);
+    return home->kind->step_start(home, part, arrays, count, step, reterr);
 }
 
 /* Waits for the weights of a part that was started. *ret_version: the newest of theirs. */
@@ -119,7 +128,8 @@ static inline STEPD_MUST_CHECK enum stepd_status home_report(struct home *home, 
     return home->kind->report(home, step, loss, examples, reterr);
 }
 
-/* As stepd_leave: no rounds wait for this worker any more. */
+/* As stepd_leave: no rounds wait for this worker any more. Parts that are under way are given up
+ * with home_destroy; whether they counted is not known. */
 static inline STEPD_MUST_CHECK enum stepd_status home_leave(struct home *home,
                                                             struct stepd_error *reterr)
 {

@@ -80,14 +80,14 @@ static void note(struct home_local *local, const struct stepd_array *arrays, siz
     }
 }
 
-static enum stepd_status local_pull_all(struct home *home, const struct stepd_array *arrays,
-                                        size_t count, uint64_t *ret_version,
-                                        struct stepd_error *reterr)
+static enum stepd_status local_pull_all(struct home *home, enum stepd_view view,
+                                        const struct stepd_array *arrays, size_t count,
+                                        uint64_t *ret_version, struct stepd_error *reterr)
 {
     struct home_local *const local = local_of(home);
     assert(count == local->tensors);
     note(local, arrays, count);
-    const enum stepd_status status = local_pull(local->local, STEPD_TRAINING, local->weights, reterr);
+    const enum stepd_status status = local_pull(local->local, view, local->weights, reterr);
     if (status == STEPD_OK)
         *ret_version = local->version;
     return status;
@@ -95,7 +95,7 @@ static enum stepd_status local_pull_all(struct home *home, const struct stepd_ar
 
 static enum stepd_status local_step_start(struct home *home, size_t part,
                                           const struct stepd_array *arrays, size_t count,
-                                          uint64_t examples, struct stepd_error *reterr)
+                                          const struct home_step *step, struct stepd_error *reterr)
 {
     (void)part;
     struct home_local *const local = local_of(home);
@@ -104,7 +104,12 @@ static enum stepd_status local_step_start(struct home *home, size_t part,
     if (local->noted < local->tensors)
         return STEPD_OK;
     local->noted = 0;
-    const struct local_push push = {.grad = local->grad, .examples = examples};
+    const struct local_push push = {
+        .grad = local->grad,
+        .examples = step->examples,
+        .has_loss = step->has_loss,
+        .loss = step->loss,
+    };
     const enum stepd_status status = local_step(local->local, &push, local->weights, reterr);
     local->version += status == STEPD_OK;
     return status;

@@ -63,13 +63,15 @@ static enum stepd_status remote_define(struct home *home, const struct stepd_job
     return status;
 }
 
-static enum stepd_status remote_pull(struct home *home, const struct stepd_array *arrays,
-                                     size_t count, uint64_t *ret_version,
-                                     struct stepd_error *reterr)
+static enum stepd_status remote_pull(struct home *home, enum stepd_view view,
+                                     const struct stepd_array *arrays, size_t count,
+                                     uint64_t *ret_version, struct stepd_error *reterr)
 {
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    options.view = view;
     struct stepd_op *op;
     enum stepd_status status =
-        stepd_pull_start(remote_of(home)->client, arrays, count, /* options= */ NULL, &op, reterr);
+        stepd_pull_start(remote_of(home)->client, arrays, count, &options, &op, reterr);
     if (status != STEPD_OK)
         return status;
     struct stepd_outcome_counts counts;
@@ -81,12 +83,14 @@ static enum stepd_status remote_pull(struct home *home, const struct stepd_array
 
 static enum stepd_status remote_step_start(struct home *home, size_t part,
                                            const struct stepd_array *arrays, size_t count,
-                                           uint64_t examples, struct stepd_error *reterr)
+                                           const struct home_step *step, struct stepd_error *reterr)
 {
     struct home_remote *const remote = remote_of(home);
     assert(part < HOME_PARTS_MAX && remote->op[part] == NULL);
     struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
-    options.examples = examples;
+    options.examples = step->examples;
+    options.has_loss = step->has_loss;
+    options.loss = step->loss;
     return stepd_step_start(remote->client, arrays, count, &options, &remote->op[part], reterr);
 }
 

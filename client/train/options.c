@@ -1,95 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The flags of stepd-train as one table: name, argument, help text, how to read it and where to put
- * it. `--flag value` and `--flag=value` are the same. Reading goes flag by flag; then what depends
- * on several of them is settled: the rank and world (flags, or else a launcher's environment), the
- * server's address, and the batch size of every rank.
+ * The flags of stepd-train. When they are read, what depends on several of them is settled: the
+ * rank and world (flags, or else a launcher's environment) and the batch size of every rank.
  *
  * What a flag means to the server (is there such an optimizer, is this learning rate in range) is
  * the server's to say; it answers with better texts than could stand here.
  */
 #include "client/train/options.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/train/launcher.h"
 #include "client/train/model.h"
 #include "proto/error.h"
-
-struct flag;
-typedef enum stepd_status flag_read_fn(const struct flag *flag, const char *value,
-                                       struct train_options *options, struct stepd_error *reterr);
-
-struct flag {
-    const char *name;
-    const char *argument; /* NULL: a switch, which takes none */
-    const char *help;
-    flag_read_fn *read;
-    size_t offset;   /* in struct train_options, for the readers that store one field */
-    uint64_t least;  /* for numbers */
-    uint64_t most;   /* for numbers */
-    const char *key; /* for parameters: their name toward the server */
-    bool of_job;     /* says how the job is defined: not together with --defined */
-};
-
-static void *field_of(const struct flag *flag, struct train_options *options)
-{
-    return (char *)options + flag->offset;
-}
-
-static enum stepd_status fail_value(const struct flag *flag, const char *value,
-                                    const char *expected, struct stepd_error *reterr)
-{
-    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s '%s': expected %s", flag->name, value,
-                      expected);
-}
+#include "proto/mode.h"
 
 /* ---- Readers of values ----------------------------------------------------------------------- */
 
-static enum stepd_status read_switch(const struct flag *flag, const char *value,
-                                     struct train_options *options, struct stepd_error *reterr)
-{
-    (void)value;
-    (void)reterr;
-    *(bool *)field_of(flag, options) = true;
-    return STEPD_OK;
-}
-
-static enum stepd_status read_text(const struct flag *flag, const char *value,
-                                   struct train_options *options, struct stepd_error *reterr)
-{
-    if (*value == '\0')
-        return fail_value(flag, value, flag->argument, reterr);
-    *(const char **)field_of(flag, options) = value;
-    return STEPD_OK;
-}
-
-static enum stepd_status read_number(const struct flag *flag, const char *value,
-                                     struct train_options *options, struct stepd_error *reterr)
-{
-    uint64_t number;
-    if (!launcher_number(value, flag->most, &number) || number < flag->least)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "%s '%s': expected a whole number from %llu to %llu", flag->name, value,
-                          (unsigned long long)flag->least, (unsigned long long)flag->most);
-    *(uint64_t *)field_of(flag, options) = number;
-    return STEPD_OK;
-}
-
-static enum stepd_status read_rank(const struct flag *flag, const char *value,
-                                   struct train_options *options, struct stepd_error *reterr)
+static enum stepd_status read_rank(const struct flag *flag, const char *value, void *target,
+                                   struct stepd_error *reterr)
 {
     uint64_t rank;
     if (!launcher_number(value, STEPD_WORKERS_MAX - 1, &rank))
-        return fail_value(flag, value, "a rank, 0 or more", reterr);
-    options->rank = (int)rank;
+        return flag_fail(flag, value, "a rank, 0 or more", reterr);
+    ((struct train_options *)target)->rank = (int)rank;
     return STEPD_OK;
 }
 
-static enum stepd_status read_world(const struct flag *flag, const char *value,
-                                    struct train_options *options, struct stepd_error *reterr)
+static enum stepd_status read_world(const struct flag *flag, const char *value, void *target,
+                                    struct stepd_error *reterr)
 {
     (void)flag;
     uint64_t world;
@@ -97,48 +37,71 @@ static enum stepd_status read_world(const struct flag *flag, const char *value,
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "--world '%s': expected a number of workers from 1 to %u", value,
                           STEPD_WORKERS_MAX);
-    options->world = (uint32_t)world;
+    ((struct train_options *)target)->world = (uint32_t)world;
     return STEPD_OK;
 }
 
-static enum stepd_status read_mode(const struct flag *flag, const char *value,
-                                   struct train_options *options, struct stepd_error *reterr)
+/* The place of a word in a list that ends with NULL; false: it is not there. */
+static bool find_word(const char *value, const char *const *words, unsigned *ret_index)
 {
-    if (strcmp(value, "sync") == 0)
-        options->mode = STEPD_SYNC;
-    else if (strcmp(value, "async") == 0)
-        options->mode = STEPD_ASYNC;
-    else
-        return fail_value(flag, value, flag->argument, reterr);
-    return STEPD_OK;
-}
-
-static enum stepd_status read_dtype(const struct flag *flag, const char *value,
-                                    struct train_options *options, struct stepd_error *reterr)
-{
-    static const char *const names[] = {
-        [STEPD_F32] = "f32", [STEPD_F16] = "f16", [STEPD_BF16] = "bf16"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(value, names[i]) == 0) {
-            *(enum stepd_dtype *)field_of(flag, options) = (enum stepd_dtype)i;
-            return STEPD_OK;
+    for (unsigned i = 0; words[i] != NULL; i++)
+        if (strcmp(value, words[i]) == 0) {
+            *ret_index = i;
+            return true;
         }
-    return fail_value(flag, value, flag->argument, reterr);
+    return false;
 }
 
-static enum stepd_status read_model(const struct flag *flag, const char *value,
-                                    struct train_options *options, struct stepd_error *reterr)
+static enum stepd_status read_mode(const struct flag *flag, const char *value, void *target,
+                                   struct stepd_error *reterr)
+{
+    return stepd_mode_find(value, flag_field(flag, target))
+               ? STEPD_OK
+               : flag_fail(flag, value, flag->argument, reterr);
+}
+
+static enum stepd_status read_dtype(const struct flag *flag, const char *value, void *target,
+                                    struct stepd_error *reterr)
+{
+    static const char *const words[] = {
+        [STEPD_F32] = "f32", [STEPD_F16] = "f16", [STEPD_BF16] = "bf16", NULL};
+    unsigned index;
+    if (!find_word(value, words, &index))
+        return flag_fail(flag, value, flag->argument, reterr);
+    *(enum stepd_dtype *)flag_field(flag, target) = (enum stepd_dtype)index;
+    return STEPD_OK;
+}
+
+static enum stepd_status read_view(const struct flag *flag, const char *value, void *target,
+                                   struct stepd_error *reterr)
+{
+    static const char *const words[] = {[STEPD_TRAINING] = "training",
+                                        [STEPD_EVALUATION] = "evaluation",
+                                        [STEPD_EMA] = "ema",
+                                        [STEPD_SWA] = "swa",
+                                        NULL};
+    unsigned index;
+    if (!find_word(value, words, &index) || index == STEPD_TRAINING)
+        return flag_fail(flag, value, flag->argument, reterr);
+    *(enum stepd_view *)flag_field(flag, target) = (enum stepd_view)index;
+    return STEPD_OK;
+}
+
+static enum stepd_status read_model(const struct flag *flag, const char *value, void *target,
+                                    struct stepd_error *reterr)
 {
     const enum stepd_status status = model_check_spec(value, reterr);
-    return status == STEPD_OK ? read_text(flag, value, options, reterr)
+    return status == STEPD_OK ? flag_read_text(flag, value, target, reterr)
                               : stepd_fail_in(reterr, status, "%s", flag->name);
 }
 
-/* "128", or one number for each rank: "64,32,128,16". Missing ones are filled in by settle_batch.
+/* "128", or one number for each rank: "64,32,128,16". Missing ones are filled in by
+ * options_settle_batch.
  */
-static enum stepd_status read_batch(const struct flag *flag, const char *value,
-                                    struct train_options *options, struct stepd_error *reterr)
+static enum stepd_status read_batch(const struct flag *flag, const char *value, void *target,
+                                    struct stepd_error *reterr)
 {
+    struct train_options *const options = target;
     options->batch_sizes = 0;
     const char *at = value;
     for (;;) {
@@ -155,81 +118,77 @@ static enum stepd_status read_batch(const struct flag *flag, const char *value,
         if (*end == '\0')
             return STEPD_OK;
         if (*end != ',')
-            return fail_value(flag, value, "numbers with ',' between them", reterr);
+            return flag_fail(flag, value, "numbers with ',' between them", reterr);
         at = end + 1;
     }
 }
 
-/* Sets a parameter, over an earlier one of the same name. */
-static enum stepd_status set_param(const struct flag *flag, const char *name, size_t name_length,
-                                   const char *number, struct stepd_error *reterr,
-                                   struct train_params *params)
+/* A parameter under its own flag (flag->key), or any as NAME=VALUE. */
+static enum stepd_status read_param(const struct flag *flag, const char *value, void *target,
+                                    struct stepd_error *reterr)
 {
-    char *end;
-    const double value = strtod(number, &end);
-    if (name_length == 0 || name_length > TRAIN_PARAM_NAME_MAX || end == number || *end != '\0' ||
-        !isfinite(value))
-        return fail_value(flag, flag->key == NULL ? name : number,
-                          flag->key == NULL ? "NAME=NUMBER" : "a number", reterr);
-    size_t i = 0;
-    while (i < params->count && (strncmp(params->param[i].name, name, name_length) != 0 ||
-                                 params->param[i].name[name_length] != '\0'))
-        i++;
-    if (i == TRAIN_PARAMS_MAX)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s: more than %u parameters", flag->name,
-                          TRAIN_PARAMS_MAX);
-    params->param[i] = (struct train_param){.value = value};
-    memcpy(params->param[i].name, name, name_length);
-    if (i == params->count)
-        params->count++;
-    return STEPD_OK;
+    struct train_params *const params = flag_field(flag, target);
+    double number = 0;
+    if (flag->key != NULL && !params_read_number(value, strlen(value), &number))
+        return flag_fail(flag, value, "a number", reterr);
+    const enum stepd_status status = flag->key == NULL
+                                         ? params_read(value, strlen(value), params, reterr)
+                                         : params_set(flag->key, number, params, reterr);
+    return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "%s", flag->name);
 }
 
-/* A parameter under its own flag (flag->key), or any as NAME=NUMBER. */
-static enum stepd_status read_param(const struct flag *flag, const char *value,
-                                    struct train_options *options, struct stepd_error *reterr)
+static enum stepd_status read_optimizer(const struct flag *flag, const char *value, void *target,
+                                        struct stepd_error *reterr)
 {
-    struct train_params *const params = field_of(flag, options);
-    if (flag->key != NULL)
-        return set_param(flag, flag->key, strlen(flag->key), value, reterr, params);
-    const char *const equals = strchr(value, '=');
-    if (equals == NULL)
-        return fail_value(flag, value, "NAME=NUMBER", reterr);
-    return set_param(flag, value, (size_t)(equals - value), equals + 1, reterr, params);
+    const enum stepd_status status =
+        recipe_name(value, strlen(value), flag_field(flag, target), reterr);
+    return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "%s", flag->name);
+}
+
+static enum stepd_status read_phase(const struct flag *flag, const char *value, void *target,
+                                    struct stepd_error *reterr)
+{
+    const enum stepd_status status = recipe_add_phase(value, flag_field(flag, target), reterr);
+    return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "%s", flag->name);
 }
 
 /* ---- The table ------------------------------------------------------------------------------- */
 
 #define AT(field) .offset = offsetof(struct train_options, field)
+#define OF_JOB    .marks = OPTION_OF_JOB
+#define OF_RUNS   .marks = OPTION_OF_RUNS
+#define OF_BOTH   .marks = OPTION_OF_JOB | OPTION_OF_RUNS
 #define HYPER(key_)                                                                                \
-    .argument = "NUMBER", .read = read_param, AT(hyper), .key = (key_), .of_job = true
+    .argument = "NUMBER", .read = read_param, AT(recipe.hyper), .key = (key_), OF_BOTH
 
 static const struct flag flags[] = {
     {.name = "--server",
      .argument = "ADDRESS",
-     .read = read_text,
+     .read = flag_read_text,
      AT(server),
      .help = "host:port or unix:/path of stepd [STEPD_ADDRESS, or 127.0.0.1:7070]"},
     {.name = "--job",
      .argument = "NAME",
-     .read = read_text,
+     .read = flag_read_text,
      AT(job),
      .help = "the job to join [train]"},
     {.name = "--model",
-     .argument = "linear|softmax|mlp:A-B-...-Z",
+     .argument = "linear|softmax|mlp:A-B-...-Z|cnn:C-...",
      .read = read_model,
      AT(model),
-     .help = "what to train [mlp:784-1000-1000-10]"},
+     OF_RUNS,
+     .help = "what to train [mlp:784-1000-1000-10]; cnn is cnn:16-32"},
     {.name = "--data",
      .argument = "FOLDER",
-     .read = read_text,
+     .read = flag_read_text,
      AT(data),
+     OF_RUNS,
      .help = "IDX files, MNIST's names, gzipped or not [/usr/share/datasets/fashion-mnist]"},
     {.name = "--optimizer",
      .argument = "NAME",
-     .read = read_text,
-     AT(optimizer),
-     .of_job = true,
+     .read = read_optimizer,
+     AT(recipe),
+     OF_JOB,
      .help = "one that the server knows [adamw]"},
     {.name = "--lr", HYPER("lr"), .help = "learning rate; this and the next: the server's default"},
     {.name = "--weight-decay", HYPER("weight_decay"), .help = "weight decay"},
@@ -238,57 +197,75 @@ static const struct flag flags[] = {
     {.name = "--beta2", HYPER("beta2"), .help = "decay of the second moment"},
     {.name = "--eps", HYPER("eps"), .help = "what is added to the root"},
     {.name = "--optimizer-param",
-     .argument = "NAME=NUMBER",
+     .argument = "NAME=VALUE",
      .read = read_param,
-     AT(hyper),
-     .of_job = true,
-     .help = "any other hyperparameter; may be repeated"},
+     AT(recipe.hyper),
+     OF_BOTH,
+     .help = "any other: eps_mode=inside, betas=0.8,0.95, preset=lecture; may be repeated"},
+    {.name = "--phase",
+     .argument = "'NAME from=STEP [NAME=VALUE ...]'",
+     .read = read_phase,
+     AT(recipe),
+     OF_JOB,
+     .help = "the optimizer from that step on: 'sgd from=300 lr=0.05'; may be repeated"},
     {.name = "--schedule",
      .argument = "NAME",
-     .read = read_text,
+     .read = flag_read_text,
      AT(schedule),
-     .of_job = true,
+     OF_JOB,
      .help = "of the learning rate: constant, step, cosine, ... [cosine]"},
     {.name = "--schedule-param",
-     .argument = "NAME=NUMBER",
+     .argument = "NAME=VALUE",
      .read = read_param,
      AT(schedule_params),
-     .of_job = true,
-     .help = "of the schedule; may be repeated; cosine's t_max is the run's length by itself"},
+     OF_BOTH,
+     .help =
+         "of the schedule: milestones=100,200, anneal_strategy=linear; may be repeated;\n"
+         "        cosine's t_max and one_cycle's total_steps are the run's length by themselves"},
     {.name = "--warmup",
      .argument = "STEPS",
      .read = read_param,
      AT(schedule_params),
      .key = "warmup",
-     .of_job = true,
+     OF_BOTH,
      .help = "linear warm-up in front of the schedule"},
     {.name = "--mode",
-     .argument = "sync|async",
+     .argument = "sync|async|bounded",
      .read = read_mode,
-     .of_job = true,
-     .help = "wait for all workers in each step, or for none [sync]"},
+     AT(mode),
+     OF_BOTH,
+     .help = "wait for all workers in each step, for none, or for who is too far behind [sync]"},
+    {.name = "--job-param",
+     .argument = "NAME=VALUE",
+     .read = read_param,
+     AT(job_params),
+     OF_BOTH,
+     .help = "beside the mode: staleness=4, clip_global_norm=1, backup=1; may be repeated"},
     {.name = "--batch",
      .argument = "N[,N...]",
      .read = read_batch,
+     OF_RUNS,
      .help = "examples per step of each worker, or of each by rank [128]"},
     {.name = "--epochs",
      .argument = "N",
-     .read = read_number,
+     .read = flag_read_number,
      AT(epochs),
      .least = 1,
-     .most = 1000000,
+     .most = TRAIN_EPOCHS_MAX,
      .help = "passes over the training set [5]"},
     {.name = "--steps",
      .argument = "N",
-     .read = read_number,
+     .read = flag_read_number,
      AT(steps),
+     OF_RUNS,
      .least = 1,
      .most = TRAIN_STEPS_MAX,
      .help = "steps to train, instead of epochs"},
     {.name = "--seed",
      .argument = "N",
-     .read = read_number,
+     .read = flag_read_number,
      AT(seed),
+     OF_RUNS,
      .most = UINT64_MAX,
      .help = "of the first weights and of the order of examples [1]"},
     {.name = "--rank",
@@ -303,98 +280,84 @@ static const struct flag flags[] = {
      .argument = "f32|f16|bf16",
      .read = read_dtype,
      AT(push_dtype),
+     OF_RUNS,
      .help = "how gradients travel [f32]"},
     {.name = "--pull-dtype",
      .argument = "f32|f16|bf16",
      .read = read_dtype,
      AT(pull_dtype),
+     OF_RUNS,
      .help = "how weights travel [f32]"},
     {.name = "--defined",
-     .read = read_switch,
+     .read = flag_read_switch,
      AT(defined),
      .help = "the job is defined in the server's file: send no mode, optimizer and schedule"},
     {.name = "--local",
-     .read = read_switch,
+     .read = flag_read_switch,
      AT(local),
+     OF_RUNS,
      .help = "no server: the same optimizer code in this process, as a baseline"},
     {.name = "--eval-every",
      .argument = "STEPS",
-     .read = read_number,
+     .read = flag_read_number,
      AT(eval_every),
      .least = 1,
      .most = TRAIN_STEPS_MAX,
      .help = "rank 0 measures the test set so often [at the end only]"},
+    {.name = "--eval-view",
+     .argument = "evaluation|ema|swa",
+     .read = read_view,
+     AT(eval_view),
+     OF_RUNS,
+     .help = "test and save the weights, or their mean that ema_decay or swa_start keep\n"
+             "        [evaluation]"},
     {.name = "--csv",
      .argument = "FILE",
-     .read = read_text,
+     .read = flag_read_text,
      AT(csv),
      .help = "rank 0 writes step,epoch,loss,examples,seconds there"},
     {.name = "--plot",
      .argument = "FILE",
-     .read = read_text,
+     .read = flag_read_text,
      AT(plot),
      .help = "rank 0 draws the loss there, as SVG"},
     {.name = "--save-weights",
      .argument = "FILE",
-     .read = read_text,
+     .read = flag_read_text,
      AT(save_weights),
      .help = "rank 0 saves the final weights there, as safetensors"},
     {.name = "--json",
-     .read = read_switch,
+     .read = flag_read_switch,
      AT(json),
+     OF_RUNS,
      .help = "the result as one line of JSON on stdout"},
-    {.name = "--quiet", .read = read_switch, AT(quiet), .help = "no progress"},
-    {.name = "--help", .read = read_switch, AT(help), .help = "this text"},
+    {.name = "--quiet", .read = flag_read_switch, AT(quiet), OF_RUNS, .help = "no progress"},
+    {.name = "--help", .read = flag_read_switch, AT(help), OF_RUNS, .help = "this text"},
 };
 
 #undef HYPER
+#undef OF_BOTH
+#undef OF_RUNS
+#undef OF_JOB
 #undef AT
+
+struct flag_table options_table(struct train_options *options, unsigned marks)
+{
+    return (struct flag_table){
+        .flag = flags,
+        .count = sizeof flags / sizeof flags[0],
+        .target = options,
+        .marks = marks,
+    };
+}
 
 void options_print_help(FILE *out)
 {
-    (void)fprintf(out, "usage: stepd-train [flags]\n\n"
+    const struct flag_table table = options_table(NULL, /* marks= */ 0);
+    (void)fprintf(out, "usage: stepd-train [flags]\n"
+                       "       stepd-train compare [flags]   (see stepd-train compare --help)\n\n"
                        "Trains a model as one worker of a job of stepd.\n\n");
-    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
-        const char *const argument = flags[i].argument == NULL ? "" : flags[i].argument;
-        (void)fprintf(out, "  %s%s%s\n        %s\n", flags[i].name, *argument == '\0' ? "" : " ",
-                      argument, flags[i].help);
-    }
-}
-
-/* ---- Reading the command line ---------------------------------------------------------------- */
-
-static const struct flag *find_flag(const char *text, size_t length)
-{
-    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
-        if (strlen(flags[i].name) == length && strncmp(flags[i].name, text, length) == 0)
-            return &flags[i];
-    return NULL;
-}
-
-/* Reads the flag at argv[at]. *ret_used: how many words it took, 1 or 2. *of_job: the first flag
- * that says how the job is defined. */
-static enum stepd_status read_flag(char *const *argv, int at, struct train_options *options,
-                                   const struct flag **of_job, int *ret_used,
-                                   struct stepd_error *reterr)
-{
-    const char *const word = argv[at];
-    const size_t length = strcspn(word, "=");
-    const struct flag *const flag = find_flag(word, length);
-    if (flag == NULL)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "unknown flag '%.*s' (try --help)",
-                          (int)length, word);
-    const bool joined = word[length] == '=';
-    if (flag->argument == NULL && joined)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s takes no value", flag->name);
-    const bool separate = flag->argument != NULL && !joined;
-    const char *const value = joined ? word + length + 1 : argv[at + 1];
-    if (separate && value == NULL)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s needs a value: %s", flag->name,
-                          flag->argument);
-    *ret_used = separate ? 2 : 1;
-    if (flag->of_job && *of_job == NULL)
-        *of_job = flag;
-    return flag->read(flag, value, options, reterr);
+    flags_print(out, &table);
 }
 
 /* ---- What depends on several flags ----------------------------------------------------------- */
@@ -442,7 +405,7 @@ static enum stepd_status settle_place(char *const *environment, struct train_opt
     return STEPD_OK;
 }
 
-static enum stepd_status settle_batch(struct train_options *options, struct stepd_error *reterr)
+enum stepd_status options_settle_batch(struct train_options *options, struct stepd_error *reterr)
 {
     if (options->batch_sizes == 1)
         for (uint32_t rank = 1; rank < options->world; rank++)
@@ -459,8 +422,7 @@ static enum stepd_status settle_batch(struct train_options *options, struct step
     return STEPD_OK;
 }
 
-enum stepd_status options_parse(int argc, char *const *argv, char *const *environment,
-                                struct train_options *ret_options, struct stepd_error *reterr)
+void options_defaults(char *const *environment, struct train_options *ret_options)
 {
     const char *const address = launcher_variable(environment, "STEPD_ADDRESS");
     *ret_options = (struct train_options){
@@ -468,33 +430,30 @@ enum stepd_status options_parse(int argc, char *const *argv, char *const *enviro
         .job = "train",
         .model = "mlp:784-1000-1000-10",
         .data = "/usr/share/datasets/fashion-mnist",
-        .optimizer = "adamw",
+        .recipe = {.optimizer = "adamw"},
         .schedule = "cosine",
         .mode = STEPD_SYNC,
+        .eval_view = STEPD_EVALUATION,
         .epochs = 5,
         .seed = 1,
         .rank = TRAIN_RANK_ANY,
         .batch_sizes = 1,
         .batch = {128},
     };
-    const struct flag *of_job = NULL;
-    for (int at = 1, used = 0; at < argc; at += used) {
-        const enum stepd_status status = read_flag(argv, at, ret_options, &of_job, &used, reterr);
-        if (status != STEPD_OK)
-            return status;
-    }
-    if (ret_options->help)
-        return STEPD_OK;
-    enum stepd_status status = check_defined(ret_options, of_job, reterr);
-    if (status == STEPD_OK)
-        status = settle_place(environment, ret_options, reterr);
-    return status == STEPD_OK ? settle_batch(ret_options, reterr) : status;
 }
 
-double options_param(const struct train_params *params, const char *name, double fallback)
+enum stepd_status options_parse(int argc, char *const *argv, char *const *environment,
+                                struct train_options *ret_options, struct stepd_error *reterr)
 {
-    for (size_t i = 0; i < params->count; i++)
-        if (strcmp(params->param[i].name, name) == 0)
-            return params->param[i].value;
-    return fallback;
+    options_defaults(environment, ret_options);
+    const struct flag_table table = options_table(ret_options, /* marks= */ 0);
+    const struct flag_line line = {.argc = argc, .argv = argv, .note = OPTION_OF_JOB};
+    const struct flag *of_job = NULL;
+    enum stepd_status status = flags_read(&table, 1, &line, &of_job, reterr);
+    if (status != STEPD_OK || ret_options->help)
+        return status;
+    status = check_defined(ret_options, of_job, reterr);
+    if (status == STEPD_OK)
+        status = settle_place(environment, ret_options, reterr);
+    return status == STEPD_OK ? options_settle_batch(ret_options, reterr) : status;
 }

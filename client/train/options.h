@@ -14,39 +14,37 @@
 #include <stepd/status.h>
 #include <stepd/types.h>
 
-#define TRAIN_PARAMS_MAX     16u
-#define TRAIN_PARAM_NAME_MAX 31u
+#include "client/train/flags.h"
+#include "client/train/params.h"
+#include "client/train/recipe.h"
+
 #define TRAIN_BATCH_SIZE_MAX (1u << 16)
+#define TRAIN_EPOCHS_MAX     1000000u
 #define TRAIN_STEPS_MAX      (UINT64_C(1) << 40)
 #define TRAIN_RANK_ANY       (-1) /* the server gives one */
 
-/* A hyperparameter or a parameter of the schedule that was given. */
-struct train_param {
-    char name[TRAIN_PARAM_NAME_MAX + 1];
-    double value;
-};
+/* Marks of the flags below. */
+#define OPTION_OF_JOB  1u /* says how the job is defined: not together with --defined */
+#define OPTION_OF_RUNS 2u /* means the same to a command that makes several runs */
 
-struct train_params {
-    size_t count;
-    struct train_param param[TRAIN_PARAMS_MAX];
-};
-
-/* Strings are borrowed from argv and the environment. NULL: not asked for. */
+/* Strings, those of settings too, are borrowed from argv and the environment. NULL: not asked for.
+ */
 struct train_options {
     const char *server;
     const char *job;
     const char *model;
     const char *data;
-    const char *optimizer;
+    struct train_recipe recipe; /* the optimizer, and those that follow it */
     const char *schedule;
     const char *csv;
     const char *plot;
     const char *save_weights;
-    struct train_params hyper; /* of the optimizer; what is not given is the server's default */
     struct train_params schedule_params;
+    struct train_params job_params; /* beside the mode */
     enum stepd_mode mode;
     enum stepd_dtype push_dtype;
     enum stepd_dtype pull_dtype;
+    enum stepd_view eval_view; /* the weights that are tested and saved */
     uint64_t epochs;
     uint64_t steps; /* 0: as many as the epochs take */
     uint64_t seed;
@@ -74,7 +72,17 @@ enum stepd_status options_parse(int argc, char *const *argv, char *const *enviro
 /* Writes what all flags are, for people. */
 void options_print_help(FILE *out);
 
-/* The value of a parameter, or fallback where it was not given. */
-double options_param(const struct train_params *params, const char *name, double fallback);
+/* The parts of options_parse, for a command that has flags of its own beside these. */
+
+/* What holds where nothing else is said. environment: borrowed, as above. */
+void options_defaults(char *const *environment, struct train_options *ret_options);
+
+/* The flags, for a target that is a struct train_options. */
+struct flag_table options_table(struct train_options *options, unsigned marks);
+
+/* Gives every rank of a settled world its batch size. INVALID_ARGUMENT: not one for each, or none
+ * has any example. */
+enum stepd_status options_settle_batch(struct train_options *options,
+                                       struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 #endif

@@ -15,6 +15,7 @@ struct progress progress_start(FILE *out, bool terminal, uint64_t first_step, ui
 {
     return (struct progress){
         .out = out,
+        .title = "",
         .terminal = terminal,
         .total = total,
         .began = now,
@@ -30,9 +31,9 @@ static void show(const struct progress *progress, const struct progress_step *st
     const double left = elapsed / taken * (double)(progress->total - step->step);
     const double rate = (double)progress->examples / fmax(elapsed, 1e-9);
     (void)fprintf(progress->out,
-                  "%sstep %" PRIu64 "/%" PRIu64 "  loss %.4f  %.0f examples/s  %.0f s left%s",
-                  progress->terminal ? "\r" : "", step->step, progress->total, progress->loss.mean,
-                  rate, left, progress->terminal ? "\x1b[K" : "\n");
+                  "%s%sstep %" PRIu64 "/%" PRIu64 "  loss %.4f  %.0f examples/s  %.0f s left%s",
+                  progress->terminal ? "\r" : "", progress->title, step->step, progress->total,
+                  progress->loss.mean, rate, left, progress->terminal ? "\x1b[K" : "\n");
     (void)fflush(progress->out);
 }
 

@@ -14,7 +14,8 @@
 #include "client/train/curve.h"
 
 struct progress {
-    FILE *out; /* borrowed; NULL: say nothing */
+    FILE *out;         /* borrowed; NULL: say nothing */
+    const char *title; /* in front of each line; borrowed */
     bool terminal;
     uint64_t total; /* steps */
     double began;   /* all times in seconds, of one clock */
@@ -32,7 +33,7 @@ struct progress_step {
     double now;
 };
 
-/* Starts counting. first_step: steps that had been taken before. */
+/* Starts counting, with no title. first_step: steps that had been taken before. */
 struct progress progress_start(FILE *out, bool terminal, uint64_t first_step, uint64_t total,
                                double now);
 

@@ -22,30 +22,28 @@
 #include <unistd.h>
 
 #include "client/train/batch.h"
-#include "client/train/curve.h"
-#include "client/train/dataset.h"
 #include "client/train/define.h"
+#include "client/train/evaluation.h"
 #include "client/train/model.h"
 #include "client/train/plot.h"
 #include "client/train/progress.h"
 #include "client/train/weights_file.h"
 #include "proto/error.h"
 
-#define EVALUATION_BATCH 500u
-#define REPORT_EVERY_S   1.0
+#define REPORT_EVERY_S 1.0
 
 static_assert(MODEL_LAYERS_MAX <= HOME_PARTS_MAX, "a layer is a part");
 
 struct training {
-    const struct train_options *options; /* borrowed */
-    struct home *home;                   /* borrowed */
+    const struct train_task *task;       /* borrowed */
+    const struct train_options *options; /* of the task */
+    const struct train_data *data;       /* of the task */
+    struct home *home;                   /* owned */
     uint32_t rank;
-    struct dataset train;
-    struct dataset test; /* rank 0 */
-    struct dataset_scale scale;
     struct batch_plan plan;
     uint64_t total;                                  /* steps */
     uint64_t step;                                   /* number of the next step, 0 first */
+    uint64_t sent;                                   /* steps whose gradients were sent */
     struct model *model;                             /* owned */
     struct stepd_array arrays[2 * MODEL_LAYERS_MAX]; /* weight and bias of each layer */
     bool under_way[MODEL_LAYERS_MAX];                /* sent, and not yet waited for */
@@ -70,28 +68,20 @@ static double now_seconds(void)
 
 /* ---- Setting up ------------------------------------------------------------------------------ */
 
-static enum stepd_status load_data(struct training *t, struct stepd_error *reterr)
+static struct batch_plan plan_of(const struct train_options *options, const struct train_data *data)
 {
-    const char *const folder = t->options->data;
-    enum stepd_status status = dataset_load(folder, "train", &t->train, reterr);
-    if (status == STEPD_OK && t->rank == 0)
-        status = dataset_load(folder, "t10k", &t->test, reterr);
-    if (status != STEPD_OK)
-        return stepd_fail_in(reterr, status, "data");
-    if (t->rank == 0 && t->test.inputs != t->train.inputs)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "data: %s: training images have %zu pixels, test images %zu", folder,
-                          t->train.inputs, t->test.inputs);
-    dataset_measure(&t->train, &t->scale);
-    t->plan = (struct batch_plan){
-        .seed = t->options->seed,
-        .examples = (uint32_t)t->train.examples,
-        .world = t->options->world,
-        .sizes = t->options->batch,
+    return (struct batch_plan){
+        .seed = options->seed,
+        .examples = (uint32_t)data->train.examples,
+        .world = options->world,
+        .sizes = options->batch,
     };
-    t->total = t->options->steps != 0 ? t->options->steps
-                                      : t->options->epochs * batch_steps_per_epoch(&t->plan);
-    return STEPD_OK;
+}
+
+uint64_t train_steps(const struct train_options *options, const struct train_data *data)
+{
+    const struct batch_plan plan = plan_of(options, data);
+    return options->steps != 0 ? options->steps : options->epochs * batch_steps_per_epoch(&plan);
 }
 
 static enum stepd_status build_model(struct training *t, struct stepd_error *reterr)
@@ -99,7 +89,7 @@ static enum stepd_status build_model(struct training *t, struct stepd_error *ret
     const size_t own = t->options->batch[t->rank];
     const size_t batch_max = own < EVALUATION_BATCH ? EVALUATION_BATCH : own;
     const struct model_task task = {
-        .image = {.channels = 1, .height = t->train.height, .width = t->train.width},
+        .image = {.channels = 1, .height = t->data->train.height, .width = t->data->train.width},
         .classes = DATASET_CLASSES,
     };
     const enum stepd_status status =
@@ -127,11 +117,12 @@ static enum stepd_status build_model(struct training *t, struct stepd_error *ret
     return STEPD_OK;
 }
 
-static enum stepd_status pull_all(struct training *t, uint64_t *ret_version,
+/* Fetches the weights; none may be under way. *ret_version: of the oldest. */
+static enum stepd_status pull_all(struct training *t, enum stepd_view view, uint64_t *ret_version,
                                   struct stepd_error *reterr)
 {
     const enum stepd_status status =
-        home_pull(t->home, t->arrays, 2 * t->model->layers, ret_version, reterr);
+        home_pull(t->home, view, t->arrays, 2 * t->model->layers, ret_version, reterr);
     return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "pull");
 }
 
@@ -142,9 +133,9 @@ static enum stepd_status set_up(struct training *t, struct stepd_error *reterr)
     if (t->rank >= t->options->world)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "the server gave rank %u, but --world is %u", t->rank, t->options->world);
-    enum stepd_status status = load_data(t, reterr);
-    if (status == STEPD_OK)
-        status = build_model(t, reterr);
+    t->plan = plan_of(t->options, t->data);
+    t->total = train_steps(t->options, t->data);
+    enum stepd_status status = build_model(t, reterr);
     if (status == STEPD_OK)
         status = curve_open(t->rank == 0 ? t->options->csv : NULL, &t->curve, reterr);
     if (status != STEPD_OK)
@@ -154,20 +145,23 @@ static enum stepd_status set_up(struct training *t, struct stepd_error *reterr)
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, status, "define");
     uint64_t version = 0;
-    status = pull_all(t, &version, reterr);
+    if (t->rank == 0 && t->options->eval_view != STEPD_EVALUATION)
+        status = pull_all(t, t->options->eval_view, &version, reterr); /* is there such a view? */
+    if (status == STEPD_OK)
+        status = pull_all(t, STEPD_TRAINING, &version, reterr);
     t->mode = t->options->defined ? home_mode(t->home) : t->options->mode;
     t->step = t->mode == STEPD_SYNC ? version : 0;
     return status;
 }
 
+/* The home goes first: parts may be under way, and it reads and writes the model's arrays. */
 static void tear_down(struct training *t)
 {
+    home_destroy(t->home);
     curve_close(&t->curve);
     free(t->labels);
     free(t->rows);
     model_destroy(t->model);
-    dataset_deinit(&t->test);
-    dataset_deinit(&t->train);
 }
 
 /* ---- A step ---------------------------------------------------------------------------------- */
@@ -211,18 +205,55 @@ static enum stepd_status forward(struct training *t, size_t batch, struct stepd_
     return STEPD_OK;
 }
 
-static enum stepd_status backward(struct training *t, size_t batch, struct stepd_error *reterr)
+static enum stepd_status backward(struct training *t, size_t batch, double loss,
+                                  struct stepd_error *reterr)
 {
+    const struct home_step step = {.examples = batch, .has_loss = batch > 0, .loss = loss};
+    t->sent = t->step + 1;
     for (size_t l = t->model->layers; l-- > 0;) {
         model_backward(t->model, l, batch);
         const enum stepd_status status =
-            home_step_start(t->home, l, &t->arrays[2 * l], 2, batch, reterr);
+            home_step_start(t->home, l, &t->arrays[2 * l], 2, &step, reterr);
         if (status != STEPD_OK)
             return stepd_fail_in(reterr, status, "push");
         t->under_way[l] = true;
     }
     return STEPD_OK;
 }
+
+/* ---- Divergence ------------------------------------------------------------------------------ */
+
+static bool all_finite(const float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(values[i]))
+            return false;
+    return true;
+}
+
+/* Does a gradient of the newest backward pass hold what no server takes? Only looked for when one
+ * was refused. */
+static bool gradients_are_finite(const struct training *t)
+{
+    for (size_t l = 0; l < t->model->layers; l++) {
+        const struct layer *const layer = &t->model->layer[l];
+        if (!all_finite(layer->weight_grad, layer_weights(layer)) ||
+            !all_finite(layer->bias_grad, layer->biases))
+            return false;
+    }
+    return true;
+}
+
+/* A refusal that says that training has diverged is no failure. */
+static enum stepd_status judge(struct training *t, enum stepd_status status)
+{
+    if (status != STEPD_INVALID_ARGUMENT || t->sent == 0 || gradients_are_finite(t))
+        return status;
+    t->result.diverged_at = t->sent;
+    return STEPD_OK;
+}
+
+/* ---- Taking note ----------------------------------------------------------------------------- */
 
 /* Tells the home the loss of the newest step, once. */
 static enum stepd_status report(struct training *t, struct stepd_error *reterr)
@@ -272,48 +303,47 @@ static enum stepd_status note_step(struct training *t, double loss, size_t batch
 static enum stepd_status take_step(struct training *t, struct stepd_error *reterr)
 {
     const size_t batch = batch_rows(&t->plan, t->step, t->rank, t->rows);
-    dataset_gather(&t->train, &t->scale, t->rows, batch, model_input(t->model), t->labels);
+    dataset_gather(&t->data->train, &t->data->scale, t->rows, batch, model_input(t->model),
+                   t->labels);
     enum stepd_status status = forward(t, batch, reterr);
     if (status != STEPD_OK)
         return status;
     const double loss = batch == 0 ? NAN : model_loss(t->model, t->labels, batch);
-    status = backward(t, batch, reterr);
+    if (batch > 0 && !isfinite(loss)) {
+        t->result.diverged_at = t->step + 1;
+        return STEPD_OK;
+    }
+    status = backward(t, batch, loss, reterr);
     return status == STEPD_OK ? note_step(t, loss, batch, reterr) : status;
 }
 
 /* ---- Evaluation and results ------------------------------------------------------------------ */
 
-/* Loss and accuracy over the test set with the weights as they are; none may be under way. */
+/* The test set, with the weights as they are; none may be under way. */
 static void evaluate(struct training *t)
 {
-    double loss_sum = 0;
-    size_t correct = 0;
-    for (size_t done = 0; done < t->test.examples;) {
-        const size_t left = t->test.examples - done;
-        const size_t batch = left < EVALUATION_BATCH ? left : EVALUATION_BATCH;
-        for (size_t i = 0; i < batch; i++)
-            t->rows[i] = (uint32_t)(done + i);
-        dataset_gather(&t->test, &t->scale, t->rows, batch, model_input(t->model), t->labels);
-        for (size_t l = 0; l < t->model->layers; l++)
-            model_forward(t->model, l, batch);
-        loss_sum += model_loss(t->model, t->labels, batch) * (double)batch;
-        correct += model_correct(t->model, t->labels, batch);
-        done += batch;
-    }
+    const struct evaluation evaluation =
+        evaluation_of(t->model, &t->data->test, &t->data->scale, t->rows, t->labels);
     t->result.tested = true;
-    t->result.test_loss = loss_sum / (double)t->test.examples;
-    t->result.test_accuracy = (double)correct / (double)t->test.examples;
+    t->result.test_loss = evaluation.loss;
+    t->result.test_accuracy = evaluation.accuracy;
 }
 
-static bool evaluation_due(const struct training *t, uint64_t first_step)
+/* After the last step comes conclude(). */
+static bool evaluation_due(const struct training *t)
 {
     const uint64_t every = t->options->eval_every;
-    return t->rank == 0 && every != 0 && t->step > first_step && t->step % every == 0;
+    return t->rank == 0 && every != 0 && t->step < t->total && t->step % every == 0;
 }
 
+/* Whether the weights to test and those to train with differ is the server's to know: both are
+ * fetched, which takes no time beside a pass over the test set. */
 static enum stepd_status evaluate_on_the_way(struct training *t, struct stepd_error *reterr)
 {
-    const enum stepd_status status = wait_for_all(t, reterr);
+    uint64_t version = 0;
+    enum stepd_status status = wait_for_all(t, reterr);
+    if (status == STEPD_OK)
+        status = pull_all(t, t->options->eval_view, &version, reterr);
     if (status != STEPD_OK)
         return status;
     evaluate(t);
@@ -321,85 +351,121 @@ static enum stepd_status evaluate_on_the_way(struct training *t, struct stepd_er
         (void)fprintf(stderr, "%sstep %llu  test loss %.4f  test accuracy %.4f\n",
                       t->progress.terminal ? "\r\x1b[K" : "", (unsigned long long)t->step,
                       t->result.test_loss, t->result.test_accuracy);
-    return STEPD_OK;
+    status = pull_all(t, STEPD_TRAINING, &version, reterr);
+    if (status == STEPD_OK && t->mode == STEPD_SYNC && version > t->step)
+        t->step = version;
+    return status;
+}
+
+static enum stepd_status draw(const struct training *t, struct stepd_error *reterr)
+{
+    char title[256];
+    char note[512];
+    char recipe[RECIPE_TEXT_BYTES] = "as the server's file says";
+    if (!t->options->defined)
+        recipe_format(&t->options->recipe, recipe, sizeof recipe);
+    (void)snprintf(title, sizeof title, "%s: %s", t->options->job, t->options->model);
+    (void)snprintf(note, sizeof note, "%s, %u worker%s, %.1f s: test accuracy %.4f, test loss %.4f",
+                   recipe, t->options->world, t->options->world == 1 ? "" : "s", t->result.seconds,
+                   t->result.test_accuracy, t->result.test_loss);
+    const struct plot_series series = {
+        .label = "",
+        .value = "",
+        .curve = &t->curve,
+        .diverged = t->result.diverged_at != 0,
+    };
+    return plot_write(t->options->plot,
+                      &(struct plot){.title = title, .note = note, .series = &series, .count = 1},
+                      reterr);
 }
 
 /* What rank 0 makes of the final weights. */
 static enum stepd_status conclude(struct training *t, struct stepd_error *reterr)
 {
-    evaluate(t);
+    if (t->result.diverged_at == 0) {
+        evaluate(t);
+        if (!isfinite(t->result.test_loss)) /* the last step blew them up */
+            t->result.diverged_at = t->step;
+    }
     enum stepd_status status = STEPD_OK;
-    if (t->options->save_weights != NULL)
+    if (t->options->save_weights != NULL && t->result.diverged_at == 0)
         status = weights_file_write(t->options->save_weights, t->model, reterr);
-    if (status != STEPD_OK || t->options->plot == NULL)
-        return status;
-    char title[256];
-    char note[256];
-    (void)snprintf(title, sizeof title, "%s: %s", t->options->job, t->options->model);
-    (void)snprintf(note, sizeof note, "%s, %u worker%s, %.1f s: test accuracy %.4f, test loss %.4f",
-                   t->options->optimizer, t->options->world, t->options->world == 1 ? "" : "s",
-                   t->result.seconds, t->result.test_accuracy, t->result.test_loss);
-    return plot_write(t->options->plot, &t->curve,
-                      &(struct plot_labels){.title = title, .note = note}, reterr);
+    return status == STEPD_OK && t->options->plot != NULL ? draw(t, reterr) : status;
 }
 
 /* ---- The whole ------------------------------------------------------------------------------- */
 
-static enum stepd_status train_all_steps(struct training *t, struct stepd_error *reterr)
+static bool told_to_stop(const struct training *t)
 {
-    const uint64_t first_step = t->step;
-    enum stepd_status status = STEPD_OK;
-    while (t->step < t->total) {
-        if (evaluation_due(t, first_step))
-            status = evaluate_on_the_way(t, reterr);
-        if (status == STEPD_OK)
-            status = take_step(t, reterr);
-        if (status == STEPD_OK)
+    return t->task->stop != NULL && atomic_load(t->task->stop);
+}
+
+/* Takes the steps that are left, or ends before: diverged, or told to stop. */
+static enum stepd_status take_steps(struct training *t, struct stepd_error *reterr)
+{
+    while (t->step < t->total && !told_to_stop(t)) {
+        enum stepd_status status = take_step(t, reterr);
+        if (status == STEPD_OK && t->result.diverged_at == 0)
             status = wait_for_layer(t, 0, reterr);
-        if (status != STEPD_OK)
+        if (status == STEPD_OK && t->result.diverged_at == 0 && evaluation_due(t))
+            status = evaluate_on_the_way(t, reterr);
+        if (status != STEPD_OK || t->result.diverged_at != 0)
             return status;
     }
     return wait_for_all(t, reterr);
 }
 
-static enum stepd_status train(struct training *t, struct stepd_error *reterr)
+/* Trains, and fetches the final weights where they will be looked at. */
+static enum stepd_status train_to_the_end(struct training *t, struct stepd_error *reterr)
 {
-    enum stepd_status status = set_up(t, reterr);
-    if (status != STEPD_OK)
-        return status;
+    uint64_t version;
     t->began = now_seconds();
     t->progress = progress_start(t->options->quiet ? NULL : stderr, isatty(STDERR_FILENO) == 1,
                                  t->step, t->total, t->began);
+    t->progress.title = t->task->title;
     if (t->rank != 0)
         t->progress.out = NULL;
-    status = train_all_steps(t, reterr);
+    enum stepd_status status = judge(t, take_steps(t, reterr));
     if (status == STEPD_OK)
         status = report(t, reterr); /* what status shows of the job from now on */
     progress_end(&t->progress);
-    if (status != STEPD_OK)
-        return status;
     t->result.seconds = now_seconds() - t->began;
     t->result.train_loss = t->progress.loss.weight > 0 ? t->progress.loss.mean : NAN;
+    if (status == STEPD_OK && t->rank == 0 && t->result.diverged_at == 0)
+        status = pull_all(t, t->options->eval_view, &version, reterr);
+    return status;
+}
 
-    /* Leaving comes before the evaluation, so that nobody waits for it. */
-    uint64_t version;
-    if (t->rank == 0)
-        status = pull_all(t, &version, reterr);
+static enum stepd_status train(struct training *t, struct stepd_error *reterr)
+{
+    enum stepd_status status = set_up(t, reterr);
+    if (status != STEPD_OK || t->task->rehearse)
+        return status;
+    status = train_to_the_end(t, reterr);
     if (status != STEPD_OK)
         return status;
+    /* Leaving comes before the evaluation, so that nobody waits for it. */
     status = home_leave(t->home, reterr);
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, status, "leave");
     return t->rank == 0 ? conclude(t, reterr) : STEPD_OK;
 }
 
-enum stepd_status train_run(const struct train_options *options, struct home *home,
-                            struct train_result *ret_result, struct stepd_error *reterr)
+enum stepd_status train_run(const struct train_task *task, struct train_result *ret_result,
+                            struct stepd_error *reterr)
 {
-    struct training training = {.options = options, .home = home};
+    struct training training = {
+        .task = task,
+        .options = task->options,
+        .data = task->data,
+        .home = task->home,
+    };
     const enum stepd_status status = train(&training, reterr);
-    if (status == STEPD_OK)
+    if (status == STEPD_OK) {
         *ret_result = training.result;
+        ret_result->curve = training.curve;
+        training.curve = (struct curve){.count = 0};
+    }
     tear_down(&training);
     return status;
 }

@@ -166,12 +166,14 @@ struct stepd_job_options {
     size_t groups_count;
     bool strict;                              /* a group that matches no tensor is an error */
     const struct stepd_param_group *defaults; /* what every group starts from; NULL: nothing */
+    const struct stepd_param *params;         /* beside the mode: backup, staleness, ... */
+    size_t params_count;
 };
 
 /* Always start from it. */
 #define STEPD_JOB_OPTIONS_INIT                                                                     \
     {                                                                                              \
-        sizeof(struct stepd_job_options), STEPD_SYNC, 1, NULL, 0, false, NULL                      \
+        sizeof(struct stepd_job_options), STEPD_SYNC, 1, NULL, 0, false, NULL, NULL, 0             \
     }
 
 /* How the server makes the first weights of a tensor. */
@@ -261,7 +263,8 @@ struct stepd_step_options {
     enum stepd_view view; /* pull and step: which weights */
     bool has_loss;        /* loss is given */
     double loss;          /* push: mean over the examples; schedules and optimizers may need it */
-    double loss_scale;    /* push: what the gradients were multiplied by; 0: nothing */
+    double loss_scale;    /* push: what gradients and Hessians were multiplied by, in the range of
+                           * floats; 0: nothing */
     const struct stepd_hessian *hessians; /* push */
     size_t hessians_count;
 };

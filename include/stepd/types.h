@@ -20,8 +20,9 @@ enum stepd_dtype {
 
 /* How a job's gradients become steps. The numbers are the wire's. */
 enum stepd_mode {
-    STEPD_SYNC = 0,  /* one step per round; a round closes when every member has contributed */
-    STEPD_ASYNC = 1, /* every push is applied on arrival */
+    STEPD_SYNC = 0,    /* one step per round; a round closes when every member has contributed */
+    STEPD_ASYNC = 1,   /* every push is applied on arrival */
+    STEPD_BOUNDED = 2, /* the same, and a worker waits while another is too many steps behind */
 };
 
 /* Which weights a pull asks for. The numbers are the wire's. */

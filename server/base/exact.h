@@ -10,7 +10,11 @@
 
 #include <stdint.h>
 
-/* x to a whole power by repeated squaring, from the lowest bit of n up. Any thread. */
+/*
+ * x to a whole power by repeated squaring, from the lowest bit of n up; within n ulp for normal
+ * results. The powers of a beta below 1 fall faster than that grows: 1 - beta^n is off by 2^-53 /
+ * (1 - beta) at most. Any thread.
+ */
 double exact_powi(double x, uint64_t n);
 
 /*

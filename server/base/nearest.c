@@ -78,8 +78,11 @@ void nearest_offer(struct nearest *nearest, const char *known)
     const size_t known_bytes = strlen(known);
     if (wanted_bytes > NEAREST_NAME_MAX_BYTES || known_bytes > NEAREST_NAME_MAX_BYTES)
         return;
+    const size_t most = 1 + wanted_bytes / 3;
+    if (wanted_bytes + most < known_bytes || known_bytes + most < wanted_bytes)
+        return; /* by their lengths alone: a file has thousands of names to compare */
     const size_t distance = edits(nearest->wanted, wanted_bytes, known, known_bytes);
-    const bool near = distance <= 1 + wanted_bytes / 3 && distance < known_bytes;
+    const bool near = distance <= most && distance < known_bytes;
     if (!near || (nearest->name != NULL && distance >= nearest->distance))
         return;
     nearest->name = known;

@@ -275,13 +275,13 @@ static enum stepd_status check_slices(const struct config *config, struct stepd_
                           config->slice_elements, config->frame_max_bytes, room);
     for (size_t i = 0; i < config->jobs; i++) {
         const struct config_job *const job = &config->job[i];
-        char text[STEPD_ERROR_TEXT_BYTES];
         if (job->definition.slice_elements <= room)
             continue;
-        (void)snprintf(text, sizeof text,
+        const enum stepd_status status =
+            stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                        "slice_elements is %" PRIu32 ", but a frame holds at most %" PRIu64,
                        job->definition.slice_elements, room);
-        return config_fail_at_group(config, job, job->definition.groups, reterr, text);
+        return config_fail_in_job(config, job, job->line, status, reterr);
     }
     return STEPD_OK;
 }
@@ -331,15 +331,11 @@ void config_deinit(struct config *config)
     *config = (struct config){.file = ""};
 }
 
-enum stepd_status config_fail_at_group(const struct config *config, const struct config_job *job,
-                                       size_t group, struct stepd_error *reterr, const char *text)
+enum stepd_status config_fail_in_job(const struct config *config, const struct config_job *job,
+                                     size_t line, enum stepd_status code,
+                                     struct stepd_error *reterr)
 {
-    const bool in_group = group < job->definition.groups;
-    const struct reader reader = {
-        .file = shown_file(config->file),
-        .reterr = reterr,
-        .job = job->name,
-        .group = in_group ? job->definition.group[group].name : NULL,
-    };
-    return reader_fail(&reader, in_group ? job->group_line[group] : job->line, "%s", text);
+    struct reader_shown shown;
+    return stepd_fail_in(reterr, code, "%s:%zu: job %s", shown_file(config->file), line,
+                         reader_show(job->name, &shown));
 }

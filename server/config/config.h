@@ -62,6 +62,7 @@ struct config_job {
     const char *name;
     struct stepd_define_job definition; /* names, lengths and ranges that need no optimizer hold */
     size_t line;
+    size_t defaults_line;     /* 0: none stand there */
     const size_t *group_line; /* definition.groups of them */
 };
 
@@ -124,10 +125,11 @@ bool config_compare(const struct config *before, const struct config *after,
                     void (*differs)(void *owner, const char *key, bool reloadable), void *owner);
 
 /*
- * Fills in FAILED_PRECONDITION with the place of a job's group (definition.groups: of the job
- * itself) before the text, for checks that only the caller can make. Returns that code.
+ * Puts the place, `file:line: job "x": `, in front of an error that only the caller could find;
+ * line is one of the job's. Returns code, which *reterr has then.
  */
-enum stepd_status config_fail_at_group(const struct config *config, const struct config_job *job,
-                                       size_t group, struct stepd_error *reterr, const char *text);
+enum stepd_status config_fail_in_job(const struct config *config, const struct config_job *job,
+                                     size_t line, enum stepd_status code,
+                                     struct stepd_error *reterr);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A YAML file as a tree of nodes that know their lines. Only what a config file needs is YAML here:
- * maps with plain keys, lists and scalars, of bounded size and depth; no aliases, tags or second
- * documents. So the tree is a tree, and reading it costs no more than its size.
+ * maps with plain keys, lists and scalars, of bounded size and depth; no anchors, aliases, tags,
+ * directives or second documents. So the tree is a tree, and reading it costs no more than its
+ * size.
  */
 #ifndef CONFIG_DOCUMENT_H
 #define CONFIG_DOCUMENT_H

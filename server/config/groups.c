@@ -63,19 +63,39 @@ static enum stepd_status read_parts(const struct reader *reader, const struct do
     return STEPD_OK;
 }
 
+static const struct reader_key schedule_keys[] = {
+    {.name = "kind", .required = false, .read = read_kind},
+    {.name = "schedules", .required = false, .read = read_parts},
+};
+
+const struct reader_keys groups_schedule_keys = {
+    .count = sizeof schedule_keys / sizeof schedule_keys[0], .at = schedule_keys};
+
+static enum stepd_status read_schedule_map(const struct reader *reader,
+                                           const struct document_node *node, bool kind_required,
+                                           struct stepd_group *group)
+{
+    enum stepd_status status = reader_require_kind(reader, node, DOCUMENT_MAP);
+    if (status != STEPD_OK)
+        return status;
+    status = reader_map(reader, node, &groups_schedule_keys, group, &group->schedule_settings);
+    if (status == STEPD_OK && kind_required && group->schedule[0] == '\0')
+        return reader_fail(reader, node->line, "the key 'kind' is missing");
+    return status;
+}
+
 static enum stepd_status read_schedule(const struct reader *reader,
                                        const struct document_node *node, void *owner)
 {
-    static const struct reader_key keys[] = {
-        {.name = "kind", .required = true, .read = read_kind},
-        {.name = "schedules", .required = false, .read = read_parts},
-    };
-    static const struct reader_keys known = {.count = sizeof keys / sizeof keys[0], .at = keys};
-    struct stepd_group *const group = owner;
-    const enum stepd_status status = reader_require_kind(reader, node, DOCUMENT_MAP);
-    if (status != STEPD_OK)
-        return status;
-    return reader_map(reader, node, &known, group, &group->schedule_settings);
+    return read_schedule_map(reader, node, true, owner);
+}
+
+/* Settings alone go over those of the defaults' schedule, which groups_check() asks for. */
+static enum stepd_status read_group_schedule(const struct reader *reader,
+                                             const struct document_node *node, void *owner)
+{
+    const bool settings_alone = node->count > 0 && document_find(node, "schedules") == NULL;
+    return read_schedule_map(reader, node, !settings_alone, owner);
 }
 
 /* ---- Phases ---------------------------------------------------------------------------------- */
@@ -84,10 +104,7 @@ static enum stepd_status read_from(const struct reader *reader, const struct doc
                                    void *owner)
 {
     struct stepd_phase *const phase = owner;
-    uint32_t from = 0;
-    const enum stepd_status status = reader_whole(reader, node, 1, UINT32_MAX, &from);
-    phase->from = from;
-    return status;
+    return reader_whole(reader, node, 1, UINT64_MAX, &phase->from);
 }
 
 static enum stepd_status read_phase_optimizer(const struct reader *reader,
@@ -97,16 +114,21 @@ static enum stepd_status read_phase_optimizer(const struct reader *reader,
     return reader_name(reader, node, &phase->optimizer);
 }
 
+static const struct reader_key phase_keys[] = {
+    {.name = "from", .required = true, .read = read_from},
+    {.name = "optimizer", .required = true, .read = read_phase_optimizer},
+};
+
+const struct reader_keys groups_phase_keys = {.count = sizeof phase_keys / sizeof phase_keys[0],
+                                              .at = phase_keys};
+
 static enum stepd_status read_phase(const struct reader *reader, const struct document_node *node,
                                     struct stepd_phase *phase)
 {
-    static const struct reader_key keys[] = {
-        {.name = "from", .required = true, .read = read_from},
-        {.name = "optimizer", .required = true, .read = read_phase_optimizer},
-    };
-    static const struct reader_keys known = {.count = sizeof keys / sizeof keys[0], .at = keys};
     const enum stepd_status status = reader_require_kind(reader, node, DOCUMENT_MAP);
-    return status != STEPD_OK ? status : reader_map(reader, node, &known, phase, &phase->settings);
+    return status != STEPD_OK
+               ? status
+               : reader_map(reader, node, &groups_phase_keys, phase, &phase->settings);
 }
 
 static enum stepd_status read_phases(const struct reader *reader, const struct document_node *list,
@@ -187,7 +209,7 @@ static enum stepd_status read_ndim(const struct reader *reader, const struct doc
         uint32_t dims = 0;
         struct document_node named = *at;
         named.key = node->key;
-        const enum stepd_status status = reader_whole(reader, &named, 0, STEPD_DIMS_MAX, &dims);
+        const enum stepd_status status = reader_whole_u32(reader, &named, 0, STEPD_DIMS_MAX, &dims);
         if (status != STEPD_OK)
             return status;
         if (seen[dims])
@@ -199,19 +221,22 @@ static enum stepd_status read_ndim(const struct reader *reader, const struct doc
     return STEPD_OK;
 }
 
+static const struct reader_key group_keys[] = {
+    {.name = "name", .required = true, .read = read_group_name},
+    {.name = "match", .required = false, .read = read_match},
+    {.name = "ndim", .required = false, .read = read_ndim},
+    {.name = "optimizer", .required = false, .read = read_optimizer},
+    {.name = "frozen", .required = false, .read = read_frozen},
+    {.name = "schedule", .required = false, .read = read_group_schedule},
+    {.name = "phases", .required = false, .read = read_phases},
+};
+
+const struct reader_keys groups_keys = {.count = sizeof group_keys / sizeof group_keys[0],
+                                        .at = group_keys};
+
 static enum stepd_status read_group(const struct reader *in_job, const struct document_node *node,
                                     struct stepd_group *group)
 {
-    static const struct reader_key keys[] = {
-        {.name = "name", .required = true, .read = read_group_name},
-        {.name = "match", .required = false, .read = read_match},
-        {.name = "ndim", .required = false, .read = read_ndim},
-        {.name = "optimizer", .required = false, .read = read_optimizer},
-        {.name = "frozen", .required = false, .read = read_frozen},
-        {.name = "schedule", .required = false, .read = read_schedule},
-        {.name = "phases", .required = false, .read = read_phases},
-    };
-    static const struct reader_keys known = {.count = sizeof keys / sizeof keys[0], .at = keys};
     struct reader reader = *in_job;
     const enum stepd_status status = reader_require_kind(in_job, node, DOCUMENT_MAP);
     if (status != STEPD_OK)
@@ -219,7 +244,7 @@ static enum stepd_status read_group(const struct reader *in_job, const struct do
     reader.group = reader_name_in(node);
     *group = (struct stepd_group)GROUPS_NOTHING;
     group->match = "*";
-    return reader_map(&reader, node, &known, group, &group->settings);
+    return reader_map(&reader, node, &groups_keys, group, &group->settings);
 }
 
 enum stepd_status groups_read(const struct reader *reader, const struct document_node *list,
@@ -253,6 +278,27 @@ enum stepd_status groups_read(const struct reader *reader, const struct document
     job->definition.groups = count;
     job->definition.group = groups;
     job->group_line = lines;
+    return STEPD_OK;
+}
+
+enum stepd_status groups_check(const struct reader *in_job, const struct config_job *job)
+{
+    const struct stepd_group *const defaults = &job->definition.defaults;
+    const bool optimizer = defaults->optimizer[0] != '\0';
+    const bool schedule = defaults->schedule[0] != '\0';
+    for (size_t i = 0; i < job->definition.groups; i++) {
+        const struct stepd_group *const group = &job->definition.group[i];
+        struct reader reader = *in_job;
+        reader.group = group->name;
+        if (group->optimizer[0] == '\0' && !optimizer && !group->frozen)
+            return reader_fail(&reader, job->group_line[i],
+                               "the key 'optimizer' is missing, and the job has no defaults with "
+                               "one");
+        if (group->schedule[0] == '\0' && !schedule && group->schedule_settings.count > 0)
+            return reader_fail(&reader, job->group_line[i],
+                               "the key 'kind' is missing in schedule, and the job has no "
+                               "defaults with one");
+    }
     return STEPD_OK;
 }
 

@@ -24,8 +24,7 @@ static void write_setting(const struct stepd_setting *setting, FILE *stream)
     (void)fputs(list ? "]" : "", stream);
 }
 
-/* Each setting behind the text that goes before it. */
-static void write_settings(const struct stepd_settings *settings, const char *before, FILE *stream)
+void groups_write_settings(const struct stepd_settings *settings, const char *before, FILE *stream)
 {
     for (size_t i = 0; i < settings->count; i++) {
         (void)fputs(before, stream);
@@ -33,18 +32,27 @@ static void write_settings(const struct stepd_settings *settings, const char *be
     }
 }
 
-/* "<before>schedule: {...}" */
+/* "<before>schedule: {...}", which need not have a kind */
 static void write_schedule(const struct stepd_group *group, const char *before, FILE *stream)
 {
-    if (group->schedule[0] == '\0')
+    const struct stepd_settings *const settings = &group->schedule_settings;
+    const char *between = "";
+    if (group->schedule[0] == '\0' && settings->count == 0)
         return;
-    (void)fprintf(stream, "%sschedule: {kind: ", before);
-    value_write_text(group->schedule, stream);
-    write_settings(&group->schedule_settings, ", ", stream);
+    (void)fprintf(stream, "%sschedule: {", before);
+    if (group->schedule[0] != '\0') {
+        (void)fputs("kind: ", stream);
+        value_write_text(group->schedule, stream);
+        between = ", ";
+    }
+    for (size_t i = 0; i < settings->count; i++, between = ", ") {
+        (void)fputs(between, stream);
+        write_setting(&settings->at[i], stream);
+    }
     for (size_t i = 0; i < group->schedule_parts; i++) {
         (void)fputs(i == 0 ? ", schedules: [{kind: " : "}, {kind: ", stream);
         value_write_text(group->schedule_part[i].kind, stream);
-        write_settings(&group->schedule_part[i].settings, ", ", stream);
+        groups_write_settings(&group->schedule_part[i].settings, ", ", stream);
     }
     (void)fputs(group->schedule_parts > 0 ? "}]}" : "}", stream);
 }
@@ -63,7 +71,7 @@ static void write_phases(const struct stepd_group *group, FILE *stream)
         const struct stepd_phase *const phase = &group->phase[i];
         (void)fprintf(stream, "\n          - {from: %" PRIu64 ", optimizer: ", phase->from);
         value_write_text(phase->optimizer, stream);
-        write_settings(&phase->settings, ", ", stream);
+        groups_write_settings(&phase->settings, ", ", stream);
         (void)fputc('}', stream);
     }
 }
@@ -91,7 +99,7 @@ static void write_group(const struct stepd_group *group, size_t line, FILE *stre
     write_optimizer(group, before, stream);
     if (group->frozen)
         (void)fprintf(stream, "%sfrozen: true", before);
-    write_settings(&group->settings, before, stream);
+    groups_write_settings(&group->settings, before, stream);
     write_schedule(group, before, stream);
     write_phases(group, stream);
     (void)fputc('\n', stream);
@@ -106,7 +114,7 @@ void groups_write_defaults(const struct stepd_group *defaults, FILE *stream)
         return;
     (void)fputs("    defaults:", stream);
     write_optimizer(defaults, before, stream);
-    write_settings(&defaults->settings, before, stream);
+    groups_write_settings(&defaults->settings, before, stream);
     write_schedule(defaults, before, stream);
     (void)fputc('\n', stream);
 }

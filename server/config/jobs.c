@@ -13,18 +13,11 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "proto/mode.h"
 #include "server/base/nearest.h"
 #include "server/config/groups.h"
 #include "server/config/reader.h"
 #include "server/config/value.h"
-
-/* The modes by their names in the file. */
-static const char *const mode_names[] = {
-    [STEPD_SYNC] = "sync",
-    [STEPD_ASYNC] = "async",
-};
-
-#define MODES (sizeof mode_names / sizeof mode_names[0])
 
 static enum stepd_status read_job_name(const struct reader *reader,
                                        const struct document_node *node, void *owner)
@@ -42,14 +35,11 @@ static enum stepd_status read_mode(const struct reader *reader, const struct doc
     const enum stepd_status status = reader_require_kind(reader, node, DOCUMENT_SCALAR);
     if (status != STEPD_OK)
         return status;
+    if (stepd_mode_find(node->text, &job->definition.mode))
+        return STEPD_OK;
     nearest_init(&nearest, node->text);
-    for (size_t i = 0; i < MODES; i++) {
-        if (strcmp(mode_names[i], node->text) == 0) {
-            job->definition.mode = (enum stepd_mode)i;
-            return STEPD_OK;
-        }
-        nearest_offer(&nearest, mode_names[i]);
-    }
+    for (unsigned i = 0; i < STEPD_MODES; i++)
+        nearest_offer(&nearest, stepd_mode_name((enum stepd_mode)i));
     return reader_fail(reader, node->line, "unknown mode %s: %s", reader_show(node->text, &shown),
                        nearest_hint(&nearest));
 }
@@ -58,7 +48,7 @@ static enum stepd_status read_workers(const struct reader *reader, const struct 
                                       void *owner)
 {
     struct config_job *const job = owner;
-    return reader_whole(reader, node, 1, STEPD_WORKERS_MAX, &job->definition.workers);
+    return reader_whole_u32(reader, node, 1, STEPD_WORKERS_MAX, &job->definition.workers);
 }
 
 static enum stepd_status read_strict(const struct reader *reader, const struct document_node *node,
@@ -72,14 +62,15 @@ static enum stepd_status read_slice_elements(const struct reader *reader,
                                              const struct document_node *node, void *owner)
 {
     struct config_job *const job = owner;
-    return reader_whole(reader, node, CONFIG_SLICE_ELEMENTS_LEAST, CONFIG_SLICE_ELEMENTS_MOST,
-                        &job->definition.slice_elements);
+    return reader_whole_u32(reader, node, CONFIG_SLICE_ELEMENTS_LEAST, CONFIG_SLICE_ELEMENTS_MOST,
+                            &job->definition.slice_elements);
 }
 
 static enum stepd_status read_defaults(const struct reader *reader,
                                        const struct document_node *node, void *owner)
 {
     struct config_job *const job = owner;
+    job->defaults_line = node->line;
     return groups_read_defaults(reader, node, &job->definition.defaults);
 }
 
@@ -89,36 +80,21 @@ static enum stepd_status read_groups(const struct reader *reader, const struct d
     return groups_read(reader, node, owner);
 }
 
-/* A group may leave its optimizer to the defaults, wherever in the job they stand. */
-static enum stepd_status check_optimizers(const struct reader *in_job, const struct config_job *job)
-{
-    if (job->definition.defaults.optimizer[0] != '\0')
-        return STEPD_OK;
-    for (size_t i = 0; i < job->definition.groups; i++) {
-        const struct stepd_group *const group = &job->definition.group[i];
-        struct reader reader = *in_job;
-        reader.group = group->name;
-        if (group->optimizer[0] == '\0' && !group->frozen)
-            return reader_fail(&reader, job->group_line[i],
-                               "the key 'optimizer' is missing, and the job has no defaults with "
-                               "one");
-    }
-    return STEPD_OK;
-}
+static const struct reader_key keys[] = {
+    {.name = "name", .required = true, .read = read_job_name},
+    {.name = "mode", .required = false, .read = read_mode},
+    {.name = "workers", .required = true, .read = read_workers},
+    {.name = "strict", .required = false, .read = read_strict},
+    {.name = "slice_elements", .required = false, .read = read_slice_elements},
+    {.name = "defaults", .required = false, .read = read_defaults},
+    {.name = "groups", .required = true, .read = read_groups},
+};
+
+const struct reader_keys jobs_keys = {.count = sizeof keys / sizeof keys[0], .at = keys};
 
 static enum stepd_status read_job(const struct reader *in_file, const struct document_node *node,
                                   struct config_job *job)
 {
-    static const struct reader_key keys[] = {
-        {.name = "name", .required = true, .read = read_job_name},
-        {.name = "mode", .required = false, .read = read_mode},
-        {.name = "workers", .required = true, .read = read_workers},
-        {.name = "strict", .required = false, .read = read_strict},
-        {.name = "slice_elements", .required = false, .read = read_slice_elements},
-        {.name = "defaults", .required = false, .read = read_defaults},
-        {.name = "groups", .required = true, .read = read_groups},
-    };
-    static const struct reader_keys known = {.count = sizeof keys / sizeof keys[0], .at = keys};
     struct reader reader = *in_file;
     enum stepd_status status = reader_require_kind(in_file, node, DOCUMENT_MAP);
     if (status != STEPD_OK)
@@ -128,8 +104,8 @@ static enum stepd_status read_job(const struct reader *in_file, const struct doc
         .line = node->line,
         .definition = {.mode = STEPD_SYNC, .strict = true, .defaults = GROUPS_NOTHING},
     };
-    status = reader_map(&reader, node, &known, job, NULL);
-    return status != STEPD_OK ? status : check_optimizers(&reader, job);
+    status = reader_map(&reader, node, &jobs_keys, job, &job->definition.settings);
+    return status != STEPD_OK ? status : groups_check(&reader, job);
 }
 
 enum stepd_status jobs_read(const char *name, const struct document_node *list,
@@ -170,11 +146,16 @@ static void write_job(const struct config_job *job, bool lines, FILE *stream)
     value_write_text(job->name, stream);
     if (lines)
         (void)fprintf(stream, "  # file, line %zu", job->line);
-    (void)fprintf(stream, "\n    mode: %s\n", mode_names[definition->mode]);
+    (void)fprintf(stream, "\n    mode: %s\n", stepd_mode_name(definition->mode));
     (void)fprintf(stream, "    workers: %" PRIu32 "\n", definition->workers);
     (void)fprintf(stream, "    strict: %s\n", definition->strict ? "true" : "false");
     if (definition->slice_elements != 0)
         (void)fprintf(stream, "    slice_elements: %" PRIu32 "\n", definition->slice_elements);
+    for (size_t i = 0; i < definition->settings.count; i++) {
+        const struct stepd_settings one = {.count = 1, .at = &definition->settings.at[i]};
+        groups_write_settings(&one, "    ", stream);
+        (void)fputc('\n', stream);
+    }
     groups_write_defaults(&definition->defaults, stream);
     groups_write(job, lines, stream);
 }

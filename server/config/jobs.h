@@ -13,6 +13,10 @@
 
 #include "server/config/config.h"
 #include "server/config/document.h"
+#include "server/config/reader.h"
+
+/* The keys of a job's map; settings stand beside them. */
+extern const struct reader_keys jobs_keys;
 
 /*
  * Reads the list under the key "jobs" (or nothing) into config->jobs and config->job; what they

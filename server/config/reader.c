@@ -3,8 +3,8 @@
  * A map is read by a table of the keys that it knows. What is in no table may still be a setting: a
  * name with a number, a list of them or a word, since only an optimizer or a schedule knows which
  * settings it has. Those are carried as they are and checked later, by whoever knows. A setting
- * that is no number but is spelt almost like a key of the table, which does not stand in the map,
- * was meant to be that key, and is answered so.
+ * that is spelt almost like a key of the table, which does not stand in the map, was meant to be
+ * that key, and is answered so.
  */
 #include "server/config/reader.h"
 
@@ -77,7 +77,7 @@ enum stepd_status reader_name(const struct reader *reader, const struct document
 }
 
 enum stepd_status reader_whole(const struct reader *reader, const struct document_node *node,
-                               uint32_t least, uint32_t most, uint32_t *ret_value)
+                               uint64_t least, uint64_t most, uint64_t *ret_value)
 {
     struct reader_shown shown;
     uint64_t value = 0;
@@ -86,10 +86,20 @@ enum stepd_status reader_whole(const struct reader *reader, const struct documen
         return status;
     if (!value_read_whole(node->text, &value) || value < least || value > most)
         return reader_fail(reader, node->line,
-                           "%s: %s is not a whole number from %" PRIu32 " to %" PRIu32, node->key,
+                           "%s: %s is not a whole number from %" PRIu64 " to %" PRIu64, node->key,
                            reader_show(node->text, &shown), least, most);
-    *ret_value = (uint32_t)value;
+    *ret_value = value;
     return STEPD_OK;
+}
+
+enum stepd_status reader_whole_u32(const struct reader *reader, const struct document_node *node,
+                                   uint32_t least, uint32_t most, uint32_t *ret_value)
+{
+    uint64_t value = 0;
+    const enum stepd_status status = reader_whole(reader, node, least, most, &value);
+    if (status == STEPD_OK)
+        *ret_value = (uint32_t)value;
+    return status;
 }
 
 enum stepd_status reader_switch(const struct reader *reader, const struct document_node *node,
@@ -129,14 +139,9 @@ const char *reader_name_in(const struct document_node *map)
 }
 
 /* What a setting that is neither number nor word is answered with. */
-static enum stepd_status fail_setting(const struct reader *reader, const struct document_node *node,
-                                      const struct reader_keys *keys)
+static enum stepd_status fail_setting(const struct reader *reader, const struct document_node *node)
 {
     struct reader_shown shown;
-    struct nearest nearest;
-    search_key(node, keys, &nearest);
-    if (nearest.name != NULL)
-        return fail_unknown(reader, node, keys);
     if (node->kind == DOCUMENT_SCALAR)
         return reader_fail(reader, node->line, "%s: %s is not a number and not a word", node->key,
                            reader_show(node->text, &shown));
@@ -159,16 +164,16 @@ static bool read_number(const struct document_node *node, double *ret_value)
     return true;
 }
 
-/* Names of settings, and words that are their values, are words in small letters, as all that
- * optimizers and schedules have are. */
+/* Names of settings, and words that are their values, look like those that optimizers and schedules
+ * have. Capitals are for T_max, which PyTorch writes so. */
 static bool is_word(const char *text)
 {
     const size_t bytes = strlen(text);
     return bytes > 0 && bytes <= STEPD_NAME_MAX_BYTES &&
-           strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") == bytes;
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == bytes;
 }
 
-/* A setting whose value is a word is taken for a misspelt key up to this distance. */
+/* A setting is taken for a misspelt key up to this distance. */
 #define SLIP_MOST 2u
 
 /* A word that is no number that was meant and not quite written, such as 0x1. */
@@ -178,36 +183,32 @@ static bool is_value_word(const struct document_node *node)
            (node->text[0] < '0' || node->text[0] > '9');
 }
 
-static enum stepd_status read_word(const struct reader *reader, const struct document_node *node,
-                                   const struct document_node *map, const struct reader_keys *keys,
-                                   struct stepd_setting *ret_setting)
+/* `worker: 4` is a slip for workers where those do not stand in the map; `preset: lecture` is none
+ * for phases. */
+static bool is_slip(const struct document_node *node, const struct document_node *map,
+                    const struct reader_keys *keys)
 {
     struct nearest nearest;
     search_key(node, keys, &nearest);
-    /* `optimiser: sgd` is a slip; `preset: lecture` is no slip for phases. */
-    if (nearest.name != NULL && nearest.distance <= SLIP_MOST &&
-        document_find(map, nearest.name) == NULL)
-        return fail_unknown(reader, node, keys);
-    *ret_setting = (struct stepd_setting){.name = node->key, .word = node->text};
-    return STEPD_OK;
+    return nearest.name != NULL && nearest.distance <= SLIP_MOST &&
+           document_find(map, nearest.name) == NULL;
 }
 
 /* A number, or a list of them. */
 static enum stepd_status read_numbers(const struct reader *reader, const struct document_node *node,
-                                      const struct reader_keys *keys,
                                       struct stepd_setting *ret_setting)
 {
     const bool list = node->kind == DOCUMENT_LIST;
     const struct document_node *at = list ? node->first : node;
     const size_t count = list ? node->count : 1;
     if (count == 0 || count > STEPD_VALUES_MAX)
-        return fail_setting(reader, node, keys);
+        return fail_setting(reader, node);
     double *const values = stepd_arena_calloc(reader->arena, count, sizeof *values);
     if (values == NULL)
         return reader_fail_memory(reader);
     for (size_t i = 0; i < count; i++, at = at->next) {
         if (!read_number(at, &values[i]))
-            return fail_setting(reader, node, keys);
+            return fail_setting(reader, node);
     }
     *ret_setting =
         (struct stepd_setting){.name = node->key, .values = count, .value = values, .word = ""};
@@ -220,11 +221,12 @@ static enum stepd_status read_setting(const struct reader *reader, const struct 
                                       struct stepd_setting *ret_setting)
 {
     double number = 0.0;
-    if (!is_word(node->key))
+    if (!is_word(node->key) || is_slip(node, map, keys))
         return fail_unknown(reader, node, keys);
-    return is_value_word(node) && !read_number(node, &number)
-               ? read_word(reader, node, map, keys, ret_setting)
-               : read_numbers(reader, node, keys, ret_setting);
+    if (!is_value_word(node) || read_number(node, &number))
+        return read_numbers(reader, node, ret_setting);
+    *ret_setting = (struct stepd_setting){.name = node->key, .word = node->text};
+    return STEPD_OK;
 }
 
 static const struct reader_key *find_key(const struct reader_keys *keys, const char *name)

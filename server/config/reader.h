@@ -66,7 +66,12 @@ enum stepd_status reader_name(const struct reader *reader, const struct document
 
 /* A whole number from least to most. */
 enum stepd_status reader_whole(const struct reader *reader, const struct document_node *node,
-                               uint32_t least, uint32_t most, uint32_t *ret_value) STEPD_MUST_CHECK;
+                               uint64_t least, uint64_t most, uint64_t *ret_value) STEPD_MUST_CHECK;
+
+/* The same for a most that 32 bits hold. */
+enum stepd_status reader_whole_u32(const struct reader *reader, const struct document_node *node,
+                                   uint32_t least, uint32_t most,
+                                   uint32_t *ret_value) STEPD_MUST_CHECK;
 
 /* true or false. */
 enum stepd_status reader_switch(const struct reader *reader, const struct document_node *node,

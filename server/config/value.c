@@ -94,11 +94,40 @@ bool value_read_number(const char *text, double *ret_value)
     return true;
 }
 
+/* What clean texts may hold and libyaml reads only escaped: it breaks lines at the first two, which
+ * would end a comment, and refuses the others in a file (or skips the third at its beginning). */
+static const struct {
+    const char *bytes;
+    const char *escape;
+} unreadable[] = {
+    {"\xE2\x80\xA8", "\\u2028"}, {"\xE2\x80\xA9", "\\u2029"}, {"\xEF\xBB\xBF", "\\ufeff"},
+    {"\xEF\xBF\xBE", "\\ufffe"}, {"\xEF\xBF\xBF", "\\uffff"},
+};
+
+#define UNREADABLE_BYTES 3u /* of each */
+
+/* The escape for what stands at text; NULL: none is needed. */
+static const char *find_escape(const char *text)
+{
+    for (size_t i = 0; i < sizeof unreadable / sizeof unreadable[0]; i++) {
+        if (strncmp(text, unreadable[i].bytes, UNREADABLE_BYTES) == 0)
+            return unreadable[i].escape;
+    }
+    return NULL;
+}
+
 void value_write_text(const char *text, FILE *stream)
 {
     char quoted[TEXT_QUOTED_BYTES(VALUE_PATH_MAX_BYTES)];
     (void)text_quote(text, strlen(text), quoted, sizeof quoted);
-    (void)fputs(quoted, stream);
+    for (const char *at = quoted; *at != '\0';) {
+        const char *const escape = find_escape(at);
+        if (escape != NULL)
+            (void)fputs(escape, stream);
+        else
+            (void)fputc(*at, stream);
+        at += escape != NULL ? UNREADABLE_BYTES : 1;
+    }
 }
 
 void value_write_number(double value, FILE *stream)

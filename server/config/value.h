@@ -34,7 +34,8 @@ bool value_read_number(const char *text, double *ret_value);
 /* Writes a number with as many digits as reading the same bits again takes. */
 void value_write_number(double value, FILE *stream);
 
-/* Writes a clean text of at most VALUE_PATH_MAX_BYTES as a YAML scalar in double quotes. */
+/* Writes a clean text of at most VALUE_PATH_MAX_BYTES as a YAML scalar in double quotes, all of
+ * which stands in one line. */
 void value_write_text(const char *text, FILE *stream);
 
 #endif

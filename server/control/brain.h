@@ -67,4 +67,8 @@ struct control_quoted control_quote(const char *name);
 void control_log(const struct control *control, const char *event, const char *fmt, ...)
     STEPD_PRINTF(3, 4);
 
+/* The same of what is probably not meant so. */
+void control_warn(const struct control *control, const char *event, const char *fmt, ...)
+    STEPD_PRINTF(3, 4);
+
 #endif

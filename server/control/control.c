@@ -20,6 +20,7 @@
 #include "server/base/log.h"
 #include "server/control/brain.h"
 #include "server/control/dispatch.h"
+#include "server/control/gates.h"
 #include "server/control/handle_define.h"
 #include "server/control/jobs.h"
 #include "server/control/members.h"
@@ -102,16 +103,33 @@ struct control_quoted control_quote(const char *name)
     return quoted;
 }
 
-void control_log(const struct control *control, const char *event, const char *fmt, ...)
+static void say(const struct control *control, enum log_level level, const char *event,
+                const char *fmt, va_list args) STEPD_PRINTF(4, 0);
+
+static void say(const struct control *control, enum log_level level, const char *event,
+                const char *fmt, va_list args)
 {
     if (control->begin_ms == UINT64_MAX) /* the config file's jobs; its writer knows them */
         return;
     char facts[LOG_LINE_MAX_BYTES];
+    (void)vsnprintf(facts, sizeof facts, fmt, args);
+    control->io.log(control->io.owner, level, event, facts);
+}
+
+void control_log(const struct control *control, const char *event, const char *fmt, ...)
+{
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(facts, sizeof facts, fmt, args);
+    say(control, LOG_INFO, event, fmt, args);
     va_end(args);
-    control->io.log(control->io.owner, event, facts);
+}
+
+void control_warn(const struct control *control, const char *event, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    say(control, LOG_WARN, event, fmt, args);
+    va_end(args);
 }
 
 /* ---- Connections ----------------------------------------------------------------------------- */
@@ -192,6 +210,7 @@ void control_on_tick(struct control *control, uint64_t now_ms)
     for (struct control_job *job = control->first_job; job != NULL; job = next) {
         next = job->next;
         control_members_on_tick(control, job);
+        control_gate_on_tick(control, job);
         control_job_tell_shards(control, job);
         control_job_forget_if_idle(control, job);
     }

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "proto/message.h"
+#include "server/base/log.h"
 #include "server/model/order.h"
 
 struct control;
@@ -58,8 +59,9 @@ struct control_io {
     void (*random)(void *owner, uint8_t *bytes, size_t n);
 
     /* Something that the operator should read in the log: a fact in logfmt's words, such as
-     * event "worker_joined" with "job=mnist rank=3". Both borrowed until return. */
-    void (*log)(void *owner, const char *event, const char *facts);
+     * event "worker_joined" with "job=mnist rank=3". LOG_WARN: something is probably not meant so.
+     * Both texts borrowed until return. */
+    void (*log)(void *owner, enum log_level level, const char *event, const char *facts);
 };
 
 /* io and options are copied. *ret_control: caller frees with control_destroy. */

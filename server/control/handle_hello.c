@@ -208,8 +208,8 @@ static enum stepd_status take_over(struct control *control, struct control_membe
     member->session = *ret_session;
     member->session->member = member;
     control_session_free(control, old);
-    if (member->until != UINT64_MAX) {
-        member->until = UINT64_MAX;
+    if (member->last_clock != UINT64_MAX) {
+        member->last_clock = UINT64_MAX;
         member->untold = true;
     }
     control_member_move(control, member, STEPD_MEMBER_PRESENT);

@@ -49,7 +49,8 @@ static size_t tensor_bytes(const struct job *job, const struct tensor *tensor)
 /* The slice's numbers and those of its parts, in the packed lists of the frame. */
 static size_t slice_bytes(const struct job *job, const struct slice_plan *slice)
 {
-    size_t bytes = page_varint_bytes(slice->shard + 1) + page_varint_bytes(slice->parts);
+    size_t bytes = page_varint_bytes(slice->shard + 1) + page_varint_bytes(slice->parts) +
+                   page_varint_bytes(slice->extra);
     for (uint32_t i = 0; i < slice->parts; i++) {
         const struct part *part = &job->layout.part[slice->first_part + i];
         bytes += page_varint_bytes(part->tensor) + page_varint_bytes(part->offset) +
@@ -71,6 +72,7 @@ struct extent {
     size_t slice;
     size_t slices_end;
     size_t parts;
+    bool extras; /* a push carries more than the elements of one of the slices */
 };
 
 /* As much as fits, from where the frame before it ended; slices only behind the final tensor. */
@@ -98,6 +100,7 @@ static struct extent next_extent(const struct job *job, const struct extent *bef
         left -= bytes;
         extent.slices_end++;
         extent.parts += slice->parts;
+        extent.extras = extent.extras || slice->extra > 0;
     }
     return extent;
 }
@@ -107,6 +110,7 @@ struct lists {
     struct stepd_tensor_def *tensor;
     uint32_t *slice_shard;
     uint32_t *slice_parts;
+    uint32_t *slice_extra;
     uint32_t *part_tensor;
     uint64_t *part_offset;
     uint32_t *part_elements;
@@ -121,13 +125,15 @@ static bool allocate(struct stepd_arena *arena, const struct extent *extent,
         .tensor = stepd_arena_calloc(arena, tensors, sizeof *ret_lists->tensor),
         .slice_shard = stepd_arena_calloc(arena, slices, sizeof *ret_lists->slice_shard),
         .slice_parts = stepd_arena_calloc(arena, slices, sizeof *ret_lists->slice_parts),
+        .slice_extra = stepd_arena_calloc(arena, slices, sizeof *ret_lists->slice_extra),
         .part_tensor = stepd_arena_calloc(arena, extent->parts, sizeof *ret_lists->part_tensor),
         .part_offset = stepd_arena_calloc(arena, extent->parts, sizeof *ret_lists->part_offset),
         .part_elements = stepd_arena_calloc(arena, extent->parts, sizeof *ret_lists->part_elements),
     };
     return ret_lists->tensor != NULL && ret_lists->slice_shard != NULL &&
-           ret_lists->slice_parts != NULL && ret_lists->part_tensor != NULL &&
-           ret_lists->part_offset != NULL && ret_lists->part_elements != NULL;
+           ret_lists->slice_parts != NULL && ret_lists->slice_extra != NULL &&
+           ret_lists->part_tensor != NULL && ret_lists->part_offset != NULL &&
+           ret_lists->part_elements != NULL;
 }
 
 static void fill_tensors(const struct job *job, const struct extent *extent,
@@ -153,6 +159,7 @@ static void fill_slices(const struct job *job, const struct extent *extent,
         const struct slice_plan *slice = &job->layout.slice[i];
         lists->slice_shard[i - extent->slice] = slice->shard + 1; /* Hello.shard 0 is control */
         lists->slice_parts[i - extent->slice] = slice->parts;
+        lists->slice_extra[i - extent->slice] = slice->extra;
         for (uint32_t k = 0; k < slice->parts; k++, parts++) {
             const struct part *part = &job->layout.part[slice->first_part + k];
             lists->part_tensor[parts] = part->tensor;
@@ -183,9 +190,10 @@ static bool put_frame(const struct job *job, const struct extent *extent,
                 .part_tensors = {.count = extent->parts, .at = lists.part_tensor},
                 .part_offsets = {.count = extent->parts, .at = lists.part_offset},
                 .part_elements = {.count = extent->parts, .at = lists.part_elements},
-                .mode = job->mode,
+                .mode = job->consistency.mode,
                 .world = job->workers,
                 .last = extent->slices_end == job->layout.slices,
+                .slice_extras = {.count = extent->extras ? slices : 0, .at = lists.slice_extra},
             },
     };
     control_pages_put(pages, &message);

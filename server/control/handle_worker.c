@@ -47,10 +47,10 @@ static enum stepd_status check_leave(const struct control_member *member, uint64
                                      struct stepd_error *reterr)
 {
     const char *job = member->session->job->name;
-    if (member->state == STEPD_MEMBER_LEFT && member->until != clock)
+    if (member->state == STEPD_MEMBER_LEFT && member->last_clock != clock)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "rank %u has left job '%s' at clock %" PRIu64 ", not %" PRIu64,
-                          member->rank, job, member->until, clock);
+                          member->rank, job, member->last_clock, clock);
     if (clock == UINT64_MAX) /* would say that it is still a member */
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "rank %u of job '%s' cannot leave at clock %" PRIu64
@@ -60,10 +60,7 @@ static enum stepd_status check_leave(const struct control_member *member, uint64
 }
 
 /* The clock is the highest that the worker has used. What the shards have counted says nothing
- * about it: their notices are late, and a slice that was not pushed lags behind for ever.
- *
- * In sync mode clock c contributes to version c - 1, so a worker whose last clock is c was a
- * member for the versions [0, c). */
+ * about it: their notices are late, and a slice that was not pushed lags behind for ever. */
 enum stepd_status control_handle_leave(struct control_conn *conn,
                                        const struct stepd_message *request,
                                        struct control_answer *ret_answer,
@@ -76,7 +73,7 @@ enum stepd_status control_handle_leave(struct control_conn *conn,
     if (status != STEPD_OK)
         return status;
     if (member->state != STEPD_MEMBER_LEFT) {
-        member->until = clock;
+        member->last_clock = clock;
         member->untold = true;
         control_member_move(conn->control, member, STEPD_MEMBER_LEFT);
         control_job_tell_shards(conn->control, session->job);

@@ -14,6 +14,7 @@
 #include "proto/utf8.h"
 #include "server/control/drafts.h"
 #include "server/control/finished.h"
+#include "server/control/gates.h"
 #include "server/control/members.h"
 #include "server/control/orders.h"
 #include "server/control/query.h"
@@ -106,6 +107,7 @@ struct control_job *control_job_destroy(struct control_job *job)
         return NULL;
     forget_members(job);
     (void)job_draft_destroy(job->draft);
+    control_gate_close(job);
     (void)job_unref(job->job);
     free(job->name);
     free(job);
@@ -156,6 +158,7 @@ static void drop_sessions(struct control *control, const struct control_job *job
 
 void control_job_reset_tensors(struct control_job *job)
 {
+    control_gate_close(job);
     job->job = job_unref(job->job);
     control_draft_reset(job);
 }
@@ -167,6 +170,7 @@ void control_job_empty(struct control *control, struct control_job *job)
     control_query_forget_job(control, job);
     forget_members(job);
     job->observers = 0;
+    control_gate_close(job);
     job->job = job_unref(job->job);
     job->open_error = (struct stepd_error){.code = STEPD_OK};
     if (job->from_config)
@@ -227,7 +231,7 @@ uint32_t control_job_ranks(const struct control_job *job)
 
 bool control_job_takes_ranks_back(const struct control_job *job)
 {
-    return job->state < CONTROL_JOB_RUNNING || job_draft_mode(job->draft) == STEPD_ASYNC;
+    return job->state < CONTROL_JOB_RUNNING || job_draft_mode(job->draft) != STEPD_SYNC;
 }
 
 /* Whether the shards have heard of every member. */

@@ -30,8 +30,10 @@
 
 #include "server/control/brain.h"
 #include "server/model/job.h"
+#include "server/model/order.h"
 
 struct control_member;
+struct gate;
 
 /* X(STATE, name in the log, what a client sees of it, successors as a mask) */
 #define CONTROL_JOB_STATE_MAP(X)                                                                   \
@@ -65,7 +67,10 @@ struct control_job {
     uint64_t finished_as;    /* FINISHED: it was the how many-th job to finish */
     struct job_draft *draft; /* owned; NULL while CREATED; changed by drafts.h only */
     struct control_drafted drafted;
-    struct job *job; /* a reference; NULL until the tensors are sealed */
+    struct job *job;       /* a reference; NULL until the tensors are sealed */
+    struct gate *gate;     /* owned; NULL: its slices close one by one */
+    struct order decision; /* the gate's newest; borrows from it */
+    bool decision_untold;
 
     size_t ranks;                   /* length of member: the highest rank that joined, plus 1 */
     struct control_member **member; /* owned, as are they; by rank, NULL where nobody joined */

@@ -38,7 +38,7 @@ struct control_member *control_member_create(const struct control *control, stru
         .rank = rank,
         .state = STEPD_MEMBER_PRESENT,
         .session = session,
-        .until = UINT64_MAX,
+        .last_clock = UINT64_MAX,
         .untold = true,
         .shards = shards,
     };

@@ -22,7 +22,7 @@ struct control_member {
     uint32_t rank;
     enum stepd_member_state state;   /* changed by control_member_move only */
     struct control_session *session; /* never NULL; who holds the rank */
-    uint64_t until;                  /* first version it is no member for; UINT64_MAX: none */
+    uint64_t last_clock;             /* of its last push; UINT64_MAX: it has not left */
     bool untold;                     /* the shards do not know its interval yet */
     uint64_t reported_clock;         /* of its newest report, with loss and examples */
     double loss;

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 
+#include "server/control/gates.h"
 #include "server/control/jobs.h"
 #include "server/control/members.h"
 #include "server/control/opening.h"
@@ -44,11 +45,19 @@ static void on_answer(struct control *control, const struct notice *notice)
     control_waits_release(control);
 }
 
+static void on_ready(struct control *control, const struct notice *notice)
+{
+    struct control_job *job = control_job_find(control, notice->job_name);
+    if (job != NULL)
+        control_gate_take(control, job, notice);
+}
+
 void control_notice(struct control *control, const struct notice *notice)
 {
     switch (notice->kind) {
     case NOTICE_JOB_OPENED: on_opened(control, notice); break;
     case NOTICE_HEARD: on_heard(control, notice); break;
     case NOTICE_ANSWER: on_answer(control, notice); break;
+    case NOTICE_READY: on_ready(control, notice); break;
     }
 }

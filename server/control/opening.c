@@ -12,6 +12,7 @@
 #include "proto/bytes.h"
 #include "proto/error.h"
 #include "server/control/finished.h"
+#include "server/control/gates.h"
 #include "server/control/orders.h"
 
 /* Memory that jobs on the shards take, and jobs that are being opened will. */
@@ -73,9 +74,9 @@ static void warn_of_empty_groups(const struct control *control, const struct job
 {
     for (size_t i = 0; i < job->groups; i++) {
         if (job->group_tensors[i] == 0)
-            control_log(control, "group_matches_nothing", "job=%s group=%s match=%s",
-                        control_quote(job->name).text, control_quote(job->group[i].name).text,
-                        control_quote(job->group[i].match).text);
+            control_warn(control, "group_matches_nothing", "job=%s group=%s match=%s",
+                         control_quote(job->name).text, control_quote(job->group[i].name).text,
+                         control_quote(job->group[i].match).text);
     }
 }
 
@@ -84,6 +85,9 @@ enum stepd_status control_opening_start(struct control *control, struct control_
 {
     enum stepd_status status =
         job_draft_seal(job->draft, job->incarnation, control->options.shards, &job->job, reterr);
+    if (status == STEPD_OK && control_gate_open(job) != STEPD_OK)
+        status =
+            stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to open job '%s'", job->name);
     if (status == STEPD_OK)
         status = make_room(control, job->job, reterr);
     if (status == STEPD_OK)

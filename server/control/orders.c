@@ -5,31 +5,13 @@
  */
 #include "server/control/orders.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-/* A copy with everything it owns; `like` borrows its texts and the job. NULL: no memory. */
-static struct order *copy(const struct order *like)
-{
-    struct order *order = order_create(like->kind, like->job_name);
-    char *worker = like->worker == NULL ? NULL : strdup(like->worker);
-    if (order == NULL || (like->worker != NULL && worker == NULL)) {
-        free(worker);
-        return order_destroy(order);
-    }
-    char *const job_name = order->job_name;
-    *order = *like;
-    order->job_name = job_name;
-    order->worker = worker;
-    order->job = like->job == NULL ? NULL : job_ref(like->job);
-    return order;
-}
 
 static enum stepd_status send_all(struct control *control, const struct order *like)
 {
     const uint32_t shards = control->options.shards;
     for (uint32_t made = 0; made < shards; made++) {
-        control->order[made] = copy(like);
+        control->order[made] = order_copy(like);
         if (control->order[made] != NULL)
             continue;
         while (made > 0)
@@ -74,7 +56,7 @@ static enum stepd_status send_session(struct control *control,
         .worker = session->worker,
         .observer = session->role == STEPD_OBSERVER,
         .rank = session->rank,
-        .until = UINT64_MAX,
+        .last_clock = UINT64_MAX,
     };
     memcpy(like.session, session->id, sizeof like.session);
     return send_all(control, &like);
@@ -100,8 +82,13 @@ enum stepd_status control_order_member(struct control *control, const struct con
                                  .job_name = job->name,
                                  .rank = member->rank,
                                  .from = 0,
-                                 .until = member->until,
+                                 .last_clock = member->last_clock,
                              });
+}
+
+enum stepd_status control_order_decision(struct control *control, const struct order *decision)
+{
+    return send_all(control, decision);
 }
 
 enum stepd_status control_order_query(struct control *control, const struct control_job *job,

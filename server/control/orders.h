@@ -31,6 +31,10 @@ control_order_session_gone(struct control *control,
 enum stepd_status control_order_member(struct control *control, const struct control_job *job,
                                        const struct control_member *member) STEPD_MUST_CHECK;
 
+/* What a gate has decided: COMMIT or WITHOUT. */
+enum stepd_status control_order_decision(struct control *control,
+                                         const struct order *decision) STEPD_MUST_CHECK;
+
 /* Asks about an open job; the answers carry the number. */
 enum stepd_status control_order_query(struct control *control, const struct control_job *job,
                                       uint64_t query) STEPD_MUST_CHECK;

@@ -69,8 +69,8 @@ static uint64_t clock_of(const struct control_member *member)
     uint64_t clock = control_member_clock(member);
     if (clock < member->reported_clock)
         clock = member->reported_clock;
-    if (member->state == STEPD_MEMBER_LEFT && clock < member->until)
-        clock = member->until;
+    if (member->state == STEPD_MEMBER_LEFT && clock < member->last_clock)
+        clock = member->last_clock;
     return clock;
 }
 

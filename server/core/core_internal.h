@@ -66,13 +66,50 @@ struct request {
     struct waiter waiter[];
 };
 
+/* What a step is made of, in staging or in the shard's sum; the step may change it. */
+struct gradient {
+    float *grad;         /* of the slice's elements, and plan->extra floats behind them */
+    double loss;         /* mean over the examples; NAN: not known */
+    uint64_t staleness;  /* versions that have been made since it was computed; 0 of a mean */
+    const float *backup; /* the weights it was computed at, where its delay is to be compensated */
+    const float *factor; /* by tensor: what clipping by norms multiplies it by; NULL: 1 */
+};
+
 struct core_slice {
-    struct slice slice;
+    struct slice slice; /* first: weights know the core's slice by it */
     struct core_job *job;
     struct round round;
     struct waiter *waiters;
-    bool blocked;    /* the round is full, but readers hold both versions of the weights */
+    bool blocked;            /* the round is full, but readers hold both versions of the weights */
+    bool full;               /* of a gated job: counted in gate.full */
+    struct gradient waiting; /* of a gated job that has reported; grad NULL: no examples */
+
+    struct { /* the first that came in for the open round, where it does not refuse the push */
+        bool found;
+        uint32_t rank;
+        uint32_t index;
+    } nonfinite;
+
     uint64_t listed; /* number of the request that listed it last: finds repetitions */
+};
+
+enum gate_state {
+    GATE_COLLECTING,
+    GATE_REPORTED,
+    GATE_COMMITTED,
+};
+
+/* Of a job whose slices close together; see gate.c. */
+struct core_gate {
+    bool gated;
+    enum gate_state state;
+    uint64_t version;           /* that the open step starts from */
+    size_t slices;              /* here that are stepped */
+    size_t full;                /* of these */
+    size_t blocks;              /* whose sums a report holds */
+    enum order_verdict verdict; /* COMMITTED */
+    float *factor;              /* owned; COMMITTED: by tensor; NULL: 1 */
+    struct stepd_error halted;  /* code OK, or why nothing is taken any more */
 };
 
 struct core_job {
@@ -81,8 +118,12 @@ struct core_job {
     const struct sync_policy *policy;
     struct members members;
     struct core_slice **slice; /* owned; by index in the layout, NULL where another shard owns it */
-    size_t pieces;             /* references to weights that replies hold */
-    bool closing;              /* to be freed with the last piece */
+    float *landing; /* owned; where gradients are added up as they arrive, a place for each worker
+                     * to receive one slice in, of landing_floats each; else NULL */
+    size_t landing_floats;
+    struct core_gate gate;
+    size_t pieces; /* references to weights that replies hold */
+    bool closing;  /* to be freed with the last piece */
 };
 
 /* What the shard remembers of a worker across connections. */
@@ -149,6 +190,24 @@ struct core {
     } room;
 };
 
+static inline bool core_job_adds_on_arrival(const struct core_job *job)
+{
+    return job->job->consistency.reduction == CONSISTENCY_ARRIVAL;
+}
+
+/* What the policy decides from. */
+static inline struct scene slice_scene(const struct core_slice *slice)
+{
+    return (struct scene){
+        .consistency = &slice->job->job->consistency,
+        .members = &slice->job->members,
+        .round = &slice->round,
+        .version = slice->slice.version,
+        .ranks = slice->slice.ranks,
+        .by_rank = slice->slice.by_rank,
+    };
+}
+
 /* ---- session.c ------------------------------------------------------------------------------- */
 
 struct session *session_find(const struct core *core, const uint8_t *id);
@@ -199,9 +258,12 @@ void request_fail(struct request *request, const struct stepd_error *error);
 enum stepd_status request_check_payload(const struct request *request, uint64_t payload_bytes,
                                         struct stepd_error *reterr);
 
-/* Moves of a waiter. */
+/* Moves of a waiter. One that is parked may be parked in the other state. */
 void waiter_park(struct waiter *waiter, enum waiter_state state);
 void waiter_ready(struct waiter *waiter, enum stepd_outcome outcome, uint64_t version);
+
+/* The newest clock that has counted of the worker who asks; 0 of an observer. */
+uint64_t waiter_clock(const struct waiter *waiter);
 
 /* Payload bytes of a waiter's slice in the request's dtype. */
 uint64_t waiter_payload_bytes(const struct waiter *waiter);
@@ -244,10 +306,19 @@ enum stepd_status handle_pull(struct core_conn *conn, const struct stepd_message
 enum stepd_status handle_assign(struct core_conn *conn, const struct stepd_message *message,
                                 uint64_t payload_bytes, struct stepd_error *reterr);
 
+/* Where a push's gradient of a slice is received; NULL: frozen weights want none. */
+float *push_staging(const struct waiter *waiter);
+
+/* What a push of a slice came to. A step's weights may have to wait for others yet. */
+void push_settle(struct waiter *waiter, enum stepd_outcome outcome, uint64_t version);
+
 /* What becomes of a push of a slice whose turn in the payload has come. */
 void push_begin(struct waiter *waiter);
 /* Its part of the payload is in staging (or it has none, with examples = 0). */
 void push_complete(struct waiter *waiter);
+/* Where an open round has its NaN or infinity, in words. */
+void push_explain_nonfinite(const struct core *core, const struct core_slice *slice,
+                            struct stepd_error *reterr);
 /* Its sender is gone. */
 void push_abort(struct waiter *waiter);
 
@@ -257,16 +328,11 @@ void assign_complete(struct waiter *waiter);
 /* Do the groups of all slices keep the view that is asked for? INVALID_ARGUMENT names the first
  * that does not, and what to set. */
 enum stepd_status pull_check_view(const struct request *request, struct stepd_error *reterr);
-/* The weights are, or will be, what a pull or step asked for. */
+/* The weights are what a pull, or a step whose push has settled, asked for, and nobody has to be
+ * waited for: it is ready. Else it is parked. */
 void pull_settle(struct waiter *waiter);
 
 /* ---- gradient.c ------------------------------------------------------------------------------ */
-
-/* What a step is made of, in staging or in the shard's sum; the step may change it. */
-struct gradient {
-    float *grad; /* of the slice's elements, and plan->extra floats behind them */
-    double loss; /* mean over the examples; NAN: not known */
-};
 
 /* Widens the n floats that came in, takes their loss scale off, and gives the index of the first
  * that is NaN or infinite, or n. */
@@ -274,11 +340,14 @@ size_t gradient_arrived(const struct core *core, const struct request *request, 
                         float *grad);
 /* The mean of all that counts in a round. */
 struct gradient gradient_of_all(struct core *core, const struct core_slice *slice);
+/* Adds what has arrived of a rank to the slice's sum, where gradients are added up so. */
+void gradient_add(const struct core *core, struct core_slice *slice, uint64_t examples,
+                  const float *grad);
 /* What one rank has contributed. */
 struct gradient gradient_of_rank(const struct core_slice *slice, uint32_t rank);
-/* What the group does to n elements before its optimizer sees them. */
-void gradient_treat(const struct core *core, const struct treatment *treatment, size_t n,
-                    float *grad);
+/* What is done to the n elements of a slice from `at` on, before its optimizer sees them. */
+void gradient_treat(const struct core *core, struct slice *slice, const struct gradient *gradient,
+                    size_t at, size_t n);
 
 /* ---- step.c ---------------------------------------------------------------------------------- */
 
@@ -291,11 +360,29 @@ enum stepd_outcome step_skip(struct core_slice *slice);
 
 /* ---- update.c -------------------------------------------------------------------------------- */
 
+/* What has counted in a round goes from there into the records. */
+void settle_counted(struct core_slice *slice, enum stepd_outcome outcome);
+
 /* Closes a slice's round if it can be closed, and again while it can. */
 void update_try(struct core *core, struct core_slice *slice);
 
 /* The slice's version or values have changed: readies the waiters that this is enough for. */
 void waiters_wake(struct core_slice *slice);
+
+/* ---- gate.c ---------------------------------------------------------------------------------- */
+
+/* The job's slices stand. */
+void gate_open(struct core *core, struct core_job *job);
+/* Does this slice close with all others of its job? */
+bool gate_holds(const struct core_slice *slice);
+/* The slice that such a slice waits for; itself, where it waits for other shards or alone. */
+const struct core_slice *gate_slowest(const struct core_slice *slice);
+/* Something of such a slice has changed: its round, its members, who holds its weights. */
+void gate_try(struct core *core, struct core_slice *slice);
+void gate_on_tick(struct core *core, struct core_job *job);
+/* Control's answers to a report. Take what they need from the order. */
+void gate_commit(struct core *core, struct core_job *job, struct order *order);
+void gate_without(struct core *core, struct core_job *job, const struct order *order);
 
 /* ---- conn (core.c) --------------------------------------------------------------------------- */
 

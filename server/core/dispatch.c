@@ -97,6 +97,16 @@ void dispatch_dirty(struct request *request)
     core->dirty = request;
 }
 
+/* Who will compute on these weights? */
+static void note_pull(struct waiter *waiter)
+{
+    const struct session *session = waiter->request->conn->session;
+    struct slice *slice = &waiter->slice->slice;
+    if (!session->observer && session->rank < slice->ranks &&
+        waiter->request->view == STEPD_TRAINING)
+        slice_back_up(slice, session->rank);
+}
+
 /* The weights of a waiter's slice as a piece of the reply's payload; false without memory. */
 static bool take_piece(struct waiter *waiter, struct core_piece *ret_piece)
 {
@@ -109,6 +119,7 @@ static bool take_piece(struct waiter *waiter, struct core_piece *ret_piece)
                                      .bytes = bytes,
                                      .count = weights->elements * stepd_dtype_bytes(dtype)};
     waiter->slice->job->pieces++;
+    note_pull(waiter);
     return true;
 }
 

@@ -4,9 +4,10 @@
  *
  *     arrived    widened to f32, divided by its own loss scale, and looked through for NaN and
  *                infinity: what is not finite is refused before it counts
- *     closing    the mean over the examples, in rank order; the loss likewise, in double
- *     stepping   the sign turned (maximize), then each value clipped; weight decay and the rest
- *                are the optimizer's
+ *     closing    the mean over the examples, in rank order (or, where the job wants that, added up
+ *                as they arrived); the loss in rank order, in double
+ *     stepping   clipped by norms, the sign turned (maximize), the delay compensated, then each
+ * value clipped; weight decay and the rest are the optimizer's
  *
  * A Hessian stands behind the gradient in staging, and goes the same way, but is not clipped: it
  * is no step. Everything is done in place, in staging or in the shard's sum: a contribution is of
@@ -30,13 +31,30 @@ size_t gradient_arrived(const struct core *core, const struct request *request, 
 
 /* ---- Closing --------------------------------------------------------------------------------- */
 
+void gradient_add(const struct core *core, struct core_slice *slice, uint64_t examples,
+                  const float *grad)
+{
+    const struct reduce_kernels *kernels = kernels_reduce(core->options.isa);
+    const size_t n = slice_push_floats(&slice->slice);
+    if (slice->round.examples == 0)
+        kernels->scale(n, (float)examples, grad, slice->slice.sum);
+    else
+        kernels->add(n, (float)examples, grad, slice->slice.sum);
+}
+
 /* Sums the contributions in rank order, each with its share of the examples. Nothing is copied
  * when there is only one: its weight is 1. */
 static float *mean(struct core *core, const struct core_slice *slice)
 {
+    const struct slice *s = &slice->slice;
+    float *const sum = s->sum != NULL ? s->sum : core->sum.floats;
     const struct reduce_kernels *kernels = kernels_reduce(core->options.isa);
     const size_t n = slice_push_floats(&slice->slice);
     size_t summed = 0;
+    if (core_job_adds_on_arrival(slice->job)) {
+        kernels->unscale(n, (double)slice->round.examples, sum);
+        return sum;
+    }
     for (uint32_t rank = 0; rank < slice->round.ranks; rank++) {
         const struct contribution contribution = round_of(&slice->round, rank);
         if (contribution.state != CONTRIBUTION_COUNTED || contribution.examples == 0)
@@ -45,11 +63,11 @@ static float *mean(struct core *core, const struct core_slice *slice)
             return contribution.grad;
         const float weight = round_weight(&slice->round, &contribution);
         if (summed++ == 0)
-            kernels->scale(n, weight, contribution.grad, core->sum.floats);
+            kernels->scale(n, weight, contribution.grad, sum);
         else
-            kernels->add(n, weight, contribution.grad, core->sum.floats);
+            kernels->add(n, weight, contribution.grad, sum);
     }
-    return core->sum.floats;
+    return sum;
 }
 
 struct gradient gradient_of_all(struct core *core, const struct core_slice *slice)
@@ -60,18 +78,50 @@ struct gradient gradient_of_all(struct core *core, const struct core_slice *slic
 struct gradient gradient_of_rank(const struct core_slice *slice, uint32_t rank)
 {
     const struct contribution contribution = round_of(&slice->round, rank);
-    return (struct gradient){.grad = contribution.grad,
-                             .loss = contribution.has_loss ? contribution.loss : (double)NAN};
+    const struct slice_rank *of_rank = &slice->slice.by_rank[rank];
+    const bool backed = of_rank->backup_version == contribution.base_version;
+    return (struct gradient){
+        .grad = contribution.grad,
+        .loss = contribution.has_loss ? contribution.loss : (double)NAN,
+        .staleness = slice->slice.version - contribution.base_version,
+        .backup = backed ? of_rank->backup : NULL,
+    };
 }
 
 /* ---- Stepping -------------------------------------------------------------------------------- */
 
-void gradient_treat(const struct core *core, const struct treatment *treatment, size_t n,
-                    float *grad)
+/* What lies of each part in [at, at + n), by its tensor's factor. */
+static void clip_by_norm(const struct core *core, const struct slice *slice,
+                         const struct gradient *gradient, size_t at, size_t n)
 {
     const struct reduce_kernels *kernels = kernels_reduce(core->options.isa);
+    const struct part *part = &slice->job->layout.part[slice->plan->first_part];
+    size_t from = 0;
+    for (uint32_t i = 0; i < slice->plan->parts && from < at + n; i++) {
+        const size_t to = from + part[i].elements;
+        const size_t first = from > at ? from : at;
+        const size_t end = to < at + n ? to : at + n;
+        const float factor = gradient->factor[part[i].tensor];
+        if (first < end && factor != 1.0F)
+            kernels->multiply(end - first, factor, gradient->grad + first);
+        from = to;
+    }
+}
+
+void gradient_treat(const struct core *core, struct slice *slice, const struct gradient *gradient,
+                    size_t at, size_t n)
+{
+    const struct reduce_kernels *kernels = kernels_reduce(core->options.isa);
+    const struct treatment *treatment = &slice->group->treatment;
+    float *grad = gradient->grad + at;
+    if (gradient->factor != NULL)
+        clip_by_norm(core, slice, gradient, at, n);
     if (treatment->maximize)
         kernels->negate(n, grad);
+    if (gradient->backup != NULL && gradient->staleness > 0)
+        kernels->compensate(n, slice->job->consistency.delay_compensation,
+                            slice_view(slice, STEPD_TRAINING)->values + at, gradient->backup + at,
+                            grad);
     if (treatment->clip_value > 0.0)
         kernels->clip(n, (float)treatment->clip_value, grad);
 }

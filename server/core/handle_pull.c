@@ -7,12 +7,22 @@
 #include "proto/error.h"
 #include "server/core/core_internal.h"
 
+/* Does a worker have to wait for another that is too far behind? */
+static bool is_held_back(const struct waiter *waiter)
+{
+    const struct sync_policy *policy = waiter->slice->job->policy;
+    if (policy->holds_back == NULL || waiter->request->conn->session->observer)
+        return false;
+    const struct scene scene = slice_scene(waiter->slice);
+    return policy->holds_back(&scene, waiter_clock(waiter));
+}
+
 void pull_settle(struct waiter *waiter)
 {
     const struct slice *slice = &waiter->slice->slice;
-    if (slice->valued && slice->version >= waiter->request->min_version)
-        waiter_ready(waiter, STEPD_NONE, slice->version);
-    else if (waiter->state == WAITER_UNREAD)
+    if (slice->valued && slice->version >= waiter->request->min_version && !is_held_back(waiter))
+        waiter_ready(waiter, waiter->outcome, waiter->version);
+    else if (waiter->state != WAITER_VERSION)
         waiter_park(waiter, WAITER_VERSION);
 }
 

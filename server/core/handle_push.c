@@ -28,6 +28,16 @@ static struct record *record_of(const struct waiter *waiter)
     return &waiter->slice->slice.by_rank[rank_of(waiter)].record;
 }
 
+float *push_staging(const struct waiter *waiter)
+{
+    const struct slice *slice = &waiter->slice->slice;
+    const struct core_job *job = waiter->slice->job;
+    const uint32_t rank = rank_of(waiter);
+    if (core_job_adds_on_arrival(job))
+        return slice->group->frozen ? NULL : job->landing + (size_t)rank * job->landing_floats;
+    return slice->by_rank[rank].staging;
+}
+
 /* ---- Before anything is taken ---------------------------------------------------------------- */
 
 static enum stepd_status check_sender(const struct core_conn *conn,
@@ -51,6 +61,19 @@ static enum stepd_status check_sender(const struct core_conn *conn,
     return STEPD_OK;
 }
 
+/* The highest clock that leaves no gap. A predecessor may have died before it had sent this slice
+ * anything of the first step; and in sync mode, where clocks go with versions, rounds may have
+ * closed without this rank. */
+static uint64_t newest_clock(const struct waiter *waiter)
+{
+    const uint64_t counted = record_of(waiter)->clock;
+    const uint64_t version = waiter->slice->slice.version;
+    if (counted == 0)
+        return version + 2;
+    const bool follows = waiter->slice->job->policy->together && counted < version;
+    return (follows ? version : counted) + 1;
+}
+
 static enum stepd_status check_clock(const struct waiter *waiter, const char *name,
                                      struct stepd_error *reterr)
 {
@@ -65,9 +88,7 @@ static enum stepd_status check_clock(const struct waiter *waiter, const char *na
                           "%s: clock %" PRIu64 " came before clock %" PRIu64
                           " was answered; wait for that answer",
                           name, clock, open.clock);
-    /* A predecessor may have died before it had sent this slice anything of the first step. */
-    const uint64_t most = counted > 0 ? counted + 1 : waiter->slice->slice.version + 2;
-    if (clock > most)
+    if (clock > newest_clock(waiter))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "%s: clock %" PRIu64 " leaves a gap; the next of rank %u is %" PRIu64,
                           name, clock, rank_of(waiter), counted + 1);
@@ -102,9 +123,28 @@ static enum stepd_status check_loss(const struct waiter *waiter, struct stepd_er
                       group->name, wanting);
 }
 
+/* Weights that a gradient was computed at are kept of each rank's last pull. */
+static enum stepd_status check_backup(const struct waiter *waiter, const char *name,
+                                      struct stepd_error *reterr)
+{
+    const struct slice *slice = &waiter->slice->slice;
+    const struct slice_rank *of_rank = &slice->by_rank[rank_of(waiter)];
+    if (of_rank->backup == NULL || waiter->base_version == slice->version ||
+        waiter->base_version == of_rank->backup_version ||
+        waiter->request->clock <= of_rank->record.clock)
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                      "%s: base version %" PRIu64 " is not what rank %u pulled last; to compensate "
+                      "its delay the gradient must be computed at the weights of the last pull",
+                      name, waiter->base_version, rank_of(waiter));
+}
+
 static enum stepd_status check_slice(const struct waiter *waiter, struct stepd_error *reterr)
 {
     struct core_slice *slice = waiter->slice;
+    const struct stepd_error *halted = &slice->job->gate.halted;
+    if (halted->code != STEPD_OK)
+        return stepd_fail(reterr, halted->code, "%s", halted->text);
     char name[JOB_SLICE_NAME_BYTES];
     job_slice_name(slice->job->job, slice->slice.index, name, sizeof name);
     if (!slice->slice.valued)
@@ -115,7 +155,9 @@ static enum stepd_status check_slice(const struct waiter *waiter, struct stepd_e
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "%s: base version %" PRIu64 " does not exist; the newest is %" PRIu64,
                           name, waiter->base_version, slice->slice.version);
-    const enum stepd_status status = check_clock(waiter, name, reterr);
+    enum stepd_status status = check_clock(waiter, name, reterr);
+    if (status == STEPD_OK)
+        status = check_backup(waiter, name, reterr);
     return status != STEPD_OK ? status : check_loss(waiter, reterr);
 }
 
@@ -180,10 +222,21 @@ enum stepd_status handle_push(struct core_conn *conn, const struct stepd_message
 
 /* ---- Slice by slice -------------------------------------------------------------------------- */
 
+void push_settle(struct waiter *waiter, enum stepd_outcome outcome, uint64_t version)
+{
+    waiter->outcome = outcome;
+    waiter->version = version;
+    if (waiter->request->wants_weights)
+        pull_settle(waiter);
+    else
+        waiter_ready(waiter, outcome, version);
+}
+
+/* Its bytes, if any are to come, are not wanted. */
 static void settle(struct waiter *waiter, enum stepd_outcome outcome, uint64_t version)
 {
     waiter->discard = true;
-    waiter_ready(waiter, outcome, version);
+    push_settle(waiter, outcome, version);
 }
 
 /* A clock that was counted before: what became of it? */
@@ -201,24 +254,28 @@ static void settle_repeated(struct waiter *waiter)
 static enum verdict judge(const struct waiter *waiter)
 {
     const struct core_slice *slice = waiter->slice;
+    const struct scene scene = slice_scene(slice);
     const struct claim claim = {
         .rank = rank_of(waiter),
+        .clock = waiter->request->clock,
         .base_version = waiter->base_version,
-        .version = slice->slice.version,
     };
-    return slice->job->policy->judge(&slice->job->members, &claim);
+    return slice->job->policy->judge(&scene, &claim);
 }
 
-/* It will not count. A late push has used its clock up; a fenced one has not. */
+/* It will not count. A late or stale push has used its clock up, which others may have waited for;
+ * a fenced one has not. */
 static void turn_away(struct waiter *waiter, enum verdict verdict)
 {
     const uint64_t version = waiter->slice->slice.version;
-    if (verdict != VERDICT_LATE) {
+    if (verdict != VERDICT_LATE && verdict != VERDICT_STALE) {
         settle(waiter, STEPD_FENCED, version);
         return;
     }
-    record_note(record_of(waiter), waiter->request->clock, STEPD_LATE_DROPPED, version);
-    settle(waiter, STEPD_LATE_DROPPED, version);
+    const enum stepd_outcome outcome = verdict == VERDICT_LATE ? STEPD_LATE_DROPPED : STEPD_STALE;
+    record_note(record_of(waiter), waiter->request->clock, outcome, version);
+    settle(waiter, outcome, version);
+    waiters_wake(waiter->slice);
 }
 
 void push_begin(struct waiter *waiter)
@@ -241,30 +298,38 @@ void push_begin(struct waiter *waiter)
         turn_away(waiter, verdict);
         return;
     }
-    round_begin(&slice->round, rank_of(waiter), request->clock);
+    round_begin(&slice->round, rank_of(waiter), request->clock, waiter->base_version);
     waiter->outcome = STEPD_APPLIED;
 }
 
 /* Where a push has its NaN or infinity: an element of a tensor's gradient, or of the Hessian, which
  * stands behind the gradient row by row. */
-static void explain_nonfinite(const struct slice *slice, const struct session *session,
+static void explain_nonfinite(const struct slice *slice, uint32_t rank, const char *worker,
                               uint32_t index, struct stepd_error *reterr)
 {
     const uint32_t n = slice->plan->elements;
     if (index >= n) {
         (void)stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                          "the Hessian of group '%s' from rank %u (worker '%s') is NaN or infinite "
-                         "at row %u, column %u; it was not counted",
-                         slice->group->name, session->rank, session->worker, (index - n) / n,
-                         (index - n) % n);
+                         "at row %u, column %u",
+                         slice->group->name, rank, worker, (index - n) / n, (index - n) % n);
         return;
     }
     uint64_t element = 0;
     const struct tensor *tensor = job_slice_element(slice->job, slice->index, index, &element);
     (void)stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                      "the gradient of tensor '%s' from rank %u (worker '%s') is NaN or infinite at "
-                     "element %" PRIu64 "; it was not counted",
-                     tensor->name, session->rank, session->worker, element);
+                     "element %" PRIu64,
+                     tensor->name, rank, worker, element);
+}
+
+void push_explain_nonfinite(const struct core *core, const struct core_slice *slice,
+                            struct stepd_error *reterr)
+{
+    const uint32_t rank = slice->nonfinite.rank;
+    const struct session *session = session_of_rank(core, slice->job->job->name, rank);
+    explain_nonfinite(&slice->slice, rank, session == NULL ? "gone" : session->worker,
+                      slice->nonfinite.index, reterr);
 }
 
 /* A gradient with a NaN or an infinity: the slice is not counted, and may be sent again with the
@@ -272,9 +337,28 @@ static void explain_nonfinite(const struct slice *slice, const struct session *s
 static void refuse(struct waiter *waiter, uint32_t index)
 {
     struct stepd_error error = {.code = STEPD_OK};
-    explain_nonfinite(&waiter->slice->slice, waiter->request->conn->session, index, &error);
+    struct stepd_error why = {.code = STEPD_OK};
+    const struct session *session = waiter->request->conn->session;
+    explain_nonfinite(&waiter->slice->slice, session->rank, session->worker, index, &why);
+    (void)stepd_fail(&error, why.code, "%s; it was not counted", why.text);
     round_drop(&waiter->slice->round, rank_of(waiter));
     request_fail(waiter->request, &error);
+}
+
+static bool refuses_nonfinite(const struct core_slice *slice)
+{
+    return slice->job->job->consistency.nonfinite == CONSISTENCY_REFUSE;
+}
+
+/* The step will be skipped for all, or the job halted: who it was is said then. */
+static void note_nonfinite(const struct waiter *waiter, uint32_t index)
+{
+    struct core_slice *slice = waiter->slice;
+    if (slice->nonfinite.found)
+        return;
+    slice->nonfinite.found = true;
+    slice->nonfinite.rank = rank_of(waiter);
+    slice->nonfinite.index = index;
 }
 
 void push_complete(struct waiter *waiter)
@@ -283,7 +367,8 @@ void push_complete(struct waiter *waiter)
     struct core *core = waiter->request->conn->core;
     const struct request *request = waiter->request;
     const size_t n = slice_push_floats(&slice->slice);
-    float *grad = slice->slice.by_rank[rank_of(waiter)].staging;
+    const bool arrival = core_job_adds_on_arrival(slice->job);
+    float *grad = push_staging(waiter);
     /* While it came in, its rank may have been taken out, and the round closed without it. */
     const enum verdict verdict = judge(waiter);
     if (verdict != VERDICT_COUNT) {
@@ -293,12 +378,16 @@ void push_complete(struct waiter *waiter)
     }
     if (request->examples > 0 && grad != NULL) {
         const size_t bad = gradient_arrived(core, request, n, grad);
-        if (bad < n) {
+        if (bad < n && refuses_nonfinite(slice)) {
             refuse(waiter, (uint32_t)bad);
             return;
         }
+        if (bad < n)
+            note_nonfinite(waiter, (uint32_t)bad);
+        if (arrival)
+            gradient_add(core, slice, request->examples, grad);
     }
-    round_count(&slice->round, rank_of(waiter), request->examples, grad);
+    round_count(&slice->round, rank_of(waiter), request->examples, arrival ? NULL : grad);
     if (request->has_loss)
         round_note_loss(&slice->round, rank_of(waiter), request->loss);
     waiter_park(waiter, WAITER_ROUND);

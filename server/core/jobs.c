@@ -63,6 +63,17 @@ static enum stepd_status make_buffers(struct core *core, const struct slice *sli
     return status != STEPD_OK ? status : grow(&core->scratch, scratch_floats(slice));
 }
 
+/* A place for each worker to receive a slice in, where the slices have none. */
+static enum stepd_status make_landing(struct core *core, struct core_job *job)
+{
+    const uint64_t floats = job_landing_floats(job->job, core->options.shard);
+    if (floats == 0)
+        return STEPD_OK;
+    job->landing_floats = (size_t)floats;
+    job->landing = calloc(job->job->workers, floats * sizeof *job->landing);
+    return job->landing == NULL ? STEPD_RESOURCE_EXHAUSTED : STEPD_OK;
+}
+
 static enum stepd_status open_slices(struct core *core, struct core_job *job)
 {
     const struct layout *layout = &job->job->layout;
@@ -87,12 +98,16 @@ enum stepd_status job_open(struct core *core, struct job *job)
     if (opened == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
     opened->job = job_ref(job);
-    opened->policy = sync_policy_of(job->mode);
+    opened->policy = sync_policy_of(job->consistency.mode);
     opened->next = core->jobs;
     core->jobs = opened;
-    const enum stepd_status status = open_slices(core, opened);
+    enum stepd_status status = open_slices(core, opened);
+    if (status == STEPD_OK)
+        status = make_landing(core, opened);
     if (status != STEPD_OK)
         job_free(core, opened);
+    else
+        gate_open(core, opened);
     return status;
 }
 
@@ -134,8 +149,10 @@ uint64_t job_clock(const struct core_job *job, uint32_t rank)
 void job_try(struct core *core, struct core_job *job)
 {
     for (size_t i = 0; i < job->job->layout.slices; i++) {
-        if (job->slice[i] != NULL)
-            update_try(core, job->slice[i]);
+        if (job->slice[i] == NULL)
+            continue;
+        update_try(core, job->slice[i]);
+        waiters_wake(job->slice[i]); /* who waited for a member that is one no more */
     }
 }
 
@@ -153,6 +170,8 @@ void job_free(struct core *core, struct core_job *job)
         free(job->slice[i]);
     }
     members_deinit(&job->members);
+    free(job->landing);
+    free(job->gate.factor);
     free(job->slice);
     (void)job_unref(job->job);
     free(job);

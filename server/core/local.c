@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One request at a time, one slice in each: the core answers before core_filled or
- * core_on_message returns, because nobody else is waited for.
+ * One request at a time, for all slices: the core answers before the last core_filled or
+ * core_on_message returns, because nobody else is waited for; or, where the slices close together,
+ * when the gate has decided, which is asked here in control's place.
  */
 #include "server/core/local.h"
 
@@ -10,6 +11,7 @@
 
 #include "proto/error.h"
 #include "server/core/core.h"
+#include "server/sync/gate.h"
 
 struct local {
     struct core *core;      /* owned */
@@ -17,11 +19,15 @@ struct local {
     struct core_conn *conn; /* of the one worker */
     uint64_t clock;         /* steps taken */
     uint64_t requests;
+    struct gate *gate;      /* owned; NULL: the job has none */
+    struct order *decision; /* owned; the gate's, which the core has not been given yet */
+    uint32_t *slice;        /* owned; 0, 1, ... slices - 1 */
     /* The answer to the request under way. */
     struct stepd_error error; /* code OK, or what the core said */
-    bool answered;
-    float *const *weights; /* borrowed: where weights go, by tensor; or NULL */
-    struct weights *held;  /* a piece to give back */
+    size_t answered;          /* slices */
+    float *const *weights;    /* borrowed: where weights go, by tensor; or NULL */
+    struct weights **held;    /* owned; pieces to give back: room for one of each slice */
+    size_t held_count;
 };
 
 /* ---- The core's outside ---------------------------------------------------------------------- */
@@ -45,12 +51,13 @@ static void on_reply(void *owner, void *peer, const struct stepd_message *messag
     struct local *local = owner;
     if (message->kind == STEPD_MESSAGE_ERROR)
         (void)stepd_fail(&local->error, message->body.error.code, "%s", message->body.error.text);
-    if (pieces > 0) {
-        scatter(local->job, message->body.result.slices.at[0], piece->weights->values,
+    if (message->kind == STEPD_MESSAGE_RESULT)
+        local->answered += message->body.result.slices.count;
+    for (size_t i = 0; i < pieces; i++) {
+        scatter(local->job, message->body.result.slices.at[i], piece[i].weights->values,
                 local->weights);
-        local->held = piece->weights;
+        local->held[local->held_count++] = piece[i].weights;
     }
-    local->answered = true;
 }
 
 static void on_hang_up(void *owner, void *peer)
@@ -60,12 +67,24 @@ static void on_hang_up(void *owner, void *peer)
     local->conn = NULL;
 }
 
-/* What a shard tells control: here, only whether the job's slices stand. */
+/* The core may not be called from here: the decision waits until it has returned. */
+static void decide(struct local *local)
+{
+    struct order decision = {.job_name = local->job->name};
+    gate_decide(local->gate, &decision);
+    local->decision = order_copy(&decision);
+    if (local->decision == NULL)
+        (void)stepd_fail(&local->error, STEPD_RESOURCE_EXHAUSTED, "no memory for a step");
+}
+
+/* What a shard tells control: here, whether the job's slices stand, and that a step can be made. */
 static void on_notify(void *owner, struct notice *notice)
 {
     struct local *local = owner;
     if (notice->kind == NOTICE_JOB_OPENED)
         local->error = notice->error;
+    if (notice->kind == NOTICE_READY && gate_take(local->gate, notice))
+        decide(local);
     (void)notice_destroy(notice);
 }
 
@@ -122,7 +141,7 @@ static enum stepd_status give_orders(struct local *local)
         return status;
     order = order_create(ORDER_MEMBER, local->job->name);
     if (order != NULL)
-        order->until = UINT64_MAX;
+        order->last_clock = UINT64_MAX;
     status = give_order(local, order);
     if (status != STEPD_OK)
         return status;
@@ -147,6 +166,18 @@ static enum stepd_status say_hello(struct local *local, struct stepd_error *rete
     return core_on_message(local->conn, &hello, 0, 0, reterr);
 }
 
+static bool make_lists(struct local *local)
+{
+    const size_t slices = local->job->layout.slices;
+    local->held = calloc(slices, sizeof(struct weights *));
+    local->slice = calloc(slices, sizeof *local->slice);
+    for (uint32_t i = 0; local->slice != NULL && i < slices; i++)
+        local->slice[i] = i;
+    const bool gated = job_is_gated(local->job);
+    return local->held != NULL && local->slice != NULL &&
+           (!gated || gate_create(local->job, &local->gate) == STEPD_OK);
+}
+
 static enum stepd_status open_local(struct local *local, enum optim_isa isa,
                                     struct stepd_error *reterr)
 {
@@ -154,7 +185,7 @@ static enum stepd_status open_local(struct local *local, enum optim_isa isa,
         .isa = isa, .wait_max_ms = UINT32_MAX, .frame_max_bytes = STEPD_FRAME_MAX_BYTES};
     const struct core_io io = {
         .owner = local, .reply = on_reply, .hang_up = on_hang_up, .notify = on_notify};
-    if (core_create(&options, &io, &local->core) != STEPD_OK)
+    if (!make_lists(local) || core_create(&options, &io, &local->core) != STEPD_OK)
         return no_memory(reterr);
     if (give_orders(local) != STEPD_OK)
         return no_memory(reterr);
@@ -186,7 +217,11 @@ struct local *local_destroy(struct local *local)
     if (local->conn != NULL)
         core_close(local->conn, 0);
     (void)core_destroy(local->core);
+    (void)order_destroy(local->decision);
+    (void)gate_destroy(local->gate);
     (void)job_unref(local->job);
+    free(local->held);
+    free(local->slice);
     free(local);
     return NULL;
 }
@@ -256,25 +291,45 @@ static void send_payload(struct local *local, uint32_t slice, const struct paylo
         send_floats(local, extra, plan->extra);
 }
 
-/* One request for one slice, and its answer. */
-static enum stepd_status ask(struct local *local, struct stepd_message *message, uint32_t slice,
-                             const struct payload *payload, struct stepd_error *reterr)
+/* Gives the core what the gate has decided, until it asks for nothing more. */
+static void give_decisions(struct local *local)
 {
-    const size_t bytes = payload_floats(local, slice, payload) * sizeof(float);
+    while (local->decision != NULL) {
+        struct order *const decision = local->decision;
+        local->decision = NULL;
+        core_on_order(local->core, decision, 0);
+    }
+}
+
+static void release_held(struct local *local)
+{
+    while (local->held_count > 0)
+        core_release(local->core, local->held[--local->held_count], 0);
+}
+
+/* One request for these slices, and its answer. */
+static enum stepd_status ask(struct local *local, struct stepd_message *message,
+                             const struct stepd_u32s *slices, const struct payload *payload,
+                             struct stepd_error *reterr)
+{
+    size_t floats = 0;
+    for (size_t i = 0; i < slices->count; i++)
+        floats += payload_floats(local, slices->at[i], payload);
     message->request_id = ++local->requests;
     local->error = (struct stepd_error){.code = STEPD_OK};
-    local->answered = false;
-    const enum stepd_status status = core_on_message(local->conn, message, bytes, 0, reterr);
+    local->answered = 0;
+    const enum stepd_status status =
+        core_on_message(local->conn, message, floats * sizeof(float), 0, reterr);
     if (status != STEPD_OK)
         return status;
-    send_payload(local, slice, payload);
-    if (local->held != NULL)
-        core_release(local->core, local->held, 0);
-    local->held = NULL;
-    if (!local->answered)
-        return stepd_fail(reterr, STEPD_INTERNAL, "the core has not answered");
+    for (size_t i = 0; i < slices->count; i++)
+        send_payload(local, slices->at[i], payload);
+    give_decisions(local);
+    release_held(local);
     if (local->error.code != STEPD_OK)
         return stepd_fail(reterr, local->error.code, "%s", local->error.text);
+    if (local->answered < slices->count)
+        return stepd_fail(reterr, STEPD_INTERNAL, "the core has not answered");
     return STEPD_OK;
 }
 
@@ -291,32 +346,32 @@ enum stepd_status local_assign(struct local *local, const float *const *values,
     for (uint32_t i = 0; i < local->job->layout.slices && status == STEPD_OK; i++) {
         if (!is_assigned(local, i))
             continue;
+        const struct stepd_u32s one = {.count = 1, .at = &i};
         struct stepd_message message = {
             .kind = STEPD_MESSAGE_ASSIGN,
-            .body.assign = {.incarnation = local->job->incarnation,
-                            .slices = {.count = 1, .at = &i}},
+            .body.assign = {.incarnation = local->job->incarnation, .slices = one},
         };
-        status = ask(local, &message, i, &payload, reterr);
+        status = ask(local, &message, &one, &payload, reterr);
     }
     return status;
+}
+
+static struct stepd_u32s all_slices(const struct local *local)
+{
+    return (struct stepd_u32s){.count = local->job->layout.slices, .at = local->slice};
 }
 
 enum stepd_status local_pull(struct local *local, enum stepd_view view, float *const *weights,
                              struct stepd_error *reterr)
 {
     const struct payload nothing = {.elements = NULL};
-    enum stepd_status status = STEPD_OK;
+    const struct stepd_u32s all = all_slices(local);
+    struct stepd_message message = {
+        .kind = STEPD_MESSAGE_PULL,
+        .body.pull = {.incarnation = local->job->incarnation, .slices = all, .view = view},
+    };
     local->weights = weights;
-    for (uint32_t i = 0; i < local->job->layout.slices && status == STEPD_OK; i++) {
-        struct stepd_message message = {
-            .kind = STEPD_MESSAGE_PULL,
-            .body.pull = {.incarnation = local->job->incarnation,
-                          .slices = {.count = 1, .at = &i},
-                          .view = view},
-        };
-        status = ask(local, &message, i, &nothing, reterr);
-    }
-    return status;
+    return ask(local, &message, &all, &nothing, reterr);
 }
 
 enum stepd_status local_step(struct local *local, const struct local_push *push,
@@ -324,23 +379,21 @@ enum stepd_status local_step(struct local *local, const struct local_push *push,
 {
     const bool empty = push->examples == 0;
     const struct payload payload = {.elements = empty ? NULL : push->grad, .extra = push->extra};
-    enum stepd_status status = STEPD_OK;
+    const struct stepd_u32s all = all_slices(local);
     const uint64_t version = local->clock;
+    struct stepd_message message = {
+        .kind = STEPD_MESSAGE_STEP,
+        .body.step.push = {.incarnation = local->job->incarnation,
+                           .clock = version + 1,
+                           .slices = all,
+                           .base_versions = {.count = 1, .at = &version},
+                           .examples = push->examples,
+                           .has_loss = push->has_loss,
+                           .loss = push->loss,
+                           .loss_scale = push->loss_scale == 0.0 ? 1.0 : push->loss_scale},
+    };
     local->weights = weights;
-    for (uint32_t i = 0; i < local->job->layout.slices && status == STEPD_OK; i++) {
-        struct stepd_message message = {
-            .kind = STEPD_MESSAGE_STEP,
-            .body.step.push = {.incarnation = local->job->incarnation,
-                               .clock = version + 1,
-                               .slices = {.count = 1, .at = &i},
-                               .base_versions = {.count = 1, .at = &version},
-                               .examples = push->examples,
-                               .has_loss = push->has_loss,
-                               .loss = push->loss,
-                               .loss_scale = push->loss_scale == 0.0 ? 1.0 : push->loss_scale},
-        };
-        status = ask(local, &message, i, &payload, reterr);
-    }
+    const enum stepd_status status = ask(local, &message, &all, &payload, reterr);
     local->clock += status == STEPD_OK;
     return status;
 }

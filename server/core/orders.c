@@ -38,7 +38,7 @@ static void open_job(struct core *core, struct order *order)
 
 static void set_member(struct core *core, struct core_job *job, const struct order *order)
 {
-    if (members_set(&job->members, order->rank, order->from, order->until) != STEPD_OK)
+    if (members_set(&job->members, order->rank, order->from, order->last_clock) != STEPD_OK)
         return;
     const struct session *session = session_of_rank(core, order->job_name, order->rank);
     if (session == NULL || session->conn == NULL)
@@ -60,13 +60,25 @@ static void count_slices(const struct core_job *job, struct notice *notice)
     }
 }
 
-/* Is a rank waited for by an open round of this job: one that somebody has contributed to? */
+/* Does a slice wait for a rank: an open round that somebody has contributed to, or a worker that is
+ * too far ahead? */
+static bool slice_waits_for(const struct core_slice *slice, uint32_t rank)
+{
+    const struct sync_policy *policy = slice->job->policy;
+    const struct scene scene = slice_scene(slice);
+    if (policy->together)
+        return slice->round.counted > 0 && policy->waits_for(&scene, 0, rank);
+    for (const struct waiter *waiter = slice->waiters; waiter != NULL; waiter = waiter->next) {
+        if (policy->waits_for(&scene, waiter_clock(waiter), rank))
+            return true;
+    }
+    return false;
+}
+
 static bool is_waited_for(const struct core_job *job, uint32_t rank)
 {
     for (size_t i = 0; i < job->job->layout.slices; i++) {
-        const struct core_slice *slice = job->slice[i];
-        if (slice != NULL && slice->round.counted > 0 &&
-            sync_lacks(&job->members, &slice->round, slice->slice.version, rank))
+        if (job->slice[i] != NULL && slice_waits_for(job->slice[i], rank))
             return true;
     }
     return false;
@@ -74,10 +86,9 @@ static bool is_waited_for(const struct core_job *job, uint32_t rank)
 
 static void list_waited_for(const struct core_job *job, struct notice *notice)
 {
-    if (!job->policy->together || job->members.ranks == 0)
-        return;
-    notice->rank = calloc(job->members.ranks, sizeof *notice->rank);
-    for (uint32_t rank = 0; notice->rank != NULL && rank < job->members.ranks; rank++) {
+    const uint32_t workers = job->job->workers;
+    notice->rank = calloc(workers, sizeof *notice->rank);
+    for (uint32_t rank = 0; notice->rank != NULL && rank < workers; rank++) {
         if (is_waited_for(job, rank))
             notice->rank[notice->ranks++] = rank;
     }
@@ -131,6 +142,14 @@ static void obey(struct core *core, struct order *order)
         if (job != NULL)
             set_member(core, job, order);
         return;
+    case ORDER_COMMIT:
+        if (job != NULL)
+            gate_commit(core, job, order);
+        return;
+    case ORDER_WITHOUT:
+        if (job != NULL)
+            gate_without(core, job, order);
+        return;
     }
 }
 
@@ -179,6 +198,8 @@ void core_on_tick(struct core *core, uint64_t now_ms)
 {
     core->now_ms = now_ms;
     requests_expire(core);
+    for (struct core_job *job = core->jobs; job != NULL; job = job->next)
+        gate_on_tick(core, job);
     if (now_ms - core->told_ms < HEARD_INTERVAL_MS)
         return;
     core->told_ms = now_ms;

@@ -100,7 +100,7 @@ static uint8_t *wire_start(const struct waiter *waiter)
     if (is_assign(request))
         return stepd_dtype_wire_start(request->dtype, slice->plan->elements,
                                       slice_view(slice, STEPD_EVALUATION)->values);
-    float *staging = slice->by_rank[request->conn->session->rank].staging;
+    float *staging = push_staging(waiter);
     return staging == NULL
                ? NULL
                : stepd_dtype_wire_start(request->dtype, slice_push_floats(slice), staging);

@@ -139,6 +139,33 @@ enum stepd_status request_create(struct core_conn *conn, const struct request_te
     return STEPD_OK;
 }
 
+/* The first slice whose pushes carry more than its gradient, or NULL. */
+static const struct slice *with_hessian(const struct request *request)
+{
+    for (size_t i = 0; i < request->count; i++) {
+        const struct slice *slice = &request->waiter[i].slice->slice;
+        if (slice->plan->extra > 0)
+            return slice;
+    }
+    return NULL;
+}
+
+static enum stepd_status fail_payload(const struct request *request, uint64_t wanted,
+                                      uint64_t given, struct stepd_error *reterr)
+{
+    const struct slice *hessian =
+        request->kind == STEPD_MESSAGE_ASSIGN ? NULL : with_hessian(request);
+    const enum stepd_status status =
+        stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                   "the slices take %" PRIu64 " bytes of %s, and the payload has %" PRIu64, wanted,
+                   stepd_dtype_name(request->dtype), given);
+    if (hessian == NULL || wanted == 0)
+        return status;
+    return stepd_fail_in(reterr, status,
+                         "group '%s' wants a Hessian of %u numbers behind its %u gradients",
+                         hessian->group->name, hessian->plan->extra, hessian->plan->elements);
+}
+
 enum stepd_status request_check_payload(const struct request *request, uint64_t payload_bytes,
                                         struct stepd_error *reterr)
 {
@@ -149,11 +176,8 @@ enum stepd_status request_check_payload(const struct request *request, uint64_t 
     }
     if (request->kind != STEPD_MESSAGE_ASSIGN && request->examples == 0)
         wanted = 0;
-    if (wanted != payload_bytes)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "the slices take %" PRIu64 " bytes of %s, and the payload has %" PRIu64,
-                          wanted, stepd_dtype_name(request->dtype), payload_bytes);
-    return STEPD_OK;
+    return wanted == payload_bytes ? STEPD_OK
+                                   : fail_payload(request, wanted, payload_bytes, reterr);
 }
 
 /* ---- Waiters --------------------------------------------------------------------------------- */
@@ -179,6 +203,7 @@ static void unpark(struct waiter *waiter)
 
 void waiter_park(struct waiter *waiter, enum waiter_state state)
 {
+    unpark(waiter);
     waiter->state = state;
     waiter->next = waiter->slice->waiters;
     if (waiter->next != NULL)
@@ -193,6 +218,14 @@ void waiter_ready(struct waiter *waiter, enum stepd_outcome outcome, uint64_t ve
     waiter->outcome = outcome;
     waiter->version = version;
     dispatch_dirty(waiter->request);
+}
+
+uint64_t waiter_clock(const struct waiter *waiter)
+{
+    const struct session *session = waiter->request->conn->session;
+    const struct slice *slice = &waiter->slice->slice;
+    const bool counts = !session->observer && session->rank < slice->ranks;
+    return counts ? slice->by_rank[session->rank].record.clock : 0;
 }
 
 uint64_t waiter_payload_bytes(const struct waiter *waiter)
@@ -248,13 +281,16 @@ static size_t explain_rank(const struct core *core, const struct core_job *job, 
                         session->worker, (core->now_ms - session->heard_ms) / 1000);
 }
 
-static size_t collect_lacking(const struct core_slice *slice, uint32_t *rank, size_t most,
-                              size_t *ret_all)
+/* The ranks that a slice, or a worker at this clock, waits for: up to `most` of them, and how many
+ * there are. */
+static size_t collect_waited_for(const struct core_slice *slice, uint64_t clock, uint32_t *rank,
+                                 size_t most, size_t *ret_all)
 {
+    const struct scene scene = slice_scene(slice);
     size_t found = 0;
     size_t all = 0;
-    for (uint32_t i = 0; i < slice->job->members.ranks; i++) {
-        if (!sync_lacks(&slice->job->members, &slice->round, slice->slice.version, i))
+    for (uint32_t i = 0; i < slice->slice.ranks; i++) {
+        if (!slice->job->policy->waits_for(&scene, clock, i))
             continue;
         all++;
         if (found < most)
@@ -275,7 +311,7 @@ static size_t count_members(const struct members *members)
 size_t waiter_explain(const struct waiter *waiter, char *text, size_t size, uint32_t *rank,
                       size_t most)
 {
-    const struct core_slice *slice = waiter->slice;
+    const struct core_slice *slice = gate_slowest(waiter->slice);
     const struct core_job *job = slice->job;
     char name[JOB_SLICE_NAME_BYTES];
     job_slice_name(job->job, slice->slice.index, name, sizeof name);
@@ -291,10 +327,12 @@ size_t waiter_explain(const struct waiter *waiter, char *text, size_t size, uint
         return 0;
     }
     size_t all = 0;
-    const size_t found = collect_lacking(slice, rank, most, &all);
+    const size_t found = collect_waited_for(slice, waiter_clock(waiter), rank, most, &all);
     if (slice->blocked || found == 0) {
+        const char *const others =
+            job->gate.state == GATE_REPORTED ? "other shards" : "the next push";
         (void)stepd_format(text, size, "%s: waiting for %s", name,
-                           slice->blocked ? "readers that hold two versions" : "the next push");
+                           slice->blocked ? "readers that hold two versions" : others);
         return 0;
     }
     size_t at = stepd_format(text, size, "%s, version %" PRIu64 ": waiting for ", name,

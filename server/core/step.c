@@ -13,7 +13,8 @@
  * tensor, or all of a group, gets that first, and the views follow in blocks.
  *
  * The schedule hears of a round's loss after the step, as PyTorch's ReduceLROnPlateau.step(loss)
- * is called after optimizer.step(): it changes the learning rate of the next one.
+ * is called after optimizer.step(): it changes the learning rate of the next one. It also hears of
+ * a round whose optimizer could make no update.
  */
 #include <math.h>
 
@@ -21,7 +22,7 @@
 
 #define BLOCK_ELEMENTS 4096u
 
-/* What an optimizer is told. step.hyper points to the phase's, or to the copy beside it. */
+/* What an optimizer is told. step.hyper points to the hyperparameters beside it. */
 struct terms {
     struct optim_step step;
     struct optim_hyper hyper; /* the phase's, but for what the schedule cycles */
@@ -44,37 +45,35 @@ static uint64_t schedule_clock(const struct core_slice *slice)
     return slice->job->policy->schedule_by_version ? slice->slice.version : slice->slice.t;
 }
 
-/* Schedules that cycle the momentum cycle Adam's beta1 in its place, as in PyTorch. */
-static bool has_beta1(const struct optimizer *optimizer)
-{
-    for (size_t i = 0; i < optimizer->hypers; i++) {
-        if (optimizer->hyper[i].offset == offsetof(struct optim_hyper, beta1))
-            return true;
-    }
-    return false;
-}
-
 /* The terms of the step that comes `later` steps after the next one. */
 static void set_terms(const struct slice *slice, uint64_t clock, uint64_t later,
                       struct terms *ret_terms)
 {
     const struct phase *phase = slice->phase;
-    const bool beta1 = has_beta1(phase->optimizer);
-    const struct schedule_value base = {
-        .lr = phase->hyper.lr, .momentum = beta1 ? phase->hyper.beta1 : phase->hyper.momentum};
+    ret_terms->hyper = phase->hyper;
+    double *momentum = optimizer_momentum(phase->optimizer, &ret_terms->hyper);
+    const struct schedule_value base = {.lr = phase->hyper.lr,
+                                        .momentum = momentum == NULL ? 0.0 : *momentum};
     const struct schedule_value value =
         schedule_at(&slice->group->schedule, base, clock + later, &slice->schedule_state);
+    if (value.cycled && momentum != NULL)
+        *momentum = value.momentum;
     ret_terms->step = (struct optim_step){
-        .hyper = &phase->hyper,
+        .hyper = &ret_terms->hyper,
         .lr = value.lr,
         .t = slice->t - slice->phase_began + 1 + later,
         .scalar = phase->optimizer->scalars > 0 ? slice->scalar : NULL,
     };
-    if (!value.cycled)
-        return;
-    ret_terms->hyper = phase->hyper;
-    *(beta1 ? &ret_terms->hyper.beta1 : &ret_terms->hyper.momentum) = value.momentum;
-    ret_terms->step.hyper = &ret_terms->hyper;
+}
+
+/* A stale gradient may take a shorter step: Zhang, Gupta, Lian and Liu 2016, "Staleness-aware
+ * async-SGD for distributed deep learning", equation 4, with 1 + staleness, so that a fresh one
+ * takes the whole. */
+static void slow_down(const struct slice *slice, const struct gradient *gradient,
+                      struct terms *terms)
+{
+    if (slice->job->consistency.lr_by_staleness != 0.0)
+        terms->step.lr = terms->step.lr / (1.0 + (double)gradient->staleness);
 }
 
 /* ---- The views ------------------------------------------------------------------------------- */
@@ -141,14 +140,14 @@ static void step_elements(const struct work *work)
         optimizer->prepare(&work->now.step, slice->scalar);
     for (size_t at = 0; at < elements; at += BLOCK_ELEMENTS) {
         const size_t n = elements - at < BLOCK_ELEMENTS ? elements - at : BLOCK_ELEMENTS;
-        float *grad = work->gradient->grad + at;
         float *slot[OPTIMIZER_SLOTS_MAX];
         for (size_t k = 0; k < OPTIMIZER_SLOTS_MAX; k++)
             slot[k] = slice->slot[k] == NULL ? NULL : slice->slot[k] + at;
+        gradient_treat(work->core, work->slice, work->gradient, at, n);
         (void)carry_over(work, STEPD_EVALUATION, at, n);
-        gradient_treat(work->core, &slice->group->treatment, n, grad);
         optimizer->step[work->core->options.isa](&work->now.step, n,
-                                                 block_of(work, STEPD_EVALUATION, at), grad, slot);
+                                                 block_of(work, STEPD_EVALUATION, at),
+                                                 work->gradient->grad + at, slot);
         make_views(work, at, n, slot);
     }
 }
@@ -222,8 +221,8 @@ static bool step_whole(const struct work *work)
     const struct slice *slice = work->slice;
     const struct treatment *treatment = &slice->group->treatment;
     const size_t elements = slice->plan->elements;
+    gradient_treat(work->core, work->slice, work->gradient, 0, elements);
     (void)carry_over(work, STEPD_EVALUATION, 0, elements);
-    gradient_treat(work->core, treatment, elements, work->gradient->grad);
     if (treatment->maximize)
         kernels_reduce(work->core->options.isa)
             ->negate(slice->plan->extra, work->gradient->grad + elements);
@@ -253,15 +252,20 @@ enum stepd_outcome step_make(struct core *core, struct core_slice *slice,
     const struct schedule *schedule = &s->group->schedule;
     struct work work = {.core = core, .slice = s, .gradient = gradient, .room = room};
     set_terms(s, schedule_clock(slice), 0, &work.now);
+    slow_down(s, gradient, &work.now);
     if (room->view[STEPD_TRAINING] != NULL)
         set_terms(s, schedule_clock(slice), 1, &work.ahead);
+    bool made = true;
     if (s->phase->optimizer->scope == OPTIM_SCOPE_ELEMENT)
         step_elements(&work);
-    else if (!step_whole(&work))
-        return step_skip(slice);
-    slice_publish(s, room);
+    else
+        made = step_whole(&work);
+    if (made)
+        slice_publish(s, room);
+    else
+        slice_publish_same(s);
     if (schedule_wants_loss(schedule) && !isnan(gradient->loss))
         schedule_observe(schedule, &s->schedule_state, gradient->loss);
     slice_enter(s, schedule_clock(slice));
-    return STEPD_APPLIED;
+    return made ? STEPD_APPLIED : STEPD_SKIPPED;
 }

@@ -5,9 +5,10 @@
  *     policy: does it close?  ->  room for the next version of all views?  ->  the gradient
  *         (gradient.c)  ->  the step (step.c)  ->  settle, wake
  *
- * A unit closes by itself here because a unit is a slice; an optimizer that must see a whole tensor
- * or group has it in one slice. What needs a wider one (a norm over the job) will ask between the
- * first question and the second, in update_try, and go on when the answer has come.
+ * A unit closes by itself here where it is a slice; an optimizer that must see a whole tensor or
+ * group has it in one slice. Where it is the whole job (a norm over all tensors, a step that is
+ * made whole or not at all), gate.c asks control between the first question and the second, and
+ * goes on when the answer has come.
  */
 #include "server/core/core_internal.h"
 
@@ -21,7 +22,7 @@ static void settle_rank(struct core_slice *slice, uint32_t rank, enum stepd_outc
     round_settle(&slice->round, rank);
 }
 
-static void settle_counted(struct core_slice *slice, enum stepd_outcome outcome)
+void settle_counted(struct core_slice *slice, enum stepd_outcome outcome)
 {
     for (uint32_t rank = 0; rank < slice->round.ranks; rank++) {
         if (round_of(&slice->round, rank).state == CONTRIBUTION_COUNTED)
@@ -39,7 +40,7 @@ static void wake_push(struct waiter *waiter)
     if (request->clock > record->clock || !record_find(record, request->clock, &entry))
         return;
     const bool applied = entry.outcome == STEPD_APPLIED;
-    waiter_ready(waiter, applied ? waiter->outcome : entry.outcome, entry.version);
+    push_settle(waiter, applied ? waiter->outcome : entry.outcome, entry.version);
 }
 
 void waiters_wake(struct core_slice *slice)
@@ -103,11 +104,21 @@ static bool makes_update(const struct core_slice *slice)
                : round_of(&slice->round, first_counted(slice)).examples > 0;
 }
 
+static bool closes(const struct core_slice *slice)
+{
+    const struct scene scene = slice_scene(slice);
+    return slice->job->policy->closes(&scene);
+}
+
 void update_try(struct core *core, struct core_slice *slice)
 {
     const struct sync_policy *policy = slice->job->policy;
     slice->blocked = false;
-    while (policy->closes(&slice->job->members, &slice->round, slice->slice.version)) {
+    if (gate_holds(slice)) {
+        gate_try(core, slice);
+        return;
+    }
+    while (closes(slice)) {
         struct slice_room room;
         const bool update = makes_update(slice);
         slice->blocked = update && !slice_find_room(&slice->slice, &room);

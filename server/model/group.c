@@ -10,12 +10,13 @@
 #include "server/model/group.h"
 
 #include <assert.h>
-#include <fnmatch.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/error.h"
+#include "proto/mode.h"
+#include "server/base/glob.h"
 #include "server/model/group_internal.h"
 
 static_assert(STEPD_SCHEDULE_PARTS_MAX <= SCHEDULE_PARTS_MAX, "the wire takes parts too many");
@@ -91,10 +92,12 @@ static enum stepd_status take_phase(const struct stepd_group *defaults,
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "it must begin behind %" PRIu64 ", where the one before it begins",
                           before);
+    const char *const optimizer = group_text(phase->optimizer);
+    if (optimizer[0] == '\0')
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "it names no optimizer");
     enum stepd_status status = group_check_settings(&phase->settings, GROUP_LAYER_PHASE, reterr);
     if (status == STEPD_OK)
-        status = group_init_phase(group_text(phase->optimizer), &layers,
-                                  &group->phase[group->phases], reterr);
+        status = group_init_phase(optimizer, &layers, &group->phase[group->phases], reterr);
     if (status == STEPD_OK)
         group->phase[group->phases++].from = phase->from;
     return status;
@@ -205,13 +208,20 @@ enum stepd_status group_check_defaults(const struct stepd_group *defaults,
 enum stepd_status group_check_mode(const struct group *group, enum stepd_mode mode,
                                    struct stepd_error *reterr)
 {
-    for (size_t i = 0; i < group->phases && mode == STEPD_ASYNC && !group->frozen; i++) {
+    if (mode == STEPD_SYNC || group->frozen)
+        return STEPD_OK;
+    if (group->treatment.clip_norm > 0.0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "group '%s': clip_norm needs the gradient of a whole round, so the job's "
+                          "mode must be sync, and it is %s",
+                          group->name, stepd_mode_name(mode));
+    for (size_t i = 0; i < group->phases; i++) {
         const struct optimizer *const optimizer = group->phase[i].optimizer;
         if (optimizer->sync_only)
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                               "group '%s': %s needs the mean gradient of all workers, so the job's "
-                              "mode must be sync, and it is async",
-                              group->name, optimizer->name);
+                              "mode must be sync, and it is %s",
+                              group->name, optimizer->name, stepd_mode_name(mode));
     }
     return STEPD_OK;
 }
@@ -249,7 +259,7 @@ bool group_matches(const struct group *group, const char *tensor_name, size_t di
     bool any = group->ndims == 0;
     for (size_t i = 0; i < group->ndims; i++)
         any = any || group->ndim[i] == dims;
-    return any && fnmatch(group->match, tensor_name, 0) == 0;
+    return any && glob_matches(group->match, tensor_name);
 }
 
 const struct phase *group_phase(const struct group *group, uint64_t step)
@@ -270,13 +280,16 @@ enum optim_scope group_scope(const struct group *group)
     return widest;
 }
 
+bool phase_looks_ahead(const struct phase *phase)
+{
+    const struct optimizer *const optimizer = phase->optimizer;
+    return optimizer->looks_ahead != NULL && optimizer->looks_ahead(&phase->hyper);
+}
+
 bool group_looks_ahead(const struct group *group)
 {
     bool any = false;
-    for (size_t i = 0; i < group->phases && !group->frozen; i++) {
-        const struct phase *const phase = &group->phase[i];
-        any = any || (phase->optimizer->looks_ahead != NULL &&
-                      phase->optimizer->looks_ahead(&phase->hyper));
-    }
+    for (size_t i = 0; i < group->phases && !group->frozen; i++)
+        any = any || phase_looks_ahead(&group->phase[i]);
     return any;
 }

@@ -21,11 +21,12 @@ struct phase {
 /* What is done to a gradient before, and to weights after, any optimizer. */
 struct treatment {
     bool maximize;      /* climb: the gradient's sign is turned, first of all */
+    double clip_norm;   /* of each tensor's gradient, at most; 0: any */
     double clip_value;  /* each element into [-clip_value, clip_value]; 0: not clipped */
     double ema_decay;   /* of the view STEPD_EMA; 0: there is none */
     bool swa;           /* the view STEPD_SWA is kept */
-    uint64_t swa_start; /* updates before its first weights */
-    uint64_t swa_every; /* updates between two of its weights; at least 1 */
+    uint64_t swa_start; /* the update whose weights are its first; 0: the swa_every-th */
+    uint64_t swa_every; /* and so many updates on, its next; at least 1 */
 };
 
 struct group {
@@ -82,7 +83,9 @@ const struct phase *group_phase(const struct group *group, uint64_t step);
 /* The widest scope of its phases: how its tensors may be cut. A frozen group's is ELEMENT. */
 enum optim_scope group_scope(const struct group *group);
 
-/* Is there, in any of its phases, a point other than the weights to compute gradients at? */
+/* Is there, in a phase, a point other than the weights to compute gradients at? */
+bool phase_looks_ahead(const struct phase *phase);
+/* The same in any phase of a group. */
 bool group_looks_ahead(const struct group *group);
 
 #endif

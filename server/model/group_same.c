@@ -8,21 +8,8 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "server/model/differs.h"
 #include "server/model/group.h"
-
-static enum stepd_status differs(struct stepd_error *reterr, const char *what, double defined,
-                                 double wanted)
-{
-    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s is defined as %g, not %g", what, defined,
-                      wanted);
-}
-
-static enum stepd_status differs_text(struct stepd_error *reterr, const char *what,
-                                      const char *defined, const char *wanted)
-{
-    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s is defined as '%s', not '%s'", what,
-                      defined, wanted);
-}
 
 static enum stepd_status same_tensors(const struct group *a, const struct group *b,
                                       struct stepd_error *reterr)
@@ -54,7 +41,7 @@ static enum stepd_status same_phase(const struct phase *a, const struct phase *b
         const double wanted = optimizer_hyper_get(spec, &b->hyper);
         if (defined == wanted)
             continue;
-        return spec->word == NULL ? differs(reterr, spec->name, defined, wanted)
+        return spec->word == NULL ? differs_number(reterr, spec->name, defined, wanted)
                                   : differs_text(reterr, spec->name, spec->word[(size_t)defined],
                                                  spec->word[(size_t)wanted]);
     }
@@ -65,8 +52,8 @@ static enum stepd_status same_phases(const struct group *a, const struct group *
                                      struct stepd_error *reterr)
 {
     if (a->phases != b->phases)
-        return differs(reterr, "the number of phases", (double)(a->phases - 1),
-                       (double)(b->phases - 1));
+        return differs_number(reterr, "the number of phases", (double)(a->phases - 1),
+                              (double)(b->phases - 1));
     for (size_t i = 0; i < a->phases; i++) {
         const enum stepd_status status = same_phase(&a->phase[i], &b->phase[i], reterr);
         if (status != STEPD_OK)
@@ -84,6 +71,7 @@ static enum stepd_status same_treatment(const struct treatment *a, const struct 
         double wanted;
     } pairs[] = {
         {"maximize", a->maximize, b->maximize},
+        {"clip_norm", a->clip_norm, b->clip_norm},
         {"clip_value", a->clip_value, b->clip_value},
         {"ema_decay", a->ema_decay, b->ema_decay},
         {"swa", a->swa, b->swa},
@@ -93,7 +81,7 @@ static enum stepd_status same_treatment(const struct treatment *a, const struct 
 
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         if (pairs[i].defined != pairs[i].wanted)
-            return differs(reterr, pairs[i].name, pairs[i].defined, pairs[i].wanted);
+            return differs_number(reterr, pairs[i].name, pairs[i].defined, pairs[i].wanted);
     }
     return STEPD_OK;
 }

@@ -48,6 +48,11 @@ static void put_clip_value(struct treatment *treatment, double value)
     treatment->clip_value = value;
 }
 
+static void put_clip_norm(struct treatment *treatment, double value)
+{
+    treatment->clip_norm = value;
+}
+
 static void put_ema_decay(struct treatment *treatment, double value)
 {
     treatment->ema_decay = value;
@@ -67,6 +72,7 @@ static void put_swa_every(struct treatment *treatment, double value)
 
 static const struct treatment_spec treatment_specs[] = {
     {.name = "maximize", .most = 1.0, .whole = true, .put = put_maximize},
+    {.name = "clip_norm", .most = FLT_MAX, .put = put_clip_norm},
     {.name = "clip_value", .most = FLT_MAX, .put = put_clip_value},
     {.name = "ema_decay", .most = 1.0, .most_open = true, .put = put_ema_decay},
     {.name = "swa_start", .most = WHOLE_MOST, .whole = true, .put = put_swa_start},

@@ -99,7 +99,7 @@ enum stepd_status job_draft_seal(struct job_draft *draft, uint64_t incarnation, 
     if (job == NULL)
         return no_memory(reterr);
     *job = (struct job){.incarnation = incarnation,
-                        .mode = draft->mode,
+                        .consistency = draft->consistency,
                         .workers = draft->workers,
                         .strict = draft->strict,
                         .slice_elements = draft->slice_elements,
@@ -116,6 +116,21 @@ enum stepd_status job_draft_seal(struct job_draft *draft, uint64_t incarnation, 
 }
 
 /* ---- Questions ------------------------------------------------------------------------------- */
+
+bool job_clips_by_norm(const struct job *job)
+{
+    bool clips = job->consistency.clip_global_norm > 0.0;
+    for (size_t i = 0; i < job->groups; i++)
+        clips = clips || (job->group[i].treatment.clip_norm > 0.0 && !job->group[i].frozen);
+    return clips;
+}
+
+bool job_is_gated(const struct job *job)
+{
+    const struct consistency *const consistency = &job->consistency;
+    return consistency->nonfinite != CONSISTENCY_REFUSE ||
+           consistency->atomic != CONSISTENCY_ATOMIC_SLICE || job_clips_by_norm(job);
+}
 
 void job_slice_name(const struct job *job, uint32_t slice, char *text, size_t size)
 {

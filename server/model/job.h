@@ -14,6 +14,7 @@
 
 #include <stepd/types.h>
 
+#include "server/model/consistency.h"
 #include "server/model/group.h"
 #include "server/model/layout.h"
 
@@ -29,7 +30,7 @@ struct tensor {
 struct job {
     char *name; /* owned */
     uint64_t incarnation;
-    enum stepd_mode mode;
+    struct consistency consistency;
     uint32_t workers; /* ranks are 0 to workers - 1; no round closes before all have joined */
     bool strict;
     uint32_t slice_elements;
@@ -106,10 +107,37 @@ struct optim_shape job_tensor_shape(const struct tensor *tensor);
 uint64_t job_slot_floats(const struct job *job, const struct slice_plan *slice,
                          const struct phase *phase, size_t slot);
 
-/* Bytes that the elements of the job's slices will take over all shards: two versions of the
- * weights and of each other view that is kept, the slots of the phase that has most, and staging
- * for all its workers; UINT64_MAX if that is not a number. Records (about 200 bytes for each slice
- * and worker) and encodings of 16-bit pulls come on top. */
+/* Is a gradient clipped by a norm, of a tensor or of all? */
+bool job_clips_by_norm(const struct job *job);
+
+/* Do all slices of a version close together, through a gate (sync/gate.h)? */
+bool job_is_gated(const struct job *job);
+
+/* Floats that one worker's gradient of any slice of a shard takes, where gradients are added up as
+ * they arrive; else 0: each slice has a place of its own for them. */
+uint64_t job_landing_floats(const struct job *job, uint32_t shard);
+
+/* Whole cache lines: what an array of n floats takes. */
+#define JOB_LINE_BYTES 64u
+uint64_t job_padded(uint64_t n);
+
+/* What a slice takes; in floats, each array padded, unless it says otherwise. 0: there is none. */
+struct slice_size {
+    uint64_t buffer;             /* one version of a view */
+    size_t buffers[STEPD_VIEWS]; /* versions of each view */
+    uint64_t slots;              /* of the phase that has most, each slot padded */
+    uint64_t scalars;            /* doubles; of the phase that has most */
+    uint64_t sum;                /* of gradients, or a mean that waits */
+    uint64_t staging;            /* of one worker */
+    uint64_t backup;             /* of one worker: weights that it pulled */
+};
+
+struct slice_size job_slice_size(const struct job *job, const struct slice_plan *slice);
+
+/* Bytes that the arrays of the job's slices will take over all shards, for all its workers, and
+ * what its gradients land in; UINT64_MAX if that is not a number. Records (about 200 bytes for each
+ * slice and worker), encodings of 16-bit pulls, and the room of each shard for one step (a sum of
+ * gradients, and scratch for optimizers that see whole tensors) come on top. */
 uint64_t job_memory_bytes(const struct job *job);
 
 /* Writes "fc1.weight[512:1024]" or "fc1.bias and 3 more" for error texts: what a slice holds. */

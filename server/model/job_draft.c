@@ -14,6 +14,7 @@
 
 #include "proto/bytes.h"
 #include "proto/error.h"
+#include "server/model/differs.h"
 #include "server/model/job.h"
 #include "server/model/job_internal.h"
 
@@ -77,6 +78,17 @@ static enum stepd_status take_groups(struct job_draft *draft, const struct stepd
     return status;
 }
 
+static enum stepd_status take_consistency(struct job_draft *draft,
+                                          const struct stepd_define_job *def,
+                                          struct stepd_error *reterr)
+{
+    const enum stepd_status status =
+        consistency_init(def->mode, &def->settings, &draft->consistency, reterr);
+    return status != STEPD_OK
+               ? status
+               : consistency_check_workers(&draft->consistency, def->workers, reterr);
+}
+
 enum stepd_status job_draft_create(const char *name, const struct stepd_define_job *def,
                                    uint32_t slice_elements_default, struct job_draft **ret_draft,
                                    struct stepd_error *reterr)
@@ -89,13 +101,14 @@ enum stepd_status job_draft_create(const char *name, const struct stepd_define_j
         return no_memory(reterr);
     *draft = (struct job_draft){
         .name = strdup(name),
-        .mode = def->mode,
         .workers = def->workers,
         .strict = def->strict,
         .slice_elements = def->slice_elements != 0 ? def->slice_elements : slice_elements_default,
         .slice_elements_default = slice_elements_default,
     };
-    status = draft->name == NULL ? no_memory(reterr) : take_groups(draft, def, reterr);
+    status = draft->name == NULL ? no_memory(reterr) : take_consistency(draft, def, reterr);
+    if (status == STEPD_OK)
+        status = take_groups(draft, def, reterr);
     if (status != STEPD_OK) {
         (void)job_draft_destroy(draft);
         return status;
@@ -133,7 +146,7 @@ uint32_t job_draft_workers(const struct job_draft *draft)
 
 enum stepd_mode job_draft_mode(const struct job_draft *draft)
 {
-    return draft->mode;
+    return draft->consistency.mode;
 }
 
 size_t job_draft_tensors(const struct job_draft *draft)
@@ -142,20 +155,6 @@ size_t job_draft_tensors(const struct job_draft *draft)
 }
 
 /* ---- Comparing a job's definition ------------------------------------------------------------ */
-
-static enum stepd_status differs(struct stepd_error *reterr, const char *what, double defined,
-                                 double wanted)
-{
-    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s is defined as %g, not %g", what, defined,
-                      wanted);
-}
-
-static enum stepd_status differs_text(struct stepd_error *reterr, const char *what,
-                                      const char *defined, const char *wanted)
-{
-    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s is defined as '%s', not '%s'", what,
-                      defined, wanted);
-}
 
 static enum stepd_status same_group(const struct group *a, const struct stepd_group *defaults,
                                     const struct stepd_group *def, struct stepd_error *reterr)
@@ -173,26 +172,29 @@ static enum stepd_status same_scalars(const struct job_draft *draft,
                                       const struct stepd_define_job *def,
                                       struct stepd_error *reterr)
 {
-    static const char *const mode_name[] = {[STEPD_SYNC] = "sync", [STEPD_ASYNC] = "async"};
     const uint32_t slice_elements =
         def->slice_elements != 0 ? def->slice_elements : draft->slice_elements_default;
-    if (draft->mode != def->mode)
-        return differs_text(reterr, "mode", mode_name[draft->mode], mode_name[def->mode]);
     if (draft->workers != def->workers)
-        return differs(reterr, "workers", draft->workers, def->workers);
+        return differs_number(reterr, "workers", draft->workers, def->workers);
     if (draft->strict != def->strict)
-        return differs(reterr, "strict", draft->strict, def->strict);
+        return differs_number(reterr, "strict", draft->strict, def->strict);
     if (draft->slice_elements != slice_elements)
-        return differs(reterr, "slice_elements", draft->slice_elements, slice_elements);
+        return differs_number(reterr, "slice_elements", draft->slice_elements, slice_elements);
     if (draft->groups != def->groups)
-        return differs(reterr, "the number of groups", (double)draft->groups, (double)def->groups);
+        return differs_number(reterr, "the number of groups", (double)draft->groups,
+                              (double)def->groups);
     return STEPD_OK;
 }
 
 enum stepd_status job_draft_same(const struct job_draft *draft, const struct stepd_define_job *def,
                                  struct stepd_error *reterr)
 {
-    enum stepd_status status = same_scalars(draft, def, reterr);
+    struct consistency consistency;
+    enum stepd_status status = consistency_init(def->mode, &def->settings, &consistency, reterr);
+    if (status == STEPD_OK)
+        status = consistency_same(&draft->consistency, &consistency, reterr);
+    if (status == STEPD_OK)
+        status = same_scalars(draft, def, reterr);
     if (status == STEPD_OK)
         status = group_check_defaults(&def->defaults, reterr);
     for (size_t i = 0; i < draft->groups && status == STEPD_OK; i++)

@@ -12,7 +12,7 @@
 
 struct job_draft {
     char *name; /* owned */
-    enum stepd_mode mode;
+    struct consistency consistency;
     uint32_t workers;
     bool strict;
     uint32_t slice_elements;

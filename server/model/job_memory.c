@@ -38,45 +38,119 @@ uint64_t job_slot_floats(const struct job *job, const struct slice_plan *slice,
     return floats;
 }
 
-/* Of the phase that has most: only one has slots at a time. */
-static uint64_t slots_floats(const struct job *job, const struct slice_plan *slice)
+/* ---- Slices ---------------------------------------------------------------------------------- */
+
+uint64_t job_padded(uint64_t n)
 {
-    const struct group *const group = &job->group[slice->group];
-    uint64_t most = 0;
-    for (size_t i = 0; i < group->phases && !group->frozen; i++) {
-        const struct phase *const phase = &group->phase[i];
-        uint64_t floats = 0;
-        for (size_t k = 0; k < optimizer_slots(phase->optimizer); k++)
-            floats += job_slot_floats(job, slice, phase, k);
-        most = floats > most ? floats : most;
-    }
-    return most;
+    const uint64_t line = JOB_LINE_BYTES / sizeof(float);
+    return (n + line - 1) / line * line;
 }
 
-/* Views that are kept in two buffers of their own, as the weights are. */
-static uint64_t views(const struct group *group)
+static size_t versions_of(const struct group *group, enum stepd_view view)
 {
+    const size_t versions = 2;
     if (group->frozen)
-        return 0;
-    return (uint64_t)group_looks_ahead(group) + (group->treatment.ema_decay > 0.0) +
-           group->treatment.swa;
+        return view == STEPD_EVALUATION ? 1 : 0;
+    switch (view) {
+    case STEPD_EVALUATION: return versions;
+    case STEPD_TRAINING: return group_looks_ahead(group) ? versions : 0;
+    case STEPD_EMA: return group->treatment.ema_decay > 0.0 ? versions : 0;
+    case STEPD_SWA: return group->treatment.swa ? versions : 0;
+    }
+    return 0;
 }
+
+static uint64_t slots_of(const struct job *job, const struct slice_plan *slice,
+                         const struct phase *phase)
+{
+    uint64_t floats = 0;
+    for (size_t k = 0; k < optimizer_slots(phase->optimizer); k++)
+        floats += job_padded(job_slot_floats(job, slice, phase, k));
+    return floats;
+}
+
+/* Only one phase has slots and scalars at a time. */
+static void measure_phases(const struct job *job, const struct slice_plan *slice,
+                           struct slice_size *size)
+{
+    const struct group *const group = &job->group[slice->group];
+    for (size_t i = 0; i < group->phases; i++) {
+        const struct optimizer *const optimizer = group->phase[i].optimizer;
+        const bool by_part = optimizer->scope == OPTIM_SCOPE_TENSOR;
+        const uint64_t scalars = (uint64_t)optimizer->scalars * (by_part ? slice->parts : 1);
+        const uint64_t slots = slots_of(job, slice, &group->phase[i]);
+        size->slots = slots > size->slots ? slots : size->slots;
+        size->scalars = scalars > size->scalars ? scalars : size->scalars;
+    }
+}
+
+static void measure_gradients(const struct job *job, const struct slice_plan *slice,
+                              struct slice_size *size)
+{
+    const bool arrival = job->consistency.reduction == CONSISTENCY_ARRIVAL;
+    const uint64_t received = job_padded((uint64_t)slice->elements + slice->extra);
+    size->sum = arrival || job_is_gated(job) ? received : 0;
+    size->staging = arrival ? 0 : received;
+    size->backup = job->consistency.delay_compensation > 0.0 ? job_padded(slice->elements) : 0;
+}
+
+struct slice_size job_slice_size(const struct job *job, const struct slice_plan *slice)
+{
+    const struct group *const group = &job->group[slice->group];
+    struct slice_size size = {.buffer = job_padded(slice->elements)};
+    for (int v = 0; v < STEPD_VIEWS; v++)
+        size.buffers[v] = versions_of(group, (enum stepd_view)v);
+    if (group->frozen)
+        return size;
+    measure_phases(job, slice, &size);
+    measure_gradients(job, slice, &size);
+    return size;
+}
+
+/* ---- Jobs ------------------------------------------------------------------------------------ */
 
 /* False: beyond any number. */
 static bool slice_floats(const struct job *job, const struct slice_plan *slice,
                          uint64_t *ret_floats)
 {
-    const uint64_t versions = 2 * (1 + views(&job->group[slice->group]));
-    const uint64_t received = (uint64_t)slice->elements + slice->extra;
-    uint64_t staging = 0;
-    return stepd_bytes_mul(received, job->workers, &staging) &&
-           stepd_bytes_add(slice->elements * versions, slots_floats(job, slice), ret_floats) &&
-           stepd_bytes_add(*ret_floats, staging, ret_floats);
+    const struct slice_size size = job_slice_size(job, slice);
+    uint64_t floats = size.slots + size.sum + size.scalars * (sizeof(double) / sizeof(float));
+    uint64_t of_workers = 0;
+    for (int v = 0; v < STEPD_VIEWS; v++)
+        floats += size.buffer * size.buffers[v];
+    return stepd_bytes_mul(size.staging + size.backup, job->workers, &of_workers) &&
+           stepd_bytes_add(floats, of_workers, ret_floats);
+}
+
+/* Where gradients are added up as they arrive, each worker needs a place to receive one slice at a
+ * time in, on each shard. False: beyond any number. */
+static bool landing_floats(const struct job *job, uint64_t *ret_floats)
+{
+    uint64_t sum = 0;
+    for (uint32_t shard = 0; shard < job->shards; shard++)
+        sum += job_landing_floats(job, shard);
+    return stepd_bytes_mul(sum, job->workers, ret_floats);
+}
+
+uint64_t job_landing_floats(const struct job *job, uint32_t shard)
+{
+    uint64_t most = 0;
+    if (job->consistency.reduction != CONSISTENCY_ARRIVAL)
+        return 0;
+    for (size_t i = 0; i < job->layout.slices; i++) {
+        const struct slice_plan *const slice = &job->layout.slice[i];
+        const uint64_t floats = (uint64_t)slice->elements + slice->extra;
+        if (slice->shard == shard && floats > most && !job->group[slice->group].frozen)
+            most = floats;
+    }
+    return most;
 }
 
 uint64_t job_memory_bytes(const struct job *job)
 {
     uint64_t total = 0;
+    if (!landing_floats(job, &total) || !stepd_bytes_mul(total, sizeof(float), &total))
+        return UINT64_MAX;
     for (size_t i = 0; i < job->layout.slices; i++) {
         uint64_t floats = 0;
         uint64_t bytes = 0;

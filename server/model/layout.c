@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "proto/error.h"
+#include "server/optim/norms.h"
 
 /* A slice that small tensors of one kind are being packed into. */
 struct pack {
@@ -119,24 +120,34 @@ static enum stepd_status pack_tensor(struct cut *cut, uint32_t tensor,
     return add_part(cut, pack->slice, part, reterr);
 }
 
-/* Cuts a large tensor into as few slices as the limit allows, as equal as they can be; one that is
- * never cut is a slice. */
+/* Elements of each piece but the last: a multiple of NORMS_BLOCK where that is possible, so that a
+ * sum over blocks of the tensor can be made of sums over its slices. */
+static uint64_t piece_elements(uint64_t elements, uint64_t most)
+{
+    const uint64_t pieces = elements / most + (elements % most != 0);
+    const uint64_t equal = elements / pieces + (elements % pieces != 0);
+    const uint64_t blocks = equal / NORMS_BLOCK + (equal % NORMS_BLOCK != 0);
+    return blocks * NORMS_BLOCK <= most ? blocks * NORMS_BLOCK : equal;
+}
+
+/* Cuts a large tensor into as few slices as the limit allows, about equal; one that is never cut is
+ * a slice. */
 static enum stepd_status split(struct cut *cut, uint32_t tensor, const struct layout_tensor *large,
                                struct stepd_error *reterr)
 {
     const uint64_t most =
         large->scope == OPTIM_SCOPE_ELEMENT ? cut->slice_elements : LAYOUT_SLICE_ELEMENTS_MOST;
-    const uint64_t pieces = large->elements / most + (large->elements % most != 0);
-    const uint64_t least = large->elements / pieces;
-    const uint64_t longer = large->elements % pieces; /* so many have one element more */
+    const uint64_t piece = piece_elements(large->elements, most);
     uint64_t offset = 0;
-    for (uint64_t i = 0; i < pieces; i++) {
+    while (offset < large->elements) {
+        const uint64_t left = large->elements - offset;
         uint32_t slice = 0;
         enum stepd_status status = add_slice(cut, large->group, &slice, reterr);
         if (status != STEPD_OK)
             return status;
-        const struct part part = {
-            .tensor = tensor, .offset = offset, .elements = (uint32_t)(least + (i < longer))};
+        const struct part part = {.tensor = tensor,
+                                  .offset = offset,
+                                  .elements = (uint32_t)(left < piece ? left : piece)};
         status = add_part(cut, slice, part, reterr);
         if (status != STEPD_OK)
             return status;

@@ -22,6 +22,41 @@ struct order *order_create(enum order_kind kind, const char *job_name)
     return order;
 }
 
+/* A copy of count * size bytes, or of none. False: no memory. */
+static bool copy_array(const void *array, size_t count, size_t size, void **ret_copy)
+{
+    *ret_copy = NULL;
+    if (array == NULL || count == 0)
+        return true;
+    *ret_copy = calloc(count, size);
+    if (*ret_copy == NULL)
+        return false;
+    memcpy(*ret_copy, array, count * size);
+    return true;
+}
+
+struct order *order_copy(const struct order *like)
+{
+    struct order *order = order_create(like->kind, like->job_name);
+    if (order == NULL)
+        return NULL;
+    char *const job_name = order->job_name;
+    void *worker = NULL;
+    void *factor = NULL;
+    void *ranks = NULL;
+    const size_t worker_bytes = like->worker == NULL ? 0 : strlen(like->worker) + 1;
+    const bool copied = copy_array(like->worker, worker_bytes, sizeof(char), &worker) &&
+                        copy_array(like->factor, like->factors, sizeof *like->factor, &factor) &&
+                        copy_array(like->rank_list, like->ranks, sizeof *like->rank_list, &ranks);
+    *order = *like;
+    order->job_name = job_name;
+    order->worker = worker;
+    order->factor = factor;
+    order->rank_list = ranks;
+    order->job = copied && like->job != NULL ? job_ref(like->job) : NULL;
+    return copied ? order : order_destroy(order);
+}
+
 struct notice *notice_create(enum notice_kind kind, const char *job_name)
 {
     struct notice *notice = calloc(1, sizeof *notice);
@@ -43,6 +78,8 @@ struct order *order_destroy(struct order *order)
     free(order->job_name);
     (void)job_unref(order->job);
     free(order->worker);
+    free(order->factor);
+    free(order->rank_list);
     free(order);
     return NULL;
 }
@@ -54,6 +91,7 @@ struct notice *notice_destroy(struct notice *notice)
     free(notice->job_name);
     free(notice->rank);
     free(notice->clock);
+    free(notice->sum);
     free(notice);
     return NULL;
 }

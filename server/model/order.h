@@ -24,8 +24,18 @@ enum order_kind {
     ORDER_JOB_START,    /* enough workers have joined: rounds may close */
     ORDER_SESSION,      /* this session exists, at this epoch; an older connection of it goes */
     ORDER_SESSION_GONE, /* forget it */
-    ORDER_MEMBER,       /* this rank is a member for the versions [from, until) */
+    ORDER_MEMBER,       /* this rank is a member from a version on, and up to a clock */
     ORDER_QUERY,        /* say NOTICE_ANSWER about this job */
+    ORDER_COMMIT,       /* close the slices of this version as the verdict says */
+    ORDER_WITHOUT,      /* forget what these ranks have contributed to the step from this version
+                         * on, and say NOTICE_READY again when it can be made without them */
+};
+
+/* COMMIT: what becomes of a step that all shards are ready for. */
+enum order_verdict {
+    ORDER_APPLY,
+    ORDER_SKIP,
+    ORDER_HALT, /* skip it, and take no more */
 };
 
 struct order {
@@ -42,39 +52,52 @@ struct order {
     /* SESSION, MEMBER */
     uint32_t rank;
     uint64_t from;
-    uint64_t until; /* UINT64_MAX: still a member */
+    uint64_t last_clock; /* UINT64_MAX: still a member */
 
     uint64_t query; /* QUERY, JOB_OPEN: number to answer with */
+
+    uint64_t version; /* COMMIT, WITHOUT: that the step starts from */
+    enum order_verdict verdict;
+    struct stepd_error error; /* COMMIT to HALT: why */
+    size_t factors;           /* COMMIT: as many as tensors, or 0: 1 for all */
+    float *factor;            /* owned */
+    size_t ranks;             /* WITHOUT */
+    uint32_t *rank_list;      /* owned */
 };
 
 enum notice_kind {
     NOTICE_JOB_OPENED, /* or not: see status */
     NOTICE_HEARD,      /* frames of these ranks came in since the last such notice */
     NOTICE_ANSWER,     /* to ORDER_QUERY */
+    NOTICE_READY,      /* all slices here that are stepped can close (sync/gate.h) */
 };
 
 struct notice {
     enum notice_kind kind;
     uint32_t shard;           /* who speaks */
     char *job_name;           /* owned */
-    struct stepd_error error; /* JOB_OPENED: code STEPD_OK, or why not */
+    struct stepd_error error; /* JOB_OPENED: code STEPD_OK, or why not; READY: what is not finite */
 
-    size_t ranks;   /* HEARD: who; ANSWER: who is waited for, in rank order */
+    size_t ranks;   /* HEARD: who; ANSWER: who is waited for; READY: who contributed to all */
     uint32_t *rank; /* owned */
     /* Owned; HEARD: for each rank the lowest clock counted over the slices that it has pushed
      * here; 0: it has pushed none. */
     uint64_t *clock;
 
-    uint64_t query;  /* ANSWER, JOB_OPENED */
-    uint64_t slices; /* ANSWER: of this shard; version_min and _max hold when there are any */
-    uint64_t version_min;
+    uint64_t query;       /* ANSWER, JOB_OPENED */
+    uint64_t slices;      /* ANSWER: of this shard; version_min and _max hold when there are any */
+    uint64_t version_min; /* READY: that the step starts from */
     uint64_t version_max;
     uint64_t parked; /* requests that wait */
+    double *sum;     /* owned; READY: of squares, gate_blocks() of them; NULL: none */
 };
 
 /* Zeroed but for the copied name. NULL without memory. */
 struct order *order_create(enum order_kind kind, const char *job_name);
 struct notice *notice_create(enum notice_kind kind, const char *job_name);
+
+/* A copy with everything that it owns; `like` may borrow all of it. NULL without memory. */
+struct order *order_copy(const struct order *like);
 
 /* NULL is fine. Returns NULL. */
 struct order *order_destroy(struct order *order);

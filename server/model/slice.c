@@ -6,17 +6,9 @@
 #include "server/model/slice.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/model/initial.h"
-
-#define ALIGN_BYTES 64u
-
-/* Floats that an array of n takes in the block: whole cache lines. */
-static size_t padded(size_t n)
-{
-    const size_t line = ALIGN_BYTES / sizeof(float);
-    return (n + line - 1) / line * line;
-}
 
 static void zero(size_t n, float *floats)
 {
@@ -26,53 +18,10 @@ static void zero(size_t n, float *floats)
 
 static float *allocate(size_t floats)
 {
-    float *memory = aligned_alloc(ALIGN_BYTES, floats * sizeof(float));
+    float *memory = aligned_alloc(JOB_LINE_BYTES, floats * sizeof(float));
     if (memory != NULL)
         zero(floats, memory);
     return memory;
-}
-
-/* ---- What a slice needs ---------------------------------------------------------------------- */
-
-static bool looks_ahead(const struct phase *phase)
-{
-    return phase->optimizer->looks_ahead != NULL && phase->optimizer->looks_ahead(&phase->hyper);
-}
-
-/* Buffers that a view needs. */
-static size_t buffers(const struct group *group, enum stepd_view view)
-{
-    const size_t versions = 2;
-    if (group->frozen)
-        return view == STEPD_EVALUATION ? 1 : 0;
-    switch (view) {
-    case STEPD_EVALUATION: return versions;
-    case STEPD_TRAINING: return group_looks_ahead(group) ? versions : 0;
-    case STEPD_EMA: return group->treatment.ema_decay > 0.0 ? versions : 0;
-    case STEPD_SWA: return group->treatment.swa ? versions : 0;
-    }
-    return 0;
-}
-
-static size_t slot_floats(const struct slice *slice, const struct phase *phase, size_t slot)
-{
-    return (size_t)job_slot_floats(slice->job, slice->plan, phase, slot);
-}
-
-/* Room for the slots and scalars of whichever phase needs the most. */
-static void measure_phases(struct slice *slice)
-{
-    const struct group *group = slice->group;
-    for (size_t p = 0; p < group->phases && !group->frozen; p++) {
-        const struct optimizer *optimizer = group->phase[p].optimizer;
-        const bool by_part = optimizer->scope == OPTIM_SCOPE_TENSOR;
-        const size_t scalars = optimizer->scalars * (by_part ? slice->shapes : 1);
-        size_t floats = 0;
-        for (size_t k = 0; k < optimizer_slots(optimizer); k++)
-            floats += padded(slot_floats(slice, &group->phase[p], k));
-        slice->slots_floats = floats > slice->slots_floats ? floats : slice->slots_floats;
-        slice->scalars = scalars > slice->scalars ? scalars : slice->scalars;
-    }
 }
 
 /* ---- Making ---------------------------------------------------------------------------------- */
@@ -93,20 +42,21 @@ static enum stepd_status make_shapes(struct slice *slice)
     return STEPD_OK;
 }
 
-static enum stepd_status make_memory(struct slice *slice)
+static enum stepd_status make_memory(struct slice *slice, const struct slice_size *size)
 {
-    const size_t stride = padded(slice->plan->elements);
+    const size_t stride = (size_t)size->buffer;
     size_t arrays = 0;
     for (int v = 0; v < STEPD_VIEWS; v++)
-        arrays += buffers(slice->group, (enum stepd_view)v);
-    measure_phases(slice);
+        arrays += size->buffers[v];
+    slice->slots_floats = (size_t)size->slots;
+    slice->scalars = (size_t)size->scalars;
     slice->scalar = calloc(slice->scalars, sizeof *slice->scalar);
     slice->memory = allocate(stride * arrays + slice->slots_floats);
     if (slice->memory == NULL || slice->scalar == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
     float *at = slice->memory;
     for (int v = 0; v < STEPD_VIEWS; v++) {
-        for (size_t i = 0; i < buffers(slice->group, (enum stepd_view)v); i++, at += stride)
+        for (size_t i = 0; i < size->buffers[v]; i++, at += stride)
             weights_init(&slice->view[v].buffer[i], slice, at, slice->plan->elements);
     }
     slice->slots = at;
@@ -130,19 +80,28 @@ static void fill_first_weights(struct slice *slice)
     }
 }
 
-static enum stepd_status make_ranks(struct slice *slice, size_t ranks)
+/* An array of so many floats, or none of 0. False: no memory. */
+static bool make_array(uint64_t floats, float **ret_array)
 {
-    const size_t floats = padded(slice_push_floats(slice));
+    *ret_array = floats > 0 ? allocate((size_t)floats) : NULL;
+    return floats == 0 || *ret_array != NULL;
+}
+
+static enum stepd_status make_ranks(struct slice *slice, const struct slice_size *size,
+                                    size_t ranks)
+{
     slice->by_rank = calloc(ranks, sizeof *slice->by_rank);
-    if (slice->by_rank == NULL)
+    if (slice->by_rank == NULL || !make_array(size->sum, &slice->sum))
         return STEPD_RESOURCE_EXHAUSTED;
     for (; slice->ranks < ranks; slice->ranks++) {
-        if (slice->group->frozen)
-            continue;
-        float *staging = allocate(floats);
-        if (staging == NULL)
+        struct slice_rank *rank = &slice->by_rank[slice->ranks];
+        rank->backup_version = UINT64_MAX;
+        if (!make_array(size->staging, &rank->staging))
             return STEPD_RESOURCE_EXHAUSTED;
-        slice->by_rank[slice->ranks].staging = staging;
+        if (!make_array(size->backup, &rank->backup)) {
+            free(rank->staging);
+            return STEPD_RESOURCE_EXHAUSTED;
+        }
     }
     return STEPD_OK;
 }
@@ -152,21 +111,25 @@ enum stepd_status slice_init(struct slice *slice, const struct job *job, uint32_
     const struct slice_plan *plan = &job->layout.slice[index];
     *slice =
         (struct slice){.job = job, .index = index, .plan = plan, .group = &job->group[plan->group]};
+    const struct slice_size size = job_slice_size(job, plan);
     enum stepd_status status = make_shapes(slice);
     if (status == STEPD_OK)
-        status = make_memory(slice);
+        status = make_memory(slice, &size);
     if (status != STEPD_OK)
         return status;
     fill_first_weights(slice);
     slice_enter(slice, 0);
-    return make_ranks(slice, job->workers);
+    return make_ranks(slice, &size, job->workers);
 }
 
 void slice_deinit(struct slice *slice)
 {
-    for (size_t i = 0; i < slice->ranks; i++)
+    for (size_t i = 0; i < slice->ranks; i++) {
         free(slice->by_rank[i].staging);
+        free(slice->by_rank[i].backup);
+    }
     free(slice->by_rank);
+    free(slice->sum);
     for (int v = 0; v < STEPD_VIEWS; v++) {
         weights_deinit(&slice->view[v].buffer[0]);
         weights_deinit(&slice->view[v].buffer[1]);
@@ -201,11 +164,21 @@ void slice_enter(struct slice *slice, uint64_t clock)
     float *at = slice->slots;
     for (size_t k = 0; k < OPTIMIZER_SLOTS_MAX; k++) {
         const bool has = !slice->group->frozen && k < optimizer_slots(phase->optimizer);
-        const size_t floats = has ? slot_floats(slice, phase, k) : 0;
+        const uint64_t floats = has ? job_slot_floats(slice->job, slice->plan, phase, k) : 0;
         slice->slot[k] = floats > 0 ? at : NULL;
-        at += padded(floats);
+        at += job_padded(floats);
     }
     set_current(&slice->view[STEPD_TRAINING], NULL);
+}
+
+void slice_back_up(struct slice *slice, uint32_t rank)
+{
+    struct slice_rank *of_rank = &slice->by_rank[rank];
+    if (of_rank->backup == NULL)
+        return;
+    memcpy(of_rank->backup, slice_view(slice, STEPD_TRAINING)->values,
+           slice->plan->elements * sizeof(float));
+    of_rank->backup_version = slice->version;
 }
 
 /* ---- Versions -------------------------------------------------------------------------------- */
@@ -223,7 +196,7 @@ static bool is_due(const struct slice *slice, enum stepd_view view)
     const uint64_t updates = slice->t + 1;
     switch (view) {
     case STEPD_EVALUATION: return true;
-    case STEPD_TRAINING: return looks_ahead(slice->phase);
+    case STEPD_TRAINING: return phase_looks_ahead(slice->phase);
     case STEPD_EMA: return treatment->ema_decay > 0.0;
     case STEPD_SWA:
         return treatment->swa && updates >= treatment->swa_start &&

@@ -38,8 +38,12 @@
 #include "server/model/weights.h"
 
 struct slice_rank {
-    float *staging; /* owned; plan->elements + plan->extra floats; NULL of a frozen slice */
+    float *staging; /* owned; plan->elements + plan->extra floats; NULL of a frozen slice, and where
+                     * gradients are added up as they arrive */
     struct record record;
+    float *backup; /* owned; plan->elements floats: the weights that this rank pulled last, where
+                    * its delay is to be compensated; else NULL */
+    uint64_t backup_version; /* of these; UINT64_MAX: it has pulled none */
 };
 
 /* A view and its two versions. */
@@ -81,6 +85,9 @@ struct slice {
     float *slots;       /* in it */
     size_t slots_floats;
     size_t scalars;
+    float *sum; /* owned; as long as staging: the open round's gradients, each times its examples,
+                 * where they are added up as they arrive; the mean that waits for a gate; else
+                 * NULL */
 
     size_t ranks;               /* the job's number of workers */
     struct slice_rank *by_rank; /* owned */
@@ -105,6 +112,9 @@ static inline size_t slice_push_floats(const struct slice *slice)
 
 /* What a pull of this view gets now. */
 struct weights *slice_view(struct slice *slice, enum stepd_view view);
+
+/* A rank has pulled the view STEPD_TRAINING: keeps it, where its delay is to be compensated. */
+void slice_back_up(struct slice *slice, uint32_t rank);
 
 /* Finds a buffer for each view that the next step will make. False while readers hold both buffers
  * of one of them. Not for a frozen slice. */

@@ -116,10 +116,10 @@ static void io_random(void *owner, uint8_t *bytes, size_t n)
     }
 }
 
-static void io_log(void *owner, const char *event, const char *facts)
+static void io_log(void *owner, enum log_level level, const char *event, const char *facts)
 {
     const struct control_host *const host = owner;
-    log_facts(host->options.log, LOG_INFO, event, facts);
+    log_facts(host->options.log, level, event, facts);
 }
 
 /* ---- The host -------------------------------------------------------------------------------- */

@@ -75,6 +75,7 @@ const struct optimizer amsbound_optimizer = {
              {.name = "max_exp_avg_sq", .used = keeps_maximum}},
     .hypers = sizeof amsbound_hyper / sizeof amsbound_hyper[0],
     .hyper = amsbound_hyper,
+    .rules = "amsgrad stays true: without it this is adabound",
     .check = amsbound_check,
     .step = OPTIM_EACH(adabound_step),
 };

@@ -64,6 +64,11 @@ static const struct optim_hyper_spec amsgrad_hyper[] = {
     {HYPER_WORD(amsgrad_max, optim_max_words, OPTIM_MAX_RAW, OPTIM_MAX_CORRECTED)},
 };
 
+/* What adam_check asks for. */
+#define ADAM_RULES                                                                                 \
+    "with amsgrad, eps_mode 'hat' goes with amsgrad_max 'raw' only: 'corrected' leaves no "        \
+    "uncorrected v for eps to stand beside"
+
 static bool keeps_maximum(const struct optim_hyper *hyper)
 {
     return hyper->amsgrad != 0.0;
@@ -97,6 +102,7 @@ const struct optimizer adam_optimizer = {
     .hypers = sizeof adam_hyper / sizeof adam_hyper[0],
     .hyper = adam_hyper,
     .lecture = {{"eps_mode", OPTIM_EPS_INSIDE}},
+    .rules = ADAM_RULES,
     .check = adam_check,
     .step = OPTIM_EACH(adam_step),
 };
@@ -113,6 +119,7 @@ const struct optimizer adamw_optimizer = {
     /* Without lr, PyTorch's default would take a hundredth off each weight in each step. This one
      * decays as that does at PyTorch's default lr. */
     .lecture = {{"decay", OPTIM_DECAY_SCHEDULE}, {"weight_decay", 1e-5}},
+    .rules = ADAM_RULES,
     .check = adam_check,
     .step = OPTIM_EACH(adam_step),
 };
@@ -126,6 +133,7 @@ const struct optimizer amsgrad_optimizer = {
              {.name = "max_exp_avg_sq", .used = keeps_maximum}},
     .hypers = sizeof amsgrad_hyper / sizeof amsgrad_hyper[0],
     .hyper = amsgrad_hyper,
+    .rules = "amsgrad stays true: without it this is adam; " ADAM_RULES,
     .check = amsgrad_check,
     .step = OPTIM_EACH(adam_step),
 };

@@ -2,7 +2,8 @@
  *
  * The row of averaged SGD: a rate that falls with the number of updates, and beside the weights
  * their running mean, which is what the method answers with: `ax`. asgd_kernel.c has the
- * arithmetic.
+ * arithmetic. PyTorch leaves ax in its state; here the view `swa` hands it out, of a group whose
+ * swa_start is t0 + 2 (the first update that both average over).
  *
  * The rate, eta, comes to a step late, as in PyTorch: the first update takes lr, update t takes
  * what lr and t - 1 of the update before gave. So eta is kept; mu, the mean's weight, follows from

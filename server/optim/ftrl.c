@@ -46,6 +46,8 @@ const struct optimizer ftrl_optimizer = {
     .slot = {{.name = "z"}, {.name = "n"}},
     .hypers = sizeof ftrl_hyper / sizeof ftrl_hyper[0],
     .hyper = ftrl_hyper,
+    .rules = "one of beta, l2 and initial_accumulator_value is at least 1e-6: a tiny gradient "
+             "would divide by 0",
     .check = check,
     .step = OPTIM_EACH(ftrl_step),
 };

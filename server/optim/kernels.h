@@ -21,13 +21,21 @@ struct reduce_kernels {
     /* g[i] = g[i] / scale, for a scale above 0: times its reciprocal where that is exact (a power
      * of two), so that nothing is rounded twice. */
     void (*unscale)(size_t n, double scale, float *g);
+    /* g[i] = factor * g[i]. */
+    void (*multiply)(size_t n, float factor, float *g);
     /* g[i] = -g[i]. */
     void (*negate)(size_t n, float *g);
     /* g[i] into [-most, most]; a NaN stays one. */
     void (*clip)(size_t n, float most, float *g);
 
-    /* The exponential moving average of w: mean[i] = decay mean[i] + (1 - decay) w[i], each
-     * product rounded before they are added. Polyak and Juditsky 1992. */
+    /* g[i] = g[i] + lambda g[i] g[i] (now[i] - then[i]): what a gradient computed at the weights
+     * `then` may be at `now`. Zheng et al. 2017, "Asynchronous stochastic gradient descent with
+     * delay compensation", equation 10; each operation rounded, from left to right. */
+    void (*compensate)(size_t n, double lambda, const float *now, const float *then, float *g);
+
+    /* The exponential moving average of w: mean[i] + (1 - decay) (w[i] - mean[i]), for a decay of
+     * at most 1/2 from the other end, as torch.lerp, each operation rounded. Polyak and Juditsky
+     * 1992. */
     void (*ema)(size_t n, double decay, const float *w, float *mean);
     /* The running mean of count + 1 weights, of which mean has count and w is the last:
      * mean[i] = mean[i] + (w[i] - mean[i]) / (count + 1). Izmailov et al. 2018, algorithm 1. */

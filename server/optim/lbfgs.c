@@ -11,18 +11,19 @@
  *     t <- lr, or min(1, 1 / |g|_1) lr the first time, where d = -g
  *     w <- w + t d                                 unless g.d > -tolerance_change
  *
- * When no |g| is above tolerance_grad nothing is done at all. The pairs are a ring: pair k of the
- * scalars' count is row (first + k) % history_size of old_stps (s) and old_dirs (y, PyTorch's
- * name).
+ * When no |g| is above tolerance_grad no step is made. The pairs are a ring: pair k of the scalars'
+ * count is row (first + k) % history_size of old_stps (s) and old_dirs (y, PyTorch's name).
  *
  * `line_search: backtracking` makes of each round a trial: the point that the last round moved to
  * is kept only if its loss is low enough (Armijo's condition; Nocedal and Wright, algorithm 3.1):
  *
  *     f(w + t d) <= f(w) + c1 t g.d
  *
- * Otherwise the weights go back and then half as far, with the next round as the next trial. After
- * LBFGS_TRIALS_MAX of them they stay where they were, and all pairs are forgotten. PyTorch has
- * Wolfe's conditions instead; they need gradients at points that no worker computes one at.
+ * Otherwise the weights go back and then half as far, with the next round as the next trial; d, the
+ * gradient that it was found with and the pairs stay as they are. After LBFGS_TRIALS_MAX of them
+ * the weights stay where they were, all pairs are forgotten, and the next round begins anew, down
+ * the gradient. PyTorch has Wolfe's conditions instead; they need gradients at points that no
+ * worker computes one at.
  *
  * Losses and gradients of different rounds are compared, so all rounds must see the same examples.
  *
@@ -209,11 +210,10 @@ static bool lbfgs_step(const struct optim_step *step, const struct optim_whole *
         sum += fabs((double)whole->g[i]);
         largest = fmax(largest, fabs((double)whole->g[i]));
     }
-    if (largest <= step->hyper->tolerance_grad)
-        return true;
+    /* In this order: where a trial went too far, the loss may be high and flat. */
     if (too_high(step->hyper, whole))
         step_back(whole);
-    else
+    else if (largest > step->hyper->tolerance_grad)
         go_on(step, whole, sum);
     return true;
 }

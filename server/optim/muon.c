@@ -225,6 +225,8 @@ const struct optimizer muon_optimizer = {
     .slot = {{.name = "momentum_buffer"}},
     .hypers = sizeof muon_hyper / sizeof muon_hyper[0],
     .hyper = muon_hyper,
+    .rules = "matrices only: other tensors go into another group (a group's ndim: 2 leaves them "
+             "out)",
     .check_shape = muon_check_shape,
     .whole = muon_step,
     .scratch = muon_scratch,

@@ -140,6 +140,8 @@ const struct optimizer newton_optimizer = {
     .sync_only = true,
     .hypers = sizeof newton_hyper / sizeof newton_hyper[0],
     .hyper = newton_hyper,
+    .rules = "groups of at most 1024 elements: their Hessian, which each push carries, has the "
+             "square of that",
     .check_shape = newton_check_shape,
     .extra = newton_extra,
     .whole = newton_step,

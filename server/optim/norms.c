@@ -35,6 +35,12 @@ double norms_dot(size_t n, const float *x, const float *y)
     return sum;
 }
 
+void norms_block_sums(size_t n, const float *x, double *ret_sum)
+{
+    for (size_t i = 0; i < n; i += NORMS_BLOCK)
+        *ret_sum++ = block_dot(n - i < NORMS_BLOCK ? n - i : NORMS_BLOCK, x + i, x + i);
+}
+
 double norms_sum_squares(size_t n, const float *x)
 {
     return norms_dot(n, x, x);

@@ -19,6 +19,10 @@ double norms_dot(size_t n, const float *x, const float *y);
 /* The sum of x[i]^2 over n elements. Any thread. */
 double norms_sum_squares(size_t n, const float *x);
 
+/* The same by blocks of NORMS_BLOCK elements: ret_sum[i] is block i's, which norms_sum_squares adds
+ * up in their order. Any thread. */
+void norms_block_sums(size_t n, const float *x, double *ret_sum);
+
 /* The root of that: the Euclidean norm. Any thread. */
 double norms_length(size_t n, const float *x);
 

@@ -115,6 +115,18 @@ double optimizer_hyper_get(const struct optim_hyper_spec *spec, const struct opt
     return value;
 }
 
+double *optimizer_momentum(const struct optimizer *optimizer, struct optim_hyper *hyper)
+{
+    double *momentum = NULL;
+    for (size_t i = 0; i < optimizer->hypers; i++) {
+        if (optimizer->hyper[i].offset == offsetof(struct optim_hyper, beta1))
+            return &hyper->beta1;
+        if (optimizer->hyper[i].offset == offsetof(struct optim_hyper, momentum))
+            momentum = &hyper->momentum;
+    }
+    return momentum;
+}
+
 void optimizer_hyper_defaults(const struct optimizer *optimizer, struct optim_hyper *ret_hyper)
 {
     *ret_hyper = (struct optim_hyper){.lr = 0.0};

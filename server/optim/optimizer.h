@@ -231,6 +231,8 @@ struct optimizer {
         double value;
     } lecture[OPTIMIZER_FIXED_MAX];
 
+    /* What the two checks ask for, in words; NULL: they are NULL too. */
+    const char *rules;
     /* Rules between hyperparameters; NULL: none. INVALID_ARGUMENT says which and why. */
     enum stepd_status (*check)(const struct optim_hyper *hyper, struct stepd_error *reterr);
     /* Rules for a tensor's shape; NULL: none. INVALID_ARGUMENT. Not for ELEMENT scope. */
@@ -313,5 +315,9 @@ enum stepd_status optimizer_hyper_check(const struct optimizer *optimizer,
 
 /* Reads one hyperparameter by its spec. */
 double optimizer_hyper_get(const struct optim_hyper_spec *spec, const struct optim_hyper *hyper);
+
+/* The hyperparameter that a schedule cycles as the momentum: beta1 where the row has it, as in
+ * PyTorch, or else momentum; NULL: it has neither. */
+double *optimizer_momentum(const struct optimizer *optimizer, struct optim_hyper *hyper);
 
 #endif

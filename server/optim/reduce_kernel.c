@@ -94,6 +94,12 @@ static void unscale(size_t n, double scale, float *g)
         g[i] = g[i] / divisor;
 }
 
+static void multiply(size_t n, float factor, float *g)
+{
+    for (size_t i = 0; i < n; i++)
+        g[i] = factor * g[i];
+}
+
 static void negate(size_t n, float *g)
 {
     for (size_t i = 0; i < n; i++)
@@ -108,14 +114,30 @@ static void clip(size_t n, float most, float *g)
     }
 }
 
+static void compensate(size_t n, double lambda, const float *restrict now,
+                       const float *restrict then, float *restrict g)
+{
+    const float l = (float)lambda;
+    for (size_t i = 0; i < n; i++)
+        g[i] = g[i] + l * g[i] * g[i] * (now[i] - then[i]);
+}
+
 /* ---- Averages of the weights ----------------------------------------------------------------- */
 
+/* torch.lerp: from the nearer end. As decay mean + (1 - decay) w it would not come to rest where w
+ * does: rounded to float the two shares may add up to 1 + 2^-25, and the mean of a w that stands
+ * still would end 2^-25 / (1 - decay) of it away. */
 static void ema(size_t n, double decay, const float *restrict w, float *restrict mean)
 {
-    const float keep = (float)decay;
     const float take = (float)(1.0 - decay);
+    if (take < 0.5f) {
+        for (size_t i = 0; i < n; i++)
+            mean[i] = mean[i] + take * (w[i] - mean[i]);
+        return;
+    }
+    const float keep = 1.0f - take;
     for (size_t i = 0; i < n; i++)
-        mean[i] = keep * mean[i] + take * w[i];
+        mean[i] = w[i] - (w[i] - mean[i]) * keep;
 }
 
 static void swa(size_t n, uint64_t count, const float *restrict w, float *restrict mean)
@@ -131,8 +153,10 @@ const struct reduce_kernels OPTIM_KERNEL(reduce_kernels) = {
     .add = add,
     .first_nonfinite = first_nonfinite,
     .unscale = unscale,
+    .multiply = multiply,
     .negate = negate,
     .clip = clip,
+    .compensate = compensate,
     .ema = ema,
     .swa = swa,
 };

@@ -36,6 +36,7 @@ const struct optimizer rprop_optimizer = {
     .slot = {{.name = "prev"}, {.name = "step_size"}},
     .hypers = sizeof rprop_hyper / sizeof rprop_hyper[0],
     .hyper = rprop_hyper,
+    .rules = "step_min is at most step_max",
     .check = check,
     .step = OPTIM_EACH(rprop_step),
 };

@@ -4,8 +4,9 @@
  *
  * The order of operations is that of torch.optim.Rprop's single-tensor path. The product of two
  * gradients is rounded to float before its sign is taken: where it underflows, the signs count as
- * neither equal nor different, as in PyTorch. It goes over the slice three times, because compilers
- * make vectors of each of these loops and not of all in one.
+ * neither equal nor different, as in PyTorch. There are three loops, because compilers make vectors
+ * of each of them and not of all in one; they go over the slice block by block, so that only the
+ * first of them waits for memory.
  *
  *     s <- lr                           before the first update
  *     s <- clamp(s etaplus)             where g prev > 0
@@ -15,6 +16,8 @@
  *     prev <- g
  */
 #include "server/optim/isa.h"
+
+#define BLOCK 1024u /* elements; four arrays of them fit the nearest cache */
 
 /* A step's scalars as floats. */
 struct rprop_scalars {
@@ -80,11 +83,15 @@ static void walk(size_t n, float *restrict w, const float *restrict g, const flo
 void OPTIM_KERNEL(rprop_step)(const struct optim_step *step, size_t n, float *w, const float *g,
                               float *const *slot)
 {
-    float *const prev = slot[0];
-    float *const s = slot[1];
-    resize(rprop_scalars(step), n, g, prev, s);
-    forget_turned(n, g, prev);
-    walk(n, w, prev, s);
+    const struct rprop_scalars k = rprop_scalars(step);
+    for (size_t start = 0; start < n; start += BLOCK) {
+        const size_t some = n - start < BLOCK ? n - start : BLOCK;
+        float *const prev = slot[0] + start;
+        float *const s = slot[1] + start;
+        resize(k, some, g + start, prev, s);
+        forget_turned(some, g + start, prev);
+        walk(some, w + start, prev, s);
+    }
 }
 
 /* NOLINTEND(readability-identifier-naming) */

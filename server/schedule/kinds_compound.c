@@ -46,6 +46,7 @@ const struct schedule_kind schedule_sequential = {
     .params = COUNT(sequential_params),
     .param = sequential_params,
     .takes_parts = true,
+    .rules = "one milestone less than parts, and milestones rise",
     .check = sequential_check,
     .at = sequential_at,
 };
@@ -91,6 +92,7 @@ const struct schedule_kind schedule_chained = {
     .params = COUNT(chained_params),
     .param = chained_params,
     .takes_parts = true,
+    .rules = "at least one part",
     .check = chained_check,
     .at = chained_at,
 };

@@ -4,6 +4,11 @@
  * the other way. Both kinds state learning rates of their own and take no notice of the group's,
  * as PyTorch's classes overwrite the lr of every param group; groups with different learning
  * rates need a schedule each.
+ *
+ * PyTorch gives a momentum to who has none: its SGD and RMSprop with momentum 0 roll as soon as
+ * such a schedule comes, unless cycle_momentum is False. Here sgd, and rmsprop with momentum 0,
+ * keep no buffer and stay as they are; PyTorch's run is momentum's, or that of rmsprop with any
+ * momentum above 0, as the schedule overwrites it anyway.
  */
 #include "server/base/exact.h"
 #include "server/schedule/schedule_internal.h"
@@ -128,6 +133,7 @@ static uint64_t steps_down(const struct schedule_params *p)
 /*
  * Smith 2017: a triangle of step_size_up steps up and step_size_down down. PyTorch finds the place
  * in the cycle in floating point; whole numbers find the same without roundings that grow with t.
+ * Its scale_fn, a function of the user's program, is what a server cannot call.
  */
 static struct schedule_value cyclic_at(const struct schedule *schedule, struct schedule_value base,
                                        uint64_t step, const struct schedule_state *state)

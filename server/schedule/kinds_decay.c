@@ -98,6 +98,7 @@ const struct schedule_kind schedule_multistep = {
     .source = "torch.optim.lr_scheduler.MultiStepLR: lr gamma^(milestones up to t)",
     .params = COUNT(multistep_params),
     .param = multistep_params,
+    .rules = "milestones do not fall; one that stands k times counts k times",
     .check = multistep_check,
     .at = multistep_at,
 };

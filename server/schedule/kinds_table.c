@@ -60,6 +60,7 @@ const struct schedule_kind schedule_lambda = {
               "t; MultiplicativeLR by its products",
     .params = COUNT(lambda_params),
     .param = lambda_params,
+    .rules = "as many factors as steps, and steps rise",
     .check = lambda_check,
     .at = lambda_at,
 };

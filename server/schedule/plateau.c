@@ -125,6 +125,7 @@ const struct schedule_kind schedule_plateau = {
     .params = COUNT(plateau_params),
     .param = plateau_params,
     .wants_loss = true,
+    .rules = "with mode min and threshold_mode rel, threshold is below 1",
     .check = plateau_check,
     .at = plateau_at,
 };

@@ -97,12 +97,17 @@ struct schedule_kind {
     bool takes_parts; /* made of other schedules */
     bool sets_lr;     /* takes no notice of the group's learning rate */
     bool wants_loss;  /* needs the loss of each round */
+    /* What check asks for, in words; NULL: it is NULL too. */
+    const char *rules;
     /* Rules between parameters (lengths of lists, their order); NULL: none. */
     enum stepd_status (*check)(const struct schedule *schedule, struct stepd_error *reterr);
     /* The value at a step, warm-up aside. */
     struct schedule_value (*at)(const struct schedule *schedule, struct schedule_value base,
                                 uint64_t step, const struct schedule_state *state);
 };
+
+/* Must the number, or each of the list, be whole? */
+bool schedule_param_is_whole(const struct schedule_param_spec *spec);
 
 /* The rows. Static; any thread. */
 const struct schedule_kind *schedule_kind_at(size_t index);

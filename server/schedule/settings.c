@@ -31,14 +31,19 @@ static enum stepd_status find(const struct schedule_kind *kind, const char *name
                       kind->name, name, nearest_hint(&nearest));
 }
 
+/* A list's numbers are whole where they are steps. */
+bool schedule_param_is_whole(const struct schedule_param_spec *spec)
+{
+    return spec->type == SCHEDULE_WHOLE ||
+           (spec->type == SCHEDULE_LIST && spec->most == STEPS_MOST);
+}
+
 static enum stepd_status check_range(const struct schedule_kind *kind,
                                      const struct schedule_param_spec *spec, double value,
                                      struct stepd_error *reterr)
 {
-    /* A list's numbers are whole where they are steps. NaN is in no range: each comparison with it
-     * is false. */
-    const bool whole =
-        spec->type == SCHEDULE_WHOLE || (spec->type == SCHEDULE_LIST && spec->most == STEPS_MOST);
+    /* NaN is in no range: each comparison with it is false. */
+    const bool whole = schedule_param_is_whole(spec);
     const bool in_range = value >= spec->least && value <= spec->most;
     if (in_range && !(whole && value != floor(value)))
         return STEPD_OK;
@@ -106,7 +111,7 @@ enum stepd_status schedule_set(struct schedule *schedule, const char *name, size
                                const double *value, struct stepd_error *reterr)
 {
     const struct schedule_kind *const kind = schedule->kind;
-    const struct schedule_param_spec *spec;
+    const struct schedule_param_spec *spec = NULL;
     enum stepd_status status = find(kind, name, &spec, reterr);
     if (status != STEPD_OK)
         return status;
@@ -132,7 +137,7 @@ enum stepd_status schedule_set_word(struct schedule *schedule, const char *name,
 {
     static const char *const booleans[] = {"false", "true"};
     const struct schedule_kind *const kind = schedule->kind;
-    const struct schedule_param_spec *spec;
+    const struct schedule_param_spec *spec = NULL;
     const enum stepd_status status = find(kind, name, &spec, reterr);
     if (status != STEPD_OK)
         return status;

@@ -12,7 +12,8 @@ void members_deinit(struct members *members)
     *members = (struct members){.ranks = 0};
 }
 
-enum stepd_status members_set(struct members *members, uint32_t rank, uint64_t from, uint64_t until)
+enum stepd_status members_set(struct members *members, uint32_t rank, uint64_t from,
+                              uint64_t last_clock)
 {
     if (rank >= members->ranks) {
         struct member *more = realloc(members->member, ((size_t)rank + 1) * sizeof *more);
@@ -20,35 +21,37 @@ enum stepd_status members_set(struct members *members, uint32_t rank, uint64_t f
             return STEPD_RESOURCE_EXHAUSTED;
         members->member = more;
         while (members->ranks <= rank)
-            members->member[members->ranks++] = (struct member){.from = 0, .until = 0};
+            members->member[members->ranks++] = (struct member){.joined = false};
     }
-    members->member[rank] = (struct member){.from = from, .until = until};
+    members->member[rank] = (struct member){.joined = true, .from = from, .last_clock = last_clock};
     return STEPD_OK;
 }
 
-bool members_include(const struct members *members, uint32_t rank, uint64_t version)
+static bool is_member(const struct members *members, uint32_t rank, uint64_t version)
 {
-    return rank < members->ranks && members->member[rank].from <= version &&
-           version < members->member[rank].until;
-}
-
-static bool has_left(const struct member *member)
-{
-    return member->until != UINT64_MAX;
+    return rank < members->ranks && members->member[rank].joined &&
+           members->member[rank].from <= version;
 }
 
 void members_gone(struct members *members, uint32_t rank)
 {
-    if (rank < members->ranks && has_left(&members->member[rank]))
+    if (rank < members->ranks && members->member[rank].last_clock != UINT64_MAX)
         members->member[rank].gone = true;
 }
 
-bool members_present(const struct members *members, uint32_t rank)
+bool members_admit(const struct members *members, uint32_t rank, uint64_t version, uint64_t clock)
 {
-    return rank < members->ranks && !has_left(&members->member[rank]);
+    return is_member(members, rank, version) && clock <= members->member[rank].last_clock;
+}
+
+bool members_owe(const struct members *members, uint32_t rank, uint64_t version, uint64_t clock)
+{
+    return is_member(members, rank, version) && !members->member[rank].gone &&
+           clock < members->member[rank].last_clock;
 }
 
 bool members_know(const struct members *members, uint32_t rank)
 {
-    return rank < members->ranks && members->member[rank].from < members->member[rank].until;
+    return rank < members->ranks && members->member[rank].joined &&
+           members->member[rank].last_clock > 0;
 }

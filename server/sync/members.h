@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Who is a member of a job, for which versions: members are intervals. A rank that joined and has
- * not left is a member for [from, UINT64_MAX). Only control changes this, by order.
+ * Who is a member of a job, and for what: a rank that joined owes every round from its first
+ * version on a contribution, and a rank that leaves owes none after its last clock. Only control
+ * changes this, by order.
+ *
+ * The end is a clock and not a version, because only the worker's own count of its pushes is known
+ * to it for sure: where a round may close without a member, its clock falls behind the version.
  */
 #ifndef SYNC_MEMBERS_H
 #define SYNC_MEMBERS_H
@@ -13,9 +17,10 @@
 #include <stepd/status.h>
 
 struct member {
-    uint64_t from;
-    uint64_t until; /* first version it is no member for; from == until: never a member */
-    bool gone;      /* it has left, and nothing more can come from it: nobody waits for it */
+    bool joined;
+    uint64_t from;       /* first version that it is a member for */
+    uint64_t last_clock; /* of its last push; UINT64_MAX: it has not left */
+    bool gone;           /* it has left, and nothing more can come from it: nobody waits for it */
 };
 
 struct members {
@@ -29,19 +34,19 @@ void members_deinit(struct members *members);
 
 /* The rank is not gone then. RESOURCE_EXHAUSTED: no memory. */
 enum stepd_status members_set(struct members *members, uint32_t rank, uint64_t from,
-                              uint64_t until) STEPD_MUST_CHECK;
+                              uint64_t last_clock) STEPD_MUST_CHECK;
 
 /* A rank that has left has closed its connection: rounds wait for it no more, also for those of
- * its last versions that it never sent. A rank that has not left is left as it is. */
+ * its last clocks that it never sent. A rank that has not left is left as it is. */
 void members_gone(struct members *members, uint32_t rank);
 
-/* Is a rank a member for a version? */
-bool members_include(const struct members *members, uint32_t rank, uint64_t version);
+/* May a push of this clock count for this version? */
+bool members_admit(const struct members *members, uint32_t rank, uint64_t version, uint64_t clock);
 
-/* Is a rank a member that has not left? */
-bool members_present(const struct members *members, uint32_t rank);
+/* Does a rank whose newest counted clock is this owe version + 1 another push? */
+bool members_owe(const struct members *members, uint32_t rank, uint64_t version, uint64_t clock);
 
-/* Was a rank ever a member? */
+/* Has a rank joined and not left without a push? */
 bool members_know(const struct members *members, uint32_t rank);
 
 #endif

@@ -1,71 +1,139 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * sync:  the round for version v+1 takes gradients computed at v, and closes when every member
- *        for v has contributed. Bulk synchronous parallel.
- * async: a push is a round of its own, whatever version it was computed at, and waits for nobody.
+ * sync:     the round for version v+1 takes gradients computed at v, and closes when every member
+ *           has contributed (bulk synchronous parallel). With `backup` b it closes when all but b
+ *           have: Chen, Pan, Monga, Bengio and Jozefowicz 2016, "Revisiting distributed synchronous
+ *           SGD", algorithms 3 and 4. With `close_examples` it closes when so many examples are
+ *           behind what has been contributed. What comes too late then is dropped, as in the paper,
+ *           or (`late: apply`) counts in the round that is open.
+ * async:    a push is a round of its own, whatever version it was computed at, and waits for
+ *           nobody: Recht, Re, Wright and Niu 2011, "Hogwild", with a lock for each slice.
+ * bounded:  async, but a worker that has pushed c times gets weights only when every member has
+ *           pushed c - s times, so that what it computes on has all gradients of s clocks ago and
+ *           before: Ho et al. 2013, "More effective distributed ML via a stale synchronous
+ *           parallel parameter server", section 3.
  */
 #include "server/sync/policy.h"
 
 #include <assert.h>
 #include <stddef.h>
 
-static enum verdict judge_sync(const struct members *members, const struct claim *claim)
+static bool is_too_old(const struct scene *scene, const struct claim *claim)
 {
-    if (claim->base_version > claim->version)
+    const double most = scene->consistency->staleness_max;
+    return most != CONSISTENCY_NONE && (double)(scene->version - claim->base_version) > most;
+}
+
+/* ---- sync ------------------------------------------------------------------------------------ */
+
+static enum verdict judge_sync(const struct scene *scene, const struct claim *claim)
+{
+    const bool late = claim->base_version < scene->version;
+    if (claim->base_version > scene->version)
         return VERDICT_IMPOSSIBLE;
-    if (claim->base_version < claim->version)
+    if (late && scene->consistency->late == CONSISTENCY_LATE_DROP)
         return VERDICT_LATE;
-    return members_include(members, claim->rank, claim->version) ? VERDICT_COUNT : VERDICT_FENCED;
+    if (!members_admit(scene->members, claim->rank, scene->version, claim->clock))
+        return VERDICT_FENCED;
+    return is_too_old(scene, claim) ? VERDICT_STALE : VERDICT_COUNT;
 }
 
-bool sync_lacks(const struct members *members, const struct round *round, uint64_t version,
-                uint32_t rank)
+static bool lacks(const struct scene *scene, uint64_t clock, uint32_t rank)
 {
-    return members_include(members, rank, version) && !members->member[rank].gone &&
-           round_of(round, rank).state != CONTRIBUTION_COUNTED;
+    (void)clock;
+    return round_of(scene->round, rank).state != CONTRIBUTION_COUNTED &&
+           members_owe(scene->members, rank, scene->version, scene->by_rank[rank].record.clock);
 }
 
-static bool closes_sync(const struct members *members, const struct round *round, uint64_t version)
+static size_t count_lacking(const struct scene *scene)
 {
-    if (!members->started || round->counted == 0)
+    size_t lacking = 0;
+    for (uint32_t rank = 0; rank < scene->ranks; rank++)
+        lacking += lacks(scene, 0, rank);
+    return lacking;
+}
+
+static bool closes_sync(const struct scene *scene)
+{
+    const struct consistency *consistency = scene->consistency;
+    if (!scene->members->started || scene->round->counted == 0)
         return false;
-    for (uint32_t rank = 0; rank < members->ranks; rank++) {
-        if (sync_lacks(members, round, version, rank))
-            return false;
-    }
-    return true;
+    if (consistency->close_examples > 0.0 &&
+        (double)scene->round->examples >= consistency->close_examples)
+        return true;
+    return (double)count_lacking(scene) <= consistency->backup;
 }
 
-static enum verdict judge_async(const struct members *members, const struct claim *claim)
+/* ---- async and bounded ----------------------------------------------------------------------- */
+
+static enum verdict judge_async(const struct scene *scene, const struct claim *claim)
 {
-    if (claim->base_version > claim->version)
+    if (claim->base_version > scene->version)
         return VERDICT_IMPOSSIBLE;
-    return members_present(members, claim->rank) ? VERDICT_COUNT : VERDICT_FENCED;
+    if (!members_admit(scene->members, claim->rank, scene->version, claim->clock))
+        return VERDICT_FENCED;
+    return is_too_old(scene, claim) ? VERDICT_STALE : VERDICT_COUNT;
 }
 
-static bool closes_async(const struct members *members, const struct round *round, uint64_t version)
+static bool closes_async(const struct scene *scene)
 {
-    (void)members;
-    (void)version;
-    return round->counted > 0;
+    return scene->round->counted > 0;
 }
+
+static bool waits_for_nobody(const struct scene *scene, uint64_t clock, uint32_t rank)
+{
+    (void)scene;
+    (void)clock;
+    (void)rank;
+    return false;
+}
+
+/* A member that has not joined yet would be behind everybody, and those who ran ahead would wait
+ * until it had caught up: nothing moves before all are there. */
+static bool closes_bounded(const struct scene *scene)
+{
+    return scene->members->started && scene->round->counted > 0;
+}
+
+static bool is_behind(const struct scene *scene, uint64_t clock, uint32_t rank)
+{
+    const uint64_t pushed = scene->by_rank[rank].record.clock;
+    return (double)clock - (double)pushed > scene->consistency->staleness &&
+           members_owe(scene->members, rank, scene->version, pushed);
+}
+
+static bool holds_back_bounded(const struct scene *scene, uint64_t clock)
+{
+    for (uint32_t rank = 0; rank < scene->ranks; rank++) {
+        if (is_behind(scene, clock, rank))
+            return true;
+    }
+    return false;
+}
+
+/* ---- The table ------------------------------------------------------------------------------- */
 
 static const struct sync_policy policies[] = {
     [STEPD_SYNC] =
         {
-            .name = "sync",
             .judge = judge_sync,
             .closes = closes_sync,
+            .waits_for = lacks,
             .together = true,
             .schedule_by_version = true,
         },
     [STEPD_ASYNC] =
         {
-            .name = "async",
             .judge = judge_async,
             .closes = closes_async,
-            .together = false,
-            .schedule_by_version = false,
+            .waits_for = waits_for_nobody,
+        },
+    [STEPD_BOUNDED] =
+        {
+            .judge = judge_async,
+            .closes = closes_bounded,
+            .waits_for = is_behind,
+            .holds_back = holds_back_bounded,
         },
 };
 

@@ -38,9 +38,12 @@ static struct contribution *move(struct round *round, uint32_t rank, enum contri
     return &round->of_rank[rank];
 }
 
-void round_begin(struct round *round, uint32_t rank, uint64_t clock)
+void round_begin(struct round *round, uint32_t rank, uint64_t clock, uint64_t base_version)
 {
-    move(round, rank, CONTRIBUTION_ABSENT, CONTRIBUTION_RECEIVING)->clock = clock;
+    struct contribution *contribution =
+        move(round, rank, CONTRIBUTION_ABSENT, CONTRIBUTION_RECEIVING);
+    contribution->clock = clock;
+    contribution->base_version = base_version;
 }
 
 void round_count(struct round *round, uint32_t rank, uint64_t examples, float *grad)
@@ -72,12 +75,22 @@ struct contribution round_of(const struct round *round, uint32_t rank)
                                : (struct contribution){.state = CONTRIBUTION_ABSENT};
 }
 
-void round_settle(struct round *round, uint32_t rank)
+static void take_out(struct round *round, uint32_t rank)
 {
     const struct contribution *contribution =
         move(round, rank, CONTRIBUTION_COUNTED, CONTRIBUTION_ABSENT);
     round->counted--;
     round->examples -= contribution->examples;
+}
+
+void round_settle(struct round *round, uint32_t rank)
+{
+    take_out(round, rank);
+}
+
+void round_retract(struct round *round, uint32_t rank)
+{
+    take_out(round, rank);
 }
 
 float round_weight(const struct round *round, const struct contribution *contribution)

@@ -6,7 +6,9 @@
  * order with weights that only the last one settles.
  *
  *     ABSENT --begin--> RECEIVING --count--> COUNTED --settle--> ABSENT     its update was made
- *                           |
+ *                           |               |
+ *                           |               +--retract--> ABSENT     a step that must be whole
+ *                           |                                        goes without this rank
  *                           +--drop--> ABSENT     the sender died, or the gradient is refused
  */
 #ifndef SYNC_ROUND_H
@@ -27,8 +29,10 @@ enum contribution_state {
 struct contribution {
     enum contribution_state state;
     uint64_t clock;
-    uint64_t examples; /* 0: present, with no gradient */
-    float *grad; /* borrowed from the rank's staging; whoever closes the round may change it */
+    uint64_t base_version; /* the gradient was computed at it */
+    uint64_t examples;     /* 0: present, with no gradient */
+    float *grad; /* borrowed from the rank's staging; whoever closes the round may change it. NULL:
+                  * it was added to the slice's sum on arrival */
     bool has_loss;
     double loss; /* mean over the examples */
 };
@@ -47,7 +51,7 @@ void round_deinit(struct round *round);
 enum stepd_status round_admit(struct round *round, uint32_t rank) STEPD_MUST_CHECK;
 
 /* The moves above; the rank was admitted, and is in the state that the move starts from. */
-void round_begin(struct round *round, uint32_t rank, uint64_t clock);
+void round_begin(struct round *round, uint32_t rank, uint64_t clock, uint64_t base_version);
 void round_count(struct round *round, uint32_t rank, uint64_t examples, float *grad);
 void round_drop(struct round *round, uint32_t rank);
 
@@ -57,7 +61,9 @@ struct contribution round_of(const struct round *round, uint32_t rank);
 /* The loss that came with a contribution that counts. */
 void round_note_loss(struct round *round, uint32_t rank, double loss);
 
+/* The contribution is out of the round: settled, or retracted. */
 void round_settle(struct round *round, uint32_t rank);
+void round_retract(struct round *round, uint32_t rank);
 
 /* The weight of a contribution in the mean: (float)((double)examples / total). */
 float round_weight(const struct round *round, const struct contribution *contribution);

@@ -14,7 +14,15 @@
 
 #include "scene.h"
 
-/* Sends DefineJob with one group, whose optimizer and setting the row chooses. */
+/* Sends DefineJob with the row's group. */
+static void send_one_group(struct scene *scene, const struct stepd_group *group)
+{
+    struct stepd_message message = peer_define_job(&scene->bad);
+    message.body.define_job.group = group;
+    wire_send(scene->bad.control, &message, NULL, 0);
+}
+
+/* The same, whose optimizer and setting the row chooses. */
 static void send_group(struct scene *scene, const char *optimizer, const char *name, double value)
 {
     const struct stepd_setting setting = {.name = name, .values = 1, .value = &value};
@@ -25,9 +33,15 @@ static void send_group(struct scene *scene, const char *optimizer, const char *n
         .settings = {.count = 1, .at = &setting},
         .schedule = "",
     };
-    struct stepd_message message = peer_define_job(&scene->bad);
-    message.body.define_job.group = &group;
-    wire_send(scene->bad.control, &message, NULL, 0);
+    send_one_group(scene, &group);
+}
+
+/* The same of sgd, with settings that the row chooses. */
+static void send_settings(struct scene *scene, const struct stepd_setting *settings, size_t count)
+{
+    const struct stepd_group group = {
+        .match = "*", .optimizer = "sgd", .settings = {.count = count, .at = settings}};
+    send_one_group(scene, &group);
 }
 
 static void send_negative_learning_rate(struct scene *scene)
@@ -48,6 +62,82 @@ static void send_unknown_optimizer(struct scene *scene)
 static void send_infinite_setting(struct scene *scene)
 {
     send_group(scene, "sgd", "lr", (double)INFINITY);
+}
+
+static void send_word_for_a_number(struct scene *scene)
+{
+    static const struct stepd_setting setting = {.name = "lr", .word = "fast"};
+    send_settings(scene, &setting, 1);
+}
+
+static void send_unknown_word(struct scene *scene)
+{
+    static const struct stepd_setting setting = {.name = "preset", .word = "lectern"};
+    send_settings(scene, &setting, 1);
+}
+
+static void send_word_beside_a_number(struct scene *scene)
+{
+    static const double value = 1;
+    static const struct stepd_setting setting = {
+        .name = "lr", .word = "fast", .values = 1, .value = &value};
+    send_settings(scene, &setting, 1);
+}
+
+static void send_setting_twice(struct scene *scene)
+{
+    static const double value = 1;
+    static const struct stepd_setting settings[2] = {{.name = "lr", .values = 1, .value = &value},
+                                                     {.name = "lr", .values = 1, .value = &value}};
+    send_settings(scene, settings, 2);
+}
+
+static void send_phases_that_go_back(struct scene *scene)
+{
+    static const struct stepd_phase phases[2] = {{.from = 9, .optimizer = "adam"},
+                                                 {.from = 9, .optimizer = "sgd"}};
+    const struct stepd_group group = {
+        .match = "*", .optimizer = "sgd", .phases = 2, .phase = phases};
+    send_one_group(scene, &group);
+}
+
+static void send_phase_of_no_optimizer(struct scene *scene)
+{
+    static const struct stepd_phase phase = {.from = 9, .optimizer = "adan"};
+    const struct stepd_group group = {
+        .match = "*", .optimizer = "sgd", .phases = 1, .phase = &phase};
+    send_one_group(scene, &group);
+}
+
+static void send_parts_without_a_schedule(struct scene *scene)
+{
+    static const struct stepd_schedule_part part = {.kind = "constant"};
+    const struct stepd_group group = {
+        .match = "*", .optimizer = "sgd", .schedule_parts = 1, .schedule_part = &part};
+    send_one_group(scene, &group);
+}
+
+static void send_sequential_without_parts(struct scene *scene)
+{
+    const struct stepd_group group = {.match = "*", .optimizer = "sgd", .schedule = "sequential"};
+    send_one_group(scene, &group);
+}
+
+static void send_defaults_with_a_name(struct scene *scene)
+{
+    struct stepd_message message = peer_define_job(&scene->bad);
+    message.body.define_job.defaults.name = "all";
+    wire_send(scene->bad.control, &message, NULL, 0);
+}
+
+static void send_unknown_default(struct scene *scene)
+{
+    static const double value = 1;
+    static const struct stepd_setting setting = {
+        .name = "weight_decoy", .values = 1, .value = &value};
+    struct stepd_message message = peer_define_job(&scene->bad);
+    message.body.define_job.defaults.settings = (struct stepd_settings){.count = 1, .at = &setting};
+    wire_send(scene->bad.control, &message, NULL, 0);
 }
 
 static void send_job_without_workers(struct scene *scene)
@@ -171,6 +261,59 @@ static const struct row rows[] = {
      .code = STEPD_INVALID_ARGUMENT,
      .text = "finite",
      .closes = true},
+    {.name = "word_for_a_number",
+     .sender = JOINED,
+     .send = send_word_for_a_number,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "'lr' of sgd is a number, not 'fast'"},
+    {.name = "unknown_word",
+     .sender = JOINED,
+     .send = send_unknown_word,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "torch or lecture"},
+    {.name = "word_beside_a_number",
+     .sender = JOINED,
+     .send = send_word_beside_a_number,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "numbers or a word, not both",
+     .closes = true},
+    {.name = "setting_twice",
+     .sender = JOINED,
+     .send = send_setting_twice,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "lr is set twice"},
+    {.name = "phases_that_go_back",
+     .sender = JOINED,
+     .send = send_phases_that_go_back,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "define_job.groups[0].phases[1].from: 9 is not above 9",
+     .closes = true},
+    {.name = "phase_of_no_optimizer",
+     .sender = JOINED,
+     .send = send_phase_of_no_optimizer,
+     .code = STEPD_NOT_FOUND,
+     .text = "the phase from 9 on"},
+    {.name = "parts_without_a_schedule",
+     .sender = JOINED,
+     .send = send_parts_without_a_schedule,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "parts of a schedule, but no schedule"},
+    {.name = "sequential_without_parts",
+     .sender = JOINED,
+     .send = send_sequential_without_parts,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "schedule sequential"},
+    {.name = "defaults_with_a_name",
+     .sender = JOINED,
+     .send = send_defaults_with_a_name,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "define_job.defaults.name: it belongs to a group",
+     .closes = true},
+    {.name = "unknown_default",
+     .sender = JOINED,
+     .send = send_unknown_default,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "weight_decay"},
     {.name = "job_without_workers",
      .sender = JOINED,
      .send = send_job_without_workers,

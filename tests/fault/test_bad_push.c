@@ -124,19 +124,80 @@ static void send_other_incarnation(struct scene *scene)
     send_full(scene, &push);
 }
 
-static void send_pull_with_payload(struct scene *scene)
+static void send_loss_that_is_no_number(struct scene *scene)
+{
+    struct stepd_message push = peer_push(&scene->bad);
+    push.body.push.has_loss = true;
+    push.body.push.loss = NAN;
+    send_full(scene, &push);
+}
+
+static void send_negative_loss_scale(struct scene *scene)
+{
+    struct stepd_message push = peer_push(&scene->bad);
+    push.body.push.loss_scale = -2;
+    send_full(scene, &push);
+}
+
+/* The gradient is finite only as long as it is multiplied. */
+static void send_loss_scale_that_makes_infinities(struct scene *scene)
+{
+    static const float large[PEER_ELEMENTS] = {0, 0, 0x1p100F, 0};
+    struct stepd_message push = peer_push(&scene->bad);
+    push.body.push.loss_scale = 0x1p-100;
+    send_push(scene, &push, large, sizeof large);
+}
+
+static void send_hessian_that_nobody_takes(struct scene *scene)
+{
+    static const float hessian[PEER_ELEMENTS + PEER_ELEMENTS * PEER_ELEMENTS];
+    const struct stepd_message push = peer_push(&scene->bad);
+    send_push(scene, &push, hessian, sizeof hessian);
+}
+
+static struct stepd_message pull_of(struct scene *scene, enum stepd_view view)
 {
     static const uint32_t slice[] = {0};
-    const struct stepd_message pull = {
+    return (struct stepd_message){
         .request_id = ++scene->bad.request_id,
         .kind = STEPD_MESSAGE_PULL,
         .body.pull =
             {
                 .incarnation = scene->bad.incarnation,
                 .slices = {.count = 1, .at = slice},
+                .view = view,
             },
     };
+}
+
+static void send_pull_with_payload(struct scene *scene)
+{
+    const struct stepd_message pull = pull_of(scene, STEPD_TRAINING);
     send_full(scene, &pull);
+}
+
+static void send_pull_of_no_view(struct scene *scene)
+{
+    const struct stepd_message pull = pull_of(scene, (enum stepd_view)STEPD_VIEWS);
+    wire_send(scene->bad.shard, &pull, NULL, 0);
+}
+
+static void send_pull_of_a_view_that_is_not_kept(struct scene *scene)
+{
+    const struct stepd_message pull = pull_of(scene, STEPD_SWA);
+    wire_send(scene->bad.shard, &pull, NULL, 0);
+}
+
+/* Its gradient does not count either. */
+static void send_step_for_a_view_that_is_not_kept(struct scene *scene)
+{
+    const struct stepd_message push = peer_push(&scene->bad);
+    const struct stepd_message step = {
+        .request_id = push.request_id,
+        .kind = STEPD_MESSAGE_STEP,
+        .body.step = {.push = push.body.push, .pull_view = STEPD_EMA},
+    };
+    send_full(scene, &step);
 }
 
 static void send_without_request_id(struct scene *scene)
@@ -274,6 +335,44 @@ static const struct row rows[] = {
      .send = send_infinity,
      .code = STEPD_INVALID_ARGUMENT,
      .text = "NaN or infinite at element 2"},
+    {.name = "loss_that_is_no_number",
+     .sender = MEMBER,
+     .send = send_loss_that_is_no_number,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "push.loss.mean: not a finite number",
+     .closes = true},
+    {.name = "negative_loss_scale",
+     .sender = MEMBER,
+     .send = send_negative_loss_scale,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "push.loss_scale: -2 is not above 0",
+     .closes = true},
+    {.name = "loss_scale_that_makes_infinities",
+     .sender = MEMBER,
+     .send = send_loss_scale_that_makes_infinities,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "NaN or infinite at element 2"},
+    {.name = "hessian_that_nobody_takes",
+     .sender = MEMBER,
+     .send = send_hessian_that_nobody_takes,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "the slices take 16 bytes of f32, and the payload has 80"},
+    {.name = "pull_of_no_view",
+     .sender = MEMBER,
+     .send = send_pull_of_no_view,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "pull.view: 4 is no View",
+     .closes = true},
+    {.name = "pull_of_a_view_that_is_not_kept",
+     .sender = MEMBER,
+     .send = send_pull_of_a_view_that_is_not_kept,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "keeps no running mean of its weights; set swa_start in the group"},
+    {.name = "step_for_a_view_that_is_not_kept",
+     .sender = MEMBER,
+     .send = send_step_for_a_view_that_is_not_kept,
+     .code = STEPD_INVALID_ARGUMENT,
+     .text = "keeps no exponential moving average of its weights; set ema_decay in the group"},
     {.name = "other_incarnation",
      .sender = MEMBER,
      .send = send_other_incarnation,

@@ -4,11 +4,13 @@
 
 usage: make_corpus.py WRITE_SAMPLES CORPUS_FOLDER
 
-Seeds are our encoder's samples of every message, streams of several frames, and hostile inputs
-that have names: lies about lengths, fields in another order, strangers, repeated sub-messages.
+Seeds are our encoder's samples of every message, streams of several frames, the example of a config
+file with its jobs, and hostile inputs that have names: lies about lengths, fields in another order,
+strangers, repeated sub-messages; YAML that refers to itself, is deep, long or no YAML.
 """
 
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
@@ -40,6 +42,19 @@ def header_of(frame):
 
 def field(number, body):
     return varint(number << 3 | 2) + varint(len(body)) + body
+
+
+def group(*fields):
+    """DefineJob with one group of these fields."""
+    return field(4, field(3, b"".join(fields)))
+
+
+def double(number, value):
+    return varint(number << 3 | 1) + struct.pack("<d", value)
+
+
+def phase(start):
+    return field(10, varint(1 << 3) + varint(start) + field(2, b"sgd"))
 
 
 HOSTILE_FRAMES = {
@@ -76,7 +91,83 @@ HOSTILE_HEADERS = {
     "groups": bytes.fromhex("820100") + b"\xbb\x06\xbc\x06",
     "nested": field(2, field(2, field(2, field(2, field(2, b""))))),
     "tag_of_64_bits": b"\xff" * 9 + b"\x01",
+    "word_and_value": group(field(4, field(1, b"a") + field(3, b"b") + double(2, 1))),
+    "setting_of_nothing": group(field(4, field(1, b"a"))),
+    "word_without_end": group(field(4, field(1, b"a") + field(3, b"\xe2\x82"))),
+    "setting_nan": group(field(4, field(1, b"a") + double(2, float("nan")))),
+    "values_unpacked": group(field(4, field(1, b"a") + double(2, 1) + double(2, 2))),
+    "values_half": group(field(4, field(1, b"a") + field(2, b"\0" * 12))),
+    "empty_settings": group(field(4, b"") * 80),
+    "empty_parts": group(field(7, b"") * 20),
+    "part_of_a_part": group(field(7, field(1, b"chained") + field(3, field(1, b"linear")))),
+    "ndim_twice": group(field(8, b"\x02\x02")),
+    "ndim_huge": group(field(8, b"\xff\xff\xff\xff\x0f")),
+    "phases_back": group(phase(2**64 - 1) + phase(1)),
+    "phase_from_0": group(phase(0)),
+    "phases_many": group(*(phase(n) for n in range(1, 40))),
+    "defaults_twice": field(4, field(6, b"") * 2),
+    "defaults_of_a_group": field(4, field(6, field(1, b"all") + phase(1) + b"\x48\x01")),
+    "loss_twice": field(11, field(8, b"") * 2),
+    "loss_nan": field(11, bytes.fromhex("1A0100220100") + field(8, double(1, float("nan")))),
+    "loss_scale_below_0": field(11, bytes.fromhex("1A0100220100") + double(9, -1)),
+    "loss_scale_tiny": field(11, bytes.fromhex("1A0100220100") + double(9, 5e-324)),
+    "view_unknown": field(12, bytes.fromhex("1201003004")),
+    "view_negative": field(12, bytes.fromhex("12010030") + b"\xff" * 9 + b"\x01"),
+    "extras_short": field(9, bytes.fromhex("1A020101220201012A02000132020000") +
+                          bytes.fromhex("3A020101") + field(11, b"\x01")),
+    "extras_huge": field(9, bytes.fromhex("1A01012201012A01003201003A0101") +
+                         field(11, b"\xff\xff\xff\xff\x0f")),
 }
+
+
+JOB = b"jobs:\n- name: j\n  workers: 1\n"
+GROUP = JOB + b"  groups:\n  - name: g\n    optimizer: adam\n"
+
+HOSTILE_CONFIGS = {
+    "nothing": b"",
+    "laughs": b"a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\njobs: *c\n",
+    "itself": b"jobs: &a [*a]\n",
+    "merged": GROUP.replace(b"- name: g", b"- <<: {name: g}"),
+    "anchored": GROUP.replace(b"adam", b"&a adam"),
+    "tagged": GROUP.replace(b"adam", b"!!str adam"),
+    "lists": b"jobs: " + b"[" * 3000,
+    "maps": b"jobs: " + b"{a: " * 3000,
+    "dashes": b"- " * 3000,
+    "questions": b"? " * 3000,
+    "colons": b": " * 3000,
+    "pairs": b"jobs: [a: [b: [c: [d: e]]]]\n",
+    "keys": b"".join(b"k%d: \n" % n for n in range(1030)),
+    "long_key": b"k" * 2000 + b": 1\n",
+    "long_text": b"listen: " + b"x" * 20000 + b"\n",
+    "documents": b"---\nshards: 1\n...\n---\nshards: 2\n",
+    "directives": b"%YAML 1.1\n%TAG ! tag:a,2000:\n---\nshards: 1\n",
+    "block_texts": b"listen: |\n  a\n  b\nport_file: >-\n  c\n  d\n",
+    "quote_open": b"listen: \"a\n",
+    "tabs": b"jobs:\n\t- name: j\n",
+    "crlf": GROUP.replace(b"\n", b"\r\n"),
+    "mark": b"\xef\xbb\xbf" + GROUP,
+    "utf16": "shards: 1\n".encode("utf-16"),
+    "not_utf8": b"listen: \xff\xfe\n",
+    "nul": b'listen: "a\\0b"\n',
+    "line_separators": JOB.replace(b"name: j", b'name: "\\u2028\\u2029\\ufeff\\uffff"') +
+                       b"  groups: [{name: g, frozen: true}]\n",
+    "numbers": GROUP + b"    lr: 5e-324\n    betas: [-0, 1e308, 1e-999, +.5, 0x1, 1e999]\n",
+    "digits": GROUP + b"    lr: 0.30000000000000004\n",
+    "words": GROUP + b"    a: null\n    b: ~\n    c: yes\n    d: .inf\n    e: NaN\n    f: ''\n",
+    "phases": GROUP + b"    phases: [{from: 18446744073709551615, optimizer: sgd}]\n",
+    "schedules": GROUP + b"    schedule: {kind: chained, schedules: [{kind: chained}]}\n",
+    "defaults": GROUP + b"  defaults: {schedule: {kind: linear}, lr: 1}\n",
+    "over_defaults": GROUP + b"    schedule: {t_max: 9}\n"
+                             b"  defaults: {schedule: {kind: cosine, T_max: 5, periodic: true}}\n",
+    "globs": GROUP + b"    match: '" + b"*[a" * 60 + b"'\n",
+}
+
+
+def example_jobs():
+    """The jobs that the example file has behind a # in each line."""
+    text = (pathlib.Path(__file__).parents[2] / "deploy/stepd.yaml").read_text()
+    lines = text[text.index("\n#jobs:") + 1:].splitlines()
+    return "".join(line.removeprefix("#") + "\n" for line in lines).encode()
 
 
 def write(folder, name, data):
@@ -98,6 +189,10 @@ def main():
         write(corpus / "frame", f"hostile_late_{name}", samples["heartbeat"] + data)
     for name, data in HOSTILE_HEADERS.items():
         write(corpus / "message", f"hostile_{name}", data)
+    write(corpus / "config", "example", example_jobs())
+    write(corpus / "config", "group", GROUP)
+    for name, data in HOSTILE_CONFIGS.items():
+        write(corpus / "config", f"hostile_{name}", data)
 
 
 if __name__ == "__main__":

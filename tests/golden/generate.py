@@ -194,6 +194,15 @@ def schedule_cases():
         lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, 50))
     yield "cosine_periodic", "cosine", {"t_max": 10, "eta_min": 1e-3, "periodic": 1}, 0.2, 60, (
         lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, 10, 1e-3))
+    yield "constant", "constant", {"factor": 0.3, "total_iters": 6}, 0.1, 20, (
+        lambda optimizer: lr_scheduler.ConstantLR(optimizer, 0.3, 6))
+    yield "exponential", "exponential", {"gamma": 0.93}, 0.1, 60, (
+        lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.93))
+    yield "linear", "linear", {}, 0.1, 15, lr_scheduler.LinearLR
+    yield "polynomial", "polynomial", {"total_iters": 20, "power": 1.7}, 0.1, 30, (
+        lambda optimizer: lr_scheduler.PolynomialLR(optimizer, 20, 1.7))
+    yield "cosine_restarts", "cosine_restarts", {"t_0": 5, "t_mult": 2, "eta_min": 0.01}, 0.1, 40, (
+        lambda optimizer: lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 5, 2, 0.01))
 
     def warmed(optimizer, steps, factor, after):
         """LinearLR in front, as server/schedule/schedule.h translates its warm-up."""
@@ -212,18 +221,72 @@ def schedule_cases():
             optimizer, 10, 0.0, lr_scheduler.CosineAnnealingLR(optimizer, 30, 1e-4)))
 
 
+def compound_cases():
+    """Schedules whose arguments are lists or words, with momentum, and made of others."""
+    lr_scheduler = torch.optim.lr_scheduler
+    yield "multistep", "multistep", {"milestones": [5, 9, 9, 20], "gamma": 0.4}, 0.1, 40, (
+        lambda optimizer: lr_scheduler.MultiStepLR(optimizer, [5, 9, 9, 20], 0.4))
+    points = {0: 1.0, 4: 0.5, 9: 2.0}
+    yield "lambda", "lambda", {
+        "steps": list(points), "factors": list(points.values()), "interpolate": "hold"}, 0.2, 20, (
+            lambda optimizer: lr_scheduler.LambdaLR(
+                optimizer, lambda t: points[max(step for step in points if step <= t)]))
+    one_cycle = {"max_lr": 0.5, "total_steps": 40}
+    yield "one_cycle", "one_cycle", one_cycle, 0.1, 40, (
+        lambda optimizer: lr_scheduler.OneCycleLR(optimizer, **one_cycle))
+    three = {**one_cycle, "three_phase": True, "anneal_strategy": "linear", "pct_start": 0.4}
+    yield "one_cycle_three_phase", "one_cycle", three, 0.1, 40, (
+        lambda optimizer: lr_scheduler.OneCycleLR(optimizer, **three))
+    cyclic = {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 4, "step_size_down": 7}
+    for mode, gamma in (("triangular", 1.0), ("triangular2", 1.0), ("exp_range", 0.97)):
+        arguments = {**cyclic, "mode": mode, "gamma": gamma}
+        yield f"cyclic_{mode}", "cyclic", arguments, 0.1, 35, (
+            lambda optimizer, arguments=arguments: lr_scheduler.CyclicLR(optimizer, **arguments))
+    parts = [("linear", {"start_factor": 0.1, "total_iters": 5}), ("exponential", {"gamma": 0.9})]
+    yield "sequential", "sequential", {"milestones": [6], "parts": parts}, 0.1, 30, (
+        lambda optimizer: lr_scheduler.SequentialLR(
+            optimizer, [lr_scheduler.LinearLR(optimizer, **parts[0][1]),
+                        lr_scheduler.ExponentialLR(optimizer, **parts[1][1])], [6]))
+    yield "chained", "chained", {"parts": parts}, 0.1, 30, (
+        lambda optimizer: lr_scheduler.ChainedScheduler(
+            [lr_scheduler.LinearLR(optimizer, **parts[0][1]),
+             lr_scheduler.ExponentialLR(optimizer, **parts[1][1])]))
+    plateau = {"factor": 0.5, "patience": 2, "cooldown": 1, "threshold": 0.01}
+    losses = [8.0, 6.0, 5.0, 5.0, 4.99, 5.0, 5.5, 5.0, 5.0, 5.0, 5.0, 4.0, 4.0, 4.0, 4.0, 4.0]
+    yield "plateau", "plateau", {**plateau, "losses": losses}, 0.1, len(losses), (
+        lambda optimizer: lr_scheduler.ReduceLROnPlateau(optimizer, **plateau))
+
+
+def schedule_settings(settings):
+    """Our parameters: a name, then a word, or the count of numbers and these."""
+    words = [str(len(settings))]
+    for name, value in settings.items():
+        if isinstance(value, str):
+            words += [name, "word", value]
+        else:
+            numbers = value if isinstance(value, list) else [value]
+            words += [name, "numbers", str(len(numbers)), *(float(x).hex() for x in numbers)]
+    return " ".join(words)
+
+
 def schedule_lines():
-    for name, kind, params, lr, steps, make in schedule_cases():
-        optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
+    for name, kind, params, lr, steps, make in (*schedule_cases(), *compound_cases()):
+        params = dict(params)
+        parts, losses = params.pop("parts", []), params.pop("losses", None)
+        optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr, momentum=0.5)
         scheduler = make(optimizer)
-        settings = " ".join(f"{key} {float(value).hex()}" for key, value in params.items())
-        yield f"case {name} {kind} lr {lr.hex()} params {len(params)} {settings}"
-        sequence = []
-        for _ in range(steps):
-            sequence.append(float(optimizer.param_groups[0]["lr"]).hex())
+        yield f"case {name} {kind} lr {lr.hex()} params {schedule_settings(params)}"
+        yield " ".join([f"parts {len(parts)}", *(
+            f"{part} params {schedule_settings(settings)}" for part, settings in parts)])
+        yield " ".join([f"losses {len(losses or [])}", *(x.hex() for x in losses or [])])
+        rates, momenta = [], []
+        for step in range(steps):
+            rates.append(float(optimizer.param_groups[0]["lr"]).hex())
+            momenta.append(float(optimizer.param_groups[0]["momentum"]).hex())
             optimizer.step()
-            scheduler.step()
-        yield f"rates {steps} {' '.join(sequence)}"
+            scheduler.step(*([losses[step]] if losses else []))
+        yield f"rates {steps} {' '.join(rates)}"
+        yield f"momenta {steps} {' '.join(momenta)}"
 
 
 def write():

@@ -115,6 +115,11 @@ static void on_notify(void *owner, struct notice *notice)
         shard->answer_max = notice->version_max;
         shard->answer_parked = notice->parked;
     }
+    if (notice->kind == NOTICE_READY) {
+        (void)notice_destroy(shard->ready);
+        shard->ready = notice;
+        return;
+    }
     (void)notice_destroy(notice);
 }
 
@@ -152,6 +157,7 @@ static void make_job(struct shard *shard, const struct shard_job *job)
     };
     const struct stepd_define_job def = {
         .mode = job->mode,
+        .settings = job->settings,
         .workers = job->workers,
         .groups = job->groups == 0 ? 1 : job->groups,
         .group = job->groups == 0 ? &group : job->group,
@@ -202,12 +208,20 @@ void shard_session(struct shard *shard, uint32_t rank, uint64_t epoch, bool obse
     core_on_order(shard->core, order, shard->now_ms);
 }
 
-void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t until)
+void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t last_clock)
 {
     struct order *order = make_order(shard, ORDER_MEMBER);
     order->rank = rank;
     order->from = from;
-    order->until = until;
+    order->last_clock = last_clock;
+    core_on_order(shard->core, order, shard->now_ms);
+    settle(shard);
+}
+
+void shard_give(struct shard *shard, const struct order *like)
+{
+    struct order *order = order_copy(like);
+    assert_non_null(order);
     core_on_order(shard->core, order, shard->now_ms);
     settle(shard);
 }
@@ -240,6 +254,7 @@ void shard_setup(struct shard *shard, const struct shard_job *job)
 
 void shard_teardown(struct shard *shard)
 {
+    (void)notice_destroy(shard->ready);
     for (size_t i = 0; i < SHARD_PEERS; i++) {
         shard_close(shard, i);
         for (size_t r = 0; r < shard->peer[i].replies; r++)

@@ -66,12 +66,14 @@ struct shard {
     uint64_t answer_min;
     uint64_t answer_max;
     uint64_t answer_parked;
+    struct notice *ready; /* owned; the newest NOTICE_READY, until the test has taken it */
 };
 
 /* What a test says of its job. One group of sgd with this learning rate, unless optimizer is set;
  * or the groups as they stand. */
 struct shard_job {
     enum stepd_mode mode;
+    struct stepd_settings settings; /* beside the mode */
     uint32_t workers;
     const char *optimizer; /* NULL: sgd */
     double lr;
@@ -91,11 +93,13 @@ void shard_teardown(struct shard *shard);
 /* Only the job, without sessions, members or start. */
 void shard_open_job(struct shard *shard, const struct shard_job *job);
 void shard_session(struct shard *shard, uint32_t rank, uint64_t epoch, bool observer);
-void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t until);
+void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t last_clock);
 void shard_start(struct shard *shard);
 /* An order about the whole job. */
 void shard_order(struct shard *shard, enum order_kind kind);
 void shard_query(struct shard *shard);
+/* An order that a gate has decided; borrowed until return. */
+void shard_give(struct shard *shard, const struct order *like);
 
 /* Opens a peer's connection, which must say Hello yet. */
 void shard_open(struct shard *shard, size_t peer);

@@ -6,8 +6,9 @@
     client/* -> client/lib -> proto -> include
 
 Left sees right, never back, and the members of one brace do not see each other. config stands
-beside the daemon's layers: it sees base, and only main sees it. client/train may also see the
-daemon's brain, which it runs in its own process. Tests may include anything.
+beside the daemon's layers: it sees base, and only main and stepctl see it. client/train may also see the
+daemon's brain, which it runs in its own process, and client/ctl the pure layers up to model, and
+config, which say without a daemon what one would do. Tests may include anything.
 
 CMake's targets say the same, but all layers share one include path, so a wrong #include of a header
 that needs no linking would go unnoticed there.
@@ -34,6 +35,8 @@ DAEMON_ORDER = [
 CLIENT_PARTS = ["client/lib", "client/train", "client/ctl", "client/python", "client/examples"]
 BRAIN = {"server/core", "server/model", "server/sync", "server/optim", "server/schedule",
          "server/base"}
+# What can be asked without running anything.
+KNOWLEDGE = {"server/config", "server/model", "server/optim", "server/schedule", "server/base"}
 
 # Layers that decide: they see no thread, no socket, no clock and no file.
 PURE = {"proto", "server/optim", "server/schedule", "server/model", "server/sync", "server/core",
@@ -69,6 +72,7 @@ def rights():
     for part in CLIENT_PARTS:
         table[part] = {part, "client/lib", "proto", "include"}
     table["client/train"] |= BRAIN
+    table["client/ctl"] |= KNOWLEDGE
     return table
 
 
@@ -191,6 +195,8 @@ CASES = [
     ("client/lib/loop.c", '#include "server/core/core.h"', 1),
     ("client/ctl/main.c", '#include "client/train/mlp.h"', 1),
     ("client/ctl/main.c", '#include "client/lib/client.h"', 0),
+    ("client/ctl/course.c", '#include "server/model/group.h"\n#include "server/config/config.h"', 0),
+    ("client/ctl/course.c", '#include "server/core/local.h"\n#include "server/sync/policy.h"', 2),
     ("client/train/local.c", '#include "server/core/core.h"\n#include <zlib.h>', 0),
     ("client/train/local.c", '#include "server/net/conn.h"', 1),
     ("client/ctl/main.c", '#include <zlib.h>\n#include <cblas.h>\n#include <cyaml/cyaml.h>', 3),

@@ -64,7 +64,7 @@ static void tell_member(struct cluster *cluster, struct host *host, uint32_t ran
 {
     struct order *order = make_order(cluster, ORDER_MEMBER);
     order->rank = rank;
-    order->until = UINT64_MAX;
+    order->last_clock = UINT64_MAX;
     core_on_order(host->core, order, cluster->now_ms);
 }
 

@@ -205,7 +205,7 @@ uint32_t plan_wait_max_ms(const struct plan *plan)
 
 uint64_t plan_last_version(const struct plan *plan)
 {
-    return plan->job->mode == STEPD_SYNC ? plan->steps : plan->steps * plan->job->workers;
+    return plan->job->consistency.mode == STEPD_SYNC ? plan->steps : plan->steps * plan->job->workers;
 }
 
 void plan_fail(const struct plan *plan, const char *fmt, ...)
@@ -216,6 +216,6 @@ void plan_fail(const struct plan *plan, const char *fmt, ...)
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     fail_msg("seed %llu, %s, %u workers, %u shards, %s: %s", (unsigned long long)plan->seed,
-             plan->job->mode == STEPD_SYNC ? "sync" : "async", plan->job->workers,
+             plan->job->consistency.mode == STEPD_SYNC ? "sync" : "async", plan->job->workers,
              plan->job->shards, plan->faults ? "with faults" : "without faults", text);
 }

@@ -99,7 +99,7 @@ static void fill_first(const struct replay *replay, uint32_t slice)
 /* The schedule's clock, before version `version` is made: rounds, or in async jobs updates. */
 static uint64_t clock_of(const struct training *training, uint64_t version)
 {
-    return training->replay->plan->job->mode == STEPD_SYNC ? version - 1 : training->t;
+    return training->replay->plan->job->consistency.mode == STEPD_SYNC ? version - 1 : training->t;
 }
 
 static void set_terms(const struct training *training, uint64_t clock, uint64_t t,
@@ -150,7 +150,7 @@ static void count_update(const struct training *training, uint64_t drops)
     struct coverage *coverage = plan->coverage;
     coverage_update(coverage, training->phase->optimizer, &training->reading->schedule);
     coverage_count(coverage, COVERAGE_PLATEAU_DROP, training->state.drops - drops);
-    coverage_count(coverage, COVERAGE_SERIAL, plan->job->mode == STEPD_ASYNC);
+    coverage_count(coverage, COVERAGE_SERIAL, plan->job->consistency.mode == STEPD_ASYNC);
     coverage_count(coverage, COVERAGE_HESSIAN, training->phase->optimizer->extra != NULL);
     coverage_count(coverage, COVERAGE_SEARCH, training->phase->hyper.line_search > 0.0);
 }

@@ -152,7 +152,7 @@ static bool may_ask(struct worker *worker, uint32_t slice, const struct question
     if (pulls && !lacks(worker, slice, question->view))
         return false;
     const bool early =
-        pulls && worker->phase == WORKER_STEP && worker->plan->job->mode == STEPD_SYNC;
+        pulls && worker->phase == WORKER_STEP && worker->plan->job->consistency.mode == STEPD_SYNC;
     if (early && holding->asked == 1 && is_pushing(worker, slice))
         return random_once_in(worker->random, 4);
     return worker_need(worker, slice) == question->kind && (again || holding->asked == 0);
@@ -224,7 +224,7 @@ static void ask_assign(struct worker *worker, const struct question *question)
 static void ask_pull(struct worker *worker, const struct question *question)
 {
     uint64_t min_version = worker->phase == WORKER_FINAL ? plan_last_version(worker->plan) : 0;
-    if (worker->phase == WORKER_STEP && worker->plan->job->mode == STEPD_SYNC)
+    if (worker->phase == WORKER_STEP && worker->plan->job->consistency.mode == STEPD_SYNC)
         min_version = worker->clock;
     if (question->curious && random_once_in(worker->random, 2))
         min_version = 0;

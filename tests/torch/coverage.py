@@ -5,9 +5,11 @@
     coverage.py FOLDER
 
 FOLDER holds torch_driver, which prints the table. Each row, each of its hyperparameters, and each word
-that one can be, must be drawn by the trials of optimizers.py, papers.py or lbfgs.py; what is not is
-named, and fails.
+that one can be, must be drawn by the trials of optimizers.py, papers.py or lbfgs.py; so must each
+argument of PyTorch's classes. Of each reference a sign, the place of its eps and a bias correction
+must be among its mutants. What is not is named, and fails.
 """
+import inspect
 import sys
 
 import need_torch  # noqa: F401
@@ -76,22 +78,37 @@ def missing(table, found):
         if optimizer not in found:
             yield f"{optimizer}: no trial at all"
             continue
-        for hyper, words in row["hyper"].items():
-            drawn = found[optimizer].get(hyper, set())
-            if not words and not drawn:
-                yield f"{optimizer}.{hyper}: never set"
+        for name, hyper in row.items():
+            drawn = found[optimizer].get(name, set())
+            if not hyper.words and not drawn:
+                yield f"{optimizer}.{name}: never set"
             # The default is what whoever does not set it has.
-            for word in words[1:]:
-                if word not in drawn | {words[0]}:
-                    yield f"{optimizer}.{hyper}: never {word}"
+            for word in hyper.words:
+                if word not in drawn | {hyper.default}:
+                    yield f"{optimizer}.{name}: never {word}"
+
+
+def undrawn():
+    """Arguments of PyTorch's classes that no trial gives."""
+    for kind in cases.DRAWS:
+        known = set(inspect.signature(kind).parameters) - cases.NO_RULES
+        given = {name for seed in SEEDS for group in cases.draw_groups(kind, seed)
+                 for name in group.arguments if group.kind is kind}
+        yield from (f"torch.optim.{kind.__name__}({name}): never given"
+                    for name in sorted(known - given))
+
+
+def unmutated():
+    for name in mutants.names():
+        yield from (f"references/{name}.py: no mutant of a {kind}" for kind in mutants.lacking(name))
 
 
 def main(argv):
     table, _ = Stepd(argv[0]).tables()
-    gaps = list(missing(table, seen()))
+    gaps = [*missing(table, seen()), *undrawn(), *unmutated()]
     for gap in gaps:
         print(f"FAILED {gap}")
-    print(f"checked {len(table)} optimizers, {sum(len(row['hyper']) for row in table.values())} "
+    print(f"checked {len(table)} optimizers, {sum(map(len, table.values()))} "
           f"hyperparameters: {len(gaps)} are proved by nothing")
     return 1 if gaps or not table else 0
 

@@ -9,12 +9,16 @@
 #include <stdio.h>
 
 /*
- * Writes, for each row of the table of optimizers,
+ * Writes, for each row of the table of optimizers, and for each kind of schedule,
  *
- *     optimizer NAME SCOPE              SCOPE: element, tensor or group
- *     hyper NAME [DEFAULT WORD...]      for each of its hyperparameters; where it is a word, which
+ *     optimizer NAME SCOPE                SCOPE: element, tensor or group
+ *     hyper NAME DEFAULT [LEAST MOST]     for each of its hyperparameters; ( and ) for an end that
+ *                                         is not of the range itself
+ *     hyper NAME DEFAULT WORD...          where it is a word, which
+ *     schedule NAME
+ *     param NAME DEFAULT ...              as above; DEFAULT is `needed` where there is none
  *
- * and for each kind of schedule `schedule NAME`. False: the stream takes no more.
+ * False: the stream takes no more.
  */
 bool driver_list(FILE *stream);
 

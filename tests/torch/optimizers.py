@@ -17,6 +17,7 @@ import need_torch  # noqa: F401
 import torch
 
 import cases
+import criterion
 import problems
 from stepd import Refused, Stepd
 from trial import STEPS, Trial
@@ -62,7 +63,8 @@ def run_class(kind, seeds, server, report):
         groups = cases.draw_groups(kind, seed)
         where = f"{kind.__name__} seed {seed}"
         try:
-            verdicts = Trial(problems.make(seed, STEPS), groups).run(server)
+            factor = cases.FACTORS.get(kind, criterion.FACTOR)
+            verdicts = Trial(problems.make(seed, STEPS), groups).run(server, factor)
         except Refused as refused:
             report.fail(where, groups, f"stepd refused: {refused}")
             continue

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every schedule against the class of torch.optim.lr_scheduler that it is named after, live.
+"""Every schedule against the class of torch.optim.lr_scheduler that it is named after, live; and
+torch.optim.swa_utils.SWALR, which has no kind of its own because others give it.
 
 usage: schedules.py BIN [--seeds N] [--first SEED]     BIN holds schedule_driver
 
@@ -121,6 +122,20 @@ def cosine(rng):
     t_max, eta_min = rng.randint(1, 50), rng.choice([0.0, rng.uniform(0, 0.02)])
     return Case("cosine", {"T_max": t_max, "eta_min": eta_min, "periodic": "true"},
                 lambda o: lr_scheduler.CosineAnnealingLR(o, t_max, eta_min), 6 * t_max)
+
+
+def swa(rng):
+    """SWALR: half a cosine or a line from the learning rate to swa_lr, and that from then on."""
+    length = rng.randint(1, 40)
+    make = torch.optim.swa_utils.SWALR
+    if rng.random() < 0.5:
+        swa_lr = rng.uniform(1e-4, 0.5)
+        return Case("cosine", {"T_max": length, "eta_min": swa_lr},
+                    lambda o: make(o, swa_lr, length, "cos"), 3 * length)
+    factor = rng.uniform(0.01, 1)
+    settings = {"start_factor": 1.0, "end_factor": factor, "total_iters": length}
+    return Case("linear", settings, lambda o: make(
+        o, [factor * group["lr"] for group in o.param_groups], length, "linear"), 3 * length)
 
 
 def cosine_restarts(rng):
@@ -264,7 +279,7 @@ CLASSES = {
     "SequentialLR": sequential, "CosineAnnealingLR": cosine, "ChainedScheduler": chained,
     "ReduceLROnPlateau": plateau, "CyclicLR": cyclic,
     "CosineAnnealingWarmRestarts": cosine_restarts, "OneCycleLR": one_cycle,
-    "PolynomialLR": polynomial, "a warm-up": warmed,
+    "PolynomialLR": polynomial, "SWALR": swa, "a warm-up": warmed,
 }
 
 

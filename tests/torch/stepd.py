@@ -86,6 +86,26 @@ def exchange(process, sent):
         return b"", process.stderr.read()
 
 
+class Setting:
+    """A hyperparameter, or a parameter of a schedule. default: a number, a word, or None where it must
+    be given; words: all that it can be, none where it is a number."""
+
+    def __init__(self, default, *rest):
+        numbers = rest[0][0] in "[("
+        self.words = () if numbers else rest
+        self.default = None if default == "needed" else float(default) if numbers else default
+        if numbers:
+            least, most = rest
+            self.least, self.most = float(least[1:]), float(most[:-1])
+            self.least_open, self.most_open = least[0] == "(", most[-1] == ")"
+
+    def takes(self, number):
+        """Is it in the range?"""
+        above = number > self.least if self.least_open else number >= self.least
+        below = number < self.most if self.most_open else number <= self.most
+        return above and below
+
+
 class Session:
     """A run that waits for each step's answer."""
 
@@ -126,21 +146,18 @@ class Stepd:
         self.driver = str(pathlib.Path(folder) / "torch_driver")
 
     def tables(self):
-        """({optimizer: {"scope": ..., "hyper": {name: words}}}, [schedule]). Where a hyperparameter
-        is a word, the default stands first, and then once more among all."""
+        """({optimizer: {name: Setting}}, {schedule: {name: Setting}})."""
         text = subprocess.run([self.driver, "--list"], check=True, capture_output=True,
                               text=True).stdout
-        optimizers, schedules = {}, []
+        tables = {"optimizer": {}, "schedule": {}}
         row = None
         for line in text.splitlines():
             kind, name, *rest = line.split()
-            if kind == "optimizer":
-                row = optimizers[name] = {"scope": rest[0], "hyper": {}}
-            elif kind == "hyper":
-                row["hyper"][name] = rest
+            if kind in tables:
+                row = tables[kind][name] = {}
             else:
-                schedules.append(name)
-        return optimizers, schedules
+                row[name] = Setting(*rest)
+        return tables["optimizer"], tables["schedule"]
 
     def open(self, groups, names, start, views=("evaluation",), extras=None, defaults=None):
         """A Session. extras: how many floats follow a gradient, by the tensor's index."""

@@ -72,13 +72,29 @@ class Group:
         return arguments
 
 
+def draw_cycle(draw, group):
+    """One of the two schedules that state learning rates of their own and cycle the momentum."""
+    kinds, lr = torch.optim.lr_scheduler, group.arguments["lr"]
+    least, most = draw.between(0.5, 0.75), draw.between(0.8, 0.97)
+    if draw.random() < 0.5:
+        settings = {"max_lr": lr * draw.between(1.0, 2.0), "total_steps": draw.randint(STEPS, 2 * STEPS),
+                    "pct_start": draw.between(0.1, 0.6), "base_momentum": least, "max_momentum": most}
+        return ({"kind": "one_cycle", **settings},
+                lambda optimizer: kinds.OneCycleLR(optimizer, **settings))
+    settings = {"base_lr": lr * draw.between(0.1, 0.5), "max_lr": lr * draw.between(1.0, 2.0),
+                "step_size_up": draw.randint(5, 60), "step_size_down": draw.randint(5, 60),
+                "mode": draw.choice(("triangular", "triangular2")),
+                "base_momentum": least, "max_momentum": most}
+    return {"kind": "cyclic", **settings}, lambda optimizer: kinds.CyclicLR(optimizer, **settings)
+
+
 def draw_schedule(draw, group):
-    """A schedule for half of the groups, by PyTorch's scheduler and by its name in stepd."""
+    """A schedule for most groups, by PyTorch's scheduler and by its name in stepd."""
     kinds = torch.optim.lr_scheduler
     gamma, size = draw.between(0.5, 0.9), draw.randint(15, 70)
     decay, bottom = draw.between(0.985, 0.999), draw.between(0.05, 0.5)
     period = draw.randint(STEPS, 2 * STEPS)
-    group.schedule, group.scheduler = draw.choice((
+    choices = [
         (None, None),
         ({"kind": "step", "step_size": size, "gamma": gamma},
          lambda optimizer: kinds.StepLR(optimizer, size, gamma)),
@@ -88,7 +104,11 @@ def draw_schedule(draw, group):
          lambda optimizer: kinds.LinearLR(optimizer, bottom, 1.0, size)),
         ({"kind": "cosine", "t_max": period},
          lambda optimizer: kinds.CosineAnnealingLR(optimizer, period)),
-    ))
+    ]
+    # A momentum of 0 is not cycled here: see server/schedule/kinds_cycle.c.
+    if group.arguments.get("momentum") or "betas" in group.arguments:
+        choices += [draw_cycle(draw, group)] * 2
+    group.schedule, group.scheduler = draw.choice(choices)
 
 
 @contextlib.contextmanager
@@ -107,24 +127,36 @@ def all_in_float64():
         torch.set_default_dtype(type_before)
 
 
+# They have one path only, and no such switch as foreach.
+SINGLE = (torch.optim.Muon, torch.optim.SparseAdam)
+
+
+def all_present(grad):
+    """A gradient for SparseAdam, which leaves elements alone that are not in it: with all of them."""
+    places = torch.ones_like(grad, dtype=torch.bool).nonzero().T
+    return torch.sparse_coo_tensor(places, grad.reshape(-1), grad.shape, is_coalesced=True,
+                                   check_invariants=False)
+
+
 class TorchRun:
     """PyTorch's run in one type, step by step."""
 
     def __init__(self, trial, dtype):
         self.params = [t.to(dtype, copy=True).requires_grad_() for t in trial.problem.start]
+        self.kinds = [trial.groups[owner].kind for owner in trial.owner]
         self.optimizers, self.schedulers = [], []
         for number, group in enumerate(trial.groups):
             members = [p for p, owner in zip(self.params, trial.owner) if owner == number]
-            # Muon has one path only, and no such switch.
-            single = {} if group.kind is torch.optim.Muon else {"foreach": False}
+            single = {} if group.kind in SINGLE else {"foreach": False}
             optimizer = group.kind(members, **single, **group.torch_arguments(dtype))
             self.optimizers.append(optimizer)
             if group.scheduler:
                 self.schedulers.append(group.scheduler(optimizer))
 
     def step(self, grads):
-        for param, grad in zip(self.params, grads):
-            param.grad = grad.to(param.dtype)
+        for param, grad, kind in zip(self.params, grads, self.kinds):
+            grad = grad.to(param.dtype)
+            param.grad = all_present(grad) if kind is torch.optim.SparseAdam else grad
         for turn in self.optimizers + self.schedulers:
             turn.step()
         return [p.detach().clone() for p in self.params]
@@ -164,9 +196,9 @@ class Trial:
         return server.train(self.config(), self.problem.names, self.problem.start,
                             [stepd.Step(grad) for grad in grads])["evaluation"]
 
-    def run(self, server):
+    def run(self, server, factor=criterion.FACTOR):
         """A Verdict for each tensor."""
         grads, float64 = self.run_float64()
         float32 = self.run_float32(grads)
         tensors = list(zip(self.problem.names, self.problem.start))
-        return criterion.judge(tensors, self.run_stepd(server, grads), float32, float64)
+        return criterion.judge(tensors, self.run_stepd(server, grads), float32, float64, factor)

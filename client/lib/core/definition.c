@@ -170,10 +170,11 @@ static enum stepd_status take_defaults(const struct stepd_param_group *defaults,
                                        struct stepd_error *reterr)
 {
     static const struct stepd_param_group nothing = {.name = NULL};
-    if (defaults != NULL && (defaults->name != NULL || defaults->match != NULL ||
-                             defaults->ndim_count > 0 || defaults->phases_count > 0))
+    if (defaults != NULL &&
+        (defaults->name != NULL || defaults->match != NULL || defaults->ndim_count > 0 ||
+         defaults->phases_count > 0 || defaults->frozen))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "what all groups start from has no name, match, ndim and phases");
+                          "name, match, ndim, frozen and phases belong to a group, not to all");
     return take_group(defaults == NULL ? &nothing : defaults, arena, ret_defaults, reterr);
 }
 
@@ -198,9 +199,13 @@ enum stepd_status stepd_definition_of_job(const struct stepd_job_options *job,
             return stepd_fail_in(reterr, status, "group %zu", i);
     }
     struct stepd_group defaults;
-    const enum stepd_status status = take_defaults(job->defaults, arena, &defaults, reterr);
+    struct stepd_settings settings;
+    enum stepd_status status = take_defaults(job->defaults, arena, &defaults, reterr);
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, status, "defaults");
+    status = take_settings(job->params, job->params_count, arena, &settings, reterr);
+    if (status != STEPD_OK)
+        return status;
     *ret_define = (struct stepd_define_job){
         .mode = job->mode,
         .workers = job->workers,
@@ -208,6 +213,7 @@ enum stepd_status stepd_definition_of_job(const struct stepd_job_options *job,
         .group = groups,
         .strict = job->strict,
         .defaults = defaults,
+        .settings = settings,
     };
     return STEPD_OK;
 }

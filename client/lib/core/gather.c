@@ -226,6 +226,14 @@ enum stepd_status stepd_gather_add(struct stepd_exchange *exchange,
     return STEPD_OK;
 }
 
+static bool is_fetched(const struct stepd_parcel *parcel)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < parcel->parts; i++)
+        any = any || parcel->part[i].weights != NULL;
+    return any;
+}
+
 /* Takes the operation's part out of the parcels of its slice that still gather. */
 static void withdraw_part(struct stepd_exchange *exchange, struct stepd_operation *operation,
                           const struct stepd_part *part)
@@ -239,6 +247,7 @@ static void withdraw_part(struct stepd_exchange *exchange, struct stepd_operatio
     parcel->part[index] = (struct stepd_parcel_part){.operation = NULL};
     if (index == 0)
         parcel->extra = NULL;
+    parcel->pulls = is_fetched(parcel);
     parcel->given--;
     if (parcel->given == 0) {
         unlink_parcel(exchange, parcel);

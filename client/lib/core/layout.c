@@ -215,12 +215,22 @@ static bool tiles(struct stepd_layout_table *table)
     return at == table->parts;
 }
 
+/* What a push carries behind a slice's gradients is read from an array of the caller's, which has
+ * n x n numbers whatever the server says. */
+static bool is_hessian(const struct stepd_slice_place *slice)
+{
+    return slice->elements <= UINT16_MAX && slice->extra == slice->elements * slice->elements;
+}
+
 enum stepd_status stepd_layout_seal(struct stepd_layout_table *table, size_t shards,
                                     struct stepd_error *reterr)
 {
     for (size_t i = 0; i < table->slices; i++) {
-        if (table->slice[i].shard == 0 || table->slice[i].shard > shards)
+        const struct stepd_slice_place *const slice = &table->slice[i];
+        if (slice->shard == 0 || slice->shard > shards)
             return contradiction("a slice belongs to an unknown shard", reterr);
+        if (slice->extra > 0 && !is_hessian(slice))
+            return contradiction("a push carries more than a slice and its Hessian", reterr);
     }
     if (!sort_indices(table))
         return no_memory(reterr);

@@ -31,7 +31,7 @@ struct stepd_slice_place {
     uint32_t parts;    /* at least one */
     size_t first_part; /* index into the table's parts */
     uint64_t elements; /* of all its parts */
-    uint32_t extra;    /* elements that a push carries behind those (a Hessian) */
+    uint32_t extra;    /* elements that a push carries behind those: a Hessian's, or none */
 };
 
 struct stepd_tensor_place {
@@ -74,8 +74,9 @@ enum stepd_status stepd_layout_add(struct stepd_layout_table *table,
                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /*
- * Checks the whole: every element of every tensor is in exactly one slice, and every owner is one
- * of the shards 1..shards. INTERNAL: it is not so. RESOURCE_EXHAUSTED: no memory.
+ * Checks the whole: every element of every tensor is in exactly one slice, every owner is one of
+ * the shards 1..shards, and every extra is 0 or the square of the slice's elements. INTERNAL: it is
+ * not so. RESOURCE_EXHAUSTED: no memory.
  */
 enum stepd_status stepd_layout_seal(struct stepd_layout_table *table, size_t shards,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;

@@ -6,6 +6,7 @@
 #include "client/lib/core/operation.h"
 
 #include <assert.h>
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -26,10 +27,12 @@ static enum stepd_status check_numbers(const struct stepd_step_options *options,
                           (unsigned)options->view);
     if (options->has_loss && !isfinite(options->loss))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "the loss is not finite");
-    if (!isfinite(options->loss_scale) || options->loss_scale < 0)
+    const double scale = options->loss_scale;
+    if (scale != 0 && !(scale >= FLT_MIN && scale <= FLT_MAX))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "the loss scale %g is not a number above 0 (or 0: none)",
-                          options->loss_scale);
+                          "the loss scale %g is not above 0 and in the range of 32-bit floats "
+                          "(0: none)",
+                          scale);
     return STEPD_OK;
 }
 

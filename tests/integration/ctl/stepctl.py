@@ -50,10 +50,16 @@ class Empty(unittest.TestCase):
 
     def test_help__of_everything__is_exit_0(self):
         for arguments in (["--help"], ["launch", "--help"], ["status", "--help"],
-                          ["groups", "--help"], ["--version"]):
+                          ["groups", "--help"], ["schedule", "--help"], ["schedules", "--help"],
+                          ["optimizers", "--help"], ["--version"]):
             asked = stepctl(*arguments)
             self.assertEqual(asked.returncode, 0, arguments)
             self.assertIn("stepctl", asked.stdout)
+
+    def test_help__of_stepctl_itself__lists_each_command(self):
+        shown = stepctl("--help").stdout
+        for command in ("launch", "status", "groups", "schedule", "schedules", "optimizers"):
+            self.assertRegex(shown, rf"(?m)^  {command} +\w")
 
 
 DEFINED = """

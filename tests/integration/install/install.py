@@ -22,6 +22,34 @@ SANITIZERS = [f"-fsanitize={names}" for names in SANITIZE]
 EXAMPLE = f"{SOURCE}/client/examples/c/linear.c"
 TRAIN_S = 120
 
+# All that the headers offer to a program by value.
+IN_CPLUSPLUS = """\
+#include <stepd/client.h>
+
+int main()
+{
+    stepd_options options = STEPD_OPTIONS_INIT;
+    stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
+    stepd_step_options step = STEPD_STEP_OPTIONS_INIT;
+    const stepd_param params[] = {{"lr", 0.1, nullptr, nullptr, 0},
+                                  {"eps_mode", 0, "inside", nullptr, 0}};
+    const stepd_schedule_item item = {"linear", params, 1};
+    const stepd_param_phase phase = {1000, "sgd", params, 1};
+    stepd_param_group group{};
+    group.params = params;
+    group.params_count = 2;
+    group.schedule_items = &item;
+    group.phases = &phase;
+    job.groups = job.defaults = &group;
+    const stepd_hessian hessian = {0, nullptr};
+    step.view = STEPD_EMA;
+    step.hessians = &hessian;
+    const stepd_tensor tensor{};
+    const stepd_array array{};
+    return options.rank + 1 + (int)(tensor.dims + array.tensor + step.hessians_count);
+}
+"""
+
 CONSUMER = """\
 cmake_minimum_required(VERSION 3.25)
 project(consumer LANGUAGES C)
@@ -87,8 +115,7 @@ def check_cplusplus(prefix, folder):
     if compiler is None:
         return "no C++ compiler: headers not tried in C++"
     source = folder / "include.cpp"
-    source.write_text("#include <stepd/client.h>\n"
-                      "int main() { stepd_options o = STEPD_OPTIONS_INIT; return o.rank + 1; }\n")
+    source.write_text(IN_CPLUSPLUS)
     run(compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only",
         f"-I{prefix}/include", str(source))
     return "headers are fine in C++17"

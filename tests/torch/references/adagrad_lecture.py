@@ -19,6 +19,7 @@ class Rule:
     def step(self, theta, g, _now):
         # mutant: g * g -> g.abs()
         self.r = self.r + g * g
+        # mutant: - 0.01 -> + 0.01
         # mutant: 0.01 -> 0.001
         # mutant: 1e-7 -> 1e-10
         # mutant: 1e-7 + torch.sqrt(self.r) -> torch.sqrt(1e-7 + self.r)

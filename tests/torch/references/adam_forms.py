@@ -71,10 +71,12 @@ class Rule:
         eps, place = self.told["eps"], self.told["eps_mode"]
         if place == "inside":
             # mutant: v_hat + eps -> v_hat + eps * eps
+            # mutant: torch.sqrt(v_hat + eps) -> torch.sqrt(v_hat) + eps
             below = torch.sqrt(v_hat + eps)
         else:
             # eps-hat = eps sqrt(1 - beta2^t), seen from the corrected moment.
             # mutant: / c2 ** 0.5 -> * c2 ** 0.5
             below = torch.sqrt(v_hat) + (eps / c2 ** 0.5 if place == "hat" else eps)
         # mutant: / c1 ->
+        # mutant: - now.lr -> + now.lr
         return self.decayed(theta, now) - now.lr * (self.m / c1) / below

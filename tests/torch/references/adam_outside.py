@@ -40,5 +40,8 @@ class Rule:
         self.v_hat = torch.maximum(self.v_hat, self.v)
         # mutant: self.v_hat if -> self.v if
         root = torch.sqrt(self.v_hat if self.amsgrad else self.v)
+        # mutant: - now.lr -> + now.lr
         # mutant: root + self.eps -> root - self.eps
+        # mutant: root + self.eps -> torch.sqrt(root * root + self.eps)
+        # mutant: self.m / -> self.m / (1 - self.beta1 ** now.t) /
         return theta - now.lr * self.m / (root + self.eps)

@@ -6,7 +6,7 @@ OPTIMIZER = "adam"
 
 
 def draw_settings(draw):
-    return {"bias_correction": False, "eps_mode": "inside", "lr": draw.scaled(0.001, 0.02),
+    return {"preset": "lecture", "bias_correction": False, "lr": draw.scaled(0.001, 0.02),
             "betas": [draw.between(0.5, 0.98), draw.between(0.8, 0.999)],
             "eps": draw.scaled(1e-8, 1e-2)}
 
@@ -24,5 +24,6 @@ class Rule:
         self.v = self.beta2 * self.v + (1 - self.beta2) * g * g
         # mutant: self.m / -> self.m / (1 - self.beta1 ** now.t) /
         # mutant: torch.sqrt(self.v -> torch.sqrt(self.v / (1 - self.beta2 ** now.t)
+        # mutant: - now.lr -> + now.lr
         # mutant: torch.sqrt(self.v + self.eps) -> (torch.sqrt(self.v) + self.eps)
         return theta - now.lr * self.m / torch.sqrt(self.v + self.eps)

@@ -33,5 +33,9 @@ class Rule:
         self.v_max = torch.maximum(self.v_max, v_hat)
         # mutant: not self.inside -> self.inside
         if not self.inside:
+            # mutant: - now.lr -> + now.lr
+            # mutant: (torch.sqrt(self.v_max) + self.eps) -> torch.sqrt(self.v_max + self.eps)
             return theta - now.lr * m_hat / (torch.sqrt(self.v_max) + self.eps)
+        # mutant: - now.lr -> + now.lr
+        # mutant: torch.sqrt(self.v_max + self.eps) -> (torch.sqrt(self.v_max) + self.eps)
         return theta - now.lr * m_hat / torch.sqrt(self.v_max + self.eps)

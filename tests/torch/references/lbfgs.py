@@ -45,16 +45,18 @@ def direction(pairs, gamma, g):
 
 def step(state, settings, x, g, loss, lr):
     """The next x."""
-    if g.abs().max() <= settings["tolerance_grad"]:
-        return x
     # mutant: settings["c1"] * ->
     # mutant: + settings -> - settings
+    # mutant: * state.alpha * state.slope -> * state.slope
+    # mutant: * state.slope ->
     low_enough = loss <= state.loss + settings["c1"] * state.alpha * state.slope
     if state.trials > 0 and not low_enough:
         if state.trials == TRIALS_MOST:
             return state.base
         # mutant: state.alpha / 2 -> state.alpha
         return state.base + state.alpha / 2 * state.p
+    if g.abs().max() <= settings["tolerance_grad"]:
+        return x
     pairs, gamma = state.pairs, state.gamma
     if state.k > 0:
         # mutant: state.alpha * ->

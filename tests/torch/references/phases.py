@@ -31,11 +31,16 @@ class Rule:
         if now.t > self.later["from"]:
             # mutant: * self.b + g -> * self.b + g if now.t > 1 + self.later["from"] else 0 * g
             self.b = self.later["momentum"] * self.b + g
+            # mutant: theta - self -> theta + self
             # mutant: * now.lr / now.base_lr ->
             # mutant: self.later["lr"] -> now.base_lr
             return theta - self.later["lr"] * now.lr / now.base_lr * self.b
         self.m = self.beta1 * self.m + (1 - self.beta1) * g
         self.v = self.beta2 * self.v + (1 - self.beta2) * g * g
+        # mutant: / (1 - self.beta1 ** now.t) ->
         m_hat = self.m / (1 - self.beta1 ** now.t)
+        # mutant: / (1 - self.beta2 ** now.t) ->
         v_hat = self.v / (1 - self.beta2 ** now.t)
+        # mutant: - now.lr -> + now.lr
+        # mutant: torch.sqrt(v_hat) + self.eps -> torch.sqrt(v_hat + self.eps)
         return theta - now.lr * m_hat / (torch.sqrt(v_hat) + self.eps)

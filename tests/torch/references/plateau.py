@@ -24,6 +24,7 @@ class Rule:
         self.bad, self.cooling = 0, 0
 
     def step(self, theta, g, now):
+        # mutant: - self.lr -> + self.lr
         theta = theta - self.lr * g
         self.observe(now.loss, self.schedule)
         return theta

@@ -35,5 +35,6 @@ class Rule:
         # mutant: torch.sqrt(self.n - mean + self.eps) -> (torch.sqrt(self.n - mean) + self.eps)
         # mutant: - mean -> + mean
         self.delta = self.momentum * self.delta + g / torch.sqrt(self.n - mean + self.eps)
+        # mutant: - now.lr -> + now.lr
         # mutant: now.lr -> now.base_lr
         return w - now.lr * self.delta

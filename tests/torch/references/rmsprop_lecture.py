@@ -20,6 +20,7 @@ class Rule:
         # mutant: 0.9 -> 0.99
         # mutant: 0.1 -> 1
         self.r = 0.9 * self.r + 0.1 * g * g
+        # mutant: - 0.001 -> + 0.001
         # mutant: 0.001 -> 0.01
         # mutant: 1e-6 -> 1e-8
         # mutant: torch.sqrt(1e-6 + self.r) -> (1e-6 + torch.sqrt(self.r))

@@ -31,5 +31,6 @@ class Rule:
         # mutant: - change -> + change
         self.v = self.alpha * self.v - change
         # mutant: self.alpha * self.v -> self.v
+        # mutant: - change -> + change
         # mutant: - change ->
         return p + self.alpha * self.v - change

@@ -34,13 +34,16 @@ class Rule:
             # mutant: + g -> + (1 - self.beta1) * g
             self.v = self.beta1 * self.v + g
             # mutant: (1 - self.beta1) * ->
+            # mutant: w - (1 -> w + (1
             # mutant: * now.lr / self.found_at ->
             return w - (1 - self.beta1) * self.lam * now.lr / self.found_at * self.v
         self.m = self.beta1 * self.m + (1 - self.beta1) * g
         self.a = self.beta2 * self.a + (1 - self.beta2) * g * g
         # mutant: (1 - self.beta2 ** now.t) ** 0.5 -> 1
+        # mutant: / (1 - self.beta1 ** now.t) ->
         alpha = now.lr * (1 - self.beta2 ** now.t) ** 0.5 / (1 - self.beta1 ** now.t)
         # mutant: torch.sqrt(self.a) + self.eps -> torch.sqrt(self.a + self.eps)
+        # mutant: - alpha -> alpha
         p = - alpha * self.m / (torch.sqrt(self.a) + self.eps)
         slope = (p * g).sum().item()
         if slope != 0:

@@ -40,6 +40,7 @@ class Rule:
         g = self.sign * g
         # mutant: g.clamp(-self.clip, self.clip) -> g
         g = g.clamp(-self.clip, self.clip)
+        # mutant: theta - now.lr -> theta + now.lr
         # mutant: + self.weight -> - self.weight
         theta = theta - now.lr * (g + self.weight_decay * theta)
         first = self.average is None

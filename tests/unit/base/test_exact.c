@@ -67,7 +67,21 @@ static void powi__beta__agrees_with_libm(void **state)
             const long double right = powl((long double)betas[b], (long double)n);
             if (right < DBL_MIN)
                 break;
-            assert_true(ulps(exact_powi(betas[b], n), right) <= 1.0 + (double)n);
+            assert_true(ulps(exact_powi(betas[b], n), right) <= (double)n);
+        }
+    }
+}
+
+/* What a bias correction is made of. */
+static void powi__one_minus_beta_to_the_n__is_within_its_bound(void **state)
+{
+    (void)state;
+    static const double betas[] = {0.5, 0.9, 0.99, 0.999, 0.99999, 0.9999999};
+    for (size_t b = 0; b < sizeof betas / sizeof betas[0]; b++) {
+        for (uint64_t n = 1; n < UINT64_C(1) << 40; n += 1 + n / 7) {
+            const long double right = 1.0L - powl((long double)betas[b], (long double)n);
+            const long double off = (1.0L - (long double)exact_powi(betas[b], n)) - right;
+            assert_true(fabsl(off) <= 0x1p-53L / (1.0L - (long double)betas[b]));
         }
     }
 }
@@ -236,6 +250,7 @@ int main(void)
         cmocka_unit_test(powi__zero__is_one_only_to_the_power_zero),
         cmocka_unit_test(powi__largest_power__vanishes_or_stays_one),
         cmocka_unit_test(powi__beta__agrees_with_libm),
+        cmocka_unit_test(powi__one_minus_beta_to_the_n__is_within_its_bound),
         cmocka_unit_test(cospi__multiples_of_a_half__are_exact),
         cmocka_unit_test(cospi__huge_argument__is_that_of_its_parity),
         cmocka_unit_test(cospi__any_argument__is_within_4_ulp),

@@ -178,7 +178,20 @@ static void job__group_that_lacks_something__is_refused_with_its_place(void **st
     static const struct stepd_param empty = {.name = "p", .list = one};
     static const struct stepd_schedule_item no_kind = {.kind = NULL};
     static const struct stepd_param_phase no_optimizer = {.from = 5};
+    static const struct stepd_param nameless = {.value = 1};
+    static const struct stepd_schedule_item null_params = {.kind = "step", .params_count = 1};
+    static const struct stepd_schedule_item bad_items[] = {
+        {.kind = "constant"}, {.kind = "step", .params = &nameless, .params_count = 1}};
+    static const struct stepd_param_phase bad_phase = {
+        .from = 5, .optimizer = "adam", .params = &both, .params_count = 1};
+    static const struct stepd_param_phase null_phase = {
+        .from = 5, .optimizer = "adam", .params_count = 1};
     static const struct stepd_param_group matching = {.match = "*"};
+    static const struct stepd_param_group named = {.name = "all"};
+    static const struct stepd_param_group frozen = {.frozen = true};
+    static const struct stepd_param_group with_ndim = {.ndim_count = 1};
+    static const struct stepd_param_group with_phases = {.phases_count = 1};
+    static const struct stepd_param_group bad_defaults = {.params = &both, .params_count = 1};
 
     static const struct {
         struct stepd_param_group group;
@@ -202,7 +215,40 @@ static void job__group_that_lacks_something__is_refused_with_its_place(void **st
         {{.match = "*", .optimizer = "sgd", .schedule_items_count = 1},
          NULL,
          "group 0: its schedule_items are NULL"},
-        {{.match = "*", .optimizer = "sgd"}, &matching, "defaults: "},
+        {{.match = "*", .optimizer = "sgd", .params_count = 1},
+         NULL,
+         "group 0: its parameters are"},
+        {{.match = "*", .optimizer = "sgd", .params = &nameless, .params_count = 1},
+         NULL,
+         "group 0: parameter 0 has no name"},
+        {{.match = "*", .optimizer = "sgd", .schedule_params_count = 1},
+         NULL,
+         "group 0: its parameters are NULL"},
+        {{.match = "*",
+          .optimizer = "sgd",
+          .schedule_items = &null_params,
+          .schedule_items_count = 1},
+         NULL,
+         "group 0: schedule item 0: its parameters are NULL"},
+        {{.match = "*", .optimizer = "sgd", .schedule_items = bad_items, .schedule_items_count = 2},
+         NULL,
+         "group 0: schedule item 1: parameter 0 has no name"},
+        {{.match = "*", .optimizer = "sgd", .phases = &bad_phase, .phases_count = 1},
+         NULL,
+         "group 0: phase 0: parameter 'p' has a word and a list"},
+        {{.match = "*", .optimizer = "sgd", .phases = &null_phase, .phases_count = 1},
+         NULL,
+         "group 0: phase 0: its parameters are NULL"},
+        {{.optimizer = "sgd"}, NULL, "group 0: match is NULL"},
+        {{.match = "*"}, &bad_defaults, "group 0: optimizer is NULL, and the job's defaults"},
+        {{.match = "*", .optimizer = "sgd"}, &matching, "defaults: name, match, ndim, frozen and"},
+        {{.match = "*", .optimizer = "sgd"}, &named, "defaults: name, match, ndim, frozen and"},
+        {{.match = "*", .optimizer = "sgd"}, &frozen, "defaults: name, match, ndim, frozen and"},
+        {{.match = "*", .optimizer = "sgd"}, &with_ndim, "defaults: name, match, ndim, frozen and"},
+        {{.match = "*", .optimizer = "sgd"},
+         &with_phases,
+         "defaults: name, match, ndim, frozen and"},
+        {{.match = "*", .optimizer = "sgd"}, &bad_defaults, "defaults: parameter 'p' has a word"},
     };
 
     (void)state;
@@ -221,6 +267,23 @@ static void job__group_without_optimizer__is_refused_by_index(void **state)
     assert_int_equal(stepd_definition_of_job(&job, &arena, &define, &error),
                      STEPD_INVALID_ARGUMENT);
     assert_non_null(strstr(error.text, "group 1"));
+}
+
+static void job__list_of_groups_that_cannot_be__is_refused(void **state)
+{
+    const struct stepd_param_group group = {.match = "*", .optimizer = "sgd"};
+    struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
+    struct stepd_define_job define;
+    (void)state;
+    job.groups_count = 1;
+    assert_int_equal(stepd_definition_of_job(&job, &arena, &define, &error),
+                     STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "the job's groups are NULL"));
+    job.groups = &group;
+    job.groups_count = STEPD_GROUPS_MAX + 1;
+    assert_int_equal(stepd_definition_of_job(&job, &arena, &define, &error),
+                     STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "257 groups"));
 }
 
 static void tensors__values_missing__only_rank_0_is_refused(void **state)
@@ -323,6 +386,7 @@ int main(void)
         TEST(job__defaults_with_an_optimizer__groups_need_none),
         TEST(job__group_that_lacks_something__is_refused_with_its_place),
         TEST(job__group_without_optimizer__is_refused_by_index),
+        TEST(job__list_of_groups_that_cannot_be__is_refused),
         TEST(tensors__values_missing__only_rank_0_is_refused),
         TEST(tensors__empty_list__is_refused),
         TEST(pages__of_the_largest_tensors__fit_into_headers_and_cover_the_list),

@@ -105,6 +105,41 @@ static void layout__too_few_extras__is_refused(void **state)
     assert_int_equal(add_and_seal(&page), STEPD_INTERNAL);
 }
 
+static void layout__extra_that_is_no_hessian__is_refused(void **state)
+{
+    static const uint32_t wrong[][3] = {{0, 0, 8}, {0, 0, 10}, {16, 4, 1}, {0, 0, UINT32_MAX}};
+    struct stepd_layout page = *rig_page();
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        page.slice_extras = (struct stepd_u32s){.count = 3, .at = wrong[i]};
+        assert_int_equal(add_and_seal(&page), STEPD_INTERNAL);
+        assert_non_null(strstr(error.text, "its Hessian"));
+        stepd_layout_deinit(&table);
+    }
+}
+
+static void layout__hessian_whose_size_wraps__is_refused(void **state)
+{
+    static const uint64_t shape[] = {65537};
+    static const uint32_t one[] = {1}, none[] = {0}, elements[] = {65537};
+    static const uint64_t offset[] = {0};
+    static const uint32_t extra[] = {131073}; /* 65537 x 65537, cut to 32 bits */
+    const struct stepd_tensor_def tensor = {.name = "w", .dims = 1, .shape = shape};
+    const struct stepd_layout page = {
+        .tensors = 1,
+        .tensor = &tensor,
+        .slice_shards = {1, one},
+        .slice_parts = {1, one},
+        .part_tensors = {1, none},
+        .part_offsets = {1, offset},
+        .part_elements = {1, elements},
+        .slice_extras = {1, extra},
+    };
+    (void)state;
+    assert_int_equal(add_and_seal(&page), STEPD_INTERNAL);
+    assert_non_null(strstr(error.text, "its Hessian"));
+}
+
 static void layout__unknown_shard__is_refused(void **state)
 {
     static const uint32_t shards[] = {1, 2, 3};
@@ -195,6 +230,8 @@ int main(void)
         TEST(find__by_name__gives_the_tensor),
         TEST(layout__extras__belong_to_their_slices),
         TEST(layout__too_few_extras__is_refused),
+        TEST(layout__extra_that_is_no_hessian__is_refused),
+        TEST(layout__hessian_whose_size_wraps__is_refused),
         TEST(layout__unknown_shard__is_refused),
         TEST(layout__gap_between_slices__is_refused),
         TEST(layout__slice_beyond_its_tensor__is_refused),

@@ -98,6 +98,22 @@ static void packed__push_joined_by_step__weights_go_to_the_step_only(void **stat
     assert_true(b_weights[0] == 19);
 }
 
+/* A push fetches nothing, so the view in its options says nothing. */
+static void packed__push_joined_by_step__the_step_chooses_the_view(void **state)
+{
+    struct rig *const rig = *state;
+    float b_weights[1];
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    const struct stepd_array a = push_of(1, a_grad);
+    const struct stepd_array b = {.tensor = 2, .grad = b_grad, .weights = b_weights};
+    options.view = STEPD_SWA;
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &a, 1, &options);
+    options.view = STEPD_EMA;
+    (void)rig_start(rig, STEPD_OPERATION_STEP, &b, 1, &options);
+    assert_int_equal(rig->sent[0].message.kind, STEPD_MESSAGE_STEP);
+    assert_int_equal(rig->sent[0].message.body.step.pull_view, STEPD_EMA);
+}
+
 static void packed__same_tensor_twice__second_waits_for_the_next_round(void **state)
 {
     struct rig *const rig = *state;
@@ -206,6 +222,111 @@ static void packed__never_completed__fails_at_its_deadline(void **state)
     assert_int_equal(rig->exchange.gathering, 0);
 }
 
+static void packed__loss_that_is_not_given__makes_no_difference(void **state)
+{
+    struct rig *const rig = *state;
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    const struct stepd_array a = push_of(1, a_grad), b = push_of(2, b_grad);
+    options.loss = 0.5; /* not read: has_loss is false */
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &a, 1, &options);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &b, 1, NULL);
+    assert_int_equal(rig->sent_count, 1);
+    assert_false(rig->sent[0].message.body.push.has_loss);
+}
+
+/* ---- Two packed slices ----------------------------------------------------------------------- */
+
+/* Instead of the bench's layout: tensors 0 to 2 in slice 0, 3 and 4 in slice 1, both on shard 1;
+ * tensor 5 in slice 2 on shard 2. All have one element. */
+static void use_two_packs(struct rig *rig)
+{
+    static const struct stepd_tensor_def tensors[] = {{.name = "a"}, {.name = "b"}, {.name = "c"},
+                                                      {.name = "d"}, {.name = "e"}, {.name = "f"}};
+    static const uint32_t shards[] = {1, 1, 2};
+    static const uint32_t parts[] = {3, 2, 1};
+    static const uint32_t indices[] = {0, 1, 2, 3, 4, 5};
+    static const uint64_t offsets[6] = {0};
+    static const uint32_t elements[] = {1, 1, 1, 1, 1, 1};
+    const struct stepd_layout page = {
+        .tensors = 6,
+        .tensor = tensors,
+        .slice_shards = {3, shards},
+        .slice_parts = {3, parts},
+        .part_tensors = {6, indices},
+        .part_offsets = {6, offsets},
+        .part_elements = {6, elements},
+    };
+    struct stepd_error error;
+    stepd_exchange_deinit(&rig->exchange);
+    stepd_layout_deinit(&rig->layout);
+    assert_int_equal(stepd_layout_add(&rig->layout, &page, &error), STEPD_OK);
+    assert_int_equal(stepd_layout_seal(&rig->layout, RIG_SHARDS, &error), STEPD_OK);
+    rig_use_layout(rig);
+}
+
+/* A push completes both, and the steps that had begun them want other views. */
+static void packed__two_slices_of_different_views__travel_in_two_messages(void **state)
+{
+    struct rig *const rig = *state;
+    float weights[2];
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    const struct stepd_array a = {.tensor = 0, .grad = b_grad, .weights = weights};
+    const struct stepd_array d = {.tensor = 3, .grad = b_grad, .weights = weights + 1};
+    const struct stepd_array rest[] = {push_of(1, b_grad), push_of(2, b_grad), push_of(4, b_grad)};
+    use_two_packs(rig);
+    options.view = STEPD_EMA;
+    (void)rig_start(rig, STEPD_OPERATION_STEP, &a, 1, &options);
+    options.view = STEPD_SWA;
+    (void)rig_start(rig, STEPD_OPERATION_STEP, &d, 1, &options);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, rest, 3, NULL);
+    assert_int_equal(rig->sent_count, 2);
+    assert_int_equal(rig->sent[0].message.body.step.pull_view, STEPD_EMA);
+    assert_int_equal(rig->sent[1].message.body.step.pull_view, STEPD_SWA);
+}
+
+/* What a step that has failed wanted to fetch, nobody wants any more. */
+static void packed__step_withdrawn__its_view_binds_nobody(void **state)
+{
+    struct rig *const rig = *state;
+    float weights[6];
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    const struct stepd_error lost = {.code = STEPD_UNAVAILABLE, .text = "lost"};
+    const struct stepd_array failing[] = {{.tensor = 0, .grad = b_grad, .weights = weights},
+                                          {.tensor = 5, .grad = b_grad, .weights = weights + 5}};
+    const struct stepd_array b = push_of(1, b_grad);
+    const struct stepd_array rest[] = {{.tensor = 0, .grad = b_grad, .weights = weights},
+                                       {.tensor = 2, .grad = b_grad, .weights = weights + 2}};
+    use_two_packs(rig);
+    options.view = STEPD_EMA;
+    (void)rig_start(rig, STEPD_OPERATION_STEP, failing, 2, &options);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &b, 1, NULL);
+    stepd_exchange_lose(&rig->exchange, 2, &lost);
+    options.view = STEPD_EVALUATION;
+    const struct rig_operation *const newcomer =
+        rig_start(rig, STEPD_OPERATION_STEP, rest, 2, &options);
+    assert_int_equal(newcomer->operation.error.code, STEPD_OK);
+    assert_int_equal(rig->sent_count, 2);
+    assert_int_equal(rig->sent[1].message.body.step.pull_view, STEPD_EVALUATION);
+}
+
+/* The same where only pushes are left: weights that nobody wants are not asked for. */
+static void packed__step_withdrawn__pushes_that_are_left_fetch_nothing(void **state)
+{
+    struct rig *const rig = *state;
+    float weights[6];
+    const struct stepd_error lost = {.code = STEPD_UNAVAILABLE, .text = "lost"};
+    const struct stepd_array failing[] = {{.tensor = 0, .grad = b_grad, .weights = weights},
+                                          {.tensor = 5, .grad = b_grad, .weights = weights + 5}};
+    const struct stepd_array b = push_of(1, b_grad);
+    const struct stepd_array rest[] = {push_of(0, b_grad), push_of(2, b_grad)};
+    use_two_packs(rig);
+    (void)rig_start(rig, STEPD_OPERATION_STEP, failing, 2, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &b, 1, NULL);
+    stepd_exchange_lose(&rig->exchange, 2, &lost);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, rest, 2, NULL);
+    assert_int_equal(rig->sent[1].message.kind, STEPD_MESSAGE_PUSH);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -215,12 +336,17 @@ int main(void)
         TEST(packed__second_tensor_in_another_operation__both_are_answered),
         TEST(packed__two_tensors_of_one_operation__slice_counts_once),
         TEST(packed__push_joined_by_step__weights_go_to_the_step_only),
+        TEST(packed__push_joined_by_step__the_step_chooses_the_view),
         TEST(packed__same_tensor_twice__second_waits_for_the_next_round),
         TEST(packed__different_examples__newcomer_fails_and_the_first_goes_on),
         TEST(packed__different_loss_or_view__newcomer_fails),
         TEST(packed__pull_of_one__drops_the_other),
         TEST(packed__operation_fails_elsewhere__leaves_what_it_gathered),
         TEST(packed__never_completed__fails_at_its_deadline),
+        TEST(packed__loss_that_is_not_given__makes_no_difference),
+        TEST(packed__two_slices_of_different_views__travel_in_two_messages),
+        TEST(packed__step_withdrawn__its_view_binds_nobody),
+        TEST(packed__step_withdrawn__pushes_that_are_left_fetch_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

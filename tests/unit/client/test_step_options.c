@@ -89,16 +89,27 @@ static void options__numbers_that_are_none__are_refused(void **state)
 {
     struct rig *const rig = *state;
     struct stepd_operation operation;
-    struct stepd_step_options options[4] = {STEPD_STEP_OPTIONS_INIT, STEPD_STEP_OPTIONS_INIT,
-                                            STEPD_STEP_OPTIONS_INIT, STEPD_STEP_OPTIONS_INIT};
-    static const char *const texts[4] = {"the loss is not finite", "the loss scale -1",
-                                         "the loss scale inf", "no view 4"};
+    static const char *const texts[] = {"the loss is not finite",
+                                        "the loss scale -1 is not above 0",
+                                        "the loss scale inf",
+                                        "the loss scale nan",
+                                        "the loss scale 1e+39",
+                                        "the loss scale 1e-39",
+                                        "no view 4"};
+
+    enum { CASES = sizeof texts / sizeof texts[0] };
+    struct stepd_step_options options[CASES];
+    for (size_t i = 0; i < CASES; i++)
+        options[i] = (struct stepd_step_options)STEPD_STEP_OPTIONS_INIT;
     options[0].has_loss = true;
     options[0].loss = NAN;
     options[1].loss_scale = -1;
     options[2].loss_scale = INFINITY;
-    options[3].view = (enum stepd_view)STEPD_VIEWS;
-    for (size_t i = 0; i < 4; i++) {
+    options[3].loss_scale = NAN;
+    options[4].loss_scale = 1e39;
+    options[5].loss_scale = 1e-39;
+    options[6].view = (enum stepd_view)STEPD_VIEWS;
+    for (size_t i = 0; i < CASES; i++) {
         assert_int_equal(stepd_operation_init(&operation, STEPD_OPERATION_STEP, &rig->layout,
                                               &options[i], &error),
                          STEPD_INVALID_ARGUMENT);
@@ -174,6 +185,39 @@ static void push__hessian__travels_behind_the_gradients_of_its_slice(void **stat
     assert_payload(&rig->sent[1], big_grad + 4, 2);
 }
 
+static void push__hessian_in_16_bits__is_narrowed_with_its_gradients(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array arrays[] = {{.tensor = 1, .grad = a_grad},
+                                         {.tensor = 2, .grad = b_grad}};
+    const struct stepd_hessian of_a = {.tensor = 1, .values = hessian};
+    const struct stepd_step_options options = with_hessians(&of_a, 1);
+    static const uint16_t bf16[] = {0x40E0, 0x4100, 0x4110, 0x4130, 0x4140, 0x4150,
+                                    0x41A8, 0x41B0, 0x41B8, 0x41F8, 0x4200, 0x4204};
+    rig->exchange.push_dtype = STEPD_BF16;
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, arrays, 2, &options);
+    assert_int_equal(rig->sent[0].payload_bytes, sizeof bf16);
+    for (size_t i = 0; i < 12; i++) {
+        const uint8_t *const at = rig->sent[0].payload + 2 * i;
+        assert_int_equal(at[0] | at[1] << 8, bf16[i]);
+    }
+}
+
+static void push__hessian_that_fits_no_frame__fails_and_says_what_to_do(void **state)
+{
+    struct rig *const rig = *state;
+    const struct stepd_array arrays[] = {{.tensor = 1, .grad = a_grad},
+                                         {.tensor = 2, .grad = b_grad}};
+    const struct stepd_hessian of_a = {.tensor = 1, .values = hessian};
+    const struct stepd_step_options options = with_hessians(&of_a, 1);
+    rig->exchange.frame_max_bytes = 48; /* 12 elements, and no room for a header */
+    const struct rig_operation *const operation =
+        rig_start(rig, STEPD_OPERATION_PUSH, arrays, 2, &options);
+    assert_int_equal(rig->sent_count, 0);
+    assert_int_equal(operation->operation.error.code, STEPD_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(operation->operation.error.text, "raise its frame_max_bytes"));
+}
+
 static void push__hessian_with_the_first_of_two_operations__waits_for_the_other(void **state)
 {
     struct rig *const rig = *state;
@@ -205,6 +249,20 @@ static void step__hessian__weights_come_back_without_one(void **state)
     rig_reply(rig, 1, &result, (const float[]){17, 18, 19}, 3 * sizeof(float));
     assert_true(operation->done);
     assert_true(a[0] == 17 && a[1] == 18 && b[0] == 19);
+}
+
+/* 4 and 3 weights and what a message of two slices may take fit into a frame; 9 more would not. */
+static void pull__of_a_slice_with_a_hessian__counts_its_weights_only(void **state)
+{
+    struct rig *const rig = *state;
+    float weights[9];
+    const struct stepd_array arrays[] = {{.tensor = 0, .weights = weights},
+                                         {.tensor = 1, .weights = weights + 6},
+                                         {.tensor = 2, .weights = weights + 8}};
+    rig->exchange.frame_max_bytes = 128 + 15 * 2 + 7 * sizeof(float);
+    (void)rig_start(rig, STEPD_OPERATION_PULL, arrays, 3, NULL);
+    assert_int_equal(rig->sent_count, 2);
+    assert_int_equal(rig->sent[0].message.body.pull.slices.count, 2);
 }
 
 static void push__no_examples__needs_no_hessian(void **state)
@@ -291,8 +349,11 @@ int main(void)
         TEST(options__of_an_older_program__keep_their_meaning),
         TEST(options__of_a_newer_program__are_refused),
         TEST(push__hessian__travels_behind_the_gradients_of_its_slice),
+        TEST(push__hessian_in_16_bits__is_narrowed_with_its_gradients),
+        TEST(push__hessian_that_fits_no_frame__fails_and_says_what_to_do),
         TEST(push__hessian_with_the_first_of_two_operations__waits_for_the_other),
         TEST(step__hessian__weights_come_back_without_one),
+        TEST(pull__of_a_slice_with_a_hessian__counts_its_weights_only),
         TEST(push__no_examples__needs_no_hessian),
         TEST(push__wrong_hessians__are_refused_with_the_tensor),
         TEST(push__hessian_of_a_tensor_that_is_not_pushed__is_refused),

@@ -37,8 +37,9 @@ static void write_yaml(char *ret_yaml, size_t capacity)
     size_t used = (size_t)snprintf(ret_yaml, capacity, "unix_path: /x\njobs:\n");
     for (size_t i = 0; i < CONFIG_JOBS_MAX; i++)
         used += (size_t)snprintf(ret_yaml + used, capacity - used,
-                                 "- {name: j%zu, workers: 1, groups: [{name: g, match: '*', "
-                                 "optimizer: sgd, lr: 1, schedule: {kind: c, t_max: 1}}]}\n",
+                                 "- {name: j%zu, workers: 1, defaults: {optimizer: o, lr: 1}, "
+                                 "groups: [{name: g, ndim: [1, 2], phases: [{from: 1, optimizer: o}"
+                                 "], schedule: {kind: c, x: [1, 2], schedules: [{kind: d}]}}]}\n",
                                  i);
     assert_true(used < capacity);
 }

@@ -69,11 +69,12 @@ static void on_random(void *owner, uint8_t *bytes, size_t n)
         bytes[i] = i < 2 ? ++brain->newest_random : 0xA5;
 }
 
-static void on_log(void *owner, const char *event, const char *facts)
+static void on_log(void *owner, enum log_level level, const char *event, const char *facts)
 {
     struct brain *brain = owner;
     const size_t used = strlen(brain->log);
-    (void)snprintf(brain->log + used, sizeof brain->log - used, "%s %s\n", event, facts);
+    (void)snprintf(brain->log + used, sizeof brain->log - used, "%s%s %s\n",
+                   level == LOG_WARN ? "warn: " : "", event, facts);
 }
 
 /* ---- The brain ------------------------------------------------------------------------------- */

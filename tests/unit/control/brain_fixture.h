@@ -47,7 +47,7 @@ struct brain {
     struct peer *peers; /* owned */
     size_t orders;
     struct sent_order *order; /* owned; the oldest first */
-    char log[1u << 16];       /* "event facts\n", one line each */
+    char log[1u << 16];       /* "event facts\n", one line each; behind "warn: " where it is one */
 };
 
 /* Options that a test may change before brain_create. */

@@ -204,7 +204,7 @@ static void worker__any_rank_where_all_are_taken__is_refused(void **state)
                          "all 2 ranks of job 'j' are taken");
     assert_int_equal(brain_newest(brain, 1, ORDER_MEMBER)->rank, 1);
     assert_int_equal(brain_newest(brain, 1, ORDER_MEMBER)->from, 0);
-    assert_true(brain_newest(brain, 1, ORDER_MEMBER)->until == UINT64_MAX);
+    assert_true(brain_newest(brain, 1, ORDER_MEMBER)->last_clock == UINT64_MAX);
 }
 
 static void worker__name_with_quotes__is_quoted_in_the_log(void **state)

@@ -14,7 +14,8 @@
 
 #include "brain_fixture.h"
 
-#define MANY 3000u
+#define MANY           3000u
+#define SLICE_ELEMENTS 256u
 
 static struct stepd_message get_layout(uint32_t deadline_ms)
 {
@@ -114,6 +115,54 @@ static void layout__one_waiting_request_too_many__is_refused(void **state)
     peer_assert_error(peer, STEPD_RESOURCE_EXHAUSTED, "this connection has 4");
 }
 
+/* Two tensors, of which the first takes a Hessian beside the gradient, 3 x 3 numbers, and the
+ * second is cut into so many slices. */
+static void define_with_newton(struct peer *peer, uint64_t slices)
+{
+    static const uint64_t three = 3;
+    const uint64_t shape = slices * SLICE_ELEMENTS;
+    const struct stepd_tensor_def tensor[2] = {
+        {.name = "v", .dims = 1, .shape = &three, .group = ""},
+        {.name = "w", .dims = 1, .shape = &shape, .group = ""},
+    };
+    static const struct stepd_group group[2] = {
+        {.name = "plain", .match = "w", .optimizer = "sgd", .schedule = ""},
+        {.name = "second", .match = "v", .optimizer = "newton", .schedule = ""},
+    };
+    struct stepd_message def = define_job(STEPD_SYNC, 1);
+    def.body.define_job.groups = 2;
+    def.body.define_job.group = group;
+    def.body.define_job.slice_elements = SLICE_ELEMENTS;
+    peer_request(peer, def);
+    const struct stepd_message page = {
+        .kind = STEPD_MESSAGE_DEFINE_TENSORS,
+        .body.define_tensors = {.tensors = 2, .tensor = tensor, .last = true},
+    };
+    peer_request(peer, page);
+    brain_opened_all(peer->brain, "j");
+}
+
+static void layout__with_a_hessian__says_how_many_elements_it_adds(void **state)
+{
+    struct peer *peer = peer_join(*state, hello_worker("j", 0));
+    define_with_newton(peer, 1);
+    peer_request(peer, get_layout(0));
+    const struct stepd_layout *layout = &peer_answer(peer, STEPD_MESSAGE_LAYOUT)->body.layout;
+    assert_int_equal(layout->slice_shards.count, 2);
+    assert_int_equal(layout->slice_extras.count, 2);
+    assert_int_equal(layout->slice_extras.at[0], 9);
+    assert_int_equal(layout->slice_extras.at[1], 0);
+}
+
+static void layout__without_a_hessian__says_nothing_of_extras(void **state)
+{
+    struct peer *peer = peer_join(*state, hello_worker("j", 0));
+    peer_define(peer, "j", STEPD_SYNC, 1);
+    peer_request(peer, get_layout(0));
+    const struct stepd_layout *layout = &peer_answer(peer, STEPD_MESSAGE_LAYOUT)->body.layout;
+    assert_int_equal(layout->slice_extras.count, 0);
+}
+
 /* ---- Long layouts ---------------------------------------------------------------------------- */
 
 /* MANY tensors with names of 200 bytes, every third large enough for a slice or two of its own. */
@@ -146,13 +195,13 @@ struct sums {
     size_t slices;
     size_t parts;
     uint64_t elements;
+    uint64_t extras;
 };
 
-/* Walks the frames; tensors must come in order, and each frame's lists must agree. */
-static struct sums sum_frames(const struct peer *peer)
+/* Walks the frames, whose lists must agree. */
+static struct sums sum_slices(const struct peer *peer)
 {
     struct sums sums = {.frames = 0};
-    char name[STEPD_NAME_MAX_BYTES + 1];
     for (const struct reply *reply = peer->replies; reply != NULL; reply = reply->next) {
         if (reply->message.request_id != peer->request_id)
             continue;
@@ -160,20 +209,34 @@ static struct sums sum_frames(const struct peer *peer)
         const struct stepd_layout *layout = &reply->message.body.layout;
         sums.frames++;
         sums.lasts += layout->last;
-        for (size_t i = 0; i < layout->tensors; i++) {
-            (void)snprintf(name, sizeof name, "%0200zu", sums.tensors++);
-            assert_string_equal(layout->tensor[i].name, name);
-        }
+        sums.tensors += layout->tensors;
         size_t parts = 0;
         for (size_t i = 0; i < layout->slice_parts.count; i++)
             parts += layout->slice_parts.at[i];
         assert_int_equal(parts, layout->part_tensors.count);
         for (size_t i = 0; i < parts; i++)
             sums.elements += layout->part_elements.at[i];
+        for (size_t i = 0; i < layout->slice_extras.count; i++)
+            sums.extras += layout->slice_extras.at[i];
         sums.slices += layout->slice_shards.count;
         sums.parts += parts;
     }
     return sums;
+}
+
+/* The tensors of define_many come in order. */
+static void assert_names_in_order(const struct peer *peer)
+{
+    size_t at = 0;
+    char name[STEPD_NAME_MAX_BYTES + 1];
+    for (const struct reply *reply = peer->replies; reply != NULL; reply = reply->next) {
+        const struct stepd_layout *layout = &reply->message.body.layout;
+        const bool asked = reply->message.request_id == peer->request_id;
+        for (size_t i = 0; asked && i < layout->tensors; i++) {
+            (void)snprintf(name, sizeof name, "%0200zu", at++);
+            assert_string_equal(layout->tensor[i].name, name);
+        }
+    }
 }
 
 static void layout__long__comes_in_frames_that_go_on_where_the_last_one_ended(void **state)
@@ -182,7 +245,8 @@ static void layout__long__comes_in_frames_that_go_on_where_the_last_one_ended(vo
     struct peer *peer = peer_join(brain, hello_worker("j", 0));
     define_many(peer);
     peer_request(peer, get_layout(0));
-    const struct sums sums = sum_frames(peer);
+    assert_names_in_order(peer);
+    const struct sums sums = sum_slices(peer);
     const struct job *job = brain_newest(brain, 0, ORDER_JOB_OPEN)->job;
     assert_true(sums.frames > 10);
     assert_int_equal(sums.lasts, 1);
@@ -190,6 +254,18 @@ static void layout__long__comes_in_frames_that_go_on_where_the_last_one_ended(vo
     assert_int_equal(sums.slices, job->layout.slices);
     assert_int_equal(sums.parts, job->layout.parts);
     assert_int_equal(sums.elements, job->elements);
+}
+
+/* Each slice of a frame with extras takes a byte more: the fixture refuses what is too long. */
+static void layout__long_with_a_hessian__comes_in_frames_that_are_short_enough(void **state)
+{
+    struct peer *peer = peer_join(*state, hello_worker("j", 0));
+    define_with_newton(peer, 20000);
+    peer_request(peer, get_layout(0));
+    const struct sums sums = sum_slices(peer);
+    assert_true(sums.frames > 2);
+    assert_int_equal(sums.slices, 20001);
+    assert_int_equal(sums.extras, 9);
 }
 
 int main(void)
@@ -203,7 +279,10 @@ int main(void)
         TEST(layout__deadline_above_the_longest__is_cut),
         TEST(layout__connection_closed_while_it_waits__is_forgotten),
         TEST(layout__one_waiting_request_too_many__is_refused),
+        TEST(layout__with_a_hessian__says_how_many_elements_it_adds),
+        TEST(layout__without_a_hessian__says_nothing_of_extras),
         TEST(layout__long__comes_in_frames_that_go_on_where_the_last_one_ended),
+        TEST(layout__long_with_a_hessian__comes_in_frames_that_are_short_enough),
     };
     return cmocka_run_group_tests_name("control_layout", tests, NULL, NULL);
 }

@@ -135,7 +135,7 @@ static void leave__one_of_two__is_a_member_up_to_its_clock(void **state)
         const struct order *order = brain_newest(brain, shard, ORDER_MEMBER);
         assert_int_equal(order->rank, 1);
         assert_int_equal(order->from, 0);
-        assert_int_equal(order->until, 41);
+        assert_int_equal(order->last_clock, 41);
     }
     const struct stepd_job_status *job = job_status(brain);
     assert_int_equal(job->state, STEPD_JOB_RUNNING);
@@ -177,7 +177,7 @@ static void leave__below_what_was_counted__is_a_member_up_to_its_clock(void **st
     brain_heard(brain, "j", 1, 5);
     peer_request(peer[1], leave_at(4));
     (void)peer_answer(peer[1], STEPD_MESSAGE_ACK);
-    assert_int_equal(brain_newest(brain, 0, ORDER_MEMBER)->until, 4);
+    assert_int_equal(brain_newest(brain, 0, ORDER_MEMBER)->last_clock, 4);
 }
 
 static void leave__at_no_clock_that_could_be__is_refused(void **state)
@@ -224,7 +224,7 @@ static void leave__and_back__only_where_ranks_are_still_taken(void **state)
     peer_request(peer_join(brain, hello_worker("k", 1)), leave_at(3));
     (void)peer_join(brain, hello_worker("k", 1));
     assert_int_equal(brain_newest(brain, 0, ORDER_MEMBER)->rank, 1);
-    assert_true(brain_newest(brain, 0, ORDER_MEMBER)->until == UINT64_MAX);
+    assert_true(brain_newest(brain, 0, ORDER_MEMBER)->last_clock == UINT64_MAX);
 }
 
 static void leave__before_enough_have_joined__does_not_count_for_the_start(void **state)

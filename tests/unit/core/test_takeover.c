@@ -140,9 +140,12 @@ static void push__in_async_after_leaving__is_fenced(void **state)
     (void)state;
     struct shard shard;
     setup(&shard, STEPD_ASYNC);
-    const struct shard_push push = push_of(SLICES, NULL, 1);
-    shard_member(&shard, 1, 0, 5);
-    shard_push(&shard, 1, &push);
+    const struct shard_push last = push_of(SLICES, NULL, 1);
+    const struct shard_push after = push_of(SLICES, NULL, 2);
+    shard_member(&shard, 1, 0, 1);
+    shard_push(&shard, 1, &last);
+    assert_int_equal(shard_last(&shard, 1)->outcome[0], STEPD_APPLIED);
+    shard_push(&shard, 1, &after);
     assert_int_equal(shard_last(&shard, 1)->outcome[0], STEPD_FENCED);
     shard_teardown(&shard);
 }

@@ -57,6 +57,93 @@ static void table__without_rows__is_its_header(void **state)
     assert_table(json_array(), "  NAME  AGE\n");
 }
 
+static const struct table_column by_key[] = {
+    {.header = "NAME", .key = "name"},
+    {.header = "AGE", .key = "age"},
+    {.header = "SIZE", .key = "size"},
+    {.header = "NOTE", .key = "note"},
+};
+
+/* Takes the rows over; the caller frees what is returned. */
+static char *print_by_key(json_t *rows, unsigned indent, unsigned width)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *const out = open_memstream(&text, &bytes);
+    assert_non_null(out);
+    assert_non_null(rows);
+    table_print_within(out, indent, by_key, 4, rows, width);
+    assert_int_equal(fclose(out), 0);
+    json_decref(rows);
+    return text;
+}
+
+static void table__column_without_a_function__shows_what_is_under_its_key(void **state)
+{
+    (void)state;
+    char *const text = print_by_key(
+        json_pack("[{s:s,s:i,s:f,s:s}]", "name", "Jo", "age", 7, "size", 1.25, "note", "x"), 0, 0);
+    assert_string_equal(text, "NAME  AGE  SIZE  NOTE\n"
+                              "Jo    7    1.25  x\n");
+    free(text);
+}
+
+static void table__line_whose_last_cells_are_empty__ends_without_blanks(void **state)
+{
+    (void)state;
+    char *const text = print_by_key(json_pack("[{s:s,s:n}]", "name", "Jo", "age"), 2, 0);
+    assert_string_equal(text, "  NAME  AGE  SIZE  NOTE\n"
+                              "  Jo\n");
+    free(text);
+}
+
+static void table__cells_of_many_bytes__are_as_wide_as_their_characters(void **state)
+{
+    (void)state;
+    char *const text = print_by_key(
+        json_pack("[{s:s,s:i},{s:s,s:i}]", "name", "Jürgen", "age", 7, "name", "Jo", "age", 8), 0,
+        0);
+    assert_string_equal(text, "NAME    AGE  SIZE  NOTE\n"
+                              "Jürgen  7\n"
+                              "Jo      8\n");
+    free(text);
+}
+
+static void table__last_cell_beyond_the_width__goes_on_below_itself(void **state)
+{
+    (void)state;
+    char *const text = print_by_key(
+        json_pack("[{s:s,s:s}]", "name", "Jo", "note", "one two three seventeen"), 0, 26);
+    assert_string_equal(text, "NAME  AGE  SIZE  NOTE\n"
+                              "Jo               one two\n"
+                              "                 three\n"
+                              "                 seventeen\n");
+    free(text);
+}
+
+static void table__last_cell_within_the_width_or_of_any__is_one_line(void **state)
+{
+    (void)state;
+    for (unsigned width = 0; width <= 28; width += 28) {
+        char *const text =
+            print_by_key(json_pack("[{s:s,s:s}]", "name", "Jo", "note", "one two six"), 0, width);
+        assert_string_equal(text, "NAME  AGE  SIZE  NOTE\n"
+                                  "Jo               one two six\n");
+        free(text);
+    }
+}
+
+static void table__word_beyond_the_width__stands_whole(void **state)
+{
+    (void)state;
+    char *const text =
+        print_by_key(json_pack("[{s:s,s:s}]", "name", "Jo", "note", "seventeen two"), 0, 20);
+    assert_string_equal(text, "NAME  AGE  SIZE  NOTE\n"
+                              "Jo               seventeen\n"
+                              "                 two\n");
+    free(text);
+}
+
 static void bytes__of_any_size__have_a_fitting_unit(void **state)
 {
     static const struct {
@@ -104,6 +191,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(table__with_rows__is_as_wide_as_its_cells),
         cmocka_unit_test(table__without_rows__is_its_header),
+        cmocka_unit_test(table__column_without_a_function__shows_what_is_under_its_key),
+        cmocka_unit_test(table__line_whose_last_cells_are_empty__ends_without_blanks),
+        cmocka_unit_test(table__cells_of_many_bytes__are_as_wide_as_their_characters),
+        cmocka_unit_test(table__last_cell_beyond_the_width__goes_on_below_itself),
+        cmocka_unit_test(table__last_cell_within_the_width_or_of_any__is_one_line),
+        cmocka_unit_test(table__word_beyond_the_width__stands_whole),
         cmocka_unit_test(bytes__of_any_size__have_a_fitting_unit),
         cmocka_unit_test(duration__of_any_length__has_fitting_units),
     };

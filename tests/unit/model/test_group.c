@@ -1,170 +1,201 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Groups: the glob, the settings over the defaults, and errors that name the group.
+ * Groups: which tensors one takes, what a frozen one is, what a copy is, and errors that name the
+ * group. What its settings come to is in test_group_settings.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
-#include "server/model/group.h"
+#include "tests/unit/model/groups.h"
 
-static const double tenth = 0.1;
-static const double pair[2] = {0.9, 0.999};
+/* ---- Which tensors --------------------------------------------------------------------------- */
 
-static struct stepd_group define(const char *match)
+static struct group make_matching(const char *match)
 {
-    return (struct stepd_group){
-        .name = "g", .match = match, .optimizer = "momentum", .schedule = ""};
-}
-
-static struct group make(const char *match)
-{
-    const struct stepd_group def = define(match);
-    struct group group;
-    struct stepd_error error = {.code = STEPD_OK};
-    assert_int_equal(group_init(&def, &group, &error), STEPD_OK);
-    return group;
-}
-
-/* The text of the refusal. */
-static const char *refusal(const struct stepd_group *def, enum stepd_status expected)
-{
-    static struct stepd_error error;
-    struct group group = {.name = NULL};
-    error = (struct stepd_error){.code = STEPD_OK};
-    assert_int_equal(group_init(def, &group, &error), expected);
-    assert_int_equal(error.code, expected);
-    assert_null(group.name); /* untouched */
-    return error.text;
+    struct stepd_group def = settings_group("sgd", "");
+    def.match = match;
+    return groups_make(&def);
 }
 
 static void group_matches__with_a_star__matches_dots_and_slashes_too(void **state)
 {
     (void)state;
-    struct group group = make("fc*.weight");
-    assert_true(group_matches(&group, "fc1.weight"));
-    assert_true(group_matches(&group, "fc.0/a.weight"));
-    assert_false(group_matches(&group, "conv.weight"));
-    assert_false(group_matches(&group, "fc1.weight.scale"));
+    struct group group = make_matching("fc*.weight");
+    assert_true(group_matches(&group, "fc1.weight", 2));
+    assert_true(group_matches(&group, "fc.0/a.weight", 2));
+    assert_false(group_matches(&group, "conv.weight", 2));
+    assert_false(group_matches(&group, "fc1.weight.scale", 2));
     group_deinit(&group);
 }
 
 static void group_matches__with_a_set_or_a_mark__matches_one_character(void **state)
 {
     (void)state;
-    struct group group = make("layer[0-3].?");
-    assert_true(group_matches(&group, "layer2.b"));
-    assert_false(group_matches(&group, "layer4.b"));
-    assert_false(group_matches(&group, "layer2.bias"));
+    struct group group = make_matching("layer[0-3].?");
+    assert_true(group_matches(&group, "layer2.b", 1));
+    assert_false(group_matches(&group, "layer4.b", 1));
+    assert_false(group_matches(&group, "layer2.bias", 1));
     group_deinit(&group);
 }
 
 static void group__without_a_match__takes_everything(void **state)
 {
     (void)state;
-    const struct stepd_group def = {.name = "", .match = "", .optimizer = "sgd", .schedule = ""};
-    struct group group;
-    assert_int_equal(group_init(&def, &group, NULL), STEPD_OK);
+    const struct stepd_group def = {.optimizer = "sgd"};
+    struct group group = groups_make(&def);
     assert_string_equal(group.name, "*");
-    assert_true(group_matches(&group, "any.thing"));
+    for (size_t dims = 0; dims <= STEPD_DIMS_MAX; dims++)
+        assert_true(group_matches(&group, "any.thing", dims));
     group_deinit(&group);
 }
 
-static void group__with_settings__puts_them_over_the_defaults(void **state)
+static struct stepd_group define_ndim(const uint32_t *ndim, size_t count)
 {
-    (void)state;
-    const struct stepd_setting setting = {.name = "momentum", .values = 1, .value = &tenth};
-    struct stepd_group def = define("*");
-    struct group plain = make("*");
-    struct group set;
-    def.settings = (struct stepd_settings){.count = 1, .at = &setting};
-    assert_int_equal(group_init(&def, &set, NULL), STEPD_OK);
-    assert_true(set.hyper.momentum == 0.1);
-    assert_true(set.hyper.lr == plain.hyper.lr);
-    assert_true(plain.hyper.momentum != 0.1);
-    group_deinit(&set);
-    group_deinit(&plain);
+    struct stepd_group def = settings_group("sgd", "");
+    def.match = "*.weight";
+    def.ndim = (struct stepd_u32s){.count = count, .at = ndim};
+    return def;
 }
 
-static void group__with_betas__sets_both(void **state)
+static void group_matches__with_ndim__wants_name_and_one_of_the_numbers(void **state)
 {
     (void)state;
-    static const double betas[] = {0.8, 0.95};
-    struct stepd_setting setting = {.name = "betas", .values = 2, .value = betas};
-    struct stepd_group def = define("*");
-    struct group group;
-    def.optimizer = "adam";
-    def.settings = (struct stepd_settings){.count = 1, .at = &setting};
-    assert_int_equal(group_init(&def, &group, NULL), STEPD_OK);
-    assert_true(group.hyper.beta1 == 0.8);
-    assert_true(group.hyper.beta2 == 0.95);
+    static const uint32_t matrices_and_scalars[] = {2, 0};
+    const struct stepd_group def = define_ndim(matrices_and_scalars, 2);
+    struct group group = groups_make(&def);
+    assert_true(group_matches(&group, "a.weight", 2));
+    assert_true(group_matches(&group, "a.weight", 0));
+    assert_false(group_matches(&group, "a.weight", 1));
+    assert_false(group_matches(&group, "a.weight", 3));
+    assert_false(group_matches(&group, "a.bias", 2));
     group_deinit(&group);
-    setting.values = 1;
-    assert_non_null(strstr(refusal(&def, STEPD_INVALID_ARGUMENT), "betas takes two numbers"));
 }
 
-static void group__with_a_setting_twice__is_refused(void **state)
+static void group__with_ndim_beyond_any_tensors__is_refused(void **state)
 {
     (void)state;
-    const struct stepd_setting settings[] = {{.name = "momentum", .values = 1, .value = &tenth},
-                                             {.name = "momentum", .values = 1, .value = pair}};
-    struct stepd_group def = define("*");
-    def.settings = (struct stepd_settings){.count = 2, .at = settings};
-    assert_non_null(strstr(refusal(&def, STEPD_INVALID_ARGUMENT), "momentum is set twice"));
+    static const uint32_t most[] = {STEPD_DIMS_MAX}, beyond[] = {1, STEPD_DIMS_MAX + 1};
+    struct stepd_group def = define_ndim(most, 1);
+    struct group group = groups_make(&def);
+    group_deinit(&group);
+    def = define_ndim(beyond, 2);
+    groups_refuse(&def, "ndim is 9; a tensor has 0 to 8 dimensions");
 }
 
-static void group__with_an_unknown_optimizer__is_refused_by_its_name(void **state)
+static void group__with_a_number_of_dimensions_twice__is_refused(void **state)
 {
     (void)state;
-    struct stepd_group def = define("*");
-    def.optimizer = "adamm";
-    const char *text = refusal(&def, STEPD_NOT_FOUND);
-    assert_non_null(strstr(text, "group 'g'"));
-    assert_non_null(strstr(text, "adamm"));
+    static const uint32_t twice[] = {2, 1, 2};
+    const struct stepd_group def = define_ndim(twice, 3);
+    groups_refuse(&def, "ndim names 2 twice");
 }
 
-static void group__with_an_unknown_setting__is_refused_and_names_it(void **state)
+/* ---- Names ----------------------------------------------------------------------------------- */
+
+static void group__without_a_name__is_called_by_what_it_matches(void **state)
 {
     (void)state;
-    const struct stepd_setting setting = {.name = "momentun", .values = 1, .value = &tenth};
-    struct stepd_group def = define("*");
-    def.settings = (struct stepd_settings){.count = 1, .at = &setting};
-    const char *text = refusal(&def, STEPD_INVALID_ARGUMENT);
-    assert_non_null(strstr(text, "group 'g'"));
-    assert_non_null(strstr(text, "momentun"));
+    struct stepd_group def = settings_group("sgdd", "");
+    def.name = "";
+    def.match = "*.bias";
+    groups_refuse_over(&groups_nothing, &def, STEPD_NOT_FOUND,
+                       "group '*.bias': unknown optimizer 'sgdd': did you mean 'sgd'?");
 }
 
-static void group__with_a_list_for_a_number__is_refused(void **state)
+static void group__with_an_unknown_optimizer__names_the_nearest(void **state)
 {
     (void)state;
-    struct stepd_setting setting = {.name = "momentum", .values = 2, .value = pair};
-    struct stepd_group def = define("*");
-    def.settings = (struct stepd_settings){.count = 1, .at = &setting};
-    assert_non_null(strstr(refusal(&def, STEPD_INVALID_ARGUMENT), "momentum takes one number"));
-    setting.values = 0;
-    assert_non_null(strstr(refusal(&def, STEPD_INVALID_ARGUMENT), "not 0"));
+    const struct stepd_group def = settings_group("adamm", "");
+    groups_refuse_over(&groups_nothing, &def, STEPD_NOT_FOUND,
+                       "group 'g': unknown optimizer 'adamm': did you mean 'adam'?");
 }
 
-static void group__with_an_unknown_schedule__is_refused(void **state)
+static void group__without_an_optimizer__is_refused_unless_the_defaults_name_one(void **state)
 {
     (void)state;
-    struct stepd_group def = define("*");
-    def.schedule = "cosin";
-    assert_non_null(strstr(refusal(&def, STEPD_NOT_FOUND), "cosin"));
+    const struct stepd_group def = settings_group("", "");
+    groups_refuse(&def, "no optimizer, and the job's defaults have none either");
+    const struct stepd_group defaults = {.optimizer = "lion"};
+    struct group group = groups_make_over(&defaults, &def);
+    assert_string_equal(group.phase[0].optimizer->name, "lion");
+    group_deinit(&group);
 }
 
-static void group__with_a_schedule_that_lacks_a_parameter__is_refused(void **state)
+/* ---- Frozen ---------------------------------------------------------------------------------- */
+
+static void group__that_is_frozen__needs_no_optimizer(void **state)
 {
     (void)state;
-    struct stepd_group def = define("*");
-    def.schedule = "cosine";
-    const char *text = refusal(&def, STEPD_INVALID_ARGUMENT);
-    assert_non_null(strstr(text, "group 'g'"));
-    assert_non_null(strstr(text, "t_max"));
+    struct stepd_group def = settings_group("", "");
+    def.frozen = true;
+    struct group group = groups_make(&def);
+    assert_true(group.frozen);
+    assert_int_equal(group.phases, 1);
+    group_deinit(&group);
+}
+
+static void group__that_is_frozen__does_not_take_what_its_optimizer_would_not_know(void **state)
+{
+    (void)state;
+    struct stepd_group def = settings_group("", "momentum=0.9");
+    def.frozen = true;
+    groups_refuse_beginning(
+        &def, "group 'g': sgd has no hyperparameter 'momentum': known are lr, weight_decay, ");
+}
+
+static void group__that_is_frozen__asks_nothing_of_the_layout(void **state)
+{
+    (void)state;
+    struct stepd_group def = settings_group("newton", "");
+    struct group group = groups_make(&def);
+    assert_int_equal(group_scope(&group), OPTIM_SCOPE_GROUP);
+    group_deinit(&group);
+    def.frozen = true;
+    group = groups_make(&def);
+    assert_int_equal(group_scope(&group), OPTIM_SCOPE_ELEMENT);
+    group_deinit(&group);
+    def = settings_group("nesterov", "form=interim");
+    def.frozen = true;
+    group = groups_make(&def);
+    assert_false(group_looks_ahead(&group));
+    group_deinit(&group);
+}
+
+/* ---- Copies ---------------------------------------------------------------------------------- */
+
+static void group_copy__of_a_group__is_the_same_and_outlives_it(void **state)
+{
+    (void)state;
+    static const uint32_t ndim[] = {1, 2};
+    struct stepd_group def = define_ndim(ndim, 2);
+    const struct stepd_phase phase = settings_phase(7, "momentum", "lr=0.5");
+    def.phases = 1;
+    def.phase = &phase;
+    def.schedule = "multistep";
+    def.schedule_settings = settings_of("milestones=3,5 gamma=0.5");
+    struct group group = groups_make(&def);
+    struct group copy;
+    assert_int_equal(group_copy(&group, &copy), STEPD_OK);
+    assert_int_equal(group_same(&group, &copy, NULL), STEPD_OK);
+    assert_ptr_not_equal(copy.phase, group.phase);
+    group_deinit(&group);
+    assert_string_equal(copy.match, "*.weight");
+    assert_string_equal(group_phase(&copy, 7)->optimizer->name, "momentum");
+    assert_true(schedule_lr(&copy.schedule, 1.0, 5) == 0.25);
+    group_deinit(&copy);
+}
+
+static void group_deinit__of_a_zeroed_group__is_fine(void **state)
+{
+    (void)state;
+    struct group group = {.name = NULL};
+    group_deinit(&group);
+    assert_null(group.phase);
 }
 
 int main(void)
@@ -173,14 +204,17 @@ int main(void)
         cmocka_unit_test(group_matches__with_a_star__matches_dots_and_slashes_too),
         cmocka_unit_test(group_matches__with_a_set_or_a_mark__matches_one_character),
         cmocka_unit_test(group__without_a_match__takes_everything),
-        cmocka_unit_test(group__with_settings__puts_them_over_the_defaults),
-        cmocka_unit_test(group__with_betas__sets_both),
-        cmocka_unit_test(group__with_a_setting_twice__is_refused),
-        cmocka_unit_test(group__with_an_unknown_optimizer__is_refused_by_its_name),
-        cmocka_unit_test(group__with_an_unknown_setting__is_refused_and_names_it),
-        cmocka_unit_test(group__with_a_list_for_a_number__is_refused),
-        cmocka_unit_test(group__with_an_unknown_schedule__is_refused),
-        cmocka_unit_test(group__with_a_schedule_that_lacks_a_parameter__is_refused),
+        cmocka_unit_test(group_matches__with_ndim__wants_name_and_one_of_the_numbers),
+        cmocka_unit_test(group__with_ndim_beyond_any_tensors__is_refused),
+        cmocka_unit_test(group__with_a_number_of_dimensions_twice__is_refused),
+        cmocka_unit_test(group__without_a_name__is_called_by_what_it_matches),
+        cmocka_unit_test(group__with_an_unknown_optimizer__names_the_nearest),
+        cmocka_unit_test(group__without_an_optimizer__is_refused_unless_the_defaults_name_one),
+        cmocka_unit_test(group__that_is_frozen__needs_no_optimizer),
+        cmocka_unit_test(group__that_is_frozen__does_not_take_what_its_optimizer_would_not_know),
+        cmocka_unit_test(group__that_is_frozen__asks_nothing_of_the_layout),
+        cmocka_unit_test(group_copy__of_a_group__is_the_same_and_outlives_it),
+        cmocka_unit_test(group_deinit__of_a_zeroed_group__is_fine),
     };
     return cmocka_run_group_tests_name("model/group", tests, NULL, NULL);
 }

@@ -233,7 +233,7 @@ static void job_draft_seal__of_a_definition__carries_it_over(void **state)
     assert_int_equal(job->incarnation, 3);
     assert_int_equal(job->shards, 2);
     assert_int_equal(job->workers, 5);
-    assert_int_equal(job->mode, STEPD_ASYNC);
+    assert_int_equal(job->consistency.mode, STEPD_ASYNC);
     assert_int_equal(job->elements, 106);
     assert_int_equal(job->slice_elements, DRAFT_SLICE_ELEMENTS);
     (void)job_unref(job);
@@ -266,8 +266,9 @@ static void job_memory_bytes__of_a_job__is_two_versions_and_slots_and_staging(vo
     def.groups = 2;
     def.group = group;
     struct job *job = draft_job(&def, tensor, 2);
-    /* adam: 2 versions, 2 slots, 3 gradients; sgd: the same without slots. */
-    assert_int_equal(job_memory_bytes(job), 4 * (100 * 7 + 6 * 5));
+    /* adam: 2 versions, 2 slots, 3 gradients; sgd: the same without slots. In lines of 16 floats.
+     */
+    assert_int_equal(job_memory_bytes(job), 4 * (112 * 7 + 16 * 5));
     (void)job_unref(job);
 }
 

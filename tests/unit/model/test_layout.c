@@ -162,6 +162,49 @@ static void layout__of_assigned_and_computed_tensors__does_not_mix_them(void **s
     layout_deinit(&layout);
 }
 
+/* ---- Scopes ---------------------------------------------------------------------------------- */
+
+static void layout__of_a_large_tensor_that_is_never_cut__is_one_slice(void **state)
+{
+    (void)state;
+    const struct layout_tensor tensor[] = {
+        {.elements = 3 * MOST, .scope = OPTIM_SCOPE_TENSOR},
+        {.elements = LAYOUT_SLICE_ELEMENTS_MOST, .scope = OPTIM_SCOPE_TENSOR}};
+    struct layout layout = lay_out(tensor, 2, 1);
+    assert_int_equal(layout.slices, 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(layout.slice[i].elements, tensor[i].elements);
+    layout_deinit(&layout);
+}
+
+static void layout__of_small_tensors_that_are_never_cut__packs_them(void **state)
+{
+    (void)state;
+    const struct layout_tensor tensor[] = {{.elements = 3, .scope = OPTIM_SCOPE_TENSOR},
+                                           {.elements = SMALL, .scope = OPTIM_SCOPE_TENSOR}};
+    struct layout layout = lay_out(tensor, 2, 1);
+    assert_int_equal(layout.slices, 1);
+    assert_int_equal(layout.slice[0].parts, 2);
+    layout_deinit(&layout);
+}
+
+static void layout__of_a_group_stepped_as_one__is_one_slice_beyond_the_usual_size(void **state)
+{
+    (void)state;
+    const struct layout_tensor tensor[] = {
+        {.elements = MOST, .scope = OPTIM_SCOPE_GROUP},
+        {.elements = 5, .group = 1},
+        {.elements = LAYOUT_SLICE_ELEMENTS_MOST - MOST - 3, .scope = OPTIM_SCOPE_GROUP},
+        {.elements = 3, .scope = OPTIM_SCOPE_GROUP}};
+    struct layout layout = lay_out(tensor, 4, 1);
+    assert_int_equal(layout.slices, 2);
+    assert_int_equal(layout.slice[0].elements, LAYOUT_SLICE_ELEMENTS_MOST);
+    const uint32_t order[] = {0, 2, 3};
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(part_of(&layout, 0, i)->tensor, order[i]);
+    layout_deinit(&layout);
+}
+
 /* ---- Shards ---------------------------------------------------------------------------------- */
 
 static void layout__over_more_shards_than_slices__leaves_some_empty(void **state)
@@ -193,19 +236,48 @@ struct list {
     struct layout_tensor tensor[TENSORS_MOST];
 };
 
+/* Three groups of element scope, one that is never cut, and one that is stepped as one. */
 static struct list random_list(uint64_t seed)
 {
+    enum { TENSOR_GROUP = 3, WHOLE_GROUP = 4, GROUPS = 5 };
+
     struct random random = {.state = seed};
     struct list list = {.tensors = random_between(&random, 1, TENSORS_MOST)};
     for (size_t i = 0; i < list.tensors; i++) {
         const uint64_t most = random_once_in(&random, 3) ? 5 * MOST : 2 * SMALL;
+        const uint32_t group = (uint32_t)random_below(&random, GROUPS);
         list.tensor[i] = (struct layout_tensor){
             .elements = random_between(&random, 1, most),
-            .group = (uint32_t)random_below(&random, 3),
-            .assigned = random_once_in(&random, 4),
+            .group = group,
+            .assigned = group != WHOLE_GROUP && random_once_in(&random, 4),
+            .scope = group == WHOLE_GROUP    ? OPTIM_SCOPE_GROUP
+                     : group == TENSOR_GROUP ? OPTIM_SCOPE_TENSOR
+                                             : OPTIM_SCOPE_ELEMENT,
         };
     }
     return list;
+}
+
+static bool is_whole(const struct list *list, const struct part *part)
+{
+    return part->elements == list->tensor[part->tensor].elements;
+}
+
+/* Does a slice hold as much as its scope lets it, and no less? */
+static bool check_size(const struct list *list, const struct layout *layout, size_t index)
+{
+    const struct slice_plan *slice = &layout->slice[index];
+    const struct part *first = part_of(layout, index, 0);
+    uint64_t of_group = 0;
+    for (size_t i = 0; i < list->tensors; i++)
+        of_group += list->tensor[i].group == slice->group ? list->tensor[i].elements : 0;
+    switch (list->tensor[first->tensor].scope) {
+    case OPTIM_SCOPE_ELEMENT: return slice->elements <= MOST;
+    case OPTIM_SCOPE_TENSOR:
+        return is_whole(list, first) && (slice->parts == 1 || slice->elements <= MOST);
+    case OPTIM_SCOPE_GROUP: return slice->elements == of_group;
+    }
+    return false;
 }
 
 /* Marks each element of each tensor, and says whether every part and slice keeps the rules. */
@@ -222,7 +294,7 @@ static bool check_slice(const struct list *list, const struct layout *layout, si
             return false;
         if (tensor->group != slice->group || tensor->assigned != first->assigned)
             return false;
-        if (slice->parts > 1 && part->elements != tensor->elements)
+        if (slice->parts > 1 && !is_whole(list, part))
             return false; /* only whole tensors share a slice */
         if (i > 0 && part->tensor <= part_of(layout, index, i - 1)->tensor)
             return false; /* in the order of definition */
@@ -230,7 +302,7 @@ static bool check_slice(const struct list *list, const struct layout *layout, si
             seen[part->tensor][part->offset + e]++;
         elements += part->elements;
     }
-    return elements == slice->elements && elements <= MOST;
+    return elements == slice->elements && check_size(list, layout, index);
 }
 
 static bool each_element_once(const struct list *list, uint8_t *const *seen)
@@ -293,9 +365,12 @@ static void layout__over_shards__differs_by_no_more_than_a_slice(void **state)
         const uint32_t shards = 2 + (uint32_t)(seed % 6);
         struct layout layout = lay_out(list.tensor, list.tensors, shards);
         uint64_t load[8] = {0};
+        uint64_t largest = 0;
         for (size_t i = 0; i < layout.slices; i++) {
+            const uint64_t elements = layout.slice[i].elements;
             assert_true(layout.slice[i].shard < shards);
-            load[layout.slice[i].shard] += layout.slice[i].elements;
+            load[layout.slice[i].shard] += elements;
+            largest = elements > largest ? elements : largest;
         }
         layout_deinit(&layout);
         uint64_t least = UINT64_MAX;
@@ -304,7 +379,7 @@ static void layout__over_shards__differs_by_no_more_than_a_slice(void **state)
             least = load[i] < least ? load[i] : least;
             most = load[i] > most ? load[i] : most;
         }
-        if (most - least > MOST)
+        if (most - least > largest)
             fail_msg("seed %llu", (unsigned long long)seed);
     }
 }
@@ -322,6 +397,9 @@ int main(void)
         cmocka_unit_test(layout__of_more_scalars_than_one_pack_takes__opens_the_next_slice),
         cmocka_unit_test(layout__of_small_tensors_of_two_groups__does_not_mix_them),
         cmocka_unit_test(layout__of_assigned_and_computed_tensors__does_not_mix_them),
+        cmocka_unit_test(layout__of_a_large_tensor_that_is_never_cut__is_one_slice),
+        cmocka_unit_test(layout__of_small_tensors_that_are_never_cut__packs_them),
+        cmocka_unit_test(layout__of_a_group_stepped_as_one__is_one_slice_beyond_the_usual_size),
         cmocka_unit_test(layout__over_more_shards_than_slices__leaves_some_empty),
         cmocka_unit_test(layout__over_shards__goes_to_the_lightest),
         cmocka_unit_test(layout__of_any_tensors__holds_each_element_once_by_the_rules),

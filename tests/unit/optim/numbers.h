@@ -46,6 +46,16 @@ static inline void numbers_fill(uint64_t *state, size_t n, float *x)
         x[i] = i % 4 == 0 ? numbers_finite(state) : numbers_uniform(state);
 }
 
+/* Puts what is special into every eleventh place: both zeros, both ends of the denormals, both
+ * infinities, NaN, the largest. */
+static inline void numbers_add_special(uint64_t *state, size_t n, float *x)
+{
+    static const float special[] = {0.0f,     -0.0f,     0x1p-149f, -0x1.fffffcp-127f,
+                                    INFINITY, -INFINITY, NAN,       0x1.fffffep127f};
+    for (size_t i = (size_t)(numbers_next(state) % 11); i < n; i += 11)
+        x[i] = special[(numbers_next(state) >> 32) % (sizeof special / sizeof special[0])];
+}
+
 static inline uint32_t numbers_bits(float x)
 {
     uint32_t bits;

@@ -305,6 +305,22 @@ static void adam__amsgrad__is_the_row_of_that_name(void **state)
     paper_follow("adamw", &hyper, amsgrad_raw);
 }
 
+/* torch.lerp has two branches, and a weight of 1/2 is the second's: g - (g - m) / 2. The other one
+ * gives 1/2 + 2^-24 here. */
+static void adam__beta1_of_a_half__averages_from_the_gradient(void **state)
+{
+    (void)state;
+    struct optim_hyper hyper = paper_hyper("adam", "torch");
+    hyper.beta1 = 0.5;
+    const struct optimizer *adam = NULL;
+    assert_int_equal(optimizer_find("adam", &adam, NULL), STEPD_OK);
+    float w = 1.0f, m = 1.0f, v = 1.0f;
+    const float g = 0x3p-25f;
+    const struct optim_step step = {.hyper = &hyper, .lr = 1e-3, .t = 2};
+    adam->step[kernels_choose()](&step, 1, &w, &g, (float *[]){&m, &v, NULL});
+    assert_true(m == 0.5f);
+}
+
 /* ---- The rows -------------------------------------------------------------------------------- */
 
 static void adam__slot_of_the_maximum__is_there_for_amsgrad_only(void **state)
@@ -373,6 +389,7 @@ int main(void)
         cmocka_unit_test(amsgrad__corrected_maximum__is_corrected_before),
         cmocka_unit_test(amsgrad__without_bias_correction__follows_the_paper),
         cmocka_unit_test(adam__amsgrad__is_the_row_of_that_name),
+        cmocka_unit_test(adam__beta1_of_a_half__averages_from_the_gradient),
         cmocka_unit_test(adam__slot_of_the_maximum__is_there_for_amsgrad_only),
         cmocka_unit_test(adam__corrected_maximum_and_eps_hat__exclude_one_another),
         cmocka_unit_test(amsgrad__switched_off__is_refused),

@@ -335,6 +335,18 @@ static void lbfgs__trial_too_high__goes_back_half_way(void **state)
     whole_deinit(&p->whole);
 }
 
+/* Far out a loss may be high and flat: that its gradient is 0 makes it no minimum. */
+static void lbfgs__trial_too_high_without_gradient__goes_back_half_way(void **state)
+{
+    (void)state;
+    struct problem *const p = search_create(8.0);
+    p->whole.g[0] = 0.0f;
+    p->whole.loss = 24.5;
+    assert_true(whole_step(&p->whole, 8.0));
+    assert_true(p->whole.w[0] == 1.0f - 4.0f);
+    whole_deinit(&p->whole);
+}
+
 static void lbfgs__trial_low_enough__takes_the_next_direction(void **state)
 {
     (void)state;
@@ -360,6 +372,27 @@ static void lbfgs__c1__is_what_the_loss_must_fall(void **state)
         assert_true(whole_step(&p->whole, 1.0));
         assert_true((p->whole.scalar[SCALAR_N_ITER] == 1.0) == (losses[k] > 0.25));
         assert_true((p->whole.scalar[SCALAR_T] == 0.5) == (losses[k] > 0.25));
+        whole_deinit(&p->whole);
+    }
+}
+
+/* The slope is -4 and t is 1/2: so the loss must fall by 2 c1. */
+static void lbfgs__sufficient_decrease__counts_slope_and_way(void **state)
+{
+    (void)state;
+    static const double losses[] = {1.51, 1.49};
+    for (size_t k = 0; k < 2; k++) {
+        struct problem *const p = problem_create(1);
+        p->whole.hyper.line_search = OPTIM_SEARCH_BACKTRACKING;
+        p->whole.hyper.c1 = 0.25;
+        p->whole.w[0] = p->whole.g[0] = 2.0f;
+        p->whole.loss = 2.0;
+        assert_true(whole_step(&p->whole, 1.0));
+        assert_true(p->whole.w[0] == 1.0f);
+        p->whole.loss = losses[k];
+        p->whole.g[0] = 1.0f;
+        assert_true(whole_step(&p->whole, 1.0));
+        assert_true((p->whole.w[0] == 1.5f) == (losses[k] > 1.5));
         whole_deinit(&p->whole);
     }
 }
@@ -443,8 +476,10 @@ int main(void)
         cmocka_unit_test(lbfgs__negative_curvature__keeps_the_old_pairs),
         cmocka_unit_test(lbfgs__without_search__needs_no_loss_and_no_base),
         cmocka_unit_test(lbfgs__trial_too_high__goes_back_half_way),
+        cmocka_unit_test(lbfgs__trial_too_high_without_gradient__goes_back_half_way),
         cmocka_unit_test(lbfgs__trial_low_enough__takes_the_next_direction),
         cmocka_unit_test(lbfgs__c1__is_what_the_loss_must_fall),
+        cmocka_unit_test(lbfgs__sufficient_decrease__counts_slope_and_way),
         cmocka_unit_test(lbfgs__no_trial_low_enough__begins_anew_where_it_was),
         cmocka_unit_test(lbfgs__weights_that_stayed__are_no_trial),
         cmocka_unit_test(lbfgs__round_without_loss__makes_no_update),

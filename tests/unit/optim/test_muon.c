@@ -201,6 +201,61 @@ static void muon__gradient_of_zero__only_decays(void **state)
     whole_deinit(&matrix.whole);
 }
 
+/* A step without momentum and iteration: the gradient over its norm, in bfloat16. */
+static void step_plain(struct matrix *matrix, const float *g)
+{
+    struct whole *const whole = &matrix->whole;
+    whole->hyper.momentum = 0.0;
+    whole->hyper.ns_steps = 0.0;
+    whole->hyper.weight_decay = 0.0;
+    for (size_t i = 0; i < whole->n; i++) {
+        whole->w[i] = 0.0f;
+        whole->g[i] = g[i];
+    }
+    assert_true(whole_step(whole, LR));
+}
+
+/* Beside the other element the norm is 2 to bfloat16. */
+static void muon__gradient_between_two_bfloat16__goes_to_the_even_one(void **state)
+{
+    (void)state;
+    static const float between[] = {1.0f + 0x1p-8f, 1.0f + 0x3p-8f};
+    static const float even[] = {1.0f, 1.0f + 0x1p-6f};
+    static const float other[] = {1.734375f, 1.7265625f};
+    for (size_t k = 0; k < 2; k++) {
+        struct matrix matrix;
+        matrix_init(&matrix, 1, 2);
+        step_plain(&matrix, (const float[]){between[k], other[k]});
+        assert_true(matrix.whole.w[0] == -(float)LR * even[k] / 2.0f);
+        whole_deinit(&matrix.whole);
+    }
+}
+
+static void muon__tall_matrix__has_the_root_of_its_ratio_for_a_factor(void **state)
+{
+    (void)state;
+    for (size_t turned = 0; turned < 2; turned++) {
+        struct matrix matrix;
+        matrix_init(&matrix, turned ? 1 : 4, turned ? 4 : 1);
+        step_plain(&matrix, (const float[]){1.0f, 1.0f, 1.0f, 1.0f}); /* 1/2 each */
+        assert_true(matrix.whole.w[3] == -(float)LR * (turned ? 0.5f : 1.0f));
+        whole_deinit(&matrix.whole);
+    }
+}
+
+static void muon_scratch__either_way__is_two_matrices_and_two_squares(void **state)
+{
+    (void)state;
+    for (size_t turned = 0; turned < 2; turned++) {
+        struct matrix matrix;
+        matrix_init(&matrix, turned ? 3 : 5, turned ? 5 : 3);
+        assert_int_equal(
+            matrix.whole.optimizer->scratch(&matrix.whole.hyper, 1, matrix.whole.shape),
+            2 * 15 + 2 * 9);
+        whole_deinit(&matrix.whole);
+    }
+}
+
 static void muon_check_shape__no_matrix__is_refused_with_a_remedy(void **state)
 {
     (void)state;
@@ -213,6 +268,7 @@ static void muon_check_shape__no_matrix__is_refused_with_a_remedy(void **state)
         const enum stepd_status status = muon->check_shape(NULL, 1, &shape, &error);
         assert_int_equal(status, dims == 2 ? STEPD_OK : STEPD_INVALID_ARGUMENT);
         assert_true((strstr(error.text, "put it in another group") != NULL) == (dims != 2));
+        assert_true((strstr(error.text, "has 1 dimension:") != NULL) == (dims == 1));
     }
 }
 
@@ -248,6 +304,9 @@ int main(void)
         cmocka_unit_test(muon__random_gradient__makes_a_step_near_an_orthogonal_one),
         cmocka_unit_test(muon__single_element__moves_by_about_the_rate),
         cmocka_unit_test(muon__gradient_of_zero__only_decays),
+        cmocka_unit_test(muon__gradient_between_two_bfloat16__goes_to_the_even_one),
+        cmocka_unit_test(muon__tall_matrix__has_the_root_of_its_ratio_for_a_factor),
+        cmocka_unit_test(muon_scratch__either_way__is_two_matrices_and_two_squares),
         cmocka_unit_test(muon_check_shape__no_matrix__is_refused_with_a_remedy),
         cmocka_unit_test(muon_check_shape__sides_beyond_blas__are_refused),
     };

@@ -178,6 +178,44 @@ static void newton__pivot_of_rounding_errors__is_damped(void **state)
     whole_deinit(&group.whole);
 }
 
+/* diag(5, 5) + 3 is 8, and a last pivot of 4 float epsilons beside that counts as 0. */
+static void newton__small_pivot__is_seen_beside_the_damped_diagonal(void **state)
+{
+    (void)state;
+    struct group group;
+    group_init(&group, 2);
+    set_hessian(&group, 5.0f, -8.0f, -8.0f + 0x1p-21f, 5.0f);
+    group.whole.hyper.damping = 3.0;
+    group.whole.g[0] = group.whole.g[1] = 27.0f; /* (35 -8; -8 35) (1 1)' */
+    assert_true(whole_step(&group.whole, 1.0));
+    whole_assert_near(&group.whole, (const double[]){-1.0, -1.0}, 4.0);
+    whole_deinit(&group.whole);
+}
+
+/* Damping begins at the largest entry's float epsilon, and 10^7 times that is enough. */
+static void newton__largest_entry_off_the_diagonal__is_where_damping_begins(void **state)
+{
+    (void)state;
+    struct group group;
+    group_init(&group, 2);
+    set_hessian(&group, 0.0f, 5.0f, 5.0f, 0.0f);
+    group.whole.g[0] = 5.0f * 0x1p-23f * 1e7f;
+    group.whole.g[1] = 5.0f;
+    assert_true(whole_step(&group.whole, 1.0));
+    whole_assert_near(&group.whole, (const double[]){-1.0, 0.0}, 8.0);
+    whole_deinit(&group.whole);
+}
+
+static void newton_scratch__any_group__holds_the_equations_in_doubles(void **state)
+{
+    (void)state;
+    struct group group;
+    group_init(&group, 7);
+    assert_int_equal(group.whole.optimizer->scratch(&group.whole.hyper, 2, group.whole.shape),
+                     2 * (7 * 7 + 7));
+    whole_deinit(&group.whole);
+}
+
 /* A long and narrow valley is no reason to damp. */
 static void newton__very_different_curvatures__are_left_as_they_are(void **state)
 {
@@ -237,6 +275,9 @@ int main(void)
         cmocka_unit_test(newton__downward_hessian_without_damping__still_goes_downhill),
         cmocka_unit_test(newton__twin_inputs__shares_the_step),
         cmocka_unit_test(newton__pivot_of_rounding_errors__is_damped),
+        cmocka_unit_test(newton__small_pivot__is_seen_beside_the_damped_diagonal),
+        cmocka_unit_test(newton__largest_entry_off_the_diagonal__is_where_damping_begins),
+        cmocka_unit_test(newton_scratch__any_group__holds_the_equations_in_doubles),
         cmocka_unit_test(newton__very_different_curvatures__are_left_as_they_are),
         cmocka_unit_test(newton__hessian_of_zeros__makes_no_update),
         cmocka_unit_test(newton_check_shape__too_many_elements__are_refused),

@@ -32,13 +32,6 @@ static const struct optim_hyper_spec *spec_of(const struct optimizer *optimizer,
     return NULL;
 }
 
-/* The value of a hyperparameter of a row by its name. */
-static double value_of(const struct optimizer *optimizer, const char *name,
-                       const struct optim_hyper *hyper)
-{
-    return optimizer_hyper_get(spec_of(optimizer, name), hyper);
-}
-
 /* Sets a value, by its word where it has one. */
 static enum stepd_status set_value(const struct optimizer *optimizer,
                                    const struct optim_hyper_spec *spec, double value,
@@ -90,6 +83,16 @@ static void table__each_row__is_complete(void **state)
         assert_true(optimizer->source != NULL && strlen(optimizer->source) > 0);
         assert_true(optimizer->scalars <= OPTIMIZER_SCALARS_MAX);
         assert_scope(optimizer);
+    }
+}
+
+static void table__each_check__has_its_rules_in_words(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < optimizer_count(); i++) {
+        const struct optimizer *const optimizer = optimizer_at(i);
+        const bool checks = optimizer->check != NULL || optimizer->check_shape != NULL;
+        assert_int_equal(checks, optimizer->rules != NULL);
     }
 }
 
@@ -198,53 +201,6 @@ static void find__unknown_name__names_the_nearest(void **state)
     const char *const known = "unknown optimizer 'gradient': known are sgd, momentum, nesterov, ";
     assert_memory_equal(error.text, known, strlen(known));
     assert_null(optimizer);
-}
-
-static void defaults__each_row__are_those_of_pytorch(void **state)
-{
-    (void)state;
-
-    static const struct {
-        const char *optimizer;
-        const char *name;
-        double value;
-    } rows[] = {
-        {"sgd", "lr", 1e-3},          {"sgd", "weight_decay", 0.0},
-        {"momentum", "lr", 1e-3},     {"momentum", "momentum", 0.9},
-        {"momentum", "dampening", 0}, {"momentum", "weight_decay", 0.0},
-        {"nesterov", "lr", 1e-3},     {"nesterov", "momentum", 0.9},
-        {"adam", "lr", 1e-3},         {"adam", "beta1", 0.9},
-        {"adam", "beta2", 0.999},     {"adam", "eps", 1e-8},
-        {"adam", "weight_decay", 0},  {"adamw", "weight_decay", 1e-2},
-        {"adamw", "lr", 1e-3},        {"adamw", "eps", 1e-8},
-        {"adagrad", "lr", 1e-2},      {"adagrad", "eps", 1e-10},
-        {"adagrad", "lr_decay", 0},   {"adagrad", "initial_accumulator_value", 0},
-        {"adadelta", "lr", 1.0},      {"adadelta", "rho", 0.9},
-        {"adadelta", "eps", 1e-6},    {"adadelta", "weight_decay", 0},
-        {"rmsprop", "lr", 1e-2},      {"rmsprop", "alpha", 0.99},
-        {"rmsprop", "eps", 1e-8},     {"rmsprop", "momentum", 0.0},
-        {"rmsprop", "centered", 0.0}, {"rmsprop", "eps_mode", OPTIM_EPS_OUTSIDE},
-        {"asgd", "lr", 1e-2},         {"asgd", "lambd", 1e-4},
-        {"asgd", "alpha", 0.75},      {"asgd", "t0", 1e6},
-        {"rprop", "lr", 1e-2},        {"rprop", "etaminus", 0.5},
-        {"rprop", "etaplus", 1.2},    {"rprop", "step_min", 1e-6},
-        {"rprop", "step_max", 50.0},  {"momentum", "form", OPTIM_FORM_TORCH},
-    };
-
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct optim_hyper hyper;
-        optimizer_hyper_defaults(find(rows[i].optimizer), &hyper);
-        assert_true(value_of(find(rows[i].optimizer), rows[i].name, &hyper) == rows[i].value);
-    }
-}
-
-static void defaults__what_a_row_does_not_read__is_zero(void **state)
-{
-    (void)state;
-    struct optim_hyper hyper = {.momentum = 7.0, .beta1 = 7.0, .eps = 7.0};
-    optimizer_hyper_defaults(find("sgd"), &hyper);
-    assert_true(hyper.momentum == 0.0 && hyper.beta1 == 0.0 && hyper.eps == 0.0);
-    assert_true(hyper.lr == 1e-3);
 }
 
 static void set__known_name__changes_that_field_only(void **state)
@@ -424,18 +380,43 @@ static void set__beyond_the_range__is_refused_everywhere(void **state)
     }
 }
 
+static void momentum__of_a_row_with_moments__is_beta1_or_momentum(void **state)
+{
+    static const struct {
+        const char *optimizer;
+        size_t offset;
+    } cases[] = {
+        {"adamw", offsetof(struct optim_hyper, beta1)},
+        {"nesterov", offsetof(struct optim_hyper, momentum)},
+        {"lion", offsetof(struct optim_hyper, beta1)},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct optim_hyper hyper;
+        const double *const at = optimizer_momentum(find(cases[i].optimizer), &hyper);
+        assert_ptr_equal(at, (const char *)&hyper + cases[i].offset);
+    }
+}
+
+static void momentum__of_a_row_without__is_none(void **state)
+{
+    (void)state;
+    struct optim_hyper hyper;
+    assert_null(optimizer_momentum(find("sgd"), &hyper));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(table__each_row__is_complete),
+        cmocka_unit_test(table__each_check__has_its_rules_in_words),
         cmocka_unit_test(table__each_slot__has_a_name_of_its_own),
         cmocka_unit_test(table__each_hyperparameter__has_its_own_place),
         cmocka_unit_test(table__each_hyperparameter__has_a_default_in_its_range),
         cmocka_unit_test(table__each_word__can_be_set_by_that_word),
         cmocka_unit_test(table__each_lecture_preset__pins_what_the_row_knows),
         cmocka_unit_test(find__unknown_name__names_the_nearest),
-        cmocka_unit_test(defaults__each_row__are_those_of_pytorch),
-        cmocka_unit_test(defaults__what_a_row_does_not_read__is_zero),
         cmocka_unit_test(set__known_name__changes_that_field_only),
         cmocka_unit_test(set__unknown_name__names_the_nearest),
         cmocka_unit_test(set__out_of_range__states_the_range),
@@ -447,6 +428,8 @@ int main(void)
         cmocka_unit_test(set__beyond_the_range__is_refused_everywhere),
         cmocka_unit_test(check__values_that_exclude_each_other__says_why),
         cmocka_unit_test(preset__unknown__names_the_known),
+        cmocka_unit_test(momentum__of_a_row_with_moments__is_beta1_or_momentum),
+        cmocka_unit_test(momentum__of_a_row_without__is_none),
         cmocka_unit_test(slots__of_hyperparameters_that_need_them_not__are_not_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

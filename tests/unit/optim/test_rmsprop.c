@@ -88,6 +88,7 @@ static void rmsprop__centered__divides_by_the_deviation(void **state)
     hyper.eps_mode = OPTIM_EPS_INSIDE;
     hyper.eps = 1e-6;
     hyper.alpha = 0.4;
+    hyper.weight_decay = PAPER_L2;
     paper_follow("rmsprop", &hyper, rmsprop);
 }
 
@@ -123,6 +124,26 @@ static void rmsprop__centered_and_a_gradient_that_stays__is_never_nan(void **sta
     }
 }
 
+/* A schedule cycles the momentum, and the group was made with 0: there is no buffer. */
+static void rmsprop__momentum_without_a_buffer__is_left_out(void **state)
+{
+    (void)state;
+    struct optim_hyper hyper = paper_hyper("rmsprop", "torch");
+    const struct optimizer *optimizer = NULL;
+    assert_int_equal(optimizer_find("rmsprop", &optimizer, NULL), STEPD_OK);
+    float w[2] = {1.0f, 1.0f};
+    for (size_t k = 0; k < 2; k++) {
+        hyper.momentum = k == 0 ? 0.0 : 0.9;
+        float r = 0.0f;
+        for (uint64_t t = 1; t <= 3; t++) {
+            const struct optim_step step = {.hyper = &hyper, .lr = 0.1, .t = t};
+            optimizer->step[kernels_choose()](&step, 1, &w[k], (const float[]){0.5f},
+                                              (float *[]){&r, NULL, NULL});
+        }
+    }
+    assert_true(w[0] == w[1] && w[0] < 1.0f);
+}
+
 static void rmsprop_nesterov__defaults__are_the_algorithm_with_delta(void **state)
 {
     (void)state;
@@ -133,6 +154,9 @@ static void rmsprop_nesterov__defaults__are_the_algorithm_with_delta(void **stat
     hyper.momentum = 0.5;
     hyper.weight_decay = PAPER_L2;
     paper_follow("rmsprop_nesterov", &hyper, interim);
+    hyper.weight_decay = 0.1; /* tame beside such an eps, and large enough to show whose it is */
+    hyper.eps = 0.1;
+    paper_follow("rmsprop_nesterov", &hyper, interim);
 }
 
 static void rmsprop_nesterov__classic__stands_at_the_interim_point(void **state)
@@ -141,6 +165,9 @@ static void rmsprop_nesterov__classic__stands_at_the_interim_point(void **state)
     struct optim_hyper hyper = paper_hyper("rmsprop_nesterov", "torch");
     hyper.form = OPTIM_FORM_CLASSIC;
     hyper.momentum = 0.8;
+    paper_follow("rmsprop_nesterov", &hyper, classic);
+    hyper.weight_decay = 0.1;
+    hyper.eps = 0.1;
     paper_follow("rmsprop_nesterov", &hyper, classic);
 }
 
@@ -152,6 +179,7 @@ int main(void)
         cmocka_unit_test(rmsprop__centered__divides_by_the_deviation),
         cmocka_unit_test(rmsprop__momentum__has_the_rate_outside_the_buffer),
         cmocka_unit_test(rmsprop__centered_and_a_gradient_that_stays__is_never_nan),
+        cmocka_unit_test(rmsprop__momentum_without_a_buffer__is_left_out),
         cmocka_unit_test(rmsprop_nesterov__defaults__are_the_algorithm_with_delta),
         cmocka_unit_test(rmsprop_nesterov__classic__stands_at_the_interim_point),
     };

@@ -3,8 +3,8 @@
  * The promise that the whole server builds on: an update has the same bits in every instruction
  * set, at every alignment, and wherever a slice is cut; and so has the point that workers look
  * ahead to. Held for every row of ELEMENT scope in every setting of settings.h. The numbers include
- * denormals and values that overflow on the way; one NaN is as good as another, since IEEE 754
- * leaves their bits open.
+ * denormals, values that overflow on the way, infinities and NaN; one NaN is as good as another,
+ * since IEEE 754 leaves their bits open.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -68,6 +68,7 @@ struct bench {
 static void fill_slot(uint64_t *seed, float *slot)
 {
     numbers_fill(seed, N_MOST, slot);
+    numbers_add_special(seed, N_MOST, slot);
     for (size_t i = 0; i < N_MOST; i += 2)
         slot[i] = fabsf(slot[i]);
 }
@@ -89,6 +90,8 @@ static bool case_make(const struct optimizer *optimizer, size_t setting, uint64_
     made->given = (struct arrays){.w = {0.0f}};
     numbers_fill(&seed, N_MOST, made->given.w);
     numbers_fill(&seed, N_MOST, made->given.g);
+    numbers_add_special(&seed, N_MOST, made->given.w);
+    numbers_add_special(&seed, N_MOST, made->given.g);
     for (size_t k = 0; k < optimizer_slots(optimizer) && t > 1; k++)
         fill_slot(&seed, made->given.slot[k]);
     return true;

@@ -29,18 +29,32 @@ static const double betas[] = {0.9, 0.999, -1e-300};
 static const struct stepd_setting settings[] = {
     {.name = "lr", .values = COUNT(lr), .value = lr},
     {.name = "betas", .values = COUNT(betas), .value = betas},
-    {.name = "empty"},
+    {.name = "eps_mode", .word = "au\u00dfen"},
+};
+static const struct stepd_schedule_part schedule_parts[] = {
+    {.kind = "linear", .settings = {.count = 1, .at = settings}},
+    {.kind = "constant"},
+};
+static const uint32_t ndim[] = {2, 0, 8};
+static const struct stepd_phase phases[] = {
+    {.from = 1, .optimizer = "momentum", .settings = {.count = 2, .at = settings + 1}},
+    {.from = UINT64_MAX, .optimizer = "sgd"},
 };
 static const struct stepd_group groups[] = {
     {
         .name = "decay",
         .match = "*.weight",
         .optimizer = "adamw",
-        .settings = {.count = 2, .at = settings},
-        .schedule = "cosine",
+        .settings = {.count = COUNT(settings), .at = settings},
+        .schedule = "sequential",
         .schedule_settings = {.count = 1, .at = settings + 1},
+        .schedule_parts = COUNT(schedule_parts),
+        .schedule_part = schedule_parts,
+        .ndim = {.count = COUNT(ndim), .at = ndim},
+        .phases = COUNT(phases),
+        .phase = phases,
     },
-    {.name = "rest", .match = "*", .optimizer = "sgd", .schedule = ""},
+    {.name = "rest", .match = "*", .optimizer = "", .schedule = "", .frozen = true},
 };
 static const uint64_t shape[] = {1000, UINT64_C(1) << 40, 1};
 static const struct stepd_tensor_def tensors[] = {
@@ -102,7 +116,7 @@ static const struct stepd_tensor_group tensor_groups[] = {
     {                                                                                              \
         .incarnation = 2, .clock = 300, .slices = U32S(0, 5, 70000),                               \
         .base_versions = U64S(299, 298, UINT64_C(1) << 35), .examples = 64, .dtype = STEPD_F16,    \
-        .deadline_ms = 30000                                                                       \
+        .deadline_ms = 30000, .has_loss = true, .loss = -0.125, .loss_scale = 65536                \
     }
 
 static const struct stepd_message samples[] = {
@@ -137,7 +151,14 @@ static const struct stepd_message samples[] = {
                          .groups = COUNT(groups),
                          .group = groups,
                          .strict = true,
-                         .slice_elements = 65536}},
+                         .slice_elements = 65536,
+                         .settings = {.count = 2, .at = settings},
+                         .defaults = {.optimizer = "adam",
+                                      .settings = {.count = 2, .at = settings + 1},
+                                      .schedule = "chained",
+                                      .schedule_settings = {.count = 1, .at = settings},
+                                      .schedule_parts = 1,
+                                      .schedule_part = schedule_parts}}},
     {.kind = STEPD_MESSAGE_JOB_DEFINED,
      .request_id = 3,
      .body.job_defined = {.world = 4, .incarnation = 1}},
@@ -159,7 +180,8 @@ static const struct stepd_message samples[] = {
                      .part_elements = U32S(262144, 9, 8),
                      .mode = STEPD_ASYNC,
                      .world = 4,
-                     .last = true}},
+                     .last = true,
+                     .slice_extras = U32S(0, 1048576)}},
     {.kind = STEPD_MESSAGE_ASSIGN,
      .request_id = 8,
      .body.assign = {.incarnation = 2, .slices = U32S(7, 3), .dtype = STEPD_BF16}},
@@ -170,10 +192,11 @@ static const struct stepd_message samples[] = {
                    .slices = U32S(9, 8),
                    .min_version = 100,
                    .dtype = STEPD_F16,
-                   .deadline_ms = 1000}},
+                   .deadline_ms = 1000,
+                   .view = STEPD_SWA}},
     {.kind = STEPD_MESSAGE_STEP,
      .request_id = 11,
-     .body.step = {.push = PUSH, .pull_dtype = STEPD_BF16}},
+     .body.step = {.push = PUSH, .pull_dtype = STEPD_BF16, .pull_view = STEPD_EMA}},
     {.kind = STEPD_MESSAGE_RESULT,
      .request_id = 12,
      .body.result = {.slices = U32S(0, 5, 6, 7, 8, 9, 10),

@@ -196,6 +196,44 @@ static void message__a_full_page_of_small_tensors__fits_the_arena(void **state)
     free(names);
 }
 
+/* The same of groups: as many settings as a header holds, in all the places that settings have. */
+static void message__a_full_definition_of_groups__fits_the_arena(void **state)
+{
+    (void)state;
+
+    enum { SETTINGS = 12, GROUPS = 64 };
+
+    static const double value = 0.5;
+    static struct stepd_setting setting[SETTINGS];
+    static struct stepd_group group[GROUPS];
+    for (size_t i = 0; i < SETTINGS; i++)
+        setting[i] = (struct stepd_setting){.name = "lr", .values = 1, .value = &value};
+    const struct stepd_settings settings = {.count = SETTINGS, .at = setting};
+    const struct stepd_phase phase = {.from = 1, .optimizer = "sgd", .settings = settings};
+    const struct stepd_schedule_part part = {.kind = "step", .settings = settings};
+    for (size_t i = 0; i < GROUPS; i++)
+        group[i] = (struct stepd_group){.settings = settings,
+                                        .schedule_settings = settings,
+                                        .schedule_parts = 1,
+                                        .schedule_part = &part,
+                                        .phases = 1,
+                                        .phase = &phase};
+    const struct stepd_message job = {
+        .kind = STEPD_MESSAGE_DEFINE_JOB,
+        .body.define_job = {.groups = GROUPS, .group = group, .defaults = {.settings = settings}},
+    };
+    struct stepd_frame_head head;
+    uint8_t *bytes = encode(&job, 0, &head);
+    assert_in_range(head.header_bytes, 50000, STEPD_HEADER_MAX_BYTES);
+    stepd_arena_reset(&arena);
+    struct stepd_message m;
+    assert_int_equal(
+        stepd_message_decode(bytes + head.header_at, head.header_bytes, &arena, &m, NULL),
+        STEPD_OK);
+    assert_int_equal(m.body.define_job.groups, GROUPS);
+    free(bytes);
+}
+
 /* Raises the arena's cap until each kind can be encoded and decoded in it. */
 static void message__any_cap_of_the_arena__works_or_says_resource_exhausted(void **state)
 {
@@ -256,6 +294,7 @@ int main(void)
         TEST(message__names_of_the_kinds__are_those_of_the_oneof),
         TEST(message__largest_header__is_encoded_and_one_more_byte_refused),
         TEST(message__a_full_page_of_small_tensors__fits_the_arena),
+        TEST(message__a_full_definition_of_groups__fits_the_arena),
         TEST(message__any_cap_of_the_arena__works_or_says_resource_exhausted),
         TEST(message__any_malloc_failing__says_resource_exhausted),
     };

@@ -129,6 +129,22 @@ static void tensor__init_given_twice__is_refused_before_any_allocation(void **st
     assert_int_equal(arena.used, 0);
 }
 
+static void push__loss_given_twice__is_refused_before_any_allocation(void **state)
+{
+    (void)state;
+    PUT(0x5A, 0x04, 0x42, 0x00, 0x42, 0x00);
+    assert_refused(STEPD_INVALID_ARGUMENT, "Push.loss: given more than once");
+    assert_int_equal(arena.used, 0);
+}
+
+static void job__defaults_given_twice__is_refused_before_any_allocation(void **state)
+{
+    (void)state;
+    PUT(0x22, 0x04, 0x32, 0x00, 0x32, 0x00);
+    assert_refused(STEPD_INVALID_ARGUMENT, "DefineJob.defaults: given more than once");
+    assert_int_equal(arena.used, 0);
+}
+
 static void step__without_a_push__is_refused(void **state)
 {
     (void)state;
@@ -150,6 +166,22 @@ static void header__of_empty_sub_messages__runs_into_the_cap(void **state)
     fill((const uint8_t[]){0x12, 0x00}, 2);
     assert_refused(STEPD_RESOURCE_EXHAUSTED, "smaller pages");
     assert_true(arena.used <= STEPD_ARENA_MESSAGE_MAX_BYTES);
+}
+
+/* Counts are checked after the unpacking, which must not cost more than the cap until then. */
+static void group__of_empty_settings_parts_and_phases__is_refused_within_the_cap(void **state)
+{
+    (void)state;
+    static const uint8_t fields[] = {0x22, 0x32, 0x3A, 0x52};
+    for (size_t i = 0; i < sizeof fields; i++) {
+        header.n = 0;
+        stepd_arena_reset(&arena);
+        PUT(0x22, 0xFC, 0xFF, 0x03, 0x1A, 0xF8, 0xFF, 0x03); /* define_job, one group: the rest */
+        fill((const uint8_t[]){fields[i], 0x00}, 2);
+        struct stepd_message m;
+        assert_int_equal(decode(&m, NULL), STEPD_RESOURCE_EXHAUSTED);
+        assert_true(arena.used <= STEPD_ARENA_MESSAGE_MAX_BYTES);
+    }
 }
 
 static void header__of_unknown_fields__runs_into_the_cap(void **state)
@@ -301,9 +333,12 @@ int main(void)
         TEST(header__with_a_field_of_tomorrow__is_read_all_the_same),
         TEST(step__push_given_again_and_again__is_refused_before_any_allocation),
         TEST(tensor__init_given_twice__is_refused_before_any_allocation),
+        TEST(push__loss_given_twice__is_refused_before_any_allocation),
+        TEST(job__defaults_given_twice__is_refused_before_any_allocation),
         TEST(step__without_a_push__is_refused),
         TEST(name__with_a_nul__is_refused),
         TEST(header__of_empty_sub_messages__runs_into_the_cap),
+        TEST(group__of_empty_settings_parts_and_phases__is_refused_within_the_cap),
         TEST(header__of_unknown_fields__runs_into_the_cap),
         TEST(header__nested_deeper_than_any_message__is_refused),
         TEST(header__of_other_wire_types__is_refused),

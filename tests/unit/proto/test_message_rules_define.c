@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The rules of Hello and Welcome, of the definitions, and of the layout.
+ * The rules of Hello and Welcome, of the definitions but for groups, and of the layout.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -13,10 +13,6 @@
 #include "tests/unit/proto/rules.h"
 
 /* Parts of a message that a case changes; one case at a time. */
-static struct stepd_group group;
-static struct stepd_group groups[STEPD_GROUPS_MAX + 1];
-static struct stepd_setting setting;
-static double value;
 static struct stepd_tensor_def tensor[3];
 static uint64_t shape[STEPD_DIMS_MAX + 1];
 static uint32_t numbers[3];
@@ -103,76 +99,7 @@ static void welcome_session_short(struct stepd_message *m)
 
 static void mode_unknown(struct stepd_message *m)
 {
-    m->body.define_job.mode = (enum stepd_mode)2;
-}
-
-static void groups_most(struct stepd_message *m)
-{
-    for (size_t i = 0; i <= STEPD_GROUPS_MAX; i++)
-        groups[i] = (struct stepd_group){.name = "g"};
-    m->body.define_job.group = groups;
-    m->body.define_job.groups = STEPD_GROUPS_MAX;
-}
-
-static void groups_too_many(struct stepd_message *m)
-{
-    groups_most(m);
-    m->body.define_job.groups++;
-}
-
-/* Puts one group with one setting into the message, both fine. */
-static void one_group(struct stepd_message *m)
-{
-    value = 0.5;
-    setting = (struct stepd_setting){.name = "lr", .values = 1, .value = &value};
-    group = (struct stepd_group){
-        .name = "all", .match = "*", .optimizer = "sgd", .settings = {.count = 1, .at = &setting}};
-    m->body.define_job.groups = 1;
-    m->body.define_job.group = &group;
-}
-
-static void group_name(struct stepd_message *m)
-{
-    one_group(m);
-    group.name = rule_name_too_long;
-}
-
-static void group_match(struct stepd_message *m)
-{
-    one_group(m);
-    group.match = "\t";
-}
-
-static void group_optimizer(struct stepd_message *m)
-{
-    one_group(m);
-    group.optimizer = "\xC0\x80";
-}
-
-static void group_schedule(struct stepd_message *m)
-{
-    one_group(m);
-    group.schedule = rule_name_too_long;
-}
-
-static void setting_nameless(struct stepd_message *m)
-{
-    one_group(m);
-    setting.name = "";
-}
-
-static void setting_nan(struct stepd_message *m)
-{
-    one_group(m);
-    value = NAN;
-}
-
-static void schedule_setting_infinite(struct stepd_message *m)
-{
-    one_group(m);
-    value = -INFINITY;
-    group.settings.count = 0;
-    group.schedule_settings = (struct stepd_settings){.count = 1, .at = &setting};
+    m->body.define_job.mode = (enum stepd_mode)3;
 }
 
 /* Puts three tensors into the message, all fine. */
@@ -282,6 +209,21 @@ static void layout_no_parts(struct stepd_message *m)
     m->body.layout.slice_parts = (struct stepd_u32s){.count = 2, .at = numbers};
 }
 
+static void layout_extras_short(struct stepd_message *m)
+{
+    m->body.layout.slice_extras.count--;
+}
+
+static void layout_extras_long(struct stepd_message *m)
+{
+    m->body.layout.slice_extras = (struct stepd_u32s){.count = 3, .at = numbers};
+}
+
+static void layout_no_extras(struct stepd_message *m)
+{
+    m->body.layout.slice_extras.count = 0;
+}
+
 static void layout_mode(struct stepd_message *m)
 {
     m->body.layout.mode = (enum stepd_mode)7;
@@ -311,19 +253,7 @@ static const struct rule rules[] = {
     {STEPD_MESSAGE_HELLO, session_none, NULL},
     {STEPD_MESSAGE_WELCOME, welcome_session_short, "welcome.session: 1 bytes"},
     {STEPD_MESSAGE_WELCOME, address_too_long, "welcome.shard_addresses[1]: 301 bytes"},
-    {STEPD_MESSAGE_DEFINE_JOB, mode_unknown, "define_job.mode: 2 is no Mode"},
-    {STEPD_MESSAGE_DEFINE_JOB, groups_most, NULL},
-    {STEPD_MESSAGE_DEFINE_JOB, groups_too_many, "define_job.groups: 257"},
-    {STEPD_MESSAGE_DEFINE_JOB, one_group, NULL},
-    {STEPD_MESSAGE_DEFINE_JOB, group_name, "define_job.groups[0].name: "},
-    {STEPD_MESSAGE_DEFINE_JOB, group_match, "define_job.groups[0].match: "},
-    {STEPD_MESSAGE_DEFINE_JOB, group_optimizer, "define_job.groups[0].optimizer: "},
-    {STEPD_MESSAGE_DEFINE_JOB, group_schedule, "define_job.groups[0].schedule: "},
-    {STEPD_MESSAGE_DEFINE_JOB, setting_nameless, "define_job.groups[0].settings[0].name: empty"},
-    {STEPD_MESSAGE_DEFINE_JOB, setting_nan,
-     "define_job.groups[0].settings[0].values[0]: not a fin"},
-    {STEPD_MESSAGE_DEFINE_JOB, schedule_setting_infinite,
-     "define_job.groups[0].schedule_settings[0].values[0]: not a finite"},
+    {STEPD_MESSAGE_DEFINE_JOB, mode_unknown, "define_job.mode: 3 is no Mode"},
     {STEPD_MESSAGE_DEFINE_TENSORS, three_tensors, NULL},
     {STEPD_MESSAGE_DEFINE_TENSORS, tensor_nameless, "define_tensors.tensors[2].name: empty"},
     {STEPD_MESSAGE_DEFINE_TENSORS, tensor_most_dims, NULL},
@@ -341,6 +271,9 @@ static const struct rule rules[] = {
     {STEPD_MESSAGE_LAYOUT, layout_parts_sum, "layout.slice_parts: they sum to 2"},
     {STEPD_MESSAGE_LAYOUT, layout_parts_wrap, "layout.slice_parts: they sum to 4294967299"},
     {STEPD_MESSAGE_LAYOUT, layout_no_parts, "layout.slice_parts[0]: a slice has at least"},
+    {STEPD_MESSAGE_LAYOUT, layout_extras_short, "layout.slice_extras: 1 elements, but 2"},
+    {STEPD_MESSAGE_LAYOUT, layout_extras_long, "layout.slice_extras: 3 elements, but 2"},
+    {STEPD_MESSAGE_LAYOUT, layout_no_extras, NULL},
     {STEPD_MESSAGE_LAYOUT, layout_mode, "layout.mode: 7 is no Mode"},
     {STEPD_MESSAGE_LAYOUT, layout_tensor_nameless, "layout.tensors[0].name: empty"},
 };

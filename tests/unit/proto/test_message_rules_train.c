@@ -2,6 +2,7 @@
  *
  * The rules of training, of reports and questions, and of errors.
  */
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -97,6 +98,81 @@ static void push_too_many_examples(struct stepd_message *m)
 static void push_dtype(struct stepd_message *m)
 {
     m->body.push.dtype = (enum stepd_dtype)3;
+}
+
+static void push_no_loss(struct stepd_message *m)
+{
+    m->body.push.has_loss = false;
+}
+
+static void push_loss_nan(struct stepd_message *m)
+{
+    m->body.push.loss = NAN;
+}
+
+static void push_loss_infinite(struct stepd_message *m)
+{
+    m->body.push.loss = -INFINITY;
+}
+
+static void push_smallest_scale(struct stepd_message *m)
+{
+    m->body.push.loss_scale = 0x1p-126;
+}
+
+static void push_scale_too_small(struct stepd_message *m)
+{
+    m->body.push.loss_scale = 0x1p-127;
+}
+
+static void push_largest_scale(struct stepd_message *m)
+{
+    m->body.push.loss_scale = FLT_MAX;
+}
+
+static void push_scale_too_large(struct stepd_message *m)
+{
+    m->body.push.loss_scale = 0x1p128;
+}
+
+static void push_scale_negative(struct stepd_message *m)
+{
+    m->body.push.loss_scale = -1;
+}
+
+static void push_scale_nan(struct stepd_message *m)
+{
+    m->body.push.loss_scale = NAN;
+}
+
+static void push_scale_infinite(struct stepd_message *m)
+{
+    m->body.push.loss_scale = INFINITY;
+}
+
+static void pull_view(struct stepd_message *m)
+{
+    m->body.pull.view = (enum stepd_view)STEPD_VIEWS;
+}
+
+static void pull_view_negative(struct stepd_message *m)
+{
+    m->body.pull.view = (enum stepd_view) - 1;
+}
+
+static void step_pull_view(struct stepd_message *m)
+{
+    m->body.step.pull_view = (enum stepd_view)STEPD_VIEWS;
+}
+
+static void step_loss_nan(struct stepd_message *m)
+{
+    m->body.step.push.loss = NAN;
+}
+
+static void step_scale_negative(struct stepd_message *m)
+{
+    m->body.step.push.loss_scale = -0x1p-1074;
 }
 
 static void pull_no_slices(struct stepd_message *m)
@@ -226,10 +302,25 @@ static const struct rule rules[] = {
     {STEPD_MESSAGE_PUSH, push_most_examples, NULL},
     {STEPD_MESSAGE_PUSH, push_too_many_examples, "push.examples: 1073741825"},
     {STEPD_MESSAGE_PUSH, push_dtype, "push.dtype: 3 is no DType"},
+    {STEPD_MESSAGE_PUSH, push_no_loss, NULL},
+    {STEPD_MESSAGE_PUSH, push_loss_nan, "push.loss.mean: not a finite"},
+    {STEPD_MESSAGE_PUSH, push_loss_infinite, "push.loss.mean: not a finite"},
+    {STEPD_MESSAGE_PUSH, push_smallest_scale, NULL},
+    {STEPD_MESSAGE_PUSH, push_scale_too_small, "push.loss_scale: 5.87747e-39 is beyond the range"},
+    {STEPD_MESSAGE_PUSH, push_largest_scale, NULL},
+    {STEPD_MESSAGE_PUSH, push_scale_too_large, "push.loss_scale: 3.40282e+38 is beyond the range"},
+    {STEPD_MESSAGE_PUSH, push_scale_negative, "push.loss_scale: -1 is not above 0"},
+    {STEPD_MESSAGE_PUSH, push_scale_nan, "push.loss_scale: not a finite"},
+    {STEPD_MESSAGE_PUSH, push_scale_infinite, "push.loss_scale: not a finite"},
+    {STEPD_MESSAGE_PULL, pull_view, "pull.view: 4 is no View"},
+    {STEPD_MESSAGE_PULL, pull_view_negative, "pull.view: -1 is no View"},
     {STEPD_MESSAGE_PULL, pull_no_slices, "pull.slices: empty"},
     {STEPD_MESSAGE_PULL, pull_dtype, "pull.dtype: 100 is no DType"},
     {STEPD_MESSAGE_STEP, step_no_slices, "step.push.slices: empty"},
     {STEPD_MESSAGE_STEP, step_pull_dtype, "step.pull_dtype: 3 is no DType"},
+    {STEPD_MESSAGE_STEP, step_pull_view, "step.pull_view: 4 is no View"},
+    {STEPD_MESSAGE_STEP, step_loss_nan, "step.push.loss.mean: not a finite"},
+    {STEPD_MESSAGE_STEP, step_scale_negative, "step.push.loss_scale: -4.94066e-324 is not above 0"},
     {STEPD_MESSAGE_RESULT, result_outcome, "result.outcomes[1]: 7 is no Outcome"},
     {STEPD_MESSAGE_RESULT, result_outcomes_short, "result.outcomes: 6 elements, but 7"},
     {STEPD_MESSAGE_RESULT, result_versions_short, "result.versions: 6 elements, but 7"},

@@ -60,6 +60,46 @@ static const uint32_t applied[] = {STEPD_APPLIED};
 static const uint32_t rank_3[] = {3};
 static const uint8_t gradient[] = {0x00, 0x00, 0x80, 0x3F, 0x00, 0x00, 0x20, 0xC0};
 static const uint8_t weights[] = {0x00, 0x3F, 0x80, 0x3F};
+static const uint8_t scaled[] = {0x00, 0x64, 0x00, 0xE9};
+static const uint8_t with_hessian[] = {0x00, 0x00, 0x80, 0x3F, 0x00, 0x00, 0x20, 0xC0,
+                                       0x00, 0x00, 0x00, 0x40, 0x00, 0x00, 0x80, 0x3F,
+                                       0x00, 0x00, 0x80, 0x3F, 0x00, 0x00, 0x40, 0x40};
+
+static const double eighth[] = {0.125};
+static const double half[] = {0.5};
+static const double hundred[] = {100};
+static const double betas[] = {0.5, 0.75};
+static const struct stepd_setting base_settings[] = {
+    {.name = "lr_mult", .values = 1, .value = eighth}};
+static const uint32_t base_ndim[] = {1, 2};
+static const struct stepd_setting rest_settings[] = {{.name = "betas", .values = 2, .value = betas},
+                                                     {.name = "eps_mode", .word = "inside"}};
+static const struct stepd_setting milestones[] = {
+    {.name = "milestones", .values = 1, .value = hundred}};
+static const struct stepd_setting total_iters[] = {
+    {.name = "total_iters", .values = 1, .value = hundred}};
+static const struct stepd_schedule_part schedule_parts[] = {
+    {.kind = "linear", .settings = {1, total_iters}}, {.kind = "constant"}};
+static const struct stepd_phase phases[] = {{.from = 5000, .optimizer = "momentum"}};
+static const struct stepd_group groups[] = {
+    {.name = "base", .match = "base.*", .settings = {1, base_settings}, .ndim = {2, base_ndim}},
+    {.name = "rest",
+     .match = "*",
+     .optimizer = "adam",
+     .settings = {2, rest_settings},
+     .schedule = "sequential",
+     .schedule_settings = {1, milestones},
+     .schedule_parts = 2,
+     .schedule_part = schedule_parts,
+     .phases = 1,
+     .phase = phases},
+};
+static const struct stepd_setting default_settings[] = {{.name = "lr", .values = 1, .value = half}};
+
+static const struct stepd_tensor_def line_tensor[] = {
+    {.name = "line", .dims = 1, .shape = b_shape, .group = "newton"}};
+static const uint32_t two[] = {2};
+static const uint32_t four[] = {4};
 
 #define PUSH                                                                                       \
     {                                                                                              \
@@ -88,6 +128,14 @@ static const struct example examples[] = {
                                   .max_frame_bytes = STEPD_FRAME_MAX_BYTES,
                                   .shards = 2,
                                   .shard_address = addresses}}},
+    {.name = "define_job",
+     .message = {.kind = STEPD_MESSAGE_DEFINE_JOB,
+                 .request_id = 2,
+                 .body.define_job = {.workers = 4,
+                                     .groups = 2,
+                                     .group = groups,
+                                     .defaults = {.optimizer = "sgd",
+                                                  .settings = {1, default_settings}}}}},
     {.name = "define_tensors",
      .message = {.kind = STEPD_MESSAGE_DEFINE_TENSORS,
                  .request_id = 3,
@@ -116,6 +164,26 @@ static const struct example examples[] = {
      .message = {.kind = STEPD_MESSAGE_PUSH, .request_id = 6, .body.push = PUSH},
      .payload_bytes = sizeof gradient,
      .payload = gradient},
+    {.name = "push_scaled",
+     .message = {.kind = STEPD_MESSAGE_PUSH,
+                 .request_id = 6,
+                 .body.push = {.incarnation = 1,
+                               .clock = 5,
+                               .slices = {1, ones},
+                               .base_versions = {1, version_4},
+                               .examples = 32,
+                               .dtype = STEPD_F16,
+                               .deadline_ms = 30000,
+                               .has_loss = true,
+                               .loss = 0.75,
+                               .loss_scale = 1024}},
+     .payload_bytes = sizeof scaled,
+     .payload = scaled},
+    {.name = "pull_view",
+     .message = {.kind = STEPD_MESSAGE_PULL,
+                 .request_id = 7,
+                 .body.pull =
+                     {.incarnation = 1, .slices = {1, ones}, .min_version = 5, .view = STEPD_EMA}}},
     {.name = "step",
      .message = {.kind = STEPD_MESSAGE_STEP,
                  .request_id = 6,
@@ -138,6 +206,30 @@ static const struct example examples[] = {
                  .body.error = {.code = STEPD_DEADLINE_EXCEEDED,
                                 .text = "waiting for rank 3, silent for 12 s",
                                 .waited_for = {1, rank_3}}}},
+    {.name = "layout_with_hessian",
+     .message = {.kind = STEPD_MESSAGE_LAYOUT,
+                 .request_id = 4,
+                 .body.layout = {.incarnation = 1,
+                                 .tensors = 1,
+                                 .tensor = line_tensor,
+                                 .slice_shards = {1, ones},
+                                 .slice_parts = {1, ones},
+                                 .part_tensors = {1, tensors},
+                                 .part_offsets = {1, zeros},
+                                 .part_elements = {1, two},
+                                 .world = 1,
+                                 .last = true,
+                                 .slice_extras = {1, four}}}},
+    {.name = "push_with_hessian",
+     .message = {.kind = STEPD_MESSAGE_PUSH,
+                 .request_id = 6,
+                 .body.push = {.incarnation = 1,
+                               .clock = 1,
+                               .slices = {1, tensors},
+                               .base_versions = {1, zeros},
+                               .examples = 32}},
+     .payload_bytes = sizeof with_hessian,
+     .payload = with_hessian},
     {.name = "heartbeat", .message = {.kind = STEPD_MESSAGE_HEARTBEAT, .request_id = 7}},
 };
 

@@ -160,6 +160,22 @@ static void both__before_a_warmup__climb_to_their_own_rate(void **state)
     schedule_deinit(&schedule);
 }
 
+static void cycles_momentum__of_any_schedule__is_whether_it_or_a_part_does(void **state)
+{
+    (void)state;
+    struct schedule schedule = cyclic("triangular");
+    assert_true(schedule_cycles_momentum(&schedule));
+    give(&schedule, "cycle_momentum", 0.0);
+    assert_false(schedule_cycles_momentum(&schedule));
+    schedule_deinit(&schedule);
+    schedule = make("chained");
+    give_part(&schedule, make("constant"));
+    assert_false(schedule_cycles_momentum(&schedule));
+    give_part(&schedule, cyclic("triangular"));
+    assert_true(schedule_cycles_momentum(&schedule));
+    schedule_deinit(&schedule);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +189,7 @@ int main(void)
         cmocka_unit_test(cyclic__exp_range__shrinks_with_each_step),
         cmocka_unit_test(cyclic__momentum__goes_the_other_way),
         cmocka_unit_test(both__before_a_warmup__climb_to_their_own_rate),
+        cmocka_unit_test(cycles_momentum__of_any_schedule__is_whether_it_or_a_part_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,6 +89,50 @@ static void observe__mode_max__wants_more(void **state)
     schedule_deinit(&schedule);
 }
 
+/* The best is 10, and a tenth is the threshold: what is just enough, and what is just not. */
+static void observe__threshold__is_of_the_best_or_absolute(void **state)
+{
+    (void)state;
+
+    static const struct {
+        const char *mode;
+        const char *threshold_mode;
+        double enough;
+        double short_of_it;
+    } cases[] = {
+        {"min", "rel", 8.99, 9.01},
+        {"min", "abs", 9.89, 9.91},
+        {"max", "rel", 11.01, 10.99},
+        {"max", "abs", 10.11, 10.09},
+    };
+
+    for (size_t k = 0; k < 8; k++) {
+        struct schedule schedule = plateau(0.0);
+        struct schedule_state seen = {.seen = false};
+        give(&schedule, "threshold", 0.1);
+        give_word(&schedule, "mode", cases[k / 2].mode);
+        give_word(&schedule, "threshold_mode", cases[k / 2].threshold_mode);
+        const double metric = k % 2 == 0 ? cases[k / 2].enough : cases[k / 2].short_of_it;
+        assert_true(after(&schedule, &seen, LIST_OF(10.0, metric)) == (k % 2 == 0 ? 1.0 : 0.5));
+        schedule_deinit(&schedule);
+    }
+}
+
+static void observe__without_threshold__the_same_again_is_no_better(void **state)
+{
+    (void)state;
+    static const char *const modes[] = {"min", "max"};
+    for (size_t k = 0; k < 2; k++) {
+        struct schedule schedule = plateau(0.0);
+        struct schedule_state seen = {.seen = false};
+        give(&schedule, "threshold", 0.0);
+        give_word(&schedule, "threshold_mode", "abs");
+        give_word(&schedule, "mode", modes[k]);
+        assert_true(after(&schedule, &seen, LIST_OF(10.0, 10.0)) == 0.5);
+        schedule_deinit(&schedule);
+    }
+}
+
 static void observe__cooldown__forgives(void **state)
 {
     (void)state;
@@ -180,6 +224,8 @@ int main(void)
         cmocka_unit_test(observe__improvement__starts_the_count_again),
         cmocka_unit_test(observe__below_the_threshold__is_no_improvement),
         cmocka_unit_test(observe__mode_max__wants_more),
+        cmocka_unit_test(observe__threshold__is_of_the_best_or_absolute),
+        cmocka_unit_test(observe__without_threshold__the_same_again_is_no_better),
         cmocka_unit_test(observe__cooldown__forgives),
         cmocka_unit_test(observe__window__is_one_metric),
         cmocka_unit_test(observe__loss_that_is_no_number__counts_as_bad),

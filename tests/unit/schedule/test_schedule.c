@@ -40,6 +40,7 @@ static void table__each_row__is_complete(void **state)
         assert_non_null(kind->name);
         assert_non_null(kind->source);
         assert_non_null(kind->at);
+        assert_int_equal(kind->check != NULL, kind->rules != NULL);
         struct schedule schedule = make(kind->name);
         assert_ptr_equal(schedule.kind, kind);
         for (size_t p = 0; p < kind->params; p++)
@@ -166,6 +167,11 @@ static void same__first_difference__is_named(void **state)
     struct schedule longer = make("multistep");
     give_list(&longer, "milestones", LIST_OF(1.0, 2.0, 3.0));
     assert_differ(one, longer, "schedule multistep has another 'milestones'");
+    struct schedule early = make("multistep");
+    give_list(&early, "milestones", LIST_OF(1.0, 2.0));
+    struct schedule late = make("multistep");
+    give_list(&late, "milestones", LIST_OF(1.0, 3.0));
+    assert_differ(early, late, "schedule multistep has another 'milestones'");
 }
 
 static void same__parts__are_compared(void **state)

@@ -23,7 +23,7 @@ static struct round round_for(uint32_t ranks)
 
 static void contribute(struct round *round, uint32_t rank, uint64_t clock, uint64_t examples)
 {
-    round_begin(round, rank, clock);
+    round_begin(round, rank, clock, 0);
     round_count(round, rank, examples, grad);
 }
 
@@ -39,7 +39,7 @@ static void round_begin__of_a_rank__counts_nothing_yet(void **state)
 {
     (void)state;
     struct round round = round_for(2);
-    round_begin(&round, 1, 9);
+    round_begin(&round, 1, 9, 0);
     assert_int_equal(round_of(&round, 1).state, CONTRIBUTION_RECEIVING);
     assert_int_equal(round_of(&round, 1).clock, 9);
     assert_int_equal(round.counted, 0);
@@ -68,7 +68,7 @@ static void round_drop__of_a_half_received_one__leaves_nothing(void **state)
     (void)state;
     struct round round = round_for(2);
     contribute(&round, 0, 1, 8);
-    round_begin(&round, 1, 1);
+    round_begin(&round, 1, 1, 0);
     round_drop(&round, 1);
     assert_int_equal(round_of(&round, 1).state, CONTRIBUTION_ABSENT);
     assert_int_equal(round.counted, 1);

@@ -282,6 +282,58 @@ static void model_forward__equal_values_in_a_pool__lets_the_first_have_the_gradi
     model_destroy(model);
 }
 
+static void
+model_forward__equal_values_below__lets_the_first_of_them_have_the_gradient(void **state)
+{
+    (void)state;
+    const struct model_task flat = {.image = {1, 2, 2}, .classes = 2};
+    const uint8_t label = 1;
+    struct model *model;
+    struct stepd_error error;
+    assert_int_equal(model_create("cnn:1", &flat, 1, &model, &error), STEPD_OK);
+    struct layer *const conv = &model->layer[0];
+    conv->weight[4] = 1.0f; /* the middle tap: the image as it is */
+    model->layer[1].weight[1] = 1.0f;
+    memcpy(model_input(model), (const float[]){0, 0, 1, 1}, sizeof(float[4]));
+    (void)forward_all(model, &label, 1);
+    backward_all(model, 1);
+    /* The first of the two sees itself, and its neighbour on the right. */
+    const float share = conv->bias_grad[0];
+    const float expected[9] = {0, 0, 0, 0, share, share, 0, 0, 0};
+    assert_true(share < 0);
+    assert_memory_equal(conv->weight_grad, expected, sizeof expected);
+    model_destroy(model);
+}
+
+/* Every place of the output has the same gradient d, so the bias has as many times d. A picture
+ * that rises has the largest of each pool at its end, one that falls at its beginning. */
+static void model_backward__bias__has_the_gradients_of_all_pixels(void **state)
+{
+    (void)state;
+    const struct model_task ramp = {.image = {1, 27, 28}, .classes = 2};
+    const float places = 13 * 14;
+    const uint8_t label = 1;
+    for (int slope = -1; slope <= 1; slope += 2) {
+        struct model *model;
+        struct stepd_error error;
+        assert_int_equal(model_create("cnn:1", &ramp, 1, &model, &error), STEPD_OK);
+        struct layer *const conv = &model->layer[0];
+        struct layer *const dense = &model->layer[1];
+        conv->weight[4] = 0.001f * (float)slope;
+        conv->bias[0] = 2.0f;
+        for (size_t i = 0; i < conv->inputs; i++)
+            model_input(model)[i] = (float)i;
+        for (size_t i = 0; i < dense->inputs; i++)
+            dense->weight[i] = 0.001f;
+        (void)forward_all(model, &label, 1);
+        backward_all(model, 1);
+        const float each = 0.001f * dense->bias_grad[0];
+        assert_true(each > 1e-5f);
+        assert_true(fabsf(conv->bias_grad[0] - places * each) < 1e-4f * places * each);
+        model_destroy(model);
+    }
+}
+
 static void model_create__cnn__has_the_parameters_of_its_layers(void **state)
 {
     (void)state;
@@ -307,6 +359,9 @@ int main(void)
         cmocka_unit_test(model_backward__cnn_twice__gives_the_same_bits),
         cmocka_unit_test(model_backward__cnn_in_two_parts__means_add_up_to_the_whole),
         cmocka_unit_test(model_forward__equal_values_in_a_pool__lets_the_first_have_the_gradient),
+        cmocka_unit_test(
+            model_forward__equal_values_below__lets_the_first_of_them_have_the_gradient),
+        cmocka_unit_test(model_backward__bias__has_the_gradients_of_all_pixels),
         cmocka_unit_test(model_create__cnn__has_the_parameters_of_its_layers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

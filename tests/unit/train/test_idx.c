@@ -228,6 +228,39 @@ static void dataset_load__folder_without_the_set__names_folder_and_file(void **s
     assert_non_null(strstr(error.text, "train-images-idx3-ubyte.gz"));
 }
 
+static void train_data_load__both_parts__have_the_scale_of_the_first(void **state)
+{
+    struct train_data data;
+    struct dataset_scale scale;
+    struct stepd_error error;
+    files_write_dataset(*state, 30, 20);
+    assert_int_equal(train_data_load(*state, /* with_test= */ true, &data, &error), STEPD_OK);
+    assert_int_equal(data.test.examples, 20);
+    dataset_measure(&data.train, &scale);
+    assert_memory_equal(&data.scale, &scale, sizeof scale);
+    train_data_deinit(&data);
+}
+
+static void
+train_data_load__test_part_of_another_size__is_invalid_unless_it_is_not_asked_for(void **state)
+{
+    static const uint32_t wide[] = {1, 1, 3};
+    static const uint8_t pixels[3] = {0};
+    uint8_t bytes[4 + 4 * 3 + 3];
+    char path[FILES_PATH_BYTES];
+    struct train_data data;
+    struct stepd_error error;
+    files_write_dataset(*state, 30, 1);
+    files_path(*state, "t10k-images-idx3-ubyte", path);
+    files_write(path, bytes, files_idx(bytes, 3, wide, pixels, 3), /* gzipped= */ false);
+    assert_int_equal(train_data_load(*state, /* with_test= */ true, &data, &error),
+                     STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "training images have 4 pixels, test images 3"));
+    assert_int_equal(train_data_load(*state, /* with_test= */ false, &data, &error), STEPD_OK);
+    assert_int_equal(data.test.examples, 0);
+    train_data_deinit(&data);
+}
+
 static void dataset_gather__rows_in_any_order__are_scaled_to_mean_0_variance_1(void **state)
 {
     (void)state;
@@ -270,6 +303,9 @@ int main(void)
         IN_FOLDER(idx_read__sizes_beyond_the_limit__is_refused_before_allocation),
         IN_FOLDER(idx_read__size_zero__is_invalid),
         IN_FOLDER(idx_read__no_file__is_not_found),
+        IN_FOLDER(train_data_load__both_parts__have_the_scale_of_the_first),
+        IN_FOLDER(
+            train_data_load__test_part_of_another_size__is_invalid_unless_it_is_not_asked_for),
         IN_FOLDER(dataset_load__plain_images_and_gzipped_labels__are_one_set),
         IN_FOLDER(dataset_load__fewer_labels_than_images__is_invalid_with_both_numbers),
         IN_FOLDER(dataset_load__label_out_of_range__is_invalid_and_names_the_example),

@@ -45,9 +45,10 @@ static void options_parse__nothing__gives_the_defaults(void **state)
     assert_string_equal(options.server, "127.0.0.1:7070");
     assert_string_equal(options.model, "mlp:784-1000-1000-10");
     assert_string_equal(options.data, "/usr/share/datasets/fashion-mnist");
-    assert_string_equal(options.optimizer, "adamw");
-    assert_int_equal(options.hyper.count, 0);
+    assert_string_equal(options.recipe.optimizer, "adamw");
+    assert_int_equal(options.recipe.hyper.count, 0);
     assert_int_equal(options.mode, STEPD_SYNC);
+    assert_int_equal(options.eval_view, STEPD_EVALUATION);
     assert_int_equal(options.batch[0], 128);
     assert_int_equal(options.rank, 0);
     assert_int_equal(options.world, 1);
@@ -63,9 +64,9 @@ static void options_parse__flags__are_read_in_both_forms(void **state)
     assert_string_equal(options.model, "softmax");
     assert_int_equal(options.mode, STEPD_ASYNC);
     assert_int_equal(options.steps, 7);
-    assert_true(options_param(&options.hyper, "lr", 0) == 0.5);
-    assert_true(options_param(&options.hyper, "beta1", 0) == 0.8);
-    assert_true(options_param(&options.hyper, "beta2", -1) == -1);
+    assert_true(params_number(&options.recipe.hyper, "lr", 0) == 0.5);
+    assert_true(params_number(&options.recipe.hyper, "beta1", 0) == 0.8);
+    assert_true(params_number(&options.recipe.hyper, "beta2", -1) == -1);
 }
 
 static void options_parse__parameters__are_kept_by_name_and_the_last_counts(void **state)
@@ -76,9 +77,43 @@ static void options_parse__parameters__are_kept_by_name_and_the_last_counts(void
                            ""),
                      STEPD_OK);
     assert_int_equal(options.schedule_params.count, 2);
-    assert_true(options_param(&options.schedule_params, "t_max", 0) == 200);
-    assert_true(options_param(&options.schedule_params, "warmup", 0) == 5);
-    assert_true(options_param(&options.hyper, "rho", 0) == 0.9);
+    assert_true(params_number(&options.schedule_params, "t_max", 0) == 200);
+    assert_true(params_number(&options.schedule_params, "warmup", 0) == 5);
+    assert_true(params_number(&options.recipe.hyper, "rho", 0) == 0.9);
+}
+
+static void options_parse__words__are_taken_where_they_belong(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--eval-view swa --push-dtype bf16 --pull-dtype f16 --mode async", ""),
+                     STEPD_OK);
+    assert_int_equal(options.eval_view, STEPD_SWA);
+    assert_int_equal(options.push_dtype, STEPD_BF16);
+    assert_int_equal(options.pull_dtype, STEPD_F16);
+    assert_int_equal(options.mode, STEPD_ASYNC);
+}
+
+static void options_parse__phases__follow_the_optimizer_in_their_order(void **state)
+{
+    char *words[] = {(char[]){"stepd-train"},
+                     (char[]){"--phase=sgd from=9 lr=0.5"},
+                     (char[]){"--optimizer"},
+                     (char[]){"adam"},
+                     (char[]){"--phase"},
+                     (char[]){"lion from=20"},
+                     (char[]){"--optimizer-param"},
+                     (char[]){"eps_mode=inside"},
+                     NULL};
+    char *const none[] = {NULL};
+    char text[RECIPE_TEXT_BYTES];
+    (void)state;
+    assert_int_equal(options_parse(8, words, none, &options, &error), STEPD_OK);
+    recipe_format(&options.recipe, text, sizeof text);
+    assert_string_equal(text, "adam eps_mode=inside then sgd from=9 lr=0.5 then lion from=20");
+    words[2] = (char[]){"--defined"};
+    words[3] = NULL;
+    assert_int_equal(options_parse(3, words, none, &options, &error), STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "--phase cannot be given with --defined"));
 }
 
 static void options_parse__address_in_environment__is_used_unless_a_flag_says_other(void **state)
@@ -165,9 +200,14 @@ static void options_parse__mistake__is_refused_and_named(void **state)
         {"--lr fast", "", "--lr 'fast': expected a number"},
         {"--lr nan", "", "--lr 'nan': expected a number"},
         {"--lr 1e999", "", "--lr '1e999': expected a number"},
-        {"--schedule-param t_max", "", "--schedule-param 't_max': expected NAME=NUMBER"},
-        {"--schedule-param =3", "", "expected NAME=NUMBER"},
-        {"--mode maybe", "", "--mode 'maybe': expected sync|async"},
+        {"--schedule-param t_max", "", "--schedule-param: 't_max': expected NAME=VALUE"},
+        {"--schedule-param =3", "", "--schedule-param: '=3': expected NAME=VALUE"},
+        {"--lr inside", "", "--lr 'inside': expected a number"},
+        {"--optimizer=", "", "--optimizer: expected an optimizer"},
+        {"--optimizer lr=3", "", "--optimizer: 'lr=3' is not the name"},
+        {"--phase sgd", "", "--phase: when does 'sgd' take over?"},
+        {"--eval-view training", "", "--eval-view 'training': expected evaluation|ema|swa"},
+        {"--mode maybe", "", "--mode 'maybe': expected sync|async|bounded"},
         {"--push-dtype f64", "", "--push-dtype 'f64': expected f32|f16|bf16"},
         {"--model tree", "", "--model: unknown model 'tree'"},
         {"--epochs 0", "", "--epochs '0': expected a whole number from 1 to 1000000"},
@@ -215,6 +255,8 @@ int main(void)
         cmocka_unit_test(options_parse__nothing__gives_the_defaults),
         cmocka_unit_test(options_parse__flags__are_read_in_both_forms),
         cmocka_unit_test(options_parse__parameters__are_kept_by_name_and_the_last_counts),
+        cmocka_unit_test(options_parse__words__are_taken_where_they_belong),
+        cmocka_unit_test(options_parse__phases__follow_the_optimizer_in_their_order),
         cmocka_unit_test(options_parse__address_in_environment__is_used_unless_a_flag_says_other),
         cmocka_unit_test(options_parse__launchers_pair__gives_rank_and_world),
         cmocka_unit_test(options_parse__several_pairs__first_complete_one_wins),

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What rank 0 leaves behind: the CSV of losses, the picture of them, the saved weights, and the
- * line of progress. The picture's XML is checked by a small reader of tags: every one is closed, in
- * order.
+ * What rank 0 leaves behind: the CSV of losses, the saved weights, and the line of progress.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -17,7 +15,6 @@
 
 #include "client/train/curve.h"
 #include "client/train/patience.h"
-#include "client/train/plot.h"
 #include "client/train/progress.h"
 #include "client/train/weights_file.h"
 #include "tests/unit/train/files.h"
@@ -85,104 +82,6 @@ static void curve_append__full_disk__is_an_error_at_once(void **state)
     (void)state;
     struct curve curve;
     assert_int_equal(curve_open("/dev/full", &curve, &error), STEPD_FAILED_PRECONDITION);
-}
-
-/* ---- Plot ------------------------------------------------------------------------------------ */
-
-/* Reads the tag at `at`, which stands on '<', and keeps the depth. Returns what follows it. */
-static const char *read_tag(const char *at, const char **open, size_t *depth)
-{
-    const char *const end = strchr(at, '>');
-    assert_non_null(end);
-    if (at[1] == '/') {
-        assert_true(*depth > 0);
-        const char *const name = open[--*depth];
-        assert_non_null(name);
-        const size_t length = strcspn(name, " >");
-        assert_int_equal(strncmp(at + 2, name, length), 0);
-        assert_ptr_equal(at + 2 + length, end);
-    } else if (end[-1] != '/') {
-        assert_true(*depth < 16);
-        open[(*depth)++] = at + 1;
-    }
-    return end + 1;
-}
-
-/* Fails unless text is one element whose inner tags nest and whose ampersands begin entities. */
-static void check_xml(const char *text)
-{
-    const char *open[16] = {NULL};
-    size_t depth = 0;
-    size_t tags = 0;
-    for (const char *at = strchr(text, '<'); at != NULL; at = strchr(at, '<')) {
-        assert_true(depth > 0 || tags == 0);
-        at = read_tag(at, open, &depth);
-        tags++;
-    }
-    assert_int_equal(depth, 0);
-    assert_true(tags > 10);
-    for (const char *at = strchr(text, '&'); at != NULL; at = strchr(at + 1, '&'))
-        assert_true(strncmp(at, "&amp;", 5) == 0 || strncmp(at, "&lt;", 4) == 0 ||
-                    strncmp(at, "&gt;", 4) == 0);
-    assert_null(strstr(text, "nan"));
-    assert_null(strstr(text, "inf"));
-}
-
-static char *plot(const char *folder, const double *losses, size_t count)
-{
-    char path[FILES_PATH_BYTES];
-    files_path(folder, "loss.svg", path);
-    struct curve curve = make_curve(NULL, losses, count);
-    const struct plot_labels labels = {.title = "a <job> & \x01more", .note = "accuracy 0.9"};
-    assert_int_equal(plot_write(path, &curve, &labels, &error), STEPD_OK);
-    curve_close(&curve);
-    char *text;
-    (void)files_read(path, &text);
-    return text;
-}
-
-static void plot_write__any_curve__is_well_formed(void **state)
-{
-    static const struct {
-        size_t count;
-        double losses[4];
-    } cases[] = {
-        {0, {0}},
-        {1, {0.5}},
-        {3, {0, 0, 0}},
-        {3, {7, 7, 7}},
-        {4, {2.3, NAN, 0.4, 0.3}},
-        {4, {INFINITY, 1e30, 1e-30, -5}},
-        {2, {NAN, NAN}},
-        {2, {1e308, -1e308}},
-    };
-
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char *const text = plot(*state, cases[i].losses, cases[i].count);
-        check_xml(text);
-        free(text);
-    }
-}
-
-static void plot_write__title_with_markup__is_escaped(void **state)
-{
-    char *const text = plot(*state, (const double[]){2, 1}, 2);
-    assert_non_null(strstr(text, "<title>a &lt;job&gt; &amp; more</title>"));
-    assert_non_null(strstr(text, "accuracy 0.9"));
-    free(text);
-}
-
-static void plot_write__long_run__is_thinned_but_ends_at_its_end(void **state)
-{
-    static double losses[20000];
-    for (size_t i = 0; i < 20000; i++)
-        losses[i] = 1.0 / (double)(i + 1);
-    char *const text = plot(*state, losses, 20000);
-    check_xml(text);
-    assert_true(strlen(text) < 60000);
-    assert_non_null(strstr(text, "\n<polyline class=\"raw\""));
-    assert_non_null(strstr(text, "736.0,")); /* the right end of the frame */
-    free(text);
 }
 
 /* ---- Saved weights --------------------------------------------------------------------------- */
@@ -297,9 +196,6 @@ int main(void)
         cmocka_unit_test(curve_append__many_points__are_all_kept),
         IN_FOLDER(curve_open__folder_that_is_not_there__names_the_file),
         cmocka_unit_test(curve_append__full_disk__is_an_error_at_once),
-        IN_FOLDER(plot_write__any_curve__is_well_formed),
-        IN_FOLDER(plot_write__title_with_markup__is_escaped),
-        IN_FOLDER(plot_write__long_run__is_thinned_but_ends_at_its_end),
         IN_FOLDER(weights_file_write__model__is_read_back_by_the_format),
         IN_FOLDER(weights_file_write__full_disk__is_an_error),
         IN_FOLDER(progress_update__off_a_terminal__gives_a_line_when_it_is_time),
