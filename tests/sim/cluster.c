@@ -80,6 +80,8 @@ static void resume(struct cluster *cluster, struct worker *worker)
 {
     worker->epoch++;
     cluster->story.resumes++;
+    plan_trace(cluster->plan, "rank %u resumes its session, epoch %llu", worker->rank,
+               (unsigned long long)worker->epoch);
     for (uint32_t k = 0; k < cluster->plan->job->shards; k++)
         tell_session(cluster, &cluster->host[k], worker);
 }
@@ -134,6 +136,7 @@ static void act(struct cluster *cluster)
     struct link *link = link_create(&cluster->host[shard], worker_on_frame, worker);
     cluster->link[cluster->links++] = link;
     cluster->story.connections++;
+    plan_trace(cluster->plan, "rank %u connects to shard %u", worker->rank, shard);
     worker_connect(worker, shard, link);
 }
 
@@ -156,7 +159,9 @@ static void break_something(struct cluster *cluster)
         return;
     cluster->faults_left--;
     cluster->story.breaks++;
-    switch (random_below(&cluster->random, 4)) {
+    const uint64_t how = random_below(&cluster->random, 4);
+    plan_trace(cluster->plan, "fault %llu", (unsigned long long)how);
+    switch (how) {
     case 0: link_break_shard(link); return; /* the worker will come to the end of it */
     case 1: disconnect(cluster, link); return;
     case 2:
@@ -294,6 +299,8 @@ void cluster_run(const struct plan *plan, struct cluster_story *ret_story)
     while (!is_over(cluster)) {
         if (++cluster->story.events > EVENTS_MAX)
             plan_fail(plan, "stuck");
+        plan->course->event = cluster->story.events;
+        plan->course->now_ms = cluster->now_ms;
         happen(cluster);
     }
     end(cluster);

@@ -47,10 +47,15 @@ static struct job *make_job(const struct plan *plan, uint32_t shards)
 }
 
 void plan_init(struct plan *plan, uint64_t seed, uint32_t shards, bool faults,
-               struct coverage *coverage)
+               struct course *course)
 {
     *plan = (struct plan){
-        .seed = seed, .faults = faults, .drawing.random.state = seed, .coverage = coverage};
+        .seed = seed,
+        .faults = faults,
+        .drawing.random.state = seed,
+        .course = course,
+        .coverage = &course->coverage,
+    };
     stepd_arena_init(&plan->drawing.arena, DRAWING_MAX_BYTES);
     struct random *random = &plan->drawing.random;
     const enum stepd_mode mode = random_once_in(random, 3) ? STEPD_ASYNC : STEPD_SYNC;
@@ -205,17 +210,39 @@ uint32_t plan_wait_max_ms(const struct plan *plan)
 
 uint64_t plan_last_version(const struct plan *plan)
 {
-    return plan->job->consistency.mode == STEPD_SYNC ? plan->steps : plan->steps * plan->job->workers;
+    return plan->job->consistency.mode == STEPD_SYNC ? plan->steps
+                                                     : plan->steps * plan->job->workers;
+}
+
+static const char *mode_of(const struct plan *plan)
+{
+    return plan->job->consistency.mode == STEPD_SYNC ? "sync" : "async";
+}
+
+void plan_trace(const struct plan *plan, const char *fmt, ...)
+{
+    char text[256];
+    va_list args;
+    if (!plan->course->trace)
+        return;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    print_message("%8llu %6llu ms  %s\n", (unsigned long long)plan->course->event,
+                  (unsigned long long)plan->course->now_ms, text);
 }
 
 void plan_fail(const struct plan *plan, const char *fmt, ...)
 {
-    char text[256];
+    char text[512];
     va_list args;
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    fail_msg("seed %llu, %s, %u workers, %u shards, %s: %s", (unsigned long long)plan->seed,
-             plan->job->consistency.mode == STEPD_SYNC ? "sync" : "async", plan->job->workers,
-             plan->job->shards, plan->faults ? "with faults" : "without faults", text);
+    fail_msg("seed %llu, %s, %u workers, %u shards, %s, event %llu: %s\n"
+             "         again, with all events: STEPD_SIM_SEED=%llu STEPD_SIM_TRACE=1 %s",
+             (unsigned long long)plan->seed, mode_of(plan), plan->job->workers, plan->job->shards,
+             plan->faults ? "with faults" : "without faults",
+             (unsigned long long)plan->course->event, text, (unsigned long long)plan->seed,
+             plan->course->program);
 }

@@ -12,7 +12,7 @@
 #define TESTS_SIM_PLAN_H
 
 #include "server/model/job.h"
-#include "tests/sim/coverage.h"
+#include "tests/sim/course.h"
 #include "tests/sim/definition.h"
 
 enum {
@@ -32,17 +32,18 @@ struct plan {
     enum stepd_dtype pull_dtype;
     struct drawing drawing; /* owned; the definition lives in it */
     struct definition def;
-    struct job *job; /* owned; what the daemon makes of the definition */
-    struct coverage *coverage;
+    struct job *job;           /* owned; what the daemon makes of the definition */
+    struct course *course;     /* borrowed */
+    struct coverage *coverage; /* the course's */
 };
 
 /*
  * The plan of a seed, on `shards` shards (0: as many as the seed says), with or without faults.
- * Nothing else depends on the last two. What comes of it is counted in coverage, which is borrowed.
+ * Nothing else depends on the last two. How the run goes is noted in course, which is borrowed.
  * Caller frees with plan_deinit.
  */
 void plan_init(struct plan *plan, uint64_t seed, uint32_t shards, bool faults,
-               struct coverage *coverage);
+               struct course *course);
 void plan_deinit(struct plan *plan);
 
 /* A number that belongs to these three and the seed. */
@@ -79,7 +80,10 @@ uint32_t plan_wait_max_ms(const struct plan *plan);
 /* Versions of a slice after all steps of all workers. */
 uint64_t plan_last_version(const struct plan *plan);
 
-/* Ends the test, with the seed and the reason. */
+/* Prints what happens, if the run is traced. */
+void plan_trace(const struct plan *plan, const char *fmt, ...) STEPD_PRINTF(2, 3);
+
+/* Ends the test, with the reason, the event, and the command that leads there again. */
 void plan_fail(const struct plan *plan, const char *fmt, ...) STEPD_PRINTF(2, 3);
 
 #endif

@@ -144,15 +144,44 @@ static void average(struct training *training, const float *w, float *ema, float
                    due && training->swa_count == 1 && t > 1);
 }
 
-static void count_update(const struct training *training, uint64_t drops)
+static void count_update(const struct training *training)
 {
     const struct plan *plan = training->replay->plan;
     struct coverage *coverage = plan->coverage;
     coverage_update(coverage, training->phase->optimizer, &training->reading->schedule);
-    coverage_count(coverage, COVERAGE_PLATEAU_DROP, training->state.drops - drops);
     coverage_count(coverage, COVERAGE_SERIAL, plan->job->consistency.mode == STEPD_ASYNC);
     coverage_count(coverage, COVERAGE_HESSIAN, training->phase->optimizer->extra != NULL);
     coverage_count(coverage, COVERAGE_SEARCH, training->phase->hyper.line_search > 0.0);
+}
+
+/* The schedule hears what a round with examples lost, whether its optimizer made an update or not.
+ */
+static void observe(struct training *training, double loss)
+{
+    const uint64_t drops = training->state.drops;
+    if (!training->reading->schedule.kind->wants_loss || isnan(loss))
+        return;
+    schedule_observe(&training->reading->schedule, &training->state, loss);
+    coverage_count(training->replay->plan->coverage, COVERAGE_PLATEAU_DROP,
+                   training->state.drops - drops);
+}
+
+/* An update was made of the step at this clock: what can be pulled of its version. */
+static void make_views(struct training *training, uint64_t version, uint64_t clock)
+{
+    const struct replay *replay = training->replay;
+    const float *w = values(replay, version, STEPD_EVALUATION, training->slice);
+    float *ahead = values(replay, version, STEPD_TRAINING, training->slice);
+    training->t++;
+    copy(training->n, w, ahead);
+    if (reading_looks_ahead(training->phase)) {
+        struct terms terms;
+        set_terms(training, clock + 1, training->t - training->phase_began + 1, &terms);
+        stepper_look_ahead(&training->stepper, &terms.step, w, ahead);
+    }
+    average(training, w, values(replay, version, STEPD_EMA, training->slice),
+            values(replay, version, STEPD_SWA, training->slice));
+    count_update(training);
 }
 
 /* Makes a version by an update, if one can be made: each worker's push of this clock is for it. */
@@ -172,26 +201,14 @@ static bool update(struct training *training, uint64_t version)
     const bool has_extra = plan_push_floats(plan, training->slice) > n;
     const struct stepper_gradient gradient = {
         .g = grad, .extra = has_extra ? grad + n : NULL, .loss = pushes_loss(plan, version)};
-    float *w = values(replay, version, STEPD_EVALUATION, training->slice);
     struct terms terms;
     set_terms(training, clock, training->t - training->phase_began + 1, &terms);
-    if (!stepper_update(&training->stepper, &terms.step, &gradient, w))
-        return false;
-    training->t++;
-
-    float *ahead = values(replay, version, STEPD_TRAINING, training->slice);
-    copy(n, w, ahead);
-    if (reading_looks_ahead(training->phase)) {
-        set_terms(training, clock + 1, training->t - training->phase_began + 1, &terms);
-        stepper_look_ahead(&training->stepper, &terms.step, w, ahead);
-    }
-    average(training, w, values(replay, version, STEPD_EMA, training->slice),
-            values(replay, version, STEPD_SWA, training->slice));
-    const uint64_t drops = training->state.drops;
-    if (training->reading->schedule.kind->wants_loss && !isnan(gradient.loss))
-        schedule_observe(&training->reading->schedule, &training->state, gradient.loss);
-    count_update(training, drops);
-    return true;
+    const bool made = stepper_update(&training->stepper, &terms.step, &gradient,
+                                     values(replay, version, STEPD_EVALUATION, training->slice));
+    if (made)
+        make_views(training, version, clock);
+    observe(training, gradient.loss);
+    return made;
 }
 
 /* ---- Phases ---------------------------------------------------------------------------------- */

@@ -280,6 +280,10 @@ static void send_question(struct worker *worker, struct question *question)
     question->phase = worker->phase;
     question->next = worker->questions;
     worker->questions = question;
+    plan_trace(worker->plan, "rank %u asks shard %u: %s %llu of %zu slices, clock %llu",
+               worker->rank, question->shard, stepd_message_name(question->kind),
+               (unsigned long long)question->id, question->slices,
+               (unsigned long long)question->clock);
     for (size_t i = 0; i < question->slices && !question->curious; i++)
         worker->slice[question->slice[i]].asked++;
     if (question->kind == STEPD_MESSAGE_ASSIGN)

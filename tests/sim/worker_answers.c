@@ -231,6 +231,8 @@ void worker_on_frame(void *owner, struct link *link, const struct stepd_message 
     (void)link;
     (void)payload_bytes;
     struct worker *worker = owner;
+    plan_trace(worker->plan, "rank %u gets %s to %llu", worker->rank,
+               stepd_message_name(message->kind), (unsigned long long)message->request_id);
     if (message->kind == STEPD_MESSAGE_WELCOME)
         return;
     struct question *question = find_question(worker, message->request_id);
