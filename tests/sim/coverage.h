@@ -38,9 +38,21 @@
     X(SEARCH, "updates of a line search")                                                          \
     X(SKIPPED, "rounds without examples")                                                          \
     X(DECLINED, "updates that an optimizer declined")                                              \
-    X(SERIAL, "updates of async jobs in one order")                                                \
+    X(SERIAL, "updates of one push alone")                                                         \
     X(HESSIAN, "Hessians used")                                                                    \
-    X(SWA_LATER, "views of a running mean that begin later")
+    X(SWA_LATER, "views of a running mean that begin later")                                       \
+    X(STALE_APPLIED, "updates of stale gradients")                                                 \
+    X(SLOWED, "updates slowed down for their staleness")                                           \
+    X(COMPENSATED, "delays compensated")                                                           \
+    X(STALE_REFUSED, "pushes refused as too stale")                                                \
+    X(LATE_DROPPED, "late pushes dropped")                                                         \
+    X(LATE_APPLIED, "late pushes that counted in a later round")                                   \
+    X(CLOSED_WITHOUT, "rounds closed without a member")                                            \
+    X(CLOSED_BY_EXAMPLES, "rounds closed by examples")                                             \
+    X(ARRIVAL, "rounds summed as they arrived, of several")                                        \
+    X(HELD_BACK, "pulls held back for a slow worker")                                              \
+    X(GAVE_UP, "workers that gave up waiting for each other")                                      \
+    X(NONFINITE, "pushes refused for a NaN")
 
 #define X(NAME, what) COVERAGE_##NAME,
 

@@ -41,11 +41,6 @@ static struct random *dice(const struct draft *draft)
     return &draft->drawing->random;
 }
 
-bool definition_is_ordered(const struct stepd_define_job *job)
-{
-    return job->mode == STEPD_SYNC || job->workers == 1;
-}
-
 static bool names_search(const struct stepd_settings *settings)
 {
     for (size_t i = 0; i < settings->count; i++) {
@@ -82,8 +77,6 @@ static const struct optimizer *optimizer_of(const struct intent *intent, size_t 
 static bool may_draw(const struct draft *draft, const struct optimizer *optimizer,
                      bool only_matrices)
 {
-    if (!definition_is_ordered(&draft->def.job))
-        return strcmp(optimizer->name, "sgd") == 0;
     if (optimizer->sync_only && draft->def.job.mode != STEPD_SYNC)
         return false;
     return only_matrices || strcmp(optimizer->name, "muon") != 0;
@@ -149,12 +142,11 @@ static void draw_match(const struct draft *draft, size_t index)
 
 static void draw_groups(struct draft *draft)
 {
-    const bool ordered = definition_is_ordered(&draft->def.job);
     for (size_t i = 0; i < draft->def.job.groups; i++) {
         struct intent *intent = &draft->intent[i];
         const bool last = i + 1 == draft->def.job.groups;
         const uint64_t phases = random_below(dice(draft), 2 + DEFINITION_PHASES_MAX);
-        intent->optimizers = 1 + (!ordered || phases == 0 ? 0 : phases - 1);
+        intent->optimizers = 1 + (phases == 0 ? 0 : phases - 1);
         for (size_t p = 0; p < intent->optimizers; p++)
             intent->row[p] = draw_optimizer(draft, !last);
         intent->assigned = random_once_in(dice(draft), 3);
@@ -217,7 +209,7 @@ static struct stepd_init draw_init(const struct draft *draft, const struct inten
     const bool alike = widest(intent) == OPTIM_SCOPE_GROUP;
     if (alike ? intent->assigned : random_once_in(random, 4))
         return (struct stepd_init){.kind = STEPD_INIT_VALUES};
-    if (!definition_is_ordered(&draft->def.job) || random_once_in(random, 4))
+    if (random_once_in(random, 4))
         return (struct stepd_init){.kind = STEPD_INIT_CONSTANT, .a = whole};
     if (random_once_in(random, 3))
         return (struct stepd_init){.kind = STEPD_INIT_UNIFORM, .a = -0.5, .b = 1.0, .seed = seed};
@@ -410,34 +402,6 @@ static void draw_group_settings(struct draft *draft, size_t index)
     fail_msg("a group with %s is refused in every draw", optimizer_of(intent, 0)->name);
 }
 
-/* ---- Async jobs ------------------------------------------------------------------------------ */
-
-/* A learning rate of 1, said in one way or the other. */
-static void draw_plain_settings(struct draft *draft)
-{
-    struct setting_list defaults = {.count = 0};
-    setting_list_number(draft->drawing, &defaults, "lr", 0.5);
-    draft->def.job.defaults = (struct stepd_group){
-        .optimizer = "sgd",
-        .settings = setting_list_keep(draft->drawing, &defaults),
-        .schedule = "",
-    };
-    for (size_t i = 0; i < draft->def.job.groups; i++) {
-        struct setting_list list = {.count = 0};
-        if (random_once_in(dice(draft), 2))
-            setting_list_number(draft->drawing, &list, "lr_mult", 2.0);
-        else
-            setting_list_number(draft->drawing, &list, "lr", 1.0);
-        if (random_once_in(dice(draft), 3))
-            setting_list_number(draft->drawing, &list, "maximize", 1.0);
-        if (random_once_in(dice(draft), 3))
-            setting_list_number(draft->drawing, &list, "clip_value", 2.0);
-        draft->group[i].optimizer = random_once_in(dice(draft), 2) ? "sgd" : "";
-        draft->group[i].settings = setting_list_keep(draft->drawing, &list);
-        draft->group[i].schedule = "";
-    }
-}
-
 /* ---- All of it ------------------------------------------------------------------------------- */
 
 struct definition definition_draw(struct drawing *drawing, enum stepd_mode mode, uint32_t workers)
@@ -453,10 +417,9 @@ struct definition definition_draw(struct drawing *drawing, enum stepd_mode mode,
     draft.def.job.group = draft.group;
     draw_groups(&draft);
     draw_tensors(&draft);
-    if (!definition_is_ordered(&draft.def.job)) {
-        draw_plain_settings(&draft);
-        return draft.def;
-    }
+    struct setting_list settings = {.count = 0};
+    settings_of_consistency(drawing, mode, workers, &settings);
+    draft.def.job.settings = setting_list_keep(drawing, &settings);
     draw_job_defaults(&draft);
     for (size_t i = 0; i < draft.def.job.groups; i++)
         draw_group_settings(&draft, i);

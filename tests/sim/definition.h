@@ -3,9 +3,6 @@
  * A job as a client would define it, drawn at random: tensors of every kind, in groups with
  * optimizers out of the whole table, phases, schedules and treatments, over defaults. What the
  * daemon makes of it is for the daemon to find out, and what it must be for reading.h.
- *
- * In an async job of several workers the order of updates is open. All its groups take plain steps
- * of a learning rate of 1, of which the sum is the same in any order.
  */
 #ifndef TESTS_SIM_DEFINITION_H
 #define TESTS_SIM_DEFINITION_H
@@ -28,9 +25,6 @@ struct definition {
 
 /* Everything lives in the drawing's arena. */
 struct definition definition_draw(struct drawing *drawing, enum stepd_mode mode, uint32_t workers);
-
-/* Are updates made in one order only, whatever the order of arrival? */
-bool definition_is_ordered(const struct stepd_define_job *job);
 
 /* Does anything in the definition ask for losses? */
 bool definition_names_losses(const struct stepd_define_job *job);

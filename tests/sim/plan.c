@@ -14,9 +14,10 @@
 #include <cmocka.h>
 
 #include "proto/dtype.h"
+#include "proto/mode.h"
 #include "tests/lib/random.h"
 
-enum { DRAWING_MAX_BYTES = 256 << 20, STEPS_MAX = 10 };
+enum { DRAWING_MAX_BYTES = 256 << 20 };
 
 /* What a hash is for. */
 enum purpose {
@@ -25,6 +26,7 @@ enum purpose {
     FOR_LOSS_SCALE,
     FOR_VALUES,
     FOR_HESSIAN,
+    FOR_SPOILING,
     FOR_GRADIENT, /* and behind it, one for each rank */
 };
 
@@ -58,19 +60,27 @@ void plan_init(struct plan *plan, uint64_t seed, uint32_t shards, bool faults,
     };
     stepd_arena_init(&plan->drawing.arena, DRAWING_MAX_BYTES);
     struct random *random = &plan->drawing.random;
-    const enum stepd_mode mode = random_once_in(random, 3) ? STEPD_ASYNC : STEPD_SYNC;
+
+    static const enum stepd_mode modes[] = {STEPD_SYNC, STEPD_SYNC, STEPD_ASYNC, STEPD_BOUNDED};
+    const enum stepd_mode mode = modes[random_below(random, 4)];
     const uint32_t shards_of_seed = (uint32_t)random_between(random, 1, PLAN_SHARDS_MAX);
     const uint32_t most_workers =
-        mode == STEPD_ASYNC && random_once_in(random, 2) ? 1 : PLAN_WORKERS_MAX;
-    plan->steps = random_between(random, 2, STEPS_MAX);
+        mode != STEPD_SYNC && random_once_in(random, 4) ? 1 : PLAN_WORKERS_MAX;
+    plan->steps = random_between(random, 2, PLAN_STEPS_MAX);
     plan->push_dtype = (enum stepd_dtype)random_below(random, 3);
     plan->pull_dtype = (enum stepd_dtype)(random_once_in(random, 2) ? random_below(random, 3) : 0);
     plan->steady = random_once_in(random, 4);
     plan->def =
         definition_draw(&plan->drawing, mode, (uint32_t)random_between(random, 1, most_workers));
-    plan->ordered = definition_is_ordered(&plan->def.job);
     plan->losses = definition_names_losses(&plan->def.job) || random_once_in(random, 2);
+    plan->spoils = random_once_in(random, 4);
     plan->job = make_job(plan, shards == 0 ? shards_of_seed : shards);
+    const struct consistency *consistency = &plan->job->consistency;
+    const bool alone = plan->job->workers == 1;
+    const bool all = consistency->mode == STEPD_SYNC && consistency->backup == 0.0 &&
+                     consistency->close_examples == 0.0;
+    plan->exact = alone || all;
+    plan->same_bits = alone || (all && consistency->reduction == CONSISTENCY_RANK);
 }
 
 void plan_deinit(struct plan *plan)
@@ -105,12 +115,11 @@ bool plan_loss(const struct plan *plan, uint32_t rank, uint64_t clock, double *r
     return hash % 2 == 0;
 }
 
-/* Where whole numbers must stay whole, powers of two. */
 double plan_loss_scale(const struct plan *plan, uint32_t rank, uint64_t clock)
 {
     static const double scales[] = {1.0, 1.0, 256.0, 0.5, 3.0, 1000.0};
     const uint64_t hash = plan_hash(plan, FOR_LOSS_SCALE, rank, clock);
-    return scales[hash % (plan->ordered ? 6 : 4)];
+    return scales[hash % 6];
 }
 
 /* ---- What it pushes -------------------------------------------------------------------------- */
@@ -136,14 +145,11 @@ static float slope(float weight)
     return fabsf(slope) <= 1.0F ? slope : 0.0F;
 }
 
-static void fill_gradient(const struct plan *plan, uint64_t hash, size_t n, const float *weights,
-                          float *ret_grad)
+static void fill_gradient(uint64_t hash, size_t n, const float *weights, float *ret_grad)
 {
     struct random random = {.state = hash};
-    for (size_t i = 0; i < n; i++) {
-        const float drawn = noise(&random);
-        ret_grad[i] = plan->ordered ? drawn + slope(weights[i]) : (float)(hash % 7) - 3.0F;
-    }
+    for (size_t i = 0; i < n; i++)
+        ret_grad[i] = noise(&random) + slope(weights[i]);
 }
 
 /* Not quite symmetric, as nothing that is summed in floats is; at times of no use: not positive
@@ -177,12 +183,26 @@ void plan_push(const struct plan *plan, uint32_t rank, uint64_t clock, uint32_t 
     const float scale = (float)plan_loss_scale(plan, rank, clock);
     float all[PLAN_FLOATS_MAX] = {0.0F};
     assert_true(floats <= PLAN_FLOATS_MAX && (floats == n || floats == n + n * n));
-    fill_gradient(plan, hash, n, weights, all);
+    fill_gradient(hash, n, weights, all);
     if (floats > n)
         fill_hessian(plan, hash + 1, clock, n, all + n);
     for (size_t i = 0; i < floats; i++)
         all[i] *= scale;
     plan_round_trip(plan->push_dtype, floats, all, ret_floats);
+}
+
+void plan_spoil(const struct plan *plan, uint32_t rank, uint64_t clock, uint32_t slice,
+                float *floats)
+{
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    const uint64_t hash = plan_hash(plan, FOR_SPOILING, rank * UINT64_C(64) + clock, slice);
+    if (plan->spoils && hash % 16 == 0)
+        floats[hash / 16 % plan_push_floats(plan, slice)] = bad[hash / 1024 % 3];
+}
+
+bool plan_refuses_spoilt(const struct plan *plan)
+{
+    return plan->job->consistency.nonfinite == CONSISTENCY_REFUSE;
 }
 
 /* ---- First weights --------------------------------------------------------------------------- */
@@ -198,14 +218,25 @@ void plan_values(const struct plan *plan, uint32_t slice, float *ret_values)
 {
     struct random random = {.state = plan_hash(plan, FOR_VALUES, slice, 0)};
     for (size_t i = 0; i < plan->job->layout.slice[slice].elements; i++)
-        ret_values[i] = plan->ordered ? (float)random_below(&random, 1000) / 512.0F : 2.0F;
+        ret_values[i] = (float)random_below(&random, 1000) / 512.0F;
 }
 
 /* ---- The end --------------------------------------------------------------------------------- */
 
+bool plan_may_be_late(const struct plan *plan)
+{
+    const struct consistency *consistency = &plan->job->consistency;
+    return consistency->backup > 0.0 || consistency->close_examples > 0.0;
+}
+
+bool plan_may_wait_for_ever(const struct plan *plan)
+{
+    return plan->job->consistency.late == CONSISTENCY_LATE_APPLY;
+}
+
 uint32_t plan_wait_max_ms(const struct plan *plan)
 {
-    return plan->faults ? 3000 : 100000000;
+    return plan->faults || plan_may_wait_for_ever(plan) ? 3000 : 100000000;
 }
 
 uint64_t plan_last_version(const struct plan *plan)
@@ -216,7 +247,7 @@ uint64_t plan_last_version(const struct plan *plan)
 
 static const char *mode_of(const struct plan *plan)
 {
-    return plan->job->consistency.mode == STEPD_SYNC ? "sync" : "async";
+    return stepd_mode_name(plan->job->consistency.mode);
 }
 
 void plan_trace(const struct plan *plan, const char *fmt, ...)

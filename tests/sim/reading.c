@@ -315,3 +315,28 @@ bool reading_looks_ahead(const struct reading_phase *phase)
 {
     return phase->optimizer->looks_ahead != NULL && phase->optimizer->looks_ahead(&phase->hyper);
 }
+
+void reading_check_layout(const struct reading *reading, const struct plan *plan)
+{
+    const struct layout *layout = &plan->job->layout;
+    struct coverage uncounted = {.floats = 0};
+    size_t slices[DEFINITION_GROUPS_MAX] = {0};
+    for (uint32_t s = 0; s < layout->slices; s++) {
+        const struct slice_plan *slice = &layout->slice[s];
+        const enum optim_scope scope = reading_scope(&reading[slice->group]);
+        slices[slice->group]++;
+        for (uint32_t i = 0; i < slice->parts; i++) {
+            const struct part *part = &layout->part[slice->first_part + i];
+            const struct stepd_tensor_def *tensor = &plan->def.page.tensor[part->tensor];
+            if (reading_group(&plan->def.job, tensor, &uncounted) != slice->group)
+                plan_fail(plan, "%s is in group %u", tensor->name, slice->group);
+            uint64_t elements = 1;
+            for (size_t d = 0; d < tensor->dims; d++)
+                elements *= tensor->shape[d];
+            if (scope != OPTIM_SCOPE_ELEMENT && part->elements != elements)
+                plan_fail(plan, "%s is cut", tensor->name);
+        }
+        if (scope == OPTIM_SCOPE_GROUP && slices[slice->group] > 1)
+            plan_fail(plan, "group %u, which is stepped as one, is cut", slice->group);
+    }
+}

@@ -9,6 +9,7 @@
 
 #include "tests/sim/coverage.h"
 #include "tests/sim/definition.h"
+#include "tests/sim/plan.h"
 
 struct reading_phase {
     uint64_t from;
@@ -44,6 +45,10 @@ const struct reading_phase *reading_phase_at(const struct reading *reading, uint
 
 /* Whether any phase steps more than elements, so that no tensor may be cut; and the widest. */
 enum optim_scope reading_scope(const struct reading *reading);
+
+/* The layout is the daemon's, but not all is for it to choose: ends the test where it is wrong.
+ * reading: by group. */
+void reading_check_layout(const struct reading *reading, const struct plan *plan);
 
 /* Is there an optimizer that steps at another point than the weights? */
 bool reading_looks_ahead(const struct reading_phase *phase);

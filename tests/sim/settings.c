@@ -182,6 +182,58 @@ void settings_of_treatment(struct drawing *drawing, uint64_t seldom, struct sett
         setting_list_number(drawing, list, "swa_every", (double)random_between(random, 1, 3));
 }
 
+/* ---- Consistency ----------------------------------------------------------------------------- */
+
+static void add_whole(struct drawing *drawing, struct setting_list *list, const char *name,
+                      uint64_t least, uint64_t most)
+{
+    setting_list_number(drawing, list, name, (double)random_between(&drawing->random, least, most));
+}
+
+/* What of a stale gradient is left. */
+static void add_staleness(struct drawing *drawing, struct setting_list *list)
+{
+    struct random *random = &drawing->random;
+    if (random_once_in(random, 4))
+        add_whole(drawing, list, "staleness_max", 0, 6);
+    if (random_once_in(random, 3))
+        setting_list_number(drawing, list, "lr_by_staleness", 1.0);
+    if (random_once_in(random, 3))
+        setting_list_number(drawing, list, "delay_compensation",
+                            drawing_number(drawing, 0.01, 1.0));
+}
+
+/* Rounds that do not wait for all. */
+static void add_closing(struct drawing *drawing, uint32_t workers, struct setting_list *list)
+{
+    struct random *random = &drawing->random;
+    if (random_once_in(random, 2) && workers > 1)
+        add_whole(drawing, list, "backup", 1, workers - 1);
+    else
+        add_whole(drawing, list, "close_examples", 1, 100);
+    if (random_once_in(random, 2))
+        return;
+    setting_list_word(list, "late", "apply");
+    if (random_once_in(random, 2))
+        add_whole(drawing, list, "staleness_max", 0, 2);
+}
+
+void settings_of_consistency(struct drawing *drawing, enum stepd_mode mode, uint32_t workers,
+                             struct setting_list *list)
+{
+    struct random *random = &drawing->random;
+    if (mode == STEPD_BOUNDED)
+        add_whole(drawing, list, "staleness", 0, 3);
+    if (mode != STEPD_SYNC) {
+        add_staleness(drawing, list);
+        return;
+    }
+    if (random_once_in(random, 3))
+        add_closing(drawing, workers, list);
+    if (random_once_in(random, 4))
+        setting_list_word(list, "reduction", "arrival");
+}
+
 /* ---- Schedules ------------------------------------------------------------------------------- */
 
 /* Ranges of numbers whose default says nothing about them. */

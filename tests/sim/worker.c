@@ -6,6 +6,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,12 +23,13 @@ void worker_session(uint32_t rank, uint8_t session[STEPD_SESSION_BYTES])
         session[i] = (uint8_t)(rank + 1 + i);
 }
 
-void worker_init(struct worker *worker, const struct plan *plan, const struct replay *replay,
-                 uint32_t rank, struct random *random)
+void worker_init(struct worker *worker, const struct plan *plan, struct witness *witness,
+                 const struct replay *replay, uint32_t rank, struct random *random)
 {
     assert_true(plan->job->layout.slices <= WORKER_SLICES_MAX);
     *worker = (struct worker){
         .plan = plan,
+        .witness = witness,
         .replay = replay,
         .random = random,
         .rank = rank,
@@ -92,7 +94,7 @@ static bool must_pull(const struct worker *worker, uint32_t slice, enum stepd_vi
     if (view == STEPD_TRAINING)
         return true;
     const uint64_t turn = worker->clock + (uint64_t)view;
-    return plan->ordered && turn % plan->job->workers == worker->rank &&
+    return plan->exact && turn % plan->job->workers == worker->rank &&
            replay_keeps(worker->replay, view, slice);
 }
 
@@ -127,6 +129,20 @@ enum stepd_message_kind worker_need(const struct worker *worker, uint32_t slice)
     return STEPD_MESSAGE_ERROR;
 }
 
+bool worker_explain(const struct worker *worker, char *text, size_t size)
+{
+    for (uint32_t i = 0; i < worker->plan->job->layout.slices; i++) {
+        const enum stepd_message_kind kind = worker_need(worker, i);
+        if (kind == STEPD_MESSAGE_ERROR)
+            continue;
+        (void)snprintf(text, size, "rank %u, clock %llu, slice %u: %s, %u questions", worker->rank,
+                       (unsigned long long)worker->clock, i, stepd_message_name(kind),
+                       worker->slice[i].asked);
+        return true;
+    }
+    return false;
+}
+
 /* Is a push of this clock under way? */
 static bool is_pushing(const struct worker *worker, uint32_t slice)
 {
@@ -151,11 +167,16 @@ static bool may_ask(struct worker *worker, uint32_t slice, const struct question
         return replay_keeps(worker->replay, question->view, slice);
     if (pulls && !lacks(worker, slice, question->view))
         return false;
-    const bool early =
-        pulls && worker->phase == WORKER_STEP && worker->plan->job->consistency.mode == STEPD_SYNC;
+    const bool early = pulls && worker->phase == WORKER_STEP && worker->plan->exact &&
+                       worker->plan->job->consistency.mode == STEPD_SYNC;
     if (early && holding->asked == 1 && is_pushing(worker, slice))
         return random_once_in(worker->random, 4);
-    return worker_need(worker, slice) == question->kind && (again || holding->asked == 0);
+    if (worker_need(worker, slice) != question->kind)
+        return false;
+    /* A push that was refused is made again, whoever waits for what it makes. */
+    const bool under_way =
+        question->kind == STEPD_MESSAGE_PUSH ? is_pushing(worker, slice) : holding->asked > 0;
+    return again || !under_way;
 }
 
 /* Chooses some of the shard's slices that need the same and are not asked for, in any order; with
@@ -172,6 +193,14 @@ static void choose(struct worker *worker, bool again, struct question *question)
         question->slice[place] = i;
     }
     question->slices = count == 0 ? 0 : random_between(worker->random, 1, count);
+}
+
+static void make_push(const struct worker *worker, uint32_t slice, float *ret_floats)
+{
+    const struct holding *holding = &worker->slice[slice];
+    plan_push(worker->plan, worker->rank, worker->clock, slice, holding->weights, ret_floats);
+    if (!holding->repaired)
+        plan_spoil(worker->plan, worker->rank, worker->clock, slice, ret_floats);
 }
 
 /* The payload of the slices, in the job's dtype. Caller frees. */
@@ -191,8 +220,7 @@ static uint8_t *make_payload(const struct worker *worker, const struct question 
         if (assigns)
             plan_values(worker->plan, slice, floats);
         else
-            plan_push(worker->plan, worker->rank, worker->clock, slice,
-                      worker->slice[slice].weights, floats);
+            make_push(worker, slice, floats);
         stepd_dtype_narrow(dtype, n, floats, payload + *ret_bytes);
         *ret_bytes += n * stepd_dtype_bytes(dtype);
     }
@@ -221,11 +249,28 @@ static void ask_assign(struct worker *worker, const struct question *question)
     free(payload);
 }
 
+/* The version that all slices of a pull have, or will have in time. */
+static uint64_t version_to_pull(const struct worker *worker, const struct question *question)
+{
+    const struct plan *plan = worker->plan;
+    const bool sync = plan->job->consistency.mode == STEPD_SYNC;
+    if (question->curious && !plan->exact)
+        return 0;
+    if (plan->exact && worker->phase == WORKER_FINAL)
+        return plan_last_version(plan);
+    if (plan->exact)
+        return worker->phase == WORKER_STEP && sync ? worker->clock : 0;
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < question->slices; i++) {
+        const uint64_t made = worker->slice[question->slice[i]].made;
+        least = made < least ? made : least;
+    }
+    return least;
+}
+
 static void ask_pull(struct worker *worker, const struct question *question)
 {
-    uint64_t min_version = worker->phase == WORKER_FINAL ? plan_last_version(worker->plan) : 0;
-    if (worker->phase == WORKER_STEP && worker->plan->job->consistency.mode == STEPD_SYNC)
-        min_version = worker->clock;
+    uint64_t min_version = version_to_pull(worker, question);
     if (question->curious && random_once_in(worker->random, 2))
         min_version = 0;
     const struct stepd_message message = {
@@ -310,12 +355,19 @@ static enum stepd_view step_view(struct worker *worker, const struct question *q
     return random_once_in(worker->random, 2) ? view : STEPD_TRAINING;
 }
 
+/* Weights that a delay is compensated by are those of the last pull: there may be no other between
+ * that and the push. */
+static bool pulls_once(const struct worker *worker)
+{
+    return worker->plan->job->consistency.delay_compensation > 0.0;
+}
+
 /* Makes more of a push than a push, at times. */
 static void vary_push(struct worker *worker, bool again, struct question *question)
 {
     if (again && question->clock > 1 && random_once_in(worker->random, 4)) {
         question->clock--; /* an old push, from a worker that has lost count */
-    } else if (random_once_in(worker->random, 2)) {
+    } else if (random_once_in(worker->random, 2) && !(again && pulls_once(worker))) {
         question->kind = STEPD_MESSAGE_STEP;
         question->view = step_view(worker, question);
     }
@@ -333,7 +385,10 @@ void worker_ask(struct worker *worker, uint32_t shard)
     question->kind =
         question->curious ? STEPD_MESSAGE_PULL : kinds[random_below(worker->random, 3)];
     question->view = question->kind == STEPD_MESSAGE_PULL ? random_view(worker) : STEPD_TRAINING;
-    const bool again = worker->plan->faults && random_once_in(worker->random, 16);
+    const bool once = pulls_once(worker) && question->kind == STEPD_MESSAGE_PULL &&
+                      question->view == STEPD_TRAINING;
+    question->curious = question->curious && !once;
+    const bool again = worker->plan->faults && !once && random_once_in(worker->random, 16);
     choose(worker, again, question);
     if (question->slices == 0) {
         free(question);

@@ -14,6 +14,9 @@
 #include "proto/dtype.h"
 #include "tests/sim/worker_internal.h"
 
+/* Of one step, before a worker that may wait for ever gives up. */
+enum { TIMEOUTS_MAX = 20 };
+
 /* ---- Going on -------------------------------------------------------------------------------- */
 
 static bool is_settled(const struct worker *worker)
@@ -28,6 +31,7 @@ static bool is_settled(const struct worker *worker)
 static void enter(struct worker *worker, enum worker_phase phase)
 {
     worker->phase = phase;
+    worker->timeouts = 0;
     for (uint32_t i = 0; i < worker->plan->job->layout.slices; i++) {
         struct holding *holding = &worker->slice[i];
         if ((holding->pulled >> STEPD_TRAINING & 1) != 0) {
@@ -35,6 +39,7 @@ static void enter(struct worker *worker, enum worker_phase phase)
             memcpy(holding->weights, holding->next, sizeof holding->weights);
         }
         holding->pushed = false;
+        holding->repaired = false;
         holding->pulled = 0;
     }
 }
@@ -93,13 +98,18 @@ static void count_pull(const struct worker *worker, const struct question *quest
         coverage->nonfinite += isfinite(known[i]) ? 0 : 1;
 }
 
-/* Weights of a version that the replay knows. */
-static void check_known(const struct worker *worker, const struct question *question,
-                        uint32_t slice, uint64_t version, const float *weights)
+/* The weights of one slice as they came, held against what the replay says of this version. */
+static void check_weights(const struct worker *worker, const struct question *question,
+                          uint32_t slice, uint64_t version, const float *weights)
 {
     const struct plan *plan = worker->plan;
     const struct slice_plan *of_slice = &plan->job->layout.slice[slice];
     const float *known = replay_weights(worker->replay, version, question->view, slice);
+    if (known == NULL) {
+        plan_fail(plan, "rank %u gets slice %u at version %llu, which does not exist", worker->rank,
+                  slice, (unsigned long long)version);
+        return;
+    }
     float expected[PLAN_FLOATS_MAX];
     plan_round_trip(plan->pull_dtype, of_slice->elements, known, expected);
     const size_t others = differences(of_slice->elements, expected, weights);
@@ -113,54 +123,26 @@ static void check_known(const struct worker *worker, const struct question *ques
     count_pull(worker, question, slice, version);
 }
 
-/* The weights of one slice as they came, held against what the replay says of this version. */
-static void check_weights(const struct worker *worker, const struct question *question,
-                          uint32_t slice, uint64_t version, const float *weights)
+static void tell_witness(const struct worker *worker, const struct question *question,
+                         uint32_t slice, enum stepd_outcome outcome, uint64_t version)
 {
-    const struct plan *plan = worker->plan;
-    const size_t n = plan->job->layout.slice[slice].elements;
-    /* Where others push too, a step's version is that of its push; its weights may be newer. */
-    const bool told = plan->ordered || question->kind == STEPD_MESSAGE_PULL;
-    if (told && replay_weights(worker->replay, version, question->view, slice) != NULL) {
-        check_known(worker, question, slice, version, weights);
-        return;
-    }
-    if (plan->ordered)
-        plan_fail(plan, "version %llu does not exist", (unsigned long long)version);
-    /* Every element has gone the same way from its first value. */
-    const float *first = replay_weights(worker->replay, 0, STEPD_EVALUATION, slice);
-    for (size_t i = 1; i < n; i++) {
-        if (weights[i] - first[i] != weights[0] - first[0])
-            plan_fail(plan, "rank %u gets a torn slice %u", worker->rank, slice);
-    }
+    witness_answer(worker->witness,
+                   &(struct witness_answer){.rank = worker->rank,
+                                            .clock = question->clock,
+                                            .slice = slice,
+                                            .outcome = outcome,
+                                            .version = version,
+                                            .with_weights = question->kind == STEPD_MESSAGE_STEP});
 }
 
-static void check_outcome(struct worker *worker, const struct question *question, uint32_t slice,
-                          enum stepd_outcome outcome)
+/* Of two answers one at most says that the push was applied, and the other that it had been. */
+static void check_once(struct worker *worker, const struct question *question, uint32_t slice)
 {
-    const struct plan *plan = worker->plan;
-    const bool skipped = outcome == STEPD_SKIPPED;
-    const bool counted = outcome == STEPD_APPLIED || outcome == STEPD_DUPLICATE;
-    const bool update = replay_is_update(worker->replay, worker->rank, question->clock, slice);
-    if (update ? !counted : !skipped)
-        plan_fail(plan, "clock %llu of rank %u, slice %u, comes to outcome %d",
-                  (unsigned long long)question->clock, worker->rank, slice, (int)outcome);
-    if (outcome != STEPD_APPLIED)
-        return;
     const uint64_t clock_bit = UINT64_C(1) << question->clock;
     if ((worker->slice[slice].applied & clock_bit) != 0)
-        plan_fail(plan, "clock %llu of rank %u, slice %u, is applied twice",
+        plan_fail(worker->plan, "clock %llu of rank %u, slice %u, is applied twice",
                   (unsigned long long)question->clock, worker->rank, slice);
     worker->slice[slice].applied |= clock_bit;
-}
-
-/* Where updates have an order, a push is answered with the version that it made. */
-static void check_version(const struct worker *worker, const struct question *question,
-                          uint64_t version)
-{
-    if (worker->plan->ordered && version != question->clock)
-        plan_fail(worker->plan, "clock %llu of rank %u made version %llu",
-                  (unsigned long long)question->clock, worker->rank, (unsigned long long)version);
 }
 
 /* Widens a slice's weights; gives the bytes that they took. */
@@ -175,6 +157,14 @@ static size_t take_weights(const struct worker *worker, uint32_t slice, const ui
     return bytes;
 }
 
+static void check_push(struct worker *worker, const struct question *question, uint32_t slice,
+                       enum stepd_outcome outcome, uint64_t version)
+{
+    tell_witness(worker, question, slice, outcome, version);
+    if (outcome == STEPD_APPLIED)
+        check_once(worker, question, slice);
+}
+
 static void settle(struct worker *worker, const struct question *question, uint32_t slice,
                    uint64_t version, const float *weights)
 {
@@ -182,9 +172,15 @@ static void settle(struct worker *worker, const struct question *question, uint3
     const uint32_t view_bit = UINT32_C(1) << question->view;
     if (question->phase != worker->phase || question->clock != worker->clock || question->curious)
         return; /* of before, or for no purpose */
-    holding->pushed = holding->pushed || question->kind != STEPD_MESSAGE_PULL;
+    if (question->kind != STEPD_MESSAGE_PULL) {
+        holding->pushed = true;
+        holding->made = version;
+    }
     if (weights == NULL || (holding->pulled & view_bit) != 0)
         return;
+    if (version < holding->version)
+        plan_fail(worker->plan, "rank %u gets slice %u at version %llu, and had %llu", worker->rank,
+                  slice, (unsigned long long)version, (unsigned long long)holding->version);
     holding->pulled |= view_bit;
     if (question->view != STEPD_TRAINING)
         return;
@@ -203,10 +199,9 @@ static void on_result(struct worker *worker, struct question *question,
         const uint32_t slice = result->slices.at[i];
         const uint64_t version = result->versions.at[i];
         float weights[PLAN_FLOATS_MAX] = {0};
-        if (pushes) {
-            check_outcome(worker, question, slice, (enum stepd_outcome)result->outcomes.at[i]);
-            check_version(worker, question, version);
-        }
+        if (pushes)
+            check_push(worker, question, slice, (enum stepd_outcome)result->outcomes.at[i],
+                       version);
         if (weighs) {
             payload += take_weights(worker, slice, payload, weights);
             check_weights(worker, question, slice, version, weights);
@@ -225,6 +220,44 @@ static struct question *find_question(const struct worker *worker, uint64_t id)
     return question;
 }
 
+/* A NaN was refused: the next one brings none. */
+static void repair(struct worker *worker, const struct question *question)
+{
+    for (size_t i = 0; i < question->slices && question->clock == worker->clock; i++)
+        worker->slice[question->slice[i]].repaired = true;
+    coverage_count(worker->plan->coverage, COVERAGE_NONFINITE, 1);
+}
+
+/* Is an error one that must be expected? */
+static bool is_expected(const struct worker *worker, const struct question *question,
+                        const struct stepd_error_reply *error)
+{
+    const bool pushes =
+        question->kind == STEPD_MESSAGE_PUSH || question->kind == STEPD_MESSAGE_STEP;
+    if (error->code == STEPD_DEADLINE_EXCEEDED)
+        return worker->plan->faults || plan_may_wait_for_ever(worker->plan);
+    return error->code == STEPD_INVALID_ARGUMENT && pushes && worker->plan->spoils &&
+           strstr(error->text, "is NaN or infinite") != NULL;
+}
+
+static void on_error(struct worker *worker, struct question *question,
+                     const struct stepd_error_reply *error)
+{
+    if (!is_expected(worker, question, error))
+        plan_fail(worker->plan, "rank %u is refused: %s", worker->rank, error->text);
+    plan_trace(worker->plan, "rank %u is told: %s", worker->rank, error->text);
+    if (error->code == STEPD_INVALID_ARGUMENT)
+        repair(worker, question);
+    if (error->code == STEPD_DEADLINE_EXCEEDED)
+        worker->timeouts++;
+    question_forget(worker, question); /* and ask again */
+    if (plan_may_wait_for_ever(worker->plan) && worker->phase == WORKER_STEP &&
+        worker->timeouts == TIMEOUTS_MAX) {
+        coverage_count(worker->plan->coverage, COVERAGE_GAVE_UP, 1);
+        enter(worker, WORKER_FINAL);
+    }
+}
+
 void worker_on_frame(void *owner, struct link *link, const struct stepd_message *message,
                      const uint8_t *payload, size_t payload_bytes)
 {
@@ -240,10 +273,10 @@ void worker_on_frame(void *owner, struct link *link, const struct stepd_message 
         plan_fail(worker->plan, "rank %u is answered what it has not asked", worker->rank);
     else if (message->kind == STEPD_MESSAGE_RESULT)
         on_result(worker, question, &message->body.result, payload);
-    else if (worker->plan->faults && message->kind == STEPD_MESSAGE_ERROR &&
-             message->body.error.code == STEPD_DEADLINE_EXCEEDED)
-        question_forget(worker, question); /* and ask again */
+    else if (message->kind == STEPD_MESSAGE_ERROR)
+        on_error(worker, question, &message->body.error);
     else
-        plan_fail(worker->plan, "rank %u is refused: %s", worker->rank, message->body.error.text);
+        plan_fail(worker->plan, "rank %u gets a %s", worker->rank,
+                  stepd_message_name(message->kind));
     go_on(worker);
 }
