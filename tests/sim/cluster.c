@@ -60,6 +60,9 @@ static void tell_session(struct cluster *cluster, struct host *host, const struc
     order->rank = worker->rank;
     order->worker = strdup("sim");
     host_order(host, order);
+    const struct link *old = worker->link[host->index];
+    if (old != NULL && !link_shard_has_lost(old) && link_has_arrived(old))
+        plan_fail(cluster->plan, "an older connection of rank %u goes on", worker->rank);
 }
 
 static void tell_member(struct cluster *cluster, struct host *host, uint32_t rank,

@@ -421,6 +421,11 @@ bool link_worker_has_lost(const struct link *link)
     return link->worker_lost;
 }
 
+bool link_has_arrived(const struct link *link)
+{
+    return link->requests > 0;
+}
+
 bool link_is_at_end(const struct link *link)
 {
     return link->conn == NULL && link->runs == NULL;

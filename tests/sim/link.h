@@ -68,6 +68,9 @@ bool link_is_at_end(const struct link *link);
 bool link_shard_has_lost(const struct link *link);
 bool link_worker_has_lost(const struct link *link);
 
+/* Has the shard taken a first message from it? */
+bool link_has_arrived(const struct link *link);
+
 /* Ends the test if a request should have ended by now. */
 void link_check_deadlines(const struct link *link);
 
