@@ -263,8 +263,8 @@ static enum verdict judge(const struct waiter *waiter)
     return slice->job->policy->judge(&scene, &claim);
 }
 
-/* It will not count. A late or stale push has used its clock up, which others may have waited for;
- * a fenced one has not. */
+/* It will not count. A late or stale push has used its clock up, which others may have waited for,
+ * and rounds do not wait for its next one; a fenced one has not. */
 static void turn_away(struct waiter *waiter, enum verdict verdict)
 {
     const uint64_t version = waiter->slice->slice.version;
@@ -276,6 +276,7 @@ static void turn_away(struct waiter *waiter, enum verdict verdict)
     record_note(record_of(waiter), waiter->request->clock, outcome, version);
     settle(waiter, outcome, version);
     waiters_wake(waiter->slice);
+    update_try(waiter->request->conn->core, waiter->slice);
 }
 
 void push_begin(struct waiter *waiter)

@@ -94,6 +94,22 @@ static void close_one(struct core *core, struct core_slice *slice, const struct 
     settle_rank(slice, rank, outcome);
 }
 
+/* A push that had to wait, before the job began or while readers held both versions of the weights,
+ * was judged when it came: others that have closed before it may have made it too old. */
+static bool turn_away_stale(struct core_slice *slice)
+{
+    const uint32_t rank = first_counted(slice);
+    const struct contribution contribution = round_of(&slice->round, rank);
+    const struct scene scene = slice_scene(slice);
+    const struct claim claim = {
+        .rank = rank, .clock = contribution.clock, .base_version = contribution.base_version};
+    if (slice->job->policy->judge(&scene, &claim) != VERDICT_STALE)
+        return false;
+    settle_rank(slice, rank, STEPD_STALE);
+    waiters_wake(slice);
+    return true;
+}
+
 /* Is there an update in what closes next? Not without examples, and never of a frozen slice; the
  * version goes up all the same. */
 static bool makes_update(const struct core_slice *slice)
@@ -121,6 +137,8 @@ void update_try(struct core *core, struct core_slice *slice)
     }
     while (closes(slice)) {
         struct slice_room room;
+        if (!policy->together && turn_away_stale(slice))
+            continue;
         const bool update = makes_update(slice);
         slice->blocked = update && !slice_find_room(&slice->slice, &room);
         if (slice->blocked)

@@ -94,13 +94,15 @@ static enum stepd_status check_shapes(const struct group *group, enum optim_scop
     return STEPD_OK;
 }
 
-/* A tensor of a group that steps whole tensors. */
+/* A tensor of a group that steps whole tensors. Where a phase steps the group as one, its size is
+ * judged with the others'. */
 static enum stepd_status check_tensor(const struct group *group, const struct tensor *tensor,
                                       struct stepd_error *reterr)
 {
     const struct optim_shape shape = job_tensor_shape(tensor);
     enum stepd_status status = STEPD_OK;
-    if (tensor->elements > LAYOUT_SLICE_ELEMENTS_MOST)
+    const bool alone = group_scope(group) == OPTIM_SCOPE_TENSOR;
+    if (alone && tensor->elements > LAYOUT_SLICE_ELEMENTS_MOST)
         status = stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                             "%" PRIu64 " elements, and %s, which never cuts a tensor, takes at "
                             "most %u",

@@ -5,7 +5,8 @@
  *           have: Chen, Pan, Monga, Bengio and Jozefowicz 2016, "Revisiting distributed synchronous
  *           SGD", algorithms 3 and 4. With `close_examples` it closes when so many examples are
  *           behind what has been contributed. What comes too late then is dropped, as in the paper,
- *           or (`late: apply`) counts in the round that is open.
+ *           or (`late: apply`) counts in the round that is open. Whose gradient was dropped is not
+ *           waited for before the next round.
  * async:    a push is a round of its own, whatever version it was computed at, and waits for
  *           nobody: Recht, Re, Wright and Niu 2011, "Hogwild", with a lock for each slice.
  * bounded:  async, but a worker that has pushed c times gets weights only when every member has
@@ -45,12 +46,30 @@ static bool lacks(const struct scene *scene, uint64_t clock, uint32_t rank)
            members_owe(scene->members, rank, scene->version, scene->by_rank[rank].record.clock);
 }
 
-static size_t count_lacking(const struct scene *scene)
+/* Was the rank's newest push turned away from this very round? It has nothing for it: its next one
+ * comes when all slices have answered this one, and another of them may wait for somebody who
+ * waits here. */
+static bool is_spent(const struct scene *scene, uint32_t rank)
+{
+    const struct record *record = &scene->by_rank[rank].record;
+    struct record_entry entry;
+    if (!record_find(record, record->clock, &entry) || entry.version != scene->version)
+        return false;
+    return entry.outcome == STEPD_LATE_DROPPED || entry.outcome == STEPD_STALE;
+}
+
+/* Have all contributed but so many, or all but those who cannot? */
+static bool has_enough(const struct scene *scene)
 {
     size_t lacking = 0;
-    for (uint32_t rank = 0; rank < scene->ranks; rank++)
-        lacking += lacks(scene, 0, rank);
-    return lacking;
+    size_t spent = 0;
+    for (uint32_t rank = 0; rank < scene->ranks; rank++) {
+        if (!lacks(scene, 0, rank))
+            continue;
+        lacking++;
+        spent += is_spent(scene, rank);
+    }
+    return (double)lacking <= scene->consistency->backup || lacking == spent;
 }
 
 static bool closes_sync(const struct scene *scene)
@@ -61,7 +80,7 @@ static bool closes_sync(const struct scene *scene)
     if (consistency->close_examples > 0.0 &&
         (double)scene->round->examples >= consistency->close_examples)
         return true;
-    return (double)count_lacking(scene) <= consistency->backup;
+    return has_enough(scene);
 }
 
 /* ---- async and bounded ----------------------------------------------------------------------- */

@@ -15,6 +15,7 @@ struct cluster_story {
     uint64_t breaks;
     uint64_t resumes;
     uint64_t requests;
+    uint64_t hash; /* of the weights at the end */
 };
 
 /*

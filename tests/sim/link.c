@@ -42,6 +42,7 @@ struct asked {
 
 struct link {
     struct host *host;
+    uint32_t rank;
     link_frame_fn *on_frame;
     void *owner;
     struct core_conn *conn; /* NULL: the shard has lost it */
@@ -59,6 +60,12 @@ struct link {
     size_t requests;
     struct asked asked[REQUESTS_MAX];
 };
+
+/* Something has been done to the shard. */
+static void look(struct host *host)
+{
+    witness_look(host->witness, host->index, host->core);
+}
 
 /* ---- Bytes ----------------------------------------------------------------------------------- */
 
@@ -92,8 +99,10 @@ static void drop_first_run(struct link *link)
     struct weights *weights = run->weights;
     free(run->head);
     free(run);
-    if (weights != NULL)
-        core_release(link->host->core, weights, *link->host->now_ms);
+    if (weights == NULL)
+        return;
+    core_release(link->host->core, weights, *link->host->now_ms);
+    look(link->host);
 }
 
 static uint8_t *encode(const struct stepd_message *message, size_t payload_bytes, size_t *ret_bytes)
@@ -138,6 +147,8 @@ static void on_reply(void *owner, void *peer, const struct stepd_message *messag
     (void)owner;
     struct link *link = peer;
     check_answer(link, message);
+    for (size_t i = 0; i < pieces; i++)
+        witness_weights(link->host->witness, link->rank, message->body.result.slices.at[i]);
     size_t payload_bytes = 0;
     for (size_t i = 0; i < pieces; i++)
         payload_bytes += piece[i].count;
@@ -172,9 +183,10 @@ static void on_notify(void *owner, struct notice *notice)
     (void)notice_destroy(notice);
 }
 
-void host_init(struct host *host, const struct plan *plan, uint32_t index, const uint64_t *now_ms)
+void host_init(struct host *host, const struct plan *plan, struct witness *witness, uint32_t index,
+               const uint64_t *now_ms)
 {
-    *host = (struct host){.plan = plan, .now_ms = now_ms, .index = index};
+    *host = (struct host){.plan = plan, .witness = witness, .now_ms = now_ms, .index = index};
     const struct core_options options = {
         .shard = index,
         .isa = kernels_choose(),
@@ -184,6 +196,18 @@ void host_init(struct host *host, const struct plan *plan, uint32_t index, const
     const struct core_io io = {
         .owner = host, .reply = on_reply, .hang_up = on_hang_up, .notify = on_notify};
     assert_int_equal(core_create(&options, &io, &host->core), STEPD_OK);
+}
+
+void host_order(struct host *host, struct order *order)
+{
+    core_on_order(host->core, order, *host->now_ms);
+    look(host);
+}
+
+void host_tick(struct host *host)
+{
+    core_on_tick(host->core, *host->now_ms);
+    look(host);
 }
 
 void host_deinit(struct host *host)
@@ -239,6 +263,7 @@ static bool take_head(struct link *link)
         link->payload_left = head.payload_bytes;
         status =
             core_on_message(link->conn, &message, head.payload_bytes, *link->host->now_ms, &error);
+        look(link->host);
     }
     stepd_arena_deinit(&arena);
     if (status != STEPD_OK)
@@ -262,6 +287,7 @@ static void take_payload(struct link *link)
     if (link->payload_left == 0)
         link->asked[link->requests - 1].whole = true;
     core_filled(link->conn, n, *link->host->now_ms);
+    look(link->host);
 }
 
 bool link_carry_up(struct link *link, size_t n)
@@ -341,11 +367,12 @@ bool link_carry_down(struct link *link, size_t n)
 
 /* ---- Beginning and end ----------------------------------------------------------------------- */
 
-struct link *link_create(struct host *host, link_frame_fn *on_frame, void *owner)
+struct link *link_create(struct host *host, uint32_t rank, link_frame_fn *on_frame, void *owner)
 {
     struct link *link = calloc(1, sizeof *link);
     assert_non_null(link);
     link->host = host;
+    link->rank = rank;
     link->on_frame = on_frame;
     link->owner = owner;
     link->runs_end = &link->runs;
@@ -371,8 +398,10 @@ struct link *link_destroy(struct link *link)
 
 void link_break_shard(struct link *link)
 {
-    if (link->conn != NULL)
+    if (link->conn != NULL) {
         core_close(link->conn, *link->host->now_ms);
+        look(link->host);
+    }
     link->conn = NULL;
     drop_runs(link);
 }
@@ -390,6 +419,11 @@ bool link_shard_has_lost(const struct link *link)
 bool link_worker_has_lost(const struct link *link)
 {
     return link->worker_lost;
+}
+
+bool link_has_arrived(const struct link *link)
+{
+    return link->requests > 0;
 }
 
 bool link_is_at_end(const struct link *link)

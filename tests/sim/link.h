@@ -13,11 +13,12 @@
 #define TESTS_SIM_LINK_H
 
 #include "server/core/core.h"
-#include "tests/sim/plan.h"
+#include "tests/sim/witness.h"
 
 /* A shard's core and what it says to control. */
 struct host {
     const struct plan *plan;
+    struct witness *witness;
     const uint64_t *now_ms;
     uint32_t index;
     struct core *core;         /* owned */
@@ -29,7 +30,12 @@ struct host {
     uint64_t waited_for; /* number of ranks */
 };
 
-void host_init(struct host *host, const struct plan *plan, uint32_t index, const uint64_t *now_ms);
+/* plan, witness and now_ms are borrowed. */
+void host_init(struct host *host, const struct plan *plan, struct witness *witness, uint32_t index,
+               const uint64_t *now_ms);
+/* Control says something to the shard. */
+void host_order(struct host *host, struct order *order);
+void host_tick(struct host *host);
 /* All links are gone. */
 void host_deinit(struct host *host);
 
@@ -39,8 +45,8 @@ struct link;
 typedef void link_frame_fn(void *owner, struct link *link, const struct stepd_message *message,
                            const uint8_t *payload, size_t payload_bytes);
 
-/* Opens a connection; on_frame is called with `owner`. Freed with link_destroy. */
-struct link *link_create(struct host *host, link_frame_fn *on_frame, void *owner);
+/* Opens a connection of a rank; on_frame is called with `owner`. Freed with link_destroy. */
+struct link *link_create(struct host *host, uint32_t rank, link_frame_fn *on_frame, void *owner);
 /* Both ends must have lost it. Returns NULL. */
 struct link *link_destroy(struct link *link);
 
@@ -61,6 +67,9 @@ void link_break_worker(struct link *link);
 bool link_is_at_end(const struct link *link);
 bool link_shard_has_lost(const struct link *link);
 bool link_worker_has_lost(const struct link *link);
+
+/* Has the shard taken a first message from it? */
+bool link_has_arrived(const struct link *link);
 
 /* Ends the test if a request should have ended by now. */
 void link_check_deadlines(const struct link *link);

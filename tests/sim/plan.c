@@ -5,6 +5,7 @@
  */
 #include "tests/sim/plan.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,113 +14,80 @@
 #include <cmocka.h>
 
 #include "proto/dtype.h"
+#include "proto/mode.h"
 #include "tests/lib/random.h"
+
+enum { DRAWING_MAX_BYTES = 256 << 20 };
+
+/* What a hash is for. */
+enum purpose {
+    FOR_EXAMPLES,
+    FOR_LOSS,
+    FOR_LOSS_SCALE,
+    FOR_VALUES,
+    FOR_HESSIAN,
+    FOR_SPOILING,
+    FOR_GRADIENT, /* and behind it, one for each rank */
+};
 
 /* ---- The job --------------------------------------------------------------------------------- */
 
-struct definition {
-    char name[PLAN_TENSORS_MAX][32];
-    uint64_t shape[PLAN_TENSORS_MAX];
-    struct stepd_tensor_def tensor[PLAN_TENSORS_MAX];
-    size_t tensors;
-};
-
-static struct stepd_init random_init(struct random *random, enum stepd_mode mode)
+static struct job *make_job(const struct plan *plan, uint32_t shards)
 {
-    const double whole = (double)random_below(random, 5);
-    const uint64_t seed = random_next(random);
-    if (random_once_in(random, 4))
-        return (struct stepd_init){.kind = STEPD_INIT_VALUES};
-    if (mode == STEPD_ASYNC || random_once_in(random, 4))
-        return (struct stepd_init){.kind = STEPD_INIT_CONSTANT, .a = whole};
-    return (struct stepd_init){.kind = STEPD_INIT_NORMAL, .b = 0.5, .seed = seed};
-}
-
-static void define_tensors(struct definition *def, struct random *random, enum stepd_mode mode)
-{
-    def->tensors = random_between(random, 1, PLAN_TENSORS_MAX);
-    for (size_t i = 0; i < def->tensors; i++) {
-        (void)snprintf(def->name[i], sizeof def->name[i], "t%zu.%s", i,
-                       random_once_in(random, 2) ? "bias" : "weight");
-        def->shape[i] = random_once_in(random, 2) ? random_between(random, 1, 4)
-                                                  : random_between(random, 5, 700);
-        def->tensor[i] = (struct stepd_tensor_def){
-            .name = def->name[i],
-            .dims = 1,
-            .shape = &def->shape[i],
-            .init = random_init(random, mode),
-            .group = "",
-        };
-    }
-}
-
-/* Biases take plain SGD; the rest, in sync mode, any optimizer and a schedule. */
-static struct job *make_job(const struct definition *def, struct random *random,
-                            enum stepd_mode mode, uint32_t shards)
-{
-    static const char *const optimizers[] = {"sgd", "momentum", "nesterov", "adam", "adamw"};
-    static const double one = 1.0;
-    static const double two = 2.0;
-    static const double half = 0.5;
-    static const double slow = 0.0625;
-    const bool sync = mode == STEPD_SYNC;
-    const struct stepd_setting lr = {.name = "lr", .values = 1, .value = sync ? &slow : &one};
-    const struct stepd_setting drop[] = {{.name = "step_size", .values = 1, .value = &two},
-                                         {.name = "gamma", .values = 1, .value = &half}};
-    const struct stepd_group group[] = {
-        {.name = "bias",
-         .match = "*.bias",
-         .optimizer = "sgd",
-         .settings = {.count = 1, .at = &lr},
-         .schedule = ""},
-        {.name = "rest",
-         .match = "*",
-         .optimizer = sync ? optimizers[random_below(random, 5)] : "sgd",
-         .settings = {.count = 1, .at = &lr},
-         .schedule = sync ? "step" : "",
-         .schedule_settings = {.count = sync ? 2 : 0, .at = drop}}};
-    const struct stepd_define_job job_def = {
-        .mode = mode,
-        .workers = (uint32_t)random_between(random, 2, PLAN_WORKERS_MAX),
-        .groups = 2,
-        .group = group,
-        .slice_elements = PLAN_SLICE_ELEMENTS,
-    };
-    const struct stepd_define_tensors page = {
-        .tensors = def->tensors, .tensor = def->tensor, .last = true};
     struct job_draft *draft = NULL;
     struct job *job = NULL;
-    assert_int_equal(job_draft_create("sim", &job_def, 0, &draft, NULL), STEPD_OK);
-    assert_int_equal(job_draft_add(draft, &page, NULL), STEPD_OK);
-    assert_int_equal(job_draft_seal(draft, 1, shards, &job, NULL), STEPD_OK);
+    struct stepd_error error = {.code = STEPD_OK};
+    enum stepd_status status = job_draft_create("sim", &plan->def.job, 0, &draft, &error);
+    if (status == STEPD_OK)
+        status = job_draft_add(draft, &plan->def.page, &error);
+    if (status == STEPD_OK)
+        status = job_draft_seal(draft, 1, shards, &job, &error);
+    if (status != STEPD_OK)
+        fail_msg("seed %llu: the job is refused: %s", (unsigned long long)plan->seed, error.text);
     (void)job_draft_destroy(draft);
     return job;
 }
 
-struct plan plan_init(uint64_t seed, uint32_t shards, bool faults)
+void plan_init(struct plan *plan, uint64_t seed, uint32_t shards, bool faults,
+               struct course *course)
 {
-    struct random random = {.state = seed};
-    const enum stepd_mode mode = random_once_in(&random, 3) ? STEPD_ASYNC : STEPD_SYNC;
-    const uint32_t shards_of_seed = (uint32_t)random_between(&random, 1, PLAN_SHARDS_MAX);
-    struct plan plan = {
+    *plan = (struct plan){
         .seed = seed,
         .faults = faults,
-        .steps = random_between(&random, 2, 6),
-        .push_dtype = (enum stepd_dtype)random_below(&random, 3),
-        .pull_dtype = (enum stepd_dtype)random_below(&random, 3),
+        .drawing.random.state = seed,
+        .course = course,
+        .coverage = &course->coverage,
     };
-    struct definition def;
-    define_tensors(&def, &random, mode);
-    plan.job = make_job(&def, &random, mode, shards == 0 ? shards_of_seed : shards);
-    return plan;
+    stepd_arena_init(&plan->drawing.arena, DRAWING_MAX_BYTES);
+    struct random *random = &plan->drawing.random;
+
+    static const enum stepd_mode modes[] = {STEPD_SYNC, STEPD_SYNC, STEPD_ASYNC, STEPD_BOUNDED};
+    const enum stepd_mode mode = modes[random_below(random, 4)];
+    const uint32_t shards_of_seed = (uint32_t)random_between(random, 1, PLAN_SHARDS_MAX);
+    const uint32_t most_workers =
+        mode != STEPD_SYNC && random_once_in(random, 4) ? 1 : PLAN_WORKERS_MAX;
+    plan->steps = random_between(random, 2, PLAN_STEPS_MAX);
+    plan->push_dtype = (enum stepd_dtype)random_below(random, 3);
+    plan->pull_dtype = (enum stepd_dtype)(random_once_in(random, 2) ? random_below(random, 3) : 0);
+    plan->steady = random_once_in(random, 4);
+    plan->def =
+        definition_draw(&plan->drawing, mode, (uint32_t)random_between(random, 1, most_workers));
+    plan->losses = definition_names_losses(&plan->def.job) || random_once_in(random, 2);
+    plan->spoils = random_once_in(random, 4);
+    plan->job = make_job(plan, shards == 0 ? shards_of_seed : shards);
+    const struct consistency *consistency = &plan->job->consistency;
+    const bool alone = plan->job->workers == 1;
+    const bool all = consistency->mode == STEPD_SYNC && consistency->backup == 0.0 &&
+                     consistency->close_examples == 0.0;
+    plan->exact = alone || all;
+    plan->same_bits = alone || (all && consistency->reduction == CONSISTENCY_RANK);
 }
 
 void plan_deinit(struct plan *plan)
 {
     plan->job = job_unref(plan->job);
+    stepd_arena_deinit(&plan->drawing.arena);
 }
-
-/* ---- What a worker does ---------------------------------------------------------------------- */
 
 uint64_t plan_hash(const struct plan *plan, uint64_t a, uint64_t b, uint64_t c)
 {
@@ -130,53 +98,145 @@ uint64_t plan_hash(const struct plan *plan, uint64_t a, uint64_t b, uint64_t c)
     return random_next(&random);
 }
 
+/* ---- What a worker says of its push ---------------------------------------------------------- */
+
 uint64_t plan_examples(const struct plan *plan, uint32_t rank, uint64_t clock)
 {
-    const uint64_t hash = plan_hash(plan, 1, rank, clock);
-    return hash % 4 == 0 ? 0 : 1 + hash / 4 % 64;
+    const uint64_t hash = plan_hash(plan, FOR_EXAMPLES, rank, plan->steady ? 0 : clock);
+    return hash % 4 == 0 && !plan->steady ? 0 : 1 + hash / 4 % 64;
 }
+
+bool plan_loss(const struct plan *plan, uint32_t rank, uint64_t clock, double *ret_loss)
+{
+    const uint64_t hash = plan_hash(plan, FOR_LOSS, rank, plan->steady ? 0 : clock);
+    *ret_loss = 0.5 + (double)(hash >> 11) * 0x1p-53;
+    if (plan->losses && plan_examples(plan, rank, clock) > 0)
+        return true;
+    return hash % 2 == 0;
+}
+
+double plan_loss_scale(const struct plan *plan, uint32_t rank, uint64_t clock)
+{
+    static const double scales[] = {1.0, 1.0, 256.0, 0.5, 3.0, 1000.0};
+    const uint64_t hash = plan_hash(plan, FOR_LOSS_SCALE, rank, clock);
+    return scales[hash % 6];
+}
+
+/* ---- What it pushes -------------------------------------------------------------------------- */
 
 void plan_round_trip(enum stepd_dtype dtype, size_t n, const float *floats, float *ret_floats)
 {
-    uint8_t wire[PLAN_SLICE_ELEMENTS * sizeof(float)];
+    uint8_t wire[PLAN_FLOATS_MAX * sizeof(float)];
     stepd_dtype_narrow(dtype, n, floats, wire);
     memcpy(stepd_dtype_wire_start(dtype, n, ret_floats), wire, n * stepd_dtype_bytes(dtype));
     stepd_dtype_widen(dtype, n, ret_floats);
 }
 
-void plan_grad(const struct plan *plan, uint32_t rank, uint64_t clock, uint32_t slice,
-               const float *weights, float *ret_grad)
+/* A number in [-1, 1]. */
+static float noise(struct random *random)
+{
+    return (float)random_below(random, 2001) / 1000.0F - 1.0F;
+}
+
+/* Finite whatever the weights are: what is not is refused. */
+static float slope(float weight)
+{
+    const float slope = weight / 8.0F;
+    return fabsf(slope) <= 1.0F ? slope : 0.0F;
+}
+
+static void fill_gradient(uint64_t hash, size_t n, const float *weights, float *ret_grad)
+{
+    struct random random = {.state = hash};
+    for (size_t i = 0; i < n; i++)
+        ret_grad[i] = noise(&random) + slope(weights[i]);
+}
+
+/* Not quite symmetric, as nothing that is summed in floats is; at times of no use: not positive
+ * definite, or all workers' zeros, of which no update can be made. */
+static void fill_hessian(const struct plan *plan, uint64_t hash, uint64_t clock, size_t n,
+                         float *ret_hessian)
+{
+    struct random random = {.state = hash};
+    const uint64_t kind = plan_hash(plan, FOR_HESSIAN, clock, 0) % 8;
+    const float diagonal = kind == 1 ? -1.0F : 2.0F;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < n; j++) {
+            const float drawn = noise(&random) / 4.0F;
+            ret_hessian[i * n + j] = kind == 0 ? 0.0F : drawn + (i == j ? diagonal : 0.0F);
+        }
+    }
+}
+
+size_t plan_push_floats(const struct plan *plan, uint32_t slice)
+{
+    const struct slice_plan *of_slice = &plan->job->layout.slice[slice];
+    return (size_t)of_slice->elements + of_slice->extra;
+}
+
+void plan_push(const struct plan *plan, uint32_t rank, uint64_t clock, uint32_t slice,
+               const float *weights, float *ret_floats)
 {
     const size_t n = plan->job->layout.slice[slice].elements;
-    const uint64_t hash = plan_hash(plan, 2 + rank, clock, slice);
-    float grad[PLAN_SLICE_ELEMENTS];
-    struct random random = {.state = hash};
-    for (size_t i = 0; i < n; i++) {
-        const float noise = (float)random_below(&random, 2001) / 1000.0F - 1.0F;
-        grad[i] = plan->job->consistency.mode == STEPD_SYNC ? noise + weights[i] / 8.0F
-                                                            : (float)(hash % 7) - 3.0F;
-    }
-    plan_round_trip(plan->push_dtype, n, grad, ret_grad);
+    const size_t floats = plan_push_floats(plan, slice);
+    const uint64_t hash = plan_hash(plan, FOR_GRADIENT + rank, clock, slice);
+    const float scale = (float)plan_loss_scale(plan, rank, clock);
+    float all[PLAN_FLOATS_MAX] = {0.0F};
+    assert_true(floats <= PLAN_FLOATS_MAX && (floats == n || floats == n + n * n));
+    fill_gradient(hash, n, weights, all);
+    if (floats > n)
+        fill_hessian(plan, hash + 1, clock, n, all + n);
+    for (size_t i = 0; i < floats; i++)
+        all[i] *= scale;
+    plan_round_trip(plan->push_dtype, floats, all, ret_floats);
 }
+
+void plan_spoil(const struct plan *plan, uint32_t rank, uint64_t clock, uint32_t slice,
+                float *floats)
+{
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    const uint64_t hash = plan_hash(plan, FOR_SPOILING, rank * UINT64_C(64) + clock, slice);
+    if (plan->spoils && hash % 16 == 0)
+        floats[hash / 16 % plan_push_floats(plan, slice)] = bad[hash / 1024 % 3];
+}
+
+bool plan_refuses_spoilt(const struct plan *plan)
+{
+    return plan->job->consistency.nonfinite == CONSISTENCY_REFUSE;
+}
+
+/* ---- First weights --------------------------------------------------------------------------- */
 
 bool plan_is_assigned(const struct plan *plan, uint32_t slice)
 {
-    const struct job *job = plan->job;
-    const struct part *first = &job->layout.part[job->layout.slice[slice].first_part];
-    return job->tensor[first->tensor].init.kind == STEPD_INIT_VALUES;
+    const struct layout *layout = &plan->job->layout;
+    const struct part *first = &layout->part[layout->slice[slice].first_part];
+    return plan->def.page.tensor[first->tensor].init.kind == STEPD_INIT_VALUES;
 }
 
 void plan_values(const struct plan *plan, uint32_t slice, float *ret_values)
 {
-    struct random random = {.state = plan_hash(plan, 100, slice, 0)};
-    const bool sync = plan->job->consistency.mode == STEPD_SYNC;
+    struct random random = {.state = plan_hash(plan, FOR_VALUES, slice, 0)};
     for (size_t i = 0; i < plan->job->layout.slice[slice].elements; i++)
-        ret_values[i] = sync ? (float)random_below(&random, 1000) / 512.0F : 2.0F;
+        ret_values[i] = (float)random_below(&random, 1000) / 512.0F;
+}
+
+/* ---- The end --------------------------------------------------------------------------------- */
+
+bool plan_may_be_late(const struct plan *plan)
+{
+    const struct consistency *consistency = &plan->job->consistency;
+    return consistency->backup > 0.0 || consistency->close_examples > 0.0;
+}
+
+bool plan_may_wait_for_ever(const struct plan *plan)
+{
+    return plan->job->consistency.late == CONSISTENCY_LATE_APPLY;
 }
 
 uint32_t plan_wait_max_ms(const struct plan *plan)
 {
-    return plan->faults ? 3000 : 100000000;
+    return plan->faults || plan_may_wait_for_ever(plan) ? 3000 : 100000000;
 }
 
 uint64_t plan_last_version(const struct plan *plan)
@@ -185,14 +245,35 @@ uint64_t plan_last_version(const struct plan *plan)
                                                      : plan->steps * plan->job->workers;
 }
 
-void plan_fail(const struct plan *plan, const char *fmt, ...)
+static const char *mode_of(const struct plan *plan)
+{
+    return stepd_mode_name(plan->job->consistency.mode);
+}
+
+void plan_trace(const struct plan *plan, const char *fmt, ...)
 {
     char text[256];
+    va_list args;
+    if (!plan->course->trace)
+        return;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    print_message("%8llu %6llu ms  %s\n", (unsigned long long)plan->course->event,
+                  (unsigned long long)plan->course->now_ms, text);
+}
+
+void plan_fail(const struct plan *plan, const char *fmt, ...)
+{
+    char text[512];
     va_list args;
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    fail_msg("seed %llu, %s, %u workers, %u shards, %s: %s", (unsigned long long)plan->seed,
-             plan->job->consistency.mode == STEPD_SYNC ? "sync" : "async", plan->job->workers,
-             plan->job->shards, plan->faults ? "with faults" : "without faults", text);
+    fail_msg("seed %llu, %s, %u workers, %u shards, %s, event %llu: %s\n"
+             "         again, with all events: STEPD_SIM_SEED=%llu STEPD_SIM_TRACE=1 %s",
+             (unsigned long long)plan->seed, mode_of(plan), plan->job->workers, plan->job->shards,
+             plan->faults ? "with faults" : "without faults",
+             (unsigned long long)plan->course->event, text, (unsigned long long)plan->seed,
+             plan->course->program);
 }

@@ -2,10 +2,16 @@
  *
  * Thousands of small trainings, each of another shape, under every fault that the network can
  * produce. Each seed is run twice: on one shard without a fault, and on its own number of shards
- * with faults; both must give the weights of the replay, bit for bit, at every version.
+ * with faults; both must give the weights of the replay, bit for bit, in every view of every
+ * version, and the same at the end where the mode promises that. At last all optimizers, schedules
+ * and the rest must have been drawn.
  *
- *     STEPD_SIM_SEEDS=5000 sim_training      more of them
- *     STEPD_SIM_SEED=1234  sim_training      one of them
+ *     sim_training [PART PARTS SEEDS]        one of several parts, 0 first, of so many seeds
+ *
+ *     STEPD_SIM_SEEDS=100000 sim_training    so many of them, whatever the arguments say
+ *     STEPD_SIM_FIRST=50001  sim_training    from this one on
+ *     STEPD_SIM_SEED=1234    sim_training    one of them
+ *     STEPD_SIM_TRACE=1      sim_training    and all that happens in it
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +23,21 @@
 
 #include "tests/sim/cluster.h"
 
-enum { SEEDS = 300 };
+/* Seeds of a whole run, and of one that must have drawn everything. */
+enum { SEEDS = 10000, SEEDS_FOR_ALL = 1000 };
+
+/* What is to be run. */
+struct range {
+    uint64_t first;
+    uint64_t end;
+};
+
+/* What all runs have seen together. */
+struct all {
+    struct range range;
+    struct cluster_story story;
+    struct course course;
+};
 
 static uint64_t number_from(const char *variable, uint64_t otherwise)
 {
@@ -25,42 +45,68 @@ static uint64_t number_from(const char *variable, uint64_t otherwise)
     return text == NULL ? otherwise : strtoull(text, NULL, 10);
 }
 
-static void run(uint64_t seed, uint32_t shards, bool faults, struct cluster_story *story)
+static struct range range_from(int argc, char **argv)
 {
-    struct plan plan = plan_init(seed, shards, faults);
+    const uint64_t only = number_from("STEPD_SIM_SEED", 0);
+    if (only != 0)
+        return (struct range){.first = only, .end = only + 1};
+    const uint64_t part = argc == 4 ? strtoull(argv[1], NULL, 10) : 0;
+    const uint64_t parts = argc == 4 ? strtoull(argv[2], NULL, 10) : 1;
+    const uint64_t seeds =
+        number_from("STEPD_SIM_SEEDS", argc == 4 ? strtoull(argv[3], NULL, 10) : SEEDS);
+    const uint64_t first = number_from("STEPD_SIM_FIRST", 1);
+    return (struct range){.first = first + seeds * part / parts,
+                          .end = first + seeds * (part + 1) / parts};
+}
+
+/* Gives a number for the weights at the end; 0 where these are not known beforehand. */
+static uint64_t run(uint64_t seed, uint32_t shards, bool faults, struct all *all)
+{
+    struct plan plan;
     struct cluster_story of_run;
+    struct cluster_story *story = &all->story;
+    plan_init(&plan, seed, shards, faults, &all->course);
     cluster_run(&plan, &of_run);
+    const uint64_t hash = plan.same_bits ? of_run.hash : 0;
     plan_deinit(&plan);
     story->events += of_run.events;
     story->connections += of_run.connections;
     story->breaks += of_run.breaks;
     story->resumes += of_run.resumes;
     story->requests += of_run.requests;
+    return hash;
 }
 
 static void training__under_any_faults__ends_where_the_replay_does(void **state)
 {
-    (void)state;
-    const uint64_t only = number_from("STEPD_SIM_SEED", 0);
-    const uint64_t first = only != 0 ? only : 1;
-    const uint64_t last = only != 0 ? only : number_from("STEPD_SIM_SEEDS", SEEDS);
-    struct cluster_story story = {.events = 0};
-    for (uint64_t seed = first; seed <= last; seed++) {
-        run(seed, 1, false, &story);
-        run(seed, 0, true, &story);
+    struct all *all = *state;
+    const struct cluster_story *story = &all->story;
+    const uint64_t seeds = all->range.end - all->range.first;
+    for (uint64_t seed = all->range.first; seed < all->range.end; seed++) {
+        const uint64_t hash = run(seed, 1, false, all);
+        if (run(seed, 0, true, all) != hash)
+            fail_msg("seed %llu: with faults the weights end otherwise", (unsigned long long)seed);
     }
-    print_message("%llu seeds: %llu events, %llu requests, %llu connections, %llu broken, %llu "
-                  "sessions resumed\n",
-                  (unsigned long long)(last - first + 1), (unsigned long long)story.events,
-                  (unsigned long long)story.requests, (unsigned long long)story.connections,
-                  (unsigned long long)story.breaks, (unsigned long long)story.resumes);
-    assert_true(story.breaks > 0);
+    print_message("%llu seeds from %llu on: %llu events, %llu requests, %llu connections, %llu "
+                  "broken, %llu sessions resumed\n",
+                  (unsigned long long)seeds, (unsigned long long)all->range.first,
+                  (unsigned long long)story->events, (unsigned long long)story->requests,
+                  (unsigned long long)story->connections, (unsigned long long)story->breaks,
+                  (unsigned long long)story->resumes);
+    coverage_print(&all->course.coverage);
+    assert_true(seeds > 0 && story->breaks > 0);
+    if (seeds >= SEEDS_FOR_ALL)
+        coverage_check(&all->course.coverage);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    static struct all all;
+    all.range = range_from(argc, argv);
+    all.course.program = argv[0];
+    all.course.trace = number_from("STEPD_SIM_TRACE", 0) != 0;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(training__under_any_faults__ends_where_the_replay_does),
+        cmocka_unit_test_prestate(training__under_any_faults__ends_where_the_replay_does, &all),
     };
     return cmocka_run_group_tests_name("sim", tests, NULL, NULL);
 }

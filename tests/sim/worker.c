@@ -1,30 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Asking on top, answers below. A question under way is kept until its last answer, or until its
- * connection is lost; an answer that comes later is to a connection that nobody listens to.
+ * Connections and questions; worker_answers.c has what comes back. A question under way is kept
+ * until its last answer, or until its connection is lost; an answer that comes later is to a
+ * connection that nobody listens to.
  */
-#include "tests/sim/worker.h"
-
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "proto/dtype.h"
-
-struct question {
-    struct question *next;
-    uint64_t id;
-    uint32_t shard;
-    enum stepd_message_kind kind;
-    enum worker_phase phase;
-    uint64_t clock;
-    size_t slices;
-    uint32_t slice[WORKER_SLICES_MAX];
-};
+#include "tests/sim/worker_internal.h"
 
 /* ---- Connections ----------------------------------------------------------------------------- */
 
@@ -34,12 +23,13 @@ void worker_session(uint32_t rank, uint8_t session[STEPD_SESSION_BYTES])
         session[i] = (uint8_t)(rank + 1 + i);
 }
 
-void worker_init(struct worker *worker, const struct plan *plan, const struct replay *replay,
-                 uint32_t rank, struct random *random)
+void worker_init(struct worker *worker, const struct plan *plan, struct witness *witness,
+                 const struct replay *replay, uint32_t rank, struct random *random)
 {
     assert_true(plan->job->layout.slices <= WORKER_SLICES_MAX);
     *worker = (struct worker){
         .plan = plan,
+        .witness = witness,
         .replay = replay,
         .random = random,
         .rank = rank,
@@ -48,13 +38,13 @@ void worker_init(struct worker *worker, const struct plan *plan, const struct re
     };
 }
 
-static void forget(struct worker *worker, struct question *question)
+void question_forget(struct worker *worker, struct question *question)
 {
     struct question **at = &worker->questions;
     while (*at != question)
         at = &(*at)->next;
     *at = question->next;
-    for (size_t i = 0; i < question->slices; i++)
+    for (size_t i = 0; i < question->slices && !question->curious; i++)
         worker->slice[question->slice[i]].asked--;
     free(question);
 }
@@ -62,7 +52,7 @@ static void forget(struct worker *worker, struct question *question)
 void worker_deinit(struct worker *worker)
 {
     while (worker->questions != NULL)
-        forget(worker, worker->questions);
+        question_forget(worker, worker->questions);
 }
 
 void worker_connect(struct worker *worker, uint32_t shard, struct link *link)
@@ -90,27 +80,67 @@ void worker_disconnect(struct worker *worker, uint32_t shard)
     for (struct question *question = worker->questions; question != NULL; question = next) {
         next = question->next;
         if (question->shard == shard)
-            forget(worker, question);
+            question_forget(worker, question);
     }
 }
 
 /* ---- Asking ---------------------------------------------------------------------------------- */
 
-/* What a slice needs next, or ERROR for nothing. */
-static enum stepd_message_kind need(const struct worker *worker, uint32_t slice)
+/* Is a view of this slice, of the version that the worker has come to, for this worker to pull?
+ * Every one is for somebody, and what it trains on is for everybody. */
+static bool must_pull(const struct worker *worker, uint32_t slice, enum stepd_view view)
+{
+    const struct plan *plan = worker->plan;
+    if (view == STEPD_TRAINING)
+        return true;
+    const uint64_t turn = worker->clock + (uint64_t)view;
+    return plan->exact && turn % plan->job->workers == worker->rank &&
+           replay_keeps(worker->replay, view, slice);
+}
+
+static bool lacks(const struct worker *worker, uint32_t slice, enum stepd_view view)
+{
+    const bool pulled = (worker->slice[slice].pulled >> view & 1) != 0;
+    return !pulled && must_pull(worker, slice, view);
+}
+
+static bool lacks_any(const struct worker *worker, uint32_t slice)
+{
+    bool any = false;
+    for (int v = 0; v < STEPD_VIEWS; v++)
+        any = any || lacks(worker, slice, (enum stepd_view)v);
+    return any;
+}
+
+enum stepd_message_kind worker_need(const struct worker *worker, uint32_t slice)
 {
     const struct holding *holding = &worker->slice[slice];
+    const bool pulls = lacks_any(worker, slice);
     switch (worker->phase) {
     case WORKER_ASSIGN: return holding->pushed ? STEPD_MESSAGE_ERROR : STEPD_MESSAGE_ASSIGN;
     case WORKER_FIRST:
-    case WORKER_FINAL: return holding->pulled ? STEPD_MESSAGE_ERROR : STEPD_MESSAGE_PULL;
+    case WORKER_FINAL: return pulls ? STEPD_MESSAGE_PULL : STEPD_MESSAGE_ERROR;
     case WORKER_STEP:
         if (!holding->pushed)
             return STEPD_MESSAGE_PUSH;
-        return holding->pulled ? STEPD_MESSAGE_ERROR : STEPD_MESSAGE_PULL;
+        return pulls ? STEPD_MESSAGE_PULL : STEPD_MESSAGE_ERROR;
     case WORKER_DONE: return STEPD_MESSAGE_ERROR;
     }
     return STEPD_MESSAGE_ERROR;
+}
+
+bool worker_explain(const struct worker *worker, char *text, size_t size)
+{
+    for (uint32_t i = 0; i < worker->plan->job->layout.slices; i++) {
+        const enum stepd_message_kind kind = worker_need(worker, i);
+        if (kind == STEPD_MESSAGE_ERROR)
+            continue;
+        (void)snprintf(text, size, "rank %u, clock %llu, slice %u: %s, %u questions", worker->rank,
+                       (unsigned long long)worker->clock, i, stepd_message_name(kind),
+                       worker->slice[i].asked);
+        return true;
+    }
+    return false;
 }
 
 /* Is a push of this clock under way? */
@@ -128,31 +158,49 @@ static bool is_pushing(const struct worker *worker, uint32_t slice)
 
 /* May a slice be asked for so now? A pull of the version to come may overtake the answer to the
  * push that it waits for. */
-static bool may_ask(struct worker *worker, uint32_t slice, enum stepd_message_kind kind, bool again)
+static bool may_ask(struct worker *worker, uint32_t slice, const struct question *question,
+                    bool again)
 {
     const struct holding *holding = &worker->slice[slice];
-    const bool early = kind == STEPD_MESSAGE_PULL && worker->phase == WORKER_STEP &&
-                       worker->plan->job->consistency.mode == STEPD_SYNC && !holding->pulled;
+    const bool pulls = question->kind == STEPD_MESSAGE_PULL;
+    if (question->curious)
+        return replay_keeps(worker->replay, question->view, slice);
+    if (pulls && !lacks(worker, slice, question->view))
+        return false;
+    const bool early = pulls && worker->phase == WORKER_STEP && worker->plan->exact &&
+                       worker->plan->job->consistency.mode == STEPD_SYNC;
     if (early && holding->asked == 1 && is_pushing(worker, slice))
         return random_once_in(worker->random, 4);
-    return need(worker, slice) == kind && (again || holding->asked == 0);
+    if (worker_need(worker, slice) != question->kind)
+        return false;
+    /* A push that was refused is made again, whoever waits for what it makes. */
+    const bool under_way =
+        question->kind == STEPD_MESSAGE_PUSH ? is_pushing(worker, slice) : holding->asked > 0;
+    return again || !under_way;
 }
 
 /* Chooses some of the shard's slices that need the same and are not asked for, in any order; with
  * `again` also such as are asked for already. */
-static size_t choose(struct worker *worker, uint32_t shard, enum stepd_message_kind kind,
-                     bool again, uint32_t *ret_slice)
+static void choose(struct worker *worker, bool again, struct question *question)
 {
     const struct layout *layout = &worker->plan->job->layout;
     size_t count = 0;
     for (uint32_t i = 0; i < layout->slices; i++) {
-        if (layout->slice[i].shard != shard || !may_ask(worker, i, kind, again))
+        if (layout->slice[i].shard != question->shard || !may_ask(worker, i, question, again))
             continue;
         const size_t place = random_below(worker->random, count + 1);
-        ret_slice[count++] = ret_slice[place];
-        ret_slice[place] = i;
+        question->slice[count++] = question->slice[place];
+        question->slice[place] = i;
     }
-    return count == 0 ? 0 : random_between(worker->random, 1, count);
+    question->slices = count == 0 ? 0 : random_between(worker->random, 1, count);
+}
+
+static void make_push(const struct worker *worker, uint32_t slice, float *ret_floats)
+{
+    const struct holding *holding = &worker->slice[slice];
+    plan_push(worker->plan, worker->rank, worker->clock, slice, holding->weights, ret_floats);
+    if (!holding->repaired)
+        plan_spoil(worker->plan, worker->rank, worker->clock, slice, ret_floats);
 }
 
 /* The payload of the slices, in the job's dtype. Caller frees. */
@@ -160,19 +208,21 @@ static uint8_t *make_payload(const struct worker *worker, const struct question 
                              enum stepd_dtype dtype, size_t *ret_bytes)
 {
     const struct layout *layout = &worker->plan->job->layout;
-    uint8_t *payload = malloc(question->slices * PLAN_SLICE_ELEMENTS * sizeof(float) + 1);
+    const bool assigns = question->kind == STEPD_MESSAGE_ASSIGN;
+    uint8_t *payload = malloc(question->slices * PLAN_FLOATS_MAX * sizeof(float) + 1);
     assert_non_null(payload);
     *ret_bytes = 0;
     for (size_t i = 0; i < question->slices; i++) {
         const uint32_t slice = question->slice[i];
-        float elements[PLAN_SLICE_ELEMENTS];
-        if (question->kind == STEPD_MESSAGE_ASSIGN)
-            plan_values(worker->plan, slice, elements);
+        const size_t n =
+            assigns ? layout->slice[slice].elements : plan_push_floats(worker->plan, slice);
+        float floats[PLAN_FLOATS_MAX];
+        if (assigns)
+            plan_values(worker->plan, slice, floats);
         else
-            plan_grad(worker->plan, worker->rank, worker->clock, slice,
-                      worker->slice[slice].weights, elements);
-        stepd_dtype_narrow(dtype, layout->slice[slice].elements, elements, payload + *ret_bytes);
-        *ret_bytes += layout->slice[slice].elements * stepd_dtype_bytes(dtype);
+            make_push(worker, slice, floats);
+        stepd_dtype_narrow(dtype, n, floats, payload + *ret_bytes);
+        *ret_bytes += n * stepd_dtype_bytes(dtype);
     }
     return payload;
 }
@@ -199,11 +249,30 @@ static void ask_assign(struct worker *worker, const struct question *question)
     free(payload);
 }
 
+/* The version that all slices of a pull have, or will have in time. */
+static uint64_t version_to_pull(const struct worker *worker, const struct question *question)
+{
+    const struct plan *plan = worker->plan;
+    const bool sync = plan->job->consistency.mode == STEPD_SYNC;
+    if (question->curious && !plan->exact)
+        return 0;
+    if (plan->exact && worker->phase == WORKER_FINAL)
+        return plan_last_version(plan);
+    if (plan->exact)
+        return worker->phase == WORKER_STEP && sync ? worker->clock : 0;
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < question->slices; i++) {
+        const uint64_t made = worker->slice[question->slice[i]].made;
+        least = made < least ? made : least;
+    }
+    return least;
+}
+
 static void ask_pull(struct worker *worker, const struct question *question)
 {
-    uint64_t min_version = worker->phase == WORKER_FINAL ? plan_last_version(worker->plan) : 0;
-    if (worker->phase == WORKER_STEP && worker->plan->job->consistency.mode == STEPD_SYNC)
-        min_version = worker->clock;
+    uint64_t min_version = version_to_pull(worker, question);
+    if (question->curious && random_once_in(worker->random, 2))
+        min_version = 0;
     const struct stepd_message message = {
         .request_id = question->id,
         .kind = STEPD_MESSAGE_PULL,
@@ -211,7 +280,8 @@ static void ask_pull(struct worker *worker, const struct question *question)
                       .slices = {.count = question->slices, .at = question->slice},
                       .min_version = min_version,
                       .dtype = worker->plan->pull_dtype,
-                      .deadline_ms = random_deadline(worker)},
+                      .deadline_ms = random_deadline(worker),
+                      .view = question->view},
     };
     link_send(worker->link[question->shard], &message, NULL, 0);
 }
@@ -221,6 +291,8 @@ static void ask_push(struct worker *worker, const struct question *question)
     uint64_t version[WORKER_SLICES_MAX];
     for (size_t i = 0; i < question->slices; i++)
         version[i] = worker->slice[question->slice[i]].version;
+    double loss = 0.0;
+    const bool has_loss = plan_loss(worker->plan, worker->rank, question->clock, &loss);
     const struct stepd_push_slices push = {
         .incarnation = 1,
         .clock = question->clock,
@@ -229,11 +301,14 @@ static void ask_push(struct worker *worker, const struct question *question)
         .examples = plan_examples(worker->plan, worker->rank, question->clock),
         .dtype = worker->plan->push_dtype,
         .deadline_ms = random_deadline(worker),
+        .has_loss = has_loss,
+        .loss = loss,
+        .loss_scale = plan_loss_scale(worker->plan, worker->rank, question->clock),
     };
     struct stepd_message message = {.request_id = question->id, .kind = question->kind};
     if (question->kind == STEPD_MESSAGE_STEP)
-        message.body.step =
-            (struct stepd_step_slices){.push = push, .pull_dtype = worker->plan->pull_dtype};
+        message.body.step = (struct stepd_step_slices){
+            .push = push, .pull_dtype = worker->plan->pull_dtype, .pull_view = question->view};
     else
         message.body.push = push;
     size_t bytes = 0;
@@ -250,7 +325,11 @@ static void send_question(struct worker *worker, struct question *question)
     question->phase = worker->phase;
     question->next = worker->questions;
     worker->questions = question;
-    for (size_t i = 0; i < question->slices; i++)
+    plan_trace(worker->plan, "rank %u asks shard %u: %s %llu of %zu slices, clock %llu",
+               worker->rank, question->shard, stepd_message_name(question->kind),
+               (unsigned long long)question->id, question->slices,
+               (unsigned long long)question->clock);
+    for (size_t i = 0; i < question->slices && !question->curious; i++)
         worker->slice[question->slice[i]].asked++;
     if (question->kind == STEPD_MESSAGE_ASSIGN)
         ask_assign(worker, question);
@@ -258,6 +337,40 @@ static void send_question(struct worker *worker, struct question *question)
         ask_pull(worker, question);
     else
         ask_push(worker, question);
+}
+
+static enum stepd_view random_view(struct worker *worker)
+{
+    return (enum stepd_view)random_below(worker->random, STEPD_VIEWS);
+}
+
+/* The view that a step is to be answered with: one that all its slices keep. */
+static enum stepd_view step_view(struct worker *worker, const struct question *question)
+{
+    const enum stepd_view view = random_view(worker);
+    for (size_t i = 0; i < question->slices; i++) {
+        if (!replay_keeps(worker->replay, view, question->slice[i]))
+            return STEPD_TRAINING;
+    }
+    return random_once_in(worker->random, 2) ? view : STEPD_TRAINING;
+}
+
+/* Weights that a delay is compensated by are those of the last pull: there may be no other between
+ * that and the push. */
+static bool pulls_once(const struct worker *worker)
+{
+    return worker->plan->job->consistency.delay_compensation > 0.0;
+}
+
+/* Makes more of a push than a push, at times. */
+static void vary_push(struct worker *worker, bool again, struct question *question)
+{
+    if (again && question->clock > 1 && random_once_in(worker->random, 4)) {
+        question->clock--; /* an old push, from a worker that has lost count */
+    } else if (random_once_in(worker->random, 2) && !(again && pulls_once(worker))) {
+        question->kind = STEPD_MESSAGE_STEP;
+        question->view = step_view(worker, question);
+    }
 }
 
 void worker_ask(struct worker *worker, uint32_t shard)
@@ -268,202 +381,20 @@ void worker_ask(struct worker *worker, uint32_t shard)
     assert_non_null(question);
     question->shard = shard;
     question->clock = worker->clock;
-    question->kind = kinds[random_below(worker->random, 3)];
-    const bool again = worker->plan->faults && random_once_in(worker->random, 16);
-    question->slices = choose(worker, shard, question->kind, again, question->slice);
+    question->curious = random_once_in(worker->random, 32);
+    question->kind =
+        question->curious ? STEPD_MESSAGE_PULL : kinds[random_below(worker->random, 3)];
+    question->view = question->kind == STEPD_MESSAGE_PULL ? random_view(worker) : STEPD_TRAINING;
+    const bool once = pulls_once(worker) && question->kind == STEPD_MESSAGE_PULL &&
+                      question->view == STEPD_TRAINING;
+    question->curious = question->curious && !once;
+    const bool again = worker->plan->faults && !once && random_once_in(worker->random, 16);
+    choose(worker, again, question);
     if (question->slices == 0) {
         free(question);
         return;
     }
-    if (question->kind == STEPD_MESSAGE_PUSH && again && question->clock > 1 &&
-        random_once_in(worker->random, 4))
-        question->clock--; /* an old push, from a worker that has lost count */
-    else if (question->kind == STEPD_MESSAGE_PUSH && random_once_in(worker->random, 2))
-        question->kind = STEPD_MESSAGE_STEP;
+    if (question->kind == STEPD_MESSAGE_PUSH)
+        vary_push(worker, again, question);
     send_question(worker, question);
-}
-
-/* ---- Going on -------------------------------------------------------------------------------- */
-
-static bool is_settled(const struct worker *worker)
-{
-    for (uint32_t i = 0; i < worker->plan->job->layout.slices; i++) {
-        if (need(worker, i) != STEPD_MESSAGE_ERROR)
-            return false;
-    }
-    return true;
-}
-
-static void enter(struct worker *worker, enum worker_phase phase)
-{
-    worker->phase = phase;
-    for (uint32_t i = 0; i < worker->plan->job->layout.slices; i++) {
-        struct holding *holding = &worker->slice[i];
-        if (holding->pulled) {
-            holding->version = holding->next_version;
-            memcpy(holding->weights, holding->next, sizeof holding->weights);
-        }
-        holding->pushed = false;
-        holding->pulled = false;
-    }
-}
-
-static void go_on(struct worker *worker)
-{
-    if (!is_settled(worker))
-        return;
-    switch (worker->phase) {
-    case WORKER_ASSIGN: enter(worker, WORKER_FIRST); return;
-    case WORKER_FIRST:
-    case WORKER_STEP:
-        if (worker->clock == worker->plan->steps) {
-            enter(worker, WORKER_FINAL);
-            return;
-        }
-        worker->clock++;
-        enter(worker, WORKER_STEP);
-        return;
-    case WORKER_FINAL: enter(worker, WORKER_DONE); return;
-    case WORKER_DONE: return;
-    }
-}
-
-/* ---- Answers --------------------------------------------------------------------------------- */
-
-/* The weights of one slice as they came, held against what the replay says of this version. */
-static void check_weights(const struct worker *worker, const struct question *question,
-                          uint32_t slice, uint64_t version, const float *weights)
-{
-    const struct plan *plan = worker->plan;
-    const size_t n = plan->job->layout.slice[slice].elements;
-    /* In async mode a step's version is that of its push; its weights may be newer. */
-    const bool told =
-        plan->job->consistency.mode == STEPD_SYNC || question->kind == STEPD_MESSAGE_PULL;
-    const float *known = told ? replay_weights(worker->replay, version, slice) : NULL;
-    if (known != NULL) {
-        float expected[PLAN_SLICE_ELEMENTS];
-        plan_round_trip(plan->pull_dtype, n, known, expected);
-        if (memcmp(expected, weights, n * sizeof *weights) != 0)
-            plan_fail(plan, "rank %u gets other weights of slice %u at version %llu", worker->rank,
-                      slice, (unsigned long long)version);
-        return;
-    }
-    if (plan->job->consistency.mode == STEPD_SYNC)
-        plan_fail(plan, "version %llu does not exist", (unsigned long long)version);
-    /* async: every element has gone the same way from its first value */
-    const float *first = replay_weights(worker->replay, 0, slice);
-    for (size_t i = 1; i < n; i++) {
-        if (weights[i] - first[i] != weights[0] - first[0])
-            plan_fail(plan, "rank %u gets a torn slice %u", worker->rank, slice);
-    }
-}
-
-static void check_outcome(struct worker *worker, const struct question *question, uint32_t slice,
-                          enum stepd_outcome outcome)
-{
-    const struct plan *plan = worker->plan;
-    const bool sync = plan->job->consistency.mode == STEPD_SYNC;
-    const uint64_t examples = sync ? replay_examples(plan, question->clock)
-                                   : plan_examples(plan, worker->rank, question->clock);
-    const bool skipped = outcome == STEPD_SKIPPED;
-    const bool counted = outcome == STEPD_APPLIED || outcome == STEPD_DUPLICATE;
-    if ((!skipped && !counted) || skipped != (examples == 0))
-        plan_fail(plan, "clock %llu of rank %u, slice %u, comes to outcome %d",
-                  (unsigned long long)question->clock, worker->rank, slice, (int)outcome);
-    if (outcome != STEPD_APPLIED)
-        return;
-    const uint64_t clock_bit = UINT64_C(1) << question->clock;
-    if ((worker->slice[slice].applied & clock_bit) != 0)
-        plan_fail(plan, "clock %llu of rank %u, slice %u, is applied twice",
-                  (unsigned long long)question->clock, worker->rank, slice);
-    worker->slice[slice].applied |= clock_bit;
-}
-
-/* In sync mode a push is answered with the version that it made. */
-static void check_version(const struct worker *worker, const struct question *question,
-                          uint64_t version)
-{
-    if (worker->plan->job->consistency.mode == STEPD_SYNC && version != question->clock)
-        plan_fail(worker->plan, "clock %llu of rank %u made version %llu",
-                  (unsigned long long)question->clock, worker->rank, (unsigned long long)version);
-}
-
-/* Widens a slice's weights; gives the bytes that they took. */
-static size_t take_weights(const struct worker *worker, uint32_t slice, const uint8_t *payload,
-                           float *ret_weights)
-{
-    const enum stepd_dtype dtype = worker->plan->pull_dtype;
-    const size_t n = worker->plan->job->layout.slice[slice].elements;
-    const size_t bytes = n * stepd_dtype_bytes(dtype);
-    memcpy(stepd_dtype_wire_start(dtype, n, ret_weights), payload, bytes);
-    stepd_dtype_widen(dtype, n, ret_weights);
-    return bytes;
-}
-
-static void settle(struct worker *worker, const struct question *question, uint32_t slice,
-                   uint64_t version, const float *weights)
-{
-    struct holding *holding = &worker->slice[slice];
-    if (question->phase != worker->phase || question->clock != worker->clock)
-        return; /* of before */
-    holding->pushed = holding->pushed || question->kind != STEPD_MESSAGE_PULL;
-    if (weights == NULL || holding->pulled)
-        return;
-    holding->pulled = true;
-    holding->next_version = version;
-    memcpy(holding->next, weights, sizeof holding->next);
-}
-
-static void on_result(struct worker *worker, struct question *question,
-                      const struct stepd_result *result, const uint8_t *payload)
-{
-    const bool pushes =
-        question->kind == STEPD_MESSAGE_PUSH || question->kind == STEPD_MESSAGE_STEP;
-    const bool weighs =
-        question->kind == STEPD_MESSAGE_PULL || question->kind == STEPD_MESSAGE_STEP;
-    for (size_t i = 0; i < result->slices.count; i++) {
-        const uint32_t slice = result->slices.at[i];
-        const uint64_t version = result->versions.at[i];
-        float weights[PLAN_SLICE_ELEMENTS] = {0};
-        if (pushes) {
-            check_outcome(worker, question, slice, (enum stepd_outcome)result->outcomes.at[i]);
-            check_version(worker, question, version);
-        }
-        if (weighs) {
-            payload += take_weights(worker, slice, payload, weights);
-            check_weights(worker, question, slice, version, weights);
-        }
-        settle(worker, question, slice, version, weighs ? weights : NULL);
-    }
-    if (result->last)
-        forget(worker, question);
-}
-
-static struct question *find_question(const struct worker *worker, uint64_t id)
-{
-    struct question *question = worker->questions;
-    while (question != NULL && question->id != id)
-        question = question->next;
-    return question;
-}
-
-void worker_on_frame(void *owner, struct link *link, const struct stepd_message *message,
-                     const uint8_t *payload, size_t payload_bytes)
-{
-    (void)link;
-    (void)payload_bytes;
-    struct worker *worker = owner;
-    if (message->kind == STEPD_MESSAGE_WELCOME)
-        return;
-    struct question *question = find_question(worker, message->request_id);
-    if (question == NULL)
-        plan_fail(worker->plan, "rank %u is answered what it has not asked", worker->rank);
-    if (message->kind == STEPD_MESSAGE_RESULT)
-        on_result(worker, question, &message->body.result, payload);
-    else if (worker->plan->faults && message->kind == STEPD_MESSAGE_ERROR &&
-             message->body.error.code == STEPD_DEADLINE_EXCEEDED)
-        forget(worker, question); /* and ask again */
-    else
-        plan_fail(worker->plan, "rank %u is refused: %s", worker->rank, message->body.error.text);
-    go_on(worker);
 }

@@ -3,11 +3,14 @@
  * A worker of the simulation. It pulls the first weights (rank 0 assigns what is to be assigned
  * before), takes the plan's steps, and at last pulls the final version. What it has to ask it asks
  * in any order, in any grouping of slices, by step or by push and pull; what was lost it asks again
- * with the same clock; and at times it repeats itself without need.
+ * with the same clock; and at times it repeats itself without need, or pulls any view of anything.
  *
  *     ASSIGN (rank 0) --> FIRST --> STEP, clock 1 --> ... --> STEP, clock n --> FINAL --> DONE
  *
- * Each arrow is taken when every slice is settled. Whatever comes back is held against the replay.
+ * Each arrow is taken when every slice is settled: where each version is made of all workers'
+ * pushes, not before each view of this version has been pulled that it falls to this worker to
+ * pull. No version can be passed over, since a worker that has not gone on holds up the next one.
+ * Whatever comes back is held against the replay, and shown to the witness.
  */
 #ifndef TESTS_SIM_WORKER_H
 #define TESTS_SIM_WORKER_H
@@ -15,6 +18,7 @@
 #include "tests/lib/random.h"
 #include "tests/sim/link.h"
 #include "tests/sim/replay.h"
+#include "tests/sim/witness.h"
 
 enum { WORKER_SLICES_MAX = 64 };
 
@@ -30,30 +34,35 @@ enum worker_phase {
 struct holding {
     uint32_t asked;   /* requests under way */
     bool pushed;      /* the push is settled */
-    bool pulled;      /* the weights are here */
+    uint32_t pulled;  /* bit set of the views that are here */
+    bool repaired;    /* the push was refused for a NaN, and is sent again without */
+    uint64_t made;    /* version that the push is answered with */
     uint64_t applied; /* bit set of the clocks of which an answer said so */
     uint64_t version; /* of weights */
-    float weights[PLAN_SLICE_ELEMENTS];
+    float weights[PLAN_FLOATS_MAX];
     uint64_t next_version;
-    float next[PLAN_SLICE_ELEMENTS];
+    float next[PLAN_FLOATS_MAX]; /* of the view for training */
 };
 
 struct worker {
     const struct plan *plan;
+    struct witness *witness;
     const struct replay *replay;
     struct random *random;
     uint32_t rank;
+    bool has_left;
     uint64_t epoch; /* of its session */
     enum worker_phase phase;
     uint64_t clock;
+    uint32_t timeouts;                  /* of this clock */
     uint64_t requests;                  /* made so far */
     struct link *link[PLAN_SHARDS_MAX]; /* borrowed from the cluster; NULL: none */
     struct question *questions;         /* owned; under way */
     struct holding slice[WORKER_SLICES_MAX];
 };
 
-void worker_init(struct worker *worker, const struct plan *plan, const struct replay *replay,
-                 uint32_t rank, struct random *random);
+void worker_init(struct worker *worker, const struct plan *plan, struct witness *witness,
+                 const struct replay *replay, uint32_t rank, struct random *random);
 void worker_deinit(struct worker *worker);
 
 /* The session's id, by rank. */
@@ -66,6 +75,9 @@ void worker_disconnect(struct worker *worker, uint32_t shard);
 
 /* Asks something of a shard to which it is connected, if there is something to ask. */
 void worker_ask(struct worker *worker, uint32_t shard);
+
+/* What the worker lacks, in words; false: nothing. */
+bool worker_explain(const struct worker *worker, char *text, size_t size);
 
 /* For link_create; the owner is a struct worker. */
 void worker_on_frame(void *owner, struct link *link, const struct stepd_message *message,

@@ -164,6 +164,64 @@ static void close_examples__reached__closes_without_the_others(void **state)
     shard_teardown(&shard);
 }
 
+static void push_examples(struct shard *shard, uint32_t rank, uint64_t clock, uint64_t base,
+                          uint64_t examples)
+{
+    const struct shard_push push = {.id = clock,
+                                    .clock = clock,
+                                    .base_version = base,
+                                    .examples = examples,
+                                    .slices = 1,
+                                    .grad = ones,
+                                    .values = 4};
+    shard_push(shard, rank, &push);
+}
+
+/* Rank 0 has closed the first round alone, and has too few examples for the next; rank 1 was late.
+ */
+static void setup_dropped(struct shard *shard)
+{
+    static struct stepd_setting close;
+    close = number("close_examples", &two);
+    setup(shard, STEPD_SYNC, 2, &close, 1);
+    observe(shard);
+    push_examples(shard, 0, 1, 0, 2);
+}
+
+static void close_examples__not_reached__does_not_wait_for_who_was_dropped(void **state)
+{
+    (void)state;
+    struct shard shard;
+    setup_dropped(&shard);
+    push_examples(&shard, 1, 1, 0, 1); /* dropped */
+    push_examples(&shard, 0, 2, 1, 1);
+    assert_true(weight(&shard) == 8.0F);
+    shard_teardown(&shard);
+}
+
+static void close_examples__not_reached__closes_when_the_last_is_dropped(void **state)
+{
+    (void)state;
+    struct shard shard;
+    setup_dropped(&shard);
+    push_examples(&shard, 0, 2, 1, 1);
+    push_examples(&shard, 1, 1, 0, 1); /* dropped */
+    assert_true(weight(&shard) == 8.0F);
+    shard_teardown(&shard);
+}
+
+static void close_examples__not_reached__waits_again_in_the_round_after(void **state)
+{
+    (void)state;
+    struct shard shard;
+    setup_dropped(&shard);
+    push_examples(&shard, 1, 1, 0, 1); /* dropped */
+    push_examples(&shard, 0, 2, 1, 1);
+    push_examples(&shard, 0, 3, 2, 1);
+    assert_true(weight(&shard) == 8.0F);
+    shard_teardown(&shard);
+}
+
 static void leave__behind_the_version__ends_at_its_own_clock(void **state)
 {
     (void)state;
@@ -339,6 +397,36 @@ static void staleness_max__exceeded__refuses_and_goes_on(void **state)
     shard_teardown(&shard);
 }
 
+/* Three pushes were fresh when they came, and wait for the job to begin; then each that is made
+ * ages the others. */
+static void staleness_max__exceeded_while_it_waited__refuses(void **state)
+{
+    (void)state;
+    struct shard shard;
+    struct stepd_tensor_def tensor = shard_tensor("w", four, 1, 10.0);
+    const struct stepd_setting settings[] = {number("staleness", &two),
+                                             number("staleness_max", &one)};
+    const struct shard_job job = {.mode = STEPD_BOUNDED,
+                                  .settings = {.count = 2, .at = settings},
+                                  .workers = 3,
+                                  .lr = 1.0,
+                                  .tensors = 1,
+                                  .tensor = &tensor};
+    shard_open_job(&shard, &job);
+    observe(&shard);
+    for (uint32_t rank = 0; rank < 3; rank++) {
+        shard_session(&shard, rank, 1, false);
+        shard_member(&shard, rank, 0, UINT64_MAX);
+        shard_connect(&shard, rank, rank);
+        push(&shard, rank, 1, 0, ones);
+    }
+    shard_start(&shard);
+    assert_int_equal(shard_last(&shard, 1)->outcome[0], STEPD_APPLIED);
+    assert_int_equal(shard_last(&shard, 2)->outcome[0], STEPD_STALE);
+    assert_true(weight(&shard) == 8.0F);
+    shard_teardown(&shard);
+}
+
 static const double lambda = 0.5;
 
 static void delay_compensation__of_an_old_gradient__corrects_it(void **state)
@@ -392,6 +480,9 @@ int main(void)
         cmocka_unit_test(late_apply__of_the_third__counts_in_the_open_round),
         cmocka_unit_test(late_apply__beyond_its_age__is_stale),
         cmocka_unit_test(close_examples__reached__closes_without_the_others),
+        cmocka_unit_test(close_examples__not_reached__does_not_wait_for_who_was_dropped),
+        cmocka_unit_test(close_examples__not_reached__closes_when_the_last_is_dropped),
+        cmocka_unit_test(close_examples__not_reached__waits_again_in_the_round_after),
         cmocka_unit_test(leave__behind_the_version__ends_at_its_own_clock),
         cmocka_unit_test(arrival__in_any_order__takes_the_weighted_mean),
         cmocka_unit_test(arrival__of_half_a_push__leaves_nothing_behind),
@@ -401,6 +492,7 @@ int main(void)
         cmocka_unit_test(bounded__when_a_stale_push_is_refused__moves_on_all_the_same),
         cmocka_unit_test(lr_by_staleness__of_an_old_gradient__takes_a_part_of_the_step),
         cmocka_unit_test(staleness_max__exceeded__refuses_and_goes_on),
+        cmocka_unit_test(staleness_max__exceeded_while_it_waited__refuses),
         cmocka_unit_test(delay_compensation__of_an_old_gradient__corrects_it),
         cmocka_unit_test(delay_compensation__of_a_fresh_gradient__leaves_it_alone),
         cmocka_unit_test(delay_compensation__of_weights_never_pulled__is_refused),

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plants mistakes in the daemon, one at a time, and sees the simulation notice each.
+
+    mutations.py list                         each mutation's name, and the files that it changes
+    mutations.py apply NAME SOURCES FOLDER    writes these files, changed, below FOLDER
+    mutations.py check FOLDER SEEDS           runs FOLDER/sim_training, which must pass so many
+                                              seeds, and each FOLDER/sim_mutant_NAME, which must not
+
+A change is a text that stands in its file exactly once, and what stands there instead: where the
+text has moved on, applying the mutation fails, and whoever changed it says anew what the mistake
+would look like now. CMake builds the mutants (target sim_mutants) from the changed files and the
+daemon's libraries; nothing of this is in the daemon's own sources.
+"""
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+# name: (what goes wrong, [(file, text, instead)])
+MUTATIONS = {
+    "count_pushes": (
+        "a round counts pushes instead of ranks",
+        [("server/core/handle_push.c",
+          "        waiter_park(waiter, WAITER_ROUND);\n        return;\n",
+          "        slice->round.counted++;\n"
+          "        waiter_park(waiter, WAITER_ROUND);\n"
+          "        update_try(waiter->request->conn->core, slice);\n        return;\n"),
+         ("server/sync/policy.c",
+          "    return (double)lacking <= scene->consistency->backup || lacking == spent;\n",
+          "    return (double)scene->round->counted + scene->consistency->backup >=\n"
+          "           (double)scene->ranks;\n")]),
+    "forget_record": (
+        "what a rank has pushed is forgotten when it connects again",
+        [("server/core/handle_hello.c",
+          "    session->conn = conn;\n",
+          "    session->conn = conn;\n"
+          "    struct core_job *job = job_find(core, session->job_name);\n"
+          "    for (size_t i = 0; job != NULL && i < job->job->layout.slices; i++) {\n"
+          "        if (job->slice[i] != NULL && session->rank < job->slice[i]->slice.ranks)\n"
+          "            job->slice[i]->slice.by_rank[session->rank].record =\n"
+          "                (struct record){.clock = 0};\n"
+          "    }\n")]),
+    "half_a_slice": (
+        "a slice that is cut short counts",
+        [("server/core/receive.c",
+          "        push_abort(current(conn));\n",
+          "        push_complete(current(conn));\n")]),
+    "without_a_member": (
+        "a round closes without a member",
+        [("server/sync/policy.c",
+          "(double)lacking <= scene->consistency->backup ||",
+          "(double)lacking <= scene->consistency->backup + 1.0 ||")]),
+    "another_order": (
+        "gradients are added up in another order than that of the ranks",
+        [("server/core/gradient.c",
+          "    for (uint32_t rank = 0; rank < slice->round.ranks; rank++) {\n"
+          "        const struct contribution contribution = round_of(&slice->round, rank);\n",
+          "    for (uint32_t rank = slice->round.ranks; rank-- > 0;) {\n"
+          "        const struct contribution contribution = round_of(&slice->round, rank);\n")]),
+    "staleness_plus_one": (
+        "a worker may be farther ahead than the bound by one",
+        [("server/sync/policy.c",
+          "(double)clock - (double)pushed > scene->consistency->staleness &&",
+          "(double)clock - (double)pushed > scene->consistency->staleness + 1.0 &&")]),
+    "old_connection": (
+        "a session's older connection goes on when it is resumed",
+        [("server/core/session.c",
+          "    if (session->conn != NULL)\n        conn_hang_up(session->conn);\n"
+          "    session->epoch = order->epoch;\n",
+          "    session->epoch = order->epoch;\n"),
+         ("server/core/handle_hello.c",
+          "    if (session->conn != NULL)\n        conn_hang_up(session->conn);\n"
+          "    session->conn = conn;\n",
+          "    session->conn = conn;\n")]),
+    "too_old_by_now": (
+        "a push that had to wait may be staler than it may",
+        [("server/core/update.c",
+          "        if (!policy->together && turn_away_stale(slice))\n            continue;\n",
+          "")]),
+    "torn_pull": (
+        "weights are overwritten while they are on their way",
+        [("server/model/slice.c",
+          "    if (view->current != NULL && view->current->refs == 1)\n",
+          "    if (view->current != NULL)\n")]),
+    "older_version": (
+        "a pull gets weights that are older than what it waits for",
+        [("server/core/handle_pull.c",
+          "slice->version >= waiter->request->min_version",
+          "slice->version + 1 >= waiter->request->min_version")]),
+    "late_counts": (
+        "a gradient counts whose round has closed without it",
+        [("server/sync/policy.c",
+          "    if (late && scene->consistency->late == CONSISTENCY_LATE_DROP)\n",
+          "    if (late && scene->consistency->late != CONSISTENCY_LATE_DROP)\n")]),
+    "no_deadline": (
+        "a request outlives its deadline",
+        [("server/core/request.c",
+          "            if (request->deadline_ms <= core->now_ms)\n",
+          "            if (request->deadline_ms + 1000 <= core->now_ms)\n")]),
+    "spent_waited_for": (
+        "a round waits for a worker that was turned away from it",
+        [("server/sync/policy.c", " || lacking == spent;", ";")]),
+}
+
+
+def apply(name, sources, folder):
+    texts = {}
+    for file, text, instead in MUTATIONS[name][1]:
+        if file not in texts:
+            texts[file] = (sources / file).read_text()
+        if texts[file].count(text) != 1:
+            sys.exit(f"mutation {name}: this stands {texts[file].count(text)} times in {file}, "
+                     f"not once; say in tests/sim/mutations.py what it is now:\n{text}")
+        texts[file] = texts[file].replace(text, instead)
+    for file, text in texts.items():
+        to = folder / file
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(text)
+
+
+def run(program, seeds):
+    result = subprocess.run([program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            env={**os.environ, "STEPD_SIM_SEEDS": str(seeds)}, check=False,
+                            errors="replace", timeout=300)
+    return result.returncode, result.stdout
+
+
+def verdict(name, folder, seeds):
+    code, output = run(folder / f"sim_mutant_{name}", seeds)
+    if code == 0:
+        return False, f"NOT CAUGHT within {seeds} seeds"
+    told = re.search(r"ERROR: (seed [0-9]+).*?: (.*)", output)
+    if told:
+        return True, f"caught by {told.group(1)}: {told.group(2)[:90]}"
+    return True, f"caught by a crash (exit status {code})"
+
+
+def check(folder, seeds):
+    code, output = run(folder / "sim_training", seeds)
+    if code != 0:
+        sys.exit(f"without any mutation the simulation fails:\n{output}")
+    print(f"without any mutation {seeds} seeds pass")
+    missed = 0
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        verdicts = pool.map(lambda name: verdict(name, folder, seeds), MUTATIONS)
+        for (name, (what, _)), (caught, how) in zip(MUTATIONS.items(), verdicts):
+            print(f"{name}: {what}\n    {how}")
+            missed += not caught
+    print(f"{len(MUTATIONS)} mutations, {missed} missed")
+    return 1 if missed or not MUTATIONS else 0
+
+
+def main(arguments):
+    if arguments == ["list"]:
+        for name, (_, changes) in MUTATIONS.items():
+            print(" ".join([name, *sorted({file for file, _, _ in changes})]))
+        return 0
+    if len(arguments) == 4 and arguments[0] == "apply":
+        apply(arguments[1], pathlib.Path(arguments[2]), pathlib.Path(arguments[3]))
+        return 0
+    if len(arguments) == 3 and arguments[0] == "check":
+        return check(pathlib.Path(arguments[1]), int(arguments[2]))
+    print(__doc__)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

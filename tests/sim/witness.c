@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The order in which the parts of an open round came is seen event by event: the bytes of an event
+ * are of one connection, and so of one rank. What a slice remembers of a contribution stays in its
+ * round until the rank's next one begins; so it is there when the round has closed.
+ */
+#include "tests/sim/witness.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "server/core/core_internal.h"
+#include "tests/sim/worker.h"
+
+enum { CLOCKS_MAX = PLAN_STEPS_MAX + 2, WEIGHTS_MAX = 4096 };
+
+/* What is known of one push of a slice. */
+struct fate {
+    uint64_t version; /* that it counted for; 0: none */
+    bool turned_away; /* a worker was told that it never will */
+};
+
+struct watched {
+    uint64_t version;
+    struct push_round open;            /* parts that count, in the order of their arrival */
+    uint64_t newest[PLAN_WORKERS_MAX]; /* clock that is used up */
+    uint64_t away[PLAN_WORKERS_MAX];   /* version that it was turned away from */
+    struct fate fate[PLAN_WORKERS_MAX][CLOCKS_MAX];
+};
+
+struct witness {
+    const struct plan *plan;
+    struct replay *replay;
+    uint64_t last_clock[PLAN_WORKERS_MAX]; /* UINT64_MAX: it has not left */
+    struct watched slice[WORKER_SLICES_MAX];
+    size_t sent; /* weights, since the last look */
+
+    struct {
+        uint32_t rank;
+        uint32_t slice;
+    } weights[WEIGHTS_MAX];
+};
+
+struct witness *witness_create(const struct plan *plan, struct replay *replay)
+{
+    struct witness *witness = calloc(1, sizeof *witness);
+    assert_non_null(witness);
+    witness->plan = plan;
+    witness->replay = replay;
+    for (size_t rank = 0; rank < PLAN_WORKERS_MAX; rank++)
+        witness->last_clock[rank] = UINT64_MAX;
+    return witness;
+}
+
+struct witness *witness_destroy(struct witness *witness)
+{
+    free(witness);
+    return NULL;
+}
+
+void witness_leave(struct witness *witness, uint32_t rank, uint64_t last_clock)
+{
+    witness->last_clock[rank] = last_clock;
+}
+
+/* ---- What a round is made of ----------------------------------------------------------------- */
+
+static size_t find_part(const struct push_round *round, uint32_t rank)
+{
+    size_t i = 0;
+    while (i < round->parts && round->part[i].rank != rank)
+        i++;
+    return i;
+}
+
+static void remove_part(struct push_round *round, size_t index)
+{
+    for (size_t i = index + 1; i < round->parts; i++)
+        round->part[i - 1] = round->part[i];
+    round->parts--;
+}
+
+/* The parts of the open round that count. */
+static void look_at_open(struct watched *watched, const struct core_slice *slice)
+{
+    for (uint32_t rank = 0; rank < slice->round.ranks; rank++) {
+        const struct contribution *of_rank = &slice->round.of_rank[rank];
+        const size_t known = find_part(&watched->open, rank);
+        const bool counts = of_rank->state == CONTRIBUTION_COUNTED;
+        if (known < watched->open.parts && !counts)
+            remove_part(&watched->open, known);
+        if (known == watched->open.parts && counts)
+            watched->open.part[watched->open.parts++] = (struct push_part){
+                .rank = rank, .clock = of_rank->clock, .base_version = of_rank->base_version};
+    }
+}
+
+/* The rank's part of a version, from its record. */
+static bool find_entry(const struct core_slice *slice, uint32_t rank, uint64_t version,
+                       struct record_entry *ret_entry)
+{
+    for (size_t i = 0; i < RECORD_DEPTH; i++) {
+        const struct record_entry *entry = &slice->slice.by_rank[rank].record.entry[i];
+        const bool counted = entry->outcome == STEPD_APPLIED || entry->outcome == STEPD_SKIPPED;
+        if (entry->clock == 0 || entry->version != version || !counted)
+            continue;
+        *ret_entry = *entry;
+        return true;
+    }
+    return false;
+}
+
+/* Those that had been seen first, in their order; then who came with the event. */
+static void gather(const struct witness *witness, struct watched *watched,
+                   const struct core_slice *slice, struct push_round *ret_round)
+{
+    struct push_round unseen = {.parts = 0};
+    *ret_round = (struct push_round){.parts = 0};
+    for (size_t i = 0; i < watched->open.parts;) {
+        struct record_entry entry;
+        const struct push_part part = watched->open.part[i];
+        if (!find_entry(slice, part.rank, watched->version, &entry) || entry.clock != part.clock) {
+            i++;
+            continue;
+        }
+        ret_round->part[ret_round->parts++] = part;
+        remove_part(&watched->open, i);
+    }
+    for (uint32_t rank = 0; rank < slice->slice.ranks; rank++) {
+        struct record_entry entry;
+        if (!find_entry(slice, rank, watched->version, &entry) ||
+            find_part(ret_round, rank) < ret_round->parts)
+            continue;
+        const struct contribution of_rank = round_of(&slice->round, rank);
+        if (of_rank.clock != entry.clock)
+            plan_fail(witness->plan, "slice %u, version %llu: rank %u's part came from nowhere",
+                      slice->slice.index, (unsigned long long)watched->version, rank);
+        unseen.part[unseen.parts++] = (struct push_part){
+            .rank = rank, .clock = entry.clock, .base_version = of_rank.base_version};
+    }
+    for (size_t i = 0; i < unseen.parts; i++)
+        ret_round->part[ret_round->parts++] = unseen.part[i];
+}
+
+/* ---- Is it allowed? -------------------------------------------------------------------------- */
+
+/* Members that owed this round a push and are not in it. Those whose last one was turned away from
+ * it need not be waited for. */
+struct missing {
+    size_t all;
+    size_t waited_for;
+};
+
+static struct missing count_missing(const struct witness *witness, const struct watched *watched,
+                                    const struct push_round *round)
+{
+    struct missing missing = {.all = 0};
+    for (uint32_t rank = 0; rank < witness->plan->job->workers; rank++) {
+        const bool owes = watched->newest[rank] < witness->last_clock[rank];
+        const bool is_missing = owes && find_part(round, rank) == round->parts;
+        missing.all += is_missing;
+        missing.waited_for += is_missing && watched->away[rank] != watched->version;
+    }
+    return missing;
+}
+
+static void check_sync(const struct witness *witness, const struct watched *watched, uint32_t slice,
+                       const struct push_round *round)
+{
+    const struct plan *plan = witness->plan;
+    const struct consistency *consistency = &plan->job->consistency;
+    const struct missing missing = count_missing(witness, watched, round);
+    const bool by_examples = consistency->close_examples > 0.0 &&
+                             (double)pushes_examples(plan, round) >= consistency->close_examples;
+    if ((double)missing.all > consistency->backup && missing.waited_for > 0 && !by_examples)
+        plan_fail(plan, "slice %u, version %llu: closed without %zu members", slice,
+                  (unsigned long long)watched->version, missing.all);
+    coverage_count(plan->coverage, COVERAGE_CLOSED_WITHOUT, missing.all > 0 && !by_examples);
+    coverage_count(plan->coverage, COVERAGE_CLOSED_BY_EXAMPLES, missing.all > 0 && by_examples);
+    coverage_count(plan->coverage, COVERAGE_ARRIVAL,
+                   consistency->reduction == CONSISTENCY_ARRIVAL && round->parts > 1);
+}
+
+static void check_part(const struct witness *witness, struct watched *watched, uint32_t slice,
+                       const struct push_part *part)
+{
+    const struct plan *plan = witness->plan;
+    const struct consistency *consistency = &plan->job->consistency;
+    const uint64_t base = watched->version - 1;
+    struct fate *fate = &watched->fate[part->rank][part->clock];
+    const bool late = part->base_version < base;
+    const bool may_be_late =
+        consistency->mode != STEPD_SYNC || consistency->late == CONSISTENCY_LATE_APPLY;
+    if (fate->version != 0)
+        plan_fail(plan, "slice %u: clock %llu of rank %u counts for version %llu and for %llu",
+                  slice, (unsigned long long)part->clock, part->rank,
+                  (unsigned long long)fate->version, (unsigned long long)watched->version);
+    if (fate->turned_away)
+        plan_fail(plan, "slice %u: clock %llu of rank %u counts, and was turned away", slice,
+                  (unsigned long long)part->clock, part->rank);
+    if (late && !may_be_late)
+        plan_fail(plan, "slice %u: clock %llu of rank %u, of version %llu, counts for version %llu",
+                  slice, (unsigned long long)part->clock, part->rank,
+                  (unsigned long long)part->base_version, (unsigned long long)watched->version);
+    if (late && consistency->staleness_max != CONSISTENCY_NONE &&
+        (double)(base - part->base_version) > consistency->staleness_max)
+        plan_fail(plan, "slice %u: clock %llu of rank %u counts %llu versions late", slice,
+                  (unsigned long long)part->clock, part->rank,
+                  (unsigned long long)(base - part->base_version));
+    fate->version = watched->version;
+    coverage_count(plan->coverage, COVERAGE_LATE_APPLIED, late && consistency->mode == STEPD_SYNC);
+}
+
+static void check_round(const struct witness *witness, struct watched *watched, uint32_t slice,
+                        const struct push_round *round)
+{
+    const struct plan *plan = witness->plan;
+    if (plan->job->consistency.mode == STEPD_SYNC)
+        check_sync(witness, watched, slice, round);
+    else if (round->parts != 1)
+        plan_fail(plan, "slice %u, version %llu: %zu pushes count together", slice,
+                  (unsigned long long)watched->version, round->parts);
+    for (size_t i = 0; i < round->parts; i++)
+        check_part(witness, watched, slice, &round->part[i]);
+}
+
+/* ---- Looking --------------------------------------------------------------------------------- */
+
+static void check_outcomes(const struct witness *witness, const struct core_slice *slice,
+                           uint64_t version, const struct push_round *round)
+{
+    const bool update = replay_is_update(witness->replay, version, slice->slice.index);
+    for (size_t i = 0; i < round->parts; i++) {
+        struct record_entry entry = {.clock = 0};
+        (void)find_entry(slice, round->part[i].rank, version, &entry);
+        if (entry.outcome != (update ? STEPD_APPLIED : STEPD_SKIPPED))
+            plan_fail(witness->plan, "slice %u, version %llu: outcome %d, where an update was %s",
+                      slice->slice.index, (unsigned long long)version, (int)entry.outcome,
+                      update ? "made" : "not made");
+    }
+}
+
+static void look_at_version(struct witness *witness, const struct core_slice *slice)
+{
+    const uint32_t index = slice->slice.index;
+    struct watched *watched = &witness->slice[index];
+    struct push_round round;
+    const struct replay_verdict verdict = {.skips = false};
+    watched->version++;
+    gather(witness, watched, slice, &round);
+    plan_trace(witness->plan, "slice %u has version %llu, of %zu pushes", index,
+               (unsigned long long)watched->version, round.parts);
+    check_round(witness, watched, index, &round);
+    replay_close(witness->replay, index, &round, &verdict);
+    check_outcomes(witness, slice, watched->version, &round);
+}
+
+/* Whose newest push was turned away from the round for the next version. */
+static void look_at_turned_away(struct watched *watched, const struct core_slice *slice)
+{
+    for (uint32_t rank = 0; rank < slice->slice.ranks; rank++) {
+        for (size_t i = 0; i < RECORD_DEPTH; i++) {
+            const struct record_entry *entry = &slice->slice.by_rank[rank].record.entry[i];
+            const bool away = entry->outcome == STEPD_LATE_DROPPED || entry->outcome == STEPD_STALE;
+            if (entry->clock != 0 && away && entry->version == watched->version)
+                watched->away[rank] = watched->version + 1;
+        }
+    }
+}
+
+static void look_at_slice(struct witness *witness, const struct core_slice *slice)
+{
+    struct watched *watched = &witness->slice[slice->slice.index];
+    if (slice->slice.version < watched->version)
+        plan_fail(witness->plan, "slice %u goes back from version %llu to %llu", slice->slice.index,
+                  (unsigned long long)watched->version, (unsigned long long)slice->slice.version);
+    while (watched->version < slice->slice.version) {
+        look_at_turned_away(watched, slice);
+        look_at_version(witness, slice);
+    }
+    look_at_open(watched, slice);
+    for (const struct waiter *w = slice->waiters; w != NULL; w = w->next)
+        coverage_count(witness->plan->coverage, COVERAGE_HELD_BACK,
+                       slice->job->policy->holds_back != NULL && w->state == WAITER_VERSION &&
+                           w->request->min_version <= slice->slice.version);
+    for (uint32_t rank = 0; rank < slice->slice.ranks; rank++)
+        watched->newest[rank] = slice->slice.by_rank[rank].record.clock;
+}
+
+/* Does a worker that has come so far with a slice have to wait for another? */
+static bool is_too_far_ahead(const struct witness *witness, uint32_t rank, uint32_t slice)
+{
+    const struct watched *watched = &witness->slice[slice];
+    const double staleness = witness->plan->job->consistency.staleness;
+    for (uint32_t other = 0; other < witness->plan->job->workers; other++) {
+        const uint64_t clock = watched->newest[other];
+        if (clock < witness->last_clock[other] &&
+            (double)watched->newest[rank] - (double)clock > staleness)
+            return true;
+    }
+    return false;
+}
+
+void witness_weights(struct witness *witness, uint32_t rank, uint32_t slice)
+{
+    if (witness->plan->job->consistency.mode != STEPD_BOUNDED)
+        return;
+    assert_true(witness->sent < WEIGHTS_MAX);
+    witness->weights[witness->sent].rank = rank;
+    witness->weights[witness->sent++].slice = slice;
+}
+
+void witness_look(struct witness *witness, uint32_t shard, const struct core *core)
+{
+    const struct core_job *job = core->jobs;
+    const struct layout *layout = &witness->plan->job->layout;
+    for (size_t i = 0; job != NULL && i < layout->slices; i++) {
+        if (layout->slice[i].shard == shard)
+            look_at_slice(witness, job->slice[i]);
+    }
+    for (size_t i = 0; i < witness->sent; i++) {
+        if (is_too_far_ahead(witness, witness->weights[i].rank, witness->weights[i].slice))
+            plan_fail(witness->plan, "rank %u gets weights of slice %u and is too far ahead",
+                      witness->weights[i].rank, witness->weights[i].slice);
+    }
+    witness->sent = 0;
+}
+
+/* ---- Answers --------------------------------------------------------------------------------- */
+
+static bool is_right(const struct witness *witness, const struct witness_answer *answer,
+                     const struct fate *fate)
+{
+    const struct consistency *consistency = &witness->plan->job->consistency;
+    const bool update = replay_is_update(witness->replay, fate->version, answer->slice);
+    const bool version_fits =
+        answer->with_weights ? answer->version >= fate->version : answer->version == fate->version;
+    switch (answer->outcome) {
+    case STEPD_APPLIED:
+    case STEPD_DUPLICATE: return fate->version != 0 && update && version_fits;
+    case STEPD_SKIPPED: return fate->version != 0 && !update && version_fits;
+    case STEPD_LATE_DROPPED: return fate->version == 0 && plan_may_be_late(witness->plan);
+    case STEPD_STALE: return fate->version == 0 && consistency->staleness_max != CONSISTENCY_NONE;
+    case STEPD_NONE:
+    case STEPD_FENCED: return false;
+    }
+    return false;
+}
+
+void witness_answer(struct witness *witness, const struct witness_answer *answer)
+{
+    const struct plan *plan = witness->plan;
+    struct fate *fate = &witness->slice[answer->slice].fate[answer->rank][answer->clock];
+    if (!is_right(witness, answer, fate))
+        plan_fail(plan,
+                  "clock %llu of rank %u, slice %u, is answered with outcome %d and version %llu; "
+                  "it counted for version %llu",
+                  (unsigned long long)answer->clock, answer->rank, answer->slice,
+                  (int)answer->outcome, (unsigned long long)answer->version,
+                  (unsigned long long)fate->version);
+    fate->turned_away = fate->turned_away || fate->version == 0;
+    coverage_count(plan->coverage, COVERAGE_LATE_DROPPED, answer->outcome == STEPD_LATE_DROPPED);
+    coverage_count(plan->coverage, COVERAGE_STALE_REFUSED, answer->outcome == STEPD_STALE);
+}
