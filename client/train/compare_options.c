@@ -255,6 +255,6 @@ enum stepd_status compare_options_parse(int argc, char *const *argv, char *const
     if (base->local && base->world > 1)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "--local is for one worker, not %u",
                           base->world);
-    status = options_settle_batch(base, reterr);
+    status = options_settle_ranks(base, reterr);
     return status == STEPD_OK ? settle_runs(ret_options, reterr) : status;
 }
