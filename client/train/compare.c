@@ -42,24 +42,18 @@ static enum stepd_status fail_in_run(const struct comparing *c, size_t run,
 
 /* ---- Before any training --------------------------------------------------------------------- */
 
-/* The server's own code in this process says what the server would. Its jobs have one worker, but
- * the run is as long as it will be. */
+/* The server's own code in this process says what the server would, of the very same job. */
 static enum stepd_status rehearse(struct comparing *c, size_t run, struct stepd_error *reterr)
 {
-    const struct train_options *const base = &c->so_far.options->base;
     struct train_result result;
     struct home *home;
     enum stepd_status status = home_local_create(&home, reterr);
     if (status != STEPD_OK)
         return status;
     choose_run(c, run);
-    c->options.world = 1;
-    c->options.steps = train_steps(base, &c->data);
     const struct train_task task = {
         .options = &c->options, .data = &c->data, .home = home, .title = "", .rehearse = true};
     status = train_run(&task, &result, reterr);
-    c->options.world = base->world;
-    c->options.steps = base->steps;
     if (status == STEPD_OK)
         curve_close(&result.curve);
     if (status == STEPD_NOT_FOUND) /* no such optimizer or schedule: asked for wrongly */

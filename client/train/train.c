@@ -81,12 +81,6 @@ static struct batch_plan plan_of(const struct train_options *options, const stru
     };
 }
 
-uint64_t train_steps(const struct train_options *options, const struct train_data *data)
-{
-    const struct batch_plan plan = plan_of(options, data);
-    return options->steps != 0 ? options->steps : options->epochs * batch_steps_per_epoch(&plan);
-}
-
 static enum stepd_status build_model(struct training *t, struct stepd_error *reterr)
 {
     const size_t own = t->options->batch[t->rank];
@@ -138,7 +132,8 @@ static enum stepd_status set_up(struct training *t, struct stepd_error *reterr)
                           "the server gave rank %u, but --world is %u", t->rank, t->options->world);
     t->plan = plan_of(t->options, t->data);
     t->pace.factor = t->options->slow[t->rank];
-    t->total = train_steps(t->options, t->data);
+    t->total = t->options->steps != 0 ? t->options->steps
+                                      : t->options->epochs * batch_steps_per_epoch(&t->plan);
     enum stepd_status status = build_model(t, reterr);
     if (status == STEPD_OK)
         status = curve_open(t->rank == 0 ? t->options->csv : NULL, &t->curve, reterr);

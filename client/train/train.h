@@ -46,9 +46,6 @@ struct train_result {
     struct curve curve;   /* of this worker's finite losses; caller ends it with curve_close */
 };
 
-/* How many steps such a training has: options->steps, or what its epochs come to. */
-uint64_t train_steps(const struct train_options *options, const struct train_data *data);
-
 /*
  * Trains to the end and leaves the job. Progress goes to stderr unless options->quiet. In sync mode
  * the job's version says which step comes next, so a worker that joins a running job takes its part

@@ -141,6 +141,10 @@ class Compare(unittest.TestCase):
                               "--run", "sgd lr=1e9")
         self.assertIn("diverged at step", out)
 
+    def test_rounds_that_close_without_a_worker__are_compared(self):
+        out, _ = self.compare("--workers", "2", "--job-param", "backup=1", "--run", "sgd", "--json")
+        self.assertGreater(json.loads(out)["runs"][0]["steps"], 0)
+
     # ---- The same bits -----------------------------------------------------------------------
 
     def curves(self, *flags):

@@ -217,6 +217,16 @@ static void compare_run__schedule_or_view_that_cannot_be__is_found_as_well(void 
     assert_int_not_equal(access(paths[0], F_OK), 0);
 }
 
+static void compare_run__job_of_several_workers__is_rehearsed_as_such(void **state)
+{
+    (void)state;
+    add_run("sgd");
+    options.base.world = 4;
+    assert_int_equal(params_set("backup", 4, &options.base.job_params, &error), STEPD_OK);
+    assert_int_equal(compare(), STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "backup is 4, and the job has 4 workers"));
+}
+
 static void compare_run__file_that_cannot_be__is_an_error_before_any_training(void **state)
 {
     (void)state;
@@ -303,6 +313,7 @@ int main(void)
         IN_FOLDER(compare_run__run_that_diverges__is_marked_and_the_others_go_on),
         IN_FOLDER(compare_run__run_that_cannot_be__is_named_before_any_training),
         IN_FOLDER(compare_run__schedule_or_view_that_cannot_be__is_found_as_well),
+        IN_FOLDER(compare_run__job_of_several_workers__is_rehearsed_as_such),
         IN_FOLDER(compare_run__file_that_cannot_be__is_an_error_before_any_training),
         IN_FOLDER(compare_run__data_that_are_not_there__are_an_error),
         IN_FOLDER(compare_run__json__is_one_line_with_null_for_what_was_not_measured),
