@@ -220,7 +220,7 @@ static const struct flag flags[] = {
      .argument = "sync|async|bounded",
      .read = read_mode,
      AT(mode),
-     OF_BOTH,
+     .marks = OPTION_OF_JOB | OPTION_OF_RUNS | OPTION_OF_MODE,
      .help = "wait for all workers in each step, for none, or for who is too far behind [sync]"},
     {.name = "--job-param",
      .argument = "NAME=VALUE",

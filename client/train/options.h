@@ -27,6 +27,7 @@
 /* Marks of the flags below. */
 #define OPTION_OF_JOB  1u /* says how the job is defined: not together with --defined */
 #define OPTION_OF_RUNS 2u /* means the same to a command that makes several runs */
+#define OPTION_OF_MODE 4u /* says the mode */
 
 /* Strings, those of settings too, are borrowed from argv and the environment. NULL: not asked for.
  */

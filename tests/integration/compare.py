@@ -102,8 +102,8 @@ class Compare(unittest.TestCase):
     def test_comparison__own_daemon__leaves_curves_picture_and_table(self):
         out, _ = self.compare("--run", "sgd lr=0.000001", "--run", "adam lr=0.01 betas=0.8,0.95")
         rows = self.rows()
-        self.assertEqual(list(rows[0]), ["run", "optimizer", "hyperparameters", "step", "epoch",
-                                         "loss", "smoothed"])
+        self.assertEqual(list(rows[0]), ["run", "optimizer", "hyperparameters", "mode", "step",
+                                         "epoch", "loss", "smoothed"])
         self.assertEqual([(r["run"], r["optimizer"], r["step"]) for r in rows],
                          [(run, name, str(step)) for run, name in (("1", "sgd"), ("2", "adam"))
                           for step in range(1, STEPS + 1)])
@@ -144,6 +144,30 @@ class Compare(unittest.TestCase):
     def test_rounds_that_close_without_a_worker__are_compared(self):
         out, _ = self.compare("--workers", "2", "--job-param", "backup=1", "--run", "sgd", "--json")
         self.assertGreater(json.loads(out)["runs"][0]["steps"], 0)
+
+    # ---- Modes -------------------------------------------------------------------------------
+
+    def test_modes__with_a_slow_worker_and_shared_steps__end_with_a_gain_each(self):
+        modes = ["sync", "bounded staleness=3", "async lr_by_staleness=1"]
+        flags = ("--workers", "2", "--slow", "2", "--share", "--run", "sgd lr=0.1", "--by-time",
+                 "--modes", ",".join(modes))
+        out, _ = self.compare(*flags, "--json")
+        runs = sorted(json.loads(out)["runs"], key=lambda run: run["run"])
+        self.assertEqual([run["mode"] for run in runs], modes)
+        self.assertEqual(runs[0]["worker_steps"], [STEPS, STEPS])
+        self.assertEqual(runs[0]["gain"], 1)
+        for run in runs[1:]:
+            self.assertIn(sum(run["worker_steps"]), (2 * STEPS, 2 * STEPS + 1))
+            self.assertAlmostEqual(run["gain"], runs[0]["seconds"] / run["seconds"], places=4)
+        steps = {mode: sum(row["mode"] == mode for row in self.rows()) for mode in modes}
+        self.assertEqual(steps, {run["mode"]: run["worker_steps"][0] for run in runs})
+        self.assertIn("seconds", self.lines_of_picture()[1])
+
+    def test_modes__in_the_table__have_columns_of_their_own(self):
+        out, _ = self.compare("--run", "sgd lr=0.1", "--modes", "sync,async")
+        self.assertEqual(out.splitlines()[0].split()[:3], ["optimizer", "hyperparameters", "mode"])
+        self.assertEqual(out.splitlines()[0].split()[-2:], ["seconds", "gain"])
+        self.assertEqual({line.split()[2] for line in out.splitlines()[1:]}, {"sync", "async"})
 
     # ---- The same bits -----------------------------------------------------------------------
 
