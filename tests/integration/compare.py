@@ -163,6 +163,14 @@ class Compare(unittest.TestCase):
         self.assertEqual(steps, {run["mode"]: run["worker_steps"][0] for run in runs})
         self.assertIn("seconds", self.lines_of_picture()[1])
 
+    def test_shared_steps__with_a_very_slow_worker__are_taken_by_the_other(self):
+        # Without sharing each would take STEPS, and the comparison as long as the slow one does.
+        out, _ = self.compare("--workers", "2", "--slow", "500", "--share", "--mode", "async",
+                              "--run", "sgd lr=0.1", "--json")
+        fast, slow = json.loads(out)["runs"][0]["worker_steps"]
+        self.assertGreater(fast, STEPS)
+        self.assertGreater(STEPS, slow)
+
     def test_modes__in_the_table__have_columns_of_their_own(self):
         out, _ = self.compare("--run", "sgd lr=0.1", "--modes", "sync,async")
         self.assertEqual(out.splitlines()[0].split()[:3], ["optimizer", "hyperparameters", "mode"])
