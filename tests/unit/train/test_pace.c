@@ -12,14 +12,21 @@
 #include "client/train/pace.h"
 
 static double seconds;  /* what the clock shows */
+static double busy;     /* what the processor's shows */
 static double slept;    /* what was asked for, in all */
 static double too_long; /* every sleep takes so much longer */
-static unsigned looks;  /* at the clock */
+static unsigned looks;  /* at a clock */
 
 static double now(void)
 {
     looks++;
     return seconds;
+}
+
+static double busy_now(void)
+{
+    looks++;
+    return busy;
 }
 
 static void sleep_for(double duration)
@@ -29,12 +36,13 @@ static void sleep_for(double duration)
     seconds += duration + too_long;
 }
 
-static const struct pace_clock made_up = {.now = now, .sleep = sleep_for};
+static const struct pace_clock made_up = {.now = now, .busy = busy_now, .sleep = sleep_for};
 
 static int setup(void **state)
 {
     (void)state;
     seconds = 100;
+    busy = 10;
     slept = 0;
     too_long = 0;
     looks = 0;
@@ -44,7 +52,8 @@ static int setup(void **state)
 static void work(struct pace *pace, double duration)
 {
     pace_begin(pace);
-    seconds += duration;
+    busy += duration;
+    seconds += 3 * duration; /* others were at work as well */
     pace_end(pace);
 }
 
@@ -54,7 +63,7 @@ static void pace__five_times_slower__sleeps_four_times_as_long_as_it_worked(void
     (void)state;
     work(&pace, 2);
     assert_true(slept == 8);
-    seconds += 1000; /* between the pieces: nobody's work */
+    busy += 1000; /* between the pieces */
     work(&pace, 0.5);
     assert_true(slept == 10);
 }
@@ -92,6 +101,17 @@ static void pace_clock_real__sleep__takes_as_long_as_it_was_told(void **state)
     assert_true(pace_clock_real.now() - began >= 0.002);
 }
 
+static void pace_clock_real__work__keeps_the_processor_busy(void **state)
+{
+    (void)state;
+    const double began = pace_clock_real.busy();
+    while (pace_clock_real.busy() - began < 0.001)
+        ;
+    const double worked = pace_clock_real.busy();
+    pace_clock_real.sleep(0.01);
+    assert_true(pace_clock_real.busy() - worked < 0.009); /* a sleep does not */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +120,7 @@ int main(void)
         cmocka_unit_test_setup(pace__sleep_that_takes_too_long__is_taken_off_the_next, setup),
         cmocka_unit_test_setup(pace__no_slowness__leaves_the_clock_alone, setup),
         cmocka_unit_test(pace_clock_real__sleep__takes_as_long_as_it_was_told),
+        cmocka_unit_test(pace_clock_real__work__keeps_the_processor_busy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,7 +34,8 @@ static void made_up_sleep(double duration)
     sleeps++;
 }
 
-static const struct pace_clock made_up = {.now = made_up_now, .sleep = made_up_sleep};
+static const struct pace_clock made_up = {
+    .now = made_up_now, .busy = made_up_now, .sleep = made_up_sleep};
 
 /* A data set of 100 examples, and one of four workers that share 40 steps; in an epoch each has 25
  * of the examples. */
