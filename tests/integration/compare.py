@@ -25,6 +25,7 @@ from processes import Daemon, environment, write_images
 BIN = sys.argv.pop(1)
 END_S = 300
 STEPS = 12
+FASHION = "/usr/share/datasets/fashion-mnist"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -170,6 +171,19 @@ class Compare(unittest.TestCase):
         fast, slow = json.loads(out)["runs"][0]["worker_steps"]
         self.assertGreater(fast, STEPS)
         self.assertGreater(STEPS, slow)
+
+    @unittest.skipUnless(os.path.isdir(FASHION), f"{FASHION} is not there (dataset-fashion-mnist)")
+    def test_modes_that_do_not_wait__with_a_slow_worker__are_as_accurate_as_sync(self):
+        two_epochs = 2 * 60000 // (4 * 32)
+        out, _ = self.compare("--data", FASHION, "--model", "mlp:784-128-10", "--batch", "32",
+                              "--steps", str(two_epochs), "--schedule", "cosine", "--workers", "4",
+                              "--slow", "5", "--share", "--run", "sgd lr=0.1", "--json",
+                              "--modes", "sync,bounded staleness=100,async")
+        accuracy = {run["mode"]: run["test_accuracy"] for run in json.loads(out)["runs"]}
+        sync = accuracy.pop("sync")
+        self.assertGreater(sync, 0.83)
+        for mode, reached in accuracy.items():
+            self.assertGreater(reached, sync - 0.01, mode)
 
     def test_modes__in_the_table__have_columns_of_their_own(self):
         out, _ = self.compare("--run", "sgd lr=0.1", "--modes", "sync,async")
