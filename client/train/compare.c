@@ -26,7 +26,11 @@ struct comparing {
 
 static void choose_run(struct comparing *c, size_t run)
 {
-    c->options.recipe = c->so_far.options->run[run];
+    const struct compare_job *const job = &c->so_far.options->run[run];
+    c->options.recipe = job->recipe;
+    c->options.mode = job->mode.mode;
+    c->options.job_params = job->mode.settings;
+    c->options.share = c->so_far.options->base.share && job->mode.mode != STEPD_SYNC;
     (void)stepd_format(c->job, sizeof c->job, "%s-%zu", c->so_far.options->base.job, run + 1);
     c->options.job = c->job;
 }
@@ -35,31 +39,25 @@ static void choose_run(struct comparing *c, size_t run)
 static enum stepd_status fail_in_run(const struct comparing *c, size_t run,
                                      enum stepd_status status, struct stepd_error *reterr)
 {
-    char recipe[RECIPE_TEXT_BYTES];
-    recipe_format(&c->so_far.options->run[run], recipe, sizeof recipe);
-    return stepd_fail_in(reterr, status, "run %zu (%s)", run + 1, recipe);
+    char text[COMPARE_TEXT_BYTES];
+    compare_options_describe(c->so_far.options, run, text, sizeof text);
+    return stepd_fail_in(reterr, status, "run %zu (%s)", run + 1, text);
 }
 
 /* ---- Before any training --------------------------------------------------------------------- */
 
-/* The server's own code in this process says what the server would. Its jobs have one worker, but
- * the run is as long as it will be. */
+/* The server's own code in this process says what the server would, of the very same job. */
 static enum stepd_status rehearse(struct comparing *c, size_t run, struct stepd_error *reterr)
 {
-    const struct train_options *const base = &c->so_far.options->base;
     struct train_result result;
     struct home *home;
     enum stepd_status status = home_local_create(&home, reterr);
     if (status != STEPD_OK)
         return status;
     choose_run(c, run);
-    c->options.world = 1;
-    c->options.steps = train_steps(base, &c->data);
     const struct train_task task = {
         .options = &c->options, .data = &c->data, .home = home, .title = "", .rehearse = true};
     status = train_run(&task, &result, reterr);
-    c->options.world = base->world;
-    c->options.steps = base->steps;
     if (status == STEPD_OK)
         curve_close(&result.curve);
     if (status == STEPD_NOT_FOUND) /* no such optimizer or schedule: asked for wrongly */
@@ -116,13 +114,14 @@ static enum stepd_status train_one(struct comparing *c, size_t run, struct stepd
 {
     const struct compare_options *const options = c->so_far.options;
     struct compare_entry *const entry = &c->so_far.entry[run];
-    char recipe[RECIPE_TEXT_BYTES];
-    char title[RECIPE_TEXT_BYTES + 32];
-    recipe_format(&options->run[run], recipe, sizeof recipe);
-    (void)stepd_format(title, sizeof title, "[%zu/%zu] %s  ", run + 1, options->runs, recipe);
+    char text[COMPARE_TEXT_BYTES];
+    char title[COMPARE_TEXT_BYTES + 32];
+    compare_options_describe(options, run, text, sizeof text);
+    (void)stepd_format(title, sizeof title, "[%zu/%zu] %s  ", run + 1, options->runs, text);
     choose_run(c, run);
-    entry->recipe = &options->run[run];
-    enum stepd_status status = crew_run(&c->options, &c->data, title, &entry->result, reterr);
+    entry->job = &options->run[run];
+    enum stepd_status status =
+        crew_run(&c->options, &c->data, title, &entry->result, entry->steps, reterr);
     if (status != STEPD_OK)
         return fail_in_run(c, run, status, reterr);
     c->so_far.count = run + 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * stepd-train compare: one model under several optimizers or learning rates. Every run is a job of
- * its own; first weights, examples and their order are the same in all of them.
+ * stepd-train compare: one model under several optimizers, learning rates or modes. Every run is a
+ * job of its own; first weights, examples and their order are the same in all of them.
  */
 #ifndef TRAIN_COMPARE_H
 #define TRAIN_COMPARE_H

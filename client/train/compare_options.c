@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Most flags are those of a single training, which then hold for every run. Which runs there are
- * is settled when all flags are read, since each begins with the hyperparameters they share.
+ * is settled when all flags are read, since each begins with the hyperparameters they share, and
+ * each mode with the settings beside it.
  */
 #include "client/train/compare_options.h"
 
@@ -88,6 +89,12 @@ static const struct flag flags[] = {
      .read = flag_read_text,
      AT(lrs),
      .help = "each of these runs once at each of these learning rates"},
+    {.name = "--modes",
+     .argument = "'MODE [NAME=VALUE ...][,MODE ...]'",
+     .read = flag_read_text,
+     AT(mode_list),
+     .help = "each of these runs once in each of these modes:\n"
+             "        'sync,sync backup=1,bounded staleness=8,async lr_by_staleness=1'"},
     {.name = "--workers",
      .argument = "N",
      .read = read_workers,
@@ -96,7 +103,8 @@ static const struct flag flags[] = {
      .argument = "FILE",
      .read = flag_read_text,
      AT(base.csv),
-     .help = "all curves: run,optimizer,hyperparameters,step,epoch,loss,smoothed [compare.csv]"},
+     .help = "all curves: run,optimizer,hyperparameters,mode,step,epoch,loss,smoothed\n"
+             "        [compare.csv]"},
     {.name = "--plot",
      .argument = "FILE",
      .read = flag_read_text,
@@ -106,6 +114,10 @@ static const struct flag flags[] = {
      .read = flag_read_switch,
      AT(log_scale),
      .help = "draw the loss on a logarithmic axis"},
+    {.name = "--by-time",
+     .read = flag_read_switch,
+     AT(by_time),
+     .help = "draw the loss over the seconds that training took, and not over steps"},
     {.name = "--job",
      .argument = "NAME",
      .read = flag_read_text,
@@ -142,8 +154,8 @@ void compare_options_print_help(FILE *out)
     const struct flag_table shared = options_table(NULL, OPTION_OF_RUNS);
     (void)fputs(
         "usage: stepd-train compare [flags]\n\n"
-        "Trains one model under several optimizers or learning rates, one after another, each as\n"
-        "a job of its own with the same first weights and the same examples in the same order.\n"
+        "Trains one model under several optimizers, learning rates or modes, one after another,\n"
+        "each as a job of its own with the same first weights and examples in the same order.\n"
         "Writes all losses into one CSV file, draws them in one picture, and ends with a table.\n"
         "Where no --server is named, it starts a stepd of its own and ends it again.\n\n"
         "  stepd-train compare\n"
@@ -151,7 +163,10 @@ void compare_options_print_help(FILE *out)
         "  stepd-train compare --model cnn --steps 300 --optimizers sgd,adam --lrs 0.1,0.01,0.001\n"
         "        two optimizers at three learning rates\n"
         "  stepd-train compare --run 'adam lr=0.001' --run 'adam lr=0.001 eps_mode=inside'\n"
-        "        the same optimizer in two forms\n\n",
+        "        the same optimizer in two forms\n"
+        "  stepd-train compare --workers 4 --slow 5 --share --run 'sgd lr=0.1' \\\n"
+        "        --modes 'sync,bounded staleness=64,async'\n"
+        "        what a worker that is five times slower than the others costs in each mode\n\n",
         out);
     flags_print(out, &own);
     (void)fputs("\nFor every run:\n\n", out);
@@ -172,14 +187,24 @@ static enum stepd_status read_wish(const struct compare_wish *wish, struct train
                              : stepd_fail_in(reterr, status, "--optimizers");
 }
 
-static enum stepd_status add_run(const struct train_recipe *recipe, struct compare_options *options,
-                                 struct stepd_error *reterr)
+static enum stepd_status add_run(const struct train_recipe *recipe, const struct train_mode *mode,
+                                 struct compare_options *options, struct stepd_error *reterr)
 {
     if (options->runs == COMPARE_RUNS_MAX)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "more than %u runs: leave some out",
                           COMPARE_RUNS_MAX);
-    options->run[options->runs++] = *recipe;
+    options->run[options->runs++] = (struct compare_job){.recipe = *recipe, .mode = *mode};
     return STEPD_OK;
+}
+
+/* Adds a recipe once for each mode. */
+static enum stepd_status add_modes(const struct train_recipe *recipe,
+                                   struct compare_options *options, struct stepd_error *reterr)
+{
+    enum stepd_status status = STEPD_OK;
+    for (size_t i = 0; i < options->modes && status == STEPD_OK; i++)
+        status = add_run(recipe, &options->mode[i], options, reterr);
+    return status;
 }
 
 /* Adds a recipe once for each learning rate. */
@@ -200,7 +225,7 @@ static enum stepd_status add_rates(const struct train_recipe *recipe,
                               "--lrs '%s': expected numbers with ',' between them", options->lrs);
         status = params_set("lr", lr, &run.hyper, reterr);
         if (status == STEPD_OK)
-            status = add_run(&run, options, reterr);
+            status = add_modes(&run, options, reterr);
         at += length;
         if (*at == '\0')
             break;
@@ -224,10 +249,64 @@ static enum stepd_status settle_runs(struct compare_options *options, struct ste
         struct train_recipe recipe = {.hyper = options->base.recipe.hyper};
         status = read_wish(&options->wish[i], &recipe, reterr);
         if (status == STEPD_OK)
-            status = options->lrs == NULL ? add_run(&recipe, options, reterr)
+            status = options->lrs == NULL ? add_modes(&recipe, options, reterr)
                                           : add_rates(&recipe, options, reterr);
     }
     return status;
+}
+
+/* of_mode: the flag that gave all runs one mode, or NULL. */
+static enum stepd_status settle_modes(const struct flag *of_mode, struct compare_options *options,
+                                      struct stepd_error *reterr)
+{
+    const struct train_mode base = {.mode = options->base.mode,
+                                    .settings = options->base.job_params};
+    options->modes = 1;
+    options->mode[0] = base;
+    if (options->mode_list == NULL)
+        return STEPD_OK;
+    if (of_mode != NULL)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "%s and --modes both say the mode: leave one out", of_mode->name);
+    options->modes = 0;
+    for (const char *at = options->mode_list;; at++) {
+        const size_t length = strcspn(at, ",");
+        if (options->modes == COMPARE_RUNS_MAX)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "--modes: more than %u runs",
+                              COMPARE_RUNS_MAX);
+        struct train_mode *const mode = &options->mode[options->modes++];
+        *mode = base;
+        const enum stepd_status status = train_mode_read(at, length, mode, reterr);
+        if (status != STEPD_OK)
+            return stepd_fail_in(reterr, status, "--modes");
+        at += length;
+        if (*at == '\0')
+            return STEPD_OK;
+    }
+}
+
+/* Steps are shared in those of the modes in which they can be. */
+static enum stepd_status check_share(const struct compare_options *options,
+                                     struct stepd_error *reterr)
+{
+    bool can_share = false;
+    for (size_t i = 0; i < options->modes; i++)
+        can_share = can_share || options->mode[i].mode != STEPD_SYNC;
+    return can_share || !options->base.share ? STEPD_OK : options_fail_share(reterr);
+}
+
+void compare_options_describe(const struct compare_options *options, size_t run, char *text,
+                              size_t size)
+{
+    const struct compare_job *const job = &options->run[run];
+    const bool by_mode = options->modes > 1;
+    const bool by_recipe = options->runs > options->modes || !by_mode;
+    char recipe[RECIPE_TEXT_BYTES];
+    char mode[TRAIN_MODE_TEXT_BYTES];
+    recipe_format(&job->recipe, recipe, sizeof recipe);
+    train_mode_format(&job->mode, mode, sizeof mode);
+    (void)stepd_format(text, size, "%s%s%s", by_recipe ? recipe : "",
+                       by_recipe && by_mode ? ", " : "", by_mode ? mode : "");
 }
 
 enum stepd_status compare_options_parse(int argc, char *const *argv, char *const *environment,
@@ -247,14 +326,18 @@ enum stepd_status compare_options_parse(int argc, char *const *argv, char *const
     base->rank = 0;
     const struct flag_table tables[] = {own_table(ret_options),
                                         options_table(base, OPTION_OF_RUNS)};
-    const struct flag_line line = {.argc = argc, .argv = argv};
-    const struct flag *noted = NULL;
-    enum stepd_status status = flags_read(tables, 2, &line, &noted, reterr);
+    const struct flag_line line = {.argc = argc, .argv = argv, .note = OPTION_OF_MODE};
+    const struct flag *of_mode = NULL;
+    enum stepd_status status = flags_read(tables, 2, &line, &of_mode, reterr);
     if (status != STEPD_OK || base->help)
         return status;
     if (base->local && base->world > 1)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "--local is for one worker, not %u",
                           base->world);
-    status = options_settle_batch(base, reterr);
+    status = options_settle_ranks(base, reterr);
+    if (status == STEPD_OK)
+        status = settle_modes(of_mode, ret_options, reterr);
+    if (status == STEPD_OK)
+        status = check_share(ret_options, reterr);
     return status == STEPD_OK ? settle_runs(ret_options, reterr) : status;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An optimizer and what it was given are two columns: a recipe's first word and the rest of it.
+ * An optimizer and what it was given are two columns: a recipe's first word and the rest of it. The
+ * mode is a column for programs always, and for people where it differs.
  */
 #include "client/train/compare_output.h"
 
@@ -15,16 +16,18 @@
 
 #define VALUE_BYTES 48u
 
-/* A recipe in words, cut in two. */
+/* A run in words: its recipe, cut in two, and its mode. */
 struct words {
     char text[RECIPE_TEXT_BYTES];
     const char *optimizer;
     const char *rest; /* "": it was given nothing */
+    char mode[TRAIN_MODE_TEXT_BYTES];
 };
 
-static void put_into_words(const struct train_recipe *recipe, struct words *words)
+static void put_into_words(const struct compare_job *job, struct words *words)
 {
-    recipe_format(recipe, words->text, sizeof words->text);
+    recipe_format(&job->recipe, words->text, sizeof words->text);
+    train_mode_format(&job->mode, words->mode, sizeof words->mode);
     char *const blank = strchr(words->text, ' ');
     words->optimizer = words->text;
     words->rest = blank == NULL ? "" : blank + 1;
@@ -49,11 +52,11 @@ static enum stepd_status check_csv(FILE *csv, const char *path, struct stepd_err
 
 enum stepd_status compare_csv_begin(FILE *csv, const char *path, struct stepd_error *reterr)
 {
-    (void)fputs("run,optimizer,hyperparameters,step,epoch,loss,smoothed\n", csv);
+    (void)fputs("run,optimizer,hyperparameters,mode,step,epoch,loss,smoothed\n", csv);
     return check_csv(csv, path, reterr);
 }
 
-/* A list has commas, so the field is quoted; no name or value of a recipe holds a quote. */
+/* A list has commas, so these fields are quoted; no name or value of a setting holds a quote. */
 enum stepd_status compare_csv_append(FILE *csv, const char *path,
                                      const struct comparison *comparison,
                                      struct stepd_error *reterr)
@@ -62,13 +65,13 @@ enum stepd_status compare_csv_append(FILE *csv, const char *path,
     const struct curve *const curve = &entry->result.curve;
     struct curve_mean mean = {.weight = 0};
     struct words words;
-    put_into_words(entry->recipe, &words);
+    put_into_words(entry->job, &words);
     for (size_t i = 0; i < curve->count; i++) {
         const struct curve_point *const point = &curve->points[i];
         curve_mean_add(&mean, point->loss);
-        (void)fprintf(csv, "%zu,%s,\"%s\",%" PRIu64 ",%" PRIu64 ",%.9g,%.6g\n", comparison->count,
-                      words.optimizer, words.rest, point->step, point->epoch, point->loss,
-                      mean.mean);
+        (void)fprintf(csv, "%zu,%s,\"%s\",\"%s\",%" PRIu64 ",%" PRIu64 ",%.9g,%.6g\n",
+                      comparison->count, words.optimizer, words.rest, words.mode, point->step,
+                      point->epoch, point->loss, mean.mean);
     }
     return check_csv(csv, path, reterr);
 }
@@ -97,6 +100,16 @@ void compare_rank(const struct comparison *comparison, size_t order[COMPARE_RUNS
     }
 }
 
+double compare_gain(const struct comparison *comparison, size_t run)
+{
+    const struct compare_entry *const entry = &comparison->entry[run];
+    const struct compare_entry *const first =
+        &comparison->entry[run - run % comparison->options->modes];
+    if (has_diverged(entry) || has_diverged(first))
+        return NAN;
+    return first->result.seconds / fmax(entry->result.seconds, 1e-9);
+}
+
 /* ---- The picture ----------------------------------------------------------------------------- */
 
 static void describe_value(const struct train_result *result, char text[VALUE_BYTES])
@@ -111,16 +124,17 @@ enum stepd_status compare_plot(const char *path, const struct comparison *compar
                                struct stepd_error *reterr)
 {
     struct plot_series series[COMPARE_RUNS_MAX];
-    char label[COMPARE_RUNS_MAX][RECIPE_TEXT_BYTES];
+    char label[COMPARE_RUNS_MAX][COMPARE_TEXT_BYTES];
     char value[COMPARE_RUNS_MAX][VALUE_BYTES];
     size_t order[COMPARE_RUNS_MAX];
-    const struct train_options *const base = &comparison->options->base;
+    const struct compare_options *const options = comparison->options;
+    const struct train_options *const base = &options->base;
     char title[256];
     char note[256];
     compare_rank(comparison, order);
     for (size_t i = 0; i < comparison->count; i++) {
         const struct compare_entry *const entry = &comparison->entry[order[i]];
-        recipe_format(entry->recipe, label[i], sizeof label[i]);
+        compare_options_describe(options, order[i], label[i], sizeof label[i]);
         describe_value(&entry->result, value[i]);
         series[i] = (struct plot_series){
             .label = label[i],
@@ -129,7 +143,10 @@ enum stepd_status compare_plot(const char *path, const struct comparison *compar
             .diverged = has_diverged(entry),
         };
     }
-    (void)snprintf(title, sizeof title, "%s by optimizer", base->model);
+    (void)snprintf(title, sizeof title, "%s by %s", base->model,
+                   options->modes == 1               ? "optimizer"
+                   : options->runs == options->modes ? "mode"
+                                                     : "optimizer and mode");
     (void)snprintf(note, sizeof note,
                    "%u worker%s, batches of %u, schedule %s; with each run's test accuracy",
                    base->world, base->world == 1 ? "" : "s", base->batch[0], base->schedule);
@@ -139,12 +156,17 @@ enum stepd_status compare_plot(const char *path, const struct comparison *compar
                           .note = note,
                           .series = series,
                           .count = comparison->count,
-                          .log_scale = comparison->options->log_scale,
+                          .log_scale = options->log_scale,
+                          .by_time = options->by_time,
                       },
                       reterr);
 }
 
 /* ---- The table ------------------------------------------------------------------------------- */
+
+static const char head_optimizer[] = "optimizer";
+static const char head_rest[] = "hyperparameters";
+static const char head_mode[] = "mode";
 
 static int wider(int width, const char *text)
 {
@@ -158,33 +180,70 @@ static void print_loss(FILE *out, int loss_width, double loss)
     (void)fprintf(out, fabs(loss) < 1e5 ? "%*.4f  " : "%*.3e  ", loss_width, loss);
 }
 
+/* How wide the columns of texts are. */
+struct widths {
+    int optimizer;
+    int rest;
+    int mode; /* 0: there is none */
+};
+
+static struct widths measure_columns(const struct comparison *comparison)
+{
+    struct widths widths = {
+        .optimizer = wider(0, head_optimizer),
+        .rest = wider(0, head_rest),
+        .mode = comparison->options->modes > 1 ? wider(0, head_mode) : 0,
+    };
+    for (size_t i = 0; i < comparison->count; i++) {
+        struct words words;
+        put_into_words(comparison->entry[i].job, &words);
+        widths.optimizer = wider(widths.optimizer, words.optimizer);
+        widths.rest = wider(widths.rest, words.rest);
+        if (widths.mode > 0)
+            widths.mode = wider(widths.mode, words.mode);
+    }
+    return widths;
+}
+
+static void print_texts(FILE *out, const struct widths *widths, const char *optimizer,
+                        const char *rest, const char *mode)
+{
+    (void)fprintf(out, "%-*s  %-*s  ", widths->optimizer, optimizer, widths->rest, rest);
+    if (widths->mode > 0)
+        (void)fprintf(out, "%-*s  ", widths->mode, mode);
+}
+
+static void print_gain(FILE *out, double gain)
+{
+    if (isnan(gain)) /* of two, the first has diverged */
+        (void)fprintf(out, "  %6s", "-");
+    else
+        (void)fprintf(out, "  %6.2f", gain);
+}
+
 void compare_print_table(FILE *out, const struct comparison *comparison)
 {
-    static const char optimizer[] = "optimizer";
-    static const char rest[] = "hyperparameters";
     size_t order[COMPARE_RUNS_MAX];
-    struct words words;
-    int width = (int)strlen(optimizer);
-    int rest_width = (int)strlen(rest);
+    const struct widths widths = measure_columns(comparison);
     compare_rank(comparison, order);
-    for (size_t i = 0; i < comparison->count; i++) {
-        put_into_words(comparison->entry[i].recipe, &words);
-        width = wider(width, words.optimizer);
-        rest_width = wider(rest_width, words.rest);
-    }
-    (void)fprintf(out, "%-*s  %-*s  train loss  test loss  test accuracy  seconds\n", width,
-                  optimizer, rest_width, rest);
+    print_texts(out, &widths, head_optimizer, head_rest, head_mode);
+    (void)fprintf(out, "train loss  test loss  test accuracy  seconds%s\n",
+                  widths.mode > 0 ? "    gain" : "");
     for (size_t i = 0; i < comparison->count; i++) {
         const struct train_result *const result = &comparison->entry[order[i]].result;
-        put_into_words(comparison->entry[order[i]].recipe, &words);
-        (void)fprintf(out, "%-*s  %-*s  ", width, words.optimizer, rest_width, words.rest);
+        struct words words;
+        put_into_words(comparison->entry[order[i]].job, &words);
+        print_texts(out, &widths, words.optimizer, words.rest, words.mode);
         if (result->diverged_at != 0) {
             (void)fprintf(out, "diverged at step %" PRIu64 "\n", result->diverged_at);
             continue;
         }
         print_loss(out, (int)strlen("train loss"), result->train_loss);
         print_loss(out, (int)strlen("test loss"), result->test_loss);
-        (void)fprintf(out, "%13.4f  %7.1f\n", result->test_accuracy, result->seconds);
+        (void)fprintf(out, "%13.4f  %7.1f", result->test_accuracy, result->seconds);
+        if (widths.mode > 0)
+            print_gain(out, compare_gain(comparison, order[i]));
+        (void)fputc('\n', out);
     }
 }
 
@@ -212,22 +271,36 @@ static void print_number(FILE *out, const char *name, double value)
         (void)fprintf(out, ", \"%s\": null", name);
 }
 
-static void print_run(FILE *out, size_t number, const struct compare_entry *entry)
+static void print_steps(FILE *out, const struct comparison *comparison, size_t run)
 {
+    (void)fputs(", \"worker_steps\": [", out);
+    for (uint32_t rank = 0; rank < comparison->options->base.world; rank++)
+        (void)fprintf(out, "%s%" PRIu64, rank == 0 ? "" : ", ", comparison->entry[run].steps[rank]);
+    (void)fputc(']', out);
+}
+
+static void print_run(FILE *out, const struct comparison *comparison, size_t run)
+{
+    const struct compare_entry *const entry = &comparison->entry[run];
     const struct train_result *const result = &entry->result;
     const bool diverged = has_diverged(entry);
     struct words words;
-    put_into_words(entry->recipe, &words);
-    (void)fprintf(out, "{\"run\": %zu, \"optimizer\": ", number);
+    put_into_words(entry->job, &words);
+    (void)fprintf(out, "{\"run\": %zu, \"optimizer\": ", run + 1);
     print_string(out, words.optimizer);
     (void)fputs(", \"hyperparameters\": ", out);
     print_string(out, words.rest);
+    (void)fputs(", \"mode\": ", out);
+    print_string(out, words.mode);
     print_number(out, "steps", (double)result->steps);
+    print_steps(out, comparison, run);
     print_number(out, "diverged_at", diverged ? (double)result->diverged_at : (double)NAN);
     print_number(out, "train_loss", result->train_loss);
     print_number(out, "test_loss", diverged ? (double)NAN : result->test_loss);
     print_number(out, "test_accuracy", diverged ? (double)NAN : result->test_accuracy);
     print_number(out, "seconds", result->seconds);
+    if (comparison->options->modes > 1)
+        print_number(out, "gain", compare_gain(comparison, run));
     (void)fputc('}', out);
 }
 
@@ -240,7 +313,7 @@ void compare_print_json(FILE *out, const struct comparison *comparison)
     (void)fprintf(out, ", \"workers\": %u, \"runs\": [", comparison->options->base.world);
     for (size_t i = 0; i < comparison->count; i++) {
         (void)fputs(i == 0 ? "" : ", ", out);
-        print_run(out, order[i] + 1, &comparison->entry[order[i]]);
+        print_run(out, comparison, order[i]);
     }
     (void)fputs("]}\n", out);
 }

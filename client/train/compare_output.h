@@ -6,18 +6,19 @@
 #define TRAIN_COMPARE_OUTPUT_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include <stepd/status.h>
 
 #include "client/train/compare_options.h"
-#include "client/train/recipe.h"
 #include "client/train/train.h"
 
 /* A run that has come to its end. */
 struct compare_entry {
-    const struct train_recipe *recipe;
+    const struct compare_job *job;
     struct train_result result;
+    uint64_t steps[COMPARE_WORKERS_MAX]; /* (world,) of each worker */
 };
 
 /* The runs so far; the number of a run is its place in the list, from 1. */
@@ -43,7 +44,11 @@ enum stepd_status compare_plot(const char *path, const struct comparison *compar
 /* The places of all runs, the best test accuracy first, those that diverged last. */
 void compare_rank(const struct comparison *comparison, size_t order[COMPARE_RUNS_MAX]);
 
-/* Writes the table for people, in that order. */
+/* How many times less time a run has taken than the same recipe in the first mode. NAN: one of the
+ * two has diverged. */
+double compare_gain(const struct comparison *comparison, size_t run);
+
+/* Writes the table for people, in that order; where there are several modes with mode and gain. */
 void compare_print_table(FILE *out, const struct comparison *comparison);
 
 /* Writes the same as one line of JSON. */

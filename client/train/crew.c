@@ -84,7 +84,8 @@ static enum stepd_status run_members(struct crew *crew, struct stepd_error *rete
 }
 
 /* Rank 0's result goes out, the curves of the others are freed. */
-static void collect(struct crew *crew, enum stepd_status status, struct train_result *ret_result)
+static void collect(struct crew *crew, enum stepd_status status, struct train_result *ret_result,
+                    uint64_t *ret_steps)
 {
     uint64_t diverged_at = 0;
     for (size_t i = 0; i < crew->members; i++) {
@@ -96,16 +97,23 @@ static void collect(struct crew *crew, enum stepd_status status, struct train_re
     }
     if (status != STEPD_OK)
         return;
+    for (size_t i = 0; i < crew->members; i++)
+        ret_steps[i] = crew->member[i].result.steps;
     *ret_result = crew->member[0].result;
     ret_result->diverged_at = diverged_at;
 }
 
 enum stepd_status crew_run(const struct train_options *options, const struct train_data *data,
-                           const char *title, struct train_result *ret_result,
+                           const char *title, struct train_result *ret_result, uint64_t *ret_steps,
                            struct stepd_error *reterr)
 {
-    if (options->world == 1)
-        return work(options, data, title, /* stop= */ NULL, ret_result, reterr);
+    if (options->world == 1) {
+        const enum stepd_status status =
+            work(options, data, title, /* stop= */ NULL, ret_result, reterr);
+        if (status == STEPD_OK)
+            ret_steps[0] = ret_result->steps;
+        return status;
+    }
     struct crew crew = {.data = data, .title = title, .members = options->world};
     atomic_init(&crew.stop, false);
     atomic_init(&crew.failed, crew.members);
@@ -119,7 +127,7 @@ enum stepd_status crew_run(const struct train_options *options, const struct tra
         crew.member[i].options.rank = (int)i;
     }
     const enum stepd_status status = run_members(&crew, reterr);
-    collect(&crew, status, ret_result);
+    collect(&crew, status, ret_result, ret_steps);
     free(crew.member);
     return status;
 }

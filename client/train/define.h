@@ -22,9 +22,4 @@ enum stepd_status define_job(struct home *home, const struct train_options *opti
                              const struct model *model, uint64_t total_steps,
                              struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Would a server take the definition, as far as that can be said without its tensors? Errors as
- * job_draft_create's. */
-enum stepd_status define_check(const struct train_options *options,
-                               struct stepd_error *reterr) STEPD_MUST_CHECK;
-
 #endif

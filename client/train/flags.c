@@ -6,6 +6,7 @@
 #include "client/train/flags.h"
 
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/train/launcher.h"
@@ -50,6 +51,33 @@ enum stepd_status flag_read_number(const struct flag *flag, const char *value, v
                           "%s '%s': expected a whole number from %llu to %llu", flag->name, value,
                           (unsigned long long)flag->least, (unsigned long long)flag->most);
     *(uint64_t *)flag_field(flag, target) = number;
+    return STEPD_OK;
+}
+
+enum stepd_status flag_list(const struct flag *flag, const char *value, size_t most,
+                            uint32_t *numbers, size_t *ret_count, struct stepd_error *reterr)
+{
+    size_t count = 0;
+    *ret_count = 0;
+    for (const char *at = value;; at++) {
+        char *end;
+        const unsigned long number = strtoul(at, &end, 10);
+        if (*at < '0' || *at > '9' || number < flag->least || number > flag->most ||
+            (*end != '\0' && *end != ','))
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "%s '%s': expected whole numbers from %llu to %llu, with ',' between "
+                              "them",
+                              flag->name, value, (unsigned long long)flag->least,
+                              (unsigned long long)flag->most);
+        if (count == most)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s: more than %zu numbers",
+                              flag->name, most);
+        numbers[count++] = (uint32_t)number;
+        at = end;
+        if (*at == '\0')
+            break;
+    }
+    *ret_count = count;
     return STEPD_OK;
 }
 

@@ -65,6 +65,14 @@ void *flag_field(const struct flag *flag, void *target);
 enum stepd_status flag_fail(const struct flag *flag, const char *value, const char *expected,
                             struct stepd_error *reterr);
 
+/*
+ * Reads "128" or "64,32,0,16": whole numbers from the flag's least to its most. numbers: room for
+ * `most` of them. INVALID_ARGUMENT: the text names the flag; *ret_count is 0 then.
+ */
+enum stepd_status flag_list(const struct flag *flag, const char *value, size_t most,
+                            uint32_t *numbers, size_t *ret_count,
+                            struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* Readers: a switch (bool), a text that is not empty (const char *), a whole number from least to
  * most (uint64_t). */
 flag_read_fn flag_read_switch;

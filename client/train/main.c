@@ -93,7 +93,7 @@ static enum stepd_status run(const struct train_options *options, int *rank,
 
 static int train_main(int argc, char **argv, char **environment)
 {
-    static struct train_options options; /* 20 KiB: all ranks' batch sizes */
+    static struct train_options options; /* 40 KiB: numbers for each rank */
     struct stepd_error error;
     if (options_parse(argc, argv, environment, &options, &error) != STEPD_OK) {
         (void)fprintf(stderr, "stepd-train: %s\n", error.text);

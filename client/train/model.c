@@ -7,6 +7,7 @@
 #include "client/train/model.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -131,6 +132,25 @@ void model_backward(struct model *model, size_t l, size_t batch)
     if (batch > 0)
         layer->kind->backward(layer, input_of(model, l), batch,
                               l == 0 ? NULL : model->layer[l - 1].delta);
+}
+
+static bool all_finite(const float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(values[i]))
+            return false;
+    return true;
+}
+
+bool model_gradients_are_finite(const struct model *model)
+{
+    for (size_t l = 0; l < model->layers; l++) {
+        const struct layer *const layer = &model->layer[l];
+        if (!all_finite(layer->weight_grad, layer_weights(layer)) ||
+            !all_finite(layer->bias_grad, layer->biases))
+            return false;
+    }
+    return true;
 }
 
 size_t model_correct(const struct model *model, const uint8_t *labels, size_t batch)

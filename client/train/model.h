@@ -23,6 +23,7 @@
 #ifndef TRAIN_MODEL_H
 #define TRAIN_MODEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -84,6 +85,9 @@ double model_loss(struct model *model, const uint8_t *labels, size_t batch);
  * weights of layer l until the next forward, so new ones may be written over them.
  */
 void model_backward(struct model *model, size_t l, size_t batch);
+
+/* Is none of the newest gradients NaN or infinite? */
+bool model_gradients_are_finite(const struct model *model);
 
 /* How many of the batch have their label as the highest score, after a forward. */
 size_t model_correct(const struct model *model, const uint8_t *labels, size_t batch);

@@ -95,32 +95,19 @@ static enum stepd_status read_model(const struct flag *flag, const char *value, 
                               : stepd_fail_in(reterr, status, "%s", flag->name);
 }
 
-/* "128", or one number for each rank: "64,32,128,16". Missing ones are filled in by
- * options_settle_batch.
- */
+/* One number, or one for each rank; options_settle_ranks fills in the others. */
 static enum stepd_status read_batch(const struct flag *flag, const char *value, void *target,
                                     struct stepd_error *reterr)
 {
     struct train_options *const options = target;
-    options->batch_sizes = 0;
-    const char *at = value;
-    for (;;) {
-        char *end;
-        const unsigned long size = strtoul(at, &end, 10);
-        if (*at < '0' || *at > '9' || size > TRAIN_BATCH_SIZE_MAX)
-            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                              "%s '%s': expected numbers of examples from 0 to %u", flag->name,
-                              value, TRAIN_BATCH_SIZE_MAX);
-        if (options->batch_sizes == STEPD_WORKERS_MAX)
-            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s: more than %u numbers",
-                              flag->name, STEPD_WORKERS_MAX);
-        options->batch[options->batch_sizes++] = (uint32_t)size;
-        if (*end == '\0')
-            return STEPD_OK;
-        if (*end != ',')
-            return flag_fail(flag, value, "numbers with ',' between them", reterr);
-        at = end + 1;
-    }
+    return flag_list(flag, value, STEPD_WORKERS_MAX, options->batch, &options->batch_sizes, reterr);
+}
+
+static enum stepd_status read_slow(const struct flag *flag, const char *value, void *target,
+                                   struct stepd_error *reterr)
+{
+    struct train_options *const options = target;
+    return flag_list(flag, value, STEPD_WORKERS_MAX, options->slow, &options->slow_factors, reterr);
 }
 
 /* A parameter under its own flag (flag->key), or any as NAME=VALUE. */
@@ -233,7 +220,7 @@ static const struct flag flags[] = {
      .argument = "sync|async|bounded",
      .read = read_mode,
      AT(mode),
-     OF_BOTH,
+     .marks = OPTION_OF_JOB | OPTION_OF_RUNS | OPTION_OF_MODE,
      .help = "wait for all workers in each step, for none, or for who is too far behind [sync]"},
     {.name = "--job-param",
      .argument = "NAME=VALUE",
@@ -245,6 +232,7 @@ static const struct flag flags[] = {
      .argument = "N[,N...]",
      .read = read_batch,
      OF_RUNS,
+     .most = TRAIN_BATCH_SIZE_MAX,
      .help = "examples per step of each worker, or of each by rank [128]"},
     {.name = "--epochs",
      .argument = "N",
@@ -261,6 +249,19 @@ static const struct flag flags[] = {
      .least = 1,
      .most = TRAIN_STEPS_MAX,
      .help = "steps to train, instead of epochs"},
+    {.name = "--share",
+     .read = flag_read_switch,
+     AT(share),
+     OF_RUNS,
+     .help = "in modes async and bounded: workers share the job's steps, and who is faster\n"
+             "        takes more of them"},
+    {.name = "--slow",
+     .argument = "N[,N...]",
+     .read = read_slow,
+     OF_RUNS,
+     .least = 1,
+     .most = TRAIN_SLOW_MAX,
+     .help = "sleep, to act like a machine that is N times slower: the last rank, or each [1]"},
     {.name = "--seed",
      .argument = "N",
      .read = flag_read_number,
@@ -362,6 +363,13 @@ void options_print_help(FILE *out)
 
 /* ---- What depends on several flags ----------------------------------------------------------- */
 
+enum stepd_status options_fail_share(struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                      "--share is for the modes async and bounded: in mode sync all workers take "
+                      "each step together");
+}
+
 static enum stepd_status check_defined(const struct train_options *options,
                                        const struct flag *of_job, struct stepd_error *reterr)
 {
@@ -405,23 +413,6 @@ static enum stepd_status settle_place(char *const *environment, struct train_opt
     return STEPD_OK;
 }
 
-enum stepd_status options_settle_batch(struct train_options *options, struct stepd_error *reterr)
-{
-    if (options->batch_sizes == 1)
-        for (uint32_t rank = 1; rank < options->world; rank++)
-            options->batch[rank] = options->batch[0];
-    else if (options->batch_sizes != options->world)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "--batch has %zu sizes for %u workers: give one for all, or one each",
-                          options->batch_sizes, options->world);
-    uint64_t sum = 0;
-    for (uint32_t rank = 0; rank < options->world; rank++)
-        sum += options->batch[rank];
-    if (sum == 0)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "--batch gives no worker any example");
-    return STEPD_OK;
-}
-
 void options_defaults(char *const *environment, struct train_options *ret_options)
 {
     const char *const address = launcher_variable(environment, "STEPD_ADDRESS");
@@ -455,5 +446,8 @@ enum stepd_status options_parse(int argc, char *const *argv, char *const *enviro
     status = check_defined(ret_options, of_job, reterr);
     if (status == STEPD_OK)
         status = settle_place(environment, ret_options, reterr);
-    return status == STEPD_OK ? options_settle_batch(ret_options, reterr) : status;
+    if (status == STEPD_OK && ret_options->share && !ret_options->defined &&
+        ret_options->mode == STEPD_SYNC)
+        status = options_fail_share(reterr);
+    return status == STEPD_OK ? options_settle_ranks(ret_options, reterr) : status;
 }

@@ -21,11 +21,13 @@
 #define TRAIN_BATCH_SIZE_MAX (1u << 16)
 #define TRAIN_EPOCHS_MAX     1000000u
 #define TRAIN_STEPS_MAX      (UINT64_C(1) << 40)
+#define TRAIN_SLOW_MAX       1000u
 #define TRAIN_RANK_ANY       (-1) /* the server gives one */
 
 /* Marks of the flags below. */
 #define OPTION_OF_JOB  1u /* says how the job is defined: not together with --defined */
 #define OPTION_OF_RUNS 2u /* means the same to a command that makes several runs */
+#define OPTION_OF_MODE 4u /* says the mode */
 
 /* Strings, those of settings too, are borrowed from argv and the environment. NULL: not asked for.
  */
@@ -53,6 +55,9 @@ struct train_options {
     uint32_t world;
     size_t batch_sizes;                /* 1: the same for all ranks; otherwise world */
     uint32_t batch[STEPD_WORKERS_MAX]; /* (world,) examples of each rank's full batch */
+    size_t slow_factors;               /* 0: none; 1: of the last rank; otherwise world */
+    uint32_t slow[STEPD_WORKERS_MAX];  /* (world,) how many times slower each rank acts */
+    bool share;   /* async and bounded: all workers together take `steps` times world */
     bool defined; /* the job, in the server's file: optimizer, schedule and mode are not ours */
     bool local;
     bool quiet;
@@ -80,9 +85,12 @@ void options_defaults(char *const *environment, struct train_options *ret_option
 /* The flags, for a target that is a struct train_options. */
 struct flag_table options_table(struct train_options *options, unsigned marks);
 
-/* Gives every rank of a settled world its batch size. INVALID_ARGUMENT: not one for each, or none
- * has any example. */
-enum stepd_status options_settle_batch(struct train_options *options,
+/* Gives every rank of a settled world its batch size and its slowness. INVALID_ARGUMENT: not one
+ * for each, or none has any example, or where the steps are shared, not all have. */
+enum stepd_status options_settle_ranks(struct train_options *options,
                                        struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* INVALID_ARGUMENT: why --share is not for mode sync. */
+enum stepd_status options_fail_share(struct stepd_error *reterr);
 
 #endif

@@ -46,12 +46,18 @@ struct frame {
     double y_most;
     double y_tick; /* of no meaning with a log scale */
     bool log_scale;
+    bool by_time;
 };
 
 static const char *const colours[] = {"#2f81f7", "#e36209", "#2da44e", "#d63384",
                                       "#8957e5", "#b08800", "#1ba1a1", "#cf3a35"};
 
 #define COLOURS (sizeof colours / sizeof colours[0])
+
+static double x_value(const struct frame *frame, const struct curve_point *point)
+{
+    return frame->by_time ? point->seconds : (double)point->step;
+}
 
 /* Within this their differences are numbers too. */
 static bool drawable(const struct frame *frame, double loss)
@@ -137,13 +143,13 @@ static void fit_log(double least, double most, struct frame *frame)
 
 static struct frame fit_frame(const struct plot *plot)
 {
-    struct frame frame = {.x_most = 1, .log_scale = plot->log_scale};
+    struct frame frame = {.log_scale = plot->log_scale, .by_time = plot->by_time};
     struct extent extent = {.least = INFINITY, .most = -INFINITY, .first = -INFINITY};
     for (size_t s = 0; s < plot->count; s++) {
         const struct curve *const curve = plot->series[s].curve;
         extend(plot, &frame, curve, &extent);
         if (curve->count > 0)
-            frame.x_most = fmax(frame.x_most, (double)curve->points[curve->count - 1].step);
+            frame.x_most = fmax(frame.x_most, x_value(&frame, &curve->points[curve->count - 1]));
     }
     if (!isfinite(extent.least))
         extent = (struct extent){.least = plot->log_scale ? 0.1 : 0, .most = 1};
@@ -153,13 +159,17 @@ static struct frame fit_frame(const struct plot *plot)
         fit_log(extent.least, extent.most, &frame);
     else
         fit_linear(extent.least, extent.most, &frame);
-    frame.x_tick = fmax(round_tick(frame.x_most), 1);
+    if (!(frame.x_most > 0))
+        frame.x_most = 1;
+    frame.x_tick = round_tick(frame.x_most);
+    if (!frame.by_time) /* there are no halves of steps */
+        frame.x_tick = fmax(frame.x_tick, 1);
     return frame;
 }
 
-static double x_of(const struct frame *frame, double step)
+static double x_of(const struct frame *frame, double x)
 {
-    return LEFT + step / frame->x_most * (WIDTH - LEFT - RIGHT);
+    return LEFT + x / frame->x_most * (WIDTH - LEFT - RIGHT);
 }
 
 /* Far outside of the frame is as good as anywhere there. */
@@ -300,11 +310,12 @@ static void write_axes(FILE *out, const struct plot *plot, const struct frame *f
     }
     (void)fprintf(out,
                   "<line class=\"axis\" x1=\"%g\" x2=\"%g\" y1=\"%g\" y2=\"%g\"/>\n"
-                  "<text x=\"%g\" y=\"%g\" text-anchor=\"middle\">step</text>\n"
+                  "<text x=\"%g\" y=\"%g\" text-anchor=\"middle\">%s</text>\n"
                   "<text transform=\"translate(16 %g) rotate(-90)\" text-anchor=\"middle\">"
                   "%s%s</text>\n",
                   LEFT, WIDTH - RIGHT, bottom, bottom, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12,
-                  (TOP + bottom) / 2, plot->count > 1 ? "training loss, smoothed" : "loss",
+                  plot->by_time ? "seconds" : "step", (TOP + bottom) / 2,
+                  plot->count > 1 ? "training loss, smoothed" : "loss",
                   plot->log_scale ? ", log scale" : "");
 }
 
@@ -321,7 +332,7 @@ static void write_line(FILE *out, const struct curve *curve, const struct frame 
             continue;
         curve_mean_add(&mean, point->loss);
         if (i % stride == 0 || i + 1 == curve->count)
-            (void)fprintf(out, "%.1f,%.1f ", x_of(frame, (double)point->step),
+            (void)fprintf(out, "%.1f,%.1f ", x_of(frame, x_value(frame, point)),
                           y_of(frame, smooth ? mean.mean : point->loss));
     }
     (void)fputs("\"/>\n", out);
@@ -335,7 +346,7 @@ static void write_mark(FILE *out, const struct curve *curve, const struct frame 
     for (size_t i = 0; i < curve->count; i++)
         if (drawable(frame, curve->points[i].loss)) {
             curve_mean_add(&mean, curve->points[i].loss);
-            x = x_of(frame, (double)curve->points[i].step);
+            x = x_of(frame, x_value(frame, &curve->points[i]));
         }
     const double y = mean.weight == 0 ? TOP : fmax(y_of(frame, mean.mean), TOP);
     (void)fprintf(out, "<path class=\"mark s%zu\" d=\"M%.1f %.1fl8 8m0 -8l-8 8\"/>\n", s, x - 4,

@@ -29,6 +29,7 @@ struct plot {
     const struct plot_series *series;
     size_t count;
     bool log_scale; /* of the loss */
+    bool by_time;   /* the loss over the seconds since training began, not over steps */
 };
 
 /* Writes the picture to `path`; curves may be empty. FAILED_PRECONDITION: not writable. */

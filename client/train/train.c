@@ -10,7 +10,9 @@
  * the old ones only after the backward pass has read them for the last time.
  *
  * Which examples a step takes follows from its number alone (batch.h). In sync mode the number is
- * the version of the weights, on which all workers agree; in async mode each counts for itself.
+ * the version of the weights, on which all workers agree; in async mode each counts for itself, and
+ * ends when it has taken its steps or, where they are shared, when all together have: the version
+ * that comes with weights is the number of updates that have been made.
  * Rank 0 also keeps the curve, evaluates, and writes the files.
  */
 #include "client/train/train.h"
@@ -18,13 +20,13 @@
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "client/train/batch.h"
 #include "client/train/define.h"
 #include "client/train/evaluation.h"
 #include "client/train/model.h"
+#include "client/train/pace.h"
 #include "client/train/plot.h"
 #include "client/train/progress.h"
 #include "client/train/weights_file.h"
@@ -41,10 +43,13 @@ struct training {
     struct home *home;                   /* owned */
     uint32_t rank;
     struct batch_plan plan;
-    uint64_t total;                                  /* steps */
-    uint64_t step;                                   /* number of the next step, 0 first */
-    uint64_t sent;                                   /* steps whose gradients were sent */
-    struct model *model;                             /* owned */
+    struct pace pace;
+    uint64_t total;      /* steps */
+    uint64_t step;       /* number of the next step, 0 first */
+    uint64_t sent;       /* steps whose gradients were sent */
+    uint64_t updates;    /* of the job: the version of layer 0's newest weights */
+    uint64_t noted;      /* updates that progress knows of, where the steps are shared */
+    struct model *model; /* owned */
     struct stepd_array arrays[2 * MODEL_LAYERS_MAX]; /* weight and bias of each layer */
     bool under_way[MODEL_LAYERS_MAX];                /* sent, and not yet waited for */
     uint32_t *rows;                                  /* (batch_max,), owned */
@@ -59,11 +64,9 @@ struct training {
     struct train_result result;
 };
 
-static double now_seconds(void)
+static double now_seconds(const struct training *t)
 {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return t->pace.clock->now();
 }
 
 /* ---- Setting up ------------------------------------------------------------------------------ */
@@ -76,12 +79,6 @@ static struct batch_plan plan_of(const struct train_options *options, const stru
         .world = options->world,
         .sizes = options->batch,
     };
-}
-
-uint64_t train_steps(const struct train_options *options, const struct train_data *data)
-{
-    const struct batch_plan plan = plan_of(options, data);
-    return options->steps != 0 ? options->steps : options->epochs * batch_steps_per_epoch(&plan);
 }
 
 static enum stepd_status build_model(struct training *t, struct stepd_error *reterr)
@@ -134,7 +131,9 @@ static enum stepd_status set_up(struct training *t, struct stepd_error *reterr)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "the server gave rank %u, but --world is %u", t->rank, t->options->world);
     t->plan = plan_of(t->options, t->data);
-    t->total = train_steps(t->options, t->data);
+    t->pace.factor = t->options->slow[t->rank];
+    t->total = t->options->steps != 0 ? t->options->steps
+                                      : t->options->epochs * batch_steps_per_epoch(&t->plan);
     enum stepd_status status = build_model(t, reterr);
     if (status == STEPD_OK)
         status = curve_open(t->rank == 0 ? t->options->csv : NULL, &t->curve, reterr);
@@ -149,9 +148,15 @@ static enum stepd_status set_up(struct training *t, struct stepd_error *reterr)
         status = pull_all(t, t->options->eval_view, &version, reterr); /* is there such a view? */
     if (status == STEPD_OK)
         status = pull_all(t, STEPD_TRAINING, &version, reterr);
+    if (status != STEPD_OK)
+        return status;
     t->mode = t->options->defined ? home_mode(t->home) : t->options->mode;
     t->step = t->mode == STEPD_SYNC ? version : 0;
-    return status;
+    t->updates = version;
+    if (t->options->share && t->mode == STEPD_SYNC)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "--share is for the modes async and bounded, and the job's mode is sync");
+    return STEPD_OK;
 }
 
 /* The home goes first: parts may be under way, and it reads and writes the model's arrays. */
@@ -162,6 +167,36 @@ static void tear_down(struct training *t)
     free(t->labels);
     free(t->rows);
     model_destroy(t->model);
+}
+
+/* ---- How far it is --------------------------------------------------------------------------- */
+
+/* Shared steps are all workers' together, and each is an update of the job. */
+static uint64_t steps_to_take(const struct training *t)
+{
+    return t->options->share ? t->total * t->options->world : t->total;
+}
+
+static bool is_done(const struct training *t)
+{
+    return (t->options->share ? t->updates : t->step) >= steps_to_take(t);
+}
+
+/* Takes the step that is under way into account, for which there is no answer yet. */
+static struct progress_step progress_of(struct training *t, double loss)
+{
+    struct progress_step progress = {
+        .step = t->step + 1,
+        .loss = loss,
+        .examples = batch_examples(&t->plan, t->step),
+        .now = now_seconds(t),
+    };
+    if (t->options->share) {
+        progress.step = t->updates + 1;
+        progress.examples = progress.examples * (progress.step - t->noted) / t->options->world;
+        t->noted = progress.step;
+    }
+    return progress;
 }
 
 /* ---- A step ---------------------------------------------------------------------------------- */
@@ -178,6 +213,7 @@ static enum stepd_status wait_for_layer(struct training *t, size_t l, struct ste
         return stepd_fail_in(reterr, status, "step");
     if (l == 0) {
         t->step++;
+        t->updates = version;
         if (t->mode == STEPD_SYNC && version > t->step)
             t->step = version;
     }
@@ -200,7 +236,9 @@ static enum stepd_status forward(struct training *t, size_t batch, struct stepd_
         const enum stepd_status status = wait_for_layer(t, l, reterr);
         if (status != STEPD_OK)
             return status;
+        pace_begin(&t->pace);
         model_forward(t->model, l, batch);
+        pace_end(&t->pace);
     }
     return STEPD_OK;
 }
@@ -211,7 +249,9 @@ static enum stepd_status backward(struct training *t, size_t batch, double loss,
     const struct home_step step = {.examples = batch, .has_loss = batch > 0, .loss = loss};
     t->sent = t->step + 1;
     for (size_t l = t->model->layers; l-- > 0;) {
+        pace_begin(&t->pace);
         model_backward(t->model, l, batch);
+        pace_end(&t->pace);
         const enum stepd_status status =
             home_step_start(t->home, l, &t->arrays[2 * l], 2, &step, reterr);
         if (status != STEPD_OK)
@@ -223,31 +263,11 @@ static enum stepd_status backward(struct training *t, size_t batch, double loss,
 
 /* ---- Divergence ------------------------------------------------------------------------------ */
 
-static bool all_finite(const float *values, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (!isfinite(values[i]))
-            return false;
-    return true;
-}
-
-/* Does a gradient of the newest backward pass hold what no server takes? Only looked for when one
- * was refused. */
-static bool gradients_are_finite(const struct training *t)
-{
-    for (size_t l = 0; l < t->model->layers; l++) {
-        const struct layer *const layer = &t->model->layer[l];
-        if (!all_finite(layer->weight_grad, layer_weights(layer)) ||
-            !all_finite(layer->bias_grad, layer->biases))
-            return false;
-    }
-    return true;
-}
-
-/* A refusal that says that training has diverged is no failure. */
+/* A refusal that says that training has diverged is no failure: gradients hold what no server
+ * takes. */
 static enum stepd_status judge(struct training *t, enum stepd_status status)
 {
-    if (status != STEPD_INVALID_ARGUMENT || t->sent == 0 || gradients_are_finite(t))
+    if (status != STEPD_INVALID_ARGUMENT || t->sent == 0 || model_gradients_are_finite(t->model))
         return status;
     t->result.diverged_at = t->sent;
     return STEPD_OK;
@@ -262,7 +282,7 @@ static enum stepd_status report(struct training *t, struct stepd_error *reterr)
     if (newest->step == t->reported)
         return STEPD_OK;
     t->reported = newest->step;
-    t->reported_at = now_seconds();
+    t->reported_at = now_seconds(t);
     const enum stepd_status status =
         home_report(t->home, newest->step, newest->loss, newest->examples, reterr);
     return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "report");
@@ -272,17 +292,11 @@ static enum stepd_status report(struct training *t, struct stepd_error *reterr)
 static enum stepd_status note_step(struct training *t, double loss, size_t batch,
                                    struct stepd_error *reterr)
 {
-    const double now = now_seconds();
+    const struct progress_step progress = progress_of(t, loss);
     t->result.steps++;
     t->result.examples += batch;
-    const uint64_t examples_all = batch_examples(&t->plan, t->step);
-    t->result.examples_all += examples_all;
-    progress_update(&t->progress, &(struct progress_step){
-                                      .step = t->step + 1,
-                                      .loss = loss,
-                                      .examples = examples_all,
-                                      .now = now,
-                                  });
+    t->result.examples_all += progress.examples;
+    progress_update(&t->progress, &progress);
     if (batch == 0)
         return STEPD_OK;
     t->newest = (struct curve_point){
@@ -290,9 +304,9 @@ static enum stepd_status note_step(struct training *t, double loss, size_t batch
         .epoch = t->step / batch_steps_per_epoch(&t->plan) + 1,
         .loss = loss,
         .examples = batch,
-        .seconds = now - t->began,
+        .seconds = progress.now - t->began,
     };
-    if (now - t->reported_at >= REPORT_EVERY_S) {
+    if (progress.now - t->reported_at >= REPORT_EVERY_S) {
         const enum stepd_status status = report(t, reterr);
         if (status != STEPD_OK)
             return status;
@@ -333,7 +347,7 @@ static void evaluate(struct training *t)
 static bool evaluation_due(const struct training *t)
 {
     const uint64_t every = t->options->eval_every;
-    return t->rank == 0 && every != 0 && t->step < t->total && t->step % every == 0;
+    return t->rank == 0 && every != 0 && !is_done(t) && t->step % every == 0;
 }
 
 /* Whether the weights to test and those to train with differ is the server's to know: both are
@@ -352,9 +366,13 @@ static enum stepd_status evaluate_on_the_way(struct training *t, struct stepd_er
                       t->progress.terminal ? "\r\x1b[K" : "", (unsigned long long)t->step,
                       t->result.test_loss, t->result.test_accuracy);
     status = pull_all(t, STEPD_TRAINING, &version, reterr);
-    if (status == STEPD_OK && t->mode == STEPD_SYNC && version > t->step)
+    if (status != STEPD_OK)
+        return status;
+    if (version > t->updates) /* it is the oldest of all layers' */
+        t->updates = version;
+    if (t->mode == STEPD_SYNC && version > t->step)
         t->step = version;
-    return status;
+    return STEPD_OK;
 }
 
 static enum stepd_status draw(const struct training *t, struct stepd_error *reterr)
@@ -403,7 +421,7 @@ static bool told_to_stop(const struct training *t)
 /* Takes the steps that are left, or ends before: diverged, or told to stop. */
 static enum stepd_status take_steps(struct training *t, struct stepd_error *reterr)
 {
-    while (t->step < t->total && !told_to_stop(t)) {
+    while (!is_done(t) && !told_to_stop(t)) {
         enum stepd_status status = take_step(t, reterr);
         if (status == STEPD_OK && t->result.diverged_at == 0)
             status = wait_for_layer(t, 0, reterr);
@@ -419,9 +437,11 @@ static enum stepd_status take_steps(struct training *t, struct stepd_error *rete
 static enum stepd_status train_to_the_end(struct training *t, struct stepd_error *reterr)
 {
     uint64_t version;
-    t->began = now_seconds();
-    t->progress = progress_start(t->options->quiet ? NULL : stderr, isatty(STDERR_FILENO) == 1,
-                                 t->step, t->total, t->began);
+    t->began = now_seconds(t);
+    t->progress =
+        progress_start(t->options->quiet ? NULL : stderr, isatty(STDERR_FILENO) == 1,
+                       t->options->share ? t->updates : t->step, steps_to_take(t), t->began);
+    t->noted = t->updates;
     t->progress.title = t->task->title;
     if (t->rank != 0)
         t->progress.out = NULL;
@@ -429,7 +449,7 @@ static enum stepd_status train_to_the_end(struct training *t, struct stepd_error
     if (status == STEPD_OK)
         status = report(t, reterr); /* what status shows of the job from now on */
     progress_end(&t->progress);
-    t->result.seconds = now_seconds() - t->began;
+    t->result.seconds = now_seconds(t) - t->began;
     t->result.train_loss = t->progress.loss.weight > 0 ? t->progress.loss.mean : NAN;
     if (status == STEPD_OK && t->rank == 0 && t->result.diverged_at == 0)
         status = pull_all(t, t->options->eval_view, &version, reterr);
@@ -459,6 +479,7 @@ enum stepd_status train_run(const struct train_task *task, struct train_result *
         .options = task->options,
         .data = task->data,
         .home = task->home,
+        .pace.clock = task->clock != NULL ? task->clock : &pace_clock_real,
     };
     const enum stepd_status status = train(&training, reterr);
     if (status == STEPD_OK) {

@@ -99,9 +99,6 @@ static enum stepd_status make_job(const struct stepd_define_job *def,
                                   const struct stepd_define_tensors *tensors, struct job **ret_job,
                                   struct stepd_error *reterr)
 {
-    if (def->workers != 1)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "a job in one process has 1 worker, not %u", def->workers);
     struct job_draft *draft = NULL;
     enum stepd_status status =
         job_draft_create("local", def, LAYOUT_SLICE_ELEMENTS_DEFAULT, &draft, reterr);
@@ -377,6 +374,10 @@ enum stepd_status local_pull(struct local *local, enum stepd_view view, float *c
 enum stepd_status local_step(struct local *local, const struct local_push *push,
                              float *const *weights, struct stepd_error *reterr)
 {
+    if (local->job->workers != 1)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "a step in one process is of 1 worker, and the job has %u",
+                          local->job->workers);
     const bool empty = push->examples == 0;
     const struct payload payload = {.elements = empty ? NULL : push->grad, .extra = push->extra};
     const struct stepd_u32s all = all_slices(local);

@@ -17,9 +17,10 @@
 struct local;
 
 /*
- * Defines a job with one worker and opens it. The definition's number of workers must be 1.
- * Errors: as job_draft_create, job_draft_add and job_draft_seal; RESOURCE_EXHAUSTED: no memory.
- * *ret_local: caller frees with local_destroy.
+ * Defines a job and opens it, with one worker as rank 0. Where the definition says more, the job
+ * can be asked for its weights and takes no step: enough to find out whether there could be such a
+ * job. Errors: as job_draft_create, job_draft_add and job_draft_seal; RESOURCE_EXHAUSTED: no
+ * memory. *ret_local: caller frees with local_destroy.
  */
 enum stepd_status local_create(const struct stepd_define_job *def,
                                const struct stepd_define_tensors *tensors, enum optim_isa isa,
@@ -52,6 +53,7 @@ struct local_push {
 /*
  * One step of all tensors; afterwards the weights' view STEPD_TRAINING in the caller's arrays, one
  * for each tensor. All borrowed until return.
+ * FAILED_PRECONDITION: the job is of several workers.
  * INVALID_ARGUMENT: a gradient is NaN or infinite (the text names tensor and element), or the loss
  * is missing where a group needs it. The step was not finished: the next call does it again, and
  * what has taken it already takes it only once.

@@ -25,6 +25,7 @@ from processes import Daemon, environment, write_images
 BIN = sys.argv.pop(1)
 END_S = 300
 STEPS = 12
+FASHION = "/usr/share/datasets/fashion-mnist"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -102,8 +103,8 @@ class Compare(unittest.TestCase):
     def test_comparison__own_daemon__leaves_curves_picture_and_table(self):
         out, _ = self.compare("--run", "sgd lr=0.000001", "--run", "adam lr=0.01 betas=0.8,0.95")
         rows = self.rows()
-        self.assertEqual(list(rows[0]), ["run", "optimizer", "hyperparameters", "step", "epoch",
-                                         "loss", "smoothed"])
+        self.assertEqual(list(rows[0]), ["run", "optimizer", "hyperparameters", "mode", "step",
+                                         "epoch", "loss", "smoothed"])
         self.assertEqual([(r["run"], r["optimizer"], r["step"]) for r in rows],
                          [(run, name, str(step)) for run, name in (("1", "sgd"), ("2", "adam"))
                           for step in range(1, STEPS + 1)])
@@ -140,6 +141,55 @@ class Compare(unittest.TestCase):
         out, _ = self.compare("--workers", "2", "--batch", "0,64", "--steps", "1000000000",
                               "--run", "sgd lr=1e9")
         self.assertIn("diverged at step", out)
+
+    def test_rounds_that_close_without_a_worker__are_compared(self):
+        out, _ = self.compare("--workers", "2", "--job-param", "backup=1", "--run", "sgd", "--json")
+        self.assertGreater(json.loads(out)["runs"][0]["steps"], 0)
+
+    # ---- Modes -------------------------------------------------------------------------------
+
+    def test_modes__with_a_slow_worker_and_shared_steps__end_with_a_gain_each(self):
+        modes = ["sync", "bounded staleness=3", "async lr_by_staleness=1"]
+        flags = ("--workers", "2", "--slow", "2", "--share", "--run", "sgd lr=0.1", "--by-time",
+                 "--modes", ",".join(modes))
+        out, _ = self.compare(*flags, "--json")
+        runs = sorted(json.loads(out)["runs"], key=lambda run: run["run"])
+        self.assertEqual([run["mode"] for run in runs], modes)
+        self.assertEqual(runs[0]["worker_steps"], [STEPS, STEPS])
+        self.assertEqual(runs[0]["gain"], 1)
+        for run in runs[1:]:
+            self.assertIn(sum(run["worker_steps"]), (2 * STEPS, 2 * STEPS + 1))
+            self.assertAlmostEqual(run["gain"], runs[0]["seconds"] / run["seconds"], places=4)
+        steps = {mode: sum(row["mode"] == mode for row in self.rows()) for mode in modes}
+        self.assertEqual(steps, {run["mode"]: run["worker_steps"][0] for run in runs})
+        self.assertIn("seconds", self.lines_of_picture()[1])
+
+    def test_shared_steps__with_a_very_slow_worker__are_taken_by_the_other(self):
+        # Without sharing each would take STEPS, and the comparison as long as the slow one does.
+        out, _ = self.compare("--workers", "2", "--slow", "500", "--share", "--mode", "async",
+                              "--run", "sgd lr=0.1", "--json")
+        fast, slow = json.loads(out)["runs"][0]["worker_steps"]
+        self.assertGreater(fast, STEPS)
+        self.assertGreater(STEPS, slow)
+
+    @unittest.skipUnless(os.path.isdir(FASHION), f"{FASHION} is not there (dataset-fashion-mnist)")
+    def test_modes_that_do_not_wait__with_a_slow_worker__are_as_accurate_as_sync(self):
+        two_epochs = 2 * 60000 // (4 * 32)
+        out, _ = self.compare("--data", FASHION, "--model", "mlp:784-128-10", "--batch", "32",
+                              "--steps", str(two_epochs), "--schedule", "cosine", "--workers", "4",
+                              "--slow", "5", "--share", "--run", "sgd lr=0.1", "--json",
+                              "--modes", "sync,bounded staleness=100,async")
+        accuracy = {run["mode"]: run["test_accuracy"] for run in json.loads(out)["runs"]}
+        sync = accuracy.pop("sync")
+        self.assertGreater(sync, 0.83)
+        for mode, reached in accuracy.items():
+            self.assertGreater(reached, sync - 0.01, mode)
+
+    def test_modes__in_the_table__have_columns_of_their_own(self):
+        out, _ = self.compare("--run", "sgd lr=0.1", "--modes", "sync,async")
+        self.assertEqual(out.splitlines()[0].split()[:3], ["optimizer", "hyperparameters", "mode"])
+        self.assertEqual(out.splitlines()[0].split()[-2:], ["seconds", "gain"])
+        self.assertEqual({line.split()[2] for line in out.splitlines()[1:]}, {"sync", "async"})
 
     # ---- The same bits -----------------------------------------------------------------------
 

@@ -261,21 +261,40 @@ static void local_assign__of_values__is_what_is_pulled(void **state)
     (void)local_destroy(local);
 }
 
-static void local_create__of_two_workers_or_a_wrong_shape__is_refused(void **state)
+static void local_step__of_a_job_of_two_workers__is_refused(void **state)
+{
+    (void)state;
+    const uint64_t shape[] = {1};
+    const struct stepd_tensor_def tensor = shard_tensor("w", shape, 1, 0.5);
+    const struct stepd_group group = {
+        .name = "all", .match = "*", .optimizer = "sgd", .schedule = ""};
+    const struct stepd_define_job def = {.workers = 2, .groups = 1, .group = &group};
+    const struct stepd_define_tensors page = {.tensors = 1, .tensor = &tensor, .last = true};
+    struct stepd_error error = {.code = STEPD_OK};
+    struct local *local = NULL;
+    assert_int_equal(local_create(&def, &page, kernels_choose(), &local, &error), STEPD_OK);
+    float weight = 0;
+    float *const weights[] = {&weight};
+    assert_int_equal(local_pull(local, STEPD_TRAINING, weights, &error), STEPD_OK);
+    assert_true(weight == 0.5F);
+    const float *const grad[] = {&weight};
+    const struct local_push push = {.grad = grad, .examples = 1};
+    assert_int_equal(local_step(local, &push, weights, &error), STEPD_FAILED_PRECONDITION);
+    assert_non_null(strstr(error.text, "is of 1 worker, and the job has 2"));
+    (void)local_destroy(local);
+}
+
+static void local_create__of_a_wrong_shape__is_refused(void **state)
 {
     (void)state;
     const uint64_t zero[] = {0};
     const struct stepd_tensor_def tensor = shard_tensor("w", zero, 1, 0.0);
     const struct stepd_group group = {
         .name = "all", .match = "*", .optimizer = "sgd", .schedule = ""};
-    struct stepd_define_job def = {.workers = 2, .groups = 1, .group = &group};
+    const struct stepd_define_job def = {.workers = 1, .groups = 1, .group = &group};
     const struct stepd_define_tensors page = {.tensors = 1, .tensor = &tensor, .last = true};
     struct stepd_error error = {.code = STEPD_OK};
     struct local *local = NULL;
-    assert_int_equal(local_create(&def, &page, kernels_choose(), &local, &error),
-                     STEPD_INVALID_ARGUMENT);
-    assert_non_null(strstr(error.text, "has 1 worker, not 2"));
-    def.workers = 1;
     assert_int_equal(local_create(&def, &page, kernels_choose(), &local, &error),
                      STEPD_INVALID_ARGUMENT);
     assert_non_null(strstr(error.text, "a dimension of 0"));
@@ -291,7 +310,8 @@ int main(void)
         cmocka_unit_test(local_step__with_nan__is_refused_and_may_be_done_again),
         cmocka_unit_test(local_step__without_examples__changes_no_weight),
         cmocka_unit_test(local_assign__of_values__is_what_is_pulled),
-        cmocka_unit_test(local_create__of_two_workers_or_a_wrong_shape__is_refused),
+        cmocka_unit_test(local_step__of_a_job_of_two_workers__is_refused),
+        cmocka_unit_test(local_create__of_a_wrong_shape__is_refused),
     };
     return cmocka_run_group_tests_name("core/local", tests, NULL, NULL);
 }

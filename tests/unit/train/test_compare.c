@@ -16,7 +16,6 @@
 #include <cmocka.h>
 
 #include "client/train/compare.h"
-#include "client/train/compare_output.h"
 #include "tests/unit/train/files.h"
 
 static struct compare_options options; /* 200 KiB */
@@ -47,6 +46,7 @@ static int setup(void **state)
                 .local = true,
                 .quiet = true,
             },
+        .modes = 1,
     };
     return 0;
 }
@@ -60,8 +60,20 @@ static int teardown(void **state)
 
 static void add_run(const char *text)
 {
-    struct train_recipe *const recipe = &options.run[options.runs++];
+    struct train_recipe *const recipe = &options.run[options.runs++].recipe;
     assert_int_equal(recipe_read(text, recipe, &error), STEPD_OK);
+}
+
+/* One recipe in two modes. */
+static void add_modes(const char *recipe, const char *first, const char *second)
+{
+    const char *const modes[] = {first, second};
+    options.modes = 2;
+    for (size_t i = 0; i < 2; i++) {
+        add_run(recipe);
+        assert_int_equal(train_mode_read(modes[i], strlen(modes[i]), &options.run[i].mode, &error),
+                         STEPD_OK);
+    }
 }
 
 static enum stepd_status compare(void)
@@ -123,17 +135,17 @@ static void compare_run__csv__has_a_line_for_each_step_of_each_run(void **state)
     add_run("adam betas=0.8,0.95");
     assert_int_equal(compare(), STEPD_OK);
     (void)files_read(paths[0], &text);
-    expect_order(text,
-                 (const char *const[]){"run,optimizer,hyperparameters,step,epoch,loss,smoothed\n",
-                                       "1,sgd,\"lr=0.1\",1,1,", "\n1,sgd,\"lr=0.1\",12,3,",
-                                       "\n2,adam,\"betas=0.8,0.95\",1,1,", NULL});
+    expect_order(text, (const char *const[]){
+                           "run,optimizer,hyperparameters,mode,step,epoch,loss,smoothed\n",
+                           "1,sgd,\"lr=0.1\",\"sync\",1,1,", "\n1,sgd,\"lr=0.1\",\"sync\",12,3,",
+                           "\n2,adam,\"betas=0.8,0.95\",\"sync\",1,1,", NULL});
     assert_int_equal(count_lines(text, "1,sgd,"), 12);
     assert_int_equal(count_lines(text, "2,adam,"), 12);
     /* Both begin with the same weights and examples: with the same loss, which is its own mean. */
     double first[2][2];
     const char *at = strstr(text, "1,1,");
     assert_int_equal(sscanf(at, "1,1,%lf,%lf", &first[0][0], &first[0][1]), 2);
-    at = strstr(text, "\n2,adam,\"betas=0.8,0.95\",1,1,");
+    at = strstr(text, "\n2,adam,\"betas=0.8,0.95\",\"sync\",1,1,");
     assert_int_equal(sscanf(strstr(at, "\",1,1,"), "\",1,1,%lf,%lf", &first[1][0], &first[1][1]),
                      2);
     assert_memory_equal(first[0], first[1], sizeof first[0]);
@@ -157,6 +169,49 @@ static void compare_run__picture__has_a_line_for_each_run(void **state)
                                              "<polyline class=\"s0\"", ">adam lr=0.05<",
                                              ">sgd lr=1e-09<", NULL});
     free(text);
+}
+
+static void compare_run__several_modes__are_columns_and_a_picture_of_them(void **state)
+{
+    char *text;
+    (void)state;
+    add_modes("adam lr=0.05", "sync", "bounded staleness=4");
+    options.by_time = true;
+    assert_int_equal(compare(), STEPD_OK);
+    expect_order(said,
+                 (const char *const[]){"optimizer  hyperparameters  mode ", "seconds    gain\n",
+                                       "adam       lr=0.05          ", NULL});
+    assert_non_null(strstr(said, "  sync                 "));
+    assert_non_null(strstr(said, "  bounded staleness=4  "));
+    (void)files_read(paths[0], &text);
+    assert_int_equal(count_lines(text, "1,adam,\"lr=0.05\",\"sync\","), 12);
+    assert_int_equal(count_lines(text, "2,adam,\"lr=0.05\",\"bounded staleness=4\","), 12);
+    free(text);
+    (void)files_read(paths[1], &text);
+    expect_order(text, (const char *const[]){"mlp:4-16-10 by mode", ">seconds<", NULL});
+    assert_non_null(strstr(text, ">bounded staleness=4<"));
+    free(text);
+}
+
+static void compare_run__mode_that_cannot_be__is_named_before_any_training(void **state)
+{
+    (void)state;
+    add_modes("sgd", "sync", "async staleness=4");
+    assert_int_equal(compare(), STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "run 2 (async staleness=4): define: "));
+    assert_int_not_equal(access(paths[0], F_OK), 0);
+}
+
+/* In a mode without shared steps the flag would end the comparison. */
+static void compare_run__shared_steps__are_those_of_the_modes_that_can(void **state)
+{
+    (void)state;
+    add_modes("sgd", "sync", "async");
+    options.base.share = true;
+    options.base.json = true;
+    assert_int_equal(compare(), STEPD_OK);
+    expect_order(said,
+                 (const char *const[]){"\"worker_steps\": [12]", "\"worker_steps\": [12]", NULL});
 }
 
 static void compare_run__run_that_diverges__is_marked_and_the_others_go_on(void **state)
@@ -217,6 +272,16 @@ static void compare_run__schedule_or_view_that_cannot_be__is_found_as_well(void 
     assert_int_not_equal(access(paths[0], F_OK), 0);
 }
 
+static void compare_run__job_of_several_workers__is_rehearsed_as_such(void **state)
+{
+    (void)state;
+    add_run("sgd");
+    options.base.world = 4;
+    assert_int_equal(params_set("backup", 4, &options.run[0].mode.settings, &error), STEPD_OK);
+    assert_int_equal(compare(), STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "backup is 4, and the job has 4 workers"));
+}
+
 static void compare_run__file_that_cannot_be__is_an_error_before_any_training(void **state)
 {
     (void)state;
@@ -249,47 +314,15 @@ static void compare_run__json__is_one_line_with_null_for_what_was_not_measured(v
     add_run("sgd lr=1e9");
     add_run("adam lr=0.05");
     assert_int_equal(compare(), STEPD_OK);
-    expect_order(said, (const char *const[]){
-                           "{\"model\": \"mlp:4-16-10\", \"workers\": 1, \"runs\": [",
-                           "{\"run\": 2, \"optimizer\": \"adam\", \"hyperparameters\": "
-                           "\"lr=0.05\", \"steps\": 12, \"diverged_at\": null, \"train_loss\": ",
-                           "}, {\"run\": 1, ", "\"diverged_at\": ", "\"test_loss\": null, ",
-                           "\"test_accuracy\": null, ", "}]}\n", NULL});
+    expect_order(said,
+                 (const char *const[]){
+                     "{\"model\": \"mlp:4-16-10\", \"workers\": 1, \"runs\": [",
+                     "{\"run\": 2, \"optimizer\": \"adam\", \"hyperparameters\": "
+                     "\"lr=0.05\", \"mode\": \"sync\", \"steps\": 12, \"worker_steps\": [12], "
+                     "\"diverged_at\": null, \"train_loss\": ",
+                     "}, {\"run\": 1, ", "\"diverged_at\": ", "\"test_loss\": null, ",
+                     "\"test_accuracy\": null, ", "}]}\n", NULL});
     assert_int_equal(count_lines(said, ""), 2);
-}
-
-/* ---- Order ----------------------------------------------------------------------------------- */
-
-static void compare_rank__any__puts_the_best_first_and_the_diverged_last(void **state)
-{
-    static struct comparison comparison; /* large */
-    size_t order[COMPARE_RUNS_MAX];
-    static const struct train_result results[] = {
-        {.diverged_at = 3, .test_accuracy = 1},
-        {.test_accuracy = 0.5, .test_loss = 2},
-        {.test_accuracy = 0.9, .test_loss = 3},
-        {.test_accuracy = 0.5, .test_loss = 1},
-        {.diverged_at = 4},
-        {.test_accuracy = 0.5, .test_loss = 2},
-    };
-    static const size_t expected[] = {2, 3, 1, 5, 0, 4};
-    (void)state;
-    comparison.count = 6;
-    for (size_t i = 0; i < 6; i++)
-        comparison.entry[i].result = results[i];
-    compare_rank(&comparison, order);
-    for (size_t i = 0; i < 6; i++)
-        assert_int_equal(order[i], expected[i]);
-}
-
-static void compare_csv_append__full_disk__is_an_error(void **state)
-{
-    FILE *const full = fopen("/dev/full", "w");
-    (void)state;
-    assert_non_null(full);
-    assert_int_equal(compare_csv_begin(full, "/dev/full", &error), STEPD_FAILED_PRECONDITION);
-    assert_non_null(strstr(error.text, "cannot write /dev/full"));
-    (void)fclose(full);
 }
 
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -300,14 +333,16 @@ int main(void)
         IN_FOLDER(compare_run__several__end_in_a_table_of_them),
         IN_FOLDER(compare_run__csv__has_a_line_for_each_step_of_each_run),
         IN_FOLDER(compare_run__picture__has_a_line_for_each_run),
+        IN_FOLDER(compare_run__several_modes__are_columns_and_a_picture_of_them),
+        IN_FOLDER(compare_run__mode_that_cannot_be__is_named_before_any_training),
+        IN_FOLDER(compare_run__shared_steps__are_those_of_the_modes_that_can),
         IN_FOLDER(compare_run__run_that_diverges__is_marked_and_the_others_go_on),
         IN_FOLDER(compare_run__run_that_cannot_be__is_named_before_any_training),
         IN_FOLDER(compare_run__schedule_or_view_that_cannot_be__is_found_as_well),
+        IN_FOLDER(compare_run__job_of_several_workers__is_rehearsed_as_such),
         IN_FOLDER(compare_run__file_that_cannot_be__is_an_error_before_any_training),
         IN_FOLDER(compare_run__data_that_are_not_there__are_an_error),
         IN_FOLDER(compare_run__json__is_one_line_with_null_for_what_was_not_measured),
-        cmocka_unit_test(compare_rank__any__puts_the_best_first_and_the_diverged_last),
-        cmocka_unit_test(compare_csv_append__full_disk__is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

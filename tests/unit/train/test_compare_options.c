@@ -21,7 +21,7 @@ static struct stepd_error error;
 /* Parses words up to a NULL, in an environment with one variable (NULL: none). */
 static enum stepd_status parse(const char *const *words, const char *variable)
 {
-    static char text[WORDS_MOST][128];
+    static char text[WORDS_MOST][256];
     char *argv[WORDS_MOST + 1] = {NULL};
     char assignment[128];
     char *environment[2] = {NULL};
@@ -49,7 +49,7 @@ static void expect_run(size_t index, const char *expected)
 {
     char text[RECIPE_TEXT_BYTES];
     assert_true(index < options.runs);
-    recipe_format(&options.run[index], text, sizeof text);
+    recipe_format(&options.run[index].recipe, text, sizeof text);
     assert_string_equal(text, expected);
 }
 
@@ -61,8 +61,9 @@ static void compare_options__nothing__compares_what_everybody_knows(void **state
     assert_int_equal(parse((const char *const[]){NULL}, NULL), STEPD_OK);
     assert_int_equal(options.runs, 7);
     for (size_t i = 0; i < 7; i++) {
-        assert_string_equal(options.run[i].optimizer, names[i]);
-        assert_true(params_number(&options.run[i].hyper, "lr", 0) > 0);
+        assert_string_equal(options.run[i].recipe.optimizer, names[i]);
+        assert_true(params_number(&options.run[i].recipe.hyper, "lr", 0) > 0);
+        assert_int_equal(options.run[i].mode.mode, STEPD_SYNC);
     }
     assert_null(options.base.server);
     assert_string_equal(options.base.schedule, "constant");
@@ -114,14 +115,81 @@ static void compare_options__learning_rates__multiply_the_runs(void **state)
     expect_run(3, "adam eps=0.5 lr=0.001");
 }
 
+static void expect_description(size_t index, const char *expected)
+{
+    char text[COMPARE_TEXT_BYTES];
+    assert_true(index < options.runs);
+    compare_options_describe(&options, index, text, sizeof text);
+    assert_string_equal(text, expected);
+}
+
+static void compare_options__modes__multiply_the_runs(void **state)
+{
+    (void)state;
+    assert_int_equal(parse(WORDS("--optimizers", "sgd,adam", "--modes",
+                                 "sync backup=1,bounded staleness=8, async"),
+                           NULL),
+                     STEPD_OK);
+    assert_int_equal(options.modes, 3);
+    assert_int_equal(options.runs, 6);
+    static const char *const expected[] = {
+        "sgd, sync backup=1",  "sgd, bounded staleness=8",  "sgd, async",
+        "adam, sync backup=1", "adam, bounded staleness=8", "adam, async"};
+    for (size_t i = 0; i < 6; i++)
+        expect_description(i, expected[i]);
+}
+
+static void compare_options__runs__are_described_by_what_differs(void **state)
+{
+    (void)state;
+    assert_int_equal(parse(WORDS("--run", "adam lr=0.1", "--mode", "async"), NULL), STEPD_OK);
+    expect_description(0, "adam lr=0.1");
+    assert_int_equal(parse(WORDS("--run", "adam lr=0.1", "--modes", "sync,async"), NULL), STEPD_OK);
+    expect_description(1, "async");
+}
+
+static void compare_options__one_mode__is_every_runs(void **state)
+{
+    (void)state;
+    assert_int_equal(parse(WORDS("--mode", "bounded", "--job-param", "staleness=4"), NULL),
+                     STEPD_OK);
+    assert_int_equal(options.modes, 1);
+    assert_int_equal(options.runs, 7);
+    assert_int_equal(options.run[6].mode.mode, STEPD_BOUNDED);
+    assert_true(params_number(&options.run[6].mode.settings, "staleness", 0) == 4);
+}
+
+static void
+compare_options__settings_beside_the_mode__are_every_modes_unless_it_has_its_own(void **state)
+{
+    (void)state;
+    assert_int_equal(parse(WORDS("--run=sgd", "--modes", "async,async staleness_max=3",
+                                 "--job-param", "staleness_max=9"),
+                           NULL),
+                     STEPD_OK);
+    expect_description(0, "async staleness_max=9");
+    expect_description(1, "async staleness_max=3");
+}
+
+static void compare_options__shared_steps__need_one_mode_that_can(void **state)
+{
+    (void)state;
+    assert_int_equal(parse(WORDS("--share", "--modes", "sync,async"), NULL), STEPD_OK);
+    assert_true(options.base.share);
+    assert_int_equal(parse(WORDS("--share", "--modes", "sync,sync backup=1"), NULL),
+                     STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "--share is for the modes async and bounded"));
+}
+
 static void compare_options__flags_of_a_training__hold_for_every_run(void **state)
 {
     (void)state;
-    assert_int_equal(parse(WORDS("--model", "cnn", "--steps", "30", "--batch", "10", "--workers",
-                                 "3", "--schedule", "cosine", "--warmup", "2", "--seed", "5",
-                                 "--csv", "a", "--plot", "b", "--job", "c", "--log-scale"),
-                           NULL),
-                     STEPD_OK);
+    assert_int_equal(
+        parse(WORDS("--model", "cnn", "--steps", "30", "--batch", "10", "--workers", "3",
+                    "--schedule", "cosine", "--warmup", "2", "--seed", "5", "--csv", "a", "--plot",
+                    "b", "--job", "c", "--log-scale", "--by-time", "--slow", "5"),
+              NULL),
+        STEPD_OK);
     assert_string_equal(options.base.model, "cnn");
     assert_int_equal(options.base.steps, 30);
     assert_int_equal(options.base.world, 3);
@@ -133,6 +201,9 @@ static void compare_options__flags_of_a_training__hold_for_every_run(void **stat
     assert_string_equal(options.base.plot, "b");
     assert_string_equal(options.base.job, "c");
     assert_true(options.log_scale);
+    assert_true(options.by_time);
+    assert_int_equal(options.base.slow[1], 1);
+    assert_int_equal(options.base.slow[2], 5);
 }
 
 static void compare_options__address__comes_from_the_flag_or_the_environment(void **state)
@@ -175,6 +246,12 @@ static void compare_options__mistake__is_refused_and_named(void **state)
         {{"--defined"}, "unknown flag '--defined'"},
         {{"--save-weights=x"}, "unknown flag '--save-weights'"},
         {{"--optimizers=a,a,a,a,a,a,a", "--lrs=1,2,3,4,5"}, "more than 32 runs"},
+        {{"--modes=sync,async,sync,async,sync", "--optimizers=a,a,a,a,a,a,a"}, "more than 32 runs"},
+        {{"--modes="}, "--modes ''"},
+        {{"--modes=sync,"}, "--modes: '' is not a mode"},
+        {{"--modes=sync,maybe"}, "--modes: 'maybe' is not a mode"},
+        {{"--modes=sync late"}, "--modes: 'late': expected NAME=VALUE"},
+        {{"--modes=sync,async", "--mode=sync"}, "--mode and --modes both say the mode"},
     };
 
     (void)state;
@@ -184,6 +261,19 @@ static void compare_options__mistake__is_refused_and_named(void **state)
         if (strstr(error.text, cases[i].says) == NULL)
             fail_msg("%s says: %s", cases[i].words[0], error.text);
     }
+}
+
+static void compare_options__more_modes_than_there_is_room_for_runs__are_refused(void **state)
+{
+    char modes[8 + 6 * (COMPARE_RUNS_MAX + 1)] = "--modes=async";
+    (void)state;
+    for (size_t i = 1; i < COMPARE_RUNS_MAX; i++)
+        (void)snprintf(modes + strlen(modes), 7, ",async");
+    assert_int_equal(parse(WORDS("--run=sgd", modes), NULL), STEPD_OK);
+    assert_int_equal(options.runs, COMPARE_RUNS_MAX);
+    (void)snprintf(modes + strlen(modes), 7, ",async");
+    assert_int_equal(parse(WORDS("--run=sgd", modes), NULL), STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "--modes: more than 32 runs"));
 }
 
 static void compare_options__more_runs_than_there_is_room_for__are_refused(void **state)
@@ -207,6 +297,13 @@ int main(void)
         cmocka_unit_test(
             compare_options__shared_hyperparameters__are_every_runs_unless_it_has_its_own),
         cmocka_unit_test(compare_options__learning_rates__multiply_the_runs),
+        cmocka_unit_test(compare_options__modes__multiply_the_runs),
+        cmocka_unit_test(compare_options__runs__are_described_by_what_differs),
+        cmocka_unit_test(compare_options__one_mode__is_every_runs),
+        cmocka_unit_test(
+            compare_options__settings_beside_the_mode__are_every_modes_unless_it_has_its_own),
+        cmocka_unit_test(compare_options__shared_steps__need_one_mode_that_can),
+        cmocka_unit_test(compare_options__more_modes_than_there_is_room_for_runs__are_refused),
         cmocka_unit_test(compare_options__flags_of_a_training__hold_for_every_run),
         cmocka_unit_test(compare_options__address__comes_from_the_flag_or_the_environment),
         cmocka_unit_test(compare_options__launchers_environment__means_nothing_here),

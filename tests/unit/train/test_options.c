@@ -14,7 +14,7 @@
 
 #define WORDS_MOST 16u
 
-static struct train_options options; /* 16 KiB: too much for a stack of tests */
+static struct train_options options; /* 40 KiB: too much for a stack of tests */
 static struct stepd_error error;
 
 /* Parses words given as one text with blanks between them, and variables likewise. */
@@ -183,6 +183,43 @@ static void options_parse__batch_list__gives_each_rank_its_own(void **state)
     assert_memory_equal(options.batch, expected, sizeof expected);
 }
 
+static void options_parse__one_slowness__is_the_last_ranks(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--world 3 --slow 5", ""), STEPD_OK);
+    const uint32_t expected[] = {1, 1, 5};
+    assert_memory_equal(options.slow, expected, sizeof expected);
+    assert_int_equal(parse("--slow 1000", ""), STEPD_OK);
+    assert_int_equal(options.slow[0], 1000);
+}
+
+static void options_parse__list_of_slowness__gives_each_rank_its_own(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--world 3 --slow 4,1,20", ""), STEPD_OK);
+    const uint32_t expected[] = {4, 1, 20};
+    assert_memory_equal(options.slow, expected, sizeof expected);
+}
+
+static void options_parse__no_slowness__is_1_for_all(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--world 3", ""), STEPD_OK);
+    const uint32_t expected[] = {1, 1, 1};
+    assert_memory_equal(options.slow, expected, sizeof expected);
+}
+
+static void options_parse__shared_steps__are_for_modes_that_do_not_wait_for_all(void **state)
+{
+    (void)state;
+    static const char *const taken[] = {"--share --mode async", "--mode bounded --share",
+                                        "--share --defined"};
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+        assert_int_equal(parse(taken[i], ""), STEPD_OK);
+        assert_true(options.share);
+    }
+}
+
 static void options_parse__mistake__is_refused_and_named(void **state)
 {
     (void)state;
@@ -217,6 +254,13 @@ static void options_parse__mistake__is_refused_and_named(void **state)
         {"--batch 1,", "", "--batch '1,'"},
         {"--batch 70000", "", "--batch '70000'"},
         {"--world 3 --batch 1,2", "", "--batch has 2 sizes for 3 workers"},
+        {"--slow 0", "", "--slow '0': expected whole numbers from 1 to 1000"},
+        {"--slow 1001", "", "--slow '1001'"},
+        {"--slow 2.5", "", "--slow '2.5'"},
+        {"--slow 2,", "", "--slow '2,'"},
+        {"--world 3 --slow 1,2", "", "--slow has 2 numbers for 3 workers: give one for the last"},
+        {"--share", "", "--share is for the modes async and bounded"},
+        {"--share --mode async --world 2 --batch 0,8", "", "--share: rank 0 has no examples"},
         {"--rank 1", "", "--rank needs --world"},
         {"--rank 4 --world 4", "", "--rank 4 is not below --world 4"},
         {"--world 0", "", "--world '0'"},
@@ -265,6 +309,10 @@ int main(void)
         cmocka_unit_test(options_parse__empty_variables__count_as_not_set),
         cmocka_unit_test(options_parse__one_batch_size__holds_for_all_ranks),
         cmocka_unit_test(options_parse__batch_list__gives_each_rank_its_own),
+        cmocka_unit_test(options_parse__one_slowness__is_the_last_ranks),
+        cmocka_unit_test(options_parse__list_of_slowness__gives_each_rank_its_own),
+        cmocka_unit_test(options_parse__no_slowness__is_1_for_all),
+        cmocka_unit_test(options_parse__shared_steps__are_for_modes_that_do_not_wait_for_all),
         cmocka_unit_test(options_parse__mistake__is_refused_and_named),
         cmocka_unit_test(options_parse__local__asks_no_launcher),
     };

@@ -211,6 +211,47 @@ static void plot_write__log_scale_of_many_powers__has_a_row_for_each_power(void 
     free(text);
 }
 
+/* Points of the same steps, of which the last took three quarters of the time. */
+static void plot_write__by_time__has_the_seconds_on_its_axis(void **state)
+{
+    struct curve curve = make_curve((const double[]){2, 1, 0.5}, 3);
+    for (size_t i = 0; i < 3; i++)
+        curve.points[i].seconds = 0.5 * (double)(i + 1) * (i == 2 ? 8.0 / 3 : 1);
+    const struct plot_series series = {.label = "", .value = "", .curve = &curve};
+    struct plot picture = {.title = "", .note = "", .series = &series, .count = 1};
+    double x[2][3];
+    for (size_t i = 0; i < 2; i++) {
+        picture.by_time = i == 1;
+        char *const text = draw(*state, &picture);
+        const char *const at = strstr(text, "class=\"raw\" points=\"");
+        assert_non_null(at);
+        assert_int_equal(
+            sscanf(at, "class=\"raw\" points=\"%lf,%*f %lf,%*f %lf", &x[i][0], &x[i][1], &x[i][2]),
+            3);
+        assert_true((strstr(text, ">seconds<") != NULL) == picture.by_time);
+        assert_true((strstr(text, ">step<") != NULL) != picture.by_time);
+        free(text);
+    }
+    assert_true(x[0][2] == x[1][2]); /* both reach the end of the frame */
+    assert_true(fabs((x[0][1] - x[0][0]) - (x[0][2] - x[0][1])) < 0.2);
+    assert_true(fabs(6 * (x[1][1] - x[1][0]) - (x[1][2] - x[1][1])) < 1);
+    curve_close(&curve);
+}
+
+static void plot_write__by_time_of_less_than_a_second__has_ticks_between(void **state)
+{
+    struct curve curve = make_curve((const double[]){2, 1}, 2);
+    curve.points[1].seconds = 0.5;
+    const struct plot_series series = {.label = "", .value = "", .curve = &curve};
+    char *const text = draw(
+        *state,
+        &(struct plot){.title = "", .note = "", .series = &series, .count = 1, .by_time = true});
+    assert_non_null(strstr(text, "text-anchor=\"middle\">0.4</text>"));
+    assert_null(strstr(text, "text-anchor=\"middle\">0.6</text>"));
+    free(text);
+    curve_close(&curve);
+}
+
 /* ---- Several --------------------------------------------------------------------------------- */
 
 /* Draws so many curves with these labels, all 2, 1, 0.5, but the second as given. */
@@ -336,6 +377,8 @@ int main(void)
         IN_FOLDER(plot_write__noise_of_several__does_not_stretch_the_frame),
         IN_FOLDER(plot_write__log_scale_of_one_power__has_rows_close_together),
         IN_FOLDER(plot_write__log_scale_of_many_powers__has_a_row_for_each_power),
+        IN_FOLDER(plot_write__by_time__has_the_seconds_on_its_axis),
+        IN_FOLDER(plot_write__by_time_of_less_than_a_second__has_ticks_between),
         IN_FOLDER(plot_write__several__have_a_line_and_a_place_in_the_legend_each),
         IN_FOLDER(plot_write__curve_that_blows_up__leaves_the_frame),
         IN_FOLDER(plot_write__curve_that_diverged__has_its_end_marked),
