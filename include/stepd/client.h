@@ -65,6 +65,23 @@ struct stepd_op;
 
 /* ---- Connecting ------------------------------------------------------------------------------ */
 
+/* What becomes of the connections. */
+enum stepd_event_kind {
+    STEPD_EVENT_LOST = 1,        /* one is lost and being made again; operations wait */
+    STEPD_EVENT_BACK = 2,        /* all stand again, and what was not answered is sent again */
+    STEPD_EVENT_ROLLED_BACK = 3, /* operations fail with ROLLED_BACK: see above */
+    STEPD_EVENT_ENDED = 4,       /* given up: everything fails from now on */
+};
+
+struct stepd_event {
+    size_t size; /* sizeof(struct stepd_event) of the library */
+    enum stepd_event_kind kind;
+    enum stepd_status code; /* why; OK for BACK */
+    const char *text;       /* the same for people, without a line's end; "" for BACK */
+    uint32_t attempts;      /* at connecting again, since the loss */
+    uint64_t down_ms;       /* since the loss */
+};
+
 /* Always start from STEPD_OPTIONS_INIT; strings are borrowed until stepd_connect returns. */
 struct stepd_options {
     size_t size;                 /* sizeof(struct stepd_options): lets the struct grow */
