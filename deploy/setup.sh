@@ -37,6 +37,7 @@ test   shellcheck             lint
 test   python3-protobuf       workers without libstepd
 test   protobuf-compiler      workers without libstepd
 test   python3-venv           PyTorch, to compare with
+test   iproute2               networks that lose packets
 data   dataset-fashion-mnist  the quickstart's pictures
 LIST
 }

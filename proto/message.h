@@ -93,6 +93,8 @@ struct stepd_hello {
     uint32_t shard;
     uint32_t lease_ms;
     uint32_t max_frame_bytes;
+    struct stepd_bytes client; /* 0 or STEPD_CLIENT_BYTES long */
+    bool rejoins;
 };
 
 struct stepd_welcome {
@@ -106,6 +108,7 @@ struct stepd_welcome {
     uint32_t max_frame_bytes;
     size_t shards;
     const char *const *shard_address;
+    uint32_t wait_max_ms;
 };
 
 /* A word, or numbers: one of the two. */

@@ -31,10 +31,12 @@ static struct stepd_hello decode_hello(struct stepd_decoder *d, const struct ste
         .worker = stepd_take_name(d, at, "worker", &wire->worker),
         .rank = wire->rank,
         .token = {.count = wire->token.len, .at = wire->token.data},
-        .session = stepd_take_session(d, at, &wire->session),
+        .session = stepd_take_id(d, at, "session", &wire->session, STEPD_SESSION_BYTES),
         .shard = wire->shard,
         .lease_ms = wire->lease_ms,
         .max_frame_bytes = wire->max_frame_bytes,
+        .client = stepd_take_id(d, at, "client", &wire->client, STEPD_CLIENT_BYTES),
+        .rejoins = wire->rejoins,
     };
 }
 
@@ -49,7 +51,7 @@ static struct stepd_welcome decode_welcome(struct stepd_decoder *d, const struct
             stepd_take_text(d, &address, NULL, &wire->shard_addresses[i], ADDRESS_MAX_BYTES);
     }
     return (struct stepd_welcome){
-        .session = stepd_take_session(d, at, &wire->session),
+        .session = stepd_take_id(d, at, "session", &wire->session, STEPD_SESSION_BYTES),
         .epoch = wire->epoch,
         .rank = wire->rank,
         .world = wire->world,
@@ -59,6 +61,7 @@ static struct stepd_welcome decode_welcome(struct stepd_decoder *d, const struct
         .max_frame_bytes = wire->max_frame_bytes,
         .shards = shards,
         .shard_address = addresses,
+        .wait_max_ms = wire->wait_max_ms,
     };
 }
 

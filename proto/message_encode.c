@@ -22,6 +22,8 @@ static Stepd__V1__Hello *encode_hello(struct stepd_arena *arena, const struct st
     wire->shard = hello->shard;
     wire->lease_ms = hello->lease_ms;
     wire->max_frame_bytes = hello->max_frame_bytes;
+    wire->client = borrow_bytes(hello->client);
+    wire->rejoins = hello->rejoins;
     return wire;
 }
 
@@ -44,6 +46,7 @@ static Stepd__V1__Welcome *encode_welcome(struct stepd_arena *arena,
     wire->max_frame_bytes = welcome->max_frame_bytes;
     wire->n_shard_addresses = welcome->shards;
     wire->shard_addresses = addresses;
+    wire->wait_max_ms = welcome->wait_max_ms;
     return wire;
 }
 

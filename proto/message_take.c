@@ -95,13 +95,12 @@ const char *stepd_take_some_name(struct stepd_decoder *d, const struct stepd_pla
     return stepd_take_name(d, above, field, name);
 }
 
-struct stepd_bytes stepd_take_session(struct stepd_decoder *d, const struct stepd_place *above,
-                                      const ProtobufCBinaryData *session)
+struct stepd_bytes stepd_take_id(struct stepd_decoder *d, const struct stepd_place *above,
+                                 const char *field, const ProtobufCBinaryData *id, size_t bytes)
 {
-    if (session->len != 0 && session->len != STEPD_SESSION_BYTES)
-        stepd_take_refuse(d, above, "session", "%zu bytes, but a session has %u", session->len,
-                          STEPD_SESSION_BYTES);
-    return (struct stepd_bytes){.count = session->len, .at = session->data};
+    if (id->len != 0 && id->len != bytes)
+        stepd_take_refuse(d, above, field, "%zu bytes, but a %s has %zu", id->len, field, bytes);
+    return (struct stepd_bytes){.count = id->len, .at = id->data};
 }
 
 int stepd_take_enum(struct stepd_decoder *d, const struct stepd_place *above, const char *field,

@@ -60,9 +60,9 @@ const char *stepd_take_name(struct stepd_decoder *d, const struct stepd_place *a
 const char *stepd_take_some_name(struct stepd_decoder *d, const struct stepd_place *above,
                                  const char *field, const ProtobufCBinaryData *name);
 
-/* The field `session`: no bytes, or STEPD_SESSION_BYTES. */
-struct stepd_bytes stepd_take_session(struct stepd_decoder *d, const struct stepd_place *above,
-                                      const ProtobufCBinaryData *session);
+/* An id of so many bytes, or none. */
+struct stepd_bytes stepd_take_id(struct stepd_decoder *d, const struct stepd_place *above,
+                                 const char *field, const ProtobufCBinaryData *id, size_t bytes);
 
 /* A number that the enum knows; 0 if it does not. `mode` is the field of that name. */
 int stepd_take_enum(struct stepd_decoder *d, const struct stepd_place *above, const char *field,

@@ -15,6 +15,7 @@ enum stepd_status ctl_connect(const char *server, const char *job, struct stepd_
     options.worker = "stepctl";
     options.observer = true;
     options.connect_timeout_ms = CONNECT_TIMEOUT_MS;
+    options.reconnect_timeout_ms = 0; /* who asks for status wants to know that there is none */
     return stepd_connect(&options, ret_client, reterr);
 }
 

@@ -93,7 +93,7 @@ static bool fits(const struct assignment *frame, size_t slice)
 {
     const uint64_t elements = frame->elements + frame->layout->slice[slice].elements;
     return frame->slices < FRAME_SLICES && elements <= FRAME_ELEMENTS &&
-           HEADER_BYTES + elements * sizeof(float) <= frame->client->exchange.frame_max_bytes;
+           HEADER_BYTES + elements * sizeof(float) <= atomic_load(&frame->client->frame_max_bytes);
 }
 
 static enum stepd_status add_slice(struct assignment *frame, size_t slice,
@@ -115,7 +115,8 @@ enum stepd_status stepd_assign(struct stepd_client *client, const struct stepd_l
 {
     struct assignment frame = {.client = client, .layout = layout, .tensors = tensors};
     enum stepd_status status = STEPD_OK;
-    for (frame.shard = 1; frame.shard <= client->shards; frame.shard++) {
+    const uint32_t shards = atomic_load(&client->shards);
+    for (frame.shard = 1; frame.shard <= shards; frame.shard++) {
         for (size_t i = 0; i < layout->slices && status == STEPD_OK; i++) {
             if (layout->slice[i].shard == frame.shard)
                 status = add_slice(&frame, i, reterr);

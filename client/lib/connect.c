@@ -7,19 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/lib/call.h"
 #include "client/lib/client.h"
 #include "client/lib/core/address.h"
 #include "client/lib/core/options.h"
+#include "client/lib/net/chance.h"
 #include "client/lib/net/clock.h"
 #include "proto/dtype.h"
 #include "proto/error.h"
-
-/* A worker says that it lives three times in each lease. */
-#define BEATS_PER_LEASE 3u
-
-/* Caps what a server can make us remember. */
-#define SHARDS_MAX 4096u
 
 static enum stepd_status no_memory(struct stepd_error *reterr)
 {
@@ -59,6 +53,18 @@ static char *copy_or_empty(const char *text)
     return strdup(text == NULL ? "" : text);
 }
 
+static enum stepd_status create_loop(struct stepd_client *client,
+                                     const struct stepd_options *options,
+                                     struct stepd_error *reterr)
+{
+    const struct stepd_loop_options loop = {
+        .greeter = stepd_greeter_of(client),
+        .observer = options->observer,
+        .reconnect_timeout_ms = options->reconnect_timeout_ms,
+    };
+    return stepd_loop_create(&loop, &client->loop, reterr);
+}
+
 static enum stepd_status create(const struct stepd_options *options,
                                 struct stepd_client **ret_client, struct stepd_error *reterr)
 {
@@ -79,55 +85,20 @@ static enum stepd_status create(const struct stepd_options *options,
     client->lease_ms = options->lease_ms;
     client->connect_timeout_ms = options->connect_timeout_ms;
     client->rank = options->rank;
+    client->on_event = options->on_event;
+    client->event_user = options->event_user;
+    stepd_chance_fill(client->id, sizeof client->id);
     enum stepd_status status = STEPD_OK;
     if (client->address == NULL || client->job == NULL || client->worker == NULL ||
         client->token == NULL)
         status = no_memory(reterr);
     if (status == STEPD_OK)
-        status = stepd_loop_create(&client->loop, reterr);
+        status = create_loop(client, options, reterr);
     if (status == STEPD_OK)
         *ret_client = client;
     else
         (void)stepd_close(client);
     return status;
-}
-
-static enum stepd_status keep_addresses(struct stepd_client *client,
-                                        const struct stepd_welcome *welcome,
-                                        struct stepd_error *reterr)
-{
-    if (welcome->shards > SHARDS_MAX)
-        return stepd_fail(reterr, STEPD_INTERNAL, "the server names %zu shards; at most %u can be",
-                          welcome->shards, SHARDS_MAX);
-    client->shard_address = calloc(welcome->shards + 1, sizeof *client->shard_address);
-    if (client->shard_address == NULL)
-        return no_memory(reterr);
-    for (size_t i = 0; i < welcome->shards; i++) {
-        client->shard_address[i] = strdup(welcome->shard_address[i]);
-        if (client->shard_address[i] == NULL)
-            return no_memory(reterr);
-        client->shards++;
-    }
-    return STEPD_OK;
-}
-
-/* In the loop's thread, while stepd_connect waits. */
-static enum stepd_status on_welcome(void *user, const struct stepd_message *reply,
-                                    struct stepd_error *reterr)
-{
-    struct stepd_client *const client = user;
-    const struct stepd_welcome *const welcome = &reply->body.welcome;
-    if (welcome->session.count != STEPD_SESSION_BYTES)
-        return stepd_fail(reterr, STEPD_INTERNAL, "the server's welcome names no session");
-    memcpy(client->session, welcome->session.at, STEPD_SESSION_BYTES);
-    client->rank = (int32_t)welcome->rank;
-    client->clock = welcome->clock;
-    client->frame_max_bytes =
-        welcome->max_frame_bytes == 0 ? STEPD_FRAME_MAX_BYTES : welcome->max_frame_bytes;
-    atomic_store(&client->world, welcome->world);
-    if (welcome->lease_ms >= BEATS_PER_LEASE)
-        stepd_loop_beat_every(client->loop, welcome->lease_ms / BEATS_PER_LEASE);
-    return keep_addresses(client, welcome, reterr);
 }
 
 enum stepd_status stepd_connect(const struct stepd_options *options,
@@ -144,7 +115,7 @@ enum stepd_status stepd_connect(const struct stepd_options *options,
     if (status != STEPD_OK)
         return status;
     const uint64_t until_ms = stepd_clock_ms() + chosen.connect_timeout_ms;
-    status = stepd_hello(client, 0, until_ms, on_welcome, client, reterr);
+    status = stepd_open(client, 0, until_ms, reterr);
     if (status == STEPD_OK)
         *ret_client = client;
     else
@@ -169,12 +140,10 @@ struct stepd_client *stepd_close(struct stepd_client *client)
         return NULL;
     client->loop = stepd_loop_destroy(client->loop);
     free_ops(client);
-    if (stepd_client_layout(client) != NULL)
-        stepd_exchange_deinit(&client->exchange);
-    stepd_layout_deinit(&client->table);
-    for (size_t i = 0; i < client->shards; i++)
+    client->home = stepd_home_destroy(client->home);
+    for (size_t i = 0; i < client->addresses; i++)
         free(client->shard_address[i]);
-    free(client->shard_address);
+    free((void *)client->shard_address);
     free(client->address);
     free(client->job);
     free(client->worker);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Defining a job, from top to bottom: DefineJob, the pages of DefineTensors, the pages of Layout,
- * one link to each shard that owns slices, the values of rank 0. Only when all of that has worked
- * is the layout published, and training may begin; a failure leaves the client as it was, and
- * define may be called again.
+ * one link to each shard that owns slices, the values of rank 0. All of it is said again by itself
+ * where a connection is lost in between. Only when all of that has worked is the layout published,
+ * and training may begin; a failure leaves the client as it was, and define may be called again.
  */
+#include <assert.h>
+#include <stdlib.h>
+
 #include "client/lib/assign.h"
 #include "client/lib/call.h"
 #include "client/lib/client.h"
@@ -93,125 +96,155 @@ static enum stepd_status on_layout(void *user, const struct stepd_message *reply
     return stepd_layout_add(user, &reply->body.layout, reterr);
 }
 
+static void on_layout_again(void *user)
+{
+    stepd_layout_deinit(user);
+    stepd_layout_init(user);
+}
+
 static enum stepd_status get_layout(struct stepd_client *client, uint32_t deadline_ms,
-                                    struct stepd_error *reterr)
+                                    struct stepd_layout_table *table, struct stepd_error *reterr)
 {
     const struct stepd_message message = {
         .kind = STEPD_MESSAGE_GET_LAYOUT,
         .body.get_layout = {.deadline_ms = deadline_ms},
     };
-    const uint64_t wait_ms = (uint64_t)client->connect_timeout_ms + deadline_ms;
-    const enum stepd_status status =
-        stepd_call_within(client, &message, wait_ms, on_layout, &client->table, reterr);
+    const struct stepd_call_options options = {
+        .wait_ms = (uint64_t)client->connect_timeout_ms + deadline_ms,
+        .on_reply = on_layout,
+        .on_again = on_layout_again,
+        .user = table,
+    };
+    const enum stepd_status status = stepd_call_with(client, &message, &options, reterr);
     if (status != STEPD_OK)
         return status;
-    return stepd_layout_seal(&client->table, client->shards, reterr);
+    return stepd_layout_seal(table, atomic_load(&client->shards), reterr);
 }
 
-/* What a shard's Welcome is for. */
-struct greeted {
-    struct stepd_client *client;
-    uint32_t shard;
-};
-
-/*
- * A rank that was here before goes on from what this shard itself has counted of it. Control's
- * clock is no substitute: it is told later, and one that is too high would leave a gap, which the
- * shard refuses, where one that is too low only repeats what it answers with DUPLICATE.
- */
-static enum stepd_status on_welcome(void *user, const struct stepd_message *reply,
-                                    struct stepd_error *reterr)
-{
-    const struct greeted *const greeted = user;
-    struct stepd_client *const client = greeted->client;
-    const struct stepd_welcome *const welcome = &reply->body.welcome;
-    const size_t frame_max =
-        welcome->max_frame_bytes == 0 ? STEPD_FRAME_MAX_BYTES : welcome->max_frame_bytes;
-    (void)reterr;
-    stepd_exchange_resume(&client->exchange, greeted->shard, welcome->clock);
-    if (frame_max < client->exchange.frame_max_bytes)
-        client->exchange.frame_max_bytes = frame_max;
-    return STEPD_OK;
-}
-
-static enum stepd_status open_shards(struct stepd_client *client, struct stepd_error *reterr)
+static enum stepd_status open_shards(struct stepd_client *client,
+                                     const struct stepd_layout_table *table,
+                                     struct stepd_error *reterr)
 {
     const uint64_t until_ms = stepd_clock_ms() + client->connect_timeout_ms;
+    const uint32_t shards = atomic_load(&client->shards);
     enum stepd_status status = STEPD_OK;
-    for (uint32_t shard = 1; shard <= client->shards && status == STEPD_OK; shard++) {
-        struct greeted greeted = {.client = client, .shard = shard};
-        if (stepd_layout_uses(&client->table, shard))
-            status = stepd_hello(client, shard, until_ms, on_welcome, &greeted, reterr);
+    for (uint32_t shard = 1; shard <= shards && status == STEPD_OK; shard++) {
+        if (stepd_layout_uses(table, shard))
+            status = stepd_open(client, shard, until_ms, reterr);
     }
     return status;
 }
 
-/* ---- Beginning to train ---------------------------------------------------------------------- */
+/* ---- Homes ----------------------------------------------------------------------------------- */
 
-/* Gives the exchange to the loop's thread. */
-struct adopt_letter {
+static enum stepd_status create_home(struct stepd_client *client, uint32_t deadline_ms,
+                                     const struct stepd_tensor *tensors, size_t count,
+                                     struct stepd_home **ret_home, struct stepd_error *reterr)
+{
+    struct stepd_home *const home = calloc(1, sizeof *home);
+    if (home == NULL)
+        return no_memory(reterr);
+    stepd_layout_init(&home->table);
+    enum stepd_status status = get_layout(client, deadline_ms, &home->table, reterr);
+    if (status == STEPD_OK && tensors != NULL)
+        status = stepd_definition_match(&home->table, tensors, count, reterr);
+    if (status == STEPD_OK &&
+        stepd_exchange_init(&home->exchange, &home->table, atomic_load(&client->shards),
+                            stepd_loop_pending(client->loop)) != STEPD_OK)
+        status = no_memory(reterr);
+    if (status != STEPD_OK) {
+        (void)stepd_home_destroy(home);
+        return status;
+    }
+    home->exchange.push_dtype = client->push_dtype;
+    home->exchange.pull_dtype = client->pull_dtype;
+    *ret_home = home;
+    return STEPD_OK;
+}
+
+struct stepd_home *stepd_home_destroy(struct stepd_home *home)
+{
+    while (home != NULL) {
+        struct stepd_home *const older = home->older;
+        stepd_exchange_deinit(&home->exchange);
+        stepd_layout_deinit(&home->table);
+        free(home);
+        home = older;
+    }
+    return NULL;
+}
+
+/* Has the loop's thread work with another home. */
+struct move_letter {
     struct stepd_letter letter; /* first */
     struct stepd_client *client;
+    struct stepd_home *home; /* NULL: none */
+    bool back;               /* to one that does not hold any more */
     atomic_bool done;
 };
 
-static void deliver_adopt(struct stepd_loop *loop, struct stepd_letter *letter)
+static void deliver_move(struct stepd_loop *loop, struct stepd_letter *letter)
 {
-    struct adopt_letter *const adopt = (struct adopt_letter *)letter;
-    stepd_loop_use_exchange(loop, &adopt->client->exchange);
-    stepd_mailbox_raise(stepd_loop_mailbox(loop), &adopt->done);
+    struct move_letter *const move = (struct move_letter *)letter;
+    struct stepd_client *const client = move->client;
+    struct stepd_exchange *const exchange = move->home == NULL ? NULL : &move->home->exchange;
+    const struct stepd_error undefined = {
+        .code = STEPD_FAILED_PRECONDITION,
+        .text = "the job's tensors could not be defined again: call stepd_define once more"};
+    client->home = move->home;
+    atomic_store(&client->rolled_back, move->back);
+    if (exchange != NULL && !move->back) {
+        exchange->frame_max_bytes = atomic_load(&client->frame_max_bytes);
+        if (client->wait_max_ms != 0)
+            exchange->wait_max_ms = client->wait_max_ms;
+        exchange->clock = client->clock; /* a Leave must not fall behind what control knows */
+    }
+    stepd_links_use_exchange(stepd_loop_links(loop), exchange, move->back ? &undefined : NULL);
+    stepd_mailbox_raise(stepd_loop_mailbox(loop), &move->done);
 }
 
-static void publish(struct stepd_client *client)
+static void move_to(struct stepd_client *client, struct stepd_home *home, bool back)
 {
-    struct adopt_letter adopt = {.letter = {.deliver = deliver_adopt}, .client = client};
-    stepd_loop_post(client->loop, &adopt.letter);
-    (void)stepd_mailbox_await(stepd_loop_mailbox(client->loop), &adopt.done, 0);
-    atomic_store(&client->world, client->table.world);
-    atomic_store(&client->layout, &client->table);
+    struct move_letter move = {
+        .letter = {.deliver = deliver_move}, .client = client, .home = home, .back = back};
+    stepd_loop_post(client->loop, &move.letter);
+    (void)stepd_mailbox_await(stepd_loop_mailbox(client->loop), &move.done, 0);
 }
 
-static enum stepd_status init_exchange(struct stepd_client *client, struct stepd_error *reterr)
-{
-    struct stepd_exchange *const exchange = &client->exchange;
-    if (stepd_exchange_init(exchange, &client->table, client->shards,
-                            stepd_loop_pending(client->loop)) != STEPD_OK)
-        return no_memory(reterr);
-    exchange->push_dtype = client->push_dtype;
-    exchange->pull_dtype = client->pull_dtype;
-    exchange->frame_max_bytes = client->frame_max_bytes;
-    exchange->clock = client->clock; /* a Leave must not fall behind what control knows */
-    return STEPD_OK;
-}
+/* ---- Beginning to train ---------------------------------------------------------------------- */
 
 /* From the layout to a client that can train; values are sent where tensors are given. */
 static enum stepd_status settle_in(struct stepd_client *client, uint32_t deadline_ms,
                                    const struct stepd_tensor *tensors, size_t count,
                                    struct stepd_error *reterr)
 {
-    stepd_layout_init(&client->table);
-    enum stepd_status status = get_layout(client, deadline_ms, reterr);
-    if (status == STEPD_OK && tensors != NULL)
-        status = stepd_definition_match(&client->table, tensors, count, reterr);
-    if (status == STEPD_OK)
-        status = init_exchange(client, reterr);
-    if (status == STEPD_OK)
-        status = open_shards(client, reterr);
+    struct stepd_home *home = NULL;
+    enum stepd_status status = create_home(client, deadline_ms, tensors, count, &home, reterr);
+    if (status != STEPD_OK)
+        return status;
+    assert(home != NULL);
+    struct stepd_home *const before = client->home;
+    move_to(client, home, /* back= */ false);
+    status = open_shards(client, &home->table, reterr);
     if (status == STEPD_OK && tensors != NULL && client->rank == 0 && !client->observer)
-        status = stepd_assign(client, &client->table, tensors, reterr);
-    if (status == STEPD_OK) {
-        publish(client);
-        return STEPD_OK;
+        status = stepd_assign(client, &home->table, tensors, reterr);
+    if (status != STEPD_OK) {
+        const bool went_back = atomic_load(&client->rolled_back) && status != STEPD_ROLLED_BACK;
+        move_to(client, before, /* back= */ true);
+        (void)stepd_home_destroy(home);
+        return went_back ? stepd_fail_in(reterr, STEPD_ROLLED_BACK, "the server went back")
+                         : status;
     }
-    stepd_exchange_deinit(&client->exchange);
-    stepd_layout_deinit(&client->table);
-    return status;
+    home->older = before;
+    atomic_store(&client->world, home->table.world);
+    atomic_store(&client->layout, &home->table);
+    return STEPD_OK;
 }
 
 static enum stepd_status refuse_second(const struct stepd_client *client,
                                        struct stepd_error *reterr)
 {
-    if (stepd_client_layout(client) == NULL)
+    if (stepd_client_layout(client) == NULL || atomic_load(&client->rolled_back))
         return STEPD_OK;
     return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                       "this client has its job's tensors already");

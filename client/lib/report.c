@@ -16,11 +16,17 @@ enum stepd_status stepd_report(struct stepd_client *client, uint64_t step, doubl
     return stepd_call(client, &message, NULL, NULL, reterr);
 }
 
-/* The clock is filled in by the loop's thread: see call.c. */
+/* The clock is filled in by the loop's thread: see call.c. A server that has forgotten the worker
+ * (it was acknowledged, and the job is gone) waits for it no more, which is all that Leave is for.
+ */
 enum stepd_status stepd_leave(struct stepd_client *client, struct stepd_error *reterr)
 {
     const struct stepd_message message = {.kind = STEPD_MESSAGE_LEAVE};
-    return stepd_call(client, &message, NULL, NULL, reterr);
+    struct stepd_error error;
+    const enum stepd_status status = stepd_call(client, &message, NULL, NULL, &error);
+    if (status == STEPD_OK || status == STEPD_NOT_FOUND)
+        return STEPD_OK;
+    return stepd_fail(reterr, status, "%s", error.text);
 }
 
 size_t stepd_tensor_count(const struct stepd_client *client)

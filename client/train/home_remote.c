@@ -7,7 +7,9 @@
 #include "client/train/home.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "client/lib/client.h"
 #include "client/train/patience.h"
@@ -19,6 +21,7 @@ struct home_remote {
     struct home home;            /* first */
     struct stepd_client *client; /* owned */
     const char *server;          /* borrowed from the options */
+    struct stepd_options connection;
     struct stepd_op
         *op[HOME_PARTS_MAX]; /* until waited for; NULL: nothing under way for this part */
 };
@@ -38,6 +41,21 @@ static enum stepd_mode remote_mode(const struct home *home)
 {
     const struct home_remote *const remote = (const struct home_remote *)home;
     return stepd_client_layout(remote->client)->mode;
+}
+
+/* One line when a connection is lost, and one when all is well again; how it ends otherwise is said
+ * by whoever waited. In the client's thread. */
+static void on_event(void *user, const struct stepd_event *event)
+{
+    const struct stepd_options *const options = user;
+    const char *const begin = isatty(STDERR_FILENO) == 1 ? "\r\x1b[K" : ""; /* over the progress */
+    if (event->kind == STEPD_EVENT_LOST)
+        (void)fprintf(stderr, "%sstepd-train: %s; connecting again, for at most %u s\n", begin,
+                      event->text, options->reconnect_timeout_ms / 1000);
+    else if (event->kind == STEPD_EVENT_BACK)
+        (void)fprintf(stderr, "%sstepd-train: connected again after %.1f s and %u attempt%s\n",
+                      begin, (double)event->down_ms / 1000, event->attempts,
+                      event->attempts == 1 ? "" : "s");
 }
 
 /* What is said when the server lets us wait; it is given up at timeout_ms. */
@@ -147,18 +165,21 @@ enum stepd_status home_remote_create(const struct train_options *options, struct
     if (remote == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a connection");
     remote->home.kind = &remote_kind;
-    struct stepd_options connection = STEPD_OPTIONS_INIT;
-    connection.address = options->server;
-    connection.job = options->job;
-    connection.rank = options->rank;
-    connection.push_dtype = options->push_dtype;
-    connection.pull_dtype = options->pull_dtype;
+    struct stepd_options *const connection = &remote->connection;
+    *connection = (struct stepd_options)STEPD_OPTIONS_INIT;
+    connection->address = options->server;
+    connection->job = options->job;
+    connection->rank = options->rank;
+    connection->push_dtype = options->push_dtype;
+    connection->pull_dtype = options->pull_dtype;
+    connection->on_event = on_event;
+    connection->event_user = connection;
     remote->server = options->server;
     struct patience patience;
     char text[STEPD_ERROR_TEXT_BYTES];
-    describe_wait(text, sizeof text, options->server, connection.connect_timeout_ms);
+    describe_wait(text, sizeof text, options->server, connection->connect_timeout_ms);
     patience_begin(&patience, stderr, text, PATIENCE_MS);
-    const enum stepd_status status = stepd_connect(&connection, &remote->client, reterr);
+    const enum stepd_status status = stepd_connect(connection, &remote->client, reterr);
     patience_end(&patience);
     if (status != STEPD_OK) {
         free(remote);

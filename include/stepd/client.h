@@ -35,12 +35,32 @@
  * RESOURCE_EXHAUSTED (no memory here, or a limit there) and INTERNAL (the server broke the
  * protocol).
  *
- * Lost connections. UNAVAILABLE says that a connection is lost. It is not made again: from then on
- * whatever needs it fails at once, and the client is of no more use than to be closed. Whether the
- * pushes under way were counted is not known. A new client of the same rank finds out: it goes on
- * from the clocks that the server has counted, and what it repeats is answered as a duplicate. The
- * rank is free again when the old one's lease has run out; until then stepd_connect() says
- * ALREADY_EXISTS to who asks for it.
+ * Lost connections. A connection that is lost is made again, in the client's own thread, and what
+ * was not answered is sent again from the caller's arrays, which are borrowed for as long. What had
+ * been counted before is answered as a duplicate, with the weights that came of it; so a worker
+ * notices nothing but the time. Attempts are made at random intervals, which grow up to 5 s.
+ * Meanwhile operations wait, until their own deadline (DEADLINE_EXCEEDED, which says how the
+ * connection was lost, when, and what was tried). A server that goes silent without closing its
+ * connections is found out by heartbeats, and no operation outlives its deadline by much more than
+ * 5 s. When a connection has been gone for options.reconnect_timeout_ms, or the server does not let
+ * the worker in any more, the client gives up: everything fails, then and from then on, with
+ * UNAVAILABLE or with what the server said, and the client is of no more use than to be closed.
+ * ALREADY_EXISTS says that the worker was silent for longer than its lease, and another one has
+ * taken its rank.
+ *
+ * ROLLED_BACK. The server may have gone back: it was restored from a checkpoint, or started again
+ * without its state, or it has dropped the job and begun it anew. Then all operations under way
+ * fail with ROLLED_BACK, and the client joins the job again by itself. The training loop must
+ * handle that status, of any operation: whatever it has computed is of weights that are no more.
+ * It calls stepd_define() again with the same lists (which does nothing where the server still has
+ * the job's tensors), stepd_pull(), and goes on from the version that came. Until a tensor has been
+ * pulled, pushes of it fail with ROLLED_BACK; stepd_pull() alone will do where the tensors are
+ * still there, and says FAILED_PRECONDITION where they are not.
+ *
+ * After a client has given up, whether its last pushes were counted is not known. A new client of
+ * the same rank finds out: it goes on from the clocks that the server has counted, and what it
+ * repeats is answered as a duplicate. The rank is free again when the old one's lease has run out;
+ * until then stepd_connect() says ALREADY_EXISTS to who asks for it.
  *
  * Units. Shapes count elements, offsets are row-major; all elements are 32-bit floats in memory,
  * whatever travels. Times are milliseconds. Versions count closed rounds (sync) or updates (async)
@@ -65,6 +85,23 @@ struct stepd_op;
 
 /* ---- Connecting ------------------------------------------------------------------------------ */
 
+/* What becomes of the connections. */
+enum stepd_event_kind {
+    STEPD_EVENT_LOST = 1,        /* one is lost and being made again; operations wait */
+    STEPD_EVENT_BACK = 2,        /* all stand again, and what was not answered is sent again */
+    STEPD_EVENT_ROLLED_BACK = 3, /* operations fail with ROLLED_BACK: see above */
+    STEPD_EVENT_ENDED = 4,       /* given up: everything fails from now on */
+};
+
+struct stepd_event {
+    size_t size; /* sizeof(struct stepd_event) of the library */
+    enum stepd_event_kind kind;
+    enum stepd_status code; /* why; OK for BACK */
+    const char *text;       /* the same for people, without a line's end; "" for BACK */
+    uint32_t attempts;      /* at connecting again, since the loss */
+    uint64_t down_ms;       /* since the loss */
+};
+
 /* Always start from STEPD_OPTIONS_INIT; strings are borrowed until stepd_connect returns. */
 struct stepd_options {
     size_t size;                 /* sizeof(struct stepd_options): lets the struct grow */
@@ -79,12 +116,18 @@ struct stepd_options {
     uint32_t lease_ms;           /* silence after which the rank is lost; 0: the server's default */
     uint32_t connect_timeout_ms; /* for stepd_connect as a whole, which retries until then, and for
                                   * what stepd_define asks of control */
+    uint32_t reconnect_timeout_ms; /* how long a lost connection may be gone; 0: it stays lost, and
+                                    * what needs it fails with UNAVAILABLE */
+    /* Called in the client's own thread, with `event_user`; borrows the event until return. It must
+     * not wait, nor call functions on the client. NULL: of no interest. */
+    void (*on_event)(void *event_user, const struct stepd_event *event);
+    void *event_user;
 };
 
 #define STEPD_OPTIONS_INIT                                                                         \
     {                                                                                              \
         sizeof(struct stepd_options), "127.0.0.1:7070", NULL, NULL, NULL, -1, false, STEPD_F32,    \
-            STEPD_F32, 0, 10000                                                                    \
+            STEPD_F32, 0, 10000, 60000, NULL, NULL                                                 \
     }
 
 /*
@@ -100,12 +143,13 @@ STEPD_EXPORT enum stepd_status stepd_connect(const struct stepd_options *options
                                              struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Ends the connections without a word to the job: a worker that is done calls stepd_leave first.
- * No other call may be running. Operations that have not been waited for are cancelled and freed,
- * and their arrays given back. NULL is fine. Returns NULL. */
+ * Ends attempts to make them again as well, at once. No other call may be running. Operations that
+ * have not been waited for are cancelled and freed, and their arrays given back. NULL is fine.
+ * Returns NULL. */
 STEPD_EXPORT struct stepd_client *stepd_close(struct stepd_client *client);
 
 /* The rank that the server gave (of no meaning for an observer), and the least number of workers of
- * the job (0 before the job is defined). Never fail; any thread. */
+ * the job (0 before the job is defined). Never fail; any thread. The rank never changes. */
 STEPD_EXPORT uint32_t stepd_rank(const struct stepd_client *client);
 STEPD_EXPORT uint32_t stepd_world(const struct stepd_client *client);
 
@@ -198,9 +242,11 @@ struct stepd_tensor {
  * Defines the job (NULL: it is defined in the server's config file or by somebody else) and its
  * tensors, waits for the layout, opens the shards, and sends rank 0's values. Tensors are known by
  * their index in this list from then on. Every worker calls it with the same lists. All is borrowed
- * until return. After a failure it may be called again.
+ * until return. After a failure it may be called again, and after an operation has failed with
+ * ROLLED_BACK it is to be.
  * INVALID_ARGUMENT: malformed, or different from what is defined (the text names the difference).
  * FAILED_PRECONDITION: this client has done it before, or job is NULL and nobody has defined it.
+ * ROLLED_BACK: the server went back meanwhile.
  * RESOURCE_EXHAUSTED: the server has not the memory. One thread at a time.
  */
 STEPD_EXPORT enum stepd_status stepd_define(struct stepd_client *client,
@@ -299,7 +345,7 @@ struct stepd_outcome_counts {
  * INVALID_ARGUMENT: no such tensor, one twice, a NULL array, too many examples, or the server
  * refused the gradient (NaN, Inf). FAILED_PRECONDITION: no tensors are defined, an observer pushes,
  * or one push overtook another. DEADLINE_EXCEEDED: the text names who or what is waited for.
- * ROLLED_BACK: the job went back to a checkpoint. After a failure some slices may have been
+ * ROLLED_BACK: the job went back: see the top. After another failure some slices may have been
  * counted: the next push of these tensors repeats the clock, and is told. Any thread.
  */
 STEPD_EXPORT enum stepd_status stepd_push(struct stepd_client *client,
@@ -351,8 +397,9 @@ STEPD_EXPORT enum stepd_status stepd_report(struct stepd_client *client, uint64_
                                             struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* The worker pushes no more: rounds after its last push close without it. Waits until the server
- * knows; to be called when all pushes have completed. Again is fine. PERMISSION_DENIED: an
- * observer. Any thread. */
+ * knows, over lost connections too; to be called when all pushes have completed. Again is fine. OK
+ * also where the server does not know this worker any more. PERMISSION_DENIED: an observer. Any
+ * thread. */
 STEPD_EXPORT enum stepd_status stepd_leave(struct stepd_client *client,
                                            struct stepd_error *reterr) STEPD_MUST_CHECK;
 

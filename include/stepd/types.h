@@ -59,6 +59,7 @@ enum stepd_outcome {
 #define STEPD_FRAME_MAX_BYTES   (64u << 20)  /* a whole frame, unless Hello and Welcome say less */
 #define STEPD_PROTOCOL_VERSION  1u
 #define STEPD_SESSION_BYTES     16u
+#define STEPD_CLIENT_BYTES      16u
 
 #ifdef __cplusplus
 }

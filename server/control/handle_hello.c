@@ -4,7 +4,8 @@
  *
  *     a session is named      resume it: its epoch rises, its older connections go
  *     a worker                takes a rank of the job, which is made if nobody has named it before,
- *                             and begun anew if it has finished
+ *                             and begun anew if it has finished; one that holds a rank by an
+ *                             earlier Hello, whose Welcome was lost, goes on with that session
  *     an observer             looks at a job that exists, or at none in particular
  *
  * The shards get to know of a session before the Welcome goes out, so that the peer can open its
@@ -75,15 +76,10 @@ static enum stepd_status check_resume(const struct control_session *session,
     return STEPD_OK;
 }
 
-static enum stepd_status resume(struct control *control, const struct stepd_hello *hello,
-                                struct control_session **ret_session, struct stepd_error *reterr)
+static enum stepd_status go_on(struct control *control, struct control_session *session,
+                               const struct stepd_hello *hello,
+                               struct control_session **ret_session, struct stepd_error *reterr)
 {
-    struct control_session *session = NULL;
-    if (hello->session.count == STEPD_SESSION_BYTES)
-        session = control_session_find(control, hello->session.at);
-    if (session == NULL)
-        return stepd_fail(reterr, STEPD_NOT_FOUND,
-                          "the session is not known (any more); connect without one");
     enum stepd_status status = check_resume(session, hello, reterr);
     if (status == STEPD_OK)
         status = control_session_resume(control, session, reterr);
@@ -99,6 +95,18 @@ static enum stepd_status resume(struct control *control, const struct stepd_hell
     }
     *ret_session = session;
     return STEPD_OK;
+}
+
+static enum stepd_status resume(struct control *control, const struct stepd_hello *hello,
+                                struct control_session **ret_session, struct stepd_error *reterr)
+{
+    struct control_session *session = NULL;
+    if (hello->session.count == STEPD_SESSION_BYTES)
+        session = control_session_find(control, hello->session.at);
+    if (session == NULL)
+        return stepd_fail(reterr, STEPD_NOT_FOUND,
+                          "the session is not known (any more); connect without one");
+    return go_on(control, session, hello, ret_session, reterr);
 }
 
 /* ---- Observing ------------------------------------------------------------------------------- */
@@ -146,15 +154,19 @@ static enum stepd_status taken(const struct control *control, const struct contr
                       member->rank, session->worker, silent_ms, session->lease_ms - silent_ms);
 }
 
-/* May a worker that brings no session take this rank now? */
+/* May a worker that brings no session take this rank now? Whoever rejoins was away while somebody
+ * else left for it: it is not to do that one's work again. */
 static enum stepd_status check_rank(const struct control *control, const struct control_job *job,
-                                    uint32_t rank, struct stepd_error *reterr)
+                                    uint32_t rank, bool rejoins, struct stepd_error *reterr)
 {
     const struct control_member *member = control_member_find(job, rank);
     if (member != NULL && member->state != STEPD_MEMBER_LEFT)
         return control_session_is_over(member->session, control->now_ms)
                    ? STEPD_OK
                    : taken(control, member, reterr);
+    if (member != NULL && rejoins)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "rank %u has left job '%s' while this worker was away", rank, job->name);
     if (member == NULL || control_job_takes_ranks_back(job))
         return STEPD_OK;
     return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
@@ -169,7 +181,7 @@ static enum stepd_status any_rank(const struct control *control, const struct co
 {
     const uint32_t ranks = control_job_ranks(job);
     for (uint32_t rank = 0; rank < ranks; rank++) {
-        if (check_rank(control, job, rank, NULL) == STEPD_OK) {
+        if (check_rank(control, job, rank, /* rejoins= */ false, NULL) == STEPD_OK) {
             *ret_rank = rank;
             return STEPD_OK;
         }
@@ -179,15 +191,16 @@ static enum stepd_status any_rank(const struct control *control, const struct co
 }
 
 static enum stepd_status choose_rank(const struct control *control, const struct control_job *job,
-                                     int32_t asked, uint32_t *ret_rank, struct stepd_error *reterr)
+                                     const struct stepd_hello *hello, uint32_t *ret_rank,
+                                     struct stepd_error *reterr)
 {
-    if (asked == ANY_RANK)
+    if (hello->rank == ANY_RANK)
         return any_rank(control, job, ret_rank, reterr);
-    const enum stepd_status status = check_range(job, asked, reterr);
+    const enum stepd_status status = check_range(job, hello->rank, reterr);
     if (status != STEPD_OK)
         return status;
-    *ret_rank = (uint32_t)asked;
-    return check_rank(control, job, *ret_rank, reterr);
+    *ret_rank = (uint32_t)hello->rank;
+    return check_rank(control, job, *ret_rank, hello->rejoins, reterr);
 }
 
 /* A new session for a rank that somebody held before. */
@@ -241,7 +254,7 @@ static enum stepd_status join_job(struct control *control, struct control_job *j
                                   struct control_session **ret_session, struct stepd_error *reterr)
 {
     uint32_t rank = 0;
-    enum stepd_status status = choose_rank(control, job, hello->rank, &rank, reterr);
+    enum stepd_status status = choose_rank(control, job, hello, &rank, reterr);
     if (status != STEPD_OK)
         return status;
     struct control_member *member = control_member_find(job, rank);
@@ -252,11 +265,15 @@ static enum stepd_status join_job(struct control *control, struct control_job *j
     return status;
 }
 
-/* Whoever names a finished job begins another one. Its definition goes with it unless it is from
- * the config file; then what is asked must fit, before the old weights go for nothing. */
+/* Whoever names a finished job begins another one, unless it means the one that has finished. Its
+ * definition goes with it unless it is from the config file; then what is asked must fit, before
+ * the old weights go for nothing. */
 static enum stepd_status begin_anew(struct control *control, struct control_job *job,
                                     const struct stepd_hello *hello, struct stepd_error *reterr)
 {
+    if (hello->rejoins)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "job '%s' has finished while this worker was away", job->name);
     const enum stepd_status status =
         job->from_config ? check_range(job, hello->rank, reterr) : STEPD_OK;
     return status == STEPD_OK ? control_finished_restart(control, job, reterr) : status;
@@ -266,6 +283,10 @@ static enum stepd_status join(struct control *control, const struct stepd_hello 
                               struct control_session **ret_session, struct stepd_error *reterr)
 {
     struct control_job *job = control_job_find(control, hello->job);
+    struct control_session *known =
+        job == NULL ? NULL : control_session_of_client(control, job, hello);
+    if (known != NULL)
+        return go_on(control, known, hello, ret_session, reterr);
     enum stepd_status status = STEPD_OK;
     if (job == NULL)
         status = control_job_create(control, hello->job, &job, reterr);
@@ -297,6 +318,7 @@ static struct stepd_welcome welcome(const struct control *control,
         .max_frame_bytes = control->options.frame_max_bytes,
         .shards = control->options.shards,
         .shard_address = control->shard_address,
+        .wait_max_ms = control->options.wait_max_ms,
     };
 }
 

@@ -28,6 +28,21 @@ struct control_session *control_session_find(const struct control *control, cons
     return session;
 }
 
+struct control_session *control_session_of_client(const struct control *control,
+                                                  const struct control_job *job,
+                                                  const struct stepd_hello *hello)
+{
+    struct control_session *session = control->first_session;
+    if (hello->client.count != STEPD_CLIENT_BYTES)
+        return NULL;
+    while (session != NULL &&
+           !(session->has_client && session->job == job && session->member != NULL &&
+             memcmp(session->client, hello->client.at, STEPD_CLIENT_BYTES) == 0))
+        session = session->next;
+    const bool holds = session != NULL && session->member->state != STEPD_MEMBER_LEFT;
+    return holds ? session : NULL;
+}
+
 static struct control_session *allocate(struct control *control, struct control_job *job,
                                         uint32_t rank, const struct stepd_hello *hello)
 {
@@ -47,6 +62,10 @@ static struct control_session *allocate(struct control *control, struct control_
         .job = job,
         .rank = rank,
     };
+    if (hello->client.count == STEPD_CLIENT_BYTES) {
+        memcpy(session->client, hello->client.at, STEPD_CLIENT_BYTES);
+        session->has_client = true;
+    }
     control->io.random(control->io.owner, session->id, sizeof session->id);
     session->next = control->first_session;
     control->first_session = session;

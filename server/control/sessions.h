@@ -26,7 +26,9 @@ struct member_snapshot;
 struct control_session {
     struct control_session *next;
     uint8_t id[STEPD_SESSION_BYTES];
-    uint64_t epoch; /* 1, and one more for each time that it was resumed */
+    uint8_t client[STEPD_CLIENT_BYTES]; /* who said the Hello that made it */
+    bool has_client;                    /* it said who it is */
+    uint64_t epoch;                     /* 1, and one more for each time that it was resumed */
     enum stepd_role role;
     char *worker; /* owned; a name for people */
     uint32_t lease_ms;
@@ -39,6 +41,12 @@ struct control_session {
 
 /* NULL: not known. id has STEPD_SESSION_BYTES bytes. */
 struct control_session *control_session_find(const struct control *control, const uint8_t *id);
+
+/* The session by which this client holds a rank of the job, or NULL: it holds none or has left, or
+ * the Hello does not say who it is. */
+struct control_session *control_session_of_client(const struct control *control,
+                                                  const struct control_job *job,
+                                                  const struct stepd_hello *hello);
 
 /*
  * Makes a session at epoch 1 with a new id, for what hello says (job may be NULL), and tells the

@@ -24,36 +24,65 @@ def environment():
     return {**kept, "OPENBLAS_NUM_THREADS": "1"}
 
 
-class Daemon:
-    """with Daemon(path, "--shards", "2") as daemon: ... daemon.address ..."""
+class Said:
+    """What a process has written to its stderr, line by line, while it runs."""
 
-    def __init__(self, path, *flags):
-        self.lines = []
-        self.ready = threading.Event()
-        self.process = subprocess.Popen([path, "--listen", "127.0.0.1:0", *flags],
-                                        stderr=subprocess.PIPE, text=True, env=environment())
-        self.reader = threading.Thread(target=self._read, daemon=True)
+    def __init__(self, process):
+        self.lines, self.ended, self.more = [], False, threading.Condition()
+        self.reader = threading.Thread(target=self._read, args=(process.stderr,), daemon=True)
         self.reader.start()
 
-    def _read(self):
-        for line in self.process.stderr:
-            self.lines.append(line)
-            if "event=ready" in line:
-                self.ready.set()
-        self.ready.set()  # it ended: who waits shall look
+    def _read(self, stream):
+        for line in stream:
+            with self.more:
+                self.lines.append(line)
+                self.more.notify_all()
+        with self.more:
+            self.ended = True
+            self.more.notify_all()
+
+    def text(self):
+        return "".join(list(self.lines))
+
+    def find(self, pattern):
+        """The first line that matches, or ""."""
+        return next((line for line in list(self.lines) if re.search(pattern, line)), "")
+
+    def wait_for(self, pattern, timeout_s):
+        """The first line that matches, or "" where none has come when the process ends or
+        timeout_s have passed."""
+        with self.more:
+            self.more.wait_for(lambda: self.ended or self.find(pattern), timeout_s)
+        return self.find(pattern)
+
+
+class Daemon:
+    """with Daemon(path, "--shards", "2") as daemon: ... daemon.address ...
+
+    `within` is a command that runs another one, somewhere else."""
+
+    def __init__(self, path, *flags, listen="127.0.0.1:0", within=()):
+        self.process = subprocess.Popen([*within, path, "--listen", listen, *flags],
+                                        stderr=subprocess.PIPE, text=True, env=environment())
+        self.said = Said(self.process)
 
     def __enter__(self):
-        if self.ready.wait(READY_S) and self.process.poll() is None and self.log("event=ready"):
-            listen = re.search(r"listen=(\S+)", self.log("event=ready"))
-            self.address = listen.group(1)
+        ready = self.said.wait_for("event=ready", READY_S)
+        if ready and self.process.poll() is None:
+            self.address = re.search(r"listen=(\S+)", ready).group(1)
             return self
         self.process.kill()
         self.process.wait()
-        raise AssertionError("the daemon is not ready:\n" + "".join(self.lines))
+        raise AssertionError(f"the daemon is not ready:\n{self.said.text()}")
 
-    def log(self, event):
-        """The first log line that holds this text, or ""."""
-        return next((line for line in list(self.lines) if event in line), "")
+    def log(self, pattern):
+        """The first log line that matches, or ""."""
+        return self.said.find(pattern)
+
+    def wait_for(self, pattern, timeout_s=60):
+        """Until a line of the log matches."""
+        assert self.said.wait_for(pattern, timeout_s), \
+            f"the daemon did not log '{pattern}':\n{self.said.text()}"
 
     def _end(self):
         """SIGTERM, and again: the thread sanitizer of gcc 12 loses a signal once in a while."""
@@ -69,9 +98,9 @@ class Daemon:
 
     def __exit__(self, kind, *_):
         status = self._end()
-        self.reader.join()
+        self.said.reader.join()
         if kind is None and status != 0:
-            raise AssertionError(f"the daemon ended with {status}:\n" + "".join(self.lines))
+            raise AssertionError(f"the daemon ended with {status}:\n{self.said.text()}")
 
 
 def run_all(commands, timeout_s, env=None):

@@ -82,8 +82,8 @@ MUTATIONS = {
     "torn_pull": (
         "weights are overwritten while they are on their way",
         [("server/model/slice.c",
-          "    if (view->current != NULL && view->current->refs == 1)\n",
-          "    if (view->current != NULL)\n")]),
+          "view->current != NULL && view->current->refs == 1;\n",
+          "view->current != NULL;\n")]),
     "older_version": (
         "a pull gets weights that are older than what it waits for",
         [("server/core/handle_pull.c",

@@ -13,8 +13,8 @@
 #include "client/lib/core/transfer.h"
 #include "proto/error.h"
 
-/* How long packed tensors may wait for each other when the caller names no deadline. */
-#define GATHER_MAX_MS 300000u
+/* The longest that a server waits which does not say so. */
+#define WAIT_MAX_MS 300000u
 
 enum stepd_status stepd_exchange_init(struct stepd_exchange *exchange,
                                       const struct stepd_layout_table *layout, size_t shards,
@@ -22,7 +22,9 @@ enum stepd_status stepd_exchange_init(struct stepd_exchange *exchange,
 {
     *exchange = (struct stepd_exchange){
         .layout = layout,
+        .incarnation = layout->incarnation,
         .pending = pending,
+        .wait_max_ms = WAIT_MAX_MS,
         .frame_max_bytes = STEPD_FRAME_MAX_BYTES,
         .shards = shards,
         .slice = calloc(layout->slices + 1, sizeof *exchange->slice),
@@ -114,23 +116,74 @@ static void align_versions(struct stepd_exchange *exchange)
     }
 }
 
-void stepd_exchange_start(struct stepd_exchange *exchange, struct stepd_operation *operation,
-                          uint64_t now_ms)
+/* Are the gradients of this tensor of weights of the present incarnation? */
+static bool is_fetched(const struct stepd_exchange *exchange, size_t tensor)
 {
-    struct stepd_ready ready = {.first = NULL};
-    struct stepd_error error;
-    operation->unanswered = 1;
-    operation->expires_ms =
-        now_ms + (operation->deadline_ms == 0 ? GATHER_MAX_MS : operation->deadline_ms);
+    const struct stepd_tensor_place *const place = &exchange->layout->tensor[tensor];
+    for (size_t p = 0; p < place->parts; p++) {
+        const struct stepd_part *const part = exchange->layout->by_tensor[place->first_part + p];
+        if (!exchange->slice[part->slice].fetched)
+            return false;
+    }
+    return true;
+}
+
+static enum stepd_status check_incarnation(const struct stepd_exchange *exchange,
+                                           const struct stepd_operation *operation,
+                                           struct stepd_error *reterr)
+{
+    if (operation->layout != exchange->layout)
+        return stepd_fail(reterr, STEPD_ROLLED_BACK,
+                          "the job was defined again meanwhile: pull its weights and go on");
+    if (!exchange->rolled_back || !stepd_operation_pushes(operation))
+        return STEPD_OK;
+    for (size_t i = 0; i < operation->arrays; i++) {
+        const size_t tensor = operation->array[i].tensor;
+        if (!is_fetched(exchange, tensor))
+            return stepd_fail(reterr, STEPD_ROLLED_BACK,
+                              "tensor '%s': its weights are of before the job went back: pull them "
+                              "and compute the gradient again",
+                              exchange->layout->tensor[tensor].name);
+    }
+    return STEPD_OK;
+}
+
+/* Puts the operation's parts where they belong; what can be sent is appended to ready. */
+static enum stepd_status gather(struct stepd_exchange *exchange, struct stepd_operation *operation,
+                                struct stepd_ready *ready, struct stepd_error *reterr)
+{
+    enum stepd_status status = check_incarnation(exchange, operation, reterr);
+    if (status != STEPD_OK)
+        return status;
     if (!exchange->pushed && stepd_operation_pushes(operation)) {
         exchange->pushed = true;
         if (exchange->layout->mode == STEPD_SYNC)
             align_versions(exchange);
     }
-    enum stepd_status status = stepd_gather_check(exchange, operation, &error);
+    status = stepd_gather_check(exchange, operation, reterr);
     if (status == STEPD_OK)
-        status = stepd_gather_add(exchange, operation, &ready, &error);
-    if (status == STEPD_OK) {
+        status = stepd_gather_add(exchange, operation, ready, reterr);
+    return status;
+}
+
+/* How long an operation may wait, for others here or at the server. */
+static uint32_t patience_of(const struct stepd_exchange *exchange,
+                            const struct stepd_operation *operation)
+{
+    const bool stated =
+        operation->deadline_ms != 0 && operation->deadline_ms < exchange->wait_max_ms;
+    return stated ? operation->deadline_ms : exchange->wait_max_ms;
+}
+
+void stepd_exchange_start(struct stepd_exchange *exchange, struct stepd_operation *operation,
+                          uint64_t now_ms)
+{
+    struct stepd_ready ready = {.first = NULL};
+    struct stepd_error error;
+    exchange->now_ms = now_ms;
+    operation->unanswered = 1;
+    operation->expires_ms = now_ms + patience_of(exchange, operation);
+    if (gather(exchange, operation, &ready, &error) == STEPD_OK) {
         pack_all(exchange, ready.first);
     } else {
         fail_all(exchange, ready.first, &error);
@@ -141,6 +194,7 @@ void stepd_exchange_start(struct stepd_exchange *exchange, struct stepd_operatio
 
 void stepd_exchange_tick(struct stepd_exchange *exchange, uint64_t now_ms)
 {
+    exchange->now_ms = now_ms;
     stepd_gather_expire(exchange, now_ms);
 }
 
@@ -149,6 +203,25 @@ void stepd_exchange_lose(struct stepd_exchange *exchange, uint32_t shard,
 {
     stepd_pending_fail(exchange->pending, shard, error);
     stepd_gather_lose(exchange, shard, error);
+}
+
+void stepd_exchange_resend(struct stepd_exchange *exchange, uint32_t shard, uint64_t now_ms)
+{
+    exchange->now_ms = now_ms;
+    stepd_pending_resume(exchange->pending, shard);
+}
+
+void stepd_exchange_roll_back(struct stepd_exchange *exchange, const struct stepd_error *error)
+{
+    exchange->rolling_back = true;
+    for (uint32_t shard = 1; shard <= exchange->shards; shard++)
+        stepd_exchange_lose(exchange, shard, error);
+    exchange->rolling_back = false;
+    for (size_t i = 0; i < exchange->layout->slices; i++)
+        exchange->slice[i] = (struct stepd_slice_state){.clock = 0};
+    exchange->clock = 0;
+    exchange->pushed = false;
+    exchange->rolled_back = true;
 }
 
 /* Adds a parcel's result to what its operation came to; a slice counts once for each operation. */

@@ -67,11 +67,16 @@ struct stepd_slice_state {
     struct stepd_parcel *pulling;   /* of the operation that is being started */
 };
 
-/* The way out. Takes ownership of outgoing on success. */
+/* The way out. */
 struct stepd_port {
     void *self;
+    /* Takes ownership of outgoing on success. */
     enum stepd_status (*send)(void *self, uint32_t shard, struct stepd_outgoing *outgoing,
                               struct stepd_error *reterr);
+    /* Is the link down and being made again, so that what is for it waits? NULL: never. */
+    bool (*holds)(void *self, uint32_t shard);
+    /* A request was told ROLLED_BACK: see stepd_exchange_roll_back. NULL: of no interest. */
+    void (*rolled_back)(void *self);
 };
 
 struct stepd_exchange {
@@ -79,12 +84,17 @@ struct stepd_exchange {
     struct stepd_pending *pending;           /* borrowed */
     struct stepd_port port;
     enum stepd_dtype push_dtype, pull_dtype;
+    uint64_t incarnation;            /* of the job, as every request states it */
+    uint64_t now_ms;                 /* as it was told last */
+    uint32_t wait_max_ms;            /* the server's longest */
     size_t frame_max_bytes;          /* the smallest of the shards' */
     struct stepd_slice_state *slice; /* owned; as many as the layout has */
     struct stepd_transfer **open;    /* owned; by shard - 1: being filled, or NULL */
     size_t shards;
     uint64_t clock;   /* the highest that has been sent, or that the server has told of */
     bool pushed;      /* has an operation pushed yet? */
+    bool rolled_back; /* weights that were fetched before are of another incarnation */
+    bool rolling_back;
     size_t gathering; /* parcels that wait for tensors */
     struct stepd_arena arena;
 };
@@ -138,12 +148,25 @@ void stepd_exchange_resume(struct stepd_exchange *exchange, uint32_t shard, uint
 void stepd_exchange_start(struct stepd_exchange *exchange, struct stepd_operation *operation,
                           uint64_t now_ms);
 
-/* Time has passed: operations that have gathered for too long fail. */
+/* Time has passed: operations that have gathered for too long fail. What is held of them is looked
+ * after by the port's owner: see stepd_pending_expired. */
 void stepd_exchange_tick(struct stepd_exchange *exchange, uint64_t now_ms);
 
-/* The link to a shard is gone: fails what was to go over it and what waits for it. */
+/* The link to a shard is gone for good: fails what was to go over it and what waits for it. (Where
+ * it will be made again: stepd_pending_suspend, and stepd_exchange_resend when it stands.) */
 void stepd_exchange_lose(struct stepd_exchange *exchange, uint32_t shard,
                          const struct stepd_error *error);
+
+/* The link to a shard stands again: sends what was held for it, with what is left of its time. */
+void stepd_exchange_resend(struct stepd_exchange *exchange, uint32_t shard, uint64_t now_ms);
+
+/*
+ * The job has another incarnation, or the server has forgotten this worker: fails everything with
+ * `error`, and forgets clocks and versions. From then on a tensor is pushed only when its weights
+ * have been pulled; until then pushes of it fail with ROLLED_BACK too. What is started meanwhile
+ * states the old incarnation unless the port holds it.
+ */
+void stepd_exchange_roll_back(struct stepd_exchange *exchange, const struct stepd_error *error);
 
 /* A parcel is over: answered (error NULL) or failed. Tells its operations and frees it. */
 void stepd_exchange_settle(struct stepd_exchange *exchange, struct stepd_parcel *parcel,

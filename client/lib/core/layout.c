@@ -264,3 +264,36 @@ bool stepd_layout_uses(const struct stepd_layout_table *table, uint32_t shard)
     }
     return false;
 }
+
+static bool same_tensor(const struct stepd_tensor_place *a, const struct stepd_tensor_place *b)
+{
+    bool same =
+        a->dims == b->dims && strcmp(a->name, b->name) == 0 && strcmp(a->group, b->group) == 0;
+    for (size_t d = 0; same && d < a->dims; d++)
+        same = a->shape[d] == b->shape[d];
+    return same;
+}
+
+static bool same_slice(const struct stepd_slice_place *a, const struct stepd_slice_place *b)
+{
+    return a->shard == b->shard && a->parts == b->parts && a->elements == b->elements &&
+           a->extra == b->extra;
+}
+
+static bool same_part(const struct stepd_part *a, const struct stepd_part *b)
+{
+    return a->tensor == b->tensor && a->elements == b->elements && a->offset == b->offset;
+}
+
+bool stepd_layout_same(const struct stepd_layout_table *a, const struct stepd_layout_table *b)
+{
+    bool same = a->mode == b->mode && a->tensors == b->tensors && a->slices == b->slices &&
+                a->parts == b->parts;
+    for (size_t i = 0; same && i < a->tensors; i++)
+        same = same_tensor(&a->tensor[i], &b->tensor[i]);
+    for (size_t i = 0; same && i < a->slices; i++)
+        same = same_slice(&a->slice[i], &b->slice[i]);
+    for (size_t i = 0; same && i < a->parts; i++)
+        same = same_part(&a->part[i], &b->part[i]);
+    return same;
+}

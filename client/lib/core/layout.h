@@ -85,6 +85,10 @@ enum stepd_status stepd_layout_seal(struct stepd_layout_table *table, size_t sha
 const struct stepd_tensor_place *stepd_layout_find(const struct stepd_layout_table *table,
                                                    const char *name);
 
+/* Are the tensors, the slices and their owners of two sealed tables the same? The incarnation may
+ * differ. */
+bool stepd_layout_same(const struct stepd_layout_table *a, const struct stepd_layout_table *b);
+
 /* Does this shard own slices? */
 bool stepd_layout_uses(const struct stepd_layout_table *table, uint32_t shard);
 

@@ -53,6 +53,7 @@ enum stepd_status stepd_operation_init(struct stepd_operation *operation,
     if (status != STEPD_OK)
         return status;
     *operation = (struct stepd_operation){
+        .layout = layout,
         .kind = kind,
         .examples = chosen.examples,
         .min_version = chosen.min_version,

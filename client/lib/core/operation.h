@@ -23,6 +23,7 @@ enum stepd_operation_kind {
 };
 
 struct stepd_operation {
+    const struct stepd_layout_table *layout; /* borrowed; its arrays were checked against it */
     enum stepd_operation_kind kind;
     uint64_t examples;
     uint64_t min_version;

@@ -8,10 +8,12 @@
 #include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/lib/core/grow.h"
 #include "proto/dtype.h"
 #include "proto/error.h"
+#include "proto/frame.h"
 
 /* Do floats in memory look like these elements on the wire? */
 static bool travels_as_it_is(enum stepd_dtype dtype)
@@ -30,6 +32,25 @@ struct stepd_outgoing *stepd_outgoing_create(enum stepd_dtype dtype, size_t elem
         return outgoing;
     outgoing->narrowed = malloc(outgoing->payload_max);
     return outgoing->narrowed == NULL ? stepd_outgoing_destroy(outgoing) : outgoing;
+}
+
+struct stepd_outgoing *stepd_outgoing_again(const struct stepd_outgoing *outgoing)
+{
+    struct stepd_outgoing *const again = calloc(1, sizeof *again);
+    if (again == NULL)
+        return NULL;
+    again->dtype = outgoing->dtype;
+    again->payload_bytes = outgoing->payload_bytes;
+    again->payload_max = outgoing->payload_max;
+    if (outgoing->spans == 0)
+        return again;
+    again->span = calloc(outgoing->spans, sizeof *again->span);
+    if (again->span == NULL)
+        return stepd_outgoing_destroy(again);
+    memcpy(again->span, outgoing->span, outgoing->spans * sizeof *again->span);
+    again->spans = outgoing->spans;
+    again->room = outgoing->spans;
+    return again;
 }
 
 static enum stepd_status add_span(struct stepd_outgoing *outgoing, const void *at, size_t bytes)
@@ -77,6 +98,20 @@ enum stepd_status stepd_outgoing_encode(struct stepd_outgoing *outgoing,
     stepd_arena_reset(arena);
     return stepd_message_encode(message, outgoing->payload_bytes, arena, &outgoing->head,
                                 &outgoing->head_bytes, reterr);
+}
+
+enum stepd_status stepd_outgoing_check(const struct stepd_outgoing *outgoing,
+                                       struct stepd_arena *arena, struct stepd_error *reterr)
+{
+    struct stepd_frame_head head;
+    struct stepd_message message;
+    const enum stepd_frame_progress progress =
+        stepd_frame_parse(outgoing->head, outgoing->head_bytes, SIZE_MAX, &head, reterr);
+    assert(progress == STEPD_FRAME_HEAD);
+    (void)progress;
+    stepd_arena_reset(arena);
+    return stepd_message_decode(outgoing->head + head.header_at, head.header_bytes, arena, &message,
+                                reterr);
 }
 
 struct stepd_outgoing *stepd_outgoing_destroy(struct stepd_outgoing *outgoing)

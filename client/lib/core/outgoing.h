@@ -40,6 +40,10 @@ struct stepd_outgoing {
  * no memory. */
 struct stepd_outgoing *stepd_outgoing_create(enum stepd_dtype dtype, size_t elements);
 
+/* The same payload once more, from the same memory, which the first frame goes on to hold and must
+ * outlive; no head. NULL: no memory. */
+struct stepd_outgoing *stepd_outgoing_again(const struct stepd_outgoing *outgoing);
+
 /* Appends n floats (borrowed until the frame is destroyed) to the payload. RESOURCE_EXHAUSTED:
  * no memory. */
 enum stepd_status stepd_outgoing_add_floats(struct stepd_outgoing *outgoing, const float *floats,
@@ -51,6 +55,13 @@ enum stepd_status stepd_outgoing_encode(struct stepd_outgoing *outgoing,
                                         const struct stepd_message *message,
                                         struct stepd_arena *arena,
                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* A message that breaks a rule of the protocol (a setting that is no number, a name that is too
+ * long) would cost the connection. So the encoded head is read here as the server would read it,
+ * and refused in the same words: INVALID_ARGUMENT. The arena is reset. */
+enum stepd_status stepd_outgoing_check(const struct stepd_outgoing *outgoing,
+                                       struct stepd_arena *arena,
+                                       struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* NULL is fine. Returns NULL. */
 struct stepd_outgoing *stepd_outgoing_destroy(struct stepd_outgoing *outgoing);

@@ -71,8 +71,10 @@ static void finish_frame(struct stepd_reader *reader)
 {
     struct stepd_request *const request = reader->request;
     reader->request = NULL;
-    if (request != NULL)
+    if (request != NULL) {
+        reader->answers += !request->kind->greets;
         request->kind->on_frame_end(request);
+    }
     stepd_arena_reset(&reader->arena);
 }
 
@@ -131,8 +133,10 @@ static enum stepd_status take_error(struct stepd_reader *reader,
         stepd_pending_find(reader->pending, reader->shard, message->request_id);
     struct stepd_error error;
     (void)stepd_fail(&error, code, "%s", reply->text);
-    if (request != NULL)
+    if (request != NULL) {
+        reader->answers += !request->kind->greets;
         stepd_pending_end(reader->pending, request, &error);
+    }
     return STEPD_OK;
 }
 

@@ -34,6 +34,7 @@ struct stepd_reader {
     uint8_t *stash;           /* owned */
     size_t start, end;        /* the unread bytes in it */
     bool direct;              /* the last window was the piece, not the stash */
+    uint64_t answers;         /* frames that belonged to a request other than a Hello */
 
     /* The frame whose payload is arriving. */
     struct stepd_message message;  /* points into the arena */

@@ -78,6 +78,21 @@ static int by_slice(const void *left, const void *right)
     return (a->slice > b->slice) - (a->slice < b->slice);
 }
 
+/* When the first of its operations has waited for long enough. */
+static uint64_t expiry_of(const struct stepd_transfer *transfer)
+{
+    uint64_t first = UINT64_MAX;
+    for (size_t i = 0; i < transfer->count; i++) {
+        const struct stepd_parcel *const parcel = transfer->parcel[i];
+        for (uint32_t p = 0; p < parcel->parts; p++) {
+            const struct stepd_operation *const operation = parcel->part[p].operation;
+            if (operation != NULL && operation->expires_ms < first)
+                first = operation->expires_ms;
+        }
+    }
+    return first;
+}
+
 /* Sorts the parcels and lists their slices and base versions. */
 static enum stepd_status list_slices(struct stepd_transfer *transfer)
 {
@@ -91,6 +106,7 @@ static enum stepd_status list_slices(struct stepd_transfer *transfer)
         transfer->base[i] = transfer->exchange->slice[transfer->slice[i]].version;
     }
     transfer->unanswered = transfer->count;
+    transfer->request.expires_ms = expiry_of(transfer);
     return STEPD_OK;
 }
 
@@ -106,6 +122,16 @@ static struct stepd_u64s base_versions(const struct stepd_transfer *transfer)
     };
 }
 
+/* What is left of the operations' time, once some of it has gone by without a link. */
+static uint32_t deadline_of(const struct stepd_transfer *transfer)
+{
+    const uint64_t now = transfer->exchange->now_ms;
+    const uint64_t until = transfer->request.expires_ms;
+    if (!transfer->delayed)
+        return transfer->parcel[0]->deadline_ms;
+    return until > now ? (uint32_t)(until - now) : 1; /* 0 would be the server's longest */
+}
+
 static struct stepd_message message_of(const struct stepd_transfer *transfer)
 {
     const struct stepd_exchange *const exchange = transfer->exchange;
@@ -115,23 +141,23 @@ static struct stepd_message message_of(const struct stepd_transfer *transfer)
     if (!first->pushes) {
         message.kind = STEPD_MESSAGE_PULL;
         message.body.pull = (struct stepd_pull_slices){
-            .incarnation = exchange->layout->incarnation,
+            .incarnation = exchange->incarnation,
             .slices = slices,
             .min_version = first->min_version,
             .dtype = exchange->pull_dtype,
-            .deadline_ms = first->deadline_ms,
+            .deadline_ms = deadline_of(transfer),
             .view = first->view,
         };
         return message;
     }
     const struct stepd_push_slices push = {
-        .incarnation = exchange->layout->incarnation,
+        .incarnation = exchange->incarnation,
         .clock = transfer->clock,
         .slices = slices,
         .base_versions = base_versions(transfer),
         .examples = first->examples,
         .dtype = exchange->push_dtype,
-        .deadline_ms = first->deadline_ms,
+        .deadline_ms = deadline_of(transfer),
         .has_loss = first->has_loss,
         .loss = first->loss,
         .loss_scale = first->loss_scale,
@@ -204,22 +230,45 @@ static enum stepd_status build(struct stepd_transfer *transfer,
     return status;
 }
 
-/* From here on the server may have seen the clock, so it is used up whatever comes of it. */
+/* The next push of these slices has the next clock, whatever comes of this one. */
 static void use_clocks(const struct stepd_transfer *transfer)
 {
+    for (size_t i = 0; i < transfer->count && transfer->clock > 0; i++)
+        transfer->exchange->slice[transfer->slice[i]].clock = transfer->clock;
+}
+
+/* Builds the frame and gives it to the link, or holds the transfer until there is one. */
+static enum stepd_status launch(struct stepd_transfer *transfer, struct stepd_error *reterr)
+{
     struct stepd_exchange *const exchange = transfer->exchange;
-    if (transfer->clock == 0)
-        return;
-    for (size_t i = 0; i < transfer->count; i++)
-        exchange->slice[transfer->slice[i]].clock = transfer->clock;
-    if (transfer->clock > exchange->clock)
+    const struct stepd_port *const port = &exchange->port;
+    struct stepd_outgoing *outgoing = NULL;
+    if (port->holds != NULL && port->holds(port->self, transfer->shard)) {
+        transfer->delayed = true;
+        stepd_pending_hold(exchange->pending, transfer->shard, &transfer->request);
+        return STEPD_OK;
+    }
+    stepd_pending_add(exchange->pending, transfer->shard, &transfer->request);
+    enum stepd_status status = build(transfer, &outgoing, reterr);
+    if (status != STEPD_OK)
+        return status;
+    if (transfer->clock > exchange->clock) /* from here on the server may have seen it */
         exchange->clock = transfer->clock;
+    status = port->send(port->self, transfer->shard, outgoing, reterr);
+    if (status != STEPD_OK)
+        (void)stepd_outgoing_destroy(outgoing);
+    return status;
+}
+
+/* Nothing of it is under way: it ends. */
+static void end(struct stepd_transfer *transfer, const struct stepd_error *error)
+{
+    transfer->request.written = true;
+    stepd_pending_end(transfer->exchange->pending, &transfer->request, error);
 }
 
 void stepd_transfer_send(struct stepd_transfer *transfer)
 {
-    struct stepd_exchange *const exchange = transfer->exchange;
-    struct stepd_outgoing *outgoing = NULL;
     struct stepd_error error;
     if (transfer->count == 0) { /* no memory for its first parcel */
         free((void *)transfer->parcel);
@@ -227,20 +276,41 @@ void stepd_transfer_send(struct stepd_transfer *transfer)
         return;
     }
     transfer->request.kind = &stepd_transfer_kind;
-    stepd_pending_add(exchange->pending, transfer->shard, &transfer->request);
     enum stepd_status status = list_slices(transfer);
-    if (status != STEPD_OK)
+    if (status != STEPD_OK) {
         (void)stepd_fail(&error, status, "no memory to send %zu slices", transfer->count);
-    else
-        status = build(transfer, &outgoing, &error);
-    if (status == STEPD_OK) {
+    } else {
         use_clocks(transfer);
-        status = exchange->port.send(exchange->port.self, transfer->shard, outgoing, &error);
-        if (status != STEPD_OK)
-            (void)stepd_outgoing_destroy(outgoing);
+        status = launch(transfer, &error);
     }
-    if (status == STEPD_OK)
-        return;
-    transfer->request.written = true;
-    stepd_pending_end(exchange->pending, &transfer->request, &error);
+    if (status != STEPD_OK)
+        end(transfer, &error);
+}
+
+/* Slices that were settled leave the lists. */
+static void drop_settled(struct stepd_transfer *transfer)
+{
+    size_t left = 0;
+    transfer->elements = 0;
+    for (size_t i = 0; i < transfer->count; i++) {
+        if (transfer->parcel[i] == NULL)
+            continue;
+        transfer->parcel[left] = transfer->parcel[i];
+        transfer->slice[left] = transfer->slice[i];
+        transfer->base[left] = transfer->base[i];
+        transfer->elements += stepd_exchange_payload(transfer->exchange, transfer->parcel[i]);
+        left++;
+    }
+    transfer->count = left;
+}
+
+void stepd_transfer_send_again(struct stepd_request *request)
+{
+    struct stepd_transfer *const transfer = (struct stepd_transfer *)request;
+    struct stepd_error error;
+    drop_settled(transfer);
+    if (transfer->count == 0) /* all had been answered but for the reply's end */
+        end(transfer, NULL);
+    else if (launch(transfer, &error) != STEPD_OK)
+        end(transfer, &error);
 }

@@ -3,6 +3,9 @@
  * A transfer: one Push, Pull or Step message with as many parcels as go together (same shard,
  * clock and options, a few MiB), and the reply to it. The reply comes in any number of frames,
  * each with some of the slices; weights fall straight into the callers' arrays.
+ *
+ * Where the link is down the transfer is held, and sent when the link stands: with the clock and
+ * the base versions that it had, and without the slices that were answered before.
  */
 #ifndef CLIENT_LIB_CORE_TRANSFER_H
 #define CLIENT_LIB_CORE_TRANSFER_H
@@ -14,6 +17,7 @@ struct stepd_transfer {
     struct stepd_exchange *exchange;
     uint32_t shard;
     bool pulls;                   /* weights come back */
+    bool delayed;                 /* it was held */
     uint64_t clock;               /* of all its parcels; 0: a pull */
     struct stepd_parcel **parcel; /* owned, and the parcels until they are settled (NULL then) */
     uint32_t *slice;              /* owned; sorted when it is sent */
@@ -40,7 +44,11 @@ bool stepd_transfer_fits(const struct stepd_transfer *transfer, const struct ste
 enum stepd_status stepd_transfer_add(struct stepd_transfer *transfer,
                                      struct stepd_parcel *parcel) STEPD_MUST_CHECK;
 
-/* Sends it. Whatever comes of it, its parcels will be settled and the transfer freed. */
+/* Sends it, now or when its link stands. Whatever comes of it, its parcels will be settled and the
+ * transfer freed. */
 void stepd_transfer_send(struct stepd_transfer *transfer);
+
+/* The same of one that is in neither the table nor the queue, but has been sent or held before. */
+void stepd_transfer_send_again(struct stepd_request *request);
 
 #endif

@@ -158,6 +158,21 @@ static void on_written(struct stepd_request *request)
     settle_answered(transfer_of(request));
 }
 
+/* The link is lost, and the transfer will be sent again. Weights of which not all had come are
+ * asked for again; the array that holds the first half is the caller's who still waits. */
+static bool on_lost(struct stepd_request *request)
+{
+    struct stepd_transfer *const transfer = transfer_of(request);
+    transfer->reply = (struct stepd_result){.last = false};
+    transfer->delayed = true;
+    settle_answered(transfer);
+    for (size_t i = 0; i < transfer->count; i++) {
+        if (transfer->parcel[i] != NULL)
+            transfer->parcel[i]->awaited = false;
+    }
+    return true;
+}
+
 /* A push that failed may or may not have been counted. The next one repeats its clock: a server
  * that has counted it says so, and one that has not sees no gap. */
 static void give_clock_back(const struct stepd_transfer *transfer, uint32_t slice)
@@ -170,6 +185,10 @@ static void give_clock_back(const struct stepd_transfer *transfer, uint32_t slic
 static void on_end(struct stepd_request *request, const struct stepd_error *error)
 {
     struct stepd_transfer *const transfer = transfer_of(request);
+    const struct stepd_exchange *const exchange = transfer->exchange;
+    const bool rolled_back = error != NULL && error->code == STEPD_ROLLED_BACK;
+    if (rolled_back && !exchange->rolling_back && exchange->port.rolled_back != NULL)
+        exchange->port.rolled_back(exchange->port.self);
     settle_answered(transfer);
     for (size_t i = 0; i < transfer->count; i++) {
         if (transfer->parcel[i] == NULL)
@@ -189,4 +208,6 @@ const struct stepd_request_kind stepd_transfer_kind = {
     .on_frame_end = on_frame_end,
     .on_written = on_written,
     .on_end = on_end,
+    .on_lost = on_lost,
+    .send = stepd_transfer_send_again,
 };

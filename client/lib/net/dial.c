@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One attempt: look the host up, and try its addresses one after the other with a non-blocking
- * connect that is waited for with poll. A host that goes silent later, without a word, is noticed
- * by TCP itself: keep-alive probes an idle connection, and TCP_USER_TIMEOUT bounds how long sent
- * bytes may stay unacknowledged.
+ * Look the host up, and try its addresses one after the other with a non-blocking connect:
+ *
+ *     start -> (lookup) -> connect -> (writable, or too late) -> connect to the next ... -> done
+ *
+ * A host that goes silent later, without a word, is noticed by TCP itself: keep-alive probes an
+ * idle connection, and TCP_USER_TIMEOUT bounds how long sent bytes may stay unacknowledged.
  */
 #include "client/lib/net/dial.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "client/lib/net/clock.h"
+#include "client/lib/core/address.h"
+#include "client/lib/net/lookup.h"
 #include "proto/error.h"
 
 #define KEEPALIVE_IDLE_S     15
@@ -26,13 +27,92 @@
 #define KEEPALIVE_PROBES     4
 #define USER_TIMEOUT_MS      30000
 
-static int left_ms(uint64_t until_ms)
+struct stepd_dial {
+    uv_timer_t timer; /* an address has had its time; or 0 ms, to end from the loop */
+    uv_poll_t *poll;  /* owned; the connect that is in progress; NULL: none */
+    int fd;           /* of it; -1: none */
+    struct stepd_address address;
+    struct stepd_lookup *lookup; /* owned; NULL: none under way */
+    struct addrinfo *found;      /* owned */
+    const struct addrinfo *next; /* to try */
+    struct stepd_error error;
+    stepd_dial_done *done;
+    void *user;
+};
+
+/* ---- The end --------------------------------------------------------------------------------- */
+
+static void on_timer_closed(uv_handle_t *handle)
 {
-    const uint64_t now = stepd_clock_ms();
-    if (now >= until_ms)
-        return 0;
-    return until_ms - now > 60000 ? 60000 : (int)(until_ms - now);
+    free(handle->data);
 }
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+/* Ends the connect in progress; the socket stays. */
+static void stop_poll(struct stepd_dial *dial)
+{
+    if (dial->poll == NULL)
+        return;
+    (void)uv_poll_stop(dial->poll);
+    uv_close((uv_handle_t *)dial->poll, on_poll_closed);
+    dial->poll = NULL;
+}
+
+static void close_fd(struct stepd_dial *dial)
+{
+    if (dial->fd >= 0)
+        (void)close(dial->fd);
+    dial->fd = -1;
+}
+
+/* Releases all but the memory, which the timer's handle is part of. */
+static void release(struct stepd_dial *dial)
+{
+    stop_poll(dial);
+    dial->lookup = stepd_lookup_cancel(dial->lookup);
+    if (dial->found != NULL)
+        freeaddrinfo(dial->found);
+    dial->found = NULL;
+    uv_close((uv_handle_t *)&dial->timer, on_timer_closed);
+}
+
+struct stepd_dial *stepd_dial_cancel(struct stepd_dial *dial)
+{
+    if (dial == NULL)
+        return NULL;
+    close_fd(dial);
+    release(dial);
+    return NULL;
+}
+
+static void finish(struct stepd_dial *dial)
+{
+    stepd_dial_done *const done = dial->done;
+    void *const user = dial->user;
+    const struct stepd_error error = dial->error;
+    const int fd = dial->fd;
+    const bool local = dial->address.local;
+    dial->fd = -1;
+    release(dial);
+    done(user, fd, local, &error);
+}
+
+static void on_end(uv_timer_t *timer)
+{
+    finish(timer->data);
+}
+
+/* From within start: the end comes from the loop. */
+static void finish_later(struct stepd_dial *dial)
+{
+    (void)uv_timer_start(&dial->timer, on_end, 0, 0);
+}
+
+/* ---- One address ----------------------------------------------------------------------------- */
 
 /* Options that make a dead peer known. Sockets work without them, so failures are ignored. */
 static void tune_tcp(int fd)
@@ -47,87 +127,152 @@ static void tune_tcp(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
 }
 
-/* Waits until a connect in progress is decided; returns 0 or an errno. */
-static int await_connect(int fd, uint64_t until_ms)
+static void note_failure(struct stepd_dial *dial, const char *why)
 {
-    struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
-    int ready;
-    do {
-        ready = poll(&poll_fd, 1, left_ms(until_ms));
-    } while ((ready < 0 && errno == EINTR) || (ready == 0 && left_ms(until_ms) > 0));
-    if (ready <= 0)
-        return ready == 0 ? ETIMEDOUT : errno;
+    const struct stepd_address *const address = &dial->address;
+    if (address->local)
+        (void)stepd_fail(&dial->error, STEPD_UNAVAILABLE, "cannot connect to unix:%s: %s",
+                         address->path, why);
+    else
+        (void)stepd_fail(&dial->error, STEPD_UNAVAILABLE, "cannot connect to %s:%s: %s",
+                         address->host, address->port, why);
+}
+
+static void succeed(struct stepd_dial *dial)
+{
+    dial->error.code = STEPD_OK;
+    if (!dial->address.local)
+        tune_tcp(dial->fd);
+    finish_later(dial);
+}
+
+static void on_writable(uv_poll_t *poll, int status, int events);
+static void on_late(uv_timer_t *timer);
+
+/* Waits for a connect in progress; an errno, or 0. */
+static int watch(struct stepd_dial *dial)
+{
+    uv_poll_t *const poll = calloc(1, sizeof *poll);
+    if (poll == NULL)
+        return ENOMEM;
+    const int failed = uv_poll_init(dial->timer.loop, poll, dial->fd);
+    if (failed != 0) {
+        free(poll);
+        return -failed;
+    }
+    poll->data = dial;
+    dial->poll = poll;
+    (void)uv_poll_start(poll, UV_WRITABLE, on_writable);
+    (void)uv_timer_start(&dial->timer, on_late, STEPD_DIAL_ADDRESS_MS, 0);
+    return 0;
+}
+
+/* Begins to connect to one address; the errno of what failed at once, or 0. */
+static int begin(struct stepd_dial *dial, const struct sockaddr *address, socklen_t bytes)
+{
+    dial->fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (dial->fd < 0)
+        return errno;
+    const int error = connect(dial->fd, address, bytes) == 0 ? 0 : errno;
+    if (error == EINPROGRESS || error == EINTR)
+        return watch(dial);
+    if (error == 0)
+        succeed(dial);
+    return error;
+}
+
+/* ---- All of them ----------------------------------------------------------------------------- */
+
+static void pass_over(struct stepd_dial *dial, int error)
+{
+    note_failure(dial, strerror(error));
+    close_fd(dial);
+}
+
+static void try_next(struct stepd_dial *dial)
+{
+    while (dial->next != NULL) {
+        const struct addrinfo *const at = dial->next;
+        dial->next = at->ai_next;
+        const int error = begin(dial, at->ai_addr, at->ai_addrlen);
+        if (error == 0)
+            return;
+        pass_over(dial, error);
+    }
+    finish_later(dial);
+}
+
+/* A connect that was in progress has been decided, with an errno or 0. */
+static void decide(struct stepd_dial *dial, int error)
+{
+    stop_poll(dial);
+    (void)uv_timer_stop(&dial->timer);
+    if (error == 0) {
+        succeed(dial);
+        return;
+    }
+    pass_over(dial, error);
+    try_next(dial);
+}
+
+static void on_writable(uv_poll_t *poll, int status, int events)
+{
+    struct stepd_dial *const dial = poll->data;
     int error = 0;
     socklen_t bytes = sizeof error;
-    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes) == 0 ? error : errno;
+    (void)events;
+    /* Where the connect has failed libuv knows of an error, and the socket of which. */
+    if (getsockopt(dial->fd, SOL_SOCKET, SO_ERROR, &error, &bytes) != 0)
+        error = errno;
+    decide(dial, error == 0 ? -status : error);
 }
 
-/* A socket connected to this address, or -errno. */
-static int connect_to(const struct sockaddr *address, socklen_t bytes, uint64_t until_ms)
+static void on_late(uv_timer_t *timer)
 {
-    const int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    int error = connect(fd, address, bytes) == 0 ? 0 : errno;
-    if (error == EINPROGRESS || error == EINTR)
-        error = await_connect(fd, until_ms);
-    if (error == 0) {
-        if (address->sa_family != AF_UNIX)
-            tune_tcp(fd);
-        return fd;
-    }
-    (void)close(fd);
-    return -error;
+    decide(timer->data, ETIMEDOUT);
 }
 
-static enum stepd_status dial_local(const struct stepd_address *address, uint64_t until_ms,
-                                    int *ret_fd, struct stepd_error *reterr)
+static void on_found(void *user, struct addrinfo *found, const struct stepd_error *error)
+{
+    struct stepd_dial *const dial = user;
+    dial->lookup = NULL;
+    dial->found = found;
+    dial->next = found;
+    if (found == NULL)
+        dial->error = *error;
+    try_next(dial);
+}
+
+/* A socket of this machine connects at once or not at all. */
+static void dial_local(struct stepd_dial *dial)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
-    memcpy(name.sun_path, address->path, sizeof address->path);
-    const int fd = connect_to((const struct sockaddr *)&name, sizeof name, until_ms);
-    if (fd < 0)
-        return stepd_fail(reterr, STEPD_UNAVAILABLE, "cannot connect to unix:%s: %s", address->path,
-                          strerror(-fd));
-    *ret_fd = fd;
-    return STEPD_OK;
+    memcpy(name.sun_path, dial->address.path, sizeof dial->address.path);
+    const int error = begin(dial, (const struct sockaddr *)&name, sizeof name);
+    if (error == 0)
+        return;
+    pass_over(dial, error);
+    finish_later(dial);
 }
 
-static enum stepd_status dial_tcp(const struct stepd_address *address, uint64_t until_ms,
-                                  int *ret_fd, struct stepd_error *reterr)
+struct stepd_dial *stepd_dial_start(uv_loop_t *uv, const char *text, stepd_dial_done *done,
+                                    void *user)
 {
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-    const int looked_up = getaddrinfo(address->host, address->port, &hints, &found);
-    if (looked_up != 0)
-        return stepd_fail(reterr, STEPD_UNAVAILABLE, "cannot find host '%s': %s", address->host,
-                          gai_strerror(looked_up));
-    int fd = -ECONNREFUSED;
-    for (const struct addrinfo *at = found; at != NULL && fd < 0; at = at->ai_next)
-        fd = connect_to(at->ai_addr, at->ai_addrlen, until_ms);
-    freeaddrinfo(found);
-    if (fd < 0)
-        return stepd_fail(reterr, STEPD_UNAVAILABLE, "cannot connect to %s:%s: %s", address->host,
-                          address->port, strerror(-fd));
-    *ret_fd = fd;
-    return STEPD_OK;
-}
-
-enum stepd_status stepd_dial(const struct stepd_address *address, uint64_t until_ms, int *ret_fd,
-                             struct stepd_error *reterr)
-{
-    return address->local ? dial_local(address, until_ms, ret_fd, reterr)
-                          : dial_tcp(address, until_ms, ret_fd, reterr);
-}
-
-bool stepd_dial_again(uint32_t *backoff_ms, uint64_t until_ms)
-{
-    const int left = left_ms(until_ms);
-    if (left == 0)
-        return false;
-    const int wait = (uint32_t)left < *backoff_ms ? left : (int)*backoff_ms;
-    (void)poll(NULL, 0, wait);
-    *backoff_ms =
-        *backoff_ms * 2 < STEPD_DIAL_BACKOFF_LAST_MS ? *backoff_ms * 2 : STEPD_DIAL_BACKOFF_LAST_MS;
-    return left_ms(until_ms) > 0;
+    struct stepd_dial *const dial = calloc(1, sizeof *dial);
+    if (dial == NULL)
+        return NULL;
+    dial->fd = -1;
+    dial->done = done;
+    dial->user = user;
+    (void)uv_timer_init(uv, &dial->timer);
+    dial->timer.data = dial;
+    enum stepd_status status = stepd_address_parse(text, &dial->address, &dial->error);
+    if (status == STEPD_OK && dial->address.local)
+        dial_local(dial);
+    else if (status == STEPD_OK)
+        status =
+            stepd_lookup_start(uv, &dial->address, on_found, dial, &dial->lookup, &dial->error);
+    if (status != STEPD_OK)
+        finish_later(dial);
+    return dial;
 }

@@ -1,31 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Dialling: from an address to a connected socket, in the caller's own thread, which has to wait
- * for it anyway. The loop's thread only ever sees sockets that are connected.
+ * Dialling: from an address to a connected socket, in the loop's thread and without waiting.
  */
 #ifndef CLIENT_LIB_NET_DIAL_H
 #define CLIENT_LIB_NET_DIAL_H
 
 #include <stdbool.h>
-#include <stdint.h>
+#include <uv.h>
 
 #include <stepd/status.h>
 
-#include "client/lib/core/address.h"
+#define STEPD_DIAL_ADDRESS_MS 3000u /* for each of a host's addresses */
 
-/* Waiting time between attempts: doubles from the first to the last. */
-#define STEPD_DIAL_BACKOFF_FIRST_MS 20u
-#define STEPD_DIAL_BACKOFF_LAST_MS  1000u
+struct stepd_dial;
 
 /*
- * Connects before until_ms (stepd_clock_ms). *ret_fd: non-blocking, close-on-exec, with TCP_NODELAY
- * and keep-alive; the caller closes it. UNAVAILABLE: nobody answers there, or the host is
- * unknown; the text names the address. A name that takes the resolver long may overrun until_ms.
+ * In the loop's thread, once unless cancelled, and never from within stepd_dial_start. fd:
+ * connected, non-blocking, close-on-exec, with TCP_NODELAY and keep-alive, owned by the callee;
+ * local: a Unix socket. -1: `error` says why. UNAVAILABLE: nobody answers there, or the host is
+ * unknown. INVALID_ARGUMENT: the address is malformed. RESOURCE_EXHAUSTED: no memory here.
  */
-enum stepd_status stepd_dial(const struct stepd_address *address, uint64_t until_ms, int *ret_fd,
-                             struct stepd_error *reterr) STEPD_MUST_CHECK;
+typedef void stepd_dial_done(void *user, int fd, bool local, const struct stepd_error *error);
 
-/* Waits before the next attempt, and doubles *backoff_ms; false when there is no time for one. */
-bool stepd_dial_again(uint32_t *backoff_ms, uint64_t until_ms);
+/* text: an address as people write it, borrowed until return. NULL: no memory. */
+struct stepd_dial *stepd_dial_start(uv_loop_t *uv, const char *text, stepd_dial_done *done,
+                                    void *user);
+
+/* Nobody is told any more. Not after `done` was called. NULL is fine. Returns NULL. */
+struct stepd_dial *stepd_dial_cancel(struct stepd_dial *dial);
 
 #endif

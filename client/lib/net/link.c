@@ -27,6 +27,7 @@ struct stepd_link {
     struct stepd_link_options options;
     char *peer; /* owned */
     struct stepd_reader reader;
+    uint64_t received;
     bool closed;
 };
 
@@ -86,6 +87,17 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
     *ret_buf = uv_buf_init((char *)room.at, (unsigned)room.bytes);
 }
 
+static void advance(struct stepd_link *link, size_t n)
+{
+    struct stepd_error error;
+    const uint64_t answers = link->reader.answers;
+    link->received += n;
+    if (stepd_reader_advance(&link->reader, n, &error) != STEPD_OK)
+        lose(link, &error);
+    else if (link->reader.answers != answers && !link->closed)
+        link->options.on_answer(link->options.owner, link->options.shard);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct stepd_link *const link = stream->data;
@@ -96,9 +108,14 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (n < 0) {
         (void)broken(link, n == UV_EOF ? "closed by the server" : uv_strerror((int)n), &error);
         lose(link, &error);
-    } else if (stepd_reader_advance(&link->reader, (size_t)n, &error) != STEPD_OK) {
-        lose(link, &error);
+    } else {
+        advance(link, (size_t)n);
     }
+}
+
+uint64_t stepd_link_received(const struct stepd_link *link)
+{
+    return link->received;
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */
@@ -153,7 +170,8 @@ enum stepd_status stepd_link_send(struct stepd_link *link, struct stepd_outgoing
     if (result == 0)
         return STEPD_OK;
     free(write);
-    return broken(link, uv_strerror(result), reterr);
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to send %zu bytes: %s",
+                      outgoing->payload_bytes, uv_strerror(result));
 }
 
 /* ---- Opening --------------------------------------------------------------------------------- */

@@ -29,6 +29,8 @@ struct stepd_link_options {
     struct stepd_pending *pending;
     void *owner;
     void (*on_lost)(void *owner, uint32_t shard, const struct stepd_error *error);
+    /* Requests other than the Hello were answered. */
+    void (*on_answer)(void *owner, uint32_t shard);
 };
 
 /* Takes ownership of the socket, whatever comes of it. RESOURCE_EXHAUSTED, INTERNAL. */
@@ -36,10 +38,13 @@ enum stepd_status stepd_link_open(uv_loop_t *uv, const struct stepd_link_options
                                   struct stepd_link **ret_link,
                                   struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Queues a frame. Takes ownership on success. UNAVAILABLE: the connection does not take
- * it. RESOURCE_EXHAUSTED: no memory. */
+/* Queues a frame. Takes ownership on success. RESOURCE_EXHAUSTED: no memory. (A connection that
+ * does not take it is lost later.) */
 enum stepd_status stepd_link_send(struct stepd_link *link, struct stepd_outgoing *outgoing,
                                   struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Bytes that have come so far. */
+uint64_t stepd_link_received(const struct stepd_link *link);
 
 /* Closes without on_lost; the link frees itself. Returns NULL. */
 struct stepd_link *stepd_link_close(struct stepd_link *link);

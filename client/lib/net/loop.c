@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The loop has four kinds of handles: `wake` (letters have come), `beat` (time for a heartbeat),
- * `tick` (operations may have gathered for too long; runs only while some gather) and the links.
+ * The loop has five kinds of handles: `wake` (letters have come), `beat` (time for a heartbeat),
+ * `tick` (something may have waited for too long, for others, for a link or for an answer; runs
+ * only while something does), `prepare` (looks whether something does) and those of the links.
  *
  * SIGPIPE: libuv writes with writev(), which raises it on a socket that the peer has closed. The
  * thread is created with all signals blocked, so it sees EPIPE instead, and the process's own
@@ -14,18 +15,12 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "client/lib/core/outgoing.h"
 #include "client/lib/net/clock.h"
-#include "client/lib/net/link.h"
 #include "proto/arena.h"
 #include "proto/error.h"
 
 #define TICK_MS 250u
-
-/* A place for a link; it remembers why the link is gone. */
-struct link_place {
-    struct stepd_link *link; /* NULL: none */
-    struct stepd_error gone;
-};
 
 struct stepd_loop {
     struct stepd_mailbox mailbox;
@@ -34,14 +29,65 @@ struct stepd_loop {
     uv_async_t wake;
     uv_timer_t beat;
     uv_timer_t tick;
+    uv_prepare_t prepare;
     struct stepd_letter stop;
     struct stepd_pending pending;
-    struct stepd_exchange *exchange; /* borrowed; NULL until it was given */
-    struct link_place *place;        /* owned; by shard */
-    size_t places;
+    struct stepd_links *links; /* owned */
     struct stepd_arena arena;
     bool stopping;
 };
+
+/* ---- Waiting --------------------------------------------------------------------------------- */
+
+/* Fails what has been held until its time was up. */
+static void expire_held(struct stepd_loop *loop, uint64_t now_ms)
+{
+    struct stepd_request *request;
+    while ((request = stepd_pending_expired(&loop->pending, now_ms)) != NULL) {
+        struct stepd_error error;
+        stepd_links_explain(loop->links, request->shard, &error);
+        stepd_pending_end(&loop->pending, request, &error);
+    }
+}
+
+/* A server that takes requests and answers none, not even to say that it has waited in vain, is no
+ * server any more, or not ours. */
+static void give_up_overdue(struct stepd_loop *loop, uint64_t now_ms)
+{
+    const struct stepd_request *request;
+    const uint32_t patience_ms = stepd_links_overdue_ms(loop->links);
+    while (now_ms > patience_ms &&
+           (request = stepd_pending_overdue(&loop->pending, now_ms - patience_ms)) != NULL)
+        stepd_links_overdue(loop->links, request->shard);
+}
+
+static bool somebody_waits(const struct stepd_loop *loop)
+{
+    const struct stepd_exchange *const exchange = stepd_links_exchange(loop->links);
+    return loop->pending.held != NULL || loop->pending.count > 0 ||
+           (exchange != NULL && exchange->gathering > 0);
+}
+
+static void on_tick(uv_timer_t *tick)
+{
+    struct stepd_loop *const loop = tick->data;
+    struct stepd_exchange *const exchange = stepd_links_exchange(loop->links);
+    const uint64_t now_ms = stepd_clock_ms();
+    if (exchange != NULL)
+        stepd_exchange_tick(exchange, now_ms);
+    expire_held(loop, now_ms);
+    give_up_overdue(loop, now_ms);
+    if (!somebody_waits(loop))
+        (void)uv_timer_stop(tick);
+}
+
+/* What is held comes up anywhere, so this is looked at whenever the loop has done something. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct stepd_loop *const loop = prepare->data;
+    if (somebody_waits(loop) && !uv_is_active((const uv_handle_t *)&loop->tick))
+        (void)uv_timer_start(&loop->tick, on_tick, TICK_MS, TICK_MS);
+}
 
 /* ---- The thread ------------------------------------------------------------------------------ */
 
@@ -79,26 +125,42 @@ static void deliver_stop(struct stepd_loop *loop, struct stepd_letter *letter)
     struct stepd_error error;
     (void)letter;
     (void)stepd_fail(&error, STEPD_CANCELLED, "the client was closed");
-    for (size_t i = 0; i < loop->places; i++)
-        stepd_loop_close_link(loop, (uint32_t)i, &error);
-    for (size_t i = 0; loop->exchange != NULL && i < loop->exchange->shards; i++)
-        stepd_exchange_lose(loop->exchange, (uint32_t)i + 1, &error);
     loop->stopping = true;
+    if (loop->links != NULL)
+        stepd_links_stop(loop->links, &error);
     uv_close((uv_handle_t *)&loop->wake, NULL);
     uv_close((uv_handle_t *)&loop->beat, NULL);
     uv_close((uv_handle_t *)&loop->tick, NULL);
+    uv_close((uv_handle_t *)&loop->prepare, NULL);
 }
 
 static void init_handles(struct stepd_loop *loop)
 {
     (void)uv_timer_init(&loop->uv, &loop->beat);
     (void)uv_timer_init(&loop->uv, &loop->tick);
+    (void)uv_prepare_init(&loop->uv, &loop->prepare);
+    (void)uv_prepare_start(&loop->prepare, on_prepare);
     loop->wake.data = loop;
     loop->beat.data = loop;
     loop->tick.data = loop;
+    loop->prepare.data = loop;
 }
 
-enum stepd_status stepd_loop_create(struct stepd_loop **ret_loop, struct stepd_error *reterr)
+static enum stepd_status create_links(struct stepd_loop *loop,
+                                      const struct stepd_loop_options *options)
+{
+    const struct stepd_links_options links = {
+        .uv = &loop->uv,
+        .pending = &loop->pending,
+        .greeter = options->greeter,
+        .observer = options->observer,
+        .budget_ms = options->reconnect_timeout_ms,
+    };
+    return stepd_links_create(&links, &loop->links);
+}
+
+enum stepd_status stepd_loop_create(const struct stepd_loop_options *options,
+                                    struct stepd_loop **ret_loop, struct stepd_error *reterr)
 {
     struct stepd_loop *const loop = calloc(1, sizeof *loop);
     if (loop == NULL)
@@ -111,7 +173,7 @@ enum stepd_status stepd_loop_create(struct stepd_loop **ret_loop, struct stepd_e
     if (uv_async_init(&loop->uv, &loop->wake, on_wake) != 0)
         goto fail_uv;
     init_handles(loop);
-    if (start_thread(loop) != 0)
+    if (create_links(loop, options) != STEPD_OK || start_thread(loop) != 0)
         goto fail_handles;
     *ret_loop = loop;
     return STEPD_OK;
@@ -119,6 +181,7 @@ enum stepd_status stepd_loop_create(struct stepd_loop **ret_loop, struct stepd_e
 fail_handles:
     deliver_stop(loop, NULL);
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
+    loop->links = stepd_links_destroy(loop->links);
 fail_uv:
     (void)uv_loop_close(&loop->uv);
 fail_mailbox:
@@ -141,7 +204,7 @@ struct stepd_loop *stepd_loop_destroy(struct stepd_loop *loop)
     (void)open_handles;
     stepd_mailbox_deinit(&loop->mailbox);
     stepd_arena_deinit(&loop->arena);
-    free(loop->place);
+    loop->links = stepd_links_destroy(loop->links);
     free(loop);
     return NULL;
 }
@@ -157,122 +220,27 @@ struct stepd_mailbox *stepd_loop_mailbox(struct stepd_loop *loop)
     return &loop->mailbox;
 }
 
-/* ---- Operations ------------------------------------------------------------------------------ */
+/* ---- For letters ----------------------------------------------------------------------------- */
 
 struct stepd_pending *stepd_loop_pending(struct stepd_loop *loop)
 {
     return &loop->pending;
 }
 
-struct stepd_exchange *stepd_loop_exchange(struct stepd_loop *loop)
+struct stepd_links *stepd_loop_links(struct stepd_loop *loop)
 {
-    return loop->exchange;
-}
-
-static enum stepd_status send_through_port(void *self, uint32_t shard,
-                                           struct stepd_outgoing *outgoing,
-                                           struct stepd_error *reterr)
-{
-    return stepd_loop_send(self, shard, outgoing, reterr);
-}
-
-void stepd_loop_use_exchange(struct stepd_loop *loop, struct stepd_exchange *exchange)
-{
-    exchange->port = (struct stepd_port){.self = loop, .send = send_through_port};
-    loop->exchange = exchange;
-}
-
-static void on_tick(uv_timer_t *tick)
-{
-    struct stepd_loop *const loop = tick->data;
-    stepd_exchange_tick(loop->exchange, stepd_clock_ms());
-    if (loop->exchange->gathering == 0)
-        (void)uv_timer_stop(tick);
+    return loop->links;
 }
 
 void stepd_loop_start_operation(struct stepd_loop *loop, struct stepd_operation *operation)
 {
-    stepd_exchange_start(loop->exchange, operation, stepd_clock_ms());
-    if (loop->exchange->gathering > 0 && !uv_is_active((const uv_handle_t *)&loop->tick))
-        (void)uv_timer_start(&loop->tick, on_tick, TICK_MS, TICK_MS);
-}
-
-/* ---- Links ----------------------------------------------------------------------------------- */
-
-/* Shards are few, and opened in order: growing by one each time does no harm. */
-static enum stepd_status make_place(struct stepd_loop *loop, uint32_t shard,
-                                    struct stepd_error *reterr)
-{
-    if (shard < loop->places)
-        return STEPD_OK;
-    struct link_place *const more = calloc((size_t)shard + 1, sizeof *more);
-    if (more == NULL)
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a connection");
-    for (size_t i = 0; i < loop->places; i++)
-        more[i] = loop->place[i];
-    free(loop->place);
-    loop->place = more;
-    loop->places = (size_t)shard + 1;
-    return STEPD_OK;
-}
-
-static void on_lost(void *owner, uint32_t shard, const struct stepd_error *error)
-{
-    struct stepd_loop *const loop = owner;
-    loop->place[shard].link = NULL;
-    loop->place[shard].gone = *error;
-    stepd_pending_fail(&loop->pending, shard, error);
-    if (loop->exchange != NULL)
-        stepd_exchange_lose(loop->exchange, shard, error);
-}
-
-enum stepd_status stepd_loop_open_link(struct stepd_loop *loop, uint32_t shard, int fd, bool local,
-                                       const char *peer, struct stepd_error *reterr)
-{
-    const struct stepd_link_options options = {
-        .fd = fd,
-        .local = local,
-        .shard = shard,
-        .peer = peer,
-        .pending = &loop->pending,
-        .owner = loop,
-        .on_lost = on_lost,
-    };
-    struct stepd_link *link = NULL;
-    enum stepd_status status = stepd_link_open(&loop->uv, &options, &link, reterr);
-    if (status != STEPD_OK)
-        return status;
-    status = make_place(loop, shard, reterr);
-    if (status != STEPD_OK) {
-        (void)stepd_link_close(link);
-        return status;
-    }
-    loop->place[shard].link = stepd_link_close(loop->place[shard].link);
-    loop->place[shard].link = link;
-    return STEPD_OK;
-}
-
-void stepd_loop_close_link(struct stepd_loop *loop, uint32_t shard, const struct stepd_error *error)
-{
-    if (shard >= loop->places || loop->place[shard].link == NULL)
-        return;
-    (void)stepd_link_close(loop->place[shard].link);
-    on_lost(loop, shard, error);
-}
-
-enum stepd_status stepd_loop_send(struct stepd_loop *loop, uint32_t shard,
-                                  struct stepd_outgoing *outgoing, struct stepd_error *reterr)
-{
-    if (shard < loop->places && loop->place[shard].link != NULL)
-        return stepd_link_send(loop->place[shard].link, outgoing, reterr);
-    if (shard < loop->places && loop->place[shard].gone.code != STEPD_OK)
-        return stepd_fail(reterr, loop->place[shard].gone.code, "%s", loop->place[shard].gone.text);
-    return stepd_fail(reterr, STEPD_UNAVAILABLE, "there is no connection to shard %u", shard);
+    stepd_exchange_start(stepd_links_exchange(loop->links), operation, stepd_clock_ms());
 }
 
 /* ---- Heartbeats ------------------------------------------------------------------------------ */
 
-/* The reply is of no interest: its id is not in the table, so the reader drops it. */
+/* The reply's text is of no interest, and its id is not in the table, so the reader drops it; that
+ * bytes have come is what counts. */
 static void on_beat(uv_timer_t *beat)
 {
     struct stepd_loop *const loop = beat->data;
@@ -280,12 +248,14 @@ static void on_beat(uv_timer_t *beat)
         .request_id = ++loop->pending.newest_id,
         .kind = STEPD_MESSAGE_HEARTBEAT,
     };
+    if (!stepd_links_beat(loop->links))
+        return;
     struct stepd_outgoing *const outgoing = stepd_outgoing_create(STEPD_F32, 0);
     if (outgoing == NULL)
         return;
     enum stepd_status status = stepd_outgoing_encode(outgoing, &message, &loop->arena, NULL);
     if (status == STEPD_OK)
-        status = stepd_loop_send(loop, 0, outgoing, NULL);
+        status = stepd_links_send(loop->links, 0, outgoing, NULL);
     if (status != STEPD_OK)
         (void)stepd_outgoing_destroy(outgoing);
 }

@@ -75,9 +75,22 @@ static bool write_exactly(int fd, const uint8_t *from, size_t n)
     return true;
 }
 
+/* Is this the reply that is to be lost? */
+static bool is_lost(struct connection *connection)
+{
+    struct fake_server *const server = connection->server;
+    const uint32_t bit = UINT32_C(1) << connection->message.kind;
+    const bool lost = (server->lose & bit) != 0;
+    server->lose &= ~bit;
+    return lost;
+}
+
+/* False: hang up. */
 static bool reply(struct connection *connection, struct stepd_message *message,
                   const uint8_t *payload, size_t payload_bytes)
 {
+    if (is_lost(connection))
+        return false;
     struct stepd_arena arena;
     struct stepd_error error;
     uint8_t *head = NULL;
@@ -106,27 +119,40 @@ static bool reply_error(struct connection *connection, enum stepd_status code, c
 
 static bool on_hello(struct connection *connection, enum fake_fault fault)
 {
-    static const uint8_t session[STEPD_SESSION_BYTES] = {1, 2, 3};
     static const char *const addresses[] = {"", ""};
+    struct fake_server *const server = connection->server;
     const struct stepd_hello *const hello = &connection->message.body.hello;
+    const uint8_t session[STEPD_SESSION_BYTES] = {1, 2, 3, server->generation};
+    server->hellos[hello->shard > 0]++;
+    (void)pthread_cond_broadcast(&server->changed);
     if (fault == FAKE_MUTE_HELLO)
         return true;
+    if (fault == FAKE_HANG_UP_HELLO)
+        return false;
     if (fault == FAKE_REFUSE_HELLO) {
         (void)reply_error(connection, STEPD_PERMISSION_DENIED, "not you");
         return false;
     }
-    if (hello->shard > 0 && (hello->session.count != sizeof session ||
-                             memcmp(hello->session.at, session, sizeof session) != 0))
-        return reply_error(connection, STEPD_INVALID_ARGUMENT, "no such session");
+    if (fault == FAKE_TAKEN && hello->rejoins) {
+        (void)reply_error(connection, STEPD_ALREADY_EXISTS, "rank 0 is taken by worker 'other'");
+        return false;
+    }
+    const bool resumes = hello->session.count == sizeof session;
+    if (resumes ? !server->known || memcmp(hello->session.at, session, sizeof session) != 0
+                : hello->shard > 0) {
+        (void)reply_error(connection, STEPD_NOT_FOUND, "no such session");
+        return false;
+    }
+    server->known = true;
     struct stepd_message welcome = {
         .kind = STEPD_MESSAGE_WELCOME,
         .body.welcome =
             {
                 .session = {sizeof session, session},
                 .rank = hello->rank < 0 ? 5 : (uint32_t)hello->rank,
-                .lease_ms = connection->server->lease_ms,
-                .clock = hello->shard == 0 ? connection->server->control_clock
-                                           : connection->server->shard_clock,
+                .incarnation = server->tensors == 0 ? 0 : server->incarnation,
+                .lease_ms = server->lease_ms,
+                .clock = hello->shard == 0 ? server->control_clock : server->shard_clock,
                 .shards = 2,
                 .shard_address = addresses,
             },
@@ -145,6 +171,7 @@ static void add_slices(struct fake_server *server, uint32_t tensor, uint64_t ele
             .offset = offset,
             .elements = (uint32_t)(left < FAKE_SLICE_ELEMENTS ? left : FAKE_SLICE_ELEMENTS),
         };
+        slice->first = (float)whose->a;
         slice->weights = calloc(slice->elements, sizeof *slice->weights);
         for (uint32_t i = 0; i < slice->elements; i++)
             slice->weights[i] = (float)whose->a;
@@ -159,6 +186,8 @@ static bool on_define_tensors(struct connection *connection)
         const struct stepd_tensor_def *const def = &define->tensor[i];
         struct fake_tensor *const tensor = &server->tensor[server->tensors];
         uint64_t elements = 1;
+        if (define->first + i < server->tensors)
+            continue; /* it is there already */
         (void)snprintf(tensor->name, sizeof tensor->name, "%s", def->name);
         tensor->dims = def->dims;
         tensor->init = def->init.kind;
@@ -185,6 +214,8 @@ static bool on_get_layout(struct connection *connection)
 {
     struct fake_server *const server = connection->server;
     struct stepd_tensor_def tensors[FAKE_TENSORS_MAX];
+    if (server->tensors == 0)
+        return reply_error(connection, STEPD_DEADLINE_EXCEEDED, "nobody has defined the tensors");
     uint32_t shards[FAKE_SLICES_MAX], parts[FAKE_SLICES_MAX], owners[FAKE_SLICES_MAX],
         elements[FAKE_SLICES_MAX];
     uint64_t offsets[FAKE_SLICES_MAX];
@@ -204,7 +235,7 @@ static bool on_get_layout(struct connection *connection)
         .kind = STEPD_MESSAGE_LAYOUT,
         .body.layout =
             {
-                .incarnation = 1,
+                .incarnation = server->incarnation,
                 .mode = server->mode,
                 .tensors = server->tensors,
                 .tensor = tensors,
@@ -306,19 +337,42 @@ static bool on_step(struct connection *connection, enum fake_fault fault)
         return true;
     if (fault == FAKE_REFUSE_STEP)
         return reply_error(connection, STEPD_DEADLINE_EXCEEDED, "waiting for rank 3");
+    if (step->push.incarnation != server->incarnation)
+        return reply_error(connection, STEPD_ROLLED_BACK, "the job went back");
+    const bool counted = server->slice[step->push.slices.at[0]].clock >= step->push.clock;
+    if (!counted)
+        take_payload(connection, step->push.slices, step->push.dtype, /* add= */ true);
+    for (size_t i = 0; i < step->push.slices.count && !counted; i++) {
+        server->slice[step->push.slices.at[i]].version++;
+        server->slice[step->push.slices.at[i]].clock = step->push.clock;
+    }
     if (fault == FAKE_HALF_ANSWER)
         return half_answer(connection, step->push.slices);
-    take_payload(connection, step->push.slices, step->push.dtype, /* add= */ true);
-    for (size_t i = 0; i < step->push.slices.count; i++)
-        server->slice[step->push.slices.at[i]].version++;
-    return send_weights(connection, step->push.slices, step->pull_dtype, STEPD_APPLIED);
+    return send_weights(connection, step->push.slices, step->pull_dtype,
+                        counted ? STEPD_DUPLICATE : STEPD_APPLIED);
 }
 
-static bool on_assign(struct connection *connection)
+static bool forget_all(struct fake_server *server)
 {
+    for (size_t i = 0; i < server->slices; i++)
+        free(server->slice[i].weights);
+    server->slices = 0;
+    server->tensors = 0;
+    server->known = false;
+    return false;
+}
+
+static bool on_assign(struct connection *connection, enum fake_fault fault)
+{
+    if (fault == FAKE_FORGET_ASSIGN)
+        return forget_all(connection->server);
     const struct stepd_assign *const assign = &connection->message.body.assign;
     struct stepd_message done = {.kind = STEPD_MESSAGE_RESULT, .body.result = {.last = true}};
     take_payload(connection, assign->slices, assign->dtype, /* add= */ false);
+    for (size_t i = 0; i < assign->slices.count; i++) {
+        struct fake_slice *const slice = &connection->server->slice[assign->slices.at[i]];
+        slice->first = slice->weights[0];
+    }
     return reply(connection, &done, NULL, 0);
 }
 
@@ -327,21 +381,36 @@ bool fake_answer(struct connection *connection, enum fake_fault fault)
 {
     struct fake_server *const server = connection->server;
     struct stepd_message ack = {.kind = STEPD_MESSAGE_ACK};
-    struct stepd_message job = {.kind = STEPD_MESSAGE_JOB_DEFINED, .body.job_defined = {1, 1}};
+    struct stepd_message job = {.kind = STEPD_MESSAGE_JOB_DEFINED,
+                                .body.job_defined = {1, server->incarnation}};
     const struct stepd_message *const message = &connection->message;
+    if (fault == FAKE_MUTE)
+        return true;
     switch (message->kind) {
     case STEPD_MESSAGE_HELLO: return on_hello(connection, fault);
     case STEPD_MESSAGE_DEFINE_JOB:
         return fault == FAKE_MUTE_DEFINE || reply(connection, &job, NULL, 0);
     case STEPD_MESSAGE_DEFINE_TENSORS: return on_define_tensors(connection);
     case STEPD_MESSAGE_GET_LAYOUT: return on_get_layout(connection);
-    case STEPD_MESSAGE_ASSIGN: return on_assign(connection);
+    case STEPD_MESSAGE_ASSIGN: return on_assign(connection, fault);
     case STEPD_MESSAGE_STEP: return on_step(connection, fault);
     case STEPD_MESSAGE_PULL:
+        if (message->body.pull.incarnation != server->incarnation)
+            return reply_error(connection, STEPD_ROLLED_BACK, "the job went back");
         return send_weights(connection, message->body.pull.slices, message->body.pull.dtype,
                             STEPD_NONE);
-    case STEPD_MESSAGE_HEARTBEAT: server->heartbeats++; break;
-    case STEPD_MESSAGE_LEAVE: server->left_at = message->body.leave.clock; break;
+    case STEPD_MESSAGE_HEARTBEAT:
+        server->heartbeats++;
+        if (fault == FAKE_MUTE_BEAT)
+            return true;
+        break;
+    case STEPD_MESSAGE_LEAVE:
+        server->left_at = message->body.leave.clock;
+        if (fault == FAKE_FORGET_LEAVE)
+            server->known = false;
+        if (fault == FAKE_FORGET_LEAVE)
+            return false;
+        break;
     default: break;
     }
     (void)pthread_cond_broadcast(&server->changed);

@@ -14,7 +14,7 @@
 #include "proto/message.h"
 #include "tests/unit/client/fake_server.h"
 
-#define FAKE_CONNECTIONS_MAX 16u
+#define FAKE_CONNECTIONS_MAX 1024u
 #define FAKE_TENSORS_MAX     8u
 #define FAKE_SLICES_MAX      64u
 
@@ -23,6 +23,8 @@ struct fake_slice {
     uint64_t offset;
     uint32_t elements;
     uint64_t version;
+    uint64_t clock; /* the highest counted */
+    float first;    /* what all its elements are at first */
     float *weights; /* owned */
 };
 
@@ -43,6 +45,13 @@ struct fake_server {
     size_t connections;
     int listener;
     bool stopping;
+    bool away;          /* listens no more */
+    bool known;         /* there is a session */
+    uint8_t generation; /* of the session */
+    uint64_t incarnation;
+    uint64_t faulty_steps; /* that are left; 0: the fault stays */
+    uint32_t lose;         /* a bit for each kind of message whose first reply is to be lost */
+    uint64_t hellos[2];    /* to control, to shards */
     char address[128];
     uint32_t lease_ms;
     enum fake_fault fault;

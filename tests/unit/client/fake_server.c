@@ -26,6 +26,9 @@ static bool serve_one(struct connection *connection)
         return false;
     (void)pthread_mutex_lock(&server->mutex);
     const enum fake_fault fault = server->fault;
+    if (connection->message.kind == STEPD_MESSAGE_STEP && server->faulty_steps > 0 &&
+        --server->faulty_steps == 0)
+        server->fault = FAKE_NO_FAULT;
     (void)pthread_mutex_unlock(&server->mutex);
     if (fault == FAKE_HANG_UP && connection->message.kind == STEPD_MESSAGE_STEP)
         return false;
@@ -102,6 +105,7 @@ struct fake_server *fake_server_start(const char *unix_path, uint32_t lease_ms)
     struct fake_server *const server = calloc(1, sizeof *server);
     assert_non_null(server);
     server->lease_ms = lease_ms;
+    server->incarnation = 1;
     (void)pthread_mutex_init(&server->mutex, NULL);
     (void)pthread_cond_init(&server->changed, NULL);
     if (unix_path == NULL)
@@ -118,9 +122,8 @@ struct fake_server *fake_server_stop(struct fake_server *server)
     (void)pthread_mutex_lock(&server->mutex);
     server->stopping = true;
     (void)pthread_mutex_unlock(&server->mutex);
-    (void)shutdown(server->listener, SHUT_RDWR);
-    (void)pthread_join(server->acceptor, NULL);
-    (void)close(server->listener);
+    if (!server->away)
+        fake_server_go_away(server);
     for (size_t i = 0; i < server->connections; i++) {
         (void)shutdown(server->fd[i], SHUT_RDWR);
         (void)pthread_join(server->thread[i], NULL);
@@ -134,16 +137,98 @@ struct fake_server *fake_server_stop(struct fake_server *server)
     return NULL;
 }
 
+static void cut(struct fake_server *server)
+{
+    for (size_t i = 0; i < server->connections; i++)
+        (void)shutdown(server->fd[i], SHUT_RDWR);
+}
+
+void fake_server_cut(struct fake_server *server)
+{
+    (void)pthread_mutex_lock(&server->mutex);
+    cut(server);
+    (void)pthread_mutex_unlock(&server->mutex);
+}
+
+void fake_server_go_away(struct fake_server *server)
+{
+    server->away = true;
+    (void)shutdown(server->listener, SHUT_RDWR);
+    (void)pthread_join(server->acceptor, NULL);
+    (void)close(server->listener);
+    fake_server_cut(server);
+}
+
+static void begin_anew(struct fake_server *server, uint64_t incarnation)
+{
+    server->incarnation = incarnation;
+    for (size_t i = 0; i < server->slices; i++) {
+        struct fake_slice *const slice = &server->slice[i];
+        slice->version = 0;
+        slice->clock = 0;
+        for (uint32_t e = 0; e < slice->elements; e++)
+            slice->weights[e] = slice->first;
+    }
+}
+
+void fake_server_begin_anew(struct fake_server *server, uint64_t incarnation)
+{
+    (void)pthread_mutex_lock(&server->mutex);
+    begin_anew(server, incarnation);
+    (void)pthread_mutex_unlock(&server->mutex);
+}
+
+void fake_server_redefine(struct fake_server *server, uint64_t incarnation, const char *name)
+{
+    (void)pthread_mutex_lock(&server->mutex);
+    begin_anew(server, incarnation);
+    (void)snprintf(server->tensor[0].name, sizeof server->tensor[0].name, "%s", name);
+    (void)pthread_mutex_unlock(&server->mutex);
+}
+
+static void forget_job(struct fake_server *server)
+{
+    for (size_t i = 0; i < server->slices; i++)
+        free(server->slice[i].weights);
+    server->slices = 0;
+    server->tensors = 0;
+}
+
+void fake_server_go_back(struct fake_server *server, uint64_t incarnation, bool keeps)
+{
+    (void)pthread_mutex_lock(&server->mutex);
+    begin_anew(server, incarnation);
+    server->known = false;
+    server->generation++;
+    if (!keeps)
+        forget_job(server);
+    cut(server);
+    (void)pthread_mutex_unlock(&server->mutex);
+}
+
+void fake_server_lose_first_replies(struct fake_server *server)
+{
+    (void)pthread_mutex_lock(&server->mutex);
+    server->lose = UINT32_MAX;
+    (void)pthread_mutex_unlock(&server->mutex);
+}
+
 const char *fake_server_address(const struct fake_server *server)
 {
     return server->address;
 }
 
-void fake_server_misbehave(struct fake_server *server, enum fake_fault fault)
+void fake_server_misbehave_for(struct fake_server *server, enum fake_fault fault, uint64_t steps)
 {
     (void)pthread_mutex_lock(&server->mutex);
     server->fault = fault;
+    server->faulty_steps = steps;
     (void)pthread_mutex_unlock(&server->mutex);
+}
+
+void fake_server_misbehave(struct fake_server *server, enum fake_fault fault)
+{
+    fake_server_misbehave_for(server, fault, /* steps= */ 0);
 }
 
 void fake_server_remember(struct fake_server *server, uint64_t control_clock, uint64_t shard_clock)
@@ -189,4 +274,14 @@ uint64_t fake_server_stepped_at(struct fake_server *server)
 uint64_t fake_server_left_at(struct fake_server *server)
 {
     return read_clock(server, &server->left_at);
+}
+
+void fake_server_await_hellos(struct fake_server *server, uint64_t count)
+{
+    await(server, &server->hellos[0], count);
+}
+
+uint64_t fake_server_hellos(struct fake_server *server, bool shards)
+{
+    return read_clock(server, &server->hellos[shards]);
 }

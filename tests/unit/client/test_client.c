@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The whole of libstepd over real sockets, against a server of the test's own.
+ * The whole of libstepd over real sockets, against a server of the test's own. A connection that is
+ * lost stays lost here; test_reconnect.c is about the others.
  */
 #include <netinet/in.h>
 #include <pthread.h>
@@ -14,87 +15,22 @@
 
 #include <cmocka.h>
 
-#include <stepd/client.h>
+#include "tests/unit/client/client_bench.h"
 
-#include "tests/unit/client/fake_server.h"
-
-/* Two tensors: one of several slices on both shards, one of a single slice. */
-enum { LARGE = 250000, SMALL = 10 };
-
-struct bench {
-    struct fake_server *server;
-    struct stepd_client *client;
-    struct stepd_error error;
-    float large_grad[LARGE], large[LARGE];
-    float small_grad[SMALL], small[SMALL];
-    struct stepd_array arrays[2];
-};
-
-static struct bench bench;
-static const uint64_t large_shape[] = {LARGE / 10, 10};
-static const uint64_t small_shape[] = {SMALL};
-
-static void start_server(const char *path, uint32_t lease_ms)
+/* What is lost stays lost. */
+static struct stepd_options own_options(void)
 {
-    bench.server = fake_server_start(path, lease_ms);
-    for (size_t i = 0; i < LARGE; i++)
-        bench.large_grad[i] = (float)(i % 64);
-    for (size_t i = 0; i < SMALL; i++)
-        bench.small_grad[i] = 1;
-    bench.arrays[0] =
-        (struct stepd_array){.tensor = 0, .grad = bench.large_grad, .weights = bench.large};
-    bench.arrays[1] =
-        (struct stepd_array){.tensor = 1, .grad = bench.small_grad, .weights = bench.small};
-}
-
-static struct stepd_options options_for(const struct fake_server *server)
-{
-    struct stepd_options options = STEPD_OPTIONS_INIT;
-    options.address = fake_server_address(server);
-    options.job = "test";
-    options.rank = 0;
+    struct stepd_options options = bench_options();
+    options.reconnect_timeout_ms = 0;
     return options;
-}
-
-static void define(struct stepd_client *client)
-{
-    struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
-    const struct stepd_param_group group = {.match = "*", .optimizer = "sgd"};
-    const struct stepd_tensor tensors[] = {
-        {.name = "large", .shape = large_shape, .dims = 2, .a = 100},
-        {.name = "small",
-         .shape = small_shape,
-         .dims = 1,
-         .init = STEPD_TENSOR_VALUES,
-         .values = bench.small_grad},
-    };
-    job.groups = &group;
-    job.groups_count = 1;
-    assert_int_equal(stepd_define(client, &job, tensors, 2, &bench.error), STEPD_OK);
 }
 
 static int setup(void **state)
 {
     (void)state;
-    start_server(NULL, 60000);
-    const struct stepd_options options = options_for(bench.server);
-    assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_OK);
-    define(bench.client);
-    return 0;
-}
-
-static int setup_server_only(void **state)
-{
-    (void)state;
-    start_server(NULL, 60000);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    bench.client = stepd_close(bench.client);
-    bench.server = fake_server_stop(bench.server);
+    bench_start_server(NULL, 60000);
+    const struct stepd_options options = own_options();
+    bench_join(&options);
     return 0;
 }
 
@@ -179,9 +115,8 @@ static void leave__after_steps__states_the_last_clock(void **state)
 static void setup_resumed(uint64_t control_clock, uint64_t shard_clock)
 {
     fake_server_remember(bench.server, control_clock, shard_clock);
-    const struct stepd_options options = options_for(bench.server);
-    assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_OK);
-    define(bench.client);
+    const struct stepd_options options = own_options();
+    bench_join(&options);
 }
 
 static void step__of_a_resumed_rank__goes_on_from_what_the_shards_have_counted(void **state)
@@ -205,12 +140,11 @@ static void step__over_a_unix_socket_in_16_bits__returns_the_new_weights(void **
     char path[64];
     (void)state;
     (void)snprintf(path, sizeof path, "/tmp/stepd-test-%ld.sock", (long)getpid());
-    start_server(path, 60000);
-    struct stepd_options options = options_for(bench.server);
+    bench_start_server(path, 60000);
+    struct stepd_options options = own_options();
     options.push_dtype = STEPD_BF16;
     options.pull_dtype = STEPD_F16;
-    assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_OK);
-    define(bench.client);
+    bench_join(&options);
     assert_int_equal(stepd_step(bench.client, bench.arrays, 2, NULL, &bench.error), STEPD_OK);
     for (size_t i = 0; i < LARGE; i++)
         assert_true(bench.large[i] == 100 + (float)(i % 64));
@@ -223,7 +157,7 @@ static void attach__by_an_observer__pulls_and_may_not_push(void **state)
     struct stepd_tensor_view view;
     size_t index;
     (void)state;
-    struct stepd_options options = options_for(bench.server);
+    struct stepd_options options = own_options();
     options.observer = true;
     options.rank = -1;
     assert_int_equal(stepd_connect(&options, &observer, &bench.error), STEPD_OK);
@@ -263,7 +197,7 @@ static void define__by_an_older_program__is_told_to_compile_again(void **state)
     job.size = offsetof(struct stepd_job_options, defaults);
     job.groups = &group;
     job.groups_count = 1;
-    const struct stepd_options options = options_for(bench.server);
+    const struct stepd_options options = own_options();
     assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_OK);
     assert_int_equal(stepd_define(bench.client, &job, &tensor, 1, &bench.error),
                      STEPD_INVALID_ARGUMENT);
@@ -338,8 +272,8 @@ static void close__with_a_step_under_way__waits_for_nobody(void **state)
 static void heartbeats__while_the_worker_computes__go_on(void **state)
 {
     (void)state;
-    start_server(NULL, 15);
-    const struct stepd_options options = options_for(bench.server);
+    bench_start_server(NULL, 15);
+    const struct stepd_options options = own_options();
     assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_OK);
     fake_server_await_heartbeats(bench.server, 3);
 }
@@ -347,19 +281,19 @@ static void heartbeats__while_the_worker_computes__go_on(void **state)
 static void connect__any_rank__is_told_which(void **state)
 {
     (void)state;
-    struct stepd_options options = options_for(bench.server);
+    struct stepd_options options = own_options();
     options.rank = -1;
     assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_OK);
     assert_int_equal(stepd_rank(bench.client), 5);
     assert_int_equal(stepd_world(bench.client), 0);
-    define(bench.client);
+    assert_int_equal(bench_define(bench.client), STEPD_OK);
     assert_int_equal(stepd_world(bench.client), 1);
 }
 
 static void connect__server_refuses__fails_with_its_words(void **state)
 {
     (void)state;
-    const struct stepd_options options = options_for(bench.server);
+    const struct stepd_options options = own_options();
     fake_server_misbehave(bench.server, FAKE_REFUSE_HELLO);
     assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_PERMISSION_DENIED);
     assert_string_equal(bench.error.text, "not you");
@@ -368,7 +302,7 @@ static void connect__server_refuses__fails_with_its_words(void **state)
 static void connect__server_says_nothing__is_unavailable_in_time(void **state)
 {
     (void)state;
-    struct stepd_options options = options_for(bench.server);
+    struct stepd_options options = own_options();
     options.connect_timeout_ms = 60;
     fake_server_misbehave(bench.server, FAKE_MUTE_HELLO);
     assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_UNAVAILABLE);
@@ -381,7 +315,7 @@ static void define__server_says_nothing__is_unavailable_in_time(void **state)
     const struct stepd_param_group group = {.match = "*", .optimizer = "sgd"};
     const struct stepd_tensor tensor = {.name = "w"};
     struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
-    struct stepd_options options = options_for(bench.server);
+    struct stepd_options options = own_options();
     job.groups = &group;
     job.groups_count = 1;
     options.connect_timeout_ms = 60;
@@ -404,7 +338,7 @@ static void connect__nobody_listens__is_unavailable_in_time(void **state)
     assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof name), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &bytes), 0);
     (void)snprintf(address, sizeof address, "127.0.0.1:%u", ntohs(name.sin_port));
-    struct stepd_options options = options_for(bench.server);
+    struct stepd_options options = own_options();
     options.address = address;
     options.connect_timeout_ms = 60;
     assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_UNAVAILABLE);
@@ -416,16 +350,16 @@ static void connect__nobody_listens__is_unavailable_in_time(void **state)
 static void connect__malformed_options__are_refused(void **state)
 {
     (void)state;
-    struct stepd_options options = options_for(bench.server);
+    struct stepd_options options = own_options();
     options.job = NULL;
     assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_INVALID_ARGUMENT);
-    options = options_for(bench.server);
+    options = own_options();
     options.address = "nowhere";
     assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_INVALID_ARGUMENT);
-    options = options_for(bench.server);
+    options = own_options();
     options.rank = -2;
     assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_INVALID_ARGUMENT);
-    options = options_for(bench.server);
+    options = own_options();
     options.size = 0;
     assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_INVALID_ARGUMENT);
     assert_null(bench.client);
@@ -437,9 +371,9 @@ static int no_setup(void **state)
     return 0;
 }
 
-#define TEST(name)           cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define TEST_SERVER(name)    cmocka_unit_test_setup_teardown(name, setup_server_only, teardown)
-#define TEST_OWN_START(name) cmocka_unit_test_setup_teardown(name, no_setup, teardown)
+#define TEST(name)           cmocka_unit_test_setup_teardown(name, setup, bench_teardown)
+#define TEST_SERVER(name)    cmocka_unit_test_setup_teardown(name, bench_setup_server, bench_teardown)
+#define TEST_OWN_START(name) cmocka_unit_test_setup_teardown(name, no_setup, bench_teardown)
 
 int main(void)
 {
@@ -455,7 +389,7 @@ int main(void)
         TEST(attach__by_an_observer__pulls_and_may_not_push),
         TEST(define__twice__is_refused),
         cmocka_unit_test_setup_teardown(define__by_an_older_program__is_told_to_compile_again,
-                                        setup_server_only, teardown),
+                                        bench_setup_server, bench_teardown),
         TEST(arrays__that_make_no_sense__are_refused_at_once),
         TEST(step__refused__fails_with_the_servers_words),
         TEST(step__server_hangs_up__is_unavailable_and_says_where),

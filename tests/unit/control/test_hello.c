@@ -87,6 +87,7 @@ static void worker__first__is_welcomed_to_an_undefined_job(void **state)
     assert_int_equal(welcome(peer)->world, 0);
     assert_int_equal(welcome(peer)->incarnation, 0);
     assert_int_equal(welcome(peer)->lease_ms, BRAIN_LEASE_MS);
+    assert_int_equal(welcome(peer)->wait_max_ms, BRAIN_WAIT_MAX_MS);
     assert_int_equal(welcome(peer)->shards, BRAIN_SHARDS);
     assert_string_equal(welcome(peer)->shard_address[1], "");
 }

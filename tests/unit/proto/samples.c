@@ -20,6 +20,7 @@ const enum stepd_message_kind sample_kinds[SAMPLES_COUNT] = {STEPD_MESSAGE_MAP(X
 
 #undef X
 
+static const uint8_t client[STEPD_CLIENT_BYTES] = {9, 8, 7, 0, 255};
 static const uint8_t session[STEPD_SESSION_BYTES] = {1, 2,  3,  4,  5,  6,  7,    0,
                                                      9, 10, 11, 12, 13, 14, 0xFF, 16};
 static const uint8_t token[] = {'s', 0, 'e', 0xFF};
@@ -131,7 +132,9 @@ static const struct stepd_message samples[] = {
                     .session = {.count = sizeof session, .at = session},
                     .shard = 2,
                     .lease_ms = 15000,
-                    .max_frame_bytes = 1 << 24}},
+                    .max_frame_bytes = 1 << 24,
+                    .client = {.count = sizeof client, .at = client},
+                    .rejoins = true}},
     {.kind = STEPD_MESSAGE_WELCOME,
      .request_id = 1,
      .body.welcome = {.session = {.count = sizeof session, .at = session},
@@ -143,7 +146,8 @@ static const struct stepd_message samples[] = {
                       .lease_ms = 60000,
                       .max_frame_bytes = 1 << 26,
                       .shards = COUNT(addresses),
-                      .shard_address = addresses}},
+                      .shard_address = addresses,
+                      .wait_max_ms = 300000}},
     {.kind = STEPD_MESSAGE_DEFINE_JOB,
      .request_id = 2,
      .body.define_job = {.mode = STEPD_ASYNC,

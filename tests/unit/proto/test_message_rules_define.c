@@ -90,6 +90,17 @@ static void session_none(struct stepd_message *m)
     m->body.hello.session.count = 0;
 }
 
+static void client_long(struct stepd_message *m)
+{
+    static const uint8_t bytes[STEPD_CLIENT_BYTES + 1];
+    m->body.hello.client = (struct stepd_bytes){.count = sizeof bytes, .at = bytes};
+}
+
+static void client_none(struct stepd_message *m)
+{
+    m->body.hello.client.count = 0;
+}
+
 static void welcome_session_short(struct stepd_message *m)
 {
     m->body.welcome.session.count = 1;
@@ -251,6 +262,8 @@ static const struct rule rules[] = {
     {STEPD_MESSAGE_HELLO, rank_too_high, "hello.rank: 4096"},
     {STEPD_MESSAGE_HELLO, session_short, "hello.session: 15 bytes"},
     {STEPD_MESSAGE_HELLO, session_none, NULL},
+    {STEPD_MESSAGE_HELLO, client_long, "hello.client: 17 bytes"},
+    {STEPD_MESSAGE_HELLO, client_none, NULL},
     {STEPD_MESSAGE_WELCOME, welcome_session_short, "welcome.session: 1 bytes"},
     {STEPD_MESSAGE_WELCOME, address_too_long, "welcome.shard_addresses[1]: 301 bytes"},
     {STEPD_MESSAGE_DEFINE_JOB, mode_unknown, "define_job.mode: 3 is no Mode"},
