@@ -9,6 +9,7 @@
  *     waits.h        parked requests             query.h      asking the shards how far they are
  *     drafts.h       what definitions take       opening.h    sealed -> on all shards
  *     finished.h     room for other jobs         orders.h     one order to all shards
+ *     changes.h      of all shards at one version
  *     handle_*.c     one file for requests that belong together
  */
 #ifndef CONTROL_BRAIN_H

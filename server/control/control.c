@@ -19,6 +19,7 @@
 #include "proto/error.h"
 #include "server/base/log.h"
 #include "server/control/brain.h"
+#include "server/control/changes.h"
 #include "server/control/dispatch.h"
 #include "server/control/gates.h"
 #include "server/control/handle_define.h"
@@ -211,6 +212,7 @@ void control_on_tick(struct control *control, uint64_t now_ms)
         next = job->next;
         control_members_on_tick(control, job);
         control_gate_on_tick(control, job);
+        control_changes_on_tick(control, job);
         control_job_tell_shards(control, job);
         control_job_forget_if_idle(control, job);
     }

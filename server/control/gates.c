@@ -33,7 +33,7 @@ static void log_decision(const struct control *control, const struct control_job
 
 static void tell(struct control *control, struct control_job *job)
 {
-    job->decision_untold = control_order_decision(control, &job->decision) != STEPD_OK;
+    job->decision_untold = control_order_like(control, &job->decision) != STEPD_OK;
 }
 
 void control_gate_take(struct control *control, struct control_job *job,

@@ -12,6 +12,7 @@
 
 #include "proto/error.h"
 #include "proto/utf8.h"
+#include "server/control/changes.h"
 #include "server/control/drafts.h"
 #include "server/control/finished.h"
 #include "server/control/gates.h"
@@ -107,6 +108,7 @@ struct control_job *control_job_destroy(struct control_job *job)
         return NULL;
     forget_members(job);
     (void)job_draft_destroy(job->draft);
+    control_changes_drop(job);
     control_gate_close(job);
     (void)job_unref(job->job);
     free(job->name);
@@ -170,6 +172,7 @@ void control_job_empty(struct control *control, struct control_job *job)
     control_query_forget_job(control, job);
     forget_members(job);
     job->observers = 0;
+    control_changes_drop(job);
     control_gate_close(job);
     job->job = job_unref(job->job);
     job->open_error = (struct stepd_error){.code = STEPD_OK};

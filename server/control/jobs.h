@@ -58,6 +58,18 @@ struct control_drafted {
     uint64_t tensors_most; /* since the draft was made */
 };
 
+/* Changes that wait for the shards to agree on a version (changes.h). */
+struct control_changes {
+    struct control_change *first; /* owned; the oldest, which is being proposed */
+    uint64_t highest;             /* version that a shard has told, of any slice */
+    uint64_t number;              /* of the newest proposal; 0: there is none */
+    uint64_t version;             /* that it names */
+    uint32_t left;                /* shards that have not answered it */
+    bool refused;                 /* by one of them */
+    uint32_t refusals;            /* of the first change, one after the other */
+    uint64_t ask_again_ms;        /* when it counts as not answered */
+};
+
 struct control_job {
     struct control_job *next;
     char *name;                   /* owned */
@@ -71,6 +83,7 @@ struct control_job {
     struct gate *gate;     /* owned; NULL: its slices close one by one */
     struct order decision; /* the gate's newest; borrows from it */
     bool decision_untold;
+    struct control_changes changes;
 
     size_t ranks;                   /* length of member: the highest rank that joined, plus 1 */
     struct control_member **member; /* owned, as are they; by rank, NULL where nobody joined */

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 
+#include "server/control/changes.h"
 #include "server/control/gates.h"
 #include "server/control/jobs.h"
 #include "server/control/members.h"
@@ -52,6 +53,13 @@ static void on_ready(struct control *control, const struct notice *notice)
         control_gate_take(control, job, notice);
 }
 
+static void on_proposed(struct control *control, const struct notice *notice)
+{
+    struct control_job *job = control_job_find(control, notice->job_name);
+    if (job != NULL)
+        control_change_answered(control, job, notice);
+}
+
 void control_notice(struct control *control, const struct notice *notice)
 {
     switch (notice->kind) {
@@ -59,5 +67,6 @@ void control_notice(struct control *control, const struct notice *notice)
     case NOTICE_HEARD: on_heard(control, notice); break;
     case NOTICE_ANSWER: on_answer(control, notice); break;
     case NOTICE_READY: on_ready(control, notice); break;
+    case NOTICE_PROPOSED: on_proposed(control, notice); break;
     }
 }

@@ -86,9 +86,19 @@ enum stepd_status control_order_member(struct control *control, const struct con
                              });
 }
 
-enum stepd_status control_order_decision(struct control *control, const struct order *decision)
+enum stepd_status control_order_like(struct control *control, const struct order *order)
 {
-    return send_all(control, decision);
+    return send_all(control, order);
+}
+
+enum stepd_status control_order_proposal(struct control *control, const struct control_job *job)
+{
+    return send_all(control, &(struct order){
+                                 .kind = ORDER_PROPOSE,
+                                 .job_name = job->name,
+                                 .query = job->changes.number,
+                                 .version = job->changes.version,
+                             });
 }
 
 enum stepd_status control_order_query(struct control *control, const struct control_job *job,

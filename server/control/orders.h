@@ -31,9 +31,13 @@ control_order_session_gone(struct control *control,
 enum stepd_status control_order_member(struct control *control, const struct control_job *job,
                                        const struct control_member *member) STEPD_MUST_CHECK;
 
-/* What a gate has decided: COMMIT or WITHOUT. */
-enum stepd_status control_order_decision(struct control *control,
-                                         const struct order *decision) STEPD_MUST_CHECK;
+/* An order as it stands: what a gate has decided, or a change that all have agreed to. */
+enum stepd_status control_order_like(struct control *control,
+                                     const struct order *order) STEPD_MUST_CHECK;
+
+/* The newest proposal of an open job (changes.h); the answers carry its number. */
+enum stepd_status control_order_proposal(struct control *control,
+                                         const struct control_job *job) STEPD_MUST_CHECK;
 
 /* Asks about an open job; the answers carry the number. */
 enum stepd_status control_order_query(struct control *control, const struct control_job *job,

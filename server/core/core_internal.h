@@ -112,11 +112,18 @@ struct core_gate {
     struct stepd_error halted;  /* code OK, or why nothing is taken any more */
 };
 
+/* What control has proposed and this shard agreed to; see change.c. */
+struct core_proposal {
+    bool open;        /* control has not decided */
+    uint64_t version; /* no step from this one on is made meanwhile */
+};
+
 struct core_job {
     struct core_job *next;
     struct job *job; /* a reference */
     const struct sync_policy *policy;
     struct members members;
+    struct core_proposal proposal;
     struct core_slice **slice; /* owned; by index in the layout, NULL where another shard owns it */
     float *landing; /* owned; where gradients are added up as they arrive, a place for each worker
                      * to receive one slice in, of landing_floats each; else NULL */
@@ -383,6 +390,21 @@ void gate_on_tick(struct core *core, struct core_job *job);
 /* Control's answers to a report. Take what they need from the order. */
 void gate_commit(struct core *core, struct core_job *job, struct order *order);
 void gate_without(struct core *core, struct core_job *job, const struct order *order);
+
+/* ---- change.c -------------------------------------------------------------------------------- */
+
+/* Must the step that starts from this version wait for control to decide on a change? */
+bool change_holds(const struct core_job *job, uint64_t version);
+/* Control's orders. */
+void change_propose(struct core *core, struct core_job *job, const struct order *order);
+void change_make(struct core *core, struct core_job *job, const struct order *order);
+
+/* ---- orders.c -------------------------------------------------------------------------------- */
+
+/* Gives a notice to control. Takes ownership of it. */
+void notice_send(struct core *core, struct notice *notice);
+/* A rank is a member for an interval; see sync/members.h. */
+void member_set(struct core *core, struct core_job *job, const struct order *order);
 
 /* ---- conn (core.c) --------------------------------------------------------------------------- */
 

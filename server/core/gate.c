@@ -90,8 +90,7 @@ static void report(struct core *core, struct core_job *job)
             push_explain_nonfinite(core, slice, &notice->error);
     }
     job->gate.state = GATE_REPORTED;
-    notice->shard = core->options.shard;
-    core->io.notify(core->io.owner, notice);
+    notice_send(core, notice);
 }
 
 /* Counts the slices that are full, as one of them has become so or is so no more. */
@@ -103,6 +102,14 @@ static void count(struct core_slice *slice)
     gate->full += full;
     gate->full -= slice->full;
     slice->full = full;
+}
+
+/* Can the step be reported now? */
+static bool is_ready(const struct core_job *job)
+{
+    const struct core_gate *gate = &job->gate;
+    return gate->state == GATE_COLLECTING && gate->full == gate->slices &&
+           !change_holds(job, gate->version);
 }
 
 /* ---- Closing --------------------------------------------------------------------------------- */
@@ -215,15 +222,14 @@ void gate_try(struct core *core, struct core_slice *slice)
         return;
     }
     count(slice);
-    if (gate->state == GATE_COLLECTING && gate->full == gate->slices)
+    if (is_ready(job))
         report(core, job);
 }
 
 void gate_on_tick(struct core *core, struct core_job *job)
 {
     const struct core_gate *gate = &job->gate;
-    if (gate->gated && gate->slices > 0 && gate->state == GATE_COLLECTING &&
-        gate->full == gate->slices && gate->halted.code == STEPD_OK)
+    if (gate->gated && gate->slices > 0 && gate->halted.code == STEPD_OK && is_ready(job))
         report(core, job);
 }
 
@@ -259,6 +265,6 @@ void gate_without(struct core *core, struct core_job *job, const struct order *o
         if (is_gated(slice))
             count(slice);
     }
-    if (gate->full == gate->slices)
+    if (is_ready(job))
         report(core, job);
 }

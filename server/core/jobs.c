@@ -101,7 +101,9 @@ enum stepd_status job_open(struct core *core, struct job *job)
     opened->policy = sync_policy_of(job->consistency.mode);
     opened->next = core->jobs;
     core->jobs = opened;
-    enum stepd_status status = open_slices(core, opened);
+    enum stepd_status status = members_reserve(&opened->members, job->workers);
+    if (status == STEPD_OK)
+        status = open_slices(core, opened);
     if (status == STEPD_OK)
         status = make_landing(core, opened);
     if (status != STEPD_OK)

@@ -12,7 +12,7 @@
 /* How often control hears who is alive: well below the shortest lease. */
 #define HEARD_INTERVAL_MS 250u
 
-static void notify(struct core *core, struct notice *notice)
+void notice_send(struct core *core, struct notice *notice)
 {
     notice->shard = core->options.shard;
     core->io.notify(core->io.owner, notice);
@@ -33,10 +33,10 @@ static void open_job(struct core *core, struct order *order)
         (void)stepd_fail(&notice->error, STEPD_RESOURCE_EXHAUSTED,
                          "shard %u has no memory for job '%s'", core->options.shard + 1,
                          order->job_name);
-    notify(core, notice);
+    notice_send(core, notice);
 }
 
-static void set_member(struct core *core, struct core_job *job, const struct order *order)
+void member_set(struct core *core, struct core_job *job, const struct order *order)
 {
     if (members_set(&job->members, order->rank, order->from, order->last_clock) != STEPD_OK)
         return;
@@ -117,7 +117,7 @@ static void answer(struct core *core, const struct core_job *job, const struct o
         list_waited_for(job, notice);
         notice->parked = count_requests(core, job);
     }
-    notify(core, notice);
+    notice_send(core, notice);
 }
 
 static void obey(struct core *core, struct order *order)
@@ -140,7 +140,7 @@ static void obey(struct core *core, struct order *order)
         return;
     case ORDER_MEMBER:
         if (job != NULL)
-            set_member(core, job, order);
+            member_set(core, job, order);
         return;
     case ORDER_COMMIT:
         if (job != NULL)
@@ -149,6 +149,14 @@ static void obey(struct core *core, struct order *order)
     case ORDER_WITHOUT:
         if (job != NULL)
             gate_without(core, job, order);
+        return;
+    case ORDER_PROPOSE:
+        if (job != NULL)
+            change_propose(core, job, order);
+        return;
+    case ORDER_CHANGE:
+        if (job != NULL)
+            change_make(core, job, order);
         return;
     }
 }
@@ -191,7 +199,7 @@ static void tell_heard(struct core *core, const char *job_name)
         notice->clock[notice->ranks++] = job == NULL ? 0 : job_clock(job, s->rank);
         s->heard = false;
     }
-    notify(core, notice);
+    notice_send(core, notice);
 }
 
 void core_on_tick(struct core *core, uint64_t now_ms)

@@ -308,6 +308,17 @@ static size_t count_members(const struct members *members)
     return count;
 }
 
+/* What a slice waits for that waits for no rank. */
+static const char *explain_no_rank(const struct core_slice *slice)
+{
+    const struct core_job *job = slice->job;
+    if (slice->blocked)
+        return "readers that hold two versions";
+    if (change_holds(job, slice->slice.version))
+        return "all shards to agree on a change";
+    return job->gate.state == GATE_REPORTED ? "other shards" : "the next push";
+}
+
 size_t waiter_explain(const struct waiter *waiter, char *text, size_t size, uint32_t *rank,
                       size_t most)
 {
@@ -329,10 +340,7 @@ size_t waiter_explain(const struct waiter *waiter, char *text, size_t size, uint
     size_t all = 0;
     const size_t found = collect_waited_for(slice, waiter_clock(waiter), rank, most, &all);
     if (slice->blocked || found == 0) {
-        const char *const others =
-            job->gate.state == GATE_REPORTED ? "other shards" : "the next push";
-        (void)stepd_format(text, size, "%s: waiting for %s", name,
-                           slice->blocked ? "readers that hold two versions" : others);
+        (void)stepd_format(text, size, "%s: waiting for %s", name, explain_no_rank(slice));
         return 0;
     }
     size_t at = stepd_format(text, size, "%s, version %" PRIu64 ": waiting for ", name,

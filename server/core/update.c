@@ -107,7 +107,7 @@ static bool makes_update(const struct core_slice *slice)
 static bool closes(const struct core_slice *slice)
 {
     const struct scene scene = slice_scene(slice);
-    return slice->job->policy->closes(&scene);
+    return !change_holds(slice->job, slice->slice.version) && slice->job->policy->closes(&scene);
 }
 
 void update_try(struct core *core, struct core_slice *slice)

@@ -29,6 +29,14 @@ enum order_kind {
     ORDER_COMMIT,       /* close the slices of this version as the verdict says */
     ORDER_WITHOUT,      /* forget what these ranks have contributed to the step from this version
                          * on, and say NOTICE_READY again when it can be made without them */
+    ORDER_PROPOSE,      /* something is to change from a version on: say NOTICE_PROPOSED, and having
+                         * agreed make no step from that version on before ORDER_CHANGE */
+    ORDER_CHANGE,       /* all shards have agreed: this changes from that version on */
+};
+
+/* CHANGE: what changes. Its values are other fields of the order. */
+enum order_change {
+    ORDER_CHANGE_MEMBER, /* rank is a member from the version on */
 };
 
 /* COMMIT: what becomes of a step that all shards are ready for. */
@@ -49,14 +57,15 @@ struct order {
     char *worker; /* owned */
     bool observer;
 
-    /* SESSION, MEMBER */
+    /* SESSION, MEMBER, CHANGE of a MEMBER */
     uint32_t rank;
     uint64_t from;
     uint64_t last_clock; /* UINT64_MAX: still a member */
 
-    uint64_t query; /* QUERY, JOB_OPEN: number to answer with */
+    uint64_t query; /* QUERY, JOB_OPEN, PROPOSE: number to answer with */
 
-    uint64_t version; /* COMMIT, WITHOUT: that the step starts from */
+    enum order_change change; /* CHANGE */
+    uint64_t version;         /* COMMIT, WITHOUT, PROPOSE, CHANGE: that the step starts from */
     enum order_verdict verdict;
     struct stepd_error error; /* COMMIT to HALT: why */
     size_t factors;           /* COMMIT: as many as tensors, or 0: 1 for all */
@@ -70,6 +79,7 @@ enum notice_kind {
     NOTICE_HEARD,      /* frames of these ranks came in since the last such notice */
     NOTICE_ANSWER,     /* to ORDER_QUERY */
     NOTICE_READY,      /* all slices here that are stepped can close (sync/gate.h) */
+    NOTICE_PROPOSED,   /* to ORDER_PROPOSE */
 };
 
 struct notice {
@@ -84,12 +94,13 @@ struct notice {
      * here; 0: it has pushed none. */
     uint64_t *clock;
 
-    uint64_t query;       /* ANSWER, JOB_OPENED */
+    uint64_t query;       /* ANSWER, JOB_OPENED, PROPOSED */
+    bool agreed;          /* PROPOSED: no slice here has made the step from that version on */
     uint64_t slices;      /* ANSWER: of this shard; version_min and _max hold when there are any */
     uint64_t version_min; /* READY: that the step starts from */
-    uint64_t version_max;
-    uint64_t parked; /* requests that wait */
-    double *sum;     /* owned; READY: of squares, gate_blocks() of them; NULL: none */
+    uint64_t version_max; /* PROPOSED: the newest here that a step starts from */
+    uint64_t parked;      /* requests that wait */
+    double *sum;          /* owned; READY: of squares, gate_blocks() of them; NULL: none */
 };
 
 /* Zeroed but for the copied name. NULL without memory. */

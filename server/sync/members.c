@@ -12,17 +12,25 @@ void members_deinit(struct members *members)
     *members = (struct members){.ranks = 0};
 }
 
+enum stepd_status members_reserve(struct members *members, size_t ranks)
+{
+    if (ranks <= members->ranks)
+        return STEPD_OK;
+    struct member *more = realloc(members->member, ranks * sizeof *more);
+    if (more == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    members->member = more;
+    while (members->ranks < ranks)
+        members->member[members->ranks++] = (struct member){.joined = false};
+    return STEPD_OK;
+}
+
 enum stepd_status members_set(struct members *members, uint32_t rank, uint64_t from,
                               uint64_t last_clock)
 {
-    if (rank >= members->ranks) {
-        struct member *more = realloc(members->member, ((size_t)rank + 1) * sizeof *more);
-        if (more == NULL)
-            return STEPD_RESOURCE_EXHAUSTED;
-        members->member = more;
-        while (members->ranks <= rank)
-            members->member[members->ranks++] = (struct member){.joined = false};
-    }
+    const enum stepd_status status = members_reserve(members, (size_t)rank + 1);
+    if (status != STEPD_OK)
+        return status;
     members->member[rank] = (struct member){.joined = true, .from = from, .last_clock = last_clock};
     return STEPD_OK;
 }

@@ -32,7 +32,11 @@ struct members {
 /* A zeroed struct is an empty set of members. */
 void members_deinit(struct members *members);
 
-/* The rank is not gone then. RESOURCE_EXHAUSTED: no memory. */
+/* Makes room for so many ranks, of which nobody has joined. RESOURCE_EXHAUSTED: no memory. */
+enum stepd_status members_reserve(struct members *members, size_t ranks) STEPD_MUST_CHECK;
+
+/* The rank is not gone then. RESOURCE_EXHAUSTED: no memory, which cannot be with a rank that there
+ * is room for. */
 enum stepd_status members_set(struct members *members, uint32_t rank, uint64_t from,
                               uint64_t last_clock) STEPD_MUST_CHECK;
 

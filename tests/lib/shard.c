@@ -115,6 +115,12 @@ static void on_notify(void *owner, struct notice *notice)
         shard->answer_max = notice->version_max;
         shard->answer_parked = notice->parked;
     }
+    if (notice->kind == NOTICE_PROPOSED) {
+        shard->proposals++;
+        shard->proposal = notice->query;
+        shard->newest_step = notice->version_max;
+        shard->agreed = notice->agreed;
+    }
     if (notice->kind == NOTICE_READY) {
         (void)notice_destroy(shard->ready);
         shard->ready = notice;

@@ -67,6 +67,10 @@ struct shard {
     uint64_t answer_max;
     uint64_t answer_parked;
     struct notice *ready; /* owned; the newest NOTICE_READY, until the test has taken it */
+    size_t proposals;     /* NOTICE_PROPOSED so far; the rest is of the newest */
+    uint64_t proposal;    /* its number */
+    uint64_t newest_step;
+    bool agreed;
 };
 
 /* What a test says of its job. One group of sgd with this learning rate, unless optimizer is set;
@@ -98,7 +102,7 @@ void shard_start(struct shard *shard);
 /* An order about the whole job. */
 void shard_order(struct shard *shard, enum order_kind kind);
 void shard_query(struct shard *shard);
-/* An order that a gate has decided; borrowed until return. */
+/* Any other order; borrowed until return. */
 void shard_give(struct shard *shard, const struct order *like);
 
 /* Opens a peer's connection, which must say Hello yet. */

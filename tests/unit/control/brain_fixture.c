@@ -262,6 +262,16 @@ void brain_answer(struct brain *brain, uint32_t shard, uint64_t min, uint64_t ma
     control_on_notice(brain->control, answer, brain->now_ms);
 }
 
+void brain_proposed(struct brain *brain, uint32_t shard, uint64_t newest)
+{
+    const struct order *proposal = brain_newest(brain, shard, ORDER_PROPOSE);
+    struct notice *answer = notice(NOTICE_PROPOSED, shard, proposal->job_name);
+    answer->query = proposal->query;
+    answer->version_max = newest;
+    answer->agreed = newest <= proposal->version;
+    control_on_notice(brain->control, answer, brain->now_ms);
+}
+
 /* ---- Peers ----------------------------------------------------------------------------------- */
 
 struct peer *peer_open(struct brain *brain)

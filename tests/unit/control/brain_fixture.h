@@ -96,6 +96,10 @@ void brain_heard_by(struct brain *brain, uint32_t shard, const char *job, uint32
  * one rank (UINT32_MAX: for none). */
 void brain_answer(struct brain *brain, uint32_t shard, uint64_t min, uint64_t max, uint32_t rank);
 
+/* A shard answers the newest ORDER_PROPOSE that it got: the newest step here starts from this
+ * version. */
+void brain_proposed(struct brain *brain, uint32_t shard, uint64_t newest);
+
 /* ---- Peers ----------------------------------------------------------------------------------- */
 
 struct peer *peer_open(struct brain *brain);
