@@ -88,7 +88,9 @@ static void made(struct control *control, struct control_job *job, const struct 
     control_log(control, "job_changed", "job=%s change=%s version=%" PRIu64,
                 control_quote(job->name).text, name_of(order->change), order->version);
     switch (order->change) {
-    case ORDER_CHANGE_MEMBER: break;
+    case ORDER_CHANGE_MEMBER:
+        control_member_admitted(control, job, order->rank, order->version);
+        break;
     }
 }
 
@@ -107,6 +109,7 @@ static void decide(struct control *control, struct control_job *job)
     struct order *order = changes->first->order;
     order->version = changes->version;
     order->from = changes->version;
+    order->clock = changes->version;
     changes->number = 0;
     if (control_order_like(control, order) != STEPD_OK)
         return;

@@ -81,8 +81,29 @@ enum stepd_status control_order_member(struct control *control, const struct con
                                  .kind = ORDER_MEMBER,
                                  .job_name = job->name,
                                  .rank = member->rank,
-                                 .from = 0,
+                                 .from = member->from,
+                                 .clock = member->from_clock,
                                  .last_clock = member->last_clock,
+                             });
+}
+
+enum stepd_status control_order_failure(struct control *control, const struct control_job *job)
+{
+    return send_all(control, &(struct order){
+                                 .kind = ORDER_JOB_FAIL,
+                                 .job_name = job->name,
+                                 .error = job->failure,
+                             });
+}
+
+enum stepd_status control_order_give_up(struct control *control, const struct control_job *job,
+                                        uint32_t rank, const struct stepd_error *why)
+{
+    return send_all(control, &(struct order){
+                                 .kind = ORDER_GIVE_UP,
+                                 .job_name = job->name,
+                                 .rank = rank,
+                                 .error = *why,
                              });
 }
 

@@ -31,6 +31,15 @@ control_order_session_gone(struct control *control,
 enum stepd_status control_order_member(struct control *control, const struct control_job *job,
                                        const struct control_member *member) STEPD_MUST_CHECK;
 
+/* Why the job has failed. */
+enum stepd_status control_order_failure(struct control *control,
+                                        const struct control_job *job) STEPD_MUST_CHECK;
+
+/* The rank is given up, and is to be told why. */
+enum stepd_status control_order_give_up(struct control *control, const struct control_job *job,
+                                        uint32_t rank,
+                                        const struct stepd_error *why) STEPD_MUST_CHECK;
+
 /* An order as it stands: what a gate has decided, or a change that all have agreed to. */
 enum stepd_status control_order_like(struct control *control,
                                      const struct order *order) STEPD_MUST_CHECK;

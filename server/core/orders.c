@@ -36,16 +36,6 @@ static void open_job(struct core *core, struct order *order)
     notice_send(core, notice);
 }
 
-void member_set(struct core *core, struct core_job *job, const struct order *order)
-{
-    if (members_set(&job->members, order->rank, order->from, order->last_clock) != STEPD_OK)
-        return;
-    const struct session *session = session_of_rank(core, order->job_name, order->rank);
-    if (session == NULL || session->conn == NULL)
-        members_gone(&job->members, order->rank);
-    job_try(core, job);
-}
-
 static void count_slices(const struct core_job *job, struct notice *notice)
 {
     for (size_t i = 0; i < job->job->layout.slices; i++) {
@@ -138,9 +128,17 @@ static void obey(struct core *core, struct order *order)
             job_try(core, job);
         }
         return;
+    case ORDER_JOB_FAIL:
+        if (job != NULL)
+            job_fail(core, job, &order->error);
+        return;
     case ORDER_MEMBER:
         if (job != NULL)
             member_set(core, job, order);
+        return;
+    case ORDER_GIVE_UP:
+        if (job != NULL)
+            member_give_up(core, job, order);
         return;
     case ORDER_COMMIT:
         if (job != NULL)

@@ -30,6 +30,8 @@ static enum stepd_status find_job(const struct core_conn *conn, uint64_t incarna
                           "job '%s' is at incarnation %" PRIu64 ", not %" PRIu64
                           "; pull the weights again and go on from there",
                           job->job->name, job->job->incarnation, incarnation);
+    if (job->failure.code != STEPD_OK && !conn->session->observer)
+        return stepd_fail(reterr, job->failure.code, "%s", job->failure.text);
     *ret_job = job;
     return STEPD_OK;
 }
@@ -224,8 +226,10 @@ uint64_t waiter_clock(const struct waiter *waiter)
 {
     const struct session *session = waiter->request->conn->session;
     const struct slice *slice = &waiter->slice->slice;
-    const bool counts = !session->observer && session->rank < slice->ranks;
-    return counts ? slice->by_rank[session->rank].record.clock : 0;
+    if (session->observer || session->rank >= slice->ranks)
+        return 0;
+    return members_clock(&waiter->slice->job->members, session->rank,
+                         slice->by_rank[session->rank].record.clock);
 }
 
 uint64_t waiter_payload_bytes(const struct waiter *waiter)
@@ -243,6 +247,17 @@ void request_fail(struct request *request, const struct stepd_error *error)
     if (request->error.code == STEPD_OK)
         request->error = *error;
     dispatch_dirty(request);
+}
+
+void requests_fail(struct core_conn *conn, const struct core_job *job,
+                   const struct stepd_error *error)
+{
+    if (conn->receiving != NULL && (job == NULL || conn->receiving->job == job))
+        receive_cancel(conn);
+    for (struct request *request = conn->requests; request != NULL; request = request->next) {
+        if (job == NULL || request->job == job)
+            request_fail(request, error);
+    }
 }
 
 void request_destroy(struct request *request)

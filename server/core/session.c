@@ -81,3 +81,10 @@ void session_remove(struct core *core, struct session *session)
     free(session->worker);
     free(session);
 }
+
+void session_fence(struct session *session, const struct stepd_error *why)
+{
+    session->fenced = *why;
+    if (session->conn != NULL)
+        requests_fail(session->conn, /* job= */ NULL, why);
+}

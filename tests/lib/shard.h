@@ -71,6 +71,10 @@ struct shard {
     uint64_t proposal;    /* its number */
     uint64_t newest_step;
     bool agreed;
+    uint64_t without_min; /* of the newest NOTICE_GIVEN_UP */
+    uint64_t without_max;
+    size_t later;
+    uint32_t later_slice; /* the first of them */
 };
 
 /* What a test says of its job. One group of sgd with this learning rate, unless optimizer is set;
@@ -98,6 +102,9 @@ void shard_teardown(struct shard *shard);
 void shard_open_job(struct shard *shard, const struct shard_job *job);
 void shard_session(struct shard *shard, uint32_t rank, uint64_t epoch, bool observer);
 void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t last_clock);
+/* A member that has not left; of a sync job, it goes on from the clock of its first version. */
+void shard_member_from(struct shard *shard, uint32_t rank, uint64_t from);
+void shard_session_gone(struct shard *shard, uint32_t rank);
 void shard_start(struct shard *shard);
 /* An order about the whole job. */
 void shard_order(struct shard *shard, enum order_kind kind);

@@ -100,6 +100,9 @@ void brain_answer(struct brain *brain, uint32_t shard, uint64_t min, uint64_t ma
  * version. */
 void brain_proposed(struct brain *brain, uint32_t shard, uint64_t newest);
 
+/* All shards answer it so. */
+void brain_proposed_all(struct brain *brain, uint64_t newest);
+
 /* ---- Peers ----------------------------------------------------------------------------------- */
 
 struct peer *peer_open(struct brain *brain);
@@ -144,6 +147,10 @@ struct stepd_message define_tensor(uint64_t n);
 
 /* A worker defines a job with one tensor of 1000 elements, and the shards open it. */
 void peer_define(struct peer *peer, const char *job, enum stepd_mode mode, uint32_t workers);
+
+/* The same with settings beside the mode (tests/lib/settings.h). */
+void peer_define_with(struct peer *peer, const char *job, enum stepd_mode mode, uint32_t workers,
+                      const char *settings);
 
 struct stepd_message leave_at(uint64_t clock);
 struct stepd_message get_status(const char *job);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Changes that all shards make at one version: what control proposes, and when it decides. The
- * change is added as the handlers of requests do; what a change of some kind is good for is tested
- * with them.
+ * Changes that all shards make at one version: what control proposes, and when it decides. Here it
+ * is workers that join.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,23 +12,21 @@
 #include <cmocka.h>
 
 #include "brain_fixture.h"
-#include "server/control/changes.h"
 
-static struct control_job *open_job(struct brain *brain)
+/* A sync job that runs with one worker and takes up to four. */
+static struct peer *open_job(struct brain *brain)
 {
     struct peer *peer = peer_join(brain, hello_worker("j", 0));
-    peer_define(peer, "j", STEPD_SYNC, 2);
-    return control_job_find(brain->control, "j");
+    peer_define_with(peer, "j", STEPD_SYNC, 4, "workers_min=1");
+    return peer;
 }
 
-static void change(struct brain *brain, struct control_job *job, uint32_t rank)
+/* A worker says Hello, which is not answered before the shards have agreed. */
+static struct peer *change(struct brain *brain, uint32_t rank)
 {
-    const struct order like = {.kind = ORDER_CHANGE,
-                               .job_name = job->name,
-                               .change = ORDER_CHANGE_MEMBER,
-                               .rank = rank,
-                               .last_clock = UINT64_MAX};
-    assert_int_equal(control_change_add(brain->control, job, &like, NULL), STEPD_OK);
+    struct peer *peer = peer_open(brain);
+    peer_request(peer, hello_worker("j", (int32_t)rank));
+    return peer;
 }
 
 static uint64_t proposed(const struct brain *brain, uint32_t shard)
@@ -37,17 +34,11 @@ static uint64_t proposed(const struct brain *brain, uint32_t shard)
     return brain_newest(brain, shard, ORDER_PROPOSE)->version;
 }
 
-static void answer_all(struct brain *brain, uint64_t newest)
-{
-    for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
-        brain_proposed(brain, shard, newest);
-}
-
 static void change__added__is_proposed_to_all_two_versions_ahead(void **state)
 {
     struct brain *brain = *state;
-    struct control_job *job = open_job(brain);
-    change(brain, job, 1);
+    (void)open_job(brain);
+    (void)change(brain, 1);
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
         assert_int_equal(proposed(brain, shard), 2);
     assert_int_equal(brain_count(brain, 0, ORDER_CHANGE), 0);
@@ -56,8 +47,8 @@ static void change__added__is_proposed_to_all_two_versions_ahead(void **state)
 static void change__all_have_agreed__is_made_at_that_version(void **state)
 {
     struct brain *brain = *state;
-    struct control_job *job = open_job(brain);
-    change(brain, job, 1);
+    (void)open_job(brain);
+    (void)change(brain, 1);
     brain_proposed(brain, 0, 1);
     assert_int_equal(brain_count(brain, 0, ORDER_CHANGE), 0);
     brain_proposed(brain, 1, 2);
@@ -73,8 +64,8 @@ static void change__all_have_agreed__is_made_at_that_version(void **state)
 static void change__one_shard_is_ahead__is_proposed_again_two_versions_later(void **state)
 {
     struct brain *brain = *state;
-    struct control_job *job = open_job(brain);
-    change(brain, job, 1);
+    (void)open_job(brain);
+    (void)change(brain, 1);
     brain_proposed(brain, 0, 17);
     brain_proposed(brain, 1, 1);
     assert_int_equal(brain_count(brain, 0, ORDER_CHANGE), 0);
@@ -85,21 +76,21 @@ static void change__one_shard_is_ahead__is_proposed_again_two_versions_later(voi
 static void change__outrun_again_and_again__is_given_more_and_more_room(void **state)
 {
     struct brain *brain = *state;
-    struct control_job *job = open_job(brain);
-    change(brain, job, 1);
-    answer_all(brain, 10);
+    (void)open_job(brain);
+    (void)change(brain, 1);
+    brain_proposed_all(brain, 10);
     assert_int_equal(proposed(brain, 0), 12);
-    answer_all(brain, 20);
+    brain_proposed_all(brain, 20);
     assert_int_equal(proposed(brain, 0), 24);
-    answer_all(brain, 30);
+    brain_proposed_all(brain, 30);
     assert_int_equal(proposed(brain, 0), 38);
 }
 
 static void change__answer_to_an_older_proposal__decides_nothing(void **state)
 {
     struct brain *brain = *state;
-    struct control_job *job = open_job(brain);
-    change(brain, job, 1);
+    (void)open_job(brain);
+    (void)change(brain, 1);
     const uint64_t older = brain_newest(brain, 1, ORDER_PROPOSE)->query;
     brain_proposed(brain, 0, 17);
     brain_proposed(brain, 1, 17);
@@ -115,45 +106,45 @@ static void change__answer_to_an_older_proposal__decides_nothing(void **state)
 static void change__not_answered__is_proposed_again(void **state)
 {
     struct brain *brain = *state;
-    struct control_job *job = open_job(brain);
-    change(brain, job, 1);
+    (void)open_job(brain);
+    (void)change(brain, 1);
     brain_proposed(brain, 0, 1);
     brain_wait(brain, 999);
     assert_int_equal(brain_count(brain, 1, ORDER_PROPOSE), 1);
     brain_wait(brain, 1);
     assert_int_equal(brain_count(brain, 0, ORDER_PROPOSE), 2);
     assert_int_equal(brain_count(brain, 1, ORDER_PROPOSE), 2);
-    answer_all(brain, 1);
+    brain_proposed_all(brain, 1);
     assert_int_equal(brain_count(brain, 1, ORDER_CHANGE), 1);
 }
 
 static void change__behind_another__is_proposed_when_that_is_made(void **state)
 {
     struct brain *brain = *state;
-    struct control_job *job = open_job(brain);
-    change(brain, job, 1);
-    change(brain, job, 0);
+    (void)open_job(brain);
+    (void)change(brain, 1);
+    (void)change(brain, 3);
     assert_int_equal(brain_count(brain, 0, ORDER_PROPOSE), 1);
-    answer_all(brain, 1);
+    brain_proposed_all(brain, 1);
     assert_int_equal(brain_newest(brain, 0, ORDER_CHANGE)->rank, 1);
     assert_true(brain_place(brain, ORDER_PROPOSE) > brain_place(brain, ORDER_CHANGE));
-    answer_all(brain, 1);
-    assert_int_equal(brain_newest(brain, 0, ORDER_CHANGE)->rank, 0);
+    brain_proposed_all(brain, 1);
+    assert_int_equal(brain_newest(brain, 0, ORDER_CHANGE)->rank, 3);
     brain_wait(brain, 5000);
     assert_int_equal(brain_count(brain, 0, ORDER_PROPOSE), 2);
 }
 
-static void change__of_a_job_that_is_dropped__goes_with_it(void **state)
+static void change__of_a_job_that_has_failed__is_made_no_more(void **state)
 {
     struct brain *brain = *state;
-    struct peer *peer = peer_join(brain, hello_worker("j", 0));
-    peer_define(peer, "j", STEPD_SYNC, 1);
-    change(brain, control_job_find(brain->control, "j"), 0);
-    peer_request(peer, leave_at(0));
-    (void)peer_join(brain, hello_worker("j", 0));
-    brain_proposed(brain, 0, 1);
-    brain_proposed(brain, 1, 1);
+    struct stepd_message hello = hello_worker("j", 0);
+    hello.body.hello.lease_ms = 1000;
+    peer_define_with(peer_join(brain, hello), "j", STEPD_SYNC, 4, "workers_min=1 on_loss=fail");
+    struct peer *joiner = change(brain, 1);
+    brain_wait(brain, 1000);
+    brain_proposed_all(brain, 1);
     assert_int_equal(brain_count(brain, 0, ORDER_CHANGE), 0);
+    peer_assert_error(joiner, STEPD_FAILED_PRECONDITION, "rank 0 (worker 'w0') was silent");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, brain_setup, brain_teardown)
@@ -168,7 +159,7 @@ int main(void)
         TEST(change__answer_to_an_older_proposal__decides_nothing),
         TEST(change__not_answered__is_proposed_again),
         TEST(change__behind_another__is_proposed_when_that_is_made),
-        TEST(change__of_a_job_that_is_dropped__goes_with_it),
+        TEST(change__of_a_job_that_has_failed__is_made_no_more),
     };
     return cmocka_run_group_tests_name("control/changes", tests, NULL, NULL);
 }
