@@ -155,17 +155,17 @@ static void admit(struct control *control, const struct control_job *job,
     control_member_move(control, member, STEPD_MEMBER_PRESENT);
 }
 
-static void remember(struct control_member *member, const struct control_session *old,
-                     const char *by, uint64_t silent_ms)
+static struct control_former former_of(const struct control_session *old, const char *by,
+                                       uint64_t silent_ms)
 {
-    struct control_former *former = &member->former;
-    former->known = true;
-    memcpy(former->session, old->id, sizeof former->session);
-    (void)stepd_fail(&former->why, STEPD_FAILED_PRECONDITION,
+    struct control_former former = {.known = true};
+    memcpy(former.session, old->id, sizeof former.session);
+    (void)stepd_fail(&former.why, STEPD_FAILED_PRECONDITION,
                      "worker '%s' was silent for %" PRIu64
                      " ms, and rank %u of job '%s' has passed to worker '%s': what it still sends "
                      "is fenced and changes nothing; say Hello without a session for another rank",
-                     old->worker, silent_ms, member->rank, old->job->name, by);
+                     old->worker, silent_ms, old->rank, old->job->name, by);
+    return former;
 }
 
 /* A new session for a rank that somebody held before. */
@@ -175,7 +175,9 @@ static enum stepd_status take_over(struct control *control, struct control_membe
 {
     struct control_session *old = member->session;
     struct control_job *const job = old->job;
-    enum stepd_status status = control_session_retire(control, old, reterr);
+    const uint64_t silent_ms = control_session_silent_ms(old, control->now_ms);
+    const struct control_former former = former_of(old, hello->worker, silent_ms);
+    enum stepd_status status = control_session_retire(control, old, &former.why, reterr);
     if (status == STEPD_OK)
         status = control_session_create(control, job, member->rank, hello, ret_session, reterr);
     if (status != STEPD_OK)
@@ -183,7 +185,7 @@ static enum stepd_status take_over(struct control *control, struct control_membe
     control_log(control, "worker_replaced", "job=%s rank=%u worker=%s by=%s",
                 control_quote(job->name).text, member->rank, control_quote(old->worker).text,
                 control_quote(hello->worker).text);
-    remember(member, old, hello->worker, control_session_silent_ms(old, control->now_ms));
+    member->former = former;
     member->session = *ret_session;
     member->session->member = member;
     control_session_free(control, old);

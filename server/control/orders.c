@@ -45,7 +45,7 @@ enum stepd_status control_order_job(struct control *control, const struct contro
 
 static enum stepd_status send_session(struct control *control,
                                       const struct control_session *session, enum order_kind kind,
-                                      uint64_t epoch)
+                                      uint64_t epoch, const struct stepd_error *why)
 {
     if (session->job == NULL)
         return STEPD_OK;
@@ -58,6 +58,8 @@ static enum stepd_status send_session(struct control *control,
         .rank = session->rank,
         .last_clock = UINT64_MAX,
     };
+    if (why != NULL)
+        like.error = *why;
     memcpy(like.session, session->id, sizeof like.session);
     return send_all(control, &like);
 }
@@ -65,13 +67,14 @@ static enum stepd_status send_session(struct control *control,
 enum stepd_status control_order_session(struct control *control,
                                         const struct control_session *session, uint64_t epoch)
 {
-    return send_session(control, session, ORDER_SESSION, epoch);
+    return send_session(control, session, ORDER_SESSION, epoch, /* why= */ NULL);
 }
 
 enum stepd_status control_order_session_gone(struct control *control,
-                                             const struct control_session *session)
+                                             const struct control_session *session,
+                                             const struct stepd_error *why)
 {
-    return send_session(control, session, ORDER_SESSION_GONE, session->epoch);
+    return send_session(control, session, ORDER_SESSION_GONE, session->epoch, why);
 }
 
 enum stepd_status control_order_member(struct control *control, const struct control_job *job,

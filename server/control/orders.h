@@ -24,9 +24,9 @@ enum stepd_status control_order_job(struct control *control, const struct contro
 enum stepd_status control_order_session(struct control *control,
                                         const struct control_session *session,
                                         uint64_t epoch) STEPD_MUST_CHECK;
-enum stepd_status
-control_order_session_gone(struct control *control,
-                           const struct control_session *session) STEPD_MUST_CHECK;
+enum stepd_status control_order_session_gone(struct control *control,
+                                             const struct control_session *session,
+                                             const struct stepd_error *why) STEPD_MUST_CHECK;
 
 enum stepd_status control_order_member(struct control *control, const struct control_job *job,
                                        const struct control_member *member) STEPD_MUST_CHECK;

@@ -226,7 +226,8 @@ struct session *session_of_rank(const struct core *core, const char *job_name, u
 void session_heard(const struct core *core, struct session *session);
 /* Takes what it needs from ORDER_SESSION; an older epoch's connection is hung up. */
 enum stepd_status session_update(struct core *core, struct order *order);
-void session_remove(struct core *core, struct session *session);
+/* Its connection is told why, unless code is OK. */
+void session_remove(struct core *core, struct session *session, const struct stepd_error *why);
 /* Nothing more is taken of it: its requests, and those that come yet, end with the error. */
 void session_fence(struct session *session, const struct stepd_error *why);
 

@@ -116,7 +116,9 @@ static void obey(struct core *core, struct order *order)
     switch (order->kind) {
     case ORDER_JOB_OPEN: open_job(core, order); return;
     case ORDER_SESSION: (void)session_update(core, order); return;
-    case ORDER_SESSION_GONE: session_remove(core, session_find(core, order->session)); return;
+    case ORDER_SESSION_GONE:
+        session_remove(core, session_find(core, order->session), &order->error);
+        return;
     case ORDER_QUERY: answer(core, job, order); return;
     case ORDER_JOB_CLOSE:
         if (job != NULL)

@@ -23,7 +23,7 @@ enum order_kind {
     ORDER_JOB_CLOSE,    /* forget the job; its requests end with an error */
     ORDER_JOB_START,    /* enough workers have joined: rounds may close */
     ORDER_SESSION,      /* this session exists, at this epoch; an older connection of it goes */
-    ORDER_SESSION_GONE, /* forget it */
+    ORDER_SESSION_GONE, /* forget it; its connection ends with the error, if there is one */
     ORDER_JOB_FAIL,     /* take nothing more: requests end with the error */
     ORDER_MEMBER,       /* this rank is a member from a version on, and up to a clock */
     ORDER_GIVE_UP,      /* this rank is one no more: rounds that lack it close without it, and its
@@ -71,7 +71,7 @@ struct order {
     enum order_change change; /* CHANGE */
     uint64_t version;         /* COMMIT, WITHOUT, PROPOSE, CHANGE: that the step starts from */
     enum order_verdict verdict;
-    struct stepd_error error; /* COMMIT to HALT, JOB_FAIL, GIVE_UP: why */
+    struct stepd_error error; /* COMMIT to HALT, JOB_FAIL, GIVE_UP, SESSION_GONE: why */
     size_t factors;           /* COMMIT: as many as tensors, or 0: 1 for all */
     float *factor;            /* owned */
     size_t ranks;             /* WITHOUT */
