@@ -31,7 +31,7 @@ static enum stepd_status find_job(const struct core_conn *conn, uint64_t incarna
                           "; pull the weights again and go on from there",
                           job->job->name, job->job->incarnation, incarnation);
     if (job->failure.code != STEPD_OK && !conn->session->observer)
-        return stepd_fail(reterr, job->failure.code, "%s", job->failure.text);
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "%s", job->failure.text);
     *ret_job = job;
     return STEPD_OK;
 }
