@@ -291,6 +291,8 @@ enum stepd_member_state {
     STEPD_MEMBER_PRESENT = 0,
     STEPD_MEMBER_LOST = 1,
     STEPD_MEMBER_LEFT = 2,
+    STEPD_MEMBER_JOINING = 3,
+    STEPD_MEMBER_GIVEN_UP = 4,
 };
 
 struct stepd_member_status {
@@ -301,6 +303,8 @@ struct stepd_member_status {
     uint64_t silent_ms;
     double loss;
     uint64_t examples;
+    uint64_t from;
+    uint64_t until;
 };
 
 enum stepd_job_state {
@@ -308,6 +312,7 @@ enum stepd_job_state {
     STEPD_JOB_DEFINED = 1,
     STEPD_JOB_RUNNING = 2,
     STEPD_JOB_FINISHED = 3,
+    STEPD_JOB_FAILED = 4,
 };
 
 struct stepd_job_status {
@@ -326,6 +331,8 @@ struct stepd_job_status {
     struct stepd_u32s waited_for;
     size_t members;
     const struct stepd_member_status *member;
+    uint32_t workers_min;
+    const char *failure;
 };
 
 struct stepd_server_status {

@@ -64,6 +64,8 @@ static struct stepd_member_status decode_member(struct stepd_decoder *d,
         .silent_ms = wire->silent_ms,
         .loss = wire->loss,
         .examples = wire->examples,
+        .from = wire->from,
+        .until = wire->until,
     };
 }
 
@@ -93,6 +95,8 @@ static struct stepd_job_status decode_job_status(struct stepd_decoder *d,
         .waited_for = {.count = wire->n_waited_for, .at = wire->waited_for},
         .members = wire->n_members,
         .member = members,
+        .workers_min = wire->workers_min,
+        .failure = stepd_take_text(d, at, "failure", &wire->failure, STEPD_ERROR_TEXT_BYTES),
     };
 }
 

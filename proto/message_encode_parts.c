@@ -60,6 +60,8 @@ static Stepd__V1__MemberStatus *encode_member(struct stepd_arena *arena,
     wire->silent_ms = member->silent_ms;
     wire->loss = member->loss;
     wire->examples = member->examples;
+    wire->from = member->from;
+    wire->until = member->until;
     return wire;
 }
 
@@ -98,6 +100,8 @@ static Stepd__V1__JobStatus *encode_job_status(struct stepd_arena *arena,
     wire->waited_for = borrow_u32(job->waited_for.at);
     wire->n_members = job->members;
     wire->members = members;
+    wire->workers_min = job->workers_min;
+    wire->failure = borrow_text(job->failure);
     return wire;
 }
 

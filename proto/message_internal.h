@@ -23,9 +23,9 @@ static_assert((int)STEPD_SWA == (int)STEPD__V1__VIEW__SWA, "enum stepd_view");
 static_assert((int)STEPD_FENCED == (int)STEPD__V1__OUTCOME__FENCED, "enum stepd_outcome");
 static_assert((int)STEPD_OBSERVER == (int)STEPD__V1__ROLE__OBSERVER, "enum stepd_role");
 static_assert((int)STEPD_INIT_VALUES == (int)STEPD__V1__INIT__KIND__VALUES, "enum stepd_init_kind");
-static_assert((int)STEPD_MEMBER_LEFT == (int)STEPD__V1__MEMBER_STATUS__STATE__LEFT,
+static_assert((int)STEPD_MEMBER_GIVEN_UP == (int)STEPD__V1__MEMBER_STATUS__STATE__GIVEN_UP,
               "enum stepd_member_state");
-static_assert((int)STEPD_JOB_FINISHED == (int)STEPD__V1__JOB_STATUS__STATE__FINISHED,
+static_assert((int)STEPD_JOB_FAILED == (int)STEPD__V1__JOB_STATUS__STATE__FAILED,
               "enum stepd_job_state");
 
 /*

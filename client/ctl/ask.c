@@ -44,6 +44,8 @@ static const char *member_state(enum stepd_member_state state)
     case STEPD_MEMBER_PRESENT: return "present";
     case STEPD_MEMBER_LOST: return "lost";
     case STEPD_MEMBER_LEFT: return "left";
+    case STEPD_MEMBER_JOINING: return "joining";
+    case STEPD_MEMBER_GIVEN_UP: return "given_up";
     }
     return "unknown";
 }
@@ -55,16 +57,25 @@ static const char *job_state(enum stepd_job_state state)
     case STEPD_JOB_DEFINED: return "defined";
     case STEPD_JOB_RUNNING: return "running";
     case STEPD_JOB_FINISHED: return "finished";
+    case STEPD_JOB_FAILED: return "failed";
     }
     return "unknown";
 }
 
+/* The first version that it is no member for; null as long as it is one. */
+static json_t *until_or_null(const struct stepd_member_status *member)
+{
+    const bool ended = member->state == STEPD_MEMBER_LEFT || member->state == STEPD_MEMBER_GIVEN_UP;
+    return ended ? json_integer(integer(member->until)) : json_null();
+}
+
 static json_t *member_to_json(const struct stepd_member_status *member)
 {
-    return json_pack("{s:i, s:s, s:s, s:I, s:I, s:o, s:I}", "rank", (int)member->rank, "worker",
-                     member->worker, "state", member_state(member->state), "clock",
+    return json_pack("{s:i, s:s, s:s, s:I, s:I, s:o, s:I, s:I, s:o}", "rank", (int)member->rank,
+                     "worker", member->worker, "state", member_state(member->state), "clock",
                      integer(member->clock), "silent_ms", integer(member->silent_ms), "loss",
-                     real_or_null(member->loss), "examples", integer(member->examples));
+                     real_or_null(member->loss), "examples", integer(member->examples), "from",
+                     integer(member->from), "until", until_or_null(member));
 }
 
 static json_t *job_to_json(const struct stepd_job_status *job)
@@ -76,14 +87,15 @@ static json_t *job_to_json(const struct stepd_job_status *job)
         json_decref(members);
         return NULL;
     }
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}",
-                     "name", job->name, "state", job_state(job->state), "mode",
-                     stepd_mode_name(job->mode), "incarnation", integer(job->incarnation),
-                     "workers", integer(job->workers), "tensors", integer(job->tensors), "elements",
-                     integer(job->elements), "slices", integer(job->slices), "version_min",
-                     integer(job->version_min), "version_max", integer(job->version_max),
-                     "memory_bytes", integer(job->memory_bytes), "parked", integer(job->parked),
-                     "waited_for", integers(job->waited_for), "members", members);
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "name",
+        job->name, "state", job_state(job->state), "failure", job->failure, "mode",
+        stepd_mode_name(job->mode), "incarnation", integer(job->incarnation), "workers_min",
+        integer(job->workers_min), "workers", integer(job->workers), "tensors",
+        integer(job->tensors), "elements", integer(job->elements), "slices", integer(job->slices),
+        "version_min", integer(job->version_min), "version_max", integer(job->version_max),
+        "memory_bytes", integer(job->memory_bytes), "parked", integer(job->parked), "waited_for",
+        integers(job->waited_for), "members", members);
 }
 
 /* A job whose members fill several frames comes in each of them, with the next members. */

@@ -92,12 +92,37 @@ static void examples_cell(const json_t *row, char *text, size_t size)
     (void)snprintf(text, size, "%llu", (unsigned long long)number(row, "examples"));
 }
 
+/* The versions that it is a member for: "[17, 300)", or "[17, ...)". */
+static void versions_cell(const json_t *row, char *text, size_t size)
+{
+    const unsigned long long from = number(row, "from");
+    if (json_is_null(json_object_get(row, "until")))
+        (void)snprintf(text, size, "[%llu, ...)", from);
+    else
+        (void)snprintf(text, size, "[%llu, %llu)", from, (unsigned long long)number(row, "until"));
+}
+
 static const struct table_column member_columns[] = {
-    {.header = "RANK", .cell = rank_cell},         {.header = "WORKER", .cell = worker_cell},
-    {.header = "STATE", .cell = state_cell},       {.header = "CLOCK", .cell = clock_cell},
-    {.header = "SILENT", .cell = silent_cell},     {.header = "LOSS", .cell = loss_cell},
-    {.header = "EXAMPLES", .cell = examples_cell},
+    {.header = "RANK", .cell = rank_cell},   {.header = "WORKER", .cell = worker_cell},
+    {.header = "STATE", .cell = state_cell}, {.header = "VERSIONS", .cell = versions_cell},
+    {.header = "CLOCK", .cell = clock_cell}, {.header = "SILENT", .cell = silent_cell},
+    {.header = "LOSS", .cell = loss_cell},   {.header = "EXAMPLES", .cell = examples_cell},
 };
+
+/* " 3 (silent 12s)"; without its silence where no such member is known. */
+static void print_waited_for(const json_t *job, json_int_t rank)
+{
+    const json_t *const members = json_object_get(job, "members");
+    (void)printf(" %lld", (long long)rank);
+    for (size_t i = 0; i < json_array_size(members); i++) {
+        const json_t *const member = json_array_get(members, i);
+        if (json_integer_value(json_object_get(member, "rank")) != rank)
+            continue;
+        char silent[32];
+        table_duration(number(member, "silent_ms"), silent, sizeof silent);
+        (void)printf(" (silent %s)", silent);
+    }
+}
 
 static void print_waiting(const json_t *job)
 {
@@ -107,14 +132,22 @@ static void print_waiting(const json_t *job)
         (void)printf("  %llu requests wait", (unsigned long long)number(job, "parked"));
     else if (count > 0)
         (void)printf("  open rounds wait");
-    for (size_t i = 0; i < count; i++)
-        (void)printf("%s %lld",
-                     i > 0        ? ","
-                     : count == 1 ? " for rank"
-                                  : " for ranks",
-                     (long long)json_integer_value(json_array_get(ranks, i)));
+    for (size_t i = 0; i < count; i++) {
+        (void)printf("%s", i > 0 ? "," : count == 1 ? " for rank" : " for ranks");
+        print_waited_for(job, json_integer_value(json_array_get(ranks, i)));
+    }
     if (number(job, "parked") > 0 || count > 0)
         (void)printf("\n");
+}
+
+/* "8", or of an elastic job "2..8". */
+static void describe_workers(const json_t *job, char *text, size_t size)
+{
+    const unsigned long long most = number(job, "workers"), least = number(job, "workers_min");
+    if (least == most)
+        (void)snprintf(text, size, "%llu", most);
+    else
+        (void)snprintf(text, size, "%llu..%llu", least, most);
 }
 
 static void print_job(const json_t *job)
@@ -122,16 +155,19 @@ static void print_job(const json_t *job)
     const json_t *const members = json_object_get(job, "members");
     const unsigned long long least = number(job, "version_min"), most = number(job, "version_max");
     char memory[32];
+    char workers[48];
     table_bytes(number(job, "memory_bytes"), memory, sizeof memory);
+    describe_workers(job, workers, sizeof workers);
     (void)printf("\njob %s: %s, %s, version %llu", string(job, "name"), string(job, "state"),
                  string(job, "mode"), least);
     if (most != least)
         (void)printf(" to %llu", most);
-    (void)printf("\n  tensors %llu, elements %llu, slices %llu, memory %s, workers %zu of %llu\n",
-                 (unsigned long long)number(job, "tensors"),
-                 (unsigned long long)number(job, "elements"),
-                 (unsigned long long)number(job, "slices"), memory, json_array_size(members),
-                 (unsigned long long)number(job, "workers"));
+    (void)printf(
+        "\n  tensors %llu, elements %llu, slices %llu, memory %s, workers %zu of %s\n",
+        (unsigned long long)number(job, "tensors"), (unsigned long long)number(job, "elements"),
+        (unsigned long long)number(job, "slices"), memory, json_array_size(members), workers);
+    if (string(job, "failure")[0] != '\0')
+        (void)printf("  %s\n", string(job, "failure"));
     print_waiting(job);
     if (json_array_size(members) > 0)
         table_print(stdout, 2, member_columns, sizeof member_columns / sizeof member_columns[0],

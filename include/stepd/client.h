@@ -148,8 +148,8 @@ STEPD_EXPORT enum stepd_status stepd_connect(const struct stepd_options *options
  * Returns NULL. */
 STEPD_EXPORT struct stepd_client *stepd_close(struct stepd_client *client);
 
-/* The rank that the server gave (of no meaning for an observer), and the least number of workers of
- * the job (0 before the job is defined). Never fail; any thread. The rank never changes. */
+/* The rank that the server gave (of no meaning for an observer), and the number of workers of the
+ * job (0 before the job is defined). Never fail; any thread. The rank never changes. */
 STEPD_EXPORT uint32_t stepd_rank(const struct stepd_client *client);
 STEPD_EXPORT uint32_t stepd_world(const struct stepd_client *client);
 
@@ -205,7 +205,8 @@ struct stepd_param_group {
 struct stepd_job_options {
     size_t size; /* sizeof(struct stepd_job_options) */
     enum stepd_mode mode;
-    uint32_t workers; /* no round closes before so many have joined; at least 1 */
+    uint32_t workers; /* at most so many at a time; at least 1. No round closes before all have
+                       * joined, or as many as the setting workers_min says */
     const struct stepd_param_group *groups;
     size_t groups_count;
     bool strict;                              /* a group that matches no tensor is an error */

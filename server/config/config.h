@@ -63,6 +63,7 @@ struct config_job {
     struct stepd_define_job definition; /* names, lengths and ranges that need no optimizer hold */
     size_t line;
     size_t defaults_line;     /* 0: none stand there */
+    uint32_t workers_min;     /* of `workers: 2..8`; 0: a number stands there */
     const size_t *group_line; /* definition.groups of them */
 };
 

@@ -44,11 +44,38 @@ static enum stepd_status read_mode(const struct reader *reader, const struct doc
                        nearest_hint(&nearest));
 }
 
+/* "2..8": both numbers. False: it is not of this form. */
+static bool read_range(const char *text, uint64_t *ret_least, uint64_t *ret_most)
+{
+    const char *const dots = strstr(text, "..");
+    char least[16];
+    if (dots == NULL || (size_t)(dots - text) >= sizeof least)
+        return false;
+    memcpy(least, text, (size_t)(dots - text));
+    least[dots - text] = '\0';
+    return value_read_whole(least, ret_least) && value_read_whole(dots + 2, ret_most);
+}
+
+/* How many workers, or from how many to how many. */
 static enum stepd_status read_workers(const struct reader *reader, const struct document_node *node,
                                       void *owner)
 {
     struct config_job *const job = owner;
-    return reader_whole_u32(reader, node, 1, STEPD_WORKERS_MAX, &job->definition.workers);
+    struct reader_shown shown;
+    uint64_t least = 0;
+    uint64_t most = 0;
+    const enum stepd_status status = reader_require_kind(reader, node, DOCUMENT_SCALAR);
+    if (status != STEPD_OK)
+        return status;
+    if (!read_range(node->text, &least, &most))
+        return reader_whole_u32(reader, node, 1, STEPD_WORKERS_MAX, &job->definition.workers);
+    if (least < 1 || least > most || most > STEPD_WORKERS_MAX)
+        return reader_fail(reader, node->line,
+                           "%s: %s is not a range such as 2..8, between 1 and %u", node->key,
+                           reader_show(node->text, &shown), STEPD_WORKERS_MAX);
+    job->workers_min = (uint32_t)least;
+    job->definition.workers = (uint32_t)most;
+    return STEPD_OK;
 }
 
 static enum stepd_status read_strict(const struct reader *reader, const struct document_node *node,
@@ -92,6 +119,26 @@ static const struct reader_key keys[] = {
 
 const struct reader_keys jobs_keys = {.count = sizeof keys / sizeof keys[0], .at = keys};
 
+/* The lower end of a range of workers becomes the setting that the wire knows. */
+static enum stepd_status add_workers_min(const struct reader *reader, struct config_job *job)
+{
+    const struct stepd_settings *const old = &job->definition.settings;
+    struct stepd_setting *const list =
+        stepd_arena_calloc(reader->arena, old->count + 1, sizeof *list);
+    double *const value = stepd_arena_calloc(reader->arena, 1, sizeof *value);
+    if (list == NULL || value == NULL)
+        return reader_fail_memory(reader);
+    if (old->count == STEPD_SETTINGS_MAX)
+        return reader_fail(reader, job->line, "more than %u settings", STEPD_SETTINGS_MAX);
+    for (size_t i = 0; i < old->count; i++)
+        list[i] = old->at[i];
+    *value = job->workers_min;
+    list[old->count] =
+        (struct stepd_setting){.name = "workers_min", .values = 1, .value = value, .word = ""};
+    job->definition.settings = (struct stepd_settings){.count = old->count + 1, .at = list};
+    return STEPD_OK;
+}
+
 static enum stepd_status read_job(const struct reader *in_file, const struct document_node *node,
                                   struct config_job *job)
 {
@@ -105,6 +152,8 @@ static enum stepd_status read_job(const struct reader *in_file, const struct doc
         .definition = {.mode = STEPD_SYNC, .strict = true, .defaults = GROUPS_NOTHING},
     };
     status = reader_map(&reader, node, &jobs_keys, job, &job->definition.settings);
+    if (status == STEPD_OK && job->workers_min != 0)
+        status = add_workers_min(&reader, job);
     return status != STEPD_OK ? status : groups_check(&reader, job);
 }
 

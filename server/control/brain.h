@@ -10,6 +10,7 @@
  *     drafts.h       what definitions take       opening.h    sealed -> on all shards
  *     finished.h     room for other jobs         orders.h     one order to all shards
  *     snapshot.h     a job as of one instant     restore.c    and back
+ *     changes.h      of all shards at one version
  *     handle_*.c     one file for requests that belong together
  */
 #ifndef CONTROL_BRAIN_H

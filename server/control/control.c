@@ -20,10 +20,12 @@
 #include "proto/error.h"
 #include "server/base/log.h"
 #include "server/control/brain.h"
+#include "server/control/changes.h"
 #include "server/control/dispatch.h"
 #include "server/control/gates.h"
 #include "server/control/handle_define.h"
 #include "server/control/jobs.h"
+#include "server/control/loss.h"
 #include "server/control/members.h"
 #include "server/control/notices.h"
 #include "server/control/observers.h"
@@ -237,7 +239,9 @@ void control_on_tick(struct control *control, uint64_t now_ms)
     for (struct control_job *job = control->first_job; job != NULL; job = next) {
         next = job->next;
         control_members_on_tick(control, job);
+        control_loss_on_tick(control, job);
         control_gate_on_tick(control, job);
+        control_changes_on_tick(control, job);
         control_job_tell_shards(control, job);
         control_job_forget_if_idle(control, job);
     }

@@ -25,6 +25,7 @@ struct request_row {
     bool workers_only;
     bool with_job;       /* the session must have named a job */
     bool also_when_left; /* a worker may still send it after its Leave */
+    bool asks_only;      /* it concerns no membership: who was given up may send it, too */
 };
 
 static const struct request_row rows[] = {
@@ -45,8 +46,12 @@ static const struct request_row rows[] = {
                              .workers_only = true,
                              .with_job = true,
                              .also_when_left = true},
-    [STEPD_MESSAGE_GET_STATUS] = {.handle = control_handle_get_status, .also_when_left = true},
-    [STEPD_MESSAGE_GET_GROUPS] = {.handle = control_handle_get_groups, .also_when_left = true},
+    [STEPD_MESSAGE_GET_STATUS] = {.handle = control_handle_get_status,
+                                  .also_when_left = true,
+                                  .asks_only = true},
+    [STEPD_MESSAGE_GET_GROUPS] = {.handle = control_handle_get_groups,
+                                  .also_when_left = true,
+                                  .asks_only = true},
 };
 
 /* ---- Sending --------------------------------------------------------------------------------- */
@@ -126,6 +131,28 @@ static enum stepd_status refuse(const struct stepd_message *request, struct step
     }
 }
 
+/* What a worker may ask in the state that it and its job are in. */
+static enum stepd_status check_member(const struct request_row *row,
+                                      const struct control_member *member,
+                                      const struct control_job *job, struct stepd_error *reterr)
+{
+    if (member->state == STEPD_MEMBER_GIVEN_UP && !row->asks_only)
+        return stepd_fail(reterr, member->given_up.code, "%s", member->given_up.text);
+    if (member->state == STEPD_MEMBER_JOINING && row->workers_only)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "rank %u is no member of job '%s' yet; wait for the Welcome",
+                          member->rank, job->name);
+    if (row->also_when_left)
+        return STEPD_OK;
+    if (member->state == STEPD_MEMBER_LEFT)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "rank %u has left job '%s'; only its status can still be asked for",
+                          member->rank, job->name);
+    if (job->state == CONTROL_JOB_FAILED)
+        return stepd_fail(reterr, job->failure.code, "%s", job->failure.text);
+    return STEPD_OK;
+}
+
 static enum stepd_status check_row(const struct request_row *row,
                                    const struct control_session *session,
                                    const struct stepd_message *request, struct stepd_error *reterr)
@@ -138,11 +165,7 @@ static enum stepd_status check_row(const struct request_row *row,
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "%s concerns a job, and this session's Hello named none", name);
     const struct control_member *member = session->member;
-    if (!row->also_when_left && member != NULL && member->state == STEPD_MEMBER_LEFT)
-        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
-                          "rank %u has left job '%s'; only its status can still be asked for",
-                          member->rank, session->job->name);
-    return STEPD_OK;
+    return member == NULL ? STEPD_OK : check_member(row, member, session->job, reterr);
 }
 
 static enum stepd_status handle(struct control_conn *conn, const struct stepd_message *request,

@@ -37,7 +37,7 @@ static struct control_job *first_finished(const struct control *control, bool bu
 {
     struct control_job *first = NULL;
     for (struct control_job *job = control->first_job; job != NULL; job = job->next) {
-        if (job->state != CONTROL_JOB_FINISHED || (but_config && job->from_config))
+        if (!control_job_is_over(job) || (but_config && job->from_config))
             continue;
         if (first == NULL || job->finished_as < first->finished_as)
             first = job;

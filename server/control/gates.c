@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 
+#include "proto/error.h"
 #include "server/control/orders.h"
 #include "server/sync/gate.h"
 
@@ -21,19 +22,41 @@ void control_gate_close(struct control_job *job)
     job->decision_untold = false;
 }
 
+static void log_without(const struct control *control, const struct control_job *job)
+{
+    for (size_t i = 0; i < job->decision.ranks; i++)
+        control_log(control, "step_without", "job=%s version=%" PRIu64 " rank=%u",
+                    control_quote(job->name).text, job->decision.version,
+                    job->decision.rank_list[i]);
+}
+
 static void log_decision(const struct control *control, const struct control_job *job)
 {
     const struct order *decision = &job->decision;
-    if (decision->kind == ORDER_WITHOUT || decision->verdict == ORDER_APPLY)
+    if (decision->kind == ORDER_WITHOUT)
+        log_without(control, job);
+    else if (decision->verdict != ORDER_APPLY)
+        control_log(control, decision->verdict == ORDER_HALT ? "job_halted" : "step_skipped",
+                    "job=%s version=%" PRIu64 " cause=%s", control_quote(job->name).text,
+                    decision->version, control_quote(decision->error.text).text);
+}
+
+/* The shards halt by the decision itself. */
+static void fail_if_halted(struct control *control, struct control_job *job)
+{
+    const struct order *decision = &job->decision;
+    struct stepd_error why = {.code = STEPD_OK};
+    if (decision->kind != ORDER_COMMIT || decision->verdict != ORDER_HALT)
         return;
-    control_log(control, decision->verdict == ORDER_HALT ? "job_halted" : "step_skipped",
-                "job=%s version=%" PRIu64 " cause=%s", control_quote(job->name).text,
-                decision->version, control_quote(decision->error.text).text);
+    (void)stepd_fail(&why, STEPD_FAILED_PRECONDITION,
+                     "job '%s' is halted at version %" PRIu64 ": %s", job->name, decision->version,
+                     decision->error.text);
+    control_job_fail(control, job, &why, /* shards_know= */ true);
 }
 
 static void tell(struct control *control, struct control_job *job)
 {
-    job->decision_untold = control_order_decision(control, &job->decision) != STEPD_OK;
+    job->decision_untold = control_order_like(control, &job->decision) != STEPD_OK;
 }
 
 void control_gate_take(struct control *control, struct control_job *job,
@@ -45,6 +68,7 @@ void control_gate_take(struct control *control, struct control_job *job,
     gate_decide(job->gate, &job->decision);
     log_decision(control, job);
     tell(control, job);
+    fail_if_halted(control, job);
 }
 
 void control_gate_on_tick(struct control *control, struct control_job *job)

@@ -9,4 +9,8 @@
 
 control_handle_fn control_handle_hello;
 
+/* The Welcome of a session; what it points to is borrowed from it and from control. */
+struct stepd_message control_welcome(const struct control *control,
+                                     const struct control_session *session);
+
 #endif

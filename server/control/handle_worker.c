@@ -76,6 +76,8 @@ enum stepd_status control_handle_leave(struct control_conn *conn,
         member->last_clock = clock;
         member->untold = true;
         control_member_move(conn->control, member, STEPD_MEMBER_LEFT);
+        control_log(conn->control, "worker_until", "job=%s rank=%u clock=%" PRIu64,
+                    control_quote(session->job->name).text, member->rank, clock);
         control_job_tell_shards(conn->control, session->job);
     }
     acknowledge(ret_answer);

@@ -12,6 +12,7 @@
 
 #include "proto/error.h"
 #include "proto/utf8.h"
+#include "server/control/changes.h"
 #include "server/control/drafts.h"
 #include "server/control/finished.h"
 #include "server/control/gates.h"
@@ -108,6 +109,7 @@ struct control_job *control_job_destroy(struct control_job *job)
         return NULL;
     forget_members(job);
     (void)job_draft_destroy(job->draft);
+    control_changes_drop(job);
     control_gate_close(job);
     (void)job_state_unref(job->restored);
     (void)job_unref(job->job);
@@ -133,7 +135,7 @@ static bool may_come_back(const struct control *control, const struct control_jo
 {
     for (size_t rank = 0; rank < job->ranks; rank++) {
         const struct control_member *member = job->member[rank];
-        if (member != NULL && member->state != STEPD_MEMBER_LEFT &&
+        if (member != NULL && control_member_stays(member) &&
             !control_session_is_over(member->session, control->now_ms))
             return true;
     }
@@ -173,11 +175,14 @@ void control_job_empty(struct control *control, struct control_job *job)
     control_snapshot_forget_job(control, job);
     forget_members(job);
     job->observers = 0;
+    control_changes_drop(job);
     control_gate_close(job);
     job->job = job_unref(job->job);
     job->open_error = (struct stepd_error){.code = STEPD_OK};
     job->restored = job_state_unref(job->restored);
     job->started = false;
+    job->failure = (struct stepd_error){.code = STEPD_OK};
+    job->failure_untold = false;
     if (job->from_config)
         control_draft_reset(job);
     else
@@ -215,13 +220,44 @@ void control_job_move(struct control *control, struct control_job *job,
     control_log(control, "job_state", "job=%s from=%s to=%s", control_quote(job->name).text,
                 states[job->state].name, states[state].name);
     job->state = state;
-    if (state == CONTROL_JOB_FINISHED)
+    if (control_job_is_over(job))
         job->finished_as = ++control->finished;
 }
 
 bool control_job_is_open(const struct control_job *job)
 {
     return job->state >= CONTROL_JOB_READY;
+}
+
+bool control_job_is_over(const struct control_job *job)
+{
+    return job->state >= CONTROL_JOB_FINISHED;
+}
+
+static void tell_failure(struct control *control, struct control_job *job)
+{
+    if (job->failure_untold)
+        job->failure_untold = control_order_failure(control, job) != STEPD_OK;
+}
+
+void control_job_fail(struct control *control, struct control_job *job,
+                      const struct stepd_error *why, bool shards_know)
+{
+    if (job->state != CONTROL_JOB_RUNNING)
+        return;
+    job->failure = *why;
+    job->failure_untold = !shards_know;
+    control_changes_drop(job);
+    control_job_move(control, job, CONTROL_JOB_FAILED);
+    control_warn(control, "job_failed", "job=%s cause=%s", control_quote(job->name).text,
+                 control_quote(why->text).text);
+    tell_failure(control, job);
+    control_waits_release(control);
+}
+
+bool control_job_joins_at_version(const struct control_job *job)
+{
+    return job->state == CONTROL_JOB_RUNNING && job_draft_mode(job->draft) == STEPD_SYNC;
 }
 
 enum stepd_job_state control_job_state_seen(const struct control_job *job)
@@ -236,7 +272,8 @@ uint32_t control_job_ranks(const struct control_job *job)
 
 bool control_job_takes_ranks_back(const struct control_job *job)
 {
-    return job->state < CONTROL_JOB_RUNNING || job_draft_mode(job->draft) != STEPD_SYNC;
+    return !control_job_joins_at_version(job) ||
+           job_draft_consistency(job->draft)->workers_min != CONSISTENCY_NONE;
 }
 
 /* Whether the shards have heard of every member. */
@@ -246,7 +283,10 @@ static bool tell_members(struct control *control, struct control_job *job)
         struct control_member *member = job->member[rank];
         if (member == NULL || !member->untold)
             continue;
-        if (control_order_member(control, job, member) != STEPD_OK)
+        const enum stepd_status status = member->state == STEPD_MEMBER_JOINING
+                                             ? control_member_propose(control, job, member)
+                                             : control_order_member(control, job, member);
+        if (status != STEPD_OK)
             return false;
         member->untold = false;
     }
@@ -257,10 +297,13 @@ void control_job_tell_shards(struct control *control, struct control_job *job)
 {
     if (job->close_untold)
         job->close_untold = control_order_job(control, job, ORDER_JOB_CLOSE) != STEPD_OK;
+    tell_failure(control, job);
     if (!control_job_is_open(job) || !tell_members(control, job))
         return;
     const size_t joined = control_members_staying(job);
-    const bool enough = job->started || joined >= job_draft_workers(job->draft);
+    const struct consistency *consistency = job_draft_consistency(job->draft);
+    const bool enough =
+        job->started || joined >= consistency_start(consistency, job_draft_workers(job->draft));
     if (job->state == CONTROL_JOB_READY && enough &&
         control_order_job(control, job, ORDER_JOB_START) == STEPD_OK)
         control_job_move(control, job, CONTROL_JOB_RUNNING);

@@ -12,6 +12,8 @@
  *     OPENING   the tensors are sealed; the shards allocate their slices
  *     READY     open on all shards; fewer workers have joined than it needs
  *     RUNNING   enough have joined: the shards have been told to start
+ *     FAILED    beside FINISHED, from RUNNING: a worker was lost that the job cannot be without, or
+ *               a step was halted; nothing more is taken
  *     FINISHED  all members have left; the weights stay for who wants to pull them, until
  *               somebody needs the name or the room (finished.h); then the entry goes, or starts
  *               afresh: CREATED, or DEFINED where the config file has defined it
@@ -41,8 +43,10 @@ struct gate;
     X(DEFINED, defined, STEPD_JOB_DEFINED, 1u << CONTROL_JOB_OPENING)                              \
     X(OPENING, opening, STEPD_JOB_DEFINED, 1u << CONTROL_JOB_READY | 1u << CONTROL_JOB_DEFINED)    \
     X(READY, ready, STEPD_JOB_DEFINED, 1u << CONTROL_JOB_RUNNING)                                  \
-    X(RUNNING, running, STEPD_JOB_RUNNING, 1u << CONTROL_JOB_FINISHED)                             \
-    X(FINISHED, finished, STEPD_JOB_FINISHED, 1u << CONTROL_JOB_CREATED | 1u << CONTROL_JOB_DEFINED)
+    X(RUNNING, running, STEPD_JOB_RUNNING, 1u << CONTROL_JOB_FINISHED | 1u << CONTROL_JOB_FAILED)  \
+    X(FINISHED, finished, STEPD_JOB_FINISHED,                                                      \
+      1u << CONTROL_JOB_CREATED | 1u << CONTROL_JOB_DEFINED)                                       \
+    X(FAILED, failed, STEPD_JOB_FAILED, 1u << CONTROL_JOB_CREATED | 1u << CONTROL_JOB_DEFINED)
 
 enum control_job_state {
 
@@ -58,6 +62,18 @@ struct control_drafted {
     uint64_t tensors_most; /* since the draft was made */
 };
 
+/* Changes that wait for the shards to agree on a version (changes.h). */
+struct control_changes {
+    struct control_change *first; /* owned; the oldest, which is being proposed */
+    uint64_t highest;             /* version that a shard has told, of any slice */
+    uint64_t number;              /* of the newest proposal; 0: there is none */
+    uint64_t version;             /* that it names */
+    uint32_t left;                /* shards that have not answered it */
+    bool refused;                 /* by one of them */
+    uint32_t refusals;            /* of the first change, one after the other */
+    uint64_t ask_again_ms;        /* when it counts as not answered */
+};
+
 struct control_job {
     struct control_job *next;
     char *name;                   /* owned */
@@ -71,6 +87,9 @@ struct control_job {
     struct gate *gate;     /* owned; NULL: its slices close one by one */
     struct order decision; /* the gate's newest; borrows from it */
     bool decision_untold;
+    struct stepd_error failure; /* FAILED: why */
+    bool failure_untold;        /* the shards do not know it yet */
+    struct control_changes changes;
 
     size_t ranks;                   /* length of member: the highest rank that joined, plus 1 */
     struct control_member **member; /* owned, as are they; by rank, NULL where nobody joined */
@@ -125,8 +144,18 @@ struct control_job *control_job_destroy(struct control_job *job);
 void control_job_move(struct control *control, struct control_job *job,
                       enum control_job_state state);
 
-/* Open on all shards: READY, RUNNING or FINISHED. */
+/* Open on all shards: READY, RUNNING, FINISHED or FAILED. */
 bool control_job_is_open(const struct control_job *job);
+
+/* FINISHED or FAILED: only its weights are left. */
+bool control_job_is_over(const struct control_job *job);
+
+/* The job ends where it is. shards_know: they have found out by themselves. */
+void control_job_fail(struct control *control, struct control_job *job,
+                      const struct stepd_error *why, bool shards_know);
+
+/* Must all shards agree on the version from which on a rank joins? */
+bool control_job_joins_at_version(const struct control_job *job);
 
 /* What a client is told of the state. */
 enum stepd_job_state control_job_state_seen(const struct control_job *job);
@@ -135,8 +164,8 @@ enum stepd_job_state control_job_state_seen(const struct control_job *job);
  * said how many. The memory plan covers these and no more. */
 uint32_t control_job_ranks(const struct control_job *job);
 
-/* May a rank that has left be taken again? Not once a sync job has started: nobody could say from
- * which version on. */
+/* May a rank that has left be taken again? Not in a sync job that has started, whose number of
+ * workers is fixed: rounds would wait for it that its worker did not mean to make. */
 bool control_job_takes_ranks_back(const struct control_job *job);
 
 /*

@@ -3,11 +3,17 @@
  * The ranks of a job. A member is made when a rank first joins and lives as long as its job's
  * entry; the session that holds the rank may be replaced by a later worker's.
  *
- *     PRESENT <--> LOST      its lease ran out; it was heard again
- *        |  \       |        (a new worker may take the rank of a LOST one, which is PRESENT then)
- *        |   <--+   |
- *        v      |   v
- *        LEFT --+<---        said Leave; taken again where the job still takes ranks
+ *     JOINING --> PRESENT <--> LOST --> GIVEN_UP
+ *        ^          | ^                    |
+ *        |          v |                    |
+ *        +-------- LEFT <------ (LOST)     |
+ *        +---------------------------------+
+ *
+ *     JOINING    all shards have to agree from which version on it is a member (changes.h): of a
+ * sync job that runs; in any other it is PRESENT at once LOST       its lease ran out. It is
+ * PRESENT again when it is heard of, or when another worker takes its rank LEFT       said Leave.
+ * Another worker may take the rank where the job takes ranks back GIVEN_UP   it was lost, and the
+ * job goes on without it (loss.h): whatever it sends is refused, and its rank is free
  */
 #ifndef CONTROL_MEMBERS_H
 #define CONTROL_MEMBERS_H
@@ -18,13 +24,27 @@
 
 #include "server/control/jobs.h"
 
+/* A worker that has lost its rank to another one, so that it can be told when it comes back. */
+struct control_former {
+    bool known;
+    uint8_t session[STEPD_SESSION_BYTES];
+    struct stepd_error why;
+};
+
 struct control_member {
     uint32_t rank;
     enum stepd_member_state state;   /* changed by control_member_move only */
     struct control_session *session; /* never NULL; who holds the rank */
+    uint64_t from;                   /* first version that it is a member for */
+    uint64_t from_clock;             /* that it goes on from */
     uint64_t last_clock;             /* of its last push; UINT64_MAX: it has not left */
-    bool untold;                     /* the shards do not know its interval yet */
-    uint64_t reported_clock;         /* of its newest report, with loss and examples */
+    uint64_t until;               /* GIVEN_UP: first version that is made without it everywhere */
+    bool untold;                  /* the shards do not know its interval yet, or JOINING: that it
+                                   * is to be one */
+    bool kept;                    /* LOST: the log says why it is not given up */
+    struct stepd_error given_up;  /* GIVEN_UP: what it is told */
+    struct control_former former; /* who held the rank before */
+    uint64_t reported_clock;      /* of its newest report, with loss and examples */
     double loss;
     uint64_t examples;
     size_t shards;
@@ -52,7 +72,27 @@ void control_member_move(const struct control *control, struct control_member *m
 /* The member of this rank was heard of now. */
 void control_member_heard(const struct control *control, struct control_member *member);
 
-/* How many have joined and not left. */
+/* Neither LEFT nor GIVEN_UP. */
+bool control_member_stays(const struct control_member *member);
+
+/* Proposes a JOINING member's first version. RESOURCE_EXHAUSTED: no memory. */
+enum stepd_status control_member_propose(struct control *control, struct control_job *job,
+                                         const struct control_member *member) STEPD_MUST_CHECK;
+
+/* All shards have agreed on it. */
+void control_member_admitted(struct control *control, struct control_job *job, uint32_t rank,
+                             uint64_t version);
+
+/* A shard says from which versions on it goes without a rank that was given up. */
+void control_member_without(const struct control *control, const struct control_job *job,
+                            const struct notice *notice);
+
+/* What a session that is known no more is to be told, where its rank has passed to another worker;
+ * else NULL. session has STEPD_SESSION_BYTES bytes. */
+const struct stepd_error *control_members_former(const struct control *control,
+                                                 const uint8_t *session);
+
+/* How many have joined and not left, or been given up. */
 size_t control_members_staying(const struct control_job *job);
 
 /* Finds those whose lease has run out. */

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 
+#include "server/control/changes.h"
 #include "server/control/gates.h"
 #include "server/control/jobs.h"
 #include "server/control/members.h"
@@ -53,6 +54,20 @@ static void on_ready(struct control *control, const struct notice *notice)
         control_gate_take(control, job, notice);
 }
 
+static void on_proposed(struct control *control, const struct notice *notice)
+{
+    struct control_job *job = control_job_find(control, notice->job_name);
+    if (job != NULL)
+        control_change_answered(control, job, notice);
+}
+
+static void on_given_up(struct control *control, const struct notice *notice)
+{
+    const struct control_job *job = control_job_find(control, notice->job_name);
+    if (job != NULL)
+        control_member_without(control, job, notice);
+}
+
 void control_notice(struct control *control, const struct notice *notice)
 {
     switch (notice->kind) {
@@ -61,5 +76,7 @@ void control_notice(struct control *control, const struct notice *notice)
     case NOTICE_ANSWER: on_answer(control, notice); break;
     case NOTICE_READY: on_ready(control, notice); break;
     case NOTICE_SNAPSHOT: control_snapshot_answered(control, notice); break;
+    case NOTICE_GIVEN_UP: on_given_up(control, notice); break;
+    case NOTICE_PROPOSED: on_proposed(control, notice); break;
     }
 }

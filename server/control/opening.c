@@ -23,7 +23,7 @@ static uint64_t memory_in_use(const struct control *control, bool with_finished)
     uint64_t sum = 0;
     for (const struct control_job *job = control->first_job; job != NULL; job = job->next) {
         const bool counts = control_job_is_open(job) || job->state == CONTROL_JOB_OPENING;
-        if (!counts || (job->state == CONTROL_JOB_FINISHED && !with_finished))
+        if (!counts || (control_job_is_over(job) && !with_finished))
             continue;
         if (!stepd_bytes_add(sum, job_memory_bytes(job->job), &sum))
             return UINT64_MAX;

@@ -46,7 +46,7 @@ enum stepd_status control_order_job(struct control *control, const struct contro
 
 static enum stepd_status send_session(struct control *control,
                                       const struct control_session *session, enum order_kind kind,
-                                      uint64_t epoch)
+                                      uint64_t epoch, const struct stepd_error *why)
 {
     if (session->job == NULL)
         return STEPD_OK;
@@ -59,6 +59,8 @@ static enum stepd_status send_session(struct control *control,
         .rank = session->rank,
         .last_clock = UINT64_MAX,
     };
+    if (why != NULL)
+        like.error = *why;
     memcpy(like.session, session->id, sizeof like.session);
     return send_all(control, &like);
 }
@@ -66,13 +68,14 @@ static enum stepd_status send_session(struct control *control,
 enum stepd_status control_order_session(struct control *control,
                                         const struct control_session *session, uint64_t epoch)
 {
-    return send_session(control, session, ORDER_SESSION, epoch);
+    return send_session(control, session, ORDER_SESSION, epoch, /* why= */ NULL);
 }
 
 enum stepd_status control_order_session_gone(struct control *control,
-                                             const struct control_session *session)
+                                             const struct control_session *session,
+                                             const struct stepd_error *why)
 {
-    return send_session(control, session, ORDER_SESSION_GONE, session->epoch);
+    return send_session(control, session, ORDER_SESSION_GONE, session->epoch, why);
 }
 
 enum stepd_status control_order_member(struct control *control, const struct control_job *job,
@@ -82,14 +85,45 @@ enum stepd_status control_order_member(struct control *control, const struct con
                                  .kind = ORDER_MEMBER,
                                  .job_name = job->name,
                                  .rank = member->rank,
-                                 .from = 0,
+                                 .from = member->from,
+                                 .clock = member->from_clock,
                                  .last_clock = member->last_clock,
                              });
 }
 
-enum stepd_status control_order_decision(struct control *control, const struct order *decision)
+enum stepd_status control_order_failure(struct control *control, const struct control_job *job)
 {
-    return send_all(control, decision);
+    return send_all(control, &(struct order){
+                                 .kind = ORDER_JOB_FAIL,
+                                 .job_name = job->name,
+                                 .error = job->failure,
+                             });
+}
+
+enum stepd_status control_order_give_up(struct control *control, const struct control_job *job,
+                                        uint32_t rank, const struct stepd_error *why)
+{
+    return send_all(control, &(struct order){
+                                 .kind = ORDER_GIVE_UP,
+                                 .job_name = job->name,
+                                 .rank = rank,
+                                 .error = *why,
+                             });
+}
+
+enum stepd_status control_order_like(struct control *control, const struct order *order)
+{
+    return send_all(control, order);
+}
+
+enum stepd_status control_order_proposal(struct control *control, const struct control_job *job)
+{
+    return send_all(control, &(struct order){
+                                 .kind = ORDER_PROPOSE,
+                                 .job_name = job->name,
+                                 .query = job->changes.number,
+                                 .version = job->changes.version,
+                             });
 }
 
 enum stepd_status control_order_snapshot(struct control *control, const struct order *like)

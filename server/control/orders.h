@@ -24,16 +24,29 @@ enum stepd_status control_order_job(struct control *control, const struct contro
 enum stepd_status control_order_session(struct control *control,
                                         const struct control_session *session,
                                         uint64_t epoch) STEPD_MUST_CHECK;
-enum stepd_status
-control_order_session_gone(struct control *control,
-                           const struct control_session *session) STEPD_MUST_CHECK;
+enum stepd_status control_order_session_gone(struct control *control,
+                                             const struct control_session *session,
+                                             const struct stepd_error *why) STEPD_MUST_CHECK;
 
 enum stepd_status control_order_member(struct control *control, const struct control_job *job,
                                        const struct control_member *member) STEPD_MUST_CHECK;
 
-/* What a gate has decided: COMMIT or WITHOUT. */
-enum stepd_status control_order_decision(struct control *control,
-                                         const struct order *decision) STEPD_MUST_CHECK;
+/* Why the job has failed. */
+enum stepd_status control_order_failure(struct control *control,
+                                        const struct control_job *job) STEPD_MUST_CHECK;
+
+/* The rank is given up, and is to be told why. */
+enum stepd_status control_order_give_up(struct control *control, const struct control_job *job,
+                                        uint32_t rank,
+                                        const struct stepd_error *why) STEPD_MUST_CHECK;
+
+/* An order as it stands: what a gate has decided, or a change that all have agreed to. */
+enum stepd_status control_order_like(struct control *control,
+                                     const struct order *order) STEPD_MUST_CHECK;
+
+/* The newest proposal of an open job (changes.h); the answers carry its number. */
+enum stepd_status control_order_proposal(struct control *control,
+                                         const struct control_job *job) STEPD_MUST_CHECK;
 
 /* SNAPSHOT or SNAPSHOT_END. */
 enum stepd_status control_order_snapshot(struct control *control,

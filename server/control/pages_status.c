@@ -16,8 +16,8 @@
 #include "server/control/waits.h"
 
 /* Numbers of a JobStatus and of a MemberStatus, the loss among them. */
-#define JOB_NUMBERS    12u
-#define MEMBER_NUMBERS 6u
+#define JOB_NUMBERS    13u
+#define MEMBER_NUMBERS 8u
 
 /* No job takes less, so no page has more jobs. */
 #define JOB_LEAST_BYTES (JOB_NUMBERS * PAGE_NUMBER_BYTES)
@@ -74,6 +74,18 @@ static uint64_t clock_of(const struct control_member *member)
     return clock;
 }
 
+static uint64_t until_of(const struct control_member *member)
+{
+    switch (member->state) {
+    case STEPD_MEMBER_LEFT: return member->last_clock;
+    case STEPD_MEMBER_GIVEN_UP: return member->until;
+    case STEPD_MEMBER_JOINING:
+    case STEPD_MEMBER_PRESENT:
+    case STEPD_MEMBER_LOST: break;
+    }
+    return 0;
+}
+
 static struct stepd_member_status member_status(const struct control_member *member,
                                                 uint64_t now_ms)
 {
@@ -85,6 +97,8 @@ static struct stepd_member_status member_status(const struct control_member *mem
         .silent_ms = control_session_silent_ms(member->session, now_ms),
         .loss = member->loss,
         .examples = member->examples,
+        .from = member->from,
+        .until = until_of(member),
     };
 }
 
@@ -152,11 +166,13 @@ static bool put_entry(struct page *page, const struct control_job *job,
     *status = (struct stepd_job_status){
         .name = job->name,
         .state = control_job_state_seen(job),
+        .failure = job->failure.code == STEPD_OK ? "" : job->failure.text,
     };
     if (job->draft != NULL) {
         status->mode = job_draft_mode(job->draft);
         status->incarnation = job->incarnation;
         status->workers = job_draft_workers(job->draft);
+        status->workers_min = consistency_start(job_draft_consistency(job->draft), status->workers);
         status->tensors = job_draft_tensors(job->draft);
     }
     if (job->job != NULL) {
@@ -172,6 +188,8 @@ static size_t entry_bytes(const struct page *page, const struct control_job *job
 {
     uint32_t ranks[STEPD_WORKERS_MAX];
     size_t bytes = PAGE_TAG_BYTES + page_text_bytes(job->name) + PAGE_TAG_BYTES + JOB_LEAST_BYTES;
+    if (job->failure.code != STEPD_OK)
+        bytes += page_text_bytes(job->failure.text);
     const struct control_tally *tally = control_query_tally(page->query, job);
     const size_t count = tally == NULL ? 0 : control_tally_waited_for(tally, ranks);
     for (size_t i = 0; i < count; i++)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "server/control/dispatch.h"
 #include "server/control/jobs.h"
 #include "server/control/orders.h"
 #include "server/control/snapshot.h"
@@ -39,7 +40,7 @@ struct control_session *control_session_of_client(const struct control *control,
            !(session->has_client && session->job == job && session->member != NULL &&
              memcmp(session->client, hello->client.at, STEPD_CLIENT_BYTES) == 0))
         session = session->next;
-    const bool holds = session != NULL && session->member->state != STEPD_MEMBER_LEFT;
+    const bool holds = session != NULL && control_member_stays(session->member);
     return holds ? session : NULL;
 }
 
@@ -124,10 +125,12 @@ enum stepd_status control_session_resume(struct control *control, struct control
 }
 
 enum stepd_status control_session_retire(struct control *control, struct control_session *session,
-                                         struct stepd_error *reterr)
+                                         const struct stepd_error *why, struct stepd_error *reterr)
 {
-    if (control_order_session_gone(control, session) != STEPD_OK)
+    if (control_order_session_gone(control, session, why) != STEPD_OK)
         return no_memory(reterr);
+    if (session->conn != NULL && why != NULL)
+        control_send(session->conn, /* request_id= */ 0, why->code, /* answer= */ NULL, why);
     if (session->conn != NULL)
         control_hang_up(session->conn);
     return STEPD_OK;
@@ -137,7 +140,7 @@ enum stepd_status control_session_retire(struct control *control, struct control
  * job. */
 void control_session_drop(struct control *control, struct control_session *session)
 {
-    const enum stepd_status status = control_session_retire(control, session, NULL);
+    const enum stepd_status status = control_session_retire(control, session, NULL, NULL);
     if (status != STEPD_OK && session->conn != NULL)
         control_hang_up(session->conn);
     control_session_free(control, session);

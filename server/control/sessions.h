@@ -69,9 +69,11 @@ enum stepd_status control_session_restore(struct control *control, struct contro
 enum stepd_status control_session_resume(struct control *control, struct control_session *session,
                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Tells the shards to forget the session and ends its connection. The session itself is freed by
+/* Tells the shards to forget the session and ends its connections, which are told why (NULL: they
+ * are not). The session itself is freed by
  * control_session_drop, or for a member when its rank passes to another session. */
 enum stepd_status control_session_retire(struct control *control, struct control_session *session,
+                                         const struct stepd_error *why,
                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Retires and frees a session, whatever the shards could be told. */

@@ -11,9 +11,12 @@
 
 #include "proto/error.h"
 #include "server/control/dispatch.h"
+#include "server/control/handle_hello.h"
 #include "server/control/handle_layout.h"
 #include "server/control/handle_status.h"
+#include "server/control/members.h"
 #include "server/control/query.h"
+#include "server/control/sessions.h"
 
 /* ---- What is waited for ---------------------------------------------------------------------- */
 
@@ -30,6 +33,12 @@ static bool opening_is_over(const struct control_wait *wait)
 static bool query_is_over(const struct control_wait *wait)
 {
     return wait->query->left == 0;
+}
+
+static bool membership_is_settled(const struct control_wait *wait)
+{
+    return wait->conn->session->member->state != STEPD_MEMBER_JOINING ||
+           wait->job->state != CONTROL_JOB_RUNNING;
 }
 
 /* ---- The answers ----------------------------------------------------------------------------- */
@@ -75,6 +84,17 @@ static enum stepd_status answer_groups(const struct control_wait *wait,
     return STEPD_OK;
 }
 
+static enum stepd_status answer_member(const struct control_wait *wait,
+                                       struct control_answer *ret_answer,
+                                       struct stepd_error *reterr)
+{
+    const struct control_job *job = wait->job;
+    if (wait->conn->session->member->state == STEPD_MEMBER_JOINING)
+        return stepd_fail(reterr, job->failure.code, "%s", job->failure.text);
+    ret_answer->message = control_welcome(wait->conn->control, wait->conn->session);
+    return STEPD_OK;
+}
+
 /* ---- Too late -------------------------------------------------------------------------------- */
 
 static enum stepd_status opening_too_late(const struct control_wait *wait,
@@ -109,6 +129,15 @@ static enum stepd_status query_too_late(const struct control_wait *wait, struct 
 
 /* ---- Walking --------------------------------------------------------------------------------- */
 
+static enum stepd_status member_too_late(const struct control_wait *wait,
+                                         struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_DEADLINE_EXCEEDED,
+                      "the shards have not agreed from which version on rank %u is a member of job "
+                      "'%s'; resume the session",
+                      wait->conn->session->rank, wait->job->name);
+}
+
 struct wait_row {
     bool (*over)(const struct control_wait *wait);
     enum stepd_status (*answer)(const struct control_wait *wait, struct control_answer *ret_answer,
@@ -134,6 +163,12 @@ static const struct wait_row rows[] = {
             .over = query_is_over,
             .answer = answer_status,
             .too_late = query_too_late,
+        },
+    [CONTROL_WAIT_MEMBER] =
+        {
+            .over = membership_is_settled,
+            .answer = answer_member,
+            .too_late = member_too_late,
         },
     [CONTROL_WAIT_GROUPS] =
         {

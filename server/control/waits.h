@@ -20,6 +20,7 @@ enum control_wait_kind {
     CONTROL_WAIT_OPENED, /* the last page of DefineTensors: until the shards have answered */
     CONTROL_WAIT_STATUS, /* GetStatus: until the shards have answered the query */
     CONTROL_WAIT_GROUPS, /* GetGroups: the same */
+    CONTROL_WAIT_MEMBER, /* Hello: until the shards have agreed from which version on it is one */
 };
 
 struct control_query;

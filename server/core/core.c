@@ -26,8 +26,9 @@ struct core *core_destroy(struct core *core)
 {
     if (core == NULL)
         return NULL;
+    const struct stepd_error none = {.code = STEPD_OK};
     while (core->sessions != NULL)
-        session_remove(core, core->sessions);
+        session_remove(core, core->sessions, &none);
     while (core->jobs != NULL)
         job_free(core, core->jobs);
     free(core->sum.floats);

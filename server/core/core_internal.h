@@ -109,8 +109,14 @@ struct core_gate {
     size_t full;                /* of these */
     size_t blocks;              /* whose sums a report holds */
     enum order_verdict verdict; /* COMMITTED */
+    struct stepd_error why;     /* COMMITTED to HALT */
     float *factor;              /* owned; COMMITTED: by tensor; NULL: 1 */
-    struct stepd_error halted;  /* code OK, or why nothing is taken any more */
+};
+
+/* What control has proposed and this shard agreed to; see change.c. */
+struct core_proposal {
+    bool open;        /* control has not decided */
+    uint64_t version; /* no step from this one on is made meanwhile */
 };
 
 struct core_job {
@@ -118,6 +124,8 @@ struct core_job {
     struct job *job; /* a reference */
     const struct sync_policy *policy;
     struct members members;
+    struct core_proposal proposal;
+    struct stepd_error failure; /* code OK, or why nothing is taken any more */
     struct core_slice **slice; /* owned; by index in the layout, NULL where another shard owns it */
     float *landing; /* owned; where gradients are added up as they arrive, a place for each worker
                      * to receive one slice in, of landing_floats each; else NULL */
@@ -137,9 +145,10 @@ struct session {
     char *worker;   /* owned */
     uint32_t rank;
     bool observer;
-    struct core_conn *conn; /* the living connection, or NULL */
-    uint64_t heard_ms;      /* when a frame of it came in last */
-    bool heard;             /* since control was told last */
+    struct core_conn *conn;    /* the living connection, or NULL */
+    uint64_t heard_ms;         /* when a frame of it came in last */
+    bool heard;                /* since control was told last */
+    struct stepd_error fenced; /* code OK, or why nothing of it is taken any more */
 };
 
 /* Slices that may wait for an answer on one connection. */
@@ -219,12 +228,17 @@ struct session *session_of_rank(const struct core *core, const char *job_name, u
 void session_heard(const struct core *core, struct session *session);
 /* Takes what it needs from ORDER_SESSION; an older epoch's connection is hung up. */
 enum stepd_status session_update(struct core *core, struct order *order);
-void session_remove(struct core *core, struct session *session);
+/* Its connection is told why, unless code is OK. */
+void session_remove(struct core *core, struct session *session, const struct stepd_error *why);
+/* Nothing more is taken of it: its requests, and those that come yet, end with the error. */
+void session_fence(struct session *session, const struct stepd_error *why);
 
 /* ---- jobs.c ---------------------------------------------------------------------------------- */
 
 struct core_job *job_find(const struct core *core, const char *name);
 enum stepd_status job_open(struct core *core, struct job *job);
+/* Nothing more is taken: all its requests end with the error. */
+void job_fail(struct core *core, struct core_job *job, const struct stepd_error *why);
 /* Ends its requests; frees it, at once or with the last piece. */
 void job_close(struct core *core, struct core_job *job);
 void job_free(struct core *core, struct core_job *job);
@@ -273,6 +287,10 @@ uint64_t waiter_payload_bytes(const struct waiter *waiter);
 /* Why a waiter waits, in words, and up to `most` ranks that it waits for. */
 size_t waiter_explain(const struct waiter *waiter, char *text, size_t size, uint32_t *rank,
                       size_t most);
+
+/* Ends a connection's requests about a job (NULL: all) with the error. */
+void requests_fail(struct core_conn *conn, const struct core_job *job,
+                   const struct stepd_error *error);
 
 /* Ends the requests whose deadline has passed. */
 void requests_expire(struct core *core);
@@ -377,6 +395,8 @@ void waiters_wake(struct core_slice *slice);
 void gate_open(struct core *core, struct core_job *job);
 /* Does this slice close with all others of its job? */
 bool gate_holds(const struct core_slice *slice);
+/* Has a rank contributed to all slices here that close together? */
+bool gate_has_contributed(const struct core_job *job, uint32_t rank);
 /* The slice that such a slice waits for; itself, where it waits for other shards or alone. */
 const struct core_slice *gate_slowest(const struct core_slice *slice);
 /* Something of such a slice has changed: its round, its members, who holds its weights. */
@@ -385,6 +405,25 @@ void gate_on_tick(struct core *core, struct core_job *job);
 /* Control's answers to a report. Take what they need from the order. */
 void gate_commit(struct core *core, struct core_job *job, struct order *order);
 void gate_without(struct core *core, struct core_job *job, const struct order *order);
+
+/* ---- change.c -------------------------------------------------------------------------------- */
+
+/* Must the step that starts from this version wait for control to decide on a change? */
+bool change_holds(const struct core_job *job, uint64_t version);
+/* Control's orders. */
+void change_propose(struct core *core, struct core_job *job, const struct order *order);
+void change_make(struct core *core, struct core_job *job, const struct order *order);
+
+/* ---- member.c -------------------------------------------------------------------------------- */
+
+/* Control's orders about one rank; see sync/members.h. */
+void member_set(struct core *core, struct core_job *job, const struct order *order);
+void member_give_up(struct core *core, struct core_job *job, const struct order *order);
+
+/* ---- orders.c -------------------------------------------------------------------------------- */
+
+/* Gives a notice to control. Takes ownership of it. */
+void notice_send(struct core *core, struct notice *notice);
 
 /* ---- conn (core.c) --------------------------------------------------------------------------- */
 

@@ -28,6 +28,9 @@ static_assert(REPLY_SLICES_MAX * (5 + 1 + 10) + 128 <= STEPD_HEADER_MAX_BYTES,
 static enum stepd_status handle(struct core_conn *conn, const struct stepd_message *message,
                                 uint64_t payload_bytes, struct stepd_error *reterr)
 {
+    const struct stepd_error *fenced = &conn->session->fenced;
+    if (fenced->code != STEPD_OK)
+        return stepd_fail(reterr, fenced->code, "%s", fenced->text);
     switch (message->kind) {
     case STEPD_MESSAGE_PUSH:
     case STEPD_MESSAGE_STEP: return handle_push(conn, message, payload_bytes, reterr);

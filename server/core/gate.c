@@ -43,8 +43,7 @@ static void sum_squares(const struct core_slice *slice, double **at)
     }
 }
 
-/* Has a rank contributed to all slices here? */
-static bool has_contributed(const struct core_job *job, uint32_t rank)
+bool gate_has_contributed(const struct core_job *job, uint32_t rank)
 {
     for (size_t i = 0; i < job->job->layout.slices; i++) {
         const struct core_slice *slice = job->slice[i];
@@ -52,6 +51,26 @@ static bool has_contributed(const struct core_job *job, uint32_t rank)
             return false;
     }
     return true;
+}
+
+static void forget(struct core_job *job, uint32_t rank)
+{
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        struct core_slice *slice = job->slice[i];
+        if (is_gated(slice) && round_of(&slice->round, rank).state == CONTRIBUTION_COUNTED)
+            round_retract(&slice->round, rank);
+    }
+}
+
+/* All slices here are full, so whoever has contributed to some of them only will send no more: it
+ * has died on the way. Where the step is made whole or not at all, it is made without it. */
+static void forget_partial(struct core_job *job)
+{
+    const bool whole = job->job->consistency.atomic == CONSISTENCY_ATOMIC_JOB;
+    for (uint32_t rank = 0; whole && rank < job->job->workers; rank++) {
+        if (!gate_has_contributed(job, rank))
+            forget(job, rank);
+    }
 }
 
 static bool fill_report(const struct core_job *job, struct notice *report)
@@ -63,7 +82,7 @@ static bool fill_report(const struct core_job *job, struct notice *report)
     if (report->rank == NULL || report->sum == NULL)
         return false;
     for (uint32_t rank = 0; rank < workers; rank++) {
-        if (has_contributed(job, rank))
+        if (gate_has_contributed(job, rank))
             report->rank[report->ranks++] = rank;
     }
     return true;
@@ -77,6 +96,7 @@ static void report(struct core *core, struct core_job *job)
         (void)notice_destroy(notice);
         return;
     }
+    forget_partial(job);
     double *sum = notice->sum;
     for (size_t i = 0; i < job->job->layout.slices; i++) {
         struct core_slice *slice = job->slice[i];
@@ -91,8 +111,7 @@ static void report(struct core *core, struct core_job *job)
             push_explain_nonfinite(core, slice, &notice->error);
     }
     job->gate.state = GATE_REPORTED;
-    notice->shard = core->options.shard;
-    core->io.notify(core->io.owner, notice);
+    notice_send(core, notice);
 }
 
 /* Counts the slices that are full, as one of them has become so or is so no more. */
@@ -104,6 +123,14 @@ static void count(struct core_slice *slice)
     gate->full += full;
     gate->full -= slice->full;
     slice->full = full;
+}
+
+/* Can the step be reported now? */
+static bool is_ready(const struct core_job *job)
+{
+    const struct core_gate *gate = &job->gate;
+    return gate->state == GATE_COLLECTING && gate->full == gate->slices &&
+           job->failure.code == STEPD_OK && !change_holds(job, gate->version);
 }
 
 /* ---- Closing --------------------------------------------------------------------------------- */
@@ -133,25 +160,9 @@ static size_t count_open(const struct core_job *job)
     return open;
 }
 
-/* Control refused the step, and all that might follow. */
-static void halt(struct core *core, struct core_job *job)
-{
-    for (struct core_conn *conn = core->conns; conn != NULL; conn = conn->next) {
-        if (conn->receiving != NULL && conn->receiving->job == job)
-            receive_cancel(conn);
-        for (struct request *request = conn->requests; request != NULL; request = request->next) {
-            const bool pushes =
-                request->kind == STEPD_MESSAGE_PUSH || request->kind == STEPD_MESSAGE_STEP;
-            if (request->job == job && pushes)
-                request_fail(request, &job->gate.halted);
-        }
-    }
-}
-
 static void begin_next(struct core *core, struct core_job *job)
 {
     struct core_gate *gate = &job->gate;
-    const bool halts = gate->verdict == ORDER_HALT;
     free(gate->factor);
     gate->factor = NULL;
     gate->version++;
@@ -161,10 +172,15 @@ static void begin_next(struct core *core, struct core_job *job)
         if (is_gated(job->slice[i]))
             job->slice[i]->full = false;
     }
-    if (halts)
-        halt(core, job);
-    else
+    if (gate->verdict == ORDER_HALT) {
+        struct stepd_error why = {.code = STEPD_OK};
+        (void)stepd_fail(&why, STEPD_FAILED_PRECONDITION,
+                         "job '%s' is halted at version %" PRIu64 ": %s", job->job->name,
+                         gate->version - 1, gate->why.text);
+        job_fail(core, job, &why);
+    } else {
         job_try(core, job);
+    }
 }
 
 static void close_all(struct core *core, struct core_job *job)
@@ -217,15 +233,14 @@ void gate_try(struct core *core, struct core_slice *slice)
         return;
     }
     count(slice);
-    if (gate->state == GATE_COLLECTING && gate->full == gate->slices)
+    if (is_ready(job))
         report(core, job);
 }
 
 void gate_on_tick(struct core *core, struct core_job *job)
 {
     const struct core_gate *gate = &job->gate;
-    if (gate->gated && gate->slices > 0 && gate->state == GATE_COLLECTING &&
-        gate->full == gate->slices && gate->halted.code == STEPD_OK)
+    if (gate->gated && gate->slices > 0 && is_ready(job))
         report(core, job);
 }
 
@@ -238,10 +253,7 @@ void gate_commit(struct core *core, struct core_job *job, struct order *order)
     gate->verdict = order->verdict;
     gate->factor = order->factor;
     order->factor = NULL;
-    if (order->verdict == ORDER_HALT)
-        (void)stepd_fail(&gate->halted, STEPD_FAILED_PRECONDITION,
-                         "job '%s' is halted at version %" PRIu64 ": %s", job->job->name,
-                         gate->version, order->error.text);
+    gate->why = order->error;
     close_all(core, job);
 }
 
@@ -251,16 +263,12 @@ void gate_without(struct core *core, struct core_job *job, const struct order *o
     if (!gate->gated || order->version != gate->version || gate->state != GATE_REPORTED)
         return;
     gate->state = GATE_COLLECTING;
+    for (size_t k = 0; k < order->ranks; k++)
+        forget(job, order->rank_list[k]);
     for (size_t i = 0; i < job->job->layout.slices; i++) {
-        struct core_slice *slice = job->slice[i];
-        for (size_t k = 0; is_gated(slice) && k < order->ranks; k++) {
-            const uint32_t rank = order->rank_list[k];
-            if (round_of(&slice->round, rank).state == CONTRIBUTION_COUNTED)
-                round_retract(&slice->round, rank);
-        }
-        if (is_gated(slice))
-            count(slice);
+        if (is_gated(job->slice[i]))
+            count(job->slice[i]);
     }
-    if (gate->full == gate->slices)
+    if (is_ready(job))
         report(core, job);
 }

@@ -7,14 +7,18 @@
 #include "proto/error.h"
 #include "server/core/core_internal.h"
 
-/* Does a worker have to wait for another that is too far behind? */
+/* Does a worker have to wait for another that is too far behind, or for the first version that it
+ * is a member for? */
 static bool is_held_back(const struct waiter *waiter)
 {
     const struct sync_policy *policy = waiter->slice->job->policy;
-    if (policy->holds_back == NULL || waiter->request->conn->session->observer)
+    const struct session *session = waiter->request->conn->session;
+    if (session->observer)
         return false;
     const struct scene scene = slice_scene(waiter->slice);
-    return policy->holds_back(&scene, waiter_clock(waiter));
+    if (members_await(scene.members, session->rank, scene.version))
+        return true;
+    return policy->holds_back != NULL && policy->holds_back(&scene, waiter_clock(waiter));
 }
 
 void pull_settle(struct waiter *waiter)
@@ -82,7 +86,10 @@ enum stepd_status handle_pull(struct core_conn *conn, const struct stepd_message
         request_destroy(request);
         return status;
     }
-    for (size_t i = 0; i < request->count; i++)
+    for (size_t i = 0; i < request->count; i++) {
         pull_settle(&request->waiter[i]);
+        if (request->waiter[i].state == WAITER_VERSION && request->job->failure.code != STEPD_OK)
+            request_fail(request, &request->job->failure); /* it would wait for nothing */
+    }
     return STEPD_OK;
 }

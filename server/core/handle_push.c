@@ -61,12 +61,18 @@ static enum stepd_status check_sender(const struct core_conn *conn,
     return STEPD_OK;
 }
 
+/* The newest clock that has counted, or that its rank goes on from. */
+static uint64_t counted_clock(const struct waiter *waiter)
+{
+    return members_clock(&waiter->slice->job->members, rank_of(waiter), record_of(waiter)->clock);
+}
+
 /* The highest clock that leaves no gap. A predecessor may have died before it had sent this slice
  * anything of the first step; and in sync mode, where clocks go with versions, rounds may have
  * closed without this rank. */
 static uint64_t newest_clock(const struct waiter *waiter)
 {
-    const uint64_t counted = record_of(waiter)->clock;
+    const uint64_t counted = counted_clock(waiter);
     const uint64_t version = waiter->slice->slice.version;
     if (counted == 0)
         return version + 2;
@@ -79,7 +85,7 @@ static enum stepd_status check_clock(const struct waiter *waiter, const char *na
 {
     const uint64_t clock = waiter->request->clock;
     const struct contribution open = round_of(&waiter->slice->round, rank_of(waiter));
-    const uint64_t counted = record_of(waiter)->clock;
+    const uint64_t counted = counted_clock(waiter);
     if (clock == 0)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "clock is 0; a worker's first push has 1");
@@ -142,9 +148,6 @@ static enum stepd_status check_backup(const struct waiter *waiter, const char *n
 static enum stepd_status check_slice(const struct waiter *waiter, struct stepd_error *reterr)
 {
     struct core_slice *slice = waiter->slice;
-    const struct stepd_error *halted = &slice->job->gate.halted;
-    if (halted->code != STEPD_OK)
-        return stepd_fail(reterr, halted->code, "%s", halted->text);
     char name[JOB_SLICE_NAME_BYTES];
     job_slice_name(slice->job->job, slice->slice.index, name, sizeof name);
     if (!slice->slice.valued)

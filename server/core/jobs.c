@@ -102,7 +102,9 @@ enum stepd_status job_open(struct core *core, struct job *job)
     opened->policy = sync_policy_of(job->consistency.mode);
     opened->next = core->jobs;
     core->jobs = opened;
-    enum stepd_status status = open_slices(core, opened);
+    enum stepd_status status = members_reserve(&opened->members, job->workers);
+    if (status == STEPD_OK)
+        status = open_slices(core, opened);
     if (status == STEPD_OK)
         status = make_landing(core, opened);
     if (status != STEPD_OK)
@@ -112,18 +114,21 @@ enum stepd_status job_open(struct core *core, struct job *job)
     return status;
 }
 
+void job_fail(struct core *core, struct core_job *job, const struct stepd_error *why)
+{
+    if (job->failure.code != STEPD_OK)
+        return;
+    job->failure = *why;
+    for (struct core_conn *conn = core->conns; conn != NULL; conn = conn->next)
+        requests_fail(conn, job, why);
+}
+
 void job_close(struct core *core, struct core_job *job)
 {
     struct stepd_error error = {.code = STEPD_OK};
     (void)stepd_fail(&error, STEPD_ABORTED, "job '%s' was closed", job->job->name);
-    for (struct core_conn *conn = core->conns; conn != NULL; conn = conn->next) {
-        if (conn->receiving != NULL && conn->receiving->job == job)
-            receive_cancel(conn);
-        for (struct request *request = conn->requests; request != NULL; request = request->next) {
-            if (request->job == job)
-                request_fail(request, &error);
-        }
-    }
+    for (struct core_conn *conn = core->conns; conn != NULL; conn = conn->next)
+        requests_fail(conn, job, &error);
     snapshot_cancel(core, job);
     job->closing = true;
     dispatch_flush(core);
@@ -139,9 +144,10 @@ uint64_t job_clock(const struct core_job *job, uint32_t rank)
         if (slice == NULL || rank >= slice->slice.ranks)
             continue;
         const struct contribution open = round_of(&slice->round, rank);
-        const uint64_t clock = open.state == CONTRIBUTION_COUNTED
-                                   ? open.clock
-                                   : slice->slice.by_rank[rank].record.clock;
+        const uint64_t counted = open.state == CONTRIBUTION_COUNTED
+                                     ? open.clock
+                                     : slice->slice.by_rank[rank].record.clock;
+        const uint64_t clock = members_clock(&job->members, rank, counted);
         if (clock > 0 && (lowest == 0 || clock < lowest))
             lowest = clock;
     }

@@ -13,7 +13,7 @@
 /* How often control hears who is alive: well below the shortest lease. */
 #define HEARD_INTERVAL_MS 250u
 
-static void notify(struct core *core, struct notice *notice)
+void notice_send(struct core *core, struct notice *notice)
 {
     notice->shard = core->options.shard;
     core->io.notify(core->io.owner, notice);
@@ -48,17 +48,7 @@ static void open_job(struct core *core, struct order *order)
                          order->job_name, core->options.shard + 1);
     else
         (void)open_slices(core, order, &notice->error);
-    notify(core, notice);
-}
-
-static void set_member(struct core *core, struct core_job *job, const struct order *order)
-{
-    if (members_set(&job->members, order->rank, order->from, order->last_clock) != STEPD_OK)
-        return;
-    const struct session *session = session_of_rank(core, order->job_name, order->rank);
-    if (session == NULL || session->conn == NULL)
-        members_gone(&job->members, order->rank);
-    job_try(core, job);
+    notice_send(core, notice);
 }
 
 static void count_slices(const struct core_job *job, struct notice *notice)
@@ -132,7 +122,7 @@ static void answer(struct core *core, const struct core_job *job, const struct o
         list_waited_for(job, notice);
         notice->parked = count_requests(core, job);
     }
-    notify(core, notice);
+    notice_send(core, notice);
 }
 
 static void obey(struct core *core, struct order *order)
@@ -141,7 +131,9 @@ static void obey(struct core *core, struct order *order)
     switch (order->kind) {
     case ORDER_JOB_OPEN: open_job(core, order); return;
     case ORDER_SESSION: (void)session_update(core, order); return;
-    case ORDER_SESSION_GONE: session_remove(core, session_find(core, order->session)); return;
+    case ORDER_SESSION_GONE:
+        session_remove(core, session_find(core, order->session), &order->error);
+        return;
     case ORDER_QUERY: answer(core, job, order); return;
     case ORDER_SNAPSHOT: snapshot_begin(core, job, order); return;
     case ORDER_SNAPSHOT_END: snapshot_end(core, order); return;
@@ -155,9 +147,17 @@ static void obey(struct core *core, struct order *order)
             job_try(core, job);
         }
         return;
+    case ORDER_JOB_FAIL:
+        if (job != NULL)
+            job_fail(core, job, &order->error);
+        return;
     case ORDER_MEMBER:
         if (job != NULL)
-            set_member(core, job, order);
+            member_set(core, job, order);
+        return;
+    case ORDER_GIVE_UP:
+        if (job != NULL)
+            member_give_up(core, job, order);
         return;
     case ORDER_COMMIT:
         if (job != NULL)
@@ -166,6 +166,14 @@ static void obey(struct core *core, struct order *order)
     case ORDER_WITHOUT:
         if (job != NULL)
             gate_without(core, job, order);
+        return;
+    case ORDER_PROPOSE:
+        if (job != NULL)
+            change_propose(core, job, order);
+        return;
+    case ORDER_CHANGE:
+        if (job != NULL)
+            change_make(core, job, order);
         return;
     }
 }
@@ -208,7 +216,7 @@ static void tell_heard(struct core *core, const char *job_name)
         notice->clock[notice->ranks++] = job == NULL ? 0 : job_clock(job, s->rank);
         s->heard = false;
     }
-    notify(core, notice);
+    notice_send(core, notice);
 }
 
 void core_on_tick(struct core *core, uint64_t now_ms)

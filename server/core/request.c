@@ -56,6 +56,8 @@ static enum stepd_status find_job(const struct core_conn *conn, uint64_t incarna
                           "from there",
                           job->job->name, job->job->incarnation, incarnation, text);
     }
+    if (job->failure.code != STEPD_OK && !conn->session->observer)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "%s", job->failure.text);
     *ret_job = job;
     return STEPD_OK;
 }
@@ -250,8 +252,10 @@ uint64_t waiter_clock(const struct waiter *waiter)
 {
     const struct session *session = waiter->request->conn->session;
     const struct slice *slice = &waiter->slice->slice;
-    const bool counts = !session->observer && session->rank < slice->ranks;
-    return counts ? slice->by_rank[session->rank].record.clock : 0;
+    if (session->observer || session->rank >= slice->ranks)
+        return 0;
+    return members_clock(&waiter->slice->job->members, session->rank,
+                         slice->by_rank[session->rank].record.clock);
 }
 
 uint64_t waiter_payload_bytes(const struct waiter *waiter)
@@ -269,6 +273,17 @@ void request_fail(struct request *request, const struct stepd_error *error)
     if (request->error.code == STEPD_OK)
         request->error = *error;
     dispatch_dirty(request);
+}
+
+void requests_fail(struct core_conn *conn, const struct core_job *job,
+                   const struct stepd_error *error)
+{
+    if (conn->receiving != NULL && (job == NULL || conn->receiving->job == job))
+        receive_cancel(conn);
+    for (struct request *request = conn->requests; request != NULL; request = request->next) {
+        if (job == NULL || request->job == job)
+            request_fail(request, error);
+    }
 }
 
 void request_destroy(struct request *request)
@@ -334,6 +349,17 @@ static size_t count_members(const struct members *members)
     return count;
 }
 
+/* What a slice waits for that waits for no rank. */
+static const char *explain_no_rank(const struct core_slice *slice)
+{
+    const struct core_job *job = slice->job;
+    if (slice->blocked)
+        return "readers that hold two versions";
+    if (change_holds(job, slice->slice.version))
+        return "all shards to agree on a change";
+    return job->gate.state == GATE_REPORTED ? "other shards" : "the next push";
+}
+
 size_t waiter_explain(const struct waiter *waiter, char *text, size_t size, uint32_t *rank,
                       size_t most)
 {
@@ -355,10 +381,7 @@ size_t waiter_explain(const struct waiter *waiter, char *text, size_t size, uint
     size_t all = 0;
     const size_t found = collect_waited_for(slice, waiter_clock(waiter), rank, most, &all);
     if (slice->blocked || found == 0) {
-        const char *const others =
-            job->gate.state == GATE_REPORTED ? "other shards" : "the next push";
-        (void)stepd_format(text, size, "%s: waiting for %s", name,
-                           slice->blocked ? "readers that hold two versions" : others);
+        (void)stepd_format(text, size, "%s: waiting for %s", name, explain_no_rank(slice));
         return 0;
     }
     size_t at = stepd_format(text, size, "%s, version %" PRIu64 ": waiting for ", name,

@@ -67,10 +67,12 @@ enum stepd_status session_update(struct core *core, struct order *order)
     return STEPD_OK;
 }
 
-void session_remove(struct core *core, struct session *session)
+void session_remove(struct core *core, struct session *session, const struct stepd_error *why)
 {
     if (session == NULL)
         return;
+    if (session->conn != NULL && why->code != STEPD_OK)
+        dispatch_error(session->conn, /* request_id= */ 0, why, (struct stepd_u32s){.count = 0});
     if (session->conn != NULL)
         conn_hang_up(session->conn);
     struct session **at = &core->sessions;
@@ -80,4 +82,11 @@ void session_remove(struct core *core, struct session *session)
     free(session->job_name);
     free(session->worker);
     free(session);
+}
+
+void session_fence(struct session *session, const struct stepd_error *why)
+{
+    session->fenced = *why;
+    if (session->conn != NULL)
+        requests_fail(session->conn, /* job= */ NULL, why);
 }

@@ -50,7 +50,7 @@ static void finish(struct core *core, struct core_job *job)
         if (job->slice[i] != NULL && !state->slice[i].taken)
             slice_state_take(&state->slice[i]);
     }
-    state->halted = job->gate.halted;
+    state->halted = job->failure;
     struct notice *const notice = snapshot->notice;
     snapshot->notice = NULL;
     notice->state = state;
@@ -241,7 +241,7 @@ static enum stepd_status restore_gate(struct core_job *job, const struct job_sta
                               " and %" PRIu64 ", and all of them must close together",
                               job->job->name, job->gate.version, slice->slice.version);
     }
-    job->gate.halted = state->halted;
+    job->failure = state->halted;
     return STEPD_OK;
 }
 

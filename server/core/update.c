@@ -123,8 +123,10 @@ static bool makes_update(const struct core_slice *slice)
 
 static bool closes(const struct core_slice *slice)
 {
+    const struct core_job *job = slice->job;
     const struct scene scene = slice_scene(slice);
-    return slice->job->policy->closes(&scene);
+    return job->failure.code == STEPD_OK && !change_holds(job, slice->slice.version) &&
+           job->policy->closes(&scene);
 }
 
 void update_try(struct core *core, struct core_slice *slice)

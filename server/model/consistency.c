@@ -19,6 +19,7 @@
 #define IN_SYNC    IN(STEPD_SYNC)
 #define IN_BOUNDED IN(STEPD_BOUNDED)
 #define IN_ASYNC   IN(STEPD_ASYNC)
+#define IN_ALL     (IN_SYNC | IN_BOUNDED | IN_ASYNC)
 
 /* Far more than any worker may lag, and exact in a double. */
 #define STALENESS_MOST 1e9
@@ -53,6 +54,12 @@ static const char *const atomic_words[] = {
     [CONSISTENCY_ATOMIC_JOB] = "job",
 };
 
+static const char *const on_loss_words[] = {
+    [CONSISTENCY_LOSS_WAIT] = "wait",
+    [CONSISTENCY_LOSS_SHRINK] = "shrink",
+    [CONSISTENCY_LOSS_FAIL] = "fail",
+};
+
 #define SPEC(field) .name = #field, .offset = offsetof(struct consistency, field)
 
 static const struct setting_spec specs[] = {
@@ -65,10 +72,13 @@ static const struct setting_spec specs[] = {
     {SPEC(clip_global_norm), .modes = IN_SYNC, .range = {.most = FLT_MAX}},
     {SPEC(staleness), .modes = IN_BOUNDED, .fallback = CONSISTENCY_NONE,
      .range = {.most = STALENESS_MOST, .whole = true}},
-    {SPEC(staleness_max), .modes = IN_SYNC | IN_BOUNDED | IN_ASYNC, .fallback = CONSISTENCY_NONE,
+    {SPEC(staleness_max), .modes = IN_ALL, .fallback = CONSISTENCY_NONE,
      .range = {.most = STALENESS_MOST, .whole = true}},
     {SPEC(lr_by_staleness), .modes = IN_BOUNDED | IN_ASYNC, .range = {.most = 1.0, .whole = true}},
     {SPEC(delay_compensation), .modes = IN_BOUNDED | IN_ASYNC, .range = {.most = 1e9}},
+    {SPEC(on_loss), .modes = IN_ALL, .range = {.most = 2.0}, .word = on_loss_words},
+    {SPEC(workers_min), .modes = IN_ALL, .fallback = CONSISTENCY_NONE,
+     .range = {.least = 1.0, .most = STEPD_WORKERS_MAX, .whole = true}},
 };
 
 #define SPECS (sizeof specs / sizeof specs[0])
@@ -243,13 +253,29 @@ enum stepd_status consistency_init(enum stepd_mode mode, const struct stepd_sett
 enum stepd_status consistency_check_workers(const struct consistency *consistency, uint32_t workers,
                                             struct stepd_error *reterr)
 {
-    if (consistency->backup < (double)workers)
+    if (consistency->workers_min > (double)workers)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "workers_min is %g, and the job has at most %u worker%s",
+                          consistency->workers_min, workers, workers == 1 ? "" : "s");
+    const uint32_t start = consistency_start(consistency, workers);
+    if (consistency->backup < (double)start)
         return STEPD_OK;
-    return stepd_fail(
-        reterr, STEPD_INVALID_ARGUMENT,
-        "backup is %g, and the job has %u worker%s: a round must wait for one of them "
-        "at least",
-        consistency->backup, workers, workers == 1 ? "" : "s");
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                      "backup is %g, and the job %s %u worker%s: a round must wait for one of them "
+                      "at least",
+                      consistency->backup, start == workers ? "has" : "may have", start,
+                      start == 1 ? "" : "s");
+}
+
+uint32_t consistency_start(const struct consistency *consistency, uint32_t workers)
+{
+    return consistency->workers_min == CONSISTENCY_NONE ? workers
+                                                        : (uint32_t)consistency->workers_min;
+}
+
+uint32_t consistency_least(const struct consistency *consistency)
+{
+    return consistency_start(consistency, 1);
 }
 
 enum stepd_status consistency_same(const struct consistency *a, const struct consistency *b,

@@ -40,6 +40,13 @@ enum consistency_atomic {
     CONSISTENCY_ATOMIC_JOB,
 };
 
+/* What becomes of a job when a worker's lease has run out. */
+enum consistency_on_loss {
+    CONSISTENCY_LOSS_WAIT,   /* it is waited for, or for another worker that takes its rank */
+    CONSISTENCY_LOSS_SHRINK, /* the job goes on without it, as long as enough are left */
+    CONSISTENCY_LOSS_FAIL,   /* the job ends there */
+};
+
 /* What was not set, where 0 would be a value. */
 #define CONSISTENCY_NONE (-1.0)
 
@@ -58,7 +65,16 @@ struct consistency {
     double staleness_max;      /* versions that a gradient may be old; CONSISTENCY_NONE: any */
     double lr_by_staleness;    /* the learning rate is divided by 1 + staleness */
     double delay_compensation; /* lambda of DC-ASGD; 0: none */
+    double on_loss;            /* enum consistency_on_loss */
+    double workers_min; /* so many must join before a round closes, and are left at least when
+                         * the job shrinks; CONSISTENCY_NONE: all, and 1 */
 };
+
+/* Of a job of so many workers: how many must have joined before a round closes. */
+uint32_t consistency_start(const struct consistency *consistency, uint32_t workers);
+
+/* Below how many members a job is not shrunk. */
+uint32_t consistency_least(const struct consistency *consistency);
 
 /*
  * Merges settings over the mode's defaults. INVALID_ARGUMENT: an unknown setting (the text names
@@ -69,8 +85,8 @@ enum stepd_status consistency_init(enum stepd_mode mode, const struct stepd_sett
                                    struct consistency *ret_consistency,
                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* INVALID_ARGUMENT: with so many workers a setting makes no sense (backup leaves none to wait for);
- * the text names it. */
+/* INVALID_ARGUMENT: with so many workers a setting makes no sense (backup leaves none to wait for,
+ * workers_min is more than all); the text names it. */
 enum stepd_status consistency_check_workers(const struct consistency *consistency, uint32_t workers,
                                             struct stepd_error *reterr) STEPD_MUST_CHECK;
 

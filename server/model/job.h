@@ -31,7 +31,7 @@ struct job {
     char *name; /* owned */
     uint64_t incarnation;
     struct consistency consistency;
-    uint32_t workers; /* ranks are 0 to workers - 1; no round closes before all have joined */
+    uint32_t workers; /* ranks are 0 to workers - 1 */
     bool strict;
     uint32_t slice_elements;
     uint32_t shards;
@@ -77,6 +77,8 @@ enum stepd_status job_draft_same(const struct job_draft *draft, const struct ste
 
 uint32_t job_draft_workers(const struct job_draft *draft);
 enum stepd_mode job_draft_mode(const struct job_draft *draft);
+/* Borrowed as long as the draft lives. */
+const struct consistency *job_draft_consistency(const struct job_draft *draft);
 
 /* How many tensors the draft holds. */
 size_t job_draft_tensors(const struct job_draft *draft);

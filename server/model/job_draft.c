@@ -144,6 +144,11 @@ uint32_t job_draft_workers(const struct job_draft *draft)
     return draft->workers;
 }
 
+const struct consistency *job_draft_consistency(const struct job_draft *draft)
+{
+    return &draft->consistency;
+}
+
 enum stepd_mode job_draft_mode(const struct job_draft *draft)
 {
     return draft->consistency.mode;

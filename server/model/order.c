@@ -94,6 +94,7 @@ struct notice *notice_destroy(struct notice *notice)
     free(notice->rank);
     free(notice->clock);
     free(notice->sum);
+    free(notice->later_slice);
     free(notice);
     return NULL;
 }

@@ -23,8 +23,11 @@ enum order_kind {
     ORDER_JOB_CLOSE,    /* forget the job; its requests end with an error */
     ORDER_JOB_START,    /* enough workers have joined: rounds may close */
     ORDER_SESSION,      /* this session exists, at this epoch; an older connection of it goes */
-    ORDER_SESSION_GONE, /* forget it */
+    ORDER_SESSION_GONE, /* forget it; its connection ends with the error, if there is one */
+    ORDER_JOB_FAIL,     /* take nothing more: requests end with the error */
     ORDER_MEMBER,       /* this rank is a member from a version on, and up to a clock */
+    ORDER_GIVE_UP,      /* this rank is one no more: rounds that lack it close without it, and its
+                         * requests end with the error; say NOTICE_GIVEN_UP */
     ORDER_QUERY,        /* say NOTICE_ANSWER about this job */
     ORDER_COMMIT,       /* close the slices of this version as the verdict says */
     ORDER_WITHOUT,      /* forget what these ranks have contributed to the step from this version
@@ -32,6 +35,14 @@ enum order_kind {
     ORDER_SNAPSHOT,     /* take the state of this job, each slice as it closes a version or (no
                          * sync job) as it stands, then say NOTICE_SNAPSHOT */
     ORDER_SNAPSHOT_END, /* nobody reads that state any more, or waits for it */
+    ORDER_PROPOSE,      /* something is to change from a version on: say NOTICE_PROPOSED, and having
+                         * agreed make no step from that version on before ORDER_CHANGE */
+    ORDER_CHANGE,       /* all shards have agreed: this changes from that version on */
+};
+
+/* CHANGE: what changes. Its values are other fields of the order. */
+enum order_change {
+    ORDER_CHANGE_MEMBER, /* rank is a member from the version on */
 };
 
 /* COMMIT: what becomes of a step that all shards are ready for. */
@@ -54,18 +65,20 @@ struct order {
     char *worker; /* owned */
     bool observer;
 
-    /* SESSION, MEMBER */
+    /* SESSION, MEMBER, GIVE_UP, CHANGE of a MEMBER */
     uint32_t rank;
     uint64_t from;
+    uint64_t clock;      /* that it goes on from */
     uint64_t last_clock; /* UINT64_MAX: still a member */
 
-    uint64_t
-        query; /* QUERY, JOB_OPEN, SNAPSHOT: number to answer with; SNAPSHOT_END: that number */
+    /* QUERY, JOB_OPEN, PROPOSE, SNAPSHOT: number to answer with; SNAPSHOT_END: that number */
+    uint64_t query;
 
-    uint64_t version; /* COMMIT, WITHOUT: that the step starts from; SNAPSHOT: of the state, or
-                       * JOB_STATE_AS_IT_STANDS */
+    enum order_change change; /* CHANGE */
+    uint64_t version;         /* COMMIT, WITHOUT, PROPOSE, CHANGE: that the step starts from;
+                               * SNAPSHOT: of the state, or JOB_STATE_AS_IT_STANDS */
     enum order_verdict verdict;
-    struct stepd_error error; /* COMMIT to HALT: why */
+    struct stepd_error error; /* COMMIT to HALT, JOB_FAIL, GIVE_UP, SESSION_GONE: why */
     size_t factors;           /* COMMIT: as many as tensors, or 0: 1 for all */
     float *factor;            /* owned */
     size_t ranks;             /* WITHOUT */
@@ -78,6 +91,8 @@ enum notice_kind {
     NOTICE_ANSWER,     /* to ORDER_QUERY */
     NOTICE_READY,      /* all slices here that are stepped can close (sync/gate.h) */
     NOTICE_SNAPSHOT,   /* the state is taken, or cannot be: see error */
+    NOTICE_PROPOSED,   /* to ORDER_PROPOSE */
+    NOTICE_GIVEN_UP,   /* to ORDER_GIVE_UP: the first versions that are made without the rank */
 };
 
 struct notice {
@@ -87,18 +102,23 @@ struct notice {
     struct stepd_error error; /* JOB_OPENED, SNAPSHOT: code STEPD_OK, or why not; READY: what is not
                                * finite */
 
-    size_t ranks;   /* HEARD: who; ANSWER: who is waited for; READY: who contributed to all */
+    /* HEARD: who; ANSWER: who is waited for; READY: who contributed to all; GIVEN_UP: the one */
+    size_t ranks;
     uint32_t *rank; /* owned */
     /* Owned; HEARD: for each rank the lowest clock counted over the slices that it has pushed
      * here; 0: it has pushed none. */
     uint64_t *clock;
 
-    uint64_t query;       /* ANSWER, JOB_OPENED, SNAPSHOT */
-    uint64_t slices;      /* ANSWER: of this shard; version_min and _max hold when there are any */
-    uint64_t version_min; /* READY: that the step starts from */
-    uint64_t version_max;
-    uint64_t parked; /* requests that wait */
-    double *sum;     /* owned; READY: of squares, gate_blocks() of them; NULL: none */
+    uint64_t query;  /* ANSWER, JOB_OPENED, PROPOSED, SNAPSHOT */
+    bool agreed;     /* PROPOSED: no slice here has made the step from that version on */
+    uint64_t slices; /* ANSWER, GIVEN_UP: of this shard; version_min and _max hold when there
+                      * are any */
+    size_t later;    /* GIVEN_UP: how many slices have version_max where version_min is less */
+    uint32_t *later_slice; /* owned */
+    uint64_t version_min;  /* READY: that the step starts from */
+    uint64_t version_max;  /* PROPOSED: the newest here that a step starts from */
+    uint64_t parked;       /* requests that wait */
+    double *sum;           /* owned; READY: of squares, gate_blocks() of them; NULL: none */
 
     /* SNAPSHOT; lent, to be read on any thread until ORDER_SNAPSHOT_END; NULL: see error.
      * OUT_OF_RANGE: some slice is past the version; version_max says how far. */

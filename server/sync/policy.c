@@ -72,11 +72,24 @@ static bool has_enough(const struct scene *scene)
     return (double)lacking <= scene->consistency->backup || lacking == spent;
 }
 
+/* Those who made the rounds until now have left, and the ones who come are members from a later
+ * version on: nobody makes this one, and it closes empty, so that they need not wait for ever. */
+static bool is_between_members(const struct scene *scene)
+{
+    for (uint32_t rank = 0; rank < scene->ranks; rank++) {
+        if (lacks(scene, 0, rank))
+            return false;
+    }
+    return members_await_any(scene->members, scene->version);
+}
+
 static bool closes_sync(const struct scene *scene)
 {
     const struct consistency *consistency = scene->consistency;
-    if (!scene->members->started || scene->round->counted == 0)
+    if (!scene->members->started)
         return false;
+    if (scene->round->counted == 0)
+        return is_between_members(scene);
     if (consistency->close_examples > 0.0 &&
         (double)scene->round->examples >= consistency->close_examples)
         return true;
@@ -116,7 +129,7 @@ static bool closes_bounded(const struct scene *scene)
 
 static bool is_behind(const struct scene *scene, uint64_t clock, uint32_t rank)
 {
-    const uint64_t pushed = scene->by_rank[rank].record.clock;
+    const uint64_t pushed = members_clock(scene->members, rank, scene->by_rank[rank].record.clock);
     return (double)clock - (double)pushed > scene->consistency->staleness &&
            members_owe(scene->members, rank, scene->version, pushed);
 }

@@ -115,6 +115,18 @@ static void on_notify(void *owner, struct notice *notice)
         shard->answer_max = notice->version_max;
         shard->answer_parked = notice->parked;
     }
+    if (notice->kind == NOTICE_PROPOSED) {
+        shard->proposals++;
+        shard->proposal = notice->query;
+        shard->newest_step = notice->version_max;
+        shard->agreed = notice->agreed;
+    }
+    if (notice->kind == NOTICE_GIVEN_UP) {
+        shard->without_min = notice->version_min;
+        shard->without_max = notice->version_max;
+        shard->later = notice->later;
+        shard->later_slice = notice->later == 0 ? 0 : notice->later_slice[0];
+    }
     if (notice->kind == NOTICE_READY) {
         (void)notice_destroy(shard->ready);
         shard->ready = notice;
@@ -228,6 +240,24 @@ void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t la
     order->last_clock = last_clock;
     core_on_order(shard->core, order, shard->now_ms);
     settle(shard);
+}
+
+void shard_member_from(struct shard *shard, uint32_t rank, uint64_t from)
+{
+    struct order *order = make_order(shard, ORDER_MEMBER);
+    order->rank = rank;
+    order->from = from;
+    order->clock = from;
+    order->last_clock = UINT64_MAX;
+    core_on_order(shard->core, order, shard->now_ms);
+    settle(shard);
+}
+
+void shard_session_gone(struct shard *shard, uint32_t rank)
+{
+    struct order *order = make_order(shard, ORDER_SESSION_GONE);
+    order->session[0] = (uint8_t)(rank + 1);
+    core_on_order(shard->core, order, shard->now_ms);
 }
 
 void shard_give(struct shard *shard, const struct order *like)

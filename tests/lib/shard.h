@@ -66,7 +66,15 @@ struct shard {
     uint64_t answer_min;
     uint64_t answer_max;
     uint64_t answer_parked;
-    struct notice *ready;    /* owned; the newest NOTICE_READY, until the test has taken it */
+    struct notice *ready; /* owned; the newest NOTICE_READY, until the test has taken it */
+    size_t proposals;     /* NOTICE_PROPOSED so far; the rest is of the newest */
+    uint64_t proposal;    /* its number */
+    uint64_t newest_step;
+    bool agreed;
+    uint64_t without_min; /* of the newest NOTICE_GIVEN_UP */
+    uint64_t without_max;
+    size_t later;
+    uint32_t later_slice;    /* the first of them */
     size_t snapshots;        /* NOTICE_SNAPSHOT so far */
     struct notice *snapshot; /* owned; the newest */
 };
@@ -98,11 +106,14 @@ void shard_open_job(struct shard *shard, const struct shard_job *job);
 void shard_try_open(struct shard *shard, const struct shard_job *job, struct job_state *state);
 void shard_session(struct shard *shard, uint32_t rank, uint64_t epoch, bool observer);
 void shard_member(struct shard *shard, uint32_t rank, uint64_t from, uint64_t last_clock);
+/* A member that has not left; of a sync job, it goes on from the clock of its first version. */
+void shard_member_from(struct shard *shard, uint32_t rank, uint64_t from);
+void shard_session_gone(struct shard *shard, uint32_t rank);
 void shard_start(struct shard *shard);
 /* An order about the whole job. */
 void shard_order(struct shard *shard, enum order_kind kind);
 void shard_query(struct shard *shard);
-/* An order that a gate has decided; borrowed until return. */
+/* Any other order; borrowed until return. */
 void shard_give(struct shard *shard, const struct order *like);
 
 /* Orders a snapshot of the job at a version, or ends it. */

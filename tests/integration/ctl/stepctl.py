@@ -117,13 +117,14 @@ class Waiting(unittest.TestCase):
         self.assertEqual((job["version_min"], job["version_max"]), (0, 0))
         member, = job["members"]
         self.assertEqual((member["rank"], member["state"]), (0, "present"))
+        self.assertEqual((member["from"], member["until"]), (0, None))
         self.assertEqual(member["loss"], 0.25)
 
     def test_status__for_people__names_the_job_and_the_worker(self):
         shown = self.ask("status", "--job", "waiting")
         self.assertRegex(shown, r"(?m)^job waiting: \w+, sync, version 0$")
-        self.assertRegex(shown, r"(?m)^  RANK  WORKER +STATE +CLOCK +SILENT +LOSS +EXAMPLES$")
-        self.assertRegex(shown, r"(?m)^  0 .* present .* 0\.25 +64$")
+        self.assertRegex(shown, r"(?m)^  RANK  WORKER +STATE +VERSIONS +CLOCK +SILENT +LOSS +EXAMPLES$")
+        self.assertRegex(shown, r"(?m)^  0 .* present +\[0, \.\.\.\) .* 0\.25 +64$")
 
     def test_groups__as_json__say_how_each_tensor_is_trained(self):
         weight, bias = json.loads(self.ask("groups", "--job", "waiting", "--json"))["tensors"]

@@ -244,6 +244,48 @@ static void jobs__name_of_200_bytes__is_the_longest(void **state)
     }
 }
 
+#define WORKERS(text)                                                                              \
+    "jobs:\n- name: j\n  workers: " text "\n  on_loss: shrink\n"                                   \
+    "  groups: [{name: g, optimizer: sgd}]\n"
+
+static void workers__a_range__is_the_most_and_a_setting(void **state)
+{
+    (void)state;
+    struct config config;
+    struct stepd_error error = {.code = STEPD_OK};
+    assert_int_equal(loading_run_yaml(WORKERS("2..8"), &config, &error), STEPD_OK);
+    const struct stepd_define_job *const job = &config.job[0].definition;
+    assert_int_equal(job->workers, 8);
+    assert_int_equal(job->settings.count, 2);
+    assert_string_equal(job->settings.at[0].name, "on_loss");
+    assert_setting(&job->settings.at[1], "workers_min", 1, (const double[]){2.0});
+    config_deinit(&config);
+}
+
+static void workers__no_range__is_refused(void **state)
+{
+    static const char *const wrong[] = {WORKERS("8..2"), WORKERS("0..2"), WORKERS("2..5000")};
+    (void)state;
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        struct config config;
+        struct stepd_error error = {.code = STEPD_OK};
+        assert_int_equal(loading_run_yaml(wrong[i], &config, &error), STEPD_FAILED_PRECONDITION);
+        loading_assert_holds(error.text, "is not a range such as 2..8, between 1 and 4096");
+    }
+}
+
+static void workers__half_a_range__is_no_number(void **state)
+{
+    static const char *const wrong[] = {WORKERS("2.."), WORKERS("..8"), WORKERS("2...8")};
+    (void)state;
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        struct config config;
+        struct stepd_error error = {.code = STEPD_OK};
+        assert_int_equal(loading_run_yaml(wrong[i], &config, &error), STEPD_FAILED_PRECONDITION);
+        loading_assert_holds(error.text, "is not a whole number from 1 to 4096");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +297,9 @@ int main(void)
         cmocka_unit_test(jobs__wrong__are_refused_with_place_and_cause),
         cmocka_unit_test(jobs__256__are_the_most),
         cmocka_unit_test(jobs__name_of_200_bytes__is_the_longest),
+        cmocka_unit_test(workers__a_range__is_the_most_and_a_setting),
+        cmocka_unit_test(workers__no_range__is_refused),
+        cmocka_unit_test(workers__half_a_range__is_no_number),
     };
     return cmocka_run_group_tests_name("config_jobs", tests, NULL, NULL);
 }

@@ -14,6 +14,7 @@
 
 #include "proto/error.h"
 #include "proto/frame.h"
+#include "tests/lib/settings.h"
 
 /* ---- The functions that control calls -------------------------------------------------------- */
 
@@ -272,6 +273,22 @@ void brain_answer(struct brain *brain, uint32_t shard, uint64_t min, uint64_t ma
     control_on_notice(brain->control, answer, brain->now_ms);
 }
 
+void brain_proposed(struct brain *brain, uint32_t shard, uint64_t newest)
+{
+    const struct order *proposal = brain_newest(brain, shard, ORDER_PROPOSE);
+    struct notice *answer = notice(NOTICE_PROPOSED, shard, proposal->job_name);
+    answer->query = proposal->query;
+    answer->version_max = newest;
+    answer->agreed = newest <= proposal->version;
+    control_on_notice(brain->control, answer, brain->now_ms);
+}
+
+void brain_proposed_all(struct brain *brain, uint64_t newest)
+{
+    for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
+        brain_proposed(brain, shard, newest);
+}
+
 /* ---- Peers ----------------------------------------------------------------------------------- */
 
 struct peer *peer_open(struct brain *brain)
@@ -443,7 +460,15 @@ struct stepd_message define_tensor(uint64_t n)
 
 void peer_define(struct peer *peer, const char *job, enum stepd_mode mode, uint32_t workers)
 {
-    peer_request(peer, define_job(mode, workers));
+    peer_define_with(peer, job, mode, workers, "");
+}
+
+void peer_define_with(struct peer *peer, const char *job, enum stepd_mode mode, uint32_t workers,
+                      const char *settings)
+{
+    struct stepd_message definition = define_job(mode, workers);
+    definition.body.define_job.settings = settings_of(settings);
+    peer_request(peer, definition);
     (void)peer_answer(peer, STEPD_MESSAGE_JOB_DEFINED);
     peer_request(peer, define_tensor(1000));
     brain_opened_all(peer->brain, job);

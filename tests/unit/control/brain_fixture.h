@@ -100,6 +100,13 @@ void brain_heard_by(struct brain *brain, uint32_t shard, const char *job, uint32
  * one rank (UINT32_MAX: for none). */
 void brain_answer(struct brain *brain, uint32_t shard, uint64_t min, uint64_t max, uint32_t rank);
 
+/* A shard answers the newest ORDER_PROPOSE that it got: the newest step here starts from this
+ * version. */
+void brain_proposed(struct brain *brain, uint32_t shard, uint64_t newest);
+
+/* All shards answer it so. */
+void brain_proposed_all(struct brain *brain, uint64_t newest);
+
 /* ---- Peers ----------------------------------------------------------------------------------- */
 
 struct peer *peer_open(struct brain *brain);
@@ -144,6 +151,10 @@ struct stepd_message define_tensor(uint64_t n);
 
 /* A worker defines a job with one tensor of 1000 elements, and the shards open it. */
 void peer_define(struct peer *peer, const char *job, enum stepd_mode mode, uint32_t workers);
+
+/* The same with settings beside the mode (tests/lib/settings.h). */
+void peer_define_with(struct peer *peer, const char *job, enum stepd_mode mode, uint32_t workers,
+                      const char *settings);
 
 struct stepd_message leave_at(uint64_t clock);
 struct stepd_message get_status(const char *job);

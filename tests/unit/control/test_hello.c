@@ -165,8 +165,11 @@ static void worker__rank_of_a_lost_one__replaces_it(void **state)
     assert_memory_not_equal(new->session, old->session, STEPD_SESSION_BYTES);
     const struct order *gone = brain_newest(brain, 1, ORDER_SESSION_GONE);
     assert_memory_equal(gone->session, old->session, STEPD_SESSION_BYTES);
+    assert_non_null(strstr(gone->error.text, "rank 0 of job 'j' has passed to worker 'w0'"));
     assert_true(brain_place(brain, ORDER_SESSION_GONE) < brain_place(brain, ORDER_SESSION));
-    brain_assert_refused(brain, hello_resume(old), STEPD_NOT_FOUND, "not known");
+    brain_assert_refused(brain, hello_resume(old), STEPD_FAILED_PRECONDITION,
+                         "worker 'w0' was silent for 60000 ms, and rank 0 of job 'j' has passed to "
+                         "worker 'w0'");
 }
 
 static void worker__any_rank_of_a_started_sync_job__gets_the_lost_one(void **state)

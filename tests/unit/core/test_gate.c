@@ -16,7 +16,7 @@
 #include "server/sync/gate.h"
 #include "tests/lib/shard.h"
 
-enum { SHARDS = 2, WORKERS = 2, LARGE = 9000, SMALL = 5 };
+enum { SHARDS = 2, WORKERS = 2, OBSERVER = 7, LARGE = 9000, SMALL = 5 };
 
 /* Both shards, each with a connection of either worker, and the gate. */
 struct pair {
@@ -147,15 +147,21 @@ static bool decide(struct pair *pair, struct order *ret_order)
 }
 
 /* A weight of a slice, wherever that is. */
-static float weight_at(struct pair *pair, uint32_t slice, size_t element)
+static float weight_seen(struct pair *pair, size_t peer, uint32_t slice, size_t element)
 {
     struct shard *shard = &pair->shard[pair->shard[0].job->layout.slice[slice].shard];
     const struct stepd_message pull = {
         .request_id = ++pair->request,
         .kind = STEPD_MESSAGE_PULL,
         .body.pull = {.incarnation = 1, .slices = {.count = 1, .at = &slice}}};
-    assert_int_equal(shard_send(shard, 0, &pull, NULL, 0, 0, NULL), STEPD_OK);
-    return shard_last(shard, 0)->value[element];
+    assert_int_equal(shard_send(shard, peer, &pull, NULL, 0, 0, NULL), STEPD_OK);
+    assert_int_equal(shard_last(shard, peer)->kind, STEPD_MESSAGE_RESULT);
+    return shard_last(shard, peer)->value[element];
+}
+
+static float weight_at(struct pair *pair, uint32_t slice, size_t element)
+{
+    return weight_seen(pair, 0, slice, element);
 }
 
 /* The slices are the two of the matrix, and that of both biases. */
@@ -333,7 +339,9 @@ static void nonfinite__to_halt__ends_the_job_and_says_why(void **state)
     assert_int_equal(reply->request_id, pair->request);
     assert_int_equal(reply->code, STEPD_FAILED_PRECONDITION);
     assert_non_null(strstr(reply->text, "is halted at version 0: the gradient of tensor 'w'"));
-    assert_true(weight(pair, 0) == 0.0F); /* pulls go on */
+    shard_session(&pair->shard[0], OBSERVER, 1, /* observer= */ true);
+    shard_connect(&pair->shard[0], OBSERVER, OBSERVER);
+    assert_true(weight_seen(pair, OBSERVER, 0, 0) == 0.0F); /* who looks on may pull */
     teardown(pair);
 }
 

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "proto/error.h"
 #include "tests/lib/shard.h"
 
 static const uint64_t four[] = {4};
@@ -247,6 +248,22 @@ static void session__that_is_gone__loses_its_connection_and_is_unknown(void **st
     shard_teardown(&shard);
 }
 
+static void session__that_is_gone_for_a_reason__is_told_it_first(void **state)
+{
+    (void)state;
+    struct shard shard;
+    setup(&shard, 2);
+    shard_connect(&shard, 1, 1);
+    struct order *order = order_create(ORDER_SESSION_GONE, "j");
+    order->session[0] = 2; /* of rank 1 */
+    (void)stepd_fail(&order->error, STEPD_FAILED_PRECONDITION, "rank 1 has passed to another");
+    core_on_order(shard.core, order, shard.now_ms);
+    assert_int_equal(shard_last(&shard, 1)->request_id, 0);
+    assert_string_equal(shard_last(&shard, 1)->text, "rank 1 has passed to another");
+    assert_true(shard.peer[1].hung_up);
+    shard_teardown(&shard);
+}
+
 static void session__that_was_never_there__may_be_gone_too(void **state)
 {
     (void)state;
@@ -314,6 +331,7 @@ int main(void)
         cmocka_unit_test(hello__on_a_second_connection__keeps_what_had_counted),
         cmocka_unit_test(session__at_its_next_epoch__loses_its_connection_before_the_new_one),
         cmocka_unit_test(session__that_is_gone__loses_its_connection_and_is_unknown),
+        cmocka_unit_test(session__that_is_gone_for_a_reason__is_told_it_first),
         cmocka_unit_test(session__that_was_never_there__may_be_gone_too),
         cmocka_unit_test(push__by_an_observer__is_refused),
         cmocka_unit_test(observer__of_the_number_of_a_rank__is_not_that_rank),

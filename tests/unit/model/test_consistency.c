@@ -183,6 +183,54 @@ static void same__of_two_that_differ__names_the_first_difference(void **state)
     assert_differ(&plain, &async, "mode is defined as 'sync', not 'async'");
 }
 
+static void check_workers__of_more_at_least_than_at_most__is_refused(void **state)
+{
+    (void)state;
+    struct consistency c;
+    struct stepd_error error;
+    assert_int_equal(init(STEPD_ASYNC, NUMBER("workers_min", 3), &c, NULL), STEPD_OK);
+    assert_int_equal(consistency_check_workers(&c, 3, NULL), STEPD_OK);
+    assert_int_equal(consistency_check_workers(&c, 2, &error), STEPD_INVALID_ARGUMENT);
+    assert_string_equal(error.text, "workers_min is 3, and the job has at most 2 workers");
+}
+
+static void check_workers__of_backups_that_the_least_do_not_have__is_refused(void **state)
+{
+    (void)state;
+    struct consistency c;
+    struct stepd_error error;
+    const struct given both[] = {{.name = "backup", .value = 2},
+                                 {.name = "workers_min", .value = 2}};
+    assert_int_equal(init(STEPD_SYNC, both, 2, &c, NULL), STEPD_OK);
+    assert_int_equal(consistency_check_workers(&c, 8, &error), STEPD_INVALID_ARGUMENT);
+    assert_string_equal(error.text, "backup is 2, and the job may have 2 workers: a round must "
+                                    "wait for one of them at least");
+}
+
+static void start__without_a_least_number__is_all_workers(void **state)
+{
+    (void)state;
+    struct consistency c;
+    assert_int_equal(init(STEPD_SYNC, NULL, 0, &c, NULL), STEPD_OK);
+    assert_int_equal(consistency_start(&c, 8), 8);
+    assert_int_equal(consistency_least(&c), 1);
+    assert_int_equal(init(STEPD_SYNC, NUMBER("workers_min", 2), &c, NULL), STEPD_OK);
+    assert_int_equal(consistency_start(&c, 8), 2);
+    assert_int_equal(consistency_least(&c), 2);
+}
+
+static void on_loss__by_its_words__is_of_every_mode(void **state)
+{
+    (void)state;
+    struct consistency c;
+    assert_int_equal(init(STEPD_ASYNC, NULL, 0, &c, NULL), STEPD_OK);
+    assert_true(c.on_loss == CONSISTENCY_LOSS_WAIT);
+    assert_int_equal(init(STEPD_SYNC, WORD("on_loss", "shrink"), &c, NULL), STEPD_OK);
+    assert_true(c.on_loss == CONSISTENCY_LOSS_SHRINK);
+    assert_int_equal(init(STEPD_ASYNC, WORD("on_loss", "fail"), &c, NULL), STEPD_OK);
+    assert_true(c.on_loss == CONSISTENCY_LOSS_FAIL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +245,10 @@ int main(void)
         cmocka_unit_test(init__of_what_does_not_go_together__is_refused),
         cmocka_unit_test(check_workers__of_as_many_backups__is_refused),
         cmocka_unit_test(same__of_two_that_differ__names_the_first_difference),
+        cmocka_unit_test(check_workers__of_more_at_least_than_at_most__is_refused),
+        cmocka_unit_test(check_workers__of_backups_that_the_least_do_not_have__is_refused),
+        cmocka_unit_test(start__without_a_least_number__is_all_workers),
+        cmocka_unit_test(on_loss__by_its_words__is_of_every_mode),
     };
     return cmocka_run_group_tests_name("model/consistency", tests, NULL, NULL);
 }

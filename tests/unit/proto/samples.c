@@ -77,8 +77,9 @@ static const struct stepd_member_status members[] = {
         .silent_ms = 12000,
         .loss = 2.5,
         .examples = 6000000000,
+        .from = 17,
     },
-    {.rank = 4, .worker = "", .state = STEPD_MEMBER_LEFT},
+    {.rank = 4, .worker = "", .state = STEPD_MEMBER_GIVEN_UP, .from = 2, .until = 300},
 };
 static const struct stepd_job_status jobs[] = {
     {
@@ -97,6 +98,8 @@ static const struct stepd_job_status jobs[] = {
         .waited_for = U32S(3, 300),
         .members = COUNT(members),
         .member = members,
+        .workers_min = 2,
+        .failure = "rank 4 was lost",
     },
 };
 static const struct stepd_tensor_group tensor_groups[] = {

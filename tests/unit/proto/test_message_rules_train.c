@@ -254,7 +254,13 @@ static void status_version(struct stepd_message *m)
 static void job_state(struct stepd_message *m)
 {
     one_job(m);
-    job.state = (enum stepd_job_state)4;
+    job.state = (enum stepd_job_state)5;
+}
+
+static void job_failure(struct stepd_message *m)
+{
+    one_job(m);
+    job.failure = "\x01";
 }
 
 static void job_name(struct stepd_message *m)
@@ -266,7 +272,7 @@ static void job_name(struct stepd_message *m)
 static void member_state(struct stepd_message *m)
 {
     one_job(m);
-    member.state = (enum stepd_member_state)3;
+    member.state = (enum stepd_member_state)5;
 }
 
 static void member_worker(struct stepd_message *m)
@@ -331,9 +337,10 @@ static const struct rule rules[] = {
     {STEPD_MESSAGE_GET_STATUS, status_job_delete, "get_status.job: "},
     {STEPD_MESSAGE_STATUS, one_job, NULL},
     {STEPD_MESSAGE_STATUS, status_version, "status.server_version: 201"},
-    {STEPD_MESSAGE_STATUS, job_state, "status.jobs[0].state: 4 is no State"},
+    {STEPD_MESSAGE_STATUS, job_state, "status.jobs[0].state: 5 is no State"},
     {STEPD_MESSAGE_STATUS, job_name, "status.jobs[0].name: "},
-    {STEPD_MESSAGE_STATUS, member_state, "status.jobs[0].members[0].state: 3 is no State"},
+    {STEPD_MESSAGE_STATUS, job_failure, "status.jobs[0].failure: "},
+    {STEPD_MESSAGE_STATUS, member_state, "status.jobs[0].members[0].state: 5 is no State"},
     {STEPD_MESSAGE_STATUS, member_worker, "status.jobs[0].members[0].worker: 201"},
     {STEPD_MESSAGE_GET_GROUPS, groups_job_escape, "get_groups.job: "},
     {STEPD_MESSAGE_GROUPS, groups_shape, "groups.tensors[0].shape: 9"},

@@ -27,7 +27,9 @@ static struct fixture setup(enum stepd_mode mode)
     struct fixture f = {.consistency = {.mode = mode, .staleness_max = CONSISTENCY_NONE},
                         .members = {.started = true}};
     for (uint32_t rank = 0; rank < 3; rank++)
-        assert_int_equal(members_set(&f.members, rank, 0, UINT64_MAX), STEPD_OK);
+        assert_int_equal(
+            members_set(&f.members, rank, &(struct interval){.from = 0, .last_clock = UINT64_MAX}),
+            STEPD_OK);
     assert_int_equal(round_admit(&f.round, RANKS - 1), STEPD_OK);
     for (uint32_t rank = 0; rank < RANKS; rank++)
         f.by_rank[rank].record.clock = VERSION;
@@ -98,9 +100,12 @@ static void sync_judge__of_who_is_no_member__fences_it(void **state)
     (void)state;
     struct fixture f = setup(STEPD_SYNC);
     assert_int_equal(judge(&f, 3, VERSION), VERDICT_FENCED);
-    assert_int_equal(members_set(&f.members, 2, 0, VERSION), STEPD_OK);
+    assert_int_equal(
+        members_set(&f.members, 2, &(struct interval){.from = 0, .last_clock = VERSION}), STEPD_OK);
     assert_int_equal(judge(&f, 2, VERSION), VERDICT_FENCED);
-    assert_int_equal(members_set(&f.members, 2, 0, VERSION + 1), STEPD_OK);
+    assert_int_equal(
+        members_set(&f.members, 2, &(struct interval){.from = 0, .last_clock = VERSION + 1}),
+        STEPD_OK);
     assert_int_equal(judge(&f, 2, VERSION), VERDICT_COUNT);
     teardown(&f);
 }
@@ -142,11 +147,16 @@ static void sync_closes__without_who_owes_nothing__does_not_wait_for_it(void **s
     contribute(&f, 0, 1);
     contribute(&f, 1, 1);
     assert_false(closes(&f));
-    assert_int_equal(members_set(&f.members, 2, VERSION + 1, UINT64_MAX), STEPD_OK);
+    assert_int_equal(members_set(&f.members, 2,
+                                 &(struct interval){.from = VERSION + 1, .last_clock = UINT64_MAX}),
+                     STEPD_OK);
     assert_true(closes(&f));
-    assert_int_equal(members_set(&f.members, 2, 0, VERSION), STEPD_OK);
+    assert_int_equal(
+        members_set(&f.members, 2, &(struct interval){.from = 0, .last_clock = VERSION}), STEPD_OK);
     assert_true(closes(&f));
-    assert_int_equal(members_set(&f.members, 2, 0, VERSION + 1), STEPD_OK);
+    assert_int_equal(
+        members_set(&f.members, 2, &(struct interval){.from = 0, .last_clock = VERSION + 1}),
+        STEPD_OK);
     assert_false(closes(&f));
     teardown(&f);
 }
@@ -240,7 +250,8 @@ static void async_judge__of_who_is_no_member__fences_it(void **state)
     (void)state;
     struct fixture f = setup(STEPD_ASYNC);
     assert_int_equal(judge(&f, 3, VERSION), VERDICT_FENCED);
-    assert_int_equal(members_set(&f.members, 1, 0, 0), STEPD_OK);
+    assert_int_equal(members_set(&f.members, 1, &(struct interval){.from = 0, .last_clock = 0}),
+                     STEPD_OK);
     assert_int_equal(judge(&f, 1, VERSION), VERDICT_FENCED);
     teardown(&f);
 }
@@ -295,7 +306,8 @@ static void bounded_holds_back__for_who_has_left_or_never_was__never(void **stat
     assert_false(holds_back(&f, VERSION));
     f.by_rank[1].record.clock = 5;
     assert_true(holds_back(&f, VERSION));
-    assert_int_equal(members_set(&f.members, 1, 0, 5), STEPD_OK);
+    assert_int_equal(members_set(&f.members, 1, &(struct interval){.from = 0, .last_clock = 5}),
+                     STEPD_OK);
     assert_false(holds_back(&f, VERSION));
     teardown(&f);
 }
@@ -323,6 +335,69 @@ static void policy__of_each_mode__says_what_makes_an_update_and_its_clock(void *
     }
 }
 
+static void leave_all(struct fixture *f)
+{
+    const struct interval left = {.last_clock = VERSION};
+    for (uint32_t rank = 0; rank < 3; rank++)
+        assert_int_equal(members_set(&f->members, rank, &left), STEPD_OK);
+}
+
+static void sync_closes__between_those_who_left_and_who_comes__empty(void **state)
+{
+    (void)state;
+    struct fixture f = setup(STEPD_SYNC);
+    const struct interval later = {
+        .from = VERSION + 1, .clock = VERSION + 1, .last_clock = UINT64_MAX};
+    leave_all(&f);
+    assert_false(closes(&f)); /* nobody comes */
+    assert_int_equal(members_set(&f.members, 3, &later), STEPD_OK);
+    assert_true(closes(&f));
+    f.by_rank[1].record.clock = VERSION - 1; /* its last push is on the way */
+    assert_false(closes(&f));
+    teardown(&f);
+}
+
+static void sync_closes__with_a_joiner_of_this_version__waits_for_it(void **state)
+{
+    (void)state;
+    struct fixture f = setup(STEPD_SYNC);
+    const struct interval now = {.from = VERSION, .clock = VERSION, .last_clock = UINT64_MAX};
+    f.by_rank[3].record.clock = 0;
+    leave_all(&f);
+    assert_int_equal(members_set(&f.members, 3, &now), STEPD_OK);
+    assert_false(closes(&f));
+    contribute(&f, 3, 1);
+    assert_true(closes(&f));
+    teardown(&f);
+}
+
+static void sync_closes__with_who_was_given_up__counts_it_and_waits_no_more(void **state)
+{
+    (void)state;
+    struct fixture f = setup(STEPD_SYNC);
+    contribute(&f, 0, 1);
+    contribute(&f, 1, 1);
+    members_give_up(&f.members, 1);
+    assert_false(closes(&f));
+    members_give_up(&f.members, 2);
+    assert_true(closes(&f));
+    assert_int_equal(judge(&f, 2, VERSION), VERDICT_FENCED);
+    teardown(&f);
+}
+
+static void bounded_holds_back__for_a_joiner__from_the_clock_that_it_goes_on_from(void **state)
+{
+    (void)state;
+    struct fixture f = setup(STEPD_BOUNDED);
+    f.consistency.staleness = 2;
+    f.by_rank[3].record.clock = 0;
+    const struct interval joiner = {.clock = VERSION - 2, .last_clock = UINT64_MAX};
+    assert_int_equal(members_set(&f.members, 3, &joiner), STEPD_OK);
+    assert_false(holds_back(&f, VERSION));
+    assert_true(holds_back(&f, VERSION + 1));
+    teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +420,10 @@ int main(void)
         cmocka_unit_test(bounded_holds_back__for_who_has_left_or_never_was__never),
         cmocka_unit_test(bounded_closes__when_the_job_has_started__at_once),
         cmocka_unit_test(policy__of_each_mode__says_what_makes_an_update_and_its_clock),
+        cmocka_unit_test(sync_closes__between_those_who_left_and_who_comes__empty),
+        cmocka_unit_test(sync_closes__with_a_joiner_of_this_version__waits_for_it),
+        cmocka_unit_test(sync_closes__with_who_was_given_up__counts_it_and_waits_no_more),
+        cmocka_unit_test(bounded_holds_back__for_a_joiner__from_the_clock_that_it_goes_on_from),
     };
     return cmocka_run_group_tests_name("sync/policy", tests, NULL, NULL);
 }
