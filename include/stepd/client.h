@@ -282,6 +282,7 @@ struct stepd_outcome_counts {
     uint64_t duplicate;
     uint64_t dropped; /* LATE_DROPPED, STALE or FENCED */
     uint64_t skipped;
+    uint64_t accumulated; /* their step needs more pushes, and their version is the old one yet */
     uint64_t version_min; /* of the weights that came; after a push, that it went into */
     uint64_t version_max;
     uint64_t durable_version; /* the oldest, of what would survive a crash of the server; 0: none */
@@ -290,7 +291,8 @@ struct stepd_outcome_counts {
 /*
  * push: sends gradients; done when they are in the weights (sync: when their round has closed).
  * pull: fetches weights of at least min_version.
- * step: both in one exchange; a slice's weights come as soon as its own round has closed.
+ * step: both in one exchange; a slice's weights come as soon as its own round has closed. Where the
+ * job accumulates, and the step needs further pushes of this worker, they come at once: the old.
  * Each tensor may occur once in a call. Small tensors of one group travel together: what is pushed
  * of them is sent when the last of them has been given, by this call or by a later one of the
  * same step. In sync mode a tensor is pushed again only when its last push has completed. options:

@@ -350,6 +350,10 @@ struct gradient gradient_of_all(struct core *core, const struct core_slice *slic
 /* Adds what has arrived of a rank to the slice's sum, where gradients are added up so. */
 void gradient_add(const struct core *core, struct core_slice *slice, uint64_t examples,
                   const float *grad);
+/* A push of so many examples is in a rank's staging, and is about to count: adds it to the rank's
+ * contribution. What round_count is to be given. */
+float *gradient_gather(const struct core *core, const struct core_slice *slice, uint32_t rank,
+                       uint64_t examples);
 /* What one rank has contributed. */
 struct gradient gradient_of_rank(const struct core_slice *slice, uint32_t rank);
 /* What is done to the n elements of a slice from `at` on, before its optimizer sees them. */

@@ -139,9 +139,8 @@ uint64_t job_clock(const struct core_job *job, uint32_t rank)
         if (slice == NULL || rank >= slice->slice.ranks)
             continue;
         const struct contribution open = round_of(&slice->round, rank);
-        const uint64_t clock = open.state == CONTRIBUTION_COUNTED
-                                   ? open.clock
-                                   : slice->slice.by_rank[rank].record.clock;
+        const uint64_t clock =
+            open.pushes > 0 ? open.clock : slice->slice.by_rank[rank].record.clock;
         if (clock > 0 && (lowest == 0 || clock < lowest))
             lowest = clock;
     }

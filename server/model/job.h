@@ -129,6 +129,7 @@ struct slice_size {
     uint64_t scalars;            /* doubles; of the phase that has most */
     uint64_t sum;                /* of gradients, or a mean that waits */
     uint64_t staging;            /* of one worker */
+    uint64_t gathered;           /* of one worker: its pushes of a step so far, added up */
     uint64_t backup;             /* of one worker: weights that it pulled */
 };
 

@@ -91,6 +91,7 @@ static void measure_gradients(const struct job *job, const struct slice_plan *sl
     const uint64_t received = job_padded((uint64_t)slice->elements + slice->extra);
     size->sum = arrival || job_is_gated(job) ? received : 0;
     size->staging = arrival ? 0 : received;
+    size->gathered = consistency_accumulates(&job->consistency) ? size->staging : 0;
     size->backup = job->consistency.delay_compensation > 0.0 ? job_padded(slice->elements) : 0;
 }
 
@@ -118,7 +119,7 @@ static bool slice_floats(const struct job *job, const struct slice_plan *slice,
     uint64_t of_workers = 0;
     for (int v = 0; v < STEPD_VIEWS; v++)
         floats += size.buffer * size.buffers[v];
-    return stepd_bytes_mul(size.staging + size.backup, job->workers, &of_workers) &&
+    return stepd_bytes_mul(size.staging + size.gathered + size.backup, job->workers, &of_workers) &&
            stepd_bytes_add(floats, of_workers, ret_floats);
 }
 

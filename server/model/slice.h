@@ -40,6 +40,8 @@
 struct slice_rank {
     float *staging; /* owned; plan->elements + plan->extra floats; NULL of a frozen slice, and where
                      * gradients are added up as they arrive */
+    float *gathered; /* owned; as long: the sum of a step's pushes so far, where several make one;
+                      * else NULL */
     struct record record;
     float *backup; /* owned; plan->elements floats: the weights that this rank pulled last, where
                     * its delay is to be compensated; else NULL */

@@ -57,9 +57,11 @@ static const uint32_t elements[] = {600, 2};
 static const uint64_t version_4[] = {4};
 static const uint64_t version_5[] = {5};
 static const uint32_t applied[] = {STEPD_APPLIED};
+static const uint32_t accumulated[] = {STEPD_ACCUMULATED};
 static const uint32_t rank_3[] = {3};
 static const uint8_t gradient[] = {0x00, 0x00, 0x80, 0x3F, 0x00, 0x00, 0x20, 0xC0};
 static const uint8_t weights[] = {0x00, 0x3F, 0x80, 0x3F};
+static const uint8_t unchanged[] = {0x00, 0x3F, 0x00, 0x40};
 static const uint8_t scaled[] = {0x00, 0x64, 0x00, 0xE9};
 static const uint8_t with_hessian[] = {0x00, 0x00, 0x80, 0x3F, 0x00, 0x00, 0x20, 0xC0,
                                        0x00, 0x00, 0x00, 0x40, 0x00, 0x00, 0x80, 0x3F,
@@ -200,6 +202,16 @@ static const struct example examples[] = {
                                  .last = true}},
      .payload_bytes = sizeof weights,
      .payload = weights},
+    {.name = "result_accumulated",
+     .message = {.kind = STEPD_MESSAGE_RESULT,
+                 .request_id = 6,
+                 .body.result = {.slices = {1, ones},
+                                 .outcomes = {1, accumulated},
+                                 .versions = {1, version_4},
+                                 .dtype = STEPD_BF16,
+                                 .last = true}},
+     .payload_bytes = sizeof unchanged,
+     .payload = unchanged},
     {.name = "error",
      .message = {.kind = STEPD_MESSAGE_ERROR,
                  .request_id = 6,
