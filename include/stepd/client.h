@@ -352,6 +352,47 @@ STEPD_EXPORT enum stepd_status stepd_report(struct stepd_client *client, uint64_
                                             uint64_t examples,
                                             struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* What is to change about groups of a job that runs. */
+struct stepd_change_options {
+    size_t size;     /* sizeof(struct stepd_change_options) */
+    const char *job; /* NULL: the client's */
+    /* name says which group, NULL: all; match, ndim and frozen are empty. What it says goes over
+     * what the group has: params over those of its optimizer, an optimizer in the place of its own
+     * (with its lr), a schedule in the place of its own; phases, where it has some, in the place of
+     * those to come. */
+    struct stepd_param_group group;
+    uint64_t at;          /* version that the first step with it starts from; 0: the earliest */
+    bool drop_phases;     /* none of the phases to come stays */
+    bool dry_run;         /* say what would change, and change nothing */
+    uint32_t deadline_ms; /* 0: the server's longest */
+};
+
+/* Always start from it. */
+#define STEPD_CHANGE_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        sizeof(struct stepd_change_options), NULL, {NULL}, 0, false, false, 0                      \
+    }
+
+/* What came of it. */
+struct stepd_change_result {
+    uint64_t number;  /* of the change; 0: everything was so already */
+    uint64_t groups;  /* that are other than before */
+    uint64_t version; /* that the first step with it starts from; 0 in async and bounded mode, where
+                       * each slice changes with its next step */
+};
+
+/*
+ * Changes groups of a job that runs, on all shards from one version on, and waits until that
+ * version is known. options: borrowed until return. ret_result may be NULL. An observer may call
+ * it. INVALID_ARGUMENT, NOT_FOUND: there is no such group or setting, or the job cannot go on with
+ * it; the text says why. FAILED_PRECONDITION: the job is not open, has finished, or is beyond `at`.
+ * DEADLINE_EXCEEDED: a shard does not answer. Any thread.
+ */
+STEPD_EXPORT enum stepd_status stepd_change(struct stepd_client *client,
+                                            const struct stepd_change_options *options,
+                                            struct stepd_change_result *ret_result,
+                                            struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* The worker pushes no more: rounds after its last push close without it. Waits until the server
  * knows; to be called when all pushes have completed. Again is fine. PERMISSION_DENIED: an
  * observer. Any thread. */

@@ -10,6 +10,7 @@
 #include "server/control/dispatch.h"
 
 #include "proto/error.h"
+#include "server/control/handle_change.h"
 #include "server/control/handle_define.h"
 #include "server/control/handle_hello.h"
 #include "server/control/handle_layout.h"
@@ -47,6 +48,8 @@ static const struct request_row rows[] = {
                              .also_when_left = true},
     [STEPD_MESSAGE_GET_STATUS] = {.handle = control_handle_get_status, .also_when_left = true},
     [STEPD_MESSAGE_GET_GROUPS] = {.handle = control_handle_get_groups, .also_when_left = true},
+    [STEPD_MESSAGE_CHANGE_JOB] = {.handle = control_handle_change_job},
+    [STEPD_MESSAGE_GET_CHANGES] = {.handle = control_handle_get_changes, .also_when_left = true},
 };
 
 /* ---- Sending --------------------------------------------------------------------------------- */

@@ -58,6 +58,15 @@ static void on_proposed(struct control *control, const struct notice *notice)
     struct control_job *job = control_job_find(control, notice->job_name);
     if (job != NULL)
         control_change_answered(control, job, notice);
+    control_waits_release(control);
+}
+
+/* Slices without a common version have changed at these. */
+static void on_changed(struct control *control, const struct notice *notice)
+{
+    struct control_job *job = control_job_find(control, notice->job_name);
+    if (job != NULL && notice->slices > 0)
+        control_trail_note(&job->trail, notice->query, notice->version_min, notice->version_max);
 }
 
 void control_notice(struct control *control, const struct notice *notice)
@@ -68,5 +77,6 @@ void control_notice(struct control *control, const struct notice *notice)
     case NOTICE_ANSWER: on_answer(control, notice); break;
     case NOTICE_READY: on_ready(control, notice); break;
     case NOTICE_PROPOSED: on_proposed(control, notice); break;
+    case NOTICE_CHANGED: on_changed(control, notice); break;
     }
 }

@@ -45,15 +45,17 @@ struct order *order_copy(const struct order *like)
     void *factor = NULL;
     void *ranks = NULL;
     const size_t worker_bytes = like->worker == NULL ? 0 : strlen(like->worker) + 1;
-    const bool copied = copy_array(like->worker, worker_bytes, sizeof(char), &worker) &&
-                        copy_array(like->factor, like->factors, sizeof *like->factor, &factor) &&
-                        copy_array(like->rank_list, like->ranks, sizeof *like->rank_list, &ranks);
+    bool copied = copy_array(like->worker, worker_bytes, sizeof(char), &worker) &&
+                  copy_array(like->factor, like->factors, sizeof *like->factor, &factor) &&
+                  copy_array(like->rank_list, like->ranks, sizeof *like->rank_list, &ranks);
     *order = *like;
     order->job_name = job_name;
     order->worker = worker;
     order->factor = factor;
     order->rank_list = ranks;
     order->job = copied && like->job != NULL ? job_ref(like->job) : NULL;
+    order->groups = like->groups == NULL ? NULL : group_changes_copy(like->groups);
+    copied = copied && (like->groups == NULL || order->groups != NULL);
     return copied ? order : order_destroy(order);
 }
 
@@ -80,6 +82,7 @@ struct order *order_destroy(struct order *order)
     free(order->worker);
     free(order->factor);
     free(order->rank_list);
+    (void)group_changes_destroy(order->groups);
     free(order);
     return NULL;
 }

@@ -16,6 +16,7 @@
 
 #include <stepd/types.h>
 
+#include "server/model/group_change.h"
 #include "server/model/job.h"
 
 enum order_kind {
@@ -37,6 +38,7 @@ enum order_kind {
 /* CHANGE: what changes. Its values are other fields of the order. */
 enum order_change {
     ORDER_CHANGE_MEMBER, /* rank is a member from the version on */
+    ORDER_CHANGE_GROUPS, /* groups have other settings; none of them: it was called off */
 };
 
 /* COMMIT: what becomes of a step that all shards are ready for. */
@@ -62,16 +64,17 @@ struct order {
     uint64_t from;
     uint64_t last_clock; /* UINT64_MAX: still a member */
 
-    uint64_t query; /* QUERY, JOB_OPEN, PROPOSE: number to answer with */
+    uint64_t query; /* QUERY, JOB_OPEN, PROPOSE, CHANGE: number to answer with */
 
     enum order_change change; /* CHANGE */
     uint64_t version;         /* COMMIT, WITHOUT, PROPOSE, CHANGE: that the step starts from */
     enum order_verdict verdict;
-    struct stepd_error error; /* COMMIT to HALT: why */
-    size_t factors;           /* COMMIT: as many as tensors, or 0: 1 for all */
-    float *factor;            /* owned */
-    size_t ranks;             /* WITHOUT */
-    uint32_t *rank_list;      /* owned */
+    struct stepd_error error;     /* COMMIT to HALT: why */
+    size_t factors;               /* COMMIT: as many as tensors, or 0: 1 for all */
+    float *factor;                /* owned */
+    size_t ranks;                 /* WITHOUT */
+    uint32_t *rank_list;          /* owned */
+    struct group_changes *groups; /* owned; CHANGE of GROUPS; their version is filled in */
 };
 
 enum notice_kind {
@@ -80,6 +83,7 @@ enum notice_kind {
     NOTICE_ANSWER,     /* to ORDER_QUERY */
     NOTICE_READY,      /* all slices here that are stepped can close (sync/gate.h) */
     NOTICE_PROPOSED,   /* to ORDER_PROPOSE */
+    NOTICE_CHANGED,    /* to ORDER_CHANGE of GROUPS that was for each slice's next step */
 };
 
 struct notice {
@@ -94,11 +98,12 @@ struct notice {
      * here; 0: it has pushed none. */
     uint64_t *clock;
 
-    uint64_t query;       /* ANSWER, JOB_OPENED, PROPOSED */
+    uint64_t query;       /* ANSWER, JOB_OPENED, PROPOSED, CHANGED */
     bool agreed;          /* PROPOSED: no slice here has made the step from that version on */
     uint64_t slices;      /* ANSWER: of this shard; version_min and _max hold when there are any */
     uint64_t version_min; /* READY: that the step starts from */
-    uint64_t version_max; /* PROPOSED: the newest here that a step starts from */
+    uint64_t version_max; /* PROPOSED: the newest here that a step starts from; CHANGED: the last
+                           * of those that the changed slices were at, from version_min on */
     uint64_t parked;      /* requests that wait */
     double *sum;          /* owned; READY: of squares, gate_blocks() of them; NULL: none */
 };

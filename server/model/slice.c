@@ -176,6 +176,20 @@ void slice_enter(struct slice *slice, uint64_t clock)
     set_current(&slice->view[STEPD_TRAINING], NULL);
 }
 
+void slice_change(struct slice *slice, const struct group *group, bool fresh, bool new_schedule,
+                  uint64_t clock)
+{
+    const struct phase *const before = slice->phase;
+    const struct phase *const phase = group_phase(group, clock);
+    slice->group = group;
+    if (new_schedule)
+        slice->schedule_state = (struct schedule_state){.seen = false};
+    if (!fresh && phase->from == before->from && phase->optimizer == before->optimizer)
+        slice->phase = phase; /* the same phase, with other settings: its state goes on */
+    else
+        slice_enter(slice, clock);
+}
+
 void slice_back_up(struct slice *slice, uint32_t rank)
 {
     struct slice_rank *of_rank = &slice->by_rank[rank];

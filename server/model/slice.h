@@ -128,6 +128,11 @@ void slice_publish(struct slice *slice, const struct slice_room *room);
 /* version + 1 is the same weights: a round closed without an update. */
 void slice_publish_same(struct slice *slice);
 
+/* Another group takes the place of the slice's, before the step at this clock; see
+ * group_change.h. group: borrowed as long as it has the place. */
+void slice_change(struct slice *slice, const struct group *group, bool fresh, bool new_schedule,
+                  uint64_t clock);
+
 /* The step of the schedule's clock that comes next. Where another phase begins with it, its slots
  * and scalars are 0, and what the last phase looked ahead to is gone. */
 void slice_enter(struct slice *slice, uint64_t clock);

@@ -70,6 +70,16 @@ static const uint8_t with_hessian[] = {0x00, 0x00, 0x80, 0x3F, 0x00, 0x00, 0x20,
 static const double eighth[] = {0.125};
 static const double half[] = {0.5};
 static const double hundred[] = {100};
+static const struct stepd_setting lowered[] = {{.name = "lr", .values = 1, .value = eighth}};
+static const struct stepd_difference difference = {.name = "lr", .from = "0.5", .to = "0.125"};
+static const struct stepd_change_record lowering = {.number = 1,
+                                                    .group = "rest",
+                                                    .by = "host-1:4712",
+                                                    .age_ms = 3,
+                                                    .version = 120,
+                                                    .version_last = 120,
+                                                    .differences = 1,
+                                                    .difference = &difference};
 static const double betas[] = {0.5, 0.75};
 static const struct stepd_setting base_settings[] = {
     {.name = "lr_mult", .values = 1, .value = eighth}};
@@ -212,6 +222,16 @@ static const struct example examples[] = {
                                  .last = true}},
      .payload_bytes = sizeof unchanged,
      .payload = unchanged},
+    {.name = "change_job",
+     .message = {.kind = STEPD_MESSAGE_CHANGE_JOB,
+                 .request_id = 8,
+                 .body.change_job = {.job = "mnist",
+                                     .group = {.name = "rest", .settings = {1, lowered}},
+                                     .at = 120}}},
+    {.name = "changes",
+     .message = {.kind = STEPD_MESSAGE_CHANGES,
+                 .request_id = 8,
+                 .body.changes = {.records = 1, .record = &lowering, .last = true}}},
     {.name = "error",
      .message = {.kind = STEPD_MESSAGE_ERROR,
                  .request_id = 6,
