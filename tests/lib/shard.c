@@ -121,6 +121,11 @@ static void on_notify(void *owner, struct notice *notice)
         shard->newest_step = notice->version_max;
         shard->agreed = notice->agreed;
     }
+    if (notice->kind == NOTICE_CHANGED) {
+        shard->changed = notice->query;
+        shard->changed_min = notice->version_min;
+        shard->changed_max = notice->version_max;
+    }
     if (notice->kind == NOTICE_READY) {
         (void)notice_destroy(shard->ready);
         shard->ready = notice;
