@@ -32,6 +32,9 @@
 #define SCHEDULE_LIST_MAX  256u /* numbers of a list, such as milestones */
 #define SCHEDULE_PARTS_MAX 16u
 
+/* The parameters of one take at most so many bytes, lists aside. */
+#define SCHEDULE_PARAMS_BYTES 640u
+
 struct schedule_kind;
 
 /* A list of numbers. */
