@@ -66,7 +66,7 @@ struct shard {
     uint64_t answer_min;
     uint64_t answer_max;
     uint64_t answer_parked;
-    uint64_t changed;    /* number of the newest NOTICE_CHANGED, and what it said */
+    uint64_t changed; /* number of the newest NOTICE_CHANGED, and what it said */
     uint64_t changed_min;
     uint64_t changed_max;
     struct notice *ready; /* owned; the newest NOTICE_READY, until the test has taken it */

@@ -320,8 +320,7 @@ static void changes__more_than_a_frame_holds__come_in_several(void **state)
     for (size_t i = 0; i < DIFFERENCES_MAX; i++)
         memset(difference[i].to, 'x', sizeof difference[i].to - 1);
     for (size_t i = 0; i < 100; i++)
-        control_trail_add(&job->trail,
-                          control_record_create(0, "me", difference, DIFFERENCES_MAX));
+        control_trail_add(&job->trail, control_record_create(0, "me", difference, DIFFERENCES_MAX));
     assert_true(changes(worker)->last);
     assert_true(peer_answers(worker) > 2);
 }

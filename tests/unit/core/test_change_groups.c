@@ -225,12 +225,8 @@ static void change__called_off__lets_the_steps_go_on(void **state)
     shard_give(&shard, &propose);
     assert_true(shard.agreed);
     const float grad[SLICE] = {1};
-    const struct shard_push held = {.id = 2,
-                                    .clock = 1,
-                                    .examples = 1,
-                                    .slices = 1,
-                                    .grad = grad,
-                                    .values = SLICE};
+    const struct shard_push held = {
+        .id = 2, .clock = 1, .examples = 1, .slices = 1, .grad = grad, .values = SLICE};
     const size_t before = shard.peer[0].replies;
     shard_push(&shard, 0, &held);
     assert_int_equal(shard.peer[0].replies, before);

@@ -147,7 +147,8 @@ static void edit__of_settings_that_cannot_be__says_why(void **state)
         const char *text;
     } rows[] = {
         {"sgd", "lr=1", "lrr=2", "group 'g': sgd has no hyperparameter 'lrr': did you mean 'lr'?"},
-        {"sgd", "lr=1", "lr=-2", "group 'g': hyperparameter 'lr' of sgd must be in [0, 1e+09], and -2 is not"},
+        {"sgd", "lr=1", "lr=-2",
+         "group 'g': hyperparameter 'lr' of sgd must be in [0, 1e+09], and -2 is not"},
         {"sgd", "lr=1", "lr=2 lr_mult=2",
          "group 'g': lr and lr_mult are both set: lr stands for itself, lr_mult multiplies the "
          "default's; keep one"},
@@ -269,8 +270,7 @@ static void edit__of_an_optimizer_that_cannot_be__says_why(void **state)
         const char *settings;
         const char *text;
     } rows[] = {
-        {"sgd", "adam", "",
-         "group 'g': adam needs a learning rate of its own; set lr with it"},
+        {"sgd", "adam", "", "group 'g': adam needs a learning rate of its own; set lr with it"},
         {"sgd", "adem", "lr=1", "group 'g': unknown optimizer 'adem': did you mean 'adam'?"},
         {"sgd", "momentum", "lr=1",
          "group 'g': momentum keeps 1 KiB of state for each 1 KiB of weights, and the job was "
