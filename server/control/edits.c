@@ -174,8 +174,8 @@ static enum stepd_status work_out_request(struct work *work, const struct stepd_
             continue;
         found = true;
         struct group_change change;
-        enum stepd_status status =
-            group_change_edit(job, i, now, &edit, work->point, &change, reterr);
+        const struct change_site site = {job, i, now, work->point};
+        enum stepd_status status = group_change_edit(&site, &edit, &change, reterr);
         if (status == STEPD_OK)
             status = keep(work, &change, reterr);
         if (status != STEPD_OK)
@@ -215,7 +215,8 @@ static enum stepd_status work_out_targets(struct work *work, struct stepd_error 
         struct group_change change;
         if (now->frozen || !has_tensors(job, i))
             continue;
-        status = group_change_to(job, i, now, &work->edit->target[i], work->point, &change, reterr);
+        const struct change_site site = {job, i, now, work->point};
+        status = group_change_to(&site, &work->edit->target[i], &change, reterr);
         if (status == STEPD_OK)
             status = keep(work, &change, reterr);
     }

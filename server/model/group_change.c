@@ -248,16 +248,16 @@ static enum stepd_status make_target(struct making *making, const struct group *
 
 /* ---- Both ------------------------------------------------------------------------------------ */
 
-static enum stepd_status check(const struct job *job, uint32_t index, const struct making *making,
+static enum stepd_status check(const struct change_site *site, const struct making *making,
                                struct stepd_error *reterr)
 {
-    const struct group_fit fit = {.job = job,
-                                  .index = index,
+    const struct group_fit fit = {.job = site->job,
+                                  .index = site->index,
                                   .now = making->now,
                                   .later = making->made,
                                   .current = making->current,
                                   .fresh = making->fresh};
-    enum stepd_status status = group_check_mode(making->made, job->consistency.mode, reterr);
+    enum stepd_status status = group_check_mode(making->made, site->job->consistency.mode, reterr);
     if (status != STEPD_OK)
         return status;
     status = group_check_cycle(making->made, reterr);
@@ -267,10 +267,11 @@ static enum stepd_status check(const struct job *job, uint32_t index, const stru
                               : stepd_fail_in(reterr, status, "group '%s'", making->now->name);
 }
 
-static enum stepd_status finish(const struct job *job, uint32_t index, const struct making *making,
+/* Takes what was made, if it can be. */
+static enum stepd_status finish(const struct change_site *site, const struct making *making,
                                 struct group_change *ret_change, struct stepd_error *reterr)
 {
-    const enum stepd_status status = check(job, index, making, reterr);
+    const enum stepd_status status = check(site, making, reterr);
     if (status != STEPD_OK)
         return status;
     struct shared_group *shared = malloc(sizeof *shared);
@@ -279,7 +280,7 @@ static enum stepd_status finish(const struct job *job, uint32_t index, const str
     struct stepd_error other;
     *shared = (struct shared_group){.group = *making->made, .refs = 1};
     *ret_change = (struct group_change){
-        .index = index,
+        .index = site->index,
         .fresh = making->fresh,
         .new_schedule =
             schedule_same(&making->now->schedule, &making->made->schedule, &other) != STEPD_OK,
@@ -298,47 +299,44 @@ static enum stepd_status refuse_frozen(const struct group *now, struct stepd_err
                       now->name);
 }
 
-static struct making making_of(const struct group *now, struct change_point point,
-                               struct group *made)
+static struct making making_of(const struct change_site *site, struct group *made)
 {
     return (struct making){
-        .now = now,
-        .current = index_of(now, group_phase(now, point.clock)),
-        .point = point,
+        .now = site->now,
+        .current = index_of(site->now, group_phase(site->now, site->point.clock)),
+        .point = site->point,
         .made = made,
     };
 }
 
-enum stepd_status group_change_edit(const struct job *job, uint32_t index, const struct group *now,
-                                    const struct group_edit *edit, struct change_point point,
+enum stepd_status group_change_edit(const struct change_site *site, const struct group_edit *edit,
                                     struct group_change *ret_change, struct stepd_error *reterr)
 {
     struct group made = {.name = NULL};
-    struct making making = making_of(now, point, &made);
-    enum stepd_status status = refuse_frozen(now, reterr);
+    struct making making = making_of(site, &made);
+    enum stepd_status status = refuse_frozen(site->now, reterr);
     if (status != STEPD_OK)
         return status;
     status = make_edited(&making, edit, reterr);
     if (status != STEPD_OK)
-        (void)stepd_fail_in(reterr, status, "group '%s'", now->name);
+        (void)stepd_fail_in(reterr, status, "group '%s'", site->now->name);
     else
-        status = finish(job, index, &making, ret_change, reterr);
+        status = finish(site, &making, ret_change, reterr);
     if (status != STEPD_OK)
         group_deinit(&made);
     return status;
 }
 
-enum stepd_status group_change_to(const struct job *job, uint32_t index, const struct group *now,
-                                  const struct group *target, struct change_point point,
+enum stepd_status group_change_to(const struct change_site *site, const struct group *target,
                                   struct group_change *ret_change, struct stepd_error *reterr)
 {
     struct group made = {.name = NULL};
-    struct making making = making_of(now, point, &made);
+    struct making making = making_of(site, &made);
     enum stepd_status status = make_target(&making, target, reterr);
     if (status != STEPD_OK)
-        (void)stepd_fail_in(reterr, status, "group '%s'", now->name);
+        (void)stepd_fail_in(reterr, status, "group '%s'", site->now->name);
     else
-        status = finish(job, index, &making, ret_change, reterr);
+        status = finish(site, &making, ret_change, reterr);
     if (status != STEPD_OK)
         group_deinit(&made);
     return status;

@@ -61,6 +61,14 @@ struct change_point {
     uint64_t from;  /* where the phase of another optimizer is said to begin */
 };
 
+/* A group that is to change. */
+struct change_site {
+    const struct job *job;
+    uint32_t index;          /* of the group */
+    const struct group *now; /* as it runs */
+    struct change_point point;
+};
+
 /* What somebody asked for. */
 struct group_edit {
     const struct stepd_group *said; /* name, match, ndim and frozen do not count */
@@ -68,19 +76,17 @@ struct group_edit {
 };
 
 /*
- * What comes of an edit of a group that runs as `now`. INVALID_ARGUMENT, NOT_FOUND: as group_init,
+ * What comes of an edit of a group. INVALID_ARGUMENT, NOT_FOUND: as group_init,
  * or the job cannot go on with it; the text names the group and what stands in the way.
  * RESOURCE_EXHAUSTED: no memory. *ret_change: the caller gives the reference back.
  */
-enum stepd_status group_change_edit(const struct job *job, uint32_t index, const struct group *now,
-                                    const struct group_edit *edit, struct change_point point,
+enum stepd_status group_change_edit(const struct change_site *site, const struct group_edit *edit,
                                     struct group_change *ret_change,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* The same, of a group that is to be as `target`, whose name, match, ndim and frozen must be those
  * that it has. Phases of the target that are over by then are not looked at. */
-enum stepd_status group_change_to(const struct job *job, uint32_t index, const struct group *now,
-                                  const struct group *target, struct change_point point,
+enum stepd_status group_change_to(const struct change_site *site, const struct group *target,
                                   struct group_change *ret_change,
                                   struct stepd_error *reterr) STEPD_MUST_CHECK;
 

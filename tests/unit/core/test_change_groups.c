@@ -64,7 +64,9 @@ static void push(struct shard *shard, uint64_t version)
 static void change(struct shard *shard, const struct stepd_group *said, uint64_t version)
 {
     const struct group_edit edit = {.said = said};
-    const struct change_point point = {.clock = version, .from = version};
+    const struct change_site site = {.job = shard->job,
+                                     .now = &shard->job->group[0],
+                                     .point = {.clock = version, .from = version}};
     struct order order = {.kind = ORDER_CHANGE,
                           .job_name = shard->job->name,
                           .change = ORDER_CHANGE_GROUPS,
@@ -72,8 +74,7 @@ static void change(struct shard *shard, const struct stepd_group *said, uint64_t
                           .query = 5,
                           .groups = group_changes_create(1)};
     struct stepd_error error = {.code = STEPD_OK};
-    if (group_change_edit(shard->job, 0, &shard->job->group[0], &edit, point,
-                          &order.groups->change[0], &error) != STEPD_OK)
+    if (group_change_edit(&site, &edit, &order.groups->change[0], &error) != STEPD_OK)
         fail_msg("%s", error.text);
     order.groups->version = version;
     shard_give(shard, &order);
@@ -276,6 +277,21 @@ static void change__of_the_schedule__forgets_what_it_has_heard(void **state)
     shard_teardown(&shard);
 }
 
+static void change__to_the_same_optimizer_in_async_mode__begins_it_anew(void **state)
+{
+    (void)state;
+    struct shard shard;
+    const struct stepd_group group = settings_group("momentum", "lr=1 momentum=0.5");
+    const struct stepd_group said = settings_group("momentum", "lr=1 momentum=0.5");
+    open(&shard, &group, STEPD_ASYNC);
+    push_slice(&shard, 0, 0);
+    change(&shard, &said, 0);
+    const float before = weight(&shard, 0);
+    push_slice(&shard, 0, 1);
+    assert_true(weight(&shard, 0) == before - ((float)(1 * 3 % 11) - 4.5F)); /* no momentum yet */
+    shard_teardown(&shard);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +304,7 @@ int main(void)
         cmocka_unit_test(change__called_off__lets_the_steps_go_on),
         cmocka_unit_test(change__in_async_mode__is_made_with_each_slices_next_step),
         cmocka_unit_test(change__of_the_schedule__forgets_what_it_has_heard),
+        cmocka_unit_test(change__to_the_same_optimizer_in_async_mode__begins_it_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,12 +37,19 @@ static struct job *job_of(const char *optimizer, const char *settings)
     return job_of_mode(&group, STEPD_SYNC);
 }
 
-/* Edits the group as it was defined. */
+/* The group as it was defined, at step 100. */
+static struct change_site site_of(const struct job *job)
+{
+    return (struct change_site){.job = job, .now = &job->group[0], .point = at_100};
+}
+
+/* Edits it. */
 static enum stepd_status edit(const struct job *job, const struct stepd_group *said,
                               struct group_change *ret_change, struct stepd_error *reterr)
 {
     const struct group_edit edit = {.said = said};
-    return group_change_edit(job, 0, &job->group[0], &edit, at_100, ret_change, reterr);
+    const struct change_site site = site_of(job);
+    return group_change_edit(&site, &edit, ret_change, reterr);
 }
 
 static struct group_change edited(const struct job *job, const struct stepd_group *said)
@@ -253,9 +260,9 @@ static void edit__that_drops_phases__leaves_the_one_that_is_on(void **state)
     struct job *job = job_of_mode(&group, STEPD_SYNC);
     const struct stepd_group nothing = settings_group("", "");
     const struct group_edit edit = {.said = &nothing, .drop_phases = true};
+    const struct change_site site = site_of(job);
     struct group_change change;
-    assert_int_equal(group_change_edit(job, 0, &job->group[0], &edit, at_100, &change, NULL),
-                     STEPD_OK);
+    assert_int_equal(group_change_edit(&site, &edit, &change, NULL), STEPD_OK);
     assert_int_equal(change.group->group.phases, 1);
     done(job, &change);
 }
@@ -379,8 +386,8 @@ static void target__of_the_same_optimizer__takes_its_settings_and_schedule(void 
     struct group target;
     struct group_change change;
     assert_int_equal(group_init(&nothing, &wanted, &target, NULL), STEPD_OK);
-    assert_int_equal(group_change_to(job, 0, &job->group[0], &target, at_100, &change, NULL),
-                     STEPD_OK);
+    const struct change_site site = site_of(job);
+    assert_int_equal(group_change_to(&site, &target, &change, NULL), STEPD_OK);
     assert_false(change.fresh);
     assert_true(change.new_schedule);
     assert_true(change.group->group.phase[0].hyper.beta1 == 0.5);
@@ -399,8 +406,8 @@ static void target__of_another_optimizer__begins_it_there(void **state)
     struct group target;
     struct group_change change;
     assert_int_equal(group_init(&nothing, &wanted, &target, NULL), STEPD_OK);
-    assert_int_equal(group_change_to(job, 0, &job->group[0], &target, at_100, &change, NULL),
-                     STEPD_OK);
+    const struct change_site site = site_of(job);
+    assert_int_equal(group_change_to(&site, &target, &change, NULL), STEPD_OK);
     assert_true(change.fresh);
     assert_int_equal(change.group->group.phase[0].from, 100);
     group_deinit(&target);
