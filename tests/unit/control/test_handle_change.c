@@ -382,6 +382,34 @@ static void file__with_other_workers__is_refused(void **state)
     assert_string_equal(error.text, "job 'j': workers is defined as 1, not 2");
 }
 
+static void file__of_a_job_that_nobody_has_joined__defines_it_anew(void **state)
+{
+    struct brain *brain = *state;
+    struct stepd_message message = define_job(STEPD_SYNC, 1);
+    assert_int_equal(control_define(brain->control, "j", &message.body.define_job, NULL), STEPD_OK);
+    message.body.define_job.workers = 3;
+    assert_int_equal(control_redefine(brain->control, "j", &message.body.define_job, NULL),
+                     STEPD_OK);
+    const struct control_job *job = control_job_find(brain->control, "j");
+    assert_int_equal(job_draft_workers(job->draft), 3);
+    message.body.define_job.workers = 0;
+    assert_int_equal(control_redefine(brain->control, "j", &message.body.define_job, NULL),
+                     STEPD_INVALID_ARGUMENT);
+    assert_int_equal(job_draft_workers(job->draft), 3);
+}
+
+static void file__of_a_job_that_it_did_not_define__needs_a_restart(void **state)
+{
+    struct brain *brain = *state;
+    (void)open_job(brain, STEPD_SYNC);
+    const struct stepd_message message = define_job(STEPD_SYNC, 1);
+    struct stepd_error error;
+    assert_int_equal(control_redefine(brain->control, "j", &message.body.define_job, &error),
+                     STEPD_NOT_FOUND);
+    assert_string_equal(error.text,
+                        "the daemon did not define job 'j' when it started; start it again");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, brain_setup, brain_teardown)
 
 int main(void)
@@ -406,6 +434,8 @@ int main(void)
         TEST(file__that_says_what_runs__changes_nothing),
         TEST(file__that_cannot_be_honoured__is_refused_in_the_log),
         TEST(file__with_other_workers__is_refused),
+        TEST(file__of_a_job_that_nobody_has_joined__defines_it_anew),
+        TEST(file__of_a_job_that_it_did_not_define__needs_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
