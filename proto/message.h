@@ -45,7 +45,10 @@
     X(STATUS, status, stepd_server_status, 20)                                                     \
     X(GET_GROUPS, get_groups, stepd_get_groups, 21)                                                \
     X(GROUPS, groups, stepd_groups, 22)                                                            \
-    X(ERROR, error, stepd_error_reply, 23)
+    X(ERROR, error, stepd_error_reply, 23)                                                         \
+    X(CHANGE_JOB, change_job, stepd_change_job, 28)                                                \
+    X(GET_CHANGES, get_changes, stepd_get_changes, 29)                                             \
+    X(CHANGES, changes, stepd_change_list, 30)
 
 enum stepd_message_kind {
 
@@ -333,6 +336,7 @@ struct stepd_job_status {
     const struct stepd_member_status *member;
     uint32_t workers_min;
     const char *failure;
+    uint64_t changes;
 };
 
 struct stepd_server_status {
@@ -357,11 +361,51 @@ struct stepd_tensor_group {
     double lr;
     double weight_decay;
     uint64_t version;
+    double base_lr;
+    uint64_t change;
+    uint64_t change_version;
 };
 
 struct stepd_groups {
     size_t tensors;
     const struct stepd_tensor_group *tensor;
+    bool last;
+};
+
+struct stepd_change_job {
+    const char *job;
+    struct stepd_group group; /* match and ndim are empty, and it is not frozen */
+    uint64_t at;
+    bool drop_phases;
+    bool dry_run;
+    uint32_t deadline_ms;
+};
+
+struct stepd_get_changes {
+    const char *job;
+};
+
+struct stepd_difference {
+    const char *name;
+    const char *from;
+    const char *to;
+};
+
+struct stepd_change_record {
+    uint64_t number;
+    const char *group;
+    const char *by;
+    uint64_t age_ms;
+    uint64_t version;
+    uint64_t version_last;
+    size_t differences;
+    const struct stepd_difference *difference;
+};
+
+struct stepd_change_list {
+    size_t records;
+    const struct stepd_change_record *record;
+    uint64_t forgotten;
     bool last;
 };
 

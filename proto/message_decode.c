@@ -338,6 +338,41 @@ static struct stepd_groups decode_groups(struct stepd_decoder *d, const struct s
     };
 }
 
+/* ---- Changing -------------------------------------------------------------------------------- */
+
+static struct stepd_change_job decode_change_job(struct stepd_decoder *d,
+                                                 const struct stepd_place *at,
+                                                 const Stepd__V1__ChangeJob *wire)
+{
+    return (struct stepd_change_job){
+        .job = stepd_take_name(d, at, "job", &wire->job),
+        .group = stepd_take_edit(d, at, wire->group),
+        .at = wire->at,
+        .drop_phases = wire->drop_phases != 0,
+        .dry_run = wire->dry_run != 0,
+        .deadline_ms = wire->deadline_ms,
+    };
+}
+
+static struct stepd_get_changes decode_get_changes(struct stepd_decoder *d,
+                                                   const struct stepd_place *at,
+                                                   const Stepd__V1__GetChanges *wire)
+{
+    return (struct stepd_get_changes){.job = stepd_take_name(d, at, "job", &wire->job)};
+}
+
+static struct stepd_change_list decode_changes(struct stepd_decoder *d,
+                                               const struct stepd_place *at,
+                                               const Stepd__V1__Changes *wire)
+{
+    return (struct stepd_change_list){
+        .records = wire->n_records,
+        .record = stepd_take_records(d, at, wire->n_records, wire->records),
+        .forgotten = wire->forgotten,
+        .last = wire->last != 0,
+    };
+}
+
 /* ---- Errors ---------------------------------------------------------------------------------- */
 
 static struct stepd_error_reply decode_error(struct stepd_decoder *d, const struct stepd_place *at,

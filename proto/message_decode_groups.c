@@ -159,3 +159,26 @@ struct stepd_group stepd_take_defaults(struct stepd_decoder *d, const struct ste
     refuse_own(d, &at, wire);
     return decode_group(d, &at, wire);
 }
+
+struct stepd_group stepd_take_edit(struct stepd_decoder *d, const struct stepd_place *above,
+                                   const Stepd__V1__Group *wire)
+{
+    if (wire == NULL)
+        return (struct stepd_group){.name = "", .match = "", .optimizer = "", .schedule = ""};
+    const struct stepd_place at = {.above = above, .field = "group", .index = STEPD_PLACE_NO_INDEX};
+
+    const struct {
+        const char *field;
+        bool given;
+    } fixed[] = {
+        {"match", wire->match.len > 0},
+        {"ndim", wire->n_ndim > 0},
+        {"frozen", wire->frozen != 0},
+    };
+
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
+        if (fixed[i].given)
+            stepd_take_refuse(d, &at, fixed[i].field, "it is for good, and cannot be changed");
+    }
+    return decode_group(d, &at, wire);
+}

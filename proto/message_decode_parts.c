@@ -97,6 +97,7 @@ static struct stepd_job_status decode_job_status(struct stepd_decoder *d,
         .member = members,
         .workers_min = wire->workers_min,
         .failure = stepd_take_text(d, at, "failure", &wire->failure, STEPD_ERROR_TEXT_BYTES),
+        .changes = wire->changes,
     };
 }
 
@@ -129,6 +130,9 @@ static struct stepd_tensor_group decode_tensor_group(struct stepd_decoder *d,
         .lr = wire->lr,
         .weight_decay = wire->weight_decay,
         .version = wire->version,
+        .base_lr = wire->base_lr,
+        .change = wire->change,
+        .change_version = wire->change_version,
     };
 }
 
@@ -143,4 +147,43 @@ const struct stepd_tensor_group *stepd_take_tensor_groups(struct stepd_decoder *
         tensors[i] = decode_tensor_group(d, &at, wire[i]);
     }
     return tensors;
+}
+
+/* ---- Changes --------------------------------------------------------------------------------- */
+
+static struct stepd_change_record decode_record(struct stepd_decoder *d,
+                                                const struct stepd_place *at,
+                                                const Stepd__V1__ChangeRecord *wire)
+{
+    struct stepd_difference *list = stepd_take_array(d, wire->n_differences, sizeof *list);
+    for (size_t i = 0; i < wire->n_differences && d->status == STEPD_OK; i++) {
+        const struct stepd_place place = {.above = at, .field = "differences", .index = i};
+        list[i] = (struct stepd_difference){
+            .name = stepd_take_name(d, &place, "name", &wire->differences[i]->name),
+            .from = stepd_take_name(d, &place, "from", &wire->differences[i]->from),
+            .to = stepd_take_name(d, &place, "to", &wire->differences[i]->to),
+        };
+    }
+    return (struct stepd_change_record){
+        .number = wire->number,
+        .group = stepd_take_name(d, at, "group", &wire->group),
+        .by = stepd_take_name(d, at, "by", &wire->by),
+        .age_ms = wire->age_ms,
+        .version = wire->version,
+        .version_last = wire->version_last,
+        .differences = wire->n_differences,
+        .difference = list,
+    };
+}
+
+const struct stepd_change_record *stepd_take_records(struct stepd_decoder *d,
+                                                     const struct stepd_place *above, size_t count,
+                                                     Stepd__V1__ChangeRecord *const *wire)
+{
+    struct stepd_change_record *records = stepd_take_array(d, count, sizeof *records);
+    for (size_t i = 0; i < count && d->status == STEPD_OK; i++) {
+        const struct stepd_place at = {.above = above, .field = "records", .index = i};
+        records[i] = decode_record(d, &at, wire[i]);
+    }
+    return records;
 }

@@ -311,6 +311,48 @@ static Stepd__V1__Groups *encode_groups(struct stepd_arena *arena,
     return wire;
 }
 
+/* ---- Changing -------------------------------------------------------------------------------- */
+
+static Stepd__V1__ChangeJob *encode_change_job(struct stepd_arena *arena,
+                                               const struct stepd_change_job *change)
+{
+    Stepd__V1__ChangeJob *wire = make(arena, &stepd__v1__change_job__descriptor);
+    Stepd__V1__Group *group = stepd_make_group(arena, &change->group);
+    if (wire == NULL || group == NULL)
+        return NULL;
+    wire->job = borrow_text(change->job);
+    wire->group = group;
+    wire->at = change->at;
+    wire->drop_phases = change->drop_phases;
+    wire->dry_run = change->dry_run;
+    wire->deadline_ms = change->deadline_ms;
+    return wire;
+}
+
+static Stepd__V1__GetChanges *encode_get_changes(struct stepd_arena *arena,
+                                                 const struct stepd_get_changes *get)
+{
+    Stepd__V1__GetChanges *wire = make(arena, &stepd__v1__get_changes__descriptor);
+    if (wire != NULL)
+        wire->job = borrow_text(get->job);
+    return wire;
+}
+
+static Stepd__V1__Changes *encode_changes(struct stepd_arena *arena,
+                                          const struct stepd_change_list *changes)
+{
+    Stepd__V1__Changes *wire = make(arena, &stepd__v1__changes__descriptor);
+    Stepd__V1__ChangeRecord **records =
+        stepd_make_records(arena, changes->records, changes->record);
+    if (wire == NULL || records == NULL)
+        return NULL;
+    wire->n_records = changes->records;
+    wire->records = records;
+    wire->forgotten = changes->forgotten;
+    wire->last = changes->last;
+    return wire;
+}
+
 /* ---- Errors ---------------------------------------------------------------------------------- */
 
 static Stepd__V1__Error *encode_error(struct stepd_arena *arena,

@@ -102,6 +102,7 @@ static Stepd__V1__JobStatus *encode_job_status(struct stepd_arena *arena,
     wire->members = members;
     wire->workers_min = job->workers_min;
     wire->failure = borrow_text(job->failure);
+    wire->changes = job->changes;
     return wire;
 }
 
@@ -134,6 +135,9 @@ static Stepd__V1__TensorGroup *encode_tensor_group(struct stepd_arena *arena,
     wire->lr = tensor->lr;
     wire->weight_decay = tensor->weight_decay;
     wire->version = tensor->version;
+    wire->base_lr = tensor->base_lr;
+    wire->change = tensor->change;
+    wire->change_version = tensor->change_version;
     return wire;
 }
 
@@ -143,6 +147,53 @@ Stepd__V1__TensorGroup **stepd_make_tensor_groups(struct stepd_arena *arena, siz
     Stepd__V1__TensorGroup **wire = stepd_arena_calloc(arena, count, sizeof *wire);
     for (size_t i = 0; i < count && wire != NULL; i++) {
         wire[i] = encode_tensor_group(arena, &tensors[i]);
+        if (wire[i] == NULL)
+            return NULL;
+    }
+    return wire;
+}
+
+/* ---- Changes --------------------------------------------------------------------------------- */
+
+static Stepd__V1__Difference **encode_differences(struct stepd_arena *arena,
+                                                  const struct stepd_change_record *record)
+{
+    Stepd__V1__Difference **wire = stepd_arena_calloc(arena, record->differences, sizeof *wire);
+    for (size_t i = 0; i < record->differences && wire != NULL; i++) {
+        wire[i] = make(arena, &stepd__v1__difference__descriptor);
+        if (wire[i] == NULL)
+            return NULL;
+        wire[i]->name = borrow_text(record->difference[i].name);
+        wire[i]->from = borrow_text(record->difference[i].from);
+        wire[i]->to = borrow_text(record->difference[i].to);
+    }
+    return wire;
+}
+
+static Stepd__V1__ChangeRecord *encode_record(struct stepd_arena *arena,
+                                              const struct stepd_change_record *record)
+{
+    Stepd__V1__ChangeRecord *wire = make(arena, &stepd__v1__change_record__descriptor);
+    Stepd__V1__Difference **differences = encode_differences(arena, record);
+    if (wire == NULL || differences == NULL)
+        return NULL;
+    wire->number = record->number;
+    wire->group = borrow_text(record->group);
+    wire->by = borrow_text(record->by);
+    wire->age_ms = record->age_ms;
+    wire->version = record->version;
+    wire->version_last = record->version_last;
+    wire->n_differences = record->differences;
+    wire->differences = differences;
+    return wire;
+}
+
+Stepd__V1__ChangeRecord **stepd_make_records(struct stepd_arena *arena, size_t count,
+                                             const struct stepd_change_record *records)
+{
+    Stepd__V1__ChangeRecord **wire = stepd_arena_calloc(arena, count, sizeof *wire);
+    for (size_t i = 0; i < count && wire != NULL; i++) {
+        wire[i] = encode_record(arena, &records[i]);
         if (wire[i] == NULL)
             return NULL;
     }

@@ -20,7 +20,7 @@ STEPD_MESSAGE_MAP(X)
 static_assert((int)STEPD_BF16 == (int)STEPD__V1__DTYPE__BF16, "enum stepd_dtype");
 static_assert((int)STEPD_BOUNDED == (int)STEPD__V1__MODE__BOUNDED, "enum stepd_mode");
 static_assert((int)STEPD_SWA == (int)STEPD__V1__VIEW__SWA, "enum stepd_view");
-static_assert((int)STEPD_FENCED == (int)STEPD__V1__OUTCOME__FENCED, "enum stepd_outcome");
+static_assert((int)STEPD_ACCUMULATED == (int)STEPD__V1__OUTCOME__ACCUMULATED, "enum stepd_outcome");
 static_assert((int)STEPD_OBSERVER == (int)STEPD__V1__ROLE__OBSERVER, "enum stepd_role");
 static_assert((int)STEPD_INIT_VALUES == (int)STEPD__V1__INIT__KIND__VALUES, "enum stepd_init_kind");
 static_assert((int)STEPD_MEMBER_GIVEN_UP == (int)STEPD__V1__MEMBER_STATUS__STATE__GIVEN_UP,

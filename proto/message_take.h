@@ -93,12 +93,18 @@ struct stepd_settings stepd_take_settings(struct stepd_decoder *d, const struct 
 /* The field `defaults`, where NULL is a group that says nothing. */
 struct stepd_group stepd_take_defaults(struct stepd_decoder *d, const struct stepd_place *above,
                                        const Stepd__V1__Group *wire);
+/* The field `group` of a change, where NULL is one that says nothing. */
+struct stepd_group stepd_take_edit(struct stepd_decoder *d, const struct stepd_place *above,
+                                   const Stepd__V1__Group *wire);
 const struct stepd_tensor_def *stepd_take_tensors(struct stepd_decoder *d,
                                                   const struct stepd_place *above, size_t count,
                                                   Stepd__V1__Tensor *const *wire);
 const struct stepd_job_status *stepd_take_jobs(struct stepd_decoder *d,
                                                const struct stepd_place *above, size_t count,
                                                Stepd__V1__JobStatus *const *wire);
+const struct stepd_change_record *stepd_take_records(struct stepd_decoder *d,
+                                                     const struct stepd_place *above, size_t count,
+                                                     Stepd__V1__ChangeRecord *const *wire);
 const struct stepd_tensor_group *stepd_take_tensor_groups(struct stepd_decoder *d,
                                                           const struct stepd_place *above,
                                                           size_t count,

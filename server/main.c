@@ -9,6 +9,7 @@
  *     78  the config is wrong (EX_CONFIG of sysexits.h): starting again will not help
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -35,6 +36,8 @@ struct daemon {
     int argc;
     char *const *argv;
     const struct config *config; /* as it took effect */
+    struct config *read;         /* owned; as it was reread last; NULL: never */
+    struct server *server;       /* owned */
     struct log log;
 };
 
@@ -62,11 +65,119 @@ static enum stepd_status find_isa(const struct config *config, enum optim_isa *r
     return STEPD_OK;
 }
 
+/* ---- The jobs of the file -------------------------------------------------------------------- */
+
+/* Is a group right by itself, in the mode of its job? */
+static enum stepd_status check_group(const struct stepd_define_job *definition, size_t index,
+                                     struct stepd_error *reterr)
+{
+    struct group group;
+    enum stepd_status status =
+        group_init(&definition->defaults, &definition->group[index], &group, reterr);
+    if (status != STEPD_OK)
+        return status;
+    status = group_check_mode(&group, definition->mode, reterr);
+    group_deinit(&group);
+    return status;
+}
+
+/* Checks by themselves the parts of a job that have lines of their own. */
+static enum stepd_status check_parts(const struct config *config, const struct config_job *job,
+                                     struct stepd_error *reterr)
+{
+    const struct stepd_define_job *const definition = &job->definition;
+    enum stepd_status status = group_check_defaults(&definition->defaults, reterr);
+    if (status != STEPD_OK)
+        return config_fail_in_job(config, job, job->defaults_line, status, reterr);
+    for (size_t i = 0; i < definition->groups; i++) {
+        status = check_group(definition, i, reterr);
+        if (status != STEPD_OK)
+            return config_fail_in_job(config, job, job->group_line[i], status, reterr);
+    }
+    return STEPD_OK;
+}
+
+/* Whatever is to become of them: at the start, and when the file is reread. */
+static enum stepd_status check_jobs(const struct config *config, struct stepd_error *reterr)
+{
+    enum stepd_status status = STEPD_OK;
+    for (size_t i = 0; i < config->jobs && status == STEPD_OK; i++)
+        status = check_parts(config, &config->job[i], reterr);
+    return status;
+}
+
+/* Defines the jobs of the config file. A failure names the file and the line. */
+static enum stepd_status define_jobs(struct server *server, const struct config *config,
+                                     struct stepd_error *reterr)
+{
+    enum stepd_status status = check_jobs(config, reterr);
+    for (size_t i = 0; i < config->jobs && status == STEPD_OK; i++) {
+        const struct config_job *const job = &config->job[i];
+        status = server_define(server, job->name, &job->definition, reterr);
+        if (status != STEPD_OK)
+            return config_fail_in_job(config, job, job->line, status, reterr);
+    }
+    return status;
+}
+
+/* ---- Reading the file again ------------------------------------------------------------------ */
+
+/* Of the jobs more is known than that they differ. */
 static void note_difference(void *owner, const char *key, bool reloadable)
 {
     const struct daemon *const daemon = owner;
-    if (!reloadable)
+    if (!reloadable && strcmp(key, "jobs") != 0)
         log_event(&daemon->log, LOG_WARN, "needs_restart", "key=%s", key);
+}
+
+/* What the file says of a job now, where that is other than when it was read last: what was changed
+ * by other means stays as it is until the file itself is. */
+static void redefine_jobs(struct daemon *daemon, const struct config *config)
+{
+    const struct config *const before = daemon->read != NULL ? daemon->read : daemon->config;
+    for (size_t i = 0; i < config->jobs; i++) {
+        const struct config_job *const job = &config->job[i];
+        struct stepd_error error;
+        if (config_same_job(before, config, job->name))
+            continue;
+        const enum stepd_status status =
+            server_redefine(daemon->server, job->name, &job->definition, &error);
+        if (status == STEPD_OK)
+            continue;
+        (void)config_fail_in_job(config, job, job->line, status, &error);
+        log_event(&daemon->log, LOG_WARN, "change_refused", "job=%s reason=%s", job->name,
+                  error.text);
+    }
+    for (size_t i = 0; i < before->jobs; i++) {
+        if (config_find_job(config, before->job[i].name) == NULL)
+            log_event(&daemon->log, LOG_WARN, "needs_restart", "key=jobs job=%s",
+                      before->job[i].name);
+    }
+}
+
+/* Keeps it for the next time. */
+static void keep(struct daemon *daemon, const struct config *config)
+{
+    struct config *const read = daemon->read != NULL ? daemon->read : malloc(sizeof *read);
+    if (read == NULL)
+        return;
+    if (daemon->read != NULL)
+        config_deinit(read);
+    *read = *config;
+    daemon->read = read;
+}
+
+static enum stepd_status load_again(struct daemon *daemon, struct config *ret_config,
+                                    struct stepd_error *reterr)
+{
+    const enum stepd_status status =
+        config_load(daemon->argc, daemon->argv, environ, ret_config, reterr);
+    if (status != STEPD_OK)
+        return status;
+    const enum stepd_status checked = check_jobs(ret_config, reterr);
+    if (checked != STEPD_OK)
+        config_deinit(ret_config);
+    return checked;
 }
 
 /* Reads the config again, on SIGHUP. One that is wrong changes nothing. */
@@ -75,17 +186,20 @@ static void reload(void *owner)
     struct daemon *const daemon = owner;
     struct config config;
     struct stepd_error error;
-    if (config_load(daemon->argc, daemon->argv, environ, &config, &error) != STEPD_OK) {
+    if (load_again(daemon, &config, &error) != STEPD_OK) {
         log_event(&daemon->log, LOG_ERROR, "reload_failed", "reason=%s", error.text);
         return;
     }
     if (!config_compare(daemon->config, &config, note_difference, daemon))
         log_event(&daemon->log, LOG_ERROR, "out_of_memory", "consequence=%s",
                   "what needs a restart is not known");
+    redefine_jobs(daemon, &config);
     log_set_level(&daemon->log, config.log_level);
     log_event(&daemon->log, LOG_INFO, "reloaded", "log_level=%s", log_level_name(config.log_level));
-    config_deinit(&config);
+    keep(daemon, &config);
 }
+
+/* ---- Running --------------------------------------------------------------------------------- */
 
 static enum stepd_status create_server(struct daemon *daemon, struct server **ret_server,
                                        struct stepd_error *reterr)
@@ -121,52 +235,6 @@ static enum stepd_status create_server(struct daemon *daemon, struct server **re
     return server_create(&options, ret_server, reterr);
 }
 
-/* Is a group right by itself, in the mode of its job? */
-static enum stepd_status check_group(const struct stepd_define_job *definition, size_t index,
-                                     struct stepd_error *reterr)
-{
-    struct group group;
-    enum stepd_status status =
-        group_init(&definition->defaults, &definition->group[index], &group, reterr);
-    if (status != STEPD_OK)
-        return status;
-    status = group_check_mode(&group, definition->mode, reterr);
-    group_deinit(&group);
-    return status;
-}
-
-/* Checks by themselves the parts of a job that have lines of their own. */
-static enum stepd_status check_parts(const struct config *config, const struct config_job *job,
-                                     struct stepd_error *reterr)
-{
-    const struct stepd_define_job *const definition = &job->definition;
-    enum stepd_status status = group_check_defaults(&definition->defaults, reterr);
-    if (status != STEPD_OK)
-        return config_fail_in_job(config, job, job->defaults_line, status, reterr);
-    for (size_t i = 0; i < definition->groups; i++) {
-        status = check_group(definition, i, reterr);
-        if (status != STEPD_OK)
-            return config_fail_in_job(config, job, job->group_line[i], status, reterr);
-    }
-    return STEPD_OK;
-}
-
-/* Defines the jobs of the config file. A failure names the file and the line. */
-static enum stepd_status define_jobs(struct server *server, const struct config *config,
-                                     struct stepd_error *reterr)
-{
-    for (size_t i = 0; i < config->jobs; i++) {
-        const struct config_job *const job = &config->job[i];
-        enum stepd_status status = check_parts(config, job, reterr);
-        if (status != STEPD_OK)
-            return status;
-        status = server_define(server, job->name, &job->definition, reterr);
-        if (status != STEPD_OK)
-            return config_fail_in_job(config, job, job->line, status, reterr);
-    }
-    return STEPD_OK;
-}
-
 static int exit_code_of(enum stepd_status status)
 {
     switch (status) {
@@ -182,16 +250,17 @@ static int exit_code_of(enum stepd_status status)
 static int serve(const struct config *config, int argc, char *const argv[])
 {
     struct daemon daemon = {.argc = argc, .argv = argv, .config = config};
-    struct server *server = NULL;
     struct stepd_error error;
     log_init(&daemon.log, stderr, config->log_level);
     blas_use_one_thread();
-    enum stepd_status status = create_server(&daemon, &server, &error);
+    enum stepd_status status = create_server(&daemon, &daemon.server, &error);
     if (status == STEPD_OK)
-        status = define_jobs(server, config, &error);
+        status = define_jobs(daemon.server, config, &error);
     if (status == STEPD_OK && config->action == CONFIG_RUN)
-        status = server_run(server, &error);
-    server_destroy(server);
+        status = server_run(daemon.server, &error);
+    server_destroy(daemon.server);
+    config_deinit(daemon.read);
+    free(daemon.read);
     return status == STEPD_OK ? 0 : complain(&error, exit_code_of(status));
 }
 

@@ -10,6 +10,7 @@
 
 #include "client/ctl/ctl.h"
 #include "client/lib/call.h"
+#include "client/lib/core/definition.h"
 #include "proto/error.h"
 #include "proto/mode.h"
 
@@ -88,14 +89,14 @@ static json_t *job_to_json(const struct stepd_job_status *job)
         return NULL;
     }
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "name",
-        job->name, "state", job_state(job->state), "failure", job->failure, "mode",
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:I}",
+        "name", job->name, "state", job_state(job->state), "failure", job->failure, "mode",
         stepd_mode_name(job->mode), "incarnation", integer(job->incarnation), "workers_min",
         integer(job->workers_min), "workers", integer(job->workers), "tensors",
         integer(job->tensors), "elements", integer(job->elements), "slices", integer(job->slices),
         "version_min", integer(job->version_min), "version_max", integer(job->version_max),
         "memory_bytes", integer(job->memory_bytes), "parked", integer(job->parked), "waited_for",
-        integers(job->waited_for), "members", members);
+        integers(job->waited_for), "members", members, "changes", integer(job->changes));
 }
 
 /* A job whose members fill several frames comes in each of them, with the next members. */
@@ -152,10 +153,13 @@ static json_t *shape_to_json(const struct stepd_tensor_group *tensor)
 static json_t *tensor_to_json(const struct stepd_tensor_group *tensor)
 {
     const char *const schedule = tensor->schedule[0] == '\0' ? "constant" : tensor->schedule;
-    return json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:I}", "tensor", tensor->tensor, "shape",
-                     shape_to_json(tensor), "group", tensor->group, "optimizer", tensor->optimizer,
-                     "schedule", schedule, "lr", real_or_null(tensor->lr), "weight_decay",
-                     real_or_null(tensor->weight_decay), "version", integer(tensor->version));
+    return json_pack("{s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:I, s:I}", "tensor",
+                     tensor->tensor, "shape", shape_to_json(tensor), "group", tensor->group,
+                     "optimizer", tensor->optimizer, "schedule", schedule, "lr",
+                     real_or_null(tensor->lr), "weight_decay", real_or_null(tensor->weight_decay),
+                     "version", integer(tensor->version), "base_lr", real_or_null(tensor->base_lr),
+                     "change", integer(tensor->change), "change_version",
+                     integer(tensor->change_version));
 }
 
 static enum stepd_status on_groups(void *user, const struct stepd_message *reply,
@@ -168,6 +172,42 @@ static enum stepd_status on_groups(void *user, const struct stepd_message *reply
             return no_memory(reterr);
     }
     return STEPD_OK;
+}
+
+/* ---- Changes --------------------------------------------------------------------------------- */
+
+static json_t *differences_to_json(const struct stepd_change_record *record)
+{
+    json_t *const list = json_array();
+    for (size_t i = 0; i < record->differences; i++) {
+        const struct stepd_difference *const difference = &record->difference[i];
+        (void)json_array_append_new(list,
+                                    json_pack("{s:s, s:s, s:s}", "name", difference->name, "from",
+                                              difference->from, "to", difference->to));
+    }
+    return list;
+}
+
+static json_t *record_to_json(const struct stepd_change_record *record)
+{
+    return json_pack("{s:I, s:s, s:s, s:I, s:I, s:I, s:o}", "number", integer(record->number),
+                     "group", record->group, "by", record->by, "age_ms", integer(record->age_ms),
+                     "version", integer(record->version), "version_last",
+                     integer(record->version_last), "differences", differences_to_json(record));
+}
+
+static enum stepd_status on_changes(void *user, const struct stepd_message *reply,
+                                    struct stepd_error *reterr)
+{
+    const struct stepd_change_list *const changes = &reply->body.changes;
+    json_t *const list = json_object_get(user, "changes");
+    for (size_t i = 0; i < changes->records; i++) {
+        if (json_array_append_new(list, record_to_json(&changes->record[i])) != 0)
+            return no_memory(reterr);
+    }
+    return json_object_set_new(user, "forgotten", json_integer(integer(changes->forgotten))) == 0
+               ? STEPD_OK
+               : no_memory(reterr);
 }
 
 /* ---- Asking ---------------------------------------------------------------------------------- */
@@ -207,4 +247,29 @@ enum stepd_status ask_groups(struct stepd_client *client, const char *job, json_
         .body.get_groups = {.job = job},
     };
     return ask(client, &message, on_groups, "tensors", ret_groups, reterr);
+}
+
+enum stepd_status ask_changes(struct stepd_client *client, const char *job, json_t **ret_changes,
+                              struct stepd_error *reterr)
+{
+    const struct stepd_message message = {
+        .kind = STEPD_MESSAGE_GET_CHANGES,
+        .body.get_changes = {.job = job},
+    };
+    return ask(client, &message, on_changes, "changes", ret_changes, reterr);
+}
+
+enum stepd_status ask_change(struct stepd_client *client,
+                             const struct stepd_change_options *options, json_t **ret_changes,
+                             struct stepd_error *reterr)
+{
+    struct stepd_message message = {.kind = STEPD_MESSAGE_CHANGE_JOB};
+    struct stepd_arena arena;
+    stepd_arena_init(&arena, STEPD_DEFINITION_MAX_BYTES);
+    enum stepd_status status =
+        stepd_definition_of_change(options, &arena, &message.body.change_job, reterr);
+    if (status == STEPD_OK)
+        status = ask(client, &message, on_changes, "changes", ret_changes, reterr);
+    stepd_arena_deinit(&arena);
+    return status;
 }

@@ -18,6 +18,16 @@
 enum stepd_status ask_status(struct stepd_client *client, const char *job, json_t **ret_status,
                              struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* {"changes": [{"number", "group", "by", "age_ms", "version", "version_last", "differences":
+ * [{"name", "from", "to"}]}], "forgotten"}: all that are kept, the oldest first. The same. */
+enum stepd_status ask_changes(struct stepd_client *client, const char *job, json_t **ret_changes,
+                              struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Changes a job, and says what came of it in the same form. */
+enum stepd_status ask_change(struct stepd_client *client,
+                             const struct stepd_change_options *options, json_t **ret_changes,
+                             struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* {"tensors": [{"tensor", "shape", "group", "optimizer", "schedule", "lr", ...}]}; the same. */
 enum stepd_status ask_groups(struct stepd_client *client, const char *job, json_t **ret_groups,
                              struct stepd_error *reterr) STEPD_MUST_CHECK;

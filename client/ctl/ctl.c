@@ -2,17 +2,32 @@
 #include "client/ctl/ctl.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proto/error.h"
 
 /* A person waits for the answer, so a server that is not there is reported soon. */
 #define CONNECT_TIMEOUT_MS 3000u
+
+/* "stepctl me@here": who it was that changed a job. */
+static void write_name(char *name, size_t size)
+{
+    char host[64] = "";
+    const char *const user = getenv("USER");
+    (void)gethostname(host, sizeof host - 1);
+    (void)stepd_format(name, size, "stepctl %s@%s", user == NULL ? "" : user, host);
+}
 
 enum stepd_status ctl_connect(const char *server, const char *job, struct stepd_client **ret_client,
                               struct stepd_error *reterr)
 {
     struct stepd_options options = STEPD_OPTIONS_INIT;
+    char name[STEPD_NAME_MAX_BYTES];
+    write_name(name, sizeof name);
     options.address = server;
     options.job = job;
-    options.worker = "stepctl";
+    options.worker = name;
     options.observer = true;
     options.connect_timeout_ms = CONNECT_TIMEOUT_MS;
     options.reconnect_timeout_ms = 0; /* who asks for status wants to know that there is none */

@@ -16,8 +16,10 @@ static int print_help(void)
 {
     (void)printf("usage: stepctl groups --job JOB [--json]\n"
                  "\n"
-                 "Shows for each tensor of a job its shape, group, optimizer and schedule, the\n"
-                 "learning rate and weight decay of its next update, and its version.\n"
+                 "Shows for each tensor of a job its shape, group, optimizer and schedule, its\n"
+                 "learning rate before the schedule and in its next update, its weight decay and\n"
+                 "version, and whether this is from the job's definition or from a change\n"
+                 "('stepctl changes').\n"
                  "\n"
                  "options:\n"
                  "  --job JOB         the job\n"
@@ -82,11 +84,35 @@ static void version_cell(const json_t *row, char *text, size_t size)
                    (long long)json_integer_value(json_object_get(row, "version")));
 }
 
+static void base_lr_cell(const json_t *row, char *text, size_t size)
+{
+    (void)snprintf(text, size, "%.6g", json_number_value(json_object_get(row, "base_lr")));
+}
+
+/* Where its settings come from: "definition", or "change 3 at 120". */
+static void origin_cell(const json_t *row, char *text, size_t size)
+{
+    const long long change = (long long)json_integer_value(json_object_get(row, "change"));
+    const long long version = (long long)json_integer_value(json_object_get(row, "change_version"));
+    if (change == 0)
+        (void)snprintf(text, size, "definition");
+    else if (version == 0)
+        (void)snprintf(text, size, "change %lld", change);
+    else
+        (void)snprintf(text, size, "change %lld at %lld", change, version);
+}
+
 static const struct table_column columns[] = {
-    {.header = "TENSOR", .cell = tensor_cell},      {.header = "SHAPE", .cell = shape_cell},
-    {.header = "GROUP", .cell = group_cell},        {.header = "OPTIMIZER", .cell = optimizer_cell},
-    {.header = "SCHEDULE", .cell = schedule_cell},  {.header = "LR", .cell = lr_cell},
-    {.header = "WEIGHT DECAY", .cell = decay_cell}, {.header = "VERSION", .cell = version_cell},
+    {.header = "TENSOR", .cell = tensor_cell},
+    {.header = "SHAPE", .cell = shape_cell},
+    {.header = "GROUP", .cell = group_cell},
+    {.header = "OPTIMIZER", .cell = optimizer_cell},
+    {.header = "SCHEDULE", .cell = schedule_cell},
+    {.header = "BASE LR", .cell = base_lr_cell},
+    {.header = "LR", .cell = lr_cell},
+    {.header = "WEIGHT DECAY", .cell = decay_cell},
+    {.header = "VERSION", .cell = version_cell},
+    {.header = "FROM", .cell = origin_cell},
 };
 
 static int ask_and_show(const char *server, const char *job, bool as_json)

@@ -168,6 +168,10 @@ static void print_job(const json_t *job)
         (unsigned long long)number(job, "slices"), memory, json_array_size(members), workers);
     if (string(job, "failure")[0] != '\0')
         (void)printf("  %s\n", string(job, "failure"));
+    if (number(job, "changes") > 0)
+        (void)printf("  changed %llu time%s while it ran: stepctl changes --job %s\n",
+                     (unsigned long long)number(job, "changes"),
+                     number(job, "changes") == 1 ? "" : "s", string(job, "name"));
     print_waiting(job);
     if (json_array_size(members) > 0)
         table_print(stdout, 2, member_columns, sizeof member_columns / sizeof member_columns[0],

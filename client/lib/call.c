@@ -46,6 +46,8 @@ static enum stepd_message_kind reply_kind(enum stepd_message_kind kind)
     case STEPD_MESSAGE_ASSIGN: return STEPD_MESSAGE_RESULT;
     case STEPD_MESSAGE_GET_STATUS: return STEPD_MESSAGE_STATUS;
     case STEPD_MESSAGE_GET_GROUPS: return STEPD_MESSAGE_GROUPS;
+    case STEPD_MESSAGE_CHANGE_JOB:
+    case STEPD_MESSAGE_GET_CHANGES: return STEPD_MESSAGE_CHANGES;
     default: return STEPD_MESSAGE_ACK;
     }
 }
@@ -57,6 +59,7 @@ static bool is_last(const struct stepd_message *reply)
     case STEPD_MESSAGE_RESULT: return reply->body.result.last;
     case STEPD_MESSAGE_STATUS: return reply->body.status.last;
     case STEPD_MESSAGE_GROUPS: return reply->body.groups.last;
+    case STEPD_MESSAGE_CHANGES: return reply->body.changes.last;
     default: return true;
     }
 }

@@ -329,6 +329,7 @@ struct stepd_outcome_counts {
     uint64_t duplicate;
     uint64_t dropped; /* LATE_DROPPED, STALE or FENCED */
     uint64_t skipped;
+    uint64_t accumulated; /* their step needs more pushes, and their version is the old one yet */
     uint64_t version_min; /* of the weights that came; after a push, that it went into */
     uint64_t version_max;
     uint64_t durable_version; /* the oldest, of what would survive a crash of the server; 0: none */
@@ -337,7 +338,8 @@ struct stepd_outcome_counts {
 /*
  * push: sends gradients; done when they are in the weights (sync: when their round has closed).
  * pull: fetches weights of at least min_version.
- * step: both in one exchange; a slice's weights come as soon as its own round has closed.
+ * step: both in one exchange; a slice's weights come as soon as its own round has closed. Where the
+ * job accumulates, and the step needs further pushes of this worker, they come at once: the old.
  * Each tensor may occur once in a call. Small tensors of one group travel together: what is pushed
  * of them is sent when the last of them has been given, by this call or by a later one of the
  * same step. In sync mode a tensor is pushed again only when its last push has completed. options:
@@ -395,6 +397,47 @@ STEPD_EXPORT enum stepd_status stepd_wait(struct stepd_op *op,
  * FAILED_PRECONDITION: the worker has left. Any thread. */
 STEPD_EXPORT enum stepd_status stepd_report(struct stepd_client *client, uint64_t step, double loss,
                                             uint64_t examples,
+                                            struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* What is to change about groups of a job that runs. */
+struct stepd_change_options {
+    size_t size;     /* sizeof(struct stepd_change_options) */
+    const char *job; /* NULL: the client's */
+    /* name says which group, NULL: all; match, ndim and frozen are empty. What it says goes over
+     * what the group has: params over those of its optimizer, an optimizer in the place of its own
+     * (with its lr), a schedule in the place of its own; phases, where it has some, in the place of
+     * those to come. */
+    struct stepd_param_group group;
+    uint64_t at;          /* version that the first step with it starts from; 0: the earliest */
+    bool drop_phases;     /* none of the phases to come stays */
+    bool dry_run;         /* say what would change, and change nothing */
+    uint32_t deadline_ms; /* 0: the server's longest */
+};
+
+/* Always start from it. */
+#define STEPD_CHANGE_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        sizeof(struct stepd_change_options), NULL, {NULL}, 0, false, false, 0                      \
+    }
+
+/* What came of it. */
+struct stepd_change_result {
+    uint64_t number;  /* of the change; 0: everything was so already */
+    uint64_t groups;  /* that are other than before */
+    uint64_t version; /* that the first step with it starts from; 0 in async and bounded mode, where
+                       * each slice changes with its next step */
+};
+
+/*
+ * Changes groups of a job that runs, on all shards from one version on, and waits until that
+ * version is known. options: borrowed until return. ret_result may be NULL. An observer may call
+ * it. INVALID_ARGUMENT, NOT_FOUND: there is no such group or setting, or the job cannot go on with
+ * it; the text says why. FAILED_PRECONDITION: the job is not open, has finished, or is beyond `at`.
+ * DEADLINE_EXCEEDED: a shard does not answer. Any thread.
+ */
+STEPD_EXPORT enum stepd_status stepd_change(struct stepd_client *client,
+                                            const struct stepd_change_options *options,
+                                            struct stepd_change_result *ret_result,
                                             struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* The worker pushes no more: rounds after its last push close without it. Waits until the server

@@ -45,6 +45,7 @@ enum stepd_outcome {
     STEPD_SKIPPED = 4,      /* the round closed, and no update was made of it */
     STEPD_STALE = 5,        /* its base version was too old */
     STEPD_FENCED = 6,       /* its rank had been given to somebody else */
+    STEPD_ACCUMULATED = 7,  /* it counts, and its step needs more of its rank's pushes */
 };
 
 /* Limits that both ends check before anything is allocated. */

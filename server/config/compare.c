@@ -58,3 +58,24 @@ bool config_compare(const struct config *before, const struct config *after,
     }
     return true;
 }
+
+const struct config_job *config_find_job(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->jobs; i++) {
+        if (strcmp(config->job[i].name, name) == 0)
+            return &config->job[i];
+    }
+    return NULL;
+}
+
+bool config_same_job(const struct config *a, const struct config *b, const char *name)
+{
+    const struct config_job *const of_a = config_find_job(a, name);
+    const struct config_job *const of_b = config_find_job(b, name);
+    if (of_a == NULL || of_b == NULL)
+        return false;
+    const struct config only_a = {.jobs = 1, .job = of_a};
+    const struct config only_b = {.jobs = 1, .job = of_b};
+    bool same = false;
+    return compare_value(&only_a, &only_b, CONFIG_KEYS, &same) && same;
+}

@@ -125,6 +125,13 @@ void config_print_usage(FILE *stream);
 bool config_compare(const struct config *before, const struct config *after,
                     void (*differs)(void *owner, const char *key, bool reloadable), void *owner);
 
+/* The job of this name, or NULL. */
+const struct config_job *config_find_job(const struct config *config, const char *name);
+
+/* Do both say the same of a job? False as well where one of them has none of that name, or without
+ * memory to tell. */
+bool config_same_job(const struct config *a, const struct config *b, const char *name);
+
 /*
  * Puts the place, `file:line: job "x": `, in front of an error that only the caller could find;
  * line is one of the job's. Returns code, which *reterr has then.

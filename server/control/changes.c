@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "proto/error.h"
+#include "server/control/handle_change.h"
 #include "server/control/members.h"
 #include "server/control/orders.h"
 
@@ -28,15 +29,22 @@
 
 struct control_change {
     struct control_change *next;
-    struct order *order; /* owned */
+    struct order *order;       /* owned */
+    struct control_edit *edit; /* owned; of groups */
 };
 
 static const char *name_of(enum order_change change)
 {
     switch (change) {
     case ORDER_CHANGE_MEMBER: return "member";
+    case ORDER_CHANGE_GROUPS: return "groups";
     }
     return "";
+}
+
+static bool has_versions(const struct control_job *job)
+{
+    return job->job->consistency.mode == STEPD_SYNC;
 }
 
 /* ---- Proposing ------------------------------------------------------------------------------- */
@@ -47,6 +55,17 @@ static uint64_t margin(const struct control_changes *changes)
     return (uint64_t)MARGIN << (doubled < MARGIN_DOUBLED_MOST ? doubled : MARGIN_DOUBLED_MOST);
 }
 
+static uint64_t proposed_version(const struct control_job *job)
+{
+    const struct control_changes *changes = &job->changes;
+    const struct control_edit *edit = changes->first->edit;
+    if (edit != NULL && !has_versions(job))
+        return UINT64_MAX;
+    if (edit != NULL && edit->at > 0)
+        return edit->at;
+    return changes->highest + margin(changes);
+}
+
 static void propose(struct control *control, struct control_job *job)
 {
     struct control_changes *changes = &job->changes;
@@ -54,13 +73,14 @@ static void propose(struct control *control, struct control_job *job)
     changes->left = control->options.shards;
     changes->refused = false;
     changes->number = ++control->query;
-    changes->version = changes->highest + margin(changes);
+    changes->version = proposed_version(job);
     if (control_order_proposal(control, job) != STEPD_OK)
         changes->ask_again_ms = control->now_ms; /* the next tick */
 }
 
-enum stepd_status control_change_add(struct control *control, struct control_job *job,
-                                     const struct order *like, struct stepd_error *reterr)
+static enum stepd_status add(struct control *control, struct control_job *job,
+                             const struct order *like, struct control_edit *edit,
+                             struct stepd_error *reterr)
 {
     struct control_change *change = malloc(sizeof *change);
     struct order *order = order_copy(like);
@@ -70,7 +90,7 @@ enum stepd_status control_change_add(struct control *control, struct control_job
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to change job '%s'",
                           job->name);
     }
-    *change = (struct control_change){.order = order};
+    *change = (struct control_change){.order = order, .edit = edit};
     struct control_change **at = &job->changes.first;
     while (*at != NULL)
         at = &(*at)->next;
@@ -78,6 +98,31 @@ enum stepd_status control_change_add(struct control *control, struct control_job
     if (job->changes.first == change)
         propose(control, job);
     return STEPD_OK;
+}
+
+enum stepd_status control_change_add(struct control *control, struct control_job *job,
+                                     const struct order *like, struct stepd_error *reterr)
+{
+    return add(control, job, like, /* edit= */ NULL, reterr);
+}
+
+enum stepd_status control_change_groups(struct control *control, struct control_job *job,
+                                        struct control_edit *edit, struct stepd_error *reterr)
+{
+    const struct order like = {
+        .kind = ORDER_CHANGE, .job_name = job->name, .change = ORDER_CHANGE_GROUPS};
+    enum stepd_status status = STEPD_OK;
+    if (job->group == NULL)
+        job->group = calloc(job->job->groups, sizeof *job->group);
+    if (job->group == NULL)
+        status =
+            stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to change job '%s'", job->name);
+    edit->number = ++job->changes.numbered;
+    if (status == STEPD_OK)
+        status = add(control, job, &like, edit, reterr);
+    if (status != STEPD_OK)
+        (void)control_edit_destroy(edit);
+    return status;
 }
 
 /* ---- Deciding -------------------------------------------------------------------------------- */
@@ -91,6 +136,7 @@ static void made(struct control *control, struct control_job *job, const struct 
     case ORDER_CHANGE_MEMBER:
         control_member_admitted(control, job, order->rank, order->version);
         break;
+    case ORDER_CHANGE_GROUPS: break;
     }
 }
 
@@ -99,23 +145,110 @@ static void free_first(struct control_changes *changes)
     struct control_change *change = changes->first;
     changes->first = change->next;
     (void)order_destroy(change->order);
+    (void)control_edit_destroy(change->edit);
     free(change);
+}
+
+/* Dates the records of an edit. Slices without a common version say later which theirs was. */
+static void date(const struct control *control, const struct control_job *job,
+                 struct control_trail *records)
+{
+    for (struct control_record *record = records->first; record != NULL; record = record->next) {
+        record->at_ms = control->now_ms;
+        record->version = has_versions(job) ? job->changes.version : UINT64_MAX;
+        record->version_last = record->version;
+    }
+}
+
+/* What the edit comes to goes into the order; into the records, what is to be said of it. */
+static enum stepd_status work_out(const struct control_job *job, struct control_change *change,
+                                  struct control_trail *records, struct stepd_error *reterr)
+{
+    const struct control_changes *changes = &job->changes;
+    const struct change_point point = {
+        .clock = has_versions(job) ? changes->version : changes->highest,
+        .from = has_versions(job) ? changes->version : 0,
+    };
+    struct order *order = change->order;
+    order->groups = group_changes_destroy(order->groups);
+    const enum stepd_status status =
+        control_edit_work_out(job, change->edit, point, &order->groups, records, reterr);
+    if (status == STEPD_OK)
+        order->groups->version = point.from;
+    return status;
+}
+
+/* False: the shards could not be told. */
+static bool decide_edit(struct control *control, struct control_job *job,
+                        struct control_change *change)
+{
+    struct order *order = change->order;
+    struct stepd_error error = {.code = STEPD_OK};
+    struct control_trail records = {.first = NULL};
+    const enum stepd_status status = work_out(job, change, &records, &error);
+    const bool makes = status == STEPD_OK && !change->edit->dry_run && order->groups->count > 0;
+    if (!makes)
+        order->groups = group_changes_destroy(order->groups);
+    order->query = change->edit->number;
+    order->version = has_versions(job) ? job->changes.version : 0;
+    if (control_order_like(control, order) != STEPD_OK) {
+        control_trail_clear(&records);
+        return false;
+    }
+    date(control, job, &records);
+    control_change_decided(control, job, change->edit, makes ? NULL : &records, &error);
+    if (makes) {
+        made(control, job, order);
+        job->changed++;
+        control_groups_become(job, order->groups, change->edit->number);
+        control_trail_move(&job->trail, &records);
+    }
+    control_trail_clear(&records);
+    return true;
+}
+
+static bool decide_other(struct control *control, struct control_job *job, struct order *order)
+{
+    if (control_order_like(control, order) != STEPD_OK)
+        return false;
+    made(control, job, order);
+    return true;
 }
 
 /* All shards have agreed to the version. Without memory the tick proposes it once more. */
 static void decide(struct control *control, struct control_job *job)
 {
     struct control_changes *changes = &job->changes;
-    struct order *order = changes->first->order;
-    order->version = changes->version;
-    order->from = changes->version;
-    order->clock = changes->version;
+    struct control_change *change = changes->first;
+    change->order->version = changes->version;
+    change->order->from = changes->version;
+    change->order->clock = changes->version * (uint64_t)job->job->consistency.accumulate;
     changes->number = 0;
-    if (control_order_like(control, order) != STEPD_OK)
+    if (!(change->edit != NULL ? decide_edit(control, job, change)
+                               : decide_other(control, job, change->order)))
         return;
-    made(control, job, order);
     free_first(changes);
     changes->refusals = 0;
+    if (changes->first != NULL)
+        propose(control, job);
+}
+
+/* The version that somebody wanted is over. */
+static void call_off(struct control *control, struct control_job *job)
+{
+    struct control_changes *changes = &job->changes;
+    struct control_change *change = changes->first;
+    struct stepd_error error;
+    (void)stepd_fail(&error, STEPD_FAILED_PRECONDITION,
+                     "version %" PRIu64 " is over: job '%s' is at %" PRIu64
+                     "; the earliest that can be had is about %" PRIu64,
+                     change->edit->at, job->name, changes->highest, changes->highest + MARGIN);
+    if (control_order_like(control, change->order) != STEPD_OK)
+        return; /* the tick proposes it once more */
+    control_change_decided(control, job, change->edit, NULL, &error);
+    free_first(changes);
+    changes->refusals = 0;
+    changes->number = 0;
     if (changes->first != NULL)
         propose(control, job);
 }
@@ -136,7 +269,18 @@ void control_change_answered(struct control *control, struct control_job *job,
         return;
     }
     changes->refusals++;
-    propose(control, job);
+    if (changes->first->edit != NULL && changes->first->edit->at > 0)
+        call_off(control, job);
+    else
+        propose(control, job);
+}
+
+size_t control_changes_pending(const struct control_job *job)
+{
+    size_t count = 0;
+    for (const struct control_change *at = job->changes.first; at != NULL; at = at->next)
+        count++;
+    return count;
 }
 
 void control_changes_on_tick(struct control *control, struct control_job *job)
@@ -151,4 +295,7 @@ void control_changes_drop(struct control_job *job)
     while (job->changes.first != NULL)
         free_first(&job->changes);
     job->changes = (struct control_changes){.first = NULL};
+    control_trail_clear(&job->trail);
+    control_groups_drop(job);
+    job->changed = 0;
 }

@@ -11,12 +11,18 @@
  *
  * A proposal holds up no step but those from V on, and these for as long as an order and its
  * answers take. Nothing is lost when it is repeated: a shard knows the newest one only.
+ *
+ * What is asked of groups (edits.h) is worked out between the last two steps, when the version is
+ * known. Where it turns out to be impossible, or was only to be tried, the shards are told of no
+ * change, and go on. In bounded and async mode slices have no common version: the proposal holds up
+ * none, and each slice changes with its next step.
  */
 #ifndef CONTROL_CHANGES_H
 #define CONTROL_CHANGES_H
 
 #include <stdint.h>
 
+#include "server/control/edits.h"
 #include "server/control/jobs.h"
 #include "server/model/order.h"
 
@@ -28,6 +34,15 @@
 enum stepd_status control_change_add(struct control *control, struct control_job *job,
                                      const struct order *like,
                                      struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Adds an edit of groups to an open job, and numbers it. Takes ownership of it, on failure too.
+ * RESOURCE_EXHAUSTED: no memory. */
+enum stepd_status control_change_groups(struct control *control, struct control_job *job,
+                                        struct control_edit *edit,
+                                        struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* How many wait to be decided. */
+size_t control_changes_pending(const struct control_job *job);
 
 /* A shard's NOTICE_PROPOSED. */
 void control_change_answered(struct control *control, struct control_job *job,

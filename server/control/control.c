@@ -22,7 +22,9 @@
 #include "server/control/brain.h"
 #include "server/control/changes.h"
 #include "server/control/dispatch.h"
+#include "server/control/drafts.h"
 #include "server/control/gates.h"
+#include "server/control/handle_change.h"
 #include "server/control/handle_define.h"
 #include "server/control/jobs.h"
 #include "server/control/loss.h"
@@ -98,6 +100,19 @@ enum stepd_status control_define(struct control *control, const char *name,
     else
         control_job_forget_if_idle(control, job);
     return status;
+}
+
+enum stepd_status control_redefine(struct control *control, const char *name,
+                                   const struct stepd_define_job *def, struct stepd_error *reterr)
+{
+    struct control_job *job = control_job_find(control, name);
+    if (job == NULL || !job->from_config)
+        return stepd_fail(reterr, STEPD_NOT_FOUND,
+                          "the daemon did not define job '%s' when it started; start it again",
+                          name);
+    if (job->state == CONTROL_JOB_DEFINED && job->ranks == 0 && job_draft_tensors(job->draft) == 0)
+        return control_draft_replace(control, job, def, reterr);
+    return control_change_from_file(control, job, def, reterr);
 }
 
 /* ---- The log --------------------------------------------------------------------------------- */

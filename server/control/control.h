@@ -84,6 +84,16 @@ enum stepd_status control_define(struct control *control, const char *name,
                                  const struct stepd_define_job *def,
                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/*
+ * The config file says this of one of its jobs now. A job that nobody has joined yet is defined so;
+ * one that is open is changed as ChangeJob would, where anything is other than it runs, and the log
+ * says what it came to. INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION: it cannot be, and
+ * everything stays as it is.
+ */
+enum stepd_status control_redefine(struct control *control, const char *name,
+                                   const struct stepd_define_job *def,
+                                   struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* peer is the caller's name for the connection in control_io. NULL: no memory. */
 struct control_conn *control_open(struct control *control, void *peer, uint64_t now_ms);
 void control_close(struct control_conn *conn, uint64_t now_ms);

@@ -10,6 +10,7 @@
 #include "server/control/dispatch.h"
 
 #include "proto/error.h"
+#include "server/control/handle_change.h"
 #include "server/control/handle_define.h"
 #include "server/control/handle_hello.h"
 #include "server/control/handle_layout.h"
@@ -52,6 +53,10 @@ static const struct request_row rows[] = {
     [STEPD_MESSAGE_GET_GROUPS] = {.handle = control_handle_get_groups,
                                   .also_when_left = true,
                                   .asks_only = true},
+    [STEPD_MESSAGE_CHANGE_JOB] = {.handle = control_handle_change_job},
+    [STEPD_MESSAGE_GET_CHANGES] = {.handle = control_handle_get_changes,
+                                   .also_when_left = true,
+                                   .asks_only = true},
 };
 
 /* ---- Sending --------------------------------------------------------------------------------- */

@@ -16,12 +16,37 @@
  * the allocator adds to each of them. */
 #define ENTRY_BYTES UINT64_C(96)
 
+/* A schedule with the parameters of all kinds, and its lists: the group's, or one of its parts. */
+static uint64_t schedule_bytes(const struct stepd_settings *settings)
+{
+    uint64_t bytes = sizeof(struct schedule) + SCHEDULE_PARAMS_BYTES + ENTRY_BYTES;
+    for (size_t i = 0; i < settings->count; i++)
+        bytes += settings->at[i].values * sizeof(double) + ENTRY_BYTES;
+    return bytes;
+}
+
+/* Its own, or where it names none that of the defaults, with its settings over theirs. */
+static uint64_t schedules_bytes(const struct stepd_group *defaults, const struct stepd_group *group)
+{
+    const bool own = group->schedule != NULL && group->schedule[0] != '\0';
+    const struct stepd_group *const from = own ? group : defaults;
+    uint64_t bytes = schedule_bytes(&group->schedule_settings);
+    if (from != group)
+        bytes += schedule_bytes(&from->schedule_settings);
+    for (size_t i = 0; i < from->schedule_parts; i++)
+        bytes += schedule_bytes(&from->schedule_part[i].settings);
+    return bytes;
+}
+
 static uint64_t groups_bytes(const struct stepd_define_job *def)
 {
     uint64_t bytes = 0;
-    for (size_t i = 0; i < def->groups; i++)
-        bytes += sizeof(struct group) + strlen(def->group[i].name) + strlen(def->group[i].match) +
-                 ENTRY_BYTES;
+    for (size_t i = 0; i < def->groups; i++) {
+        const struct stepd_group *const group = &def->group[i];
+        bytes += sizeof(struct group) + strlen(group->name) + strlen(group->match) + ENTRY_BYTES +
+                 (1 + group->phases) * sizeof(struct phase) +
+                 schedules_bytes(&def->defaults, group);
+    }
     return bytes;
 }
 
@@ -77,6 +102,17 @@ enum stepd_status control_draft_create(struct control *control, struct control_j
             job_draft_create(job->name, def, control->options.slice_elements, &job->draft, reterr);
     if (status == STEPD_OK)
         job->drafted = (struct control_drafted){.groups = bytes};
+    return status;
+}
+
+enum stepd_status control_draft_replace(struct control *control, struct control_job *job,
+                                        const struct stepd_define_job *def,
+                                        struct stepd_error *reterr)
+{
+    struct job_draft *const before = job->draft;
+    const enum stepd_status status = control_draft_create(control, job, def, reterr);
+    if (status == STEPD_OK)
+        (void)job_draft_destroy(before);
     return status;
 }
 

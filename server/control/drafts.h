@@ -26,6 +26,12 @@ enum stepd_status control_draft_restore(struct control *control, struct control_
                                         const struct job *definition,
                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* Another definition takes the place of a job's, which has no tensors. Errors likewise, and the one
+ * before stays. */
+enum stepd_status control_draft_replace(struct control *control, struct control_job *job,
+                                        const struct stepd_define_job *def,
+                                        struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* Takes a page of tensors into a job's draft, or compares. INVALID_ARGUMENT, FAILED_PRECONDITION:
  * as job_draft_add. RESOURCE_EXHAUSTED: as control_draft_create, or too many. */
 enum stepd_status control_draft_add(struct control *control, struct control_job *job,

@@ -59,6 +59,15 @@ static void on_proposed(struct control *control, const struct notice *notice)
     struct control_job *job = control_job_find(control, notice->job_name);
     if (job != NULL)
         control_change_answered(control, job, notice);
+    control_waits_release(control);
+}
+
+/* Slices without a common version have changed at these. */
+static void on_changed(struct control *control, const struct notice *notice)
+{
+    struct control_job *job = control_job_find(control, notice->job_name);
+    if (job != NULL && notice->slices > 0)
+        control_trail_note(&job->trail, notice->query, notice->version_min, notice->version_max);
 }
 
 static void on_given_up(struct control *control, const struct notice *notice)
@@ -78,5 +87,6 @@ void control_notice(struct control *control, const struct notice *notice)
     case NOTICE_SNAPSHOT: control_snapshot_answered(control, notice); break;
     case NOTICE_GIVEN_UP: on_given_up(control, notice); break;
     case NOTICE_PROPOSED: on_proposed(control, notice); break;
+    case NOTICE_CHANGED: on_changed(control, notice); break;
     }
 }

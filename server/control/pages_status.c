@@ -16,7 +16,7 @@
 #include "server/control/waits.h"
 
 /* Numbers of a JobStatus and of a MemberStatus, the loss among them. */
-#define JOB_NUMBERS    13u
+#define JOB_NUMBERS    14u
 #define MEMBER_NUMBERS 8u
 
 /* No job takes less, so no page has more jobs. */
@@ -180,6 +180,7 @@ static bool put_entry(struct page *page, const struct control_job *job,
         status->slices = job->job->layout.slices;
         status->memory_bytes = job_memory_bytes(job->job);
     }
+    status->changes = job->changed;
     const struct control_tally *tally = control_query_tally(page->query, job);
     return tally == NULL || put_tally(page, tally, status);
 }

@@ -11,6 +11,7 @@
 
 #include "proto/error.h"
 #include "server/control/dispatch.h"
+#include "server/control/handle_change.h"
 #include "server/control/handle_hello.h"
 #include "server/control/handle_layout.h"
 #include "server/control/handle_status.h"
@@ -39,6 +40,11 @@ static bool membership_is_settled(const struct control_wait *wait)
 {
     return wait->conn->session->member->state != STEPD_MEMBER_JOINING ||
            wait->job->state != CONTROL_JOB_RUNNING;
+}
+
+static bool change_is_decided(const struct control_wait *wait)
+{
+    return wait->edited->decided;
 }
 
 /* ---- The answers ----------------------------------------------------------------------------- */
@@ -95,6 +101,17 @@ static enum stepd_status answer_member(const struct control_wait *wait,
     return STEPD_OK;
 }
 
+static enum stepd_status answer_change(const struct control_wait *wait,
+                                       struct control_answer *ret_answer,
+                                       struct stepd_error *reterr)
+{
+    const struct stepd_error *error = &wait->edited->error;
+    if (error->code != STEPD_OK)
+        return stepd_fail(reterr, error->code, "%s", error->text);
+    *ret_answer = (struct control_answer){.pages = control_changes_pages, .wait = wait};
+    return STEPD_OK;
+}
+
 /* ---- Too late -------------------------------------------------------------------------------- */
 
 static enum stepd_status opening_too_late(const struct control_wait *wait,
@@ -125,6 +142,16 @@ static enum stepd_status query_too_late(const struct control_wait *wait, struct 
                       "%zu answers of shards are missing, because they are busy or stuck; try "
                       "again",
                       wait->query->left);
+}
+
+static enum stepd_status change_too_late(const struct control_wait *wait,
+                                         struct stepd_error *reterr)
+{
+    return stepd_fail(
+        reterr, STEPD_DEADLINE_EXCEEDED,
+        "the shards of job '%s' have not agreed on a version; the change is made when "
+        "they do, and `stepctl changes` shows it then",
+        wait->job->name);
 }
 
 /* ---- Walking --------------------------------------------------------------------------------- */
@@ -176,11 +203,18 @@ static const struct wait_row rows[] = {
             .answer = answer_groups,
             .too_late = query_too_late,
         },
+    [CONTROL_WAIT_CHANGE] =
+        {
+            .over = change_is_decided,
+            .answer = answer_change,
+            .too_late = change_too_late,
+        },
 };
 
 static void wait_free(struct control_wait *wait)
 {
     (void)control_query_put(wait->conn->control, wait->query);
+    control_edited_destroy(wait->edited);
     free(wait);
 }
 
@@ -194,6 +228,7 @@ enum stepd_status control_wait_park(const struct control_wait *like, uint32_t de
         wait = malloc(sizeof *wait);
     if (wait == NULL) {
         (void)control_query_put(control, like->query);
+        control_edited_destroy(like->edited);
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
                           "no room for another request that waits (this connection has %zu); wait "
                           "for an answer first",

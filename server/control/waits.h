@@ -21,8 +21,10 @@ enum control_wait_kind {
     CONTROL_WAIT_STATUS, /* GetStatus: until the shards have answered the query */
     CONTROL_WAIT_GROUPS, /* GetGroups: the same */
     CONTROL_WAIT_MEMBER, /* Hello: until the shards have agreed from which version on it is one */
+    CONTROL_WAIT_CHANGE, /* ChangeJob: until it is decided */
 };
 
+struct control_edited;
 struct control_query;
 
 struct control_wait {
@@ -31,13 +33,15 @@ struct control_wait {
     struct control_conn *conn;
     uint64_t request_id;
     uint64_t deadline_ms;
-    struct control_job *job;     /* STATUS: NULL for all */
-    struct control_query *query; /* to give back; STATUS, GROUPS */
+    struct control_job *job;       /* STATUS: NULL for all */
+    struct control_query *query;   /* to give back; STATUS, GROUPS */
+    struct control_edited *edited; /* owned; CHANGE: what became of it */
 };
 
 /*
  * Parks a request for at most deadline_ms from now (0, or above the server's longest: that).
- * like names kind, conn, request_id, job and query; takes ownership of the query, on failure too.
+ * like names kind, conn, request_id, job, and query or edited; takes ownership of these, on failure
+ * too.
  * RESOURCE_EXHAUSTED: the connection has CONTROL_WAITS_MAX parked already, or no memory.
  */
 enum stepd_status control_wait_park(const struct control_wait *like, uint32_t deadline_ms,

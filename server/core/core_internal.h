@@ -125,7 +125,9 @@ struct core_job {
     const struct sync_policy *policy;
     struct members members;
     struct core_proposal proposal;
-    struct stepd_error failure; /* code OK, or why nothing is taken any more */
+    struct stepd_error failure;    /* code OK, or why nothing is taken any more */
+    struct group_changes *changes; /* owned; that some slices here have not got to, in order */
+    struct shared_group **group;   /* owned; by index: what has taken a group's place; NULL: none */
     struct core_slice **slice; /* owned; by index in the layout, NULL where another shard owns it */
     float *landing; /* owned; where gradients are added up as they arrive, a place for each worker
                      * to receive one slice in, of landing_floats each; else NULL */
@@ -363,6 +365,10 @@ struct gradient gradient_of_all(struct core *core, const struct core_slice *slic
 /* Adds what has arrived of a rank to the slice's sum, where gradients are added up so. */
 void gradient_add(const struct core *core, struct core_slice *slice, uint64_t examples,
                   const float *grad);
+/* A push of so many examples is in a rank's staging, and is about to count: adds it to the rank's
+ * contribution. What round_count is to be given. */
+float *gradient_gather(const struct core *core, const struct core_slice *slice, uint32_t rank,
+                       uint64_t examples);
 /* What one rank has contributed. */
 struct gradient gradient_of_rank(const struct core_slice *slice, uint32_t rank);
 /* What is done to the n elements of a slice from `at` on, before its optimizer sees them. */
@@ -412,7 +418,15 @@ void gate_without(struct core *core, struct core_job *job, const struct order *o
 bool change_holds(const struct core_job *job, uint64_t version);
 /* Control's orders. */
 void change_propose(struct core *core, struct core_job *job, const struct order *order);
-void change_make(struct core *core, struct core_job *job, const struct order *order);
+/* Takes what it needs from the order. */
+void change_make(struct core *core, struct core_job *job, struct order *order);
+/* A slice has got to a version: its group is what it is to be from there on. */
+void change_reach(struct core_slice *slice);
+/* Frees what a job keeps of changes. */
+void change_deinit(struct core_job *job);
+
+/* The schedule's clock of a slice's next step. */
+uint64_t step_clock(const struct core_slice *slice);
 
 /* ---- member.c -------------------------------------------------------------------------------- */
 

@@ -47,7 +47,7 @@ bool gate_has_contributed(const struct core_job *job, uint32_t rank)
 {
     for (size_t i = 0; i < job->job->layout.slices; i++) {
         const struct core_slice *slice = job->slice[i];
-        if (is_gated(slice) && round_of(&slice->round, rank).state != CONTRIBUTION_COUNTED)
+        if (is_gated(slice) && round_of(&slice->round, rank).pushes == 0)
             return false;
     }
     return true;

@@ -4,6 +4,7 @@
  *
  *     arrived    widened to f32, divided by its own loss scale, and looked through for NaN and
  *                infinity: what is not finite is refused before it counts
+ *     counted    where several pushes of a rank make its contribution, added to what it has
  *     closing    the mean over the examples, in rank order (or, where the job wants that, added up
  *                as they arrived); the loss in rank order, in double
  *     stepping   clipped by norms, the sign turned (maximize), the delay compensated, then each
@@ -42,6 +43,25 @@ void gradient_add(const struct core *core, struct core_slice *slice, uint64_t ex
         kernels->add(n, (float)examples, grad, slice->slice.sum);
 }
 
+float *gradient_gather(const struct core *core, const struct core_slice *slice, uint32_t rank,
+                       uint64_t examples)
+{
+    const struct contribution before = round_of(&slice->round, rank);
+    struct slice_rank *of_rank = &slice->slice.by_rank[rank];
+    if (of_rank->gathered == NULL || of_rank->staging == NULL)
+        return of_rank->staging;
+    if (examples > 0 && before.examples == 0) {
+        float *const received = of_rank->staging;
+        of_rank->staging = of_rank->gathered;
+        of_rank->gathered = received;
+    } else if (examples > 0) {
+        kernels_reduce(core->options.isa)
+            ->add(slice_push_floats(&slice->slice), round_share(&before, examples),
+                  of_rank->staging, of_rank->gathered);
+    }
+    return of_rank->gathered;
+}
+
 /* Sums the contributions in rank order, each with its share of the examples. Nothing is copied
  * when there is only one: its weight is 1. */
 static float *mean(struct core *core, const struct core_slice *slice)
@@ -57,9 +77,9 @@ static float *mean(struct core *core, const struct core_slice *slice)
     }
     for (uint32_t rank = 0; rank < slice->round.ranks; rank++) {
         const struct contribution contribution = round_of(&slice->round, rank);
-        if (contribution.state != CONTRIBUTION_COUNTED || contribution.examples == 0)
+        if (contribution.examples == 0)
             continue;
-        if (contribution.examples == slice->round.examples)
+        if (contribution.unit == slice->round.examples)
             return contribution.grad;
         const float weight = round_weight(&slice->round, &contribution);
         if (summed++ == 0)
@@ -82,7 +102,7 @@ struct gradient gradient_of_rank(const struct core_slice *slice, uint32_t rank)
     const bool backed = of_rank->backup_version == contribution.base_version;
     return (struct gradient){
         .grad = contribution.grad,
-        .loss = contribution.has_loss ? contribution.loss : (double)NAN,
+        .loss = contribution.loss_examples > 0 ? contribution.loss : (double)NAN,
         .staleness = slice->slice.version - contribution.base_version,
         .backup = backed ? of_rank->backup : NULL,
     };

@@ -3,7 +3,8 @@
  * Push and Step. What a gradient is worth is decided slice by slice, when the slice's turn in the
  * payload comes:
  *
- *     the open round holds this clock already    dropped; answered when the round closes
+ *     the open round holds this clock already    dropped; answered when the round closes, or at
+ *                                                once where a later push is to come first
  *     the record knows this clock                dropped; answered with what became of it
  *     the policy says late or fenced             dropped; answered so
  *     otherwise                                  into staging, and counted when it is whole
@@ -72,12 +73,17 @@ static uint64_t counted_clock(const struct waiter *waiter)
  * closed without this rank. */
 static uint64_t newest_clock(const struct waiter *waiter)
 {
+    const struct core_slice *slice = waiter->slice;
+    const struct contribution open = round_of(&slice->round, rank_of(waiter));
     const uint64_t counted = counted_clock(waiter);
-    const uint64_t version = waiter->slice->slice.version;
+    const uint64_t pushes = (uint64_t)slice->job->job->consistency.accumulate;
+    const uint64_t passed = slice->slice.version * pushes; /* with the rounds that have closed */
+    if (open.pushes > 0)
+        return open.clock + 1;
     if (counted == 0)
-        return version + 2;
-    const bool follows = waiter->slice->job->policy->together && counted < version;
-    return (follows ? version : counted) + 1;
+        return passed + pushes + 1;
+    const bool follows = slice->job->policy->together && counted < passed;
+    return (follows ? passed : counted) + 1;
 }
 
 static enum stepd_status check_clock(const struct waiter *waiter, const char *name,
@@ -85,7 +91,7 @@ static enum stepd_status check_clock(const struct waiter *waiter, const char *na
 {
     const uint64_t clock = waiter->request->clock;
     const struct contribution open = round_of(&waiter->slice->round, rank_of(waiter));
-    const uint64_t counted = counted_clock(waiter);
+    const uint64_t counted = open.pushes > 0 ? open.clock : counted_clock(waiter);
     if (clock == 0)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "clock is 0; a worker's first push has 1");
@@ -293,6 +299,11 @@ void push_begin(struct waiter *waiter)
         waiter_park(waiter, WAITER_ROUND);
         return;
     }
+    if (request->clock > record_of(waiter)->clock && request->clock <= open.clock &&
+        open.pushes > 0) {
+        settle(waiter, STEPD_DUPLICATE, slice->slice.version); /* the round has not closed */
+        return;
+    }
     if (request->clock <= record_of(waiter)->clock) {
         settle_repeated(waiter);
         return;
@@ -391,9 +402,11 @@ void push_complete(struct waiter *waiter)
         if (arrival)
             gradient_add(core, slice, request->examples, grad);
     }
-    round_count(&slice->round, rank_of(waiter), request->examples, arrival ? NULL : grad);
+    const uint32_t rank = rank_of(waiter);
+    grad = arrival ? NULL : gradient_gather(core, slice, rank, request->examples);
+    round_count(&slice->round, rank, request->examples, grad);
     if (request->has_loss)
-        round_note_loss(&slice->round, rank_of(waiter), request->loss);
+        round_note_loss(&slice->round, rank, request->examples, request->loss);
     waiter_park(waiter, WAITER_ROUND);
     update_try(core, slice);
 }

@@ -39,29 +39,12 @@ static enum stepd_status grow(struct core_buffer *buffer, size_t count)
     return STEPD_OK;
 }
 
-/* Floats of scratch that a step of this slice needs in whichever phase needs the most. */
-static size_t scratch_floats(const struct slice *slice)
-{
-    const struct group *group = slice->group;
-    uint64_t most = 0;
-    for (size_t p = 0; p < group->phases && !group->frozen; p++) {
-        const struct optimizer *optimizer = group->phase[p].optimizer;
-        const bool by_part = optimizer->scope == OPTIM_SCOPE_TENSOR;
-        const size_t tensors = by_part ? 1 : slice->shapes;
-        for (size_t i = 0; optimizer->scratch != NULL && i < slice->shapes; i += tensors) {
-            const uint64_t floats =
-                optimizer->scratch(&group->phase[p].hyper, tensors, &slice->shape[i]);
-            most = floats > most ? floats : most;
-        }
-    }
-    return (size_t)most;
-}
-
 /* Steps allocate nothing: what they need beside the slice is there when the job opens. */
 static enum stepd_status make_buffers(struct core *core, const struct slice *slice)
 {
     const enum stepd_status status = grow(&core->sum, slice_push_floats(slice));
-    return status != STEPD_OK ? status : grow(&core->scratch, scratch_floats(slice));
+    const uint64_t scratch = job_scratch_floats(slice->job, slice->plan, slice->group);
+    return status != STEPD_OK ? status : grow(&core->scratch, (size_t)scratch);
 }
 
 /* A place for each worker to receive a slice in, where the slices have none. */
@@ -79,7 +62,8 @@ static enum stepd_status open_slices(struct core *core, struct core_job *job)
 {
     const struct layout *layout = &job->job->layout;
     job->slice = calloc(layout->slices, sizeof(struct core_slice *));
-    if (job->slice == NULL)
+    job->group = calloc(job->job->groups, sizeof(struct shared_group *));
+    if (job->slice == NULL || job->group == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
     for (uint32_t i = 0; i < layout->slices; i++) {
         if (layout->slice[i].shard != core->options.shard)
@@ -144,9 +128,8 @@ uint64_t job_clock(const struct core_job *job, uint32_t rank)
         if (slice == NULL || rank >= slice->slice.ranks)
             continue;
         const struct contribution open = round_of(&slice->round, rank);
-        const uint64_t counted = open.state == CONTRIBUTION_COUNTED
-                                     ? open.clock
-                                     : slice->slice.by_rank[rank].record.clock;
+        const uint64_t counted =
+            open.pushes > 0 ? open.clock : slice->slice.by_rank[rank].record.clock;
         const uint64_t clock = members_clock(&job->members, rank, counted);
         if (clock > 0 && (lowest == 0 || clock < lowest))
             lowest = clock;
@@ -179,6 +162,7 @@ void job_free(struct core *core, struct core_job *job)
         free(job->slice[i]);
     }
     members_deinit(&job->members);
+    change_deinit(job);
     free(job->landing);
     free(job->gate.factor);
     free(job->slice);

@@ -17,7 +17,8 @@ struct local {
     struct core *core;      /* owned */
     struct job *job;        /* a reference */
     struct core_conn *conn; /* of the one worker */
-    uint64_t clock;         /* steps taken */
+    uint64_t clock;         /* pushes made */
+    uint64_t version;       /* of the weights that the last of them left */
     uint64_t requests;
     struct gate *gate;      /* owned; NULL: the job has none */
     struct order *decision; /* owned; the gate's, which the core has not been given yet */
@@ -25,8 +26,9 @@ struct local {
     /* The answer to the request under way. */
     struct stepd_error error; /* code OK, or what the core said */
     size_t answered;          /* slices */
-    float *const *weights;    /* borrowed: where weights go, by tensor; or NULL */
-    struct weights **held;    /* owned; pieces to give back: room for one of each slice */
+    uint64_t answered_version;
+    float *const *weights; /* borrowed: where weights go, by tensor; or NULL */
+    struct weights **held; /* owned; pieces to give back: room for one of each slice */
     size_t held_count;
 };
 
@@ -51,8 +53,10 @@ static void on_reply(void *owner, void *peer, const struct stepd_message *messag
     struct local *local = owner;
     if (message->kind == STEPD_MESSAGE_ERROR)
         (void)stepd_fail(&local->error, message->body.error.code, "%s", message->body.error.text);
-    if (message->kind == STEPD_MESSAGE_RESULT)
+    if (message->kind == STEPD_MESSAGE_RESULT) {
         local->answered += message->body.result.slices.count;
+        local->answered_version = message->body.result.versions.at[0];
+    }
     for (size_t i = 0; i < pieces; i++) {
         scatter(local->job, message->body.result.slices.at[i], piece[i].weights->values,
                 local->weights);
@@ -381,13 +385,12 @@ enum stepd_status local_step(struct local *local, const struct local_push *push,
     const bool empty = push->examples == 0;
     const struct payload payload = {.elements = empty ? NULL : push->grad, .extra = push->extra};
     const struct stepd_u32s all = all_slices(local);
-    const uint64_t version = local->clock;
     struct stepd_message message = {
         .kind = STEPD_MESSAGE_STEP,
         .body.step.push = {.incarnation = local->job->incarnation,
-                           .clock = version + 1,
+                           .clock = local->clock + 1,
                            .slices = all,
-                           .base_versions = {.count = 1, .at = &version},
+                           .base_versions = {.count = 1, .at = &local->version},
                            .examples = push->examples,
                            .has_loss = push->has_loss,
                            .loss = push->loss,
@@ -395,6 +398,9 @@ enum stepd_status local_step(struct local *local, const struct local_push *push,
     };
     local->weights = weights;
     const enum stepd_status status = ask(local, &message, &all, &payload, reterr);
-    local->clock += status == STEPD_OK;
+    if (status == STEPD_OK) {
+        local->clock++;
+        local->version = local->answered_version;
+    }
     return status;
 }

@@ -72,7 +72,7 @@ static bool slice_waits_for(const struct core_slice *slice, uint32_t rank)
     const struct sync_policy *policy = slice->job->policy;
     const struct scene scene = slice_scene(slice);
     if (policy->together)
-        return slice->round.counted > 0 && policy->waits_for(&scene, 0, rank);
+        return slice->round.present > 0 && policy->waits_for(&scene, 0, rank);
     for (const struct waiter *waiter = slice->waiters; waiter != NULL; waiter = waiter->next) {
         if (policy->waits_for(&scene, waiter_clock(waiter), rank))
             return true;

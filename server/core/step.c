@@ -40,7 +40,7 @@ struct work {
 
 /* ---- The terms ------------------------------------------------------------------------------- */
 
-static uint64_t schedule_clock(const struct core_slice *slice)
+uint64_t step_clock(const struct core_slice *slice)
 {
     return slice->job->policy->schedule_by_version ? slice->slice.version : slice->slice.t;
 }
@@ -241,7 +241,8 @@ static bool step_whole(const struct work *work)
 enum stepd_outcome step_skip(struct core_slice *slice)
 {
     slice_publish_same(&slice->slice);
-    slice_enter(&slice->slice, schedule_clock(slice));
+    change_reach(slice);
+    slice_enter(&slice->slice, step_clock(slice));
     return STEPD_SKIPPED;
 }
 
@@ -251,10 +252,10 @@ enum stepd_outcome step_make(struct core *core, struct core_slice *slice,
     struct slice *s = &slice->slice;
     const struct schedule *schedule = &s->group->schedule;
     struct work work = {.core = core, .slice = s, .gradient = gradient, .room = room};
-    set_terms(s, schedule_clock(slice), 0, &work.now);
+    set_terms(s, step_clock(slice), 0, &work.now);
     slow_down(s, gradient, &work.now);
     if (room->view[STEPD_TRAINING] != NULL)
-        set_terms(s, schedule_clock(slice), 1, &work.ahead);
+        set_terms(s, step_clock(slice), 1, &work.ahead);
     bool made = true;
     if (s->phase->optimizer->scope == OPTIM_SCOPE_ELEMENT)
         step_elements(&work);
@@ -266,6 +267,7 @@ enum stepd_outcome step_make(struct core *core, struct core_slice *slice,
         slice_publish_same(s);
     if (schedule_wants_loss(schedule) && !isnan(gradient->loss))
         schedule_observe(schedule, &s->schedule_state, gradient->loss);
-    slice_enter(s, schedule_clock(slice));
+    change_reach(slice);
+    slice_enter(s, step_clock(slice));
     return made ? STEPD_APPLIED : STEPD_SKIPPED;
 }

@@ -15,29 +15,39 @@
 
 /* ---- The answers ----------------------------------------------------------------------------- */
 
+/* Of all pushes of a contribution: what is not remembered of them is overwritten by the later. */
 static void settle_rank(struct core_slice *slice, uint32_t rank, enum stepd_outcome outcome)
 {
     const struct contribution contribution = round_of(&slice->round, rank);
-    record_note(&slice->slice.by_rank[rank].record, contribution.clock, outcome,
-                slice->slice.version);
+    const uint64_t noted = contribution.pushes < RECORD_DEPTH ? contribution.pushes : RECORD_DEPTH;
+    for (uint64_t clock = contribution.clock - noted + 1; clock <= contribution.clock; clock++)
+        record_note(&slice->slice.by_rank[rank].record, clock, outcome, slice->slice.version);
     round_settle(&slice->round, rank);
 }
 
 void settle_counted(struct core_slice *slice, enum stepd_outcome outcome)
 {
     for (uint32_t rank = 0; rank < slice->round.ranks; rank++) {
-        if (round_of(&slice->round, rank).state == CONTRIBUTION_COUNTED)
+        if (round_of(&slice->round, rank).pushes > 0)
             settle_rank(slice, rank, outcome);
     }
 }
 
-/* A push's waiter is ready when its clock has gone from the round into the record. */
+/* A push's waiter is ready when its clock has gone from the round into the record, or when its
+ * rank's contribution goes on with another push. */
 static void wake_push(struct waiter *waiter)
 {
     const struct request *request = waiter->request;
     const uint32_t rank = request->conn->session->rank;
     const struct record *record = &waiter->slice->slice.by_rank[rank].record;
+    const struct contribution open = round_of(&waiter->slice->round, rank);
     struct record_entry entry = {.clock = 0};
+    if (open.state == CONTRIBUTION_GATHERING && open.clock == request->clock) {
+        const bool counted_now = waiter->outcome == STEPD_APPLIED;
+        push_settle(waiter, counted_now ? STEPD_ACCUMULATED : waiter->outcome,
+                    waiter->slice->slice.version);
+        return;
+    }
     if (request->clock > record->clock || !record_find(record, request->clock, &entry))
         return;
     const bool applied = entry.outcome == STEPD_APPLIED;
@@ -129,10 +139,30 @@ static bool closes(const struct core_slice *slice)
            job->policy->closes(&scene);
 }
 
+/* Contributions that must have more before the round can close are told to go on. */
+static void go_on(struct core_slice *slice)
+{
+    const struct sync_policy *policy = slice->job->policy;
+    const struct scene scene = slice_scene(slice);
+    const size_t counted = slice->round.counted;
+    if (!policy->together || !consistency_accumulates(scene.consistency))
+        return;
+    if (policy->turns(&scene))
+        round_go_on_all(&slice->round);
+    for (uint32_t rank = 0; rank < slice->round.ranks; rank++) {
+        if (round_of(&slice->round, rank).state == CONTRIBUTION_COUNTED &&
+            policy->goes_on(&scene, rank))
+            round_go_on(&slice->round, rank);
+    }
+    if (slice->round.counted < counted)
+        waiters_wake(slice);
+}
+
 void update_try(struct core *core, struct core_slice *slice)
 {
     const struct sync_policy *policy = slice->job->policy;
     slice->blocked = false;
+    go_on(slice);
     if (gate_holds(slice)) {
         gate_try(core, slice);
         return;

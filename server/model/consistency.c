@@ -24,6 +24,9 @@
 /* Far more than any worker may lag, and exact in a double. */
 #define STALENESS_MOST 1e9
 
+/* Far more than anybody will, so that clocks of as many steps as can be made are exact. */
+#define ACCUMULATE_MOST 1048576.0
+
 struct setting_spec {
     const char *name;
     size_t offset;  /* of a double in struct consistency */
@@ -65,6 +68,10 @@ static const char *const on_loss_words[] = {
 static const struct setting_spec specs[] = {
     {SPEC(backup), .modes = IN_SYNC, .range = {.most = STEPD_WORKERS_MAX - 1, .whole = true}},
     {SPEC(close_examples), .modes = IN_SYNC, .range = {.most = RANGE_WHOLE_MOST, .whole = true}},
+    {SPEC(accumulate), .modes = IN_SYNC, .fallback = 1.0,
+     .range = {.least = 1.0, .most = ACCUMULATE_MOST, .whole = true}},
+    {SPEC(accumulate_examples), .modes = IN_SYNC,
+     .range = {.most = RANGE_WHOLE_MOST, .whole = true}},
     {SPEC(late), .modes = IN_SYNC, .range = {.most = 1.0}, .word = late_words},
     {SPEC(reduction), .modes = IN_SYNC, .range = {.most = 1.0}, .word = reduction_words},
     {SPEC(nonfinite), .modes = IN_SYNC, .range = {.most = 2.0}, .word = nonfinite_words},
@@ -199,6 +206,30 @@ static enum stepd_status check_once(const struct stepd_settings *settings, size_
     return STEPD_OK;
 }
 
+/* Whoever pushed has been told that it counts before the step is made: no round may close without
+ * it, and none of it may be taken back. */
+static enum stepd_status check_accumulation(const struct consistency *c, struct stepd_error *reterr)
+{
+    const char *const name = c->accumulate > 1.0 ? "accumulate" : "accumulate_examples";
+    if (!consistency_accumulates(c))
+        return STEPD_OK;
+    if (c->accumulate > 1.0 && c->accumulate_examples > 0.0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "accumulate and accumulate_examples are both set: a step is made of so "
+                          "many pushes or of so many examples; keep one");
+    if (c->backup > 0.0 || c->close_examples > 0.0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "%s is set, and %s closes rounds without some members, whose pushes have "
+                          "been counted towards the step; keep one",
+                          name, c->backup > 0.0 ? "backup" : "close_examples");
+    if (c->atomic == CONSISTENCY_ATOMIC_JOB)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "atomic is job, and with %s most pushes of a step have been answered "
+                          "before it is made: they cannot be taken back; keep one",
+                          name);
+    return STEPD_OK;
+}
+
 static enum stepd_status check_together(const struct consistency *c, struct stepd_error *reterr)
 {
     if (c->backup > 0.0 && c->close_examples > 0.0)
@@ -228,7 +259,12 @@ static enum stepd_status check_together(const struct consistency *c, struct step
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "mode bounded needs staleness: how many clocks the slowest worker may be "
                           "behind the fastest");
-    return STEPD_OK;
+    return check_accumulation(c, reterr);
+}
+
+bool consistency_accumulates(const struct consistency *consistency)
+{
+    return consistency->accumulate > 1.0 || consistency->accumulate_examples > 0.0;
 }
 
 enum stepd_status consistency_init(enum stepd_mode mode, const struct stepd_settings *settings,

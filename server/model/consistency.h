@@ -54,18 +54,21 @@ enum consistency_on_loss {
  * enums above. */
 struct consistency {
     enum stepd_mode mode;
-    double backup;             /* sync: so many members may be missing when a round closes */
-    double close_examples;     /* sync: examples that close a round; 0: no number does */
-    double late;               /* sync: enum consistency_late */
-    double reduction;          /* sync: enum consistency_reduction */
-    double nonfinite;          /* sync: enum consistency_nonfinite */
-    double atomic;             /* sync: enum consistency_atomic */
-    double clip_global_norm;   /* sync: largest norm of the gradient of all tensors; 0: any */
-    double staleness;          /* bounded: clocks that the slowest may be behind */
-    double staleness_max;      /* versions that a gradient may be old; CONSISTENCY_NONE: any */
-    double lr_by_staleness;    /* the learning rate is divided by 1 + staleness */
-    double delay_compensation; /* lambda of DC-ASGD; 0: none */
-    double on_loss;            /* enum consistency_on_loss */
+    double backup;              /* sync: so many members may be missing when a round closes */
+    double close_examples;      /* sync: examples that close a round; 0: no number does */
+    double accumulate;          /* sync: pushes of every member that make a step */
+    double accumulate_examples; /* sync: examples that make a step, in whole turns of pushes by
+                                 * every member; 0: accumulate says when */
+    double late;                /* sync: enum consistency_late */
+    double reduction;           /* sync: enum consistency_reduction */
+    double nonfinite;           /* sync: enum consistency_nonfinite */
+    double atomic;              /* sync: enum consistency_atomic */
+    double clip_global_norm;    /* sync: largest norm of the gradient of all tensors; 0: any */
+    double staleness;           /* bounded: clocks that the slowest may be behind */
+    double staleness_max;       /* versions that a gradient may be old; CONSISTENCY_NONE: any */
+    double lr_by_staleness;     /* the learning rate is divided by 1 + staleness */
+    double delay_compensation;  /* lambda of DC-ASGD; 0: none */
+    double on_loss;             /* enum consistency_on_loss */
     double workers_min; /* so many must join before a round closes, and are left at least when
                          * the job shrinks; CONSISTENCY_NONE: all, and 1 */
 };
@@ -89,6 +92,9 @@ enum stepd_status consistency_init(enum stepd_mode mode, const struct stepd_sett
  * workers_min is more than all); the text names it. */
 enum stepd_status consistency_check_workers(const struct consistency *consistency, uint32_t workers,
                                             struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Do several pushes of a member make a step? */
+bool consistency_accumulates(const struct consistency *consistency);
 
 /* Do two say the same? INVALID_ARGUMENT: the text names the first difference. */
 enum stepd_status consistency_same(const struct consistency *a, const struct consistency *b,

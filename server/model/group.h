@@ -70,6 +70,10 @@ enum stepd_status group_copy(const struct group *group, struct group *ret_copy) 
 enum stepd_status group_same(const struct group *a, const struct group *b,
                              struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* Do they take the same tensors, and are both trained or not? The same. */
+enum stepd_status group_same_tensors(const struct group *a, const struct group *b,
+                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* A zeroed group is fine. */
 void group_deinit(struct group *group);
 

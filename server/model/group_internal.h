@@ -51,6 +51,22 @@ enum stepd_status group_init_treatment(const struct group_layers *layers,
                                        struct treatment *ret_treatment,
                                        struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* The same, over a treatment that stands. */
+enum stepd_status group_lay_treatment(const struct group_layers *layers,
+                                      struct treatment *treatment,
+                                      struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Settings over a phase that stands: each must be its optimizer's, of the treatment, which is left
+ * out, or lr_mult, which multiplies the lr that it has. On failure the phase is of no more use.
+ * INVALID_ARGUMENT. */
+enum stepd_status group_lay_settings(const struct stepd_settings *settings, struct phase *phase,
+                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Settings over a schedule that stands. On failure it is of no more use. INVALID_ARGUMENT. */
+enum stepd_status group_lay_schedule(const struct stepd_settings *settings,
+                                     struct schedule *schedule,
+                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* INVALID_ARGUMENT: the schedule cycles the momentum, and a phase's optimizer keeps none. */
 enum stepd_status group_check_cycle(const struct group *group,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;

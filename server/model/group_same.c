@@ -11,8 +11,8 @@
 #include "server/model/differs.h"
 #include "server/model/group.h"
 
-static enum stepd_status same_tensors(const struct group *a, const struct group *b,
-                                      struct stepd_error *reterr)
+enum stepd_status group_same_tensors(const struct group *a, const struct group *b,
+                                     struct stepd_error *reterr)
 {
     if (strcmp(a->name, b->name) != 0)
         return differs_text(reterr, "name", a->name, b->name);
@@ -89,7 +89,7 @@ static enum stepd_status same_treatment(const struct treatment *a, const struct 
 enum stepd_status group_same(const struct group *a, const struct group *b,
                              struct stepd_error *reterr)
 {
-    enum stepd_status status = same_tensors(a, b, reterr);
+    enum stepd_status status = group_same_tensors(a, b, reterr);
     if (status == STEPD_OK)
         status = same_phases(a, b, reterr);
     if (status == STEPD_OK)

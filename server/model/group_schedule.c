@@ -82,6 +82,13 @@ enum stepd_status group_init_schedule(const struct stepd_group *defaults,
     return STEPD_OK;
 }
 
+enum stepd_status group_lay_schedule(const struct stepd_settings *settings,
+                                     struct schedule *schedule, struct stepd_error *reterr)
+{
+    const enum stepd_status status = take_settings(settings, schedule, reterr);
+    return status == STEPD_OK ? schedule_check(schedule, reterr) : status;
+}
+
 /* ---- Cycled momentum ------------------------------------------------------------------------- */
 
 /* rmsprop has a buffer for its momentum only where that is not 0. */

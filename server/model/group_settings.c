@@ -362,21 +362,42 @@ static enum stepd_status treat(const struct stepd_setting *setting,
     return status;
 }
 
+enum stepd_status group_lay_settings(const struct stepd_settings *settings, struct phase *phase,
+                                     struct stepd_error *reterr)
+{
+    const struct group_layers layers = {.count = 1, .at = {settings}};
+    if (find_setting(settings, preset_name) != NULL)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "preset says where an optimizer begins; name the optimizer with it, or "
+                          "set what it stands for");
+    const enum stepd_status status = take_layer(&layers, 0, phase, reterr);
+    return status == STEPD_OK ? optimizer_hyper_check(phase->optimizer, &phase->hyper, reterr)
+                              : status;
+}
+
 enum stepd_status group_init_treatment(const struct group_layers *layers,
                                        struct treatment *ret_treatment, struct stepd_error *reterr)
 {
     struct treatment treatment = {.swa_every = 1};
+    const enum stepd_status status = group_lay_treatment(layers, &treatment, reterr);
+    if (status == STEPD_OK)
+        *ret_treatment = treatment;
+    return status;
+}
+
+enum stepd_status group_lay_treatment(const struct group_layers *layers,
+                                      struct treatment *treatment, struct stepd_error *reterr)
+{
     for (size_t layer = 0; layer < layers->count; layer++) {
         const struct stepd_settings *const settings = layers->at[layer];
         for (size_t i = 0; i < settings->count; i++) {
             const struct treatment_spec *const spec = find_treatment(settings->at[i].name);
             if (spec == NULL)
                 continue;
-            const enum stepd_status status = treat(&settings->at[i], spec, &treatment, reterr);
+            const enum stepd_status status = treat(&settings->at[i], spec, treatment, reterr);
             if (status != STEPD_OK)
                 return status;
         }
     }
-    *ret_treatment = treatment;
     return STEPD_OK;
 }

@@ -75,6 +75,12 @@ void job_draft_reset(struct job_draft *draft);
 enum stepd_status job_draft_same(const struct job_draft *draft, const struct stepd_define_job *def,
                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* The same, but for what its groups do: each must have the name, match, ndim and frozen that it
+ * has. */
+enum stepd_status job_draft_same_but_groups(const struct job_draft *draft,
+                                            const struct stepd_define_job *def,
+                                            struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 uint32_t job_draft_workers(const struct job_draft *draft);
 enum stepd_mode job_draft_mode(const struct job_draft *draft);
 /* Borrowed as long as the draft lives. */
@@ -112,6 +118,11 @@ struct job *job_unref(struct job *job);
 /* A tensor as optimizers see it; borrows the tensor's shape. */
 struct optim_shape job_tensor_shape(const struct tensor *tensor);
 
+/* The shapes of a slice's tensors, of which there are as many as parts where they are whole in it.
+ */
+void job_slice_shapes(const struct job *job, const struct slice_plan *slice,
+                      struct optim_shape shape[LAYOUT_PACK_PARTS_MAX]);
+
 /* Floats of one slot of a slice while its group is in this phase. */
 uint64_t job_slot_floats(const struct job *job, const struct slice_plan *slice,
                          const struct phase *phase, size_t slot);
@@ -138,10 +149,20 @@ struct slice_size {
     uint64_t scalars;            /* doubles; of the phase that has most */
     uint64_t sum;                /* of gradients, or a mean that waits */
     uint64_t staging;            /* of one worker */
+    uint64_t gathered;           /* of one worker: its pushes of a step so far, added up */
     uint64_t backup;             /* of one worker: weights that it pulled */
 };
 
 struct slice_size job_slice_size(const struct job *job, const struct slice_plan *slice);
+
+/* The same if its group were this one. */
+struct slice_size job_slice_size_of(const struct job *job, const struct slice_plan *slice,
+                                    const struct group *group);
+
+/* Floats of scratch that a step of the slice needs in whichever of the group's phases needs the
+ * most; beside job_memory_bytes. */
+uint64_t job_scratch_floats(const struct job *job, const struct slice_plan *slice,
+                            const struct group *group);
 
 /* Bytes that the arrays of the job's slices will take over all shards, for all its workers, and
  * what its gradients land in; UINT64_MAX if that is not a number. Records (about 200 bytes for each

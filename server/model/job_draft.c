@@ -161,14 +161,17 @@ size_t job_draft_tensors(const struct job_draft *draft)
 
 /* ---- Comparing a job's definition ------------------------------------------------------------ */
 
-static enum stepd_status same_group(const struct group *a, const struct stepd_group *defaults,
-                                    const struct stepd_group *def, struct stepd_error *reterr)
+typedef enum stepd_status same_fn(const struct group *a, const struct group *b,
+                                  struct stepd_error *reterr);
+
+static enum stepd_status same_group(const struct group *a, const struct stepd_define_job *def,
+                                    size_t index, same_fn *same, struct stepd_error *reterr)
 {
     struct group b;
-    enum stepd_status status = group_init(defaults, def, &b, reterr);
+    enum stepd_status status = group_init(&def->defaults, &def->group[index], &b, reterr);
     if (status != STEPD_OK)
         return status;
-    status = group_same(a, &b, reterr);
+    status = same(a, &b, reterr);
     group_deinit(&b);
     return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "group '%s'", a->name);
 }
@@ -191,8 +194,8 @@ static enum stepd_status same_scalars(const struct job_draft *draft,
     return STEPD_OK;
 }
 
-enum stepd_status job_draft_same(const struct job_draft *draft, const struct stepd_define_job *def,
-                                 struct stepd_error *reterr)
+static enum stepd_status same_job(const struct job_draft *draft, const struct stepd_define_job *def,
+                                  same_fn *same, struct stepd_error *reterr)
 {
     struct consistency consistency;
     enum stepd_status status = consistency_init(def->mode, &def->settings, &consistency, reterr);
@@ -203,8 +206,21 @@ enum stepd_status job_draft_same(const struct job_draft *draft, const struct ste
     if (status == STEPD_OK)
         status = group_check_defaults(&def->defaults, reterr);
     for (size_t i = 0; i < draft->groups && status == STEPD_OK; i++)
-        status = same_group(&draft->group[i], &def->defaults, &def->group[i], reterr);
+        status = same_group(&draft->group[i], def, i, same, reterr);
     return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "job '%s'", draft->name);
+}
+
+enum stepd_status job_draft_same(const struct job_draft *draft, const struct stepd_define_job *def,
+                                 struct stepd_error *reterr)
+{
+    return same_job(draft, def, group_same, reterr);
+}
+
+enum stepd_status job_draft_same_but_groups(const struct job_draft *draft,
+                                            const struct stepd_define_job *def,
+                                            struct stepd_error *reterr)
+{
+    return same_job(draft, def, group_same_tensors, reterr);
 }
 
 /* ---- Tensors --------------------------------------------------------------------------------- */

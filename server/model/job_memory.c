@@ -12,9 +12,8 @@ struct optim_shape job_tensor_shape(const struct tensor *tensor)
         .dims = tensor->dims, .dim = tensor->shape, .elements = tensor->elements};
 }
 
-/* The shapes of a slice's tensors, which are whole in it. */
-static void take_shapes(const struct job *job, const struct slice_plan *slice,
-                        struct optim_shape shape[LAYOUT_PACK_PARTS_MAX])
+void job_slice_shapes(const struct job *job, const struct slice_plan *slice,
+                      struct optim_shape shape[LAYOUT_PACK_PARTS_MAX])
 {
     for (uint32_t i = 0; i < slice->parts; i++)
         shape[i] = job_tensor_shape(&job->tensor[job->layout.part[slice->first_part + i].tensor]);
@@ -29,7 +28,7 @@ uint64_t job_slot_floats(const struct job *job, const struct slice_plan *slice,
         return optimizer_slot_floats(optimizer, slot, &phase->hyper, 1, &all);
     }
     struct optim_shape shape[LAYOUT_PACK_PARTS_MAX];
-    take_shapes(job, slice, shape);
+    job_slice_shapes(job, slice, shape);
     if (optimizer->scope == OPTIM_SCOPE_GROUP)
         return optimizer_slot_floats(optimizer, slot, &phase->hyper, slice->parts, shape);
     uint64_t floats = 0;
@@ -71,9 +70,8 @@ static uint64_t slots_of(const struct job *job, const struct slice_plan *slice,
 
 /* Only one phase has slots and scalars at a time. */
 static void measure_phases(const struct job *job, const struct slice_plan *slice,
-                           struct slice_size *size)
+                           const struct group *group, struct slice_size *size)
 {
-    const struct group *const group = &job->group[slice->group];
     for (size_t i = 0; i < group->phases; i++) {
         const struct optimizer *const optimizer = group->phase[i].optimizer;
         const bool by_part = optimizer->scope == OPTIM_SCOPE_TENSOR;
@@ -91,20 +89,47 @@ static void measure_gradients(const struct job *job, const struct slice_plan *sl
     const uint64_t received = job_padded((uint64_t)slice->elements + slice->extra);
     size->sum = arrival || job_is_gated(job) ? received : 0;
     size->staging = arrival ? 0 : received;
+    size->gathered = consistency_accumulates(&job->consistency) ? size->staging : 0;
     size->backup = job->consistency.delay_compensation > 0.0 ? job_padded(slice->elements) : 0;
 }
 
 struct slice_size job_slice_size(const struct job *job, const struct slice_plan *slice)
 {
-    const struct group *const group = &job->group[slice->group];
+    return job_slice_size_of(job, slice, &job->group[slice->group]);
+}
+
+struct slice_size job_slice_size_of(const struct job *job, const struct slice_plan *slice,
+                                    const struct group *group)
+{
     struct slice_size size = {.buffer = job_padded(slice->elements)};
     for (int v = 0; v < STEPD_VIEWS; v++)
         size.buffers[v] = versions_of(group, (enum stepd_view)v);
     if (group->frozen)
         return size;
-    measure_phases(job, slice, &size);
+    measure_phases(job, slice, group, &size);
     measure_gradients(job, slice, &size);
     return size;
+}
+
+/* Whole tensors are stepped one by one, or all of a group at once. */
+uint64_t job_scratch_floats(const struct job *job, const struct slice_plan *slice,
+                            const struct group *group)
+{
+    struct optim_shape shape[LAYOUT_PACK_PARTS_MAX];
+    uint64_t most = 0;
+    for (size_t p = 0; p < group->phases && !group->frozen; p++) {
+        const struct phase *const phase = &group->phase[p];
+        const bool by_part = phase->optimizer->scope == OPTIM_SCOPE_TENSOR;
+        const size_t tensors = by_part ? 1 : slice->parts;
+        if (phase->optimizer->scratch == NULL)
+            continue;
+        job_slice_shapes(job, slice, shape);
+        for (size_t i = 0; i < slice->parts; i += tensors) {
+            const uint64_t floats = phase->optimizer->scratch(&phase->hyper, tensors, &shape[i]);
+            most = floats > most ? floats : most;
+        }
+    }
+    return most;
 }
 
 /* ---- Jobs ------------------------------------------------------------------------------------ */
@@ -118,7 +143,7 @@ static bool slice_floats(const struct job *job, const struct slice_plan *slice,
     uint64_t of_workers = 0;
     for (int v = 0; v < STEPD_VIEWS; v++)
         floats += size.buffer * size.buffers[v];
-    return stepd_bytes_mul(size.staging + size.backup, job->workers, &of_workers) &&
+    return stepd_bytes_mul(size.staging + size.gathered + size.backup, job->workers, &of_workers) &&
            stepd_bytes_add(floats, of_workers, ret_floats);
 }
 

@@ -45,9 +45,9 @@ struct order *order_copy(const struct order *like)
     void *factor = NULL;
     void *ranks = NULL;
     const size_t worker_bytes = like->worker == NULL ? 0 : strlen(like->worker) + 1;
-    const bool copied = copy_array(like->worker, worker_bytes, sizeof(char), &worker) &&
-                        copy_array(like->factor, like->factors, sizeof *like->factor, &factor) &&
-                        copy_array(like->rank_list, like->ranks, sizeof *like->rank_list, &ranks);
+    bool copied = copy_array(like->worker, worker_bytes, sizeof(char), &worker) &&
+                  copy_array(like->factor, like->factors, sizeof *like->factor, &factor) &&
+                  copy_array(like->rank_list, like->ranks, sizeof *like->rank_list, &ranks);
     *order = *like;
     order->job_name = job_name;
     order->worker = worker;
@@ -55,6 +55,8 @@ struct order *order_copy(const struct order *like)
     order->rank_list = ranks;
     order->job = copied && like->job != NULL ? job_ref(like->job) : NULL;
     order->state = copied && like->state != NULL ? job_state_ref(like->state) : NULL;
+    order->groups = like->groups == NULL ? NULL : group_changes_copy(like->groups);
+    copied = copied && (like->groups == NULL || order->groups != NULL);
     return copied ? order : order_destroy(order);
 }
 
@@ -82,6 +84,7 @@ struct order *order_destroy(struct order *order)
     free(order->worker);
     free(order->factor);
     free(order->rank_list);
+    (void)group_changes_destroy(order->groups);
     free(order);
     return NULL;
 }

@@ -16,6 +16,8 @@
 
 #include <stepd/types.h>
 
+#include "server/model/group_change.h"
+#include "server/model/job.h"
 #include "server/model/job_state.h"
 
 enum order_kind {
@@ -43,6 +45,7 @@ enum order_kind {
 /* CHANGE: what changes. Its values are other fields of the order. */
 enum order_change {
     ORDER_CHANGE_MEMBER, /* rank is a member from the version on */
+    ORDER_CHANGE_GROUPS, /* groups have other settings; none of them: it was called off */
 };
 
 /* COMMIT: what becomes of a step that all shards are ready for. */
@@ -71,18 +74,20 @@ struct order {
     uint64_t clock;      /* that it goes on from */
     uint64_t last_clock; /* UINT64_MAX: still a member */
 
-    /* QUERY, JOB_OPEN, PROPOSE, SNAPSHOT: number to answer with; SNAPSHOT_END: that number */
+    /* QUERY, JOB_OPEN, PROPOSE, CHANGE, SNAPSHOT: number to answer with; SNAPSHOT_END: that number
+     */
     uint64_t query;
 
     enum order_change change; /* CHANGE */
     uint64_t version;         /* COMMIT, WITHOUT, PROPOSE, CHANGE: that the step starts from;
                                * SNAPSHOT: of the state, or JOB_STATE_AS_IT_STANDS */
     enum order_verdict verdict;
-    struct stepd_error error; /* COMMIT to HALT, JOB_FAIL, GIVE_UP, SESSION_GONE: why */
-    size_t factors;           /* COMMIT: as many as tensors, or 0: 1 for all */
-    float *factor;            /* owned */
-    size_t ranks;             /* WITHOUT */
-    uint32_t *rank_list;      /* owned */
+    struct stepd_error error;     /* COMMIT to HALT, JOB_FAIL, GIVE_UP, SESSION_GONE: why */
+    size_t factors;               /* COMMIT: as many as tensors, or 0: 1 for all */
+    float *factor;                /* owned */
+    size_t ranks;                 /* WITHOUT */
+    uint32_t *rank_list;          /* owned */
+    struct group_changes *groups; /* owned; CHANGE of GROUPS; their version is filled in */
 };
 
 enum notice_kind {
@@ -93,6 +98,7 @@ enum notice_kind {
     NOTICE_SNAPSHOT,   /* the state is taken, or cannot be: see error */
     NOTICE_PROPOSED,   /* to ORDER_PROPOSE */
     NOTICE_GIVEN_UP,   /* to ORDER_GIVE_UP: the first versions that are made without the rank */
+    NOTICE_CHANGED,    /* to ORDER_CHANGE of GROUPS that was for each slice's next step */
 };
 
 struct notice {
@@ -109,14 +115,15 @@ struct notice {
      * here; 0: it has pushed none. */
     uint64_t *clock;
 
-    uint64_t query;  /* ANSWER, JOB_OPENED, PROPOSED, SNAPSHOT */
+    uint64_t query;  /* ANSWER, JOB_OPENED, PROPOSED, CHANGED, SNAPSHOT */
     bool agreed;     /* PROPOSED: no slice here has made the step from that version on */
     uint64_t slices; /* ANSWER, GIVEN_UP: of this shard; version_min and _max hold when there
                       * are any */
     size_t later;    /* GIVEN_UP: how many slices have version_max where version_min is less */
     uint32_t *later_slice; /* owned */
     uint64_t version_min;  /* READY: that the step starts from */
-    uint64_t version_max;  /* PROPOSED: the newest here that a step starts from */
+    uint64_t version_max;  /* PROPOSED: the newest here that a step starts from; CHANGED: the last
+                            * of those that the changed slices were at, from version_min on */
     uint64_t parked;       /* requests that wait */
     double *sum;           /* owned; READY: of squares, gate_blocks() of them; NULL: none */
 

@@ -88,6 +88,13 @@ static bool make_array(uint64_t floats, float **ret_array)
     return floats == 0 || *ret_array != NULL;
 }
 
+static void free_arrays(struct slice_rank *rank)
+{
+    free(rank->staging);
+    free(rank->gathered);
+    free(rank->backup);
+}
+
 static enum stepd_status make_ranks(struct slice *slice, const struct slice_size *size,
                                     size_t ranks)
 {
@@ -97,10 +104,10 @@ static enum stepd_status make_ranks(struct slice *slice, const struct slice_size
     for (; slice->ranks < ranks; slice->ranks++) {
         struct slice_rank *rank = &slice->by_rank[slice->ranks];
         rank->backup_version = UINT64_MAX;
-        if (!make_array(size->staging, &rank->staging))
-            return STEPD_RESOURCE_EXHAUSTED;
-        if (!make_array(size->backup, &rank->backup)) {
-            free(rank->staging);
+        if (!make_array(size->staging, &rank->staging) ||
+            !make_array(size->gathered, &rank->gathered) ||
+            !make_array(size->backup, &rank->backup)) {
+            free_arrays(rank);
             return STEPD_RESOURCE_EXHAUSTED;
         }
     }
@@ -125,10 +132,8 @@ enum stepd_status slice_init(struct slice *slice, const struct job *job, uint32_
 
 void slice_deinit(struct slice *slice)
 {
-    for (size_t i = 0; i < slice->ranks; i++) {
-        free(slice->by_rank[i].staging);
-        free(slice->by_rank[i].backup);
-    }
+    for (size_t i = 0; i < slice->ranks; i++)
+        free_arrays(&slice->by_rank[i]);
     free(slice->by_rank);
     free(slice->sum);
     for (int v = 0; v < STEPD_VIEWS; v++) {
@@ -171,6 +176,20 @@ void slice_enter(struct slice *slice, uint64_t clock)
         at += job_padded(floats);
     }
     set_current(&slice->view[STEPD_TRAINING], NULL);
+}
+
+void slice_change(struct slice *slice, const struct group *group, bool fresh, bool new_schedule,
+                  uint64_t clock)
+{
+    const struct phase *const before = slice->phase;
+    const struct phase *const phase = group_phase(group, clock);
+    slice->group = group;
+    if (new_schedule)
+        slice->schedule_state = (struct schedule_state){.seen = false};
+    if (!fresh && phase->from == before->from && phase->optimizer == before->optimizer)
+        slice->phase = phase; /* the same phase, with other settings: its state goes on */
+    else
+        slice_enter(slice, clock);
 }
 
 void slice_back_up(struct slice *slice, uint32_t rank)

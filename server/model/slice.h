@@ -43,6 +43,8 @@
 struct slice_rank {
     float *staging; /* owned; plan->elements + plan->extra floats; NULL of a frozen slice, and where
                      * gradients are added up as they arrive */
+    float *gathered; /* owned; as long: the sum of a step's pushes so far, where several make one;
+                      * else NULL */
     struct record record;
     float *backup; /* owned; plan->elements floats: the weights that this rank pulled last, where
                     * its delay is to be compensated; else NULL */
@@ -140,6 +142,11 @@ enum stepd_status slice_pin(struct slice *slice) STEPD_MUST_CHECK;
 
 /* The snapshot holds nothing any more. The room goes as soon as no weights stand in it. */
 void slice_unpin(struct slice *slice);
+
+/* Another group takes the place of the slice's, before the step at this clock; see
+ * group_change.h. group: borrowed as long as it has the place. */
+void slice_change(struct slice *slice, const struct group *group, bool fresh, bool new_schedule,
+                  uint64_t clock);
 
 /* The step of the schedule's clock that comes next. Where another phase begins with it, its slots
  * and scalars are 0, and what the last phase looked ahead to is gone. */

@@ -389,6 +389,12 @@ enum stepd_status server_define(struct server *server, const char *name,
     return control_define(control_host_control(server->control), name, def, reterr);
 }
 
+enum stepd_status server_redefine(struct server *server, const char *name,
+                                  const struct stepd_define_job *def, struct stepd_error *reterr)
+{
+    return control_redefine(control_host_control(server->control), name, def, reterr);
+}
+
 /* ---- Running --------------------------------------------------------------------------------- */
 
 static void ignore_sigpipe(void)

@@ -63,6 +63,12 @@ enum stepd_status server_define(struct server *server, const char *name,
                                 const struct stepd_define_job *def,
                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* One of these jobs stands otherwise in the config file now, which was reread: changes what can be
+ * changed (control_redefine). From within `reload` only. */
+enum stepd_status server_redefine(struct server *server, const char *name,
+                                  const struct stepd_define_job *def,
+                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /*
  * Serves until it is stopped; once. The calling thread is control's meanwhile. SIGPIPE is ignored
  * in the whole process from now on. UNAVAILABLE: an address or the port file cannot be had.

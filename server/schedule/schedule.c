@@ -14,6 +14,8 @@
 #include "server/base/nearest.h"
 #include "server/schedule/schedule_internal.h"
 
+static_assert(sizeof(struct schedule_params) <= SCHEDULE_PARAMS_BYTES, "say what they take");
+
 static const struct schedule_kind *const kinds[] = {
     &schedule_constant,  &schedule_step,       &schedule_multistep, &schedule_exponential,
     &schedule_linear,    &schedule_polynomial, &schedule_cosine,    &schedule_cosine_restarts,

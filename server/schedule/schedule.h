@@ -32,6 +32,9 @@
 #define SCHEDULE_LIST_MAX  256u /* numbers of a list, such as milestones */
 #define SCHEDULE_PARTS_MAX 16u
 
+/* The parameters of one take at most so many bytes, lists aside. */
+#define SCHEDULE_PARAMS_BYTES 640u
+
 struct schedule_kind;
 
 /* A list of numbers. */
@@ -164,6 +167,14 @@ void schedule_observe(const struct schedule *schedule, struct schedule_state *st
 /* Do two schedules say the same? INVALID_ARGUMENT names the first difference. */
 enum stepd_status schedule_same(const struct schedule *a, const struct schedule *b,
                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* The shortest text that is read back as the same number, or nearly: "0.1". */
+#define SCHEDULE_NUMBER_BYTES 32u
+void schedule_number_text(double number, char ret_text[SCHEDULE_NUMBER_BYTES]);
+
+/* Writes the kind, and each parameter that is not at its default: "cosine t_max=100". Lists that
+ * are long, and what does not fit, are cut. */
+void schedule_text(const struct schedule *schedule, char *text, size_t size);
 
 /* A copy of its own. RESOURCE_EXHAUSTED: no memory. */
 enum stepd_status schedule_copy(const struct schedule *schedule,

@@ -7,6 +7,12 @@
  *           behind what has been contributed. What comes too late then is dropped, as in the paper,
  *           or (`late: apply`) counts in the round that is open. Whose gradient was dropped is not
  *           waited for before the next round.
+ *           With `accumulate` N a contribution is N pushes of a rank. With `accumulate_examples` a
+ *           round goes by turns, one push of every member each, and closes with the first turn
+ *           that ends with so many examples behind the round; which it is does not depend on the
+ *           order of arrival, because nobody pushes the next turn before it is known. Remainders
+ *           are not lost: when no member owes anything more, and when a turn has brought no
+ *           examples, what there is makes the step.
  * async:    a push is a round of its own, whatever version it was computed at, and waits for
  *           nobody: Recht, Re, Wright and Niu 2011, "Hogwild", with a lock for each slice.
  * bounded:  async, but a worker that has pushed c times gets weights only when every member has
@@ -39,11 +45,28 @@ static enum verdict judge_sync(const struct scene *scene, const struct claim *cl
     return is_too_old(scene, claim) ? VERDICT_STALE : VERDICT_COUNT;
 }
 
+/* Does a rank owe the round another push, beside those that count? */
+static bool owes(const struct scene *scene, uint32_t rank)
+{
+    const struct contribution contribution = round_of(scene->round, rank);
+    const uint64_t counted =
+        contribution.pushes > 0 ? contribution.clock : scene->by_rank[rank].record.clock;
+    return members_owe(scene->members, rank, scene->version, counted);
+}
+
 static bool lacks(const struct scene *scene, uint64_t clock, uint32_t rank)
 {
     (void)clock;
-    return round_of(scene->round, rank).state != CONTRIBUTION_COUNTED &&
-           members_owe(scene->members, rank, scene->version, scene->by_rank[rank].record.clock);
+    return round_of(scene->round, rank).state != CONTRIBUTION_COUNTED && owes(scene, rank);
+}
+
+static bool any_lacks(const struct scene *scene)
+{
+    for (uint32_t rank = 0; rank < scene->ranks; rank++) {
+        if (lacks(scene, 0, rank))
+            return true;
+    }
+    return false;
 }
 
 /* Was the rank's newest push turned away from this very round? It has nothing for it: its next one
@@ -76,19 +99,36 @@ static bool has_enough(const struct scene *scene)
  * version on: nobody makes this one, and it closes empty, so that they need not wait for ever. */
 static bool is_between_members(const struct scene *scene)
 {
+    return !any_lacks(scene) && members_await_any(scene->members, scene->version);
+}
+
+/* What has been pushed of a rank that leaves is all that there will be of it. */
+static bool goes_on_sync(const struct scene *scene, uint32_t rank)
+{
+    const double pushes = (double)round_of(scene->round, rank).pushes;
+    return pushes < scene->consistency->accumulate && owes(scene, rank);
+}
+
+static bool turns_sync(const struct scene *scene)
+{
+    const struct round *round = scene->round;
+    const double most = scene->consistency->accumulate_examples;
+    if (!scene->members->started || most == 0.0 || (double)round->examples >= most ||
+        round->turn_examples == 0 || any_lacks(scene))
+        return false;
     for (uint32_t rank = 0; rank < scene->ranks; rank++) {
-        if (lacks(scene, 0, rank))
-            return false;
+        if (owes(scene, rank))
+            return true;
     }
-    return members_await_any(scene->members, scene->version);
+    return false;
 }
 
 static bool closes_sync(const struct scene *scene)
 {
     const struct consistency *consistency = scene->consistency;
-    if (!scene->members->started)
+    if (!scene->members->started || turns_sync(scene))
         return false;
-    if (scene->round->counted == 0)
+    if (scene->round->present == 0)
         return is_between_members(scene);
     if (consistency->close_examples > 0.0 &&
         (double)scene->round->examples >= consistency->close_examples)
@@ -150,6 +190,8 @@ static const struct sync_policy policies[] = {
         {
             .judge = judge_sync,
             .closes = closes_sync,
+            .goes_on = goes_on_sync,
+            .turns = turns_sync,
             .waits_for = lacks,
             .together = true,
             .schedule_by_version = true,

@@ -47,6 +47,10 @@ struct scene {
 struct sync_policy {
     enum verdict (*judge)(const struct scene *scene, const struct claim *claim);
     bool (*closes)(const struct scene *scene);
+    /* A rank's contribution counts: must a further push of it come before the round can close? */
+    bool (*goes_on)(const struct scene *scene, uint32_t rank);
+    /* Each member has pushed once more: must each push again before the round can close? */
+    bool (*turns)(const struct scene *scene);
     /* Does a round, or a worker whose newest counted clock is `clock`, wait for this rank? */
     bool (*waits_for)(const struct scene *scene, uint64_t clock, uint32_t rank);
     /* Must such a worker wait before it gets weights? NULL: never. */

@@ -113,6 +113,12 @@ HOSTILE_HEADERS = {
     "loss_scale_tiny": field(11, bytes.fromhex("1A0100220100") + double(9, 5e-324)),
     "view_unknown": field(12, bytes.fromhex("1201003004")),
     "view_negative": field(12, bytes.fromhex("12010030") + b"\xff" * 9 + b"\x01"),
+    "change_of_nothing": field(28, b""),
+    "change_group_twice": field(28, field(2, b"") * 2),
+    "change_of_a_match": field(28, field(2, field(2, b"*"))),
+    "change_phases_back": field(28, field(2, phase(9) + phase(9))),
+    "changes_empty": field(30, field(1, b"") * 60),
+    "changes_of_differences": field(30, field(1, field(7, b"") * 60)),
     "extras_short": field(9, bytes.fromhex("1A020101220201012A02000132020000") +
                           bytes.fromhex("3A020101") + field(11, b"\x01")),
     "extras_huge": field(9, bytes.fromhex("1A01012201012A01003201003A0101") +

@@ -127,6 +127,11 @@ static void on_notify(void *owner, struct notice *notice)
         shard->later = notice->later;
         shard->later_slice = notice->later == 0 ? 0 : notice->later_slice[0];
     }
+    if (notice->kind == NOTICE_CHANGED) {
+        shard->changed = notice->query;
+        shard->changed_min = notice->version_min;
+        shard->changed_max = notice->version_max;
+    }
     if (notice->kind == NOTICE_READY) {
         (void)notice_destroy(shard->ready);
         shard->ready = notice;

@@ -66,6 +66,9 @@ struct shard {
     uint64_t answer_min;
     uint64_t answer_max;
     uint64_t answer_parked;
+    uint64_t changed; /* number of the newest NOTICE_CHANGED, and what it said */
+    uint64_t changed_min;
+    uint64_t changed_max;
     struct notice *ready; /* owned; the newest NOTICE_READY, until the test has taken it */
     size_t proposals;     /* NOTICE_PROPOSED so far; the rest is of the newest */
     uint64_t proposal;    /* its number */

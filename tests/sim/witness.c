@@ -345,7 +345,8 @@ static bool is_right(const struct witness *witness, const struct witness_answer 
     case STEPD_LATE_DROPPED: return fate->version == 0 && plan_may_be_late(witness->plan);
     case STEPD_STALE: return fate->version == 0 && consistency->staleness_max != CONSISTENCY_NONE;
     case STEPD_NONE:
-    case STEPD_FENCED: return false;
+    case STEPD_FENCED:
+    case STEPD_ACCUMULATED: return false;
     }
     return false;
 }

@@ -218,6 +218,21 @@ enum stepd_status stepd_definition_of_job(const struct stepd_job_options *job,
     return STEPD_OK;
 }
 
+enum stepd_status stepd_definition_of_change(const struct stepd_change_options *options,
+                                             struct stepd_arena *arena,
+                                             struct stepd_change_job *ret_change,
+                                             struct stepd_error *reterr)
+{
+    *ret_change = (struct stepd_change_job){
+        .job = or_empty(options->job),
+        .at = options->at,
+        .drop_phases = options->drop_phases,
+        .dry_run = options->dry_run,
+        .deadline_ms = options->deadline_ms,
+    };
+    return take_group(&options->group, arena, &ret_change->group, reterr);
+}
+
 static enum stepd_status check_tensor(const struct stepd_tensor *tensor, size_t index,
                                       bool has_values, struct stepd_error *reterr)
 {

@@ -26,6 +26,12 @@ enum stepd_status stepd_definition_of_job(const struct stepd_job_options *job,
                                           struct stepd_define_job *ret_define,
                                           struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* The ChangeJob of these options; the same. */
+enum stepd_status stepd_definition_of_change(const struct stepd_change_options *options,
+                                             struct stepd_arena *arena,
+                                             struct stepd_change_job *ret_change,
+                                             struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /*
  * Checks the list of tensors as far as that needs no server. has_values: this worker sends the
  * values of STEPD_TENSOR_VALUES. INVALID_ARGUMENT: the text names the tensor.

@@ -238,6 +238,7 @@ static void count_result(struct stepd_operation *operation, const struct stepd_p
     case STEPD_APPLIED: counts->applied++; break;
     case STEPD_DUPLICATE: counts->duplicate++; break;
     case STEPD_SKIPPED: counts->skipped++; break;
+    case STEPD_ACCUMULATED: counts->accumulated++; break;
     case STEPD_LATE_DROPPED:
     case STEPD_STALE:
     case STEPD_FENCED: counts->dropped++; break;

@@ -45,12 +45,16 @@ class Empty(unittest.TestCase):
 
     def test_usage__mistaken__is_exit_2(self):
         for arguments in ([], ["bogus"], ["--bogus"], ["groups"], ["status", "extra"],
-                          ["status", "--watch", "never"]):
+                          ["status", "--watch", "never"], ["change"], ["changes"],
+                          ["change", "--job", "j", "lr"], ["change", "--job", "j", "lr="],
+                          ["change", "--job", "j", "--at", "0", "lr=1"],
+                          ["change", "--job", "j", "--phase", "sgd"]):
             self.assertEqual(stepctl(*arguments).returncode, 2, arguments)
 
     def test_help__of_everything__is_exit_0(self):
         for arguments in (["--help"], ["launch", "--help"], ["status", "--help"],
-                          ["groups", "--help"], ["schedule", "--help"], ["schedules", "--help"],
+                          ["groups", "--help"], ["change", "--help"],
+                          ["changes", "--help"], ["schedule", "--help"], ["schedules", "--help"],
                           ["optimizers", "--help"], ["--version"]):
             asked = stepctl(*arguments)
             self.assertEqual(asked.returncode, 0, arguments)
@@ -58,7 +62,8 @@ class Empty(unittest.TestCase):
 
     def test_help__of_stepctl_itself__lists_each_command(self):
         shown = stepctl("--help").stdout
-        for command in ("launch", "status", "groups", "schedule", "schedules", "optimizers"):
+        for command in ("launch", "status", "groups", "change", "changes", "schedule",
+                        "schedules", "optimizers"):
             self.assertRegex(shown, rf"(?m)^  {command} +\w")
 
 
@@ -138,8 +143,9 @@ class Waiting(unittest.TestCase):
     def test_groups__for_people__are_a_table(self):
         shown = self.ask("groups", "--job", "waiting").splitlines()
         self.assertEqual(len(shown), 3)
-        self.assertRegex(shown[0], r"^TENSOR +SHAPE +GROUP +OPTIMIZER +SCHEDULE +LR +WEIGHT DECAY")
-        self.assertRegex(shown[1], r"^fc\.weight +2x3 +rest +adamw +constant +0\.5 ")
+        self.assertRegex(shown[0], r"^TENSOR +SHAPE +GROUP +OPTIMIZER +SCHEDULE +BASE LR +LR "
+                                   r"+WEIGHT DECAY +VERSION +FROM")
+        self.assertRegex(shown[1], r"^fc\.weight +2x3 +rest +adamw +constant +0\.5 +0\.5 +.* definition")
 
     def ask(self, *arguments):
         asked = stepctl("--server", self.daemon.address, *arguments)

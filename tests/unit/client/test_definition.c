@@ -30,6 +30,41 @@ static int teardown(void **state)
     return 0;
 }
 
+static void change__of_a_group__keeps_every_field(void **state)
+{
+    static const struct stepd_param lr = {.name = "lr", .value = 0.5};
+    static const struct stepd_param_phase phase = {.from = 9, .optimizer = "sgd"};
+    struct stepd_change_options options = STEPD_CHANGE_OPTIONS_INIT;
+    struct stepd_change_job change;
+    (void)state;
+    options.group.params = &lr;
+    options.group.params_count = 1;
+    assert_int_equal(stepd_definition_of_change(&options, &arena, &change, &error), STEPD_OK);
+    assert_string_equal(change.job, "");
+    assert_string_equal(change.group.name, "");
+    assert_string_equal(change.group.optimizer, "");
+    assert_int_equal(change.group.settings.count, 1);
+    options.job = "j";
+    options.group.name = "g";
+    options.group.optimizer = "adam";
+    options.group.schedule = "cosine";
+    options.group.phases = &phase;
+    options.group.phases_count = 1;
+    options.at = 70;
+    options.drop_phases = true;
+    options.dry_run = true;
+    options.deadline_ms = 9;
+    assert_int_equal(stepd_definition_of_change(&options, &arena, &change, &error), STEPD_OK);
+    assert_string_equal(change.job, "j");
+    assert_string_equal(change.group.name, "g");
+    assert_string_equal(change.group.optimizer, "adam");
+    assert_string_equal(change.group.schedule, "cosine");
+    assert_int_equal(change.group.phase[0].from, 9);
+    assert_int_equal(change.at, 70);
+    assert_true(change.drop_phases && change.dry_run);
+    assert_int_equal(change.deadline_ms, 9);
+}
+
 static void job__with_groups__keeps_every_field(void **state)
 {
     static const struct stepd_param params[] = {{.name = "lr", .value = 0.5},
@@ -380,6 +415,7 @@ static void match__layout_of_other_tensors__names_the_difference(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(change__of_a_group__keeps_every_field),
         TEST(job__with_groups__keeps_every_field),
         TEST(job__words_and_lists__are_settings_of_their_kind),
         TEST(job__phases_items_and_ndim__are_kept),

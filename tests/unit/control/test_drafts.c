@@ -98,6 +98,71 @@ static void drafts__page_that_is_refused__takes_its_room_once(void **state)
     assert_taken(peer);
 }
 
+/* A job whose one group has all parts, with the longest lists, in its schedule; or the most phases
+ * with groups enough that they take as much. */
+static struct stepd_message large_definition(bool in_defaults, size_t phases, size_t groups)
+{
+    static double rising[STEPD_VALUES_MAX];
+    static struct stepd_setting milestones;
+    static struct stepd_schedule_part part[STEPD_SCHEDULE_PARTS_MAX];
+    static struct stepd_phase phase[STEPD_PHASES_MAX];
+    static struct stepd_group group[STEPD_GROUPS_MAX];
+    for (size_t i = 0; i < STEPD_VALUES_MAX; i++)
+        rising[i] = (double)(i + 1);
+    milestones = (struct stepd_setting){
+        .name = "milestones", .values = STEPD_VALUES_MAX, .value = rising, .word = ""};
+    for (size_t i = 0; i < STEPD_SCHEDULE_PARTS_MAX; i++)
+        part[i] = (struct stepd_schedule_part){.kind = "multistep",
+                                               .settings = {.count = 1, .at = &milestones}};
+    for (size_t i = 0; i < STEPD_PHASES_MAX; i++)
+        phase[i] = (struct stepd_phase){.from = i + 1, .optimizer = "sgd"};
+    for (size_t i = 0; i < groups; i++)
+        group[i] = (struct stepd_group){.name = "g",
+                                        .match = "*",
+                                        .optimizer = "sgd",
+                                        .schedule = "",
+                                        .phases = phases,
+                                        .phase = phase};
+    struct stepd_message message = define_job(STEPD_SYNC, 1);
+    struct stepd_group *const with = in_defaults  ? &message.body.define_job.defaults
+                                     : phases > 0 ? NULL
+                                                  : &group[0];
+    if (with != NULL) {
+        with->schedule = "chained";
+        with->schedule_parts = STEPD_SCHEDULE_PARTS_MAX;
+        with->schedule_part = part;
+    }
+    message.body.define_job.groups = groups;
+    message.body.define_job.group = group;
+    return message;
+}
+
+/* The first of two fits, and the second does not. */
+static void assert_counted(struct brain *brain, struct stepd_message definition)
+{
+    struct peer *first = peer_join(brain, hello_worker("a", 0));
+    peer_request(first, definition);
+    (void)peer_answer(first, STEPD_MESSAGE_JOB_DEFINED);
+    struct peer *second = peer_join(brain, hello_worker("b", 0));
+    peer_request(second, definition);
+    assert_no_room(second);
+}
+
+static void drafts__with_parts_of_a_schedule__count_them(void **state)
+{
+    assert_counted(*state, large_definition(false, 0, 1));
+}
+
+static void drafts__with_parts_of_the_defaults__count_them(void **state)
+{
+    assert_counted(*state, large_definition(true, 0, 1));
+}
+
+static void drafts__with_phases__count_them(void **state)
+{
+    assert_counted(*state, large_definition(false, STEPD_PHASES_MAX, 7));
+}
+
 static void drafts__of_groups_alone__count(void **state)
 {
     struct peer *peer = NULL;
@@ -164,6 +229,9 @@ int main(void)
         TEST(drafts__of_all_jobs__have_a_bound),
         TEST(drafts__same_page_sent_again__takes_nothing),
         TEST(drafts__page_that_is_refused__takes_its_room_once),
+        TEST(drafts__with_parts_of_a_schedule__count_them),
+        TEST(drafts__with_parts_of_the_defaults__count_them),
+        TEST(drafts__with_phases__count_them),
         TEST(drafts__of_groups_alone__count),
         TEST(drafts__of_an_abandoned_job__give_way),
         TEST(drafts__of_a_finished_job__give_way),

@@ -231,9 +231,53 @@ static void on_loss__by_its_words__is_of_every_mode(void **state)
     assert_true(c.on_loss == CONSISTENCY_LOSS_FAIL);
 }
 
+static void init__of_accumulation_that_cannot_be_honoured__says_why(void **state)
+{
+    (void)state;
+
+    static const struct {
+        struct given given[2];
+        const char *text;
+    } rows[] = {
+        {{{.name = "accumulate", .value = 4}, {.name = "accumulate_examples", .value = 64}},
+         "accumulate and accumulate_examples are both set: a step is made of so many pushes or of "
+         "so many examples; keep one"},
+        {{{.name = "accumulate", .value = 4}, {.name = "backup", .value = 1}},
+         "accumulate is set, and backup closes rounds without some members, whose pushes have been "
+         "counted towards the step; keep one"},
+        {{{.name = "accumulate_examples", .value = 64}, {.name = "close_examples", .value = 8}},
+         "accumulate_examples is set, and close_examples closes rounds without some members, whose "
+         "pushes have been counted towards the step; keep one"},
+        {{{.name = "accumulate", .value = 4}, {.name = "atomic", .word = "job"}},
+         "atomic is job, and with accumulate most pushes of a step have been answered before it is "
+         "made: they cannot be taken back; keep one"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        assert_refused(STEPD_SYNC, rows[i].given, 2, rows[i].text);
+    assert_refused(STEPD_ASYNC, NUMBER("accumulate", 2),
+                   "accumulate belongs to mode sync, and the job's is async");
+    assert_refused(STEPD_SYNC, NUMBER("accumulate", 0),
+                   "accumulate must be a whole number in [1, 1.04858e+06], and 0 is not");
+}
+
+static void accumulates__of_one_push_a_step__does_not(void **state)
+{
+    (void)state;
+    struct consistency c;
+    assert_int_equal(init(STEPD_SYNC, NUMBER("accumulate", 1), &c, NULL), STEPD_OK);
+    assert_false(consistency_accumulates(&c));
+    assert_int_equal(init(STEPD_SYNC, NUMBER("accumulate", 2), &c, NULL), STEPD_OK);
+    assert_true(consistency_accumulates(&c));
+    assert_int_equal(init(STEPD_SYNC, NUMBER("accumulate_examples", 1), &c, NULL), STEPD_OK);
+    assert_true(consistency_accumulates(&c));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(init__of_accumulation_that_cannot_be_honoured__says_why),
+        cmocka_unit_test(accumulates__of_one_push_a_step__does_not),
         cmocka_unit_test(init__of_nothing__is_the_plain_mode),
         cmocka_unit_test(init__of_numbers_and_words__takes_them),
         cmocka_unit_test(init__of_an_unknown_setting__names_the_nearest),

@@ -212,12 +212,17 @@ static void job_memory_bytes__of_what_stands_beside_the_mode__is_what_slices_tak
         const char *settings;
         bool sum;
         bool staging;
+        bool gathered;
         bool backup;
     } rows[] = {
         {STEPD_SYNC, "", .staging = true},
         {STEPD_SYNC, "reduction=arrival", .sum = true},
         {STEPD_SYNC, "clip_global_norm=1", .sum = true, .staging = true},
         {STEPD_SYNC, "reduction=arrival nonfinite=skip", .sum = true},
+        {STEPD_SYNC, "accumulate=1", .staging = true},
+        {STEPD_SYNC, "accumulate=3", .staging = true, .gathered = true},
+        {STEPD_SYNC, "accumulate_examples=9", .staging = true, .gathered = true},
+        {STEPD_SYNC, "accumulate=3 reduction=arrival", .sum = true},
         {STEPD_ASYNC, "delay_compensation=0.5", .staging = true, .backup = true},
     };
 
@@ -237,6 +242,7 @@ static void job_memory_bytes__of_what_stands_beside_the_mode__is_what_slices_tak
         const struct slice_size size = job_slice_size(job, &job->layout.slice[0]);
         assert_int_equal(size.sum, rows[i].sum ? 160 : 0);
         assert_int_equal(size.staging, rows[i].staging ? 160 : 0);
+        assert_int_equal(size.gathered, rows[i].gathered ? 160 : 0);
         assert_int_equal(size.backup, rows[i].backup ? 160 : 0);
         (void)job_unref(job);
     }

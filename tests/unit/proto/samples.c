@@ -100,7 +100,25 @@ static const struct stepd_job_status jobs[] = {
         .member = members,
         .workers_min = 2,
         .failure = "rank 4 was lost",
+        .changes = 3,
     },
+};
+static const struct stepd_difference differences[] = {
+    {.name = "lr", .from = "0.1", .to = "0.01"},
+    {.name = "phase from 5000", .from = "-", .to = "sgd"},
+};
+static const struct stepd_change_record records[] = {
+    {
+        .number = 7,
+        .group = "decay",
+        .by = "host:77",
+        .age_ms = 12000,
+        .version = 900,
+        .version_last = 901,
+        .differences = COUNT(differences),
+        .difference = differences,
+    },
+    {.number = UINT64_MAX, .group = "rest", .by = ""},
 };
 static const struct stepd_tensor_group tensor_groups[] = {
     {
@@ -113,6 +131,9 @@ static const struct stepd_tensor_group tensor_groups[] = {
         .lr = 0.125,
         .weight_decay = 0.01,
         .version = 77,
+        .base_lr = 0.25,
+        .change = 7,
+        .change_version = 70,
     },
 };
 
@@ -206,10 +227,11 @@ static const struct stepd_message samples[] = {
      .body.step = {.push = PUSH, .pull_dtype = STEPD_BF16, .pull_view = STEPD_EMA}},
     {.kind = STEPD_MESSAGE_RESULT,
      .request_id = 12,
-     .body.result = {.slices = U32S(0, 5, 6, 7, 8, 9, 10),
-                     .outcomes = U32S(STEPD_NONE, STEPD_APPLIED, STEPD_DUPLICATE,
-                                      STEPD_LATE_DROPPED, STEPD_SKIPPED, STEPD_STALE, STEPD_FENCED),
-                     .versions = U64S(300, 301, 1, 2, 3, 4, UINT64_MAX),
+     .body.result = {.slices = U32S(0, 5, 6, 7, 8, 9, 10, 11),
+                     .outcomes =
+                         U32S(STEPD_NONE, STEPD_APPLIED, STEPD_DUPLICATE, STEPD_LATE_DROPPED,
+                              STEPD_SKIPPED, STEPD_STALE, STEPD_FENCED, STEPD_ACCUMULATED),
+                     .versions = U64S(300, 301, 1, 2, 3, 4, UINT64_MAX, 5),
                      .dtype = STEPD_F16,
                      .durable_version = 250,
                      .last = true}},
@@ -236,6 +258,26 @@ static const struct stepd_message samples[] = {
      .body.error = {.code = STEPD_DEADLINE_EXCEEDED,
                     .text = "waiting for rank 3, silent for 12 s",
                     .waited_for = U32S(3, 4)}},
+    {.kind = STEPD_MESSAGE_CHANGE_JOB,
+     .request_id = 22,
+     .body.change_job = {.job = "mnist",
+                         .group = {.name = "decay",
+                                   .optimizer = "adamw",
+                                   .settings = {.count = COUNT(settings), .at = settings},
+                                   .schedule = "sequential",
+                                   .schedule_settings = {.count = 1, .at = settings + 1},
+                                   .schedule_parts = COUNT(schedule_parts),
+                                   .schedule_part = schedule_parts,
+                                   .phases = COUNT(phases),
+                                   .phase = phases},
+                         .at = 1000,
+                         .drop_phases = true,
+                         .dry_run = true,
+                         .deadline_ms = 9000}},
+    {.kind = STEPD_MESSAGE_GET_CHANGES, .request_id = 23, .body.get_changes = {.job = "mnist"}},
+    {.kind = STEPD_MESSAGE_CHANGES,
+     .request_id = 24,
+     .body.changes = {.records = COUNT(records), .record = records, .forgotten = 5, .last = true}},
 };
 
 static_assert(COUNT(samples) == SAMPLES_COUNT, "one sample of each kind");

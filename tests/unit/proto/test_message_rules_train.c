@@ -199,7 +199,7 @@ static void step_pull_dtype(struct stepd_message *m)
 static void result_outcome(struct stepd_message *m)
 {
     numbers[0] = STEPD_APPLIED;
-    numbers[1] = STEPD_FENCED + 1;
+    numbers[1] = STEPD_ACCUMULATED + 1;
     m->body.result.slices.count = 2;
     m->body.result.versions.count = 2;
     m->body.result.outcomes = (struct stepd_u32s){.count = 2, .at = numbers};
@@ -327,9 +327,9 @@ static const struct rule rules[] = {
     {STEPD_MESSAGE_STEP, step_pull_view, "step.pull_view: 4 is no View"},
     {STEPD_MESSAGE_STEP, step_loss_nan, "step.push.loss.mean: not a finite"},
     {STEPD_MESSAGE_STEP, step_scale_negative, "step.push.loss_scale: -4.94066e-324 is not above 0"},
-    {STEPD_MESSAGE_RESULT, result_outcome, "result.outcomes[1]: 7 is no Outcome"},
-    {STEPD_MESSAGE_RESULT, result_outcomes_short, "result.outcomes: 6 elements, but 7"},
-    {STEPD_MESSAGE_RESULT, result_versions_short, "result.versions: 6 elements, but 7"},
+    {STEPD_MESSAGE_RESULT, result_outcome, "result.outcomes[1]: 8 is no Outcome"},
+    {STEPD_MESSAGE_RESULT, result_outcomes_short, "result.outcomes: 7 elements, but 8"},
+    {STEPD_MESSAGE_RESULT, result_versions_short, "result.versions: 7 elements, but 8"},
     {STEPD_MESSAGE_RESULT, result_empty, NULL},
     {STEPD_MESSAGE_RESULT, result_dtype, "result.dtype: 3 is no DType"},
     {STEPD_MESSAGE_REPORT, report_nan, NULL},

@@ -57,9 +57,11 @@ static const uint32_t elements[] = {600, 2};
 static const uint64_t version_4[] = {4};
 static const uint64_t version_5[] = {5};
 static const uint32_t applied[] = {STEPD_APPLIED};
+static const uint32_t accumulated[] = {STEPD_ACCUMULATED};
 static const uint32_t rank_3[] = {3};
 static const uint8_t gradient[] = {0x00, 0x00, 0x80, 0x3F, 0x00, 0x00, 0x20, 0xC0};
 static const uint8_t weights[] = {0x00, 0x3F, 0x80, 0x3F};
+static const uint8_t unchanged[] = {0x00, 0x3F, 0x00, 0x40};
 static const uint8_t scaled[] = {0x00, 0x64, 0x00, 0xE9};
 static const uint8_t with_hessian[] = {0x00, 0x00, 0x80, 0x3F, 0x00, 0x00, 0x20, 0xC0,
                                        0x00, 0x00, 0x00, 0x40, 0x00, 0x00, 0x80, 0x3F,
@@ -68,6 +70,16 @@ static const uint8_t with_hessian[] = {0x00, 0x00, 0x80, 0x3F, 0x00, 0x00, 0x20,
 static const double eighth[] = {0.125};
 static const double half[] = {0.5};
 static const double hundred[] = {100};
+static const struct stepd_setting lowered[] = {{.name = "lr", .values = 1, .value = eighth}};
+static const struct stepd_difference difference = {.name = "lr", .from = "0.5", .to = "0.125"};
+static const struct stepd_change_record lowering = {.number = 1,
+                                                    .group = "rest",
+                                                    .by = "host-1:4712",
+                                                    .age_ms = 3,
+                                                    .version = 120,
+                                                    .version_last = 120,
+                                                    .differences = 1,
+                                                    .difference = &difference};
 static const double betas[] = {0.5, 0.75};
 static const struct stepd_setting base_settings[] = {
     {.name = "lr_mult", .values = 1, .value = eighth}};
@@ -215,6 +227,26 @@ static const struct example examples[] = {
                                  .last = true}},
      .payload_bytes = sizeof weights,
      .payload = weights},
+    {.name = "result_accumulated",
+     .message = {.kind = STEPD_MESSAGE_RESULT,
+                 .request_id = 6,
+                 .body.result = {.slices = {1, ones},
+                                 .outcomes = {1, accumulated},
+                                 .versions = {1, version_4},
+                                 .dtype = STEPD_BF16,
+                                 .last = true}},
+     .payload_bytes = sizeof unchanged,
+     .payload = unchanged},
+    {.name = "change_job",
+     .message = {.kind = STEPD_MESSAGE_CHANGE_JOB,
+                 .request_id = 8,
+                 .body.change_job = {.job = "mnist",
+                                     .group = {.name = "rest", .settings = {1, lowered}},
+                                     .at = 120}}},
+    {.name = "changes",
+     .message = {.kind = STEPD_MESSAGE_CHANGES,
+                 .request_id = 8,
+                 .body.changes = {.records = 1, .record = &lowering, .last = true}}},
     {.name = "error",
      .message = {.kind = STEPD_MESSAGE_ERROR,
                  .request_id = 6,

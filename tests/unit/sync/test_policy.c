@@ -233,6 +233,49 @@ static void sync_closes__on_examples_that_never_come__when_all_have_contributed(
     teardown(&f);
 }
 
+static void sync_goes_on__of_a_member_with_pushes_to_come__until_it_leaves(void **state)
+{
+    (void)state;
+    struct fixture f = setup(STEPD_SYNC);
+    f.consistency.accumulate = 2;
+    contribute(&f, 1, 8);
+    const struct scene scene = scene_of(&f);
+    const struct sync_policy *policy = sync_policy_of(STEPD_SYNC);
+    assert_true(policy->goes_on(&scene, 1));
+    const struct interval leaving = {.last_clock = VERSION + 1};
+    assert_int_equal(members_set(&f.members, 1, &leaving), STEPD_OK);
+    assert_false(policy->goes_on(&scene, 1));
+    teardown(&f);
+}
+
+static bool turns(const struct fixture *f)
+{
+    const struct scene scene = scene_of(f);
+    return sync_policy_of(STEPD_SYNC)->turns(&scene);
+}
+
+static void sync_turns__of_whole_turns__until_the_examples_are_there(void **state)
+{
+    (void)state;
+    struct fixture f = setup(STEPD_SYNC);
+    f.consistency.accumulate_examples = 40;
+    contribute(&f, 0, 10);
+    contribute(&f, 1, 10);
+    assert_false(turns(&f)); /* rank 2 is to come */
+    contribute(&f, 2, 10);
+    assert_true(turns(&f));
+    assert_false(closes(&f));
+    round_go_on_all(&f.round);
+    for (uint32_t rank = 0; rank < 3; rank++) {
+        assert_false(closes(&f));
+        round_begin(&f.round, rank, VERSION + 2, VERSION);
+        round_count(&f.round, rank, 10, NULL);
+    }
+    assert_false(turns(&f));
+    assert_true(closes(&f));
+    teardown(&f);
+}
+
 /* ---- async ----------------------------------------------------------------------------------- */
 
 static void async_judge__of_any_base_version_that_exists__counts_it(void **state)
@@ -401,6 +444,8 @@ static void bounded_holds_back__for_a_joiner__from_the_clock_that_it_goes_on_fro
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sync_goes_on__of_a_member_with_pushes_to_come__until_it_leaves),
+        cmocka_unit_test(sync_turns__of_whole_turns__until_the_examples_are_there),
         cmocka_unit_test(sync_judge__by_base_version__counts_the_current_one_only),
         cmocka_unit_test(sync_judge__of_who_is_no_member__fences_it),
         cmocka_unit_test(sync_judge__of_a_late_one_to_be_applied__counts_it_up_to_its_age),
