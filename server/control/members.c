@@ -73,10 +73,12 @@ void control_member_move(const struct control *control, struct control_member *m
         return;
     member->kept = false;
     const struct control_session *session = member->session;
-    control_log(control, event[state], "job=%s rank=%u worker=%s silent_s=%" PRIu64,
-                control_quote(session->job->name).text, member->rank,
-                control_quote(session->worker).text,
-                control_session_silent_ms(session, control->now_ms) / 1000);
+    const bool admitted = member->state == STEPD_MEMBER_JOINING && state == STEPD_MEMBER_PRESENT;
+    if (!admitted) /* which is logged with its version */
+        control_log(control, event[state], "job=%s rank=%u worker=%s silent_s=%" PRIu64,
+                    control_quote(session->job->name).text, member->rank,
+                    control_quote(session->worker).text,
+                    control_session_silent_ms(session, control->now_ms) / 1000);
     member->state = state;
 }
 

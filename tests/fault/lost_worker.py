@@ -432,6 +432,15 @@ class Elastic(unittest.TestCase):
             self.leave([a, b, d])
             assert_like_reference(cluster)
 
+    def test_backup__unequal_numbers_of_steps__wait_for_nobody(self):
+        with Cluster(3, "backup: 1\n    on_loss: shrink") as cluster:
+            workers = [cluster.start(rank, "--late") for rank in range(3)]
+            for worker in workers:
+                before = cluster.status()["version_min"]
+                cluster.wait_for_version(before + 5)
+                self.leave([worker])
+            self.assertEqual(cluster.status()["state"], "finished")
+
     def test_bounded__a_joiner_holds_nobody_back(self):
         with Cluster("2..3", "mode: bounded\n    staleness: 2") as cluster:
             a, b = [cluster.start(rank, "--freely") for rank in range(2)]

@@ -12,6 +12,7 @@ HELLO, WELCOME, DEFINE_TENSORS, GET_LAYOUT, LAYOUT = 2, 3, 6, 8, 9
 PUSH, PULL, RESULT, HEARTBEAT, LEAVE, ERROR = 11, 12, 14, 16, 17, 23
 WORKER, OBSERVER = 0, 1
 TAKEN = (1, 2)  # outcomes of a push that counts: APPLIED, DUPLICATE
+LATE_DROPPED = 3
 BEAT_S = 0.25  # of the least lease, 1 s
 TIMEOUT_S = 120
 
@@ -153,6 +154,7 @@ class Peer:
         self.session, self.rank = first(welcome, 1, b""), first(welcome, 3)
         self.clock = first(welcome, 6)
         self.incarnation, self.shard_of, self.shards = 0, [], {}
+        self.taken = TAKEN
 
     def define(self, name, rows, columns):
         tensor = encode([(1, name), (2, [rows, columns])])
@@ -206,7 +208,7 @@ class Peer:
             connection.socket.sendall(data)
         for connection, _ in frames:
             for i, _, _, outcome in read_results(connection):
-                if outcome not in TAKEN:
+                if outcome not in self.taken:
                     raise Refused(f"outcome {outcome} of slice {i}")
         self.clock = clock or version + 1
 

@@ -82,10 +82,13 @@ def main():
     parser.add_argument("--cut-at", type=int, default=-1)
     parser.add_argument("--cut-bytes", type=int, default=0)
     parser.add_argument("--freely", action="store_true")
+    parser.add_argument("--late", action="store_true", help="a push may come too late")
     options = parser.parse_args()
     told, over = threading.Event(), threading.Event()
     try:
         peer = raw.Peer(options.server, "j", rank=options.rank, lease_ms=options.lease_ms)
+        if options.late:
+            peer.taken = (*raw.TAKEN, raw.LATE_DROPPED)
         say("joined", peer.rank, peer.clock)
         threading.Thread(target=peer.beat, args=(over,), daemon=True).start()
         if options.cut_at < 0:

@@ -75,6 +75,7 @@ static void joiner__of_a_running_job__is_welcomed_with_version_and_clock(void **
     assert_int_equal(status(brain)->member[2].from, 19);
     assert_non_null(
         strstr(brain->log, "worker_admitted job=\"j\" rank=2 worker=\"w2\" version=19\n"));
+    assert_null(strstr(brain->log, "worker_back"));
 }
 
 static void joiner__before_it_is_a_member__can_do_nothing_but_wait(void **state)
