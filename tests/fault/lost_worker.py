@@ -122,7 +122,7 @@ class Cluster:
         self.wait_until(lambda job: job["version_min"] >= version)
 
     def log_text(self):
-        return "".join(self.daemon.lines)
+        return self.daemon.said.text()
 
     def observe(self):
         """All slices as they are, and the shards that they belong to."""

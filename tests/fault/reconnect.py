@@ -126,7 +126,7 @@ def given_away(runs):
         second.process.kill()
         second.end()
     assert code == 1, f"the worker ended with {code}: {first.said()}"
-    assert "somebody else has its rank" in first.said(), first.said()
+    assert "rank 0 of job 'train' has passed to worker" in first.said(), first.said()
     print("1 worker: its rank was given to another, and it says so")
 
 
