@@ -376,6 +376,8 @@ void waiters_wake(struct core_slice *slice);
 void gate_open(struct core *core, struct core_job *job);
 /* Does this slice close with all others of its job? */
 bool gate_holds(const struct core_slice *slice);
+/* Is the slice's open round reported, so that it takes nothing more? */
+bool gate_is_sealed(const struct core_slice *slice);
 /* The slice that such a slice waits for; itself, where it waits for other shards or alone. */
 const struct core_slice *gate_slowest(const struct core_slice *slice);
 /* Something of such a slice has changed: its round, its members, who holds its weights. */
