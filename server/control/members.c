@@ -13,6 +13,7 @@
 
 #include "proto/error.h"
 #include "server/control/changes.h"
+#include "server/control/jobs.h"
 #include "server/control/sessions.h"
 #include "server/control/waits.h"
 
@@ -50,14 +51,31 @@ struct control_member *control_member_create(const struct control *control, stru
     return member;
 }
 
+/* Has a shard rounds that wait for a push of every member? */
+static bool wants_pushes(const struct job *job, size_t shard)
+{
+    if (job == NULL || job->consistency.mode != STEPD_SYNC)
+        return false;
+    for (size_t i = 0; i < job->layout.slices; i++) {
+        if (job->layout.slice[i].shard == shard)
+            return true;
+    }
+    return false;
+}
+
 uint64_t control_member_clock(const struct control_member *member)
 {
+    const struct job *job = member->session->job->job;
     uint64_t lowest = 0;
+    bool lacks_first = false;
     for (size_t shard = 0; shard < member->shards; shard++) {
         const uint64_t clock = member->counted[shard];
         if (clock != 0 && (lowest == 0 || clock < lowest))
             lowest = clock;
+        lacks_first = lacks_first || (clock == 0 && wants_pushes(job, shard));
     }
+    if (lowest == 1 && lacks_first)
+        lowest = 0;
     return lowest < member->from_clock ? member->from_clock : lowest;
 }
 

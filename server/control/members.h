@@ -61,8 +61,8 @@ struct control_member *control_member_create(const struct control *control, stru
                                              uint32_t rank, struct control_session *session);
 
 /* The lowest clock that a shard has counted of this member, over the slices that it has pushed; 0:
- * none. From there whoever holds the rank goes on without a gap: slices that are ahead call it a
- * duplicate. */
+ * none, or of a sync job that the first step has come to some shards only. From there whoever holds
+ * the rank goes on without a gap: slices that are ahead call it a duplicate. */
 uint64_t control_member_clock(const struct control_member *member);
 
 /* The one place that changes a member's state; logs a change. No change is fine. */

@@ -246,7 +246,8 @@ void job_close(struct core *core, struct core_job *job);
 void job_free(struct core *core, struct core_job *job);
 
 /* The lowest clock that has counted, over the slices here that the rank has pushed; 0: none. Who
- * takes the rank over goes on from there: slices that are ahead answer that they know it. */
+ * takes the rank over goes on from there: slices that are ahead answer that they know it. Of a sync
+ * job, whose rounds want a push to every slice, 0 also where the first step has come in part. */
 uint64_t job_clock(const struct core_job *job, uint32_t rank);
 
 /* The job's members or their connections have changed: closes what rounds can be closed now. */
@@ -403,6 +404,8 @@ void gate_open(struct core *core, struct core_job *job);
 bool gate_holds(const struct core_slice *slice);
 /* Has a rank contributed to all slices here that close together? */
 bool gate_has_contributed(const struct core_job *job, uint32_t rank);
+/* Is the slice's open round reported, so that it takes nothing more? */
+bool gate_is_sealed(const struct core_slice *slice);
 /* The slice that such a slice waits for; itself, where it waits for other shards or alone. */
 const struct core_slice *gate_slowest(const struct core_slice *slice);
 /* Something of such a slice has changed: its round, its members, who holds its weights. */

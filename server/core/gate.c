@@ -7,7 +7,8 @@
  *                      ^                 |                                 of the next version
  *                      +----without------+
  *
- * The mean of a slice is taken when it is reported, and waits in the slice's sum. A slice whose
+ * The mean of a slice is taken when it is reported, and waits in the slice's sum: what comes then
+ * is too late for this round, and nobody can keep it for the next. A slice whose
  * weights are held by readers when the commit comes is closed as soon as one of them lets go; what
  * is pushed to the others meanwhile counts for their next version.
  *
@@ -208,6 +209,13 @@ void gate_open(struct core *core, struct core_job *job)
 bool gate_holds(const struct core_slice *slice)
 {
     return slice->job->gate.gated && is_gated(slice);
+}
+
+bool gate_is_sealed(const struct core_slice *slice)
+{
+    const struct core_gate *gate = &slice->job->gate;
+    return gate_holds(slice) && gate->state != GATE_COLLECTING &&
+           slice->slice.version == gate->version;
 }
 
 const struct core_slice *gate_slowest(const struct core_slice *slice)

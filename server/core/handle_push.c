@@ -269,14 +269,16 @@ static enum verdict judge(const struct waiter *waiter)
         .clock = waiter->request->clock,
         .base_version = waiter->base_version,
     };
-    return slice->job->policy->judge(&scene, &claim);
+    const enum verdict verdict = slice->job->policy->judge(&scene, &claim);
+    return verdict == VERDICT_COUNT && gate_is_sealed(slice) ? VERDICT_LATE : verdict;
 }
 
 /* It will not count. A late or stale push has used its clock up, which others may have waited for,
  * and rounds do not wait for its next one; a fenced one has not. */
 static void turn_away(struct waiter *waiter, enum verdict verdict)
 {
-    const uint64_t version = waiter->slice->slice.version;
+    /* The next one, where that is in the making. */
+    const uint64_t version = waiter->slice->slice.version + gate_is_sealed(waiter->slice);
     if (verdict != VERDICT_LATE && verdict != VERDICT_STALE) {
         settle(waiter, STEPD_FENCED, version);
         return;

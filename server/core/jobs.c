@@ -123,6 +123,7 @@ void job_close(struct core *core, struct core_job *job)
 uint64_t job_clock(const struct core_job *job, uint32_t rank)
 {
     uint64_t lowest = 0;
+    bool lacks_first = false;
     for (size_t i = 0; i < job->job->layout.slices; i++) {
         const struct core_slice *slice = job->slice[i];
         if (slice == NULL || rank >= slice->slice.ranks)
@@ -133,8 +134,9 @@ uint64_t job_clock(const struct core_job *job, uint32_t rank)
         const uint64_t clock = members_clock(&job->members, rank, counted);
         if (clock > 0 && (lowest == 0 || clock < lowest))
             lowest = clock;
+        lacks_first = lacks_first || (clock == 0 && job->policy->together);
     }
-    return lowest;
+    return lowest == 1 && lacks_first ? 0 : lowest;
 }
 
 void job_try(struct core *core, struct core_job *job)

@@ -9,6 +9,7 @@
 
 #include "proto/error.h"
 #include "server/model/job_internal.h"
+#include "server/optim/norms.h"
 
 static enum stepd_status no_memory(struct stepd_error *reterr)
 {
@@ -245,6 +246,23 @@ static enum stepd_status add_extras(struct job *job, struct stepd_error *reterr)
     return STEPD_OK;
 }
 
+/* A norm is taken of sums over blocks of a tensor, each of which a slice must have whole. */
+static enum stepd_status check_blocks(const struct job *job, struct stepd_error *reterr)
+{
+    const bool clips = job_clips_by_norm(job);
+    for (size_t i = 0; clips && i < job->layout.parts; i++) {
+        const struct part *const part = &job->layout.part[i];
+        if (part->offset % NORMS_BLOCK != 0)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "gradients are clipped by their norm, which is summed over blocks of "
+                              "%u elements, and tensor '%s' is cut within one; set slice_elements "
+                              "to a multiple of %u (now %u)",
+                              NORMS_BLOCK, job->tensor[part->tensor].name, NORMS_BLOCK,
+                              job->slice_elements);
+    }
+    return STEPD_OK;
+}
+
 enum stepd_status job_lay_out(struct job *job, struct stepd_error *reterr)
 {
     enum stepd_status status = match_groups(job, reterr);
@@ -252,5 +270,7 @@ enum stepd_status job_lay_out(struct job *job, struct stepd_error *reterr)
         status = check_optimizers(job, reterr);
     if (status == STEPD_OK)
         status = cut(job, reterr);
+    if (status == STEPD_OK)
+        status = check_blocks(job, reterr);
     return status != STEPD_OK ? status : add_extras(job, reterr);
 }

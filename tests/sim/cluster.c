@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * An event is one of: some bytes arrive, a worker asks or connects, a connection breaks at one end
- * or both, a session is resumed, time passes. There are only so many faults in a run, so that it
- * ends; a run that does not is stuck, and fails.
+ * An event is one of: some bytes arrive, a thread takes a letter of its queue, a worker asks or
+ * connects, something breaks, time passes. There are only so many faults in a run, so that it ends;
+ * a run that does not is stuck, and fails.
  */
 #include "tests/sim/cluster.h"
 
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,90 +18,33 @@
 #include "server/core/core_internal.h"
 #include "tests/sim/worker.h"
 
-enum { LINKS_MAX = 64, FAULTS_MAX = 40, EVENTS_MAX = 200000, TICK_MS = 50 };
+enum {
+    LINKS_MAX = 64,
+    FAULTS_MAX = 40,
+    CRASHES_MAX = 3,
+    EVENTS_MAX = 200000,
+    TICK_MS = 50,
+    JUMP_MOST_MS = 4000,
+};
 
 struct cluster {
     const struct plan *plan;
     struct replay *replay;   /* owned */
     struct witness *witness; /* owned */
+    struct worker_world world;
     struct random random;
     uint64_t now_ms;
     uint64_t ticked_ms;
-    bool started;
     size_t faults_left;
-    struct host host[PLAN_SHARDS_MAX];
+    size_t crashes_left;
+    struct host host[PLAN_SHARDS_MAX + 1]; /* the shards, and control behind them */
     struct worker worker[PLAN_WORKERS_MAX];
     size_t links;
     struct link *link[LINKS_MAX]; /* owned; of both living and half-dead connections */
     struct cluster_story story;
 };
 
-/* ---- Control --------------------------------------------------------------------------------- */
-
-static struct order *make_order(const struct cluster *cluster, enum order_kind kind)
-{
-    struct order *order = order_create(kind, cluster->plan->job->name);
-    assert_non_null(order);
-    return order;
-}
-
-static void open_job(struct cluster *cluster, struct host *host)
-{
-    struct order *order = make_order(cluster, ORDER_JOB_OPEN);
-    order->job = job_ref(cluster->plan->job);
-    host_order(host, order);
-    assert_int_equal(host->opened.code, STEPD_OK);
-}
-
-static void tell_session(struct cluster *cluster, struct host *host, const struct worker *worker)
-{
-    struct order *order = make_order(cluster, ORDER_SESSION);
-    worker_session(worker->rank, order->session);
-    order->epoch = worker->epoch;
-    order->rank = worker->rank;
-    order->worker = strdup("sim");
-    host_order(host, order);
-    const struct link *old = worker->link[host->index];
-    if (old != NULL && !link_shard_has_lost(old) && link_has_arrived(old))
-        plan_fail(cluster->plan, "an older connection of rank %u goes on", worker->rank);
-}
-
-static void tell_member(struct cluster *cluster, struct host *host, uint32_t rank,
-                        uint64_t last_clock)
-{
-    struct order *order = make_order(cluster, ORDER_MEMBER);
-    order->rank = rank;
-    order->last_clock = last_clock;
-    host_order(host, order);
-}
-
-static void leave(struct cluster *cluster, struct worker *worker)
-{
-    worker->has_left = true;
-    witness_leave(cluster->witness, worker->rank, worker->clock);
-    for (uint32_t k = 0; k < cluster->plan->job->shards; k++)
-        tell_member(cluster, &cluster->host[k], worker->rank, worker->clock);
-}
-
-static void start(struct cluster *cluster)
-{
-    for (uint32_t k = 0; k < cluster->plan->job->shards; k++)
-        host_order(&cluster->host[k], make_order(cluster, ORDER_JOB_START));
-    cluster->started = true;
-}
-
-/* A session's epoch rises on all shards, which hang up what they have of it. */
-static void resume(struct cluster *cluster, struct worker *worker)
-{
-    worker->epoch++;
-    cluster->story.resumes++;
-    plan_trace(cluster->plan, "rank %u resumes its session, epoch %llu", worker->rank,
-               (unsigned long long)worker->epoch);
-    for (uint32_t k = 0; k < cluster->plan->job->shards; k++)
-        tell_session(cluster, &cluster->host[k], worker);
-}
-
-/* ---- Events ---------------------------------------------------------------------------------- */
+/* ---- Choosing -------------------------------------------------------------------------------- */
 
 static struct link *random_link(struct cluster *cluster)
 {
@@ -109,9 +53,10 @@ static struct link *random_link(struct cluster *cluster)
     return cluster->link[random_below(&cluster->random, cluster->links)];
 }
 
-static uint32_t random_shard(struct cluster *cluster)
+/* Number of a host; control's is the number of shards. */
+static uint32_t random_host(struct cluster *cluster)
 {
-    return (uint32_t)random_below(&cluster->random, cluster->plan->job->shards);
+    return (uint32_t)random_below(&cluster->random, cluster->plan->job->shards + 1);
 }
 
 static struct worker *random_worker(struct cluster *cluster)
@@ -126,6 +71,8 @@ static size_t random_portion(struct cluster *cluster)
     return random_between(&cluster->random, 1, most[random_below(&cluster->random, 5)]);
 }
 
+/* ---- Events ---------------------------------------------------------------------------------- */
+
 static void carry(struct cluster *cluster)
 {
     struct link *link = random_link(cluster);
@@ -137,35 +84,110 @@ static void carry(struct cluster *cluster)
         (void)link_carry_down(link, random_portion(cluster));
 }
 
-static void act(struct cluster *cluster)
+static struct link *connect_to(struct cluster *cluster, struct worker *worker, uint32_t host,
+                               link_frame_fn *on_frame)
 {
-    struct worker *worker = random_worker(cluster);
-    const uint32_t shard = random_shard(cluster);
-    if (worker->phase >= WORKER_FINAL && !worker->has_left)
-        leave(cluster, worker);
-    if (worker->link[shard] != NULL) {
-        worker_ask(worker, shard);
-        return;
-    }
     if (cluster->links == LINKS_MAX)
-        return;
-    struct link *link = link_create(&cluster->host[shard], worker->rank, worker_on_frame, worker);
+        return NULL;
+    struct link *link = link_create(&cluster->host[host], worker->rank, on_frame, worker);
     cluster->link[cluster->links++] = link;
     cluster->story.connections++;
-    plan_trace(cluster->plan, "rank %u connects to shard %u", worker->rank, shard);
-    worker_connect(worker, shard, link);
+    plan_trace(cluster->plan, "rank %u connects to host %u", worker->rank, host);
+    return link;
 }
 
 /* The worker hears nothing more on this connection, and knows it. */
 static void disconnect(struct cluster *cluster, struct link *link)
 {
+    struct worker *worker = &cluster->worker[link_rank(link)];
     link_break_worker(link);
-    for (uint32_t rank = 0; rank < cluster->plan->job->workers; rank++) {
-        for (uint32_t k = 0; k < cluster->plan->job->shards; k++) {
-            if (cluster->worker[rank].link[k] == link)
-                worker_disconnect(&cluster->worker[rank], k);
-        }
+    if (worker->enrolment.link == link)
+        enrol_disconnect(&worker->enrolment);
+    for (uint32_t k = 0; k < cluster->plan->job->shards; k++) {
+        if (worker->link[k] == link)
+            worker_disconnect(worker, k);
     }
+}
+
+/* A worker that is done hangs up. */
+static bool is_done(const struct worker *worker)
+{
+    return worker->phase == WORKER_DONE && worker->enrolment.step == ENROL_LEFT;
+}
+
+static void act_on_control(struct cluster *cluster, struct worker *worker)
+{
+    if (worker->enrolment.link != NULL) {
+        worker_ask_control(worker);
+        return;
+    }
+    struct link *link = connect_to(cluster, worker, cluster->plan->job->shards, worker_on_control);
+    if (link != NULL)
+        enrol_connect(&worker->enrolment, link);
+}
+
+static void act(struct cluster *cluster)
+{
+    struct worker *worker = random_worker(cluster);
+    const uint32_t host = random_host(cluster);
+    if (host == cluster->plan->job->shards) {
+        act_on_control(cluster, worker);
+        return;
+    }
+    if (is_done(worker) && worker->link[host] != NULL)
+        disconnect(cluster, worker->link[host]);
+    if (!worker_is_in(worker) || is_done(worker))
+        return;
+    if (worker->link[host] != NULL) {
+        worker_ask(worker, host);
+        return;
+    }
+    struct link *link = connect_to(cluster, worker, host, worker_on_frame);
+    if (link != NULL)
+        worker_connect(worker, host, link);
+}
+
+static bool is_of(const struct worker *worker, const struct link *link)
+{
+    bool is = worker->enrolment.link == link;
+    for (uint32_t k = 0; k < worker->plan->job->shards; k++)
+        is = is || worker->link[k] == link;
+    return is;
+}
+
+/* Does a successor make all pushes that its predecessor has not? Where updates do not wait for it,
+ * it passes over a first one that had come to some slices only. */
+static bool is_whole_without(const struct plan *plan)
+{
+    return plan->job->consistency.mode == STEPD_SYNC || !plan->exact;
+}
+
+/* The process is gone; what it had sent may arrive yet. Another one takes its place. */
+static void crash(struct cluster *cluster, struct worker *worker)
+{
+    if (cluster->crashes_left == 0 || worker->enrolment.step >= ENROL_LEAVE ||
+        !is_whole_without(cluster->plan))
+        return;
+    cluster->crashes_left--;
+    coverage_count(cluster->plan->coverage, COVERAGE_CRASH, 1);
+    plan_trace(cluster->plan, "rank %u dies", worker->rank);
+    for (size_t i = 0; i < cluster->links; i++) {
+        struct link *link = cluster->link[i];
+        if (!is_of(worker, link))
+            continue;
+        link_break_worker(link);
+        if (random_once_in(&cluster->random, 2))
+            link_break_shard(link);
+    }
+    cluster->story.requests += worker->requests;
+    worker_deinit(worker);
+    worker_init(worker, &cluster->world, worker->rank, /* replaces= */ true);
+}
+
+static void jump(struct cluster *cluster)
+{
+    cluster->now_ms += random_between(&cluster->random, 1, JUMP_MOST_MS);
+    coverage_count(cluster->plan->coverage, COVERAGE_JUMP, 1);
 }
 
 static void break_something(struct cluster *cluster)
@@ -175,8 +197,9 @@ static void break_something(struct cluster *cluster)
         return;
     cluster->faults_left--;
     cluster->story.breaks++;
-    const uint64_t how = random_below(&cluster->random, 4);
-    plan_trace(cluster->plan, "fault %llu", (unsigned long long)how);
+    const uint64_t how = random_below(&cluster->random, 6);
+    plan_trace(cluster->plan, "fault %llu, on a connection of rank %u", (unsigned long long)how,
+               link_rank(link));
     switch (how) {
     case 0: link_break_shard(link); return; /* the worker will come to the end of it */
     case 1: disconnect(cluster, link); return;
@@ -184,7 +207,9 @@ static void break_something(struct cluster *cluster)
         link_break_shard(link);
         disconnect(cluster, link);
         return;
-    default: resume(cluster, random_worker(cluster)); return;
+    case 3: link_deafen(link); return;
+    case 4: jump(cluster); return;
+    default: crash(cluster, random_worker(cluster)); return;
     }
 }
 
@@ -197,7 +222,7 @@ static void bury(struct cluster *cluster)
             link_break_shard(link);
         if (link_is_at_end(link) && !link_worker_has_lost(link))
             disconnect(cluster, link);
-        if (!link_shard_has_lost(link) || !link_worker_has_lost(link))
+        if (!link_is_at_end(link) || !link_worker_has_lost(link))
             continue;
         (void)link_destroy(link);
         cluster->link[i--] = cluster->link[--cluster->links];
@@ -207,24 +232,24 @@ static void bury(struct cluster *cluster)
 static void tick(struct cluster *cluster)
 {
     cluster->ticked_ms = cluster->now_ms;
-    for (uint32_t k = 0; k < cluster->plan->job->shards; k++)
+    for (uint32_t k = 0; k <= cluster->plan->job->shards; k++)
         host_tick(&cluster->host[k]);
     for (size_t i = 0; i < cluster->links; i++)
-        link_check_deadlines(cluster->link[i]);
+        link_tick(cluster->link[i]);
     bury(cluster);
 }
 
 static void happen(struct cluster *cluster)
 {
     const uint64_t what = random_below(&cluster->random, 100);
-    if (what < 60)
+    if (what < 55)
         carry(cluster);
-    else if (what < 98)
+    else if (what < 70)
+        (void)host_deliver(&cluster->host[random_host(cluster)]);
+    else if (what < 99 || !cluster->plan->faults)
         act(cluster);
-    else if (what < 99 && cluster->plan->faults)
+    else
         break_something(cluster);
-    else if (!cluster->started)
-        start(cluster);
     cluster->now_ms += random_below(&cluster->random, 3);
     if (cluster->now_ms - cluster->ticked_ms >= TICK_MS)
         tick(cluster);
@@ -241,50 +266,47 @@ static void begin(struct cluster *cluster, const struct plan *plan)
         .now_ms = 1000,
         .ticked_ms = 1000,
         .faults_left = FAULTS_MAX,
+        .crashes_left = CRASHES_MAX,
     };
     cluster->witness = witness_create(plan, cluster->replay);
+    cluster->world = (struct worker_world){.plan = plan,
+                                           .witness = cluster->witness,
+                                           .replay = cluster->replay,
+                                           .random = &cluster->random};
     for (uint32_t rank = 0; rank < plan->job->workers; rank++)
-        worker_init(&cluster->worker[rank], plan, cluster->witness, cluster->replay, rank,
-                    &cluster->random);
-    for (uint32_t k = 0; k < plan->job->shards; k++) {
-        host_init(&cluster->host[k], plan, cluster->witness, k, &cluster->now_ms);
-        open_job(cluster, &cluster->host[k]);
-        for (uint32_t rank = 0; rank < plan->job->workers; rank++) {
-            tell_session(cluster, &cluster->host[k], &cluster->worker[rank]);
-            tell_member(cluster, &cluster->host[k], rank, UINT64_MAX);
-        }
-    }
+        worker_init(&cluster->worker[rank], &cluster->world, rank, /* replaces= */ false);
+    hosts_init(cluster->host, plan, cluster->witness, &cluster->now_ms);
 }
 
 static bool is_over(const struct cluster *cluster)
 {
     for (uint32_t rank = 0; rank < cluster->plan->job->workers; rank++) {
-        if (cluster->worker[rank].phase != WORKER_DONE)
+        if (!is_done(&cluster->worker[rank]))
             return false;
     }
     return true;
 }
 
 /* A shard that nobody is connected to any more: no request, and of no gradient a part. */
-static void check_nothing_is_left(const struct cluster *cluster, struct host *host)
+static void check_nothing_is_left(const struct cluster *cluster, const struct host *host)
 {
     const struct plan *plan = cluster->plan;
-    host_order(host, make_order(cluster, ORDER_QUERY));
-    const uint64_t last = plan_last_version(plan);
-    if (host->parked != 0 || host->waited_for != 0)
-        plan_fail(plan, "shard %u still waits", host->index);
-    if (plan->exact && host->slices > 0 && (host->version_min != last || host->version_max != last))
-        plan_fail(plan, "shard %u ends at version %llu, not %llu", host->index,
-                  (unsigned long long)host->version_max, (unsigned long long)last);
     const struct core_job *job = host->core->jobs;
+    const uint64_t last = plan_last_version(plan);
     if (job->pieces != 0 || host->core->conns != NULL)
-        plan_fail(plan, "shard %u keeps weights for somebody who is gone", host->index);
+        plan_fail(plan, "shard %u keeps weights for somebody who is gone", host->shard);
     for (size_t i = 0; i < plan->job->layout.slices; i++) {
         const struct core_slice *slice = job->slice[i];
-        if (slice != NULL && slice->waiters != NULL)
+        if (slice == NULL)
+            continue;
+        if (slice->waiters != NULL)
             plan_fail(plan, "slice %zu has waiters of nobody", i);
-        for (uint32_t rank = 0; slice != NULL && rank < slice->round.ranks; rank++) {
-            if (round_of(&slice->round, rank).state != CONTRIBUTION_ABSENT)
+        if (plan->exact && slice->slice.version != last)
+            plan_fail(plan, "slice %zu ends at version %llu, not %llu", i,
+                      (unsigned long long)slice->slice.version, (unsigned long long)last);
+        for (uint32_t rank = 0; rank < slice->round.ranks; rank++) {
+            const enum contribution_state state = round_of(&slice->round, rank).state;
+            if (state == CONTRIBUTION_RECEIVING || (plan->exact && state != CONTRIBUTION_ABSENT))
                 plan_fail(plan, "slice %zu keeps a part of rank %u", i, rank);
         }
     }
@@ -294,17 +316,21 @@ static void end(struct cluster *cluster)
 {
     for (uint32_t rank = 0; rank < cluster->plan->job->workers; rank++) {
         cluster->story.requests += cluster->worker[rank].requests;
+        cluster->story.resumes += cluster->worker[rank].enrolment.resumes;
         worker_deinit(&cluster->worker[rank]);
+    }
+    for (uint32_t k = 0; k <= cluster->plan->job->shards; k++) {
+        while (host_deliver(&cluster->host[k]))
+            continue;
     }
     while (cluster->links > 0) {
         struct link *link = cluster->link[--cluster->links];
         link_break_shard(link);
         (void)link_destroy(link);
     }
-    for (uint32_t k = 0; k < cluster->plan->job->shards; k++) {
+    for (uint32_t k = 0; k < cluster->plan->job->shards; k++)
         check_nothing_is_left(cluster, &cluster->host[k]);
-        host_deinit(&cluster->host[k]);
-    }
+    hosts_deinit(cluster->host, cluster->plan);
     cluster->story.hash = replay_hash(cluster->replay);
     cluster->witness = witness_destroy(cluster->witness);
     cluster->replay = replay_destroy(cluster->replay);

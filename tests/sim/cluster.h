@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The simulation: shards, workers and the connections between them, in virtual time, one event
- * after another, each chosen by the seed. Control is played by the cluster itself.
+ * The simulation: control, shards, workers and the connections between them, in virtual time, one
+ * event after another, each chosen by the seed.
  */
 #ifndef TESTS_SIM_CLUSTER_H
 #define TESTS_SIM_CLUSTER_H

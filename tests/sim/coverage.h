@@ -52,6 +52,12 @@
     X(ARRIVAL, "rounds summed as they arrived, of several")                                        \
     X(HELD_BACK, "pulls held back for a slow worker")                                              \
     X(GAVE_UP, "workers that gave up waiting for each other")                                      \
+    X(DEAF, "readers cut off that took nothing")                                                   \
+    X(JUMP, "jumps of the clock")                                                                  \
+    X(CRASH, "workers that died")                                                                  \
+    X(RANK_TAKEN, "ranks whose lease had not run out")                                             \
+    X(REPLACED, "workers replaced")                                                                \
+    X(UNEVEN, "workers that left before others")                                                   \
     X(NONFINITE, "pushes refused for a NaN")
 
 #define X(NAME, what) COVERAGE_##NAME,

@@ -15,7 +15,7 @@
 #include "proto/error.h"
 #include "proto/frame.h"
 
-enum { REQUESTS_MAX = 4096 };
+enum { REQUESTS_MAX = 4096, WRITE_TIMEOUT_MS = 2000 };
 
 struct bytes {
     uint8_t *at; /* owned */
@@ -45,8 +45,12 @@ struct link {
     uint32_t rank;
     link_frame_fn *on_frame;
     void *owner;
-    struct core_conn *conn; /* NULL: the shard has lost it */
+    bool posted; /* its turn to be opened has not come */
+    bool broken; /* before that */
+    void *conn;  /* NULL: the host has lost it, or has not got it */
     bool worker_lost;
+    bool deaf;
+    uint64_t read_ms; /* when it read last, or had nothing to read */
 
     struct bytes up;
     size_t arrived; /* bytes of up */
@@ -60,12 +64,6 @@ struct link {
     size_t requests;
     struct asked asked[REQUESTS_MAX];
 };
-
-/* Something has been done to the shard. */
-static void look(struct host *host)
-{
-    witness_look(host->witness, host->index, host->core);
-}
 
 /* ---- Bytes ----------------------------------------------------------------------------------- */
 
@@ -101,8 +99,7 @@ static void drop_first_run(struct link *link)
     free(run);
     if (weights == NULL)
         return;
-    core_release(link->host->core, weights, *link->host->now_ms);
-    look(link->host);
+    host_release(link->host, weights);
 }
 
 static uint8_t *encode(const struct stepd_message *message, size_t payload_bytes, size_t *ret_bytes)
@@ -128,8 +125,20 @@ static struct asked *find_asked(struct link *link, uint64_t id)
     return NULL;
 }
 
+static bool is_last(const struct stepd_message *message)
+{
+    switch (message->kind) {
+    case STEPD_MESSAGE_RESULT: return message->body.result.last;
+    case STEPD_MESSAGE_LAYOUT: return message->body.layout.last;
+    case STEPD_MESSAGE_STATUS: return message->body.status.last;
+    default: return true;
+    }
+}
+
 static void check_answer(struct link *link, const struct stepd_message *message)
 {
+    if (message->request_id == 0)
+        return; /* what is said of a connection, and of no request */
     struct asked *asked = find_asked(link, message->request_id);
     if (asked == NULL)
         plan_fail(link->host->plan, "an answer to request %llu, which nobody has made",
@@ -138,17 +147,13 @@ static void check_answer(struct link *link, const struct stepd_message *message)
         plan_fail(link->host->plan, "request %llu is answered after its last answer",
                   (unsigned long long)message->request_id);
     else
-        asked->ended = message->kind != STEPD_MESSAGE_RESULT || message->body.result.last;
+        asked->ended = is_last(message);
 }
 
-static void on_reply(void *owner, void *peer, const struct stepd_message *message,
-                     const struct core_piece *piece, size_t pieces)
+void link_reply(struct link *link, const struct stepd_message *message,
+                const struct core_piece *piece, size_t pieces)
 {
-    (void)owner;
-    struct link *link = peer;
     check_answer(link, message);
-    for (size_t i = 0; i < pieces; i++)
-        witness_weights(link->host->witness, link->rank, message->body.result.slices.at[i]);
     size_t payload_bytes = 0;
     for (size_t i = 0; i < pieces; i++)
         payload_bytes += piece[i].count;
@@ -161,58 +166,9 @@ static void on_reply(void *owner, void *peer, const struct stepd_message *messag
                                    .count = piece[i].count});
 }
 
-static void on_hang_up(void *owner, void *peer)
+void link_hang_up(struct link *link)
 {
-    (void)owner;
-    struct link *link = peer;
     link->conn = NULL;
-}
-
-static void on_notify(void *owner, struct notice *notice)
-{
-    struct host *host = owner;
-    if (notice->kind == NOTICE_JOB_OPENED)
-        host->opened = notice->error;
-    if (notice->kind == NOTICE_ANSWER) {
-        host->slices = notice->slices;
-        host->version_min = notice->version_min;
-        host->version_max = notice->version_max;
-        host->parked = notice->parked;
-        host->waited_for = notice->ranks;
-    }
-    (void)notice_destroy(notice);
-}
-
-void host_init(struct host *host, const struct plan *plan, struct witness *witness, uint32_t index,
-               const uint64_t *now_ms)
-{
-    *host = (struct host){.plan = plan, .witness = witness, .now_ms = now_ms, .index = index};
-    const struct core_options options = {
-        .shard = index,
-        .isa = kernels_choose(),
-        .wait_max_ms = plan_wait_max_ms(plan),
-        .frame_max_bytes = STEPD_FRAME_MAX_BYTES,
-    };
-    const struct core_io io = {
-        .owner = host, .reply = on_reply, .hang_up = on_hang_up, .notify = on_notify};
-    assert_int_equal(core_create(&options, &io, &host->core), STEPD_OK);
-}
-
-void host_order(struct host *host, struct order *order)
-{
-    core_on_order(host->core, order, *host->now_ms);
-    look(host);
-}
-
-void host_tick(struct host *host)
-{
-    core_on_tick(host->core, *host->now_ms);
-    look(host);
-}
-
-void host_deinit(struct host *host)
-{
-    host->core = core_destroy(host->core);
 }
 
 /* ---- Up -------------------------------------------------------------------------------------- */
@@ -223,6 +179,7 @@ static uint32_t deadline_of(const struct stepd_message *message)
     case STEPD_MESSAGE_PUSH: return message->body.push.deadline_ms;
     case STEPD_MESSAGE_STEP: return message->body.step.push.deadline_ms;
     case STEPD_MESSAGE_PULL: return message->body.pull.deadline_ms;
+    case STEPD_MESSAGE_GET_LAYOUT: return message->body.get_layout.deadline_ms;
     default: return 0;
     }
 }
@@ -240,7 +197,18 @@ static void note_asked(struct link *link, const struct stepd_message *message, b
     };
 }
 
-/* Hands a head to the core; false: it is not whole yet. */
+/* A connection that cannot go on: the worker is told why, and it ends. */
+static void refuse(struct link *link, const struct stepd_error *error)
+{
+    link_reply(link,
+               &(struct stepd_message){.kind = STEPD_MESSAGE_ERROR,
+                                       .body.error = {.code = error->code, .text = error->text}},
+               NULL, 0);
+    host_close(link->host, link->conn);
+    link->conn = NULL;
+}
+
+/* Hands a head to the host; false: it is not whole yet. */
 static bool take_head(struct link *link)
 {
     struct stepd_frame_head head;
@@ -261,13 +229,11 @@ static bool take_head(struct link *link)
         note_asked(link, &message, head.payload_bytes == 0);
         link->taken += head.payload_at;
         link->payload_left = head.payload_bytes;
-        status =
-            core_on_message(link->conn, &message, head.payload_bytes, *link->host->now_ms, &error);
-        look(link->host);
+        status = host_message(link->host, link->conn, &message, head.payload_bytes, &error);
     }
     stepd_arena_deinit(&arena);
     if (status != STEPD_OK)
-        plan_fail(link->host->plan, "a connection is refused: %s", error.text);
+        refuse(link, &error);
     return true;
 }
 
@@ -276,7 +242,7 @@ static void take_payload(struct link *link)
     const size_t here = link->arrived - link->taken;
     size_t n = here < link->payload_left ? here : link->payload_left;
     size_t room = 0;
-    uint8_t *window = core_window(link->conn, &room);
+    uint8_t *window = host_window(link->host, link->conn, &room);
     n = n < room ? n : room;
     if (n == 0)
         plan_fail(link->host->plan, "a window without room");
@@ -286,8 +252,7 @@ static void take_payload(struct link *link)
     link->payload_left -= n;
     if (link->payload_left == 0)
         link->asked[link->requests - 1].whole = true;
-    core_filled(link->conn, n, *link->host->now_ms);
-    look(link->host);
+    host_filled(link->host, link->conn, n);
 }
 
 bool link_carry_up(struct link *link, size_t n)
@@ -347,8 +312,9 @@ static void receive(struct link *link)
 
 bool link_carry_down(struct link *link, size_t n)
 {
-    if (link->runs == NULL)
+    if (link->runs == NULL || (link->deaf && !link->worker_lost))
         return false;
+    link->read_ms = *link->host->now_ms;
     while (n > 0 && link->runs != NULL) {
         struct run *run = link->runs;
         const size_t part = n < run->count ? n : run->count;
@@ -376,9 +342,19 @@ struct link *link_create(struct host *host, uint32_t rank, link_frame_fn *on_fra
     link->on_frame = on_frame;
     link->owner = owner;
     link->runs_end = &link->runs;
-    link->conn = core_open(host->core, link, *host->now_ms);
-    assert_non_null(link->conn);
+    link->posted = true;
+    link->read_ms = *host->now_ms;
+    host_post_link(host, link);
     return link;
+}
+
+void link_open(struct link *link)
+{
+    link->posted = false;
+    if (link->broken)
+        return;
+    link->conn = host_open(link->host, link);
+    assert_non_null(link->conn);
 }
 
 static void drop_runs(struct link *link)
@@ -398,12 +374,16 @@ struct link *link_destroy(struct link *link)
 
 void link_break_shard(struct link *link)
 {
-    if (link->conn != NULL) {
-        core_close(link->conn, *link->host->now_ms);
-        look(link->host);
-    }
+    if (link->conn != NULL)
+        host_close(link->host, link->conn);
+    link->broken = true;
     link->conn = NULL;
     drop_runs(link);
+}
+
+void link_deafen(struct link *link)
+{
+    link->deaf = true;
 }
 
 void link_break_worker(struct link *link)
@@ -413,7 +393,12 @@ void link_break_worker(struct link *link)
 
 bool link_shard_has_lost(const struct link *link)
 {
-    return link->conn == NULL;
+    return link->conn == NULL && !link->posted;
+}
+
+uint32_t link_rank(const struct link *link)
+{
+    return link->rank;
 }
 
 bool link_worker_has_lost(const struct link *link)
@@ -421,17 +406,12 @@ bool link_worker_has_lost(const struct link *link)
     return link->worker_lost;
 }
 
-bool link_has_arrived(const struct link *link)
-{
-    return link->requests > 0;
-}
-
 bool link_is_at_end(const struct link *link)
 {
-    return link->conn == NULL && link->runs == NULL;
+    return link_shard_has_lost(link) && link->runs == NULL;
 }
 
-void link_check_deadlines(const struct link *link)
+static void check_deadlines(const struct link *link)
 {
     for (size_t i = 0; i < link->requests && link->conn != NULL; i++) {
         const struct asked *asked = &link->asked[i];
@@ -439,4 +419,21 @@ void link_check_deadlines(const struct link *link)
             plan_fail(link->host->plan, "request %llu has not ended by its deadline",
                       (unsigned long long)asked->id);
     }
+}
+
+/* What the daemon's net does to a reader that takes nothing. */
+static void cut_off(struct link *link)
+{
+    if (link->runs == NULL)
+        link->read_ms = *link->host->now_ms;
+    if (*link->host->now_ms - link->read_ms < WRITE_TIMEOUT_MS || !link->deaf)
+        return;
+    coverage_count(link->host->plan->coverage, COVERAGE_DEAF, 1);
+    link_break_shard(link);
+}
+
+void link_tick(struct link *link)
+{
+    check_deadlines(link);
+    cut_off(link);
 }

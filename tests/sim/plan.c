@@ -48,6 +48,19 @@ static struct job *make_job(const struct plan *plan, uint32_t shards)
     return job;
 }
 
+/* One worker at least takes all steps; the others may have fewer batches. */
+static void draw_steps(struct plan *plan)
+{
+    struct random *random = &plan->drawing.random;
+    const uint64_t longest = random_below(random, plan->job->workers);
+    const bool uneven = random_once_in(random, 4);
+    for (uint32_t rank = 0; rank < plan->job->workers; rank++) {
+        const bool fewer = uneven && rank != longest;
+        plan->steps_of[rank] = fewer ? random_between(random, 1, plan->steps) : plan->steps;
+        coverage_count(plan->coverage, COVERAGE_UNEVEN, plan->steps_of[rank] < plan->steps);
+    }
+}
+
 void plan_init(struct plan *plan, uint64_t seed, uint32_t shards, bool faults,
                struct course *course)
 {
@@ -79,8 +92,10 @@ void plan_init(struct plan *plan, uint64_t seed, uint32_t shards, bool faults,
     const bool alone = plan->job->workers == 1;
     const bool all = consistency->mode == STEPD_SYNC && consistency->backup == 0.0 &&
                      consistency->close_examples == 0.0;
-    plan->exact = alone || all;
-    plan->same_bits = alone || (all && consistency->reduction == CONSISTENCY_RANK);
+    const bool halts = consistency->nonfinite == CONSISTENCY_HALT;
+    plan->exact = (alone || all) && !halts;
+    plan->same_bits = plan->exact && (alone || consistency->reduction == CONSISTENCY_RANK);
+    draw_steps(plan);
 }
 
 void plan_deinit(struct plan *plan)

@@ -19,13 +19,15 @@ enum {
     PLAN_WORKERS_MAX = 5,
     PLAN_SHARDS_MAX = 3,
     PLAN_STEPS_MAX = 10,
+    PLAN_LEASE_MS = 1000,
     PLAN_FLOATS_MAX = DEFINITION_FLOATS_MAX, /* of a slice, and of a push of it */
 };
 
 struct plan {
     uint64_t seed;
     bool faults;
-    uint64_t steps; /* of each worker */
+    uint64_t steps;                      /* of the worker that takes most */
+    uint64_t steps_of[PLAN_WORKERS_MAX]; /* by rank */
     bool exact;     /* each version is made of all workers' pushes of its clock */
     bool same_bits; /* and always has the same weights */
     bool spoils;    /* now and then there is a NaN or an infinity in a push */

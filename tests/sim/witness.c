@@ -34,7 +34,8 @@ struct watched {
 struct witness {
     const struct plan *plan;
     struct replay *replay;
-    uint64_t last_clock[PLAN_WORKERS_MAX]; /* UINT64_MAX: it has not left */
+    uint64_t last_clock[PLAN_WORKERS_MAX];        /* UINT64_MAX: it has not left */
+    bool gone[PLAN_SHARDS_MAX][PLAN_WORKERS_MAX]; /* it has, and hung up */
     struct watched slice[WORKER_SLICES_MAX];
     size_t sent; /* weights, since the last look */
 
@@ -147,6 +148,15 @@ static void gather(const struct witness *witness, struct watched *watched,
 
 /* ---- Is it allowed? -------------------------------------------------------------------------- */
 
+/* Does a slice wait for a push of this rank? Not when it has left, and has sent its last one or
+ * hung up. */
+static bool owes(const struct witness *witness, uint32_t slice, uint32_t rank)
+{
+    const uint32_t shard = witness->plan->job->layout.slice[slice].shard;
+    return witness->slice[slice].newest[rank] < witness->last_clock[rank] &&
+           !witness->gone[shard][rank];
+}
+
 /* Members that owed this round a push and are not in it. Those whose last one was turned away from
  * it need not be waited for. */
 struct missing {
@@ -154,13 +164,14 @@ struct missing {
     size_t waited_for;
 };
 
-static struct missing count_missing(const struct witness *witness, const struct watched *watched,
+static struct missing count_missing(const struct witness *witness, uint32_t slice,
                                     const struct push_round *round)
 {
+    const struct watched *watched = &witness->slice[slice];
     struct missing missing = {.all = 0};
     for (uint32_t rank = 0; rank < witness->plan->job->workers; rank++) {
-        const bool owes = watched->newest[rank] < witness->last_clock[rank];
-        const bool is_missing = owes && find_part(round, rank) == round->parts;
+        const bool is_missing =
+            owes(witness, slice, rank) && find_part(round, rank) == round->parts;
         missing.all += is_missing;
         missing.waited_for += is_missing && watched->away[rank] != watched->version;
     }
@@ -172,7 +183,7 @@ static void check_sync(const struct witness *witness, const struct watched *watc
 {
     const struct plan *plan = witness->plan;
     const struct consistency *consistency = &plan->job->consistency;
-    const struct missing missing = count_missing(witness, watched, round);
+    const struct missing missing = count_missing(witness, slice, round);
     const bool by_examples = consistency->close_examples > 0.0 &&
                              (double)pushes_examples(plan, round) >= consistency->close_examples;
     if ((double)missing.all > consistency->backup && missing.waited_for > 0 && !by_examples)
@@ -297,7 +308,7 @@ static bool is_too_far_ahead(const struct witness *witness, uint32_t rank, uint3
     const double staleness = witness->plan->job->consistency.staleness;
     for (uint32_t other = 0; other < witness->plan->job->workers; other++) {
         const uint64_t clock = watched->newest[other];
-        if (clock < witness->last_clock[other] &&
+        if (owes(witness, slice, other) &&
             (double)watched->newest[rank] - (double)clock > staleness)
             return true;
     }
@@ -313,10 +324,21 @@ void witness_weights(struct witness *witness, uint32_t rank, uint32_t slice)
     witness->weights[witness->sent++].slice = slice;
 }
 
+/* Who has left, and had a connection to the shard that is no more? */
+static void look_at_members(struct witness *witness, uint32_t shard, const struct core_job *job)
+{
+    for (uint32_t rank = 0; job != NULL && rank < job->members.ranks; rank++) {
+        if (job->members.member[rank].gone && witness->last_clock[rank] == UINT64_MAX)
+            plan_fail(witness->plan, "rank %u counts as gone, and has not left", rank);
+        witness->gone[shard][rank] = job->members.member[rank].gone;
+    }
+}
+
 void witness_look(struct witness *witness, uint32_t shard, const struct core *core)
 {
     const struct core_job *job = core->jobs;
     const struct layout *layout = &witness->plan->job->layout;
+    look_at_members(witness, shard, job);
     for (size_t i = 0; job != NULL && i < layout->slices; i++) {
         if (layout->slice[i].shard == shard)
             look_at_slice(witness, job->slice[i]);
@@ -329,7 +351,22 @@ void witness_look(struct witness *witness, uint32_t shard, const struct core *co
     witness->sent = 0;
 }
 
+void witness_ready(struct witness *witness, uint32_t shard, const struct core *core)
+{
+    (void)witness;
+    (void)shard;
+    (void)core;
+}
+
 /* ---- Answers --------------------------------------------------------------------------------- */
+
+/* Who takes a rank over may begin at a higher clock than a slice has seen, and it is too late then
+ * for those in between. */
+static bool is_passed_over(const struct witness *witness, const struct witness_answer *answer)
+{
+    return !witness->plan->exact && witness->plan->faults &&
+           answer->clock < witness->slice[answer->slice].newest[answer->rank];
+}
 
 static bool is_right(const struct witness *witness, const struct witness_answer *answer,
                      const struct fate *fate)
@@ -339,8 +376,11 @@ static bool is_right(const struct witness *witness, const struct witness_answer 
     const bool version_fits =
         answer->with_weights ? answer->version >= fate->version : answer->version == fate->version;
     switch (answer->outcome) {
-    case STEPD_APPLIED:
-    case STEPD_DUPLICATE: return fate->version != 0 && update && version_fits;
+    case STEPD_APPLIED: return fate->version != 0 && update && version_fits;
+    case STEPD_DUPLICATE: /* where it counted is known for the last few clocks only */
+        if (fate->version == 0)
+            return is_passed_over(witness, answer);
+        return update && answer->version >= fate->version;
     case STEPD_SKIPPED: return fate->version != 0 && !update && version_fits;
     case STEPD_LATE_DROPPED: return fate->version == 0 && plan_may_be_late(witness->plan);
     case STEPD_STALE: return fate->version == 0 && consistency->staleness_max != CONSISTENCY_NONE;

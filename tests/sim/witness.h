@@ -38,6 +38,9 @@ struct witness *witness_destroy(struct witness *witness);
 /* Something has happened to a shard. */
 void witness_look(struct witness *witness, uint32_t shard, const struct core *core);
 
+/* A shard reports that all its slices of a step that is made whole are full. */
+void witness_ready(struct witness *witness, uint32_t shard, const struct core *core);
+
 /* A shard sends a worker weights of a slice. Before it is looked at. */
 void witness_weights(struct witness *witness, uint32_t rank, uint32_t slice);
 

@@ -17,25 +17,19 @@
 
 /* ---- Connections ----------------------------------------------------------------------------- */
 
-void worker_session(uint32_t rank, uint8_t session[STEPD_SESSION_BYTES])
+void worker_init(struct worker *worker, const struct worker_world *world, uint32_t rank,
+                 bool replaces)
 {
-    for (size_t i = 0; i < STEPD_SESSION_BYTES; i++)
-        session[i] = (uint8_t)(rank + 1 + i);
-}
-
-void worker_init(struct worker *worker, const struct plan *plan, struct witness *witness,
-                 const struct replay *replay, uint32_t rank, struct random *random)
-{
-    assert_true(plan->job->layout.slices <= WORKER_SLICES_MAX);
+    assert_true(world->plan->job->layout.slices <= WORKER_SLICES_MAX);
     *worker = (struct worker){
-        .plan = plan,
-        .witness = witness,
-        .replay = replay,
-        .random = random,
+        .plan = world->plan,
+        .witness = world->witness,
+        .replay = world->replay,
+        .random = world->random,
         .rank = rank,
-        .epoch = 1,
-        .phase = rank == 0 ? WORKER_ASSIGN : WORKER_FIRST,
+        .phase = WORKER_JOIN,
     };
+    enrol_init(&worker->enrolment, world->plan, rank, replaces, world->random);
 }
 
 void question_forget(struct worker *worker, struct question *question)
@@ -55,10 +49,13 @@ void worker_deinit(struct worker *worker)
         question_forget(worker, worker->questions);
 }
 
+bool worker_is_in(const struct worker *worker)
+{
+    return worker->enrolment.step >= ENROL_IN;
+}
+
 void worker_connect(struct worker *worker, uint32_t shard, struct link *link)
 {
-    uint8_t session[STEPD_SESSION_BYTES];
-    worker_session(worker->rank, session);
     worker->link[shard] = link;
     const struct stepd_message hello = {
         .request_id = ++worker->requests,
@@ -67,7 +64,7 @@ void worker_connect(struct worker *worker, uint32_t shard, struct link *link)
                        .job = worker->plan->job->name,
                        .worker = "sim",
                        .rank = (int32_t)worker->rank,
-                       .session = {.count = sizeof session, .at = session},
+                       .session = {.count = STEPD_SESSION_BYTES, .at = worker->enrolment.session},
                        .shard = shard + 1},
     };
     link_send(link, &hello, NULL, 0);
@@ -117,6 +114,7 @@ enum stepd_message_kind worker_need(const struct worker *worker, uint32_t slice)
     const struct holding *holding = &worker->slice[slice];
     const bool pulls = lacks_any(worker, slice);
     switch (worker->phase) {
+    case WORKER_JOIN: return STEPD_MESSAGE_HELLO;
     case WORKER_ASSIGN: return holding->pushed ? STEPD_MESSAGE_ERROR : STEPD_MESSAGE_ASSIGN;
     case WORKER_FIRST:
     case WORKER_FINAL: return pulls ? STEPD_MESSAGE_PULL : STEPD_MESSAGE_ERROR;
@@ -140,7 +138,12 @@ bool worker_explain(const struct worker *worker, char *text, size_t size)
                        worker->slice[i].asked);
         return true;
     }
-    return false;
+    if (worker->phase == WORKER_DONE && worker->enrolment.step == ENROL_LEFT)
+        return false;
+    (void)snprintf(text, size, "rank %u, clock %llu, in phase %d, and %d with control",
+                   worker->rank, (unsigned long long)worker->clock, (int)worker->phase,
+                   (int)worker->enrolment.step);
+    return true;
 }
 
 /* Is a push of this clock under way? */
@@ -259,7 +262,7 @@ static uint64_t version_to_pull(const struct worker *worker, const struct questi
     if (plan->exact && worker->phase == WORKER_FINAL)
         return plan_last_version(plan);
     if (plan->exact)
-        return worker->phase == WORKER_STEP && sync ? worker->clock : 0;
+        return sync ? worker->clock : 0;
     uint64_t least = UINT64_MAX;
     for (size_t i = 0; i < question->slices; i++) {
         const uint64_t made = worker->slice[question->slice[i]].made;
@@ -365,7 +368,8 @@ static bool pulls_once(const struct worker *worker)
 /* Makes more of a push than a push, at times. */
 static void vary_push(struct worker *worker, bool again, struct question *question)
 {
-    if (again && question->clock > 1 && random_once_in(worker->random, 4)) {
+    const bool made_all = !worker->enrolment.replaces;
+    if (again && made_all && question->clock > 1 && random_once_in(worker->random, 4)) {
         question->clock--; /* an old push, from a worker that has lost count */
     } else if (random_once_in(worker->random, 2) && !(again && pulls_once(worker))) {
         question->kind = STEPD_MESSAGE_STEP;
@@ -373,8 +377,27 @@ static void vary_push(struct worker *worker, bool again, struct question *questi
     }
 }
 
+/* The process goes on from where control says that its rank is. */
+static void join(struct worker *worker)
+{
+    worker->clock = worker->enrolment.clock;
+    worker->phase = worker->rank == 0 ? WORKER_ASSIGN : WORKER_FIRST;
+}
+
+void worker_ask_control(struct worker *worker)
+{
+    if (worker->phase >= WORKER_FINAL && worker->enrolment.step == ENROL_IN) {
+        worker->enrolment.step = ENROL_LEAVE;
+        witness_leave(worker->witness, worker->rank, worker->clock);
+    }
+    enrol_ask(&worker->enrolment, worker->clock);
+}
+
 void worker_ask(struct worker *worker, uint32_t shard)
 {
+    if (worker->phase == WORKER_JOIN)
+        join(worker);
+
     static const enum stepd_message_kind kinds[] = {STEPD_MESSAGE_ASSIGN, STEPD_MESSAGE_PUSH,
                                                     STEPD_MESSAGE_PULL};
     struct question *question = calloc(1, sizeof *question);

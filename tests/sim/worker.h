@@ -5,7 +5,8 @@
  * in any order, in any grouping of slices, by step or by push and pull; what was lost it asks again
  * with the same clock; and at times it repeats itself without need, or pulls any view of anything.
  *
- *     ASSIGN (rank 0) --> FIRST --> STEP, clock 1 --> ... --> STEP, clock n --> FINAL --> DONE
+ *     JOIN --> ASSIGN (rank 0) --> FIRST --> STEP, clock 1 --> ... --> STEP, clock n --> FINAL -->
+ * DONE
  *
  * Each arrow is taken when every slice is settled: where each version is made of all workers'
  * pushes, not before each view of this version has been pulled that it falls to this worker to
@@ -16,13 +17,14 @@
 #define TESTS_SIM_WORKER_H
 
 #include "tests/lib/random.h"
-#include "tests/sim/link.h"
+#include "tests/sim/enrol.h"
 #include "tests/sim/replay.h"
 #include "tests/sim/witness.h"
 
 enum { WORKER_SLICES_MAX = 64 };
 
 enum worker_phase {
+    WORKER_JOIN,
     WORKER_ASSIGN,
     WORKER_FIRST,
     WORKER_STEP,
@@ -44,14 +46,21 @@ struct holding {
     float next[PLAN_FLOATS_MAX]; /* of the view for training */
 };
 
+/* What all workers share; borrowed. */
+struct worker_world {
+    const struct plan *plan;
+    struct witness *witness;
+    const struct replay *replay;
+    struct random *random;
+};
+
 struct worker {
     const struct plan *plan;
     struct witness *witness;
     const struct replay *replay;
     struct random *random;
     uint32_t rank;
-    bool has_left;
-    uint64_t epoch; /* of its session */
+    struct enrolment enrolment;
     enum worker_phase phase;
     uint64_t clock;
     uint32_t timeouts;                  /* of this clock */
@@ -61,17 +70,21 @@ struct worker {
     struct holding slice[WORKER_SLICES_MAX];
 };
 
-void worker_init(struct worker *worker, const struct plan *plan, struct witness *witness,
-                 const struct replay *replay, uint32_t rank, struct random *random);
+/* A new process; `replaces`: in place of one that has died. */
+void worker_init(struct worker *worker, const struct worker_world *world, uint32_t rank,
+                 bool replaces);
 void worker_deinit(struct worker *worker);
 
-/* The session's id, by rank. */
-void worker_session(uint32_t rank, uint8_t session[STEPD_SESSION_BYTES]);
+/* Does it know its session and the layout, so that it can speak to shards? */
+bool worker_is_in(const struct worker *worker);
 
-/* Takes a new connection into use and says Hello. */
+/* Takes a new connection to a shard into use and says Hello. */
 void worker_connect(struct worker *worker, uint32_t shard, struct link *link);
 /* The connection is lost: what was asked there must be asked again. */
 void worker_disconnect(struct worker *worker, uint32_t shard);
+
+/* Says something to control, to which it is connected. */
+void worker_ask_control(struct worker *worker);
 
 /* Asks something of a shard to which it is connected, if there is something to ask. */
 void worker_ask(struct worker *worker, uint32_t shard);
@@ -82,5 +95,7 @@ bool worker_explain(const struct worker *worker, char *text, size_t size);
 /* For link_create; the owner is a struct worker. */
 void worker_on_frame(void *owner, struct link *link, const struct stepd_message *message,
                      const uint8_t *payload, size_t payload_bytes);
+void worker_on_control(void *owner, struct link *link, const struct stepd_message *message,
+                       const uint8_t *payload, size_t payload_bytes);
 
 #endif

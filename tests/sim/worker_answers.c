@@ -49,10 +49,11 @@ static void go_on(struct worker *worker)
     if (!is_settled(worker))
         return;
     switch (worker->phase) {
+    case WORKER_JOIN: return;
     case WORKER_ASSIGN: enter(worker, WORKER_FIRST); return;
     case WORKER_FIRST:
     case WORKER_STEP:
-        if (worker->clock == worker->plan->steps) {
+        if (worker->clock >= worker->plan->steps_of[worker->rank]) {
             enter(worker, WORKER_FINAL);
             return;
         }
@@ -228,16 +229,39 @@ static void repair(struct worker *worker, const struct question *question)
     coverage_count(worker->plan->coverage, COVERAGE_NONFINITE, 1);
 }
 
+static bool says(const struct stepd_error_reply *error, enum stepd_status code, const char *text)
+{
+    return error->code == code && strstr(error->text, text) != NULL;
+}
+
+static bool says_halted(const struct stepd_error_reply *error)
+{
+    return says(error, STEPD_FAILED_PRECONDITION, "is halted");
+}
+
 /* Is an error one that must be expected? */
 static bool is_expected(const struct worker *worker, const struct question *question,
                         const struct stepd_error_reply *error)
 {
+    const struct plan *plan = worker->plan;
     const bool pushes =
         question->kind == STEPD_MESSAGE_PUSH || question->kind == STEPD_MESSAGE_STEP;
     if (error->code == STEPD_DEADLINE_EXCEEDED)
-        return worker->plan->faults || plan_may_wait_for_ever(worker->plan);
-    return error->code == STEPD_INVALID_ARGUMENT && pushes && worker->plan->spoils &&
-           strstr(error->text, "is NaN or infinite") != NULL;
+        return plan->faults || plan_may_wait_for_ever(plan);
+    if (says_halted(error))
+        return pushes && plan->spoils && plan->job->consistency.nonfinite == CONSISTENCY_HALT;
+    /* What its predecessor pushed last waits for others. */
+    if (says(error, STEPD_FAILED_PRECONDITION, "wait for that answer"))
+        return pushes && worker->enrolment.replaces && !plan->exact;
+    return pushes && plan->spoils && says(error, STEPD_INVALID_ARGUMENT, "is NaN or infinite");
+}
+
+static void give_up(struct worker *worker, enum coverage_thing why)
+{
+    if (worker->phase != WORKER_STEP)
+        return;
+    coverage_count(worker->plan->coverage, why, 1);
+    enter(worker, WORKER_FINAL);
 }
 
 static void on_error(struct worker *worker, struct question *question,
@@ -248,14 +272,22 @@ static void on_error(struct worker *worker, struct question *question,
     plan_trace(worker->plan, "rank %u is told: %s", worker->rank, error->text);
     if (error->code == STEPD_INVALID_ARGUMENT)
         repair(worker, question);
-    if (error->code == STEPD_DEADLINE_EXCEEDED)
-        worker->timeouts++;
     question_forget(worker, question); /* and ask again */
-    if (plan_may_wait_for_ever(worker->plan) && worker->phase == WORKER_STEP &&
-        worker->timeouts == TIMEOUTS_MAX) {
-        coverage_count(worker->plan->coverage, COVERAGE_GAVE_UP, 1);
-        enter(worker, WORKER_FINAL);
-    }
+    if (says_halted(error))
+        give_up(worker, COVERAGE_GAVE_UP);
+    worker->timeouts += error->code == STEPD_DEADLINE_EXCEEDED;
+    if (plan_may_wait_for_ever(worker->plan) && worker->timeouts == TIMEOUTS_MAX)
+        give_up(worker, COVERAGE_GAVE_UP);
+}
+
+void worker_on_control(void *owner, struct link *link, const struct stepd_message *message,
+                       const uint8_t *payload, size_t payload_bytes)
+{
+    (void)link;
+    (void)payload;
+    (void)payload_bytes;
+    struct worker *worker = owner;
+    enrol_on_message(&worker->enrolment, message);
 }
 
 void worker_on_frame(void *owner, struct link *link, const struct stepd_message *message,

@@ -299,6 +299,27 @@ static void resume__shards_at_different_clocks__gets_the_lowest(void **state)
     assert_int_equal(welcome(peer)->clock, 9);
 }
 
+/* The one slice is shard 0's. */
+static void resume__first_step_at_some_shards_only__begins_it_again(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *peer = peer_join(brain, hello_worker("j", 0));
+    peer_define(peer, "j", STEPD_SYNC, 1);
+    brain_heard_by(brain, 1, "j", 0, 1);
+    peer = peer_join(brain, hello_resume(peer));
+    assert_int_equal(welcome(peer)->clock, 0);
+}
+
+static void resume__first_step_at_all_shards_with_slices__goes_on(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *peer = peer_join(brain, hello_worker("j", 0));
+    peer_define(peer, "j", STEPD_SYNC, 1);
+    brain_heard_by(brain, 0, "j", 0, 1);
+    peer = peer_join(brain, hello_resume(peer));
+    assert_int_equal(welcome(peer)->clock, 1);
+}
+
 static void resume__with_another_job_rank_or_role__is_refused(void **state)
 {
     struct peer *peer = peer_join(*state, hello_worker("j", 0));
@@ -464,6 +485,8 @@ int main(void)
         TEST(resume__parked_request_of_the_older_connection__is_forgotten),
         TEST(resume__after_the_lease__is_back_with_the_clock_counted),
         TEST(resume__shards_at_different_clocks__gets_the_lowest),
+        TEST(resume__first_step_at_some_shards_only__begins_it_again),
+        TEST(resume__first_step_at_all_shards_with_slices__goes_on),
         TEST(resume__with_another_job_rank_or_role__is_refused),
         TEST(observer__of_no_such_job__is_not_found),
         TEST(observer__of_no_job__is_unknown_to_the_shards),

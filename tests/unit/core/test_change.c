@@ -198,7 +198,7 @@ static void join__at_a_later_version__lets_go_what_was_held_before_it(void **sta
 
 static void open_gated(struct shard *shard)
 {
-    open_with(shard, settings_of("clip_global_norm=1"));
+    open_with(shard, settings_of("atomic=job"));
 }
 
 static void proposal__of_a_gated_job__holds_the_report(void **state)

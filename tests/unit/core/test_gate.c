@@ -209,6 +209,26 @@ static void slices__full_on_one_shard__wait_for_the_other(void **state)
     teardown(pair);
 }
 
+/* Its mean was taken: who is missing in it cannot count for it. */
+static void push__to_slices_that_were_reported__is_too_late(void **state)
+{
+    (void)state;
+    const struct stepd_setting settings[] = {
+        clip_to_one("clip_global_norm"),
+        {.name = "backup", .values = 1, .value = &one, .word = ""}};
+    struct pair *pair = setup(settings, 2, NULL);
+    struct order order;
+    push_to(pair, 0, 0, 1, 1.0F, 1.0F);
+    assert_non_null(pair->shard[0].ready);
+    push_to(pair, 0, 1, 1, 1.0F, 1.0F);
+    assert_int_equal(shard_last(&pair->shard[0], 1)->outcome[0], STEPD_LATE_DROPPED);
+    assert_int_equal(shard_last(&pair->shard[0], 1)->version[0], 1); /* to go on from */
+    push_to(pair, 1, 0, 1, 1.0F, 1.0F);
+    assert_true(decide(pair, &order));
+    assert_int_equal(shard_last(&pair->shard[0], 0)->outcome[0], STEPD_APPLIED);
+    teardown(pair);
+}
+
 static void wait__at_its_deadline__names_the_other_shards(void **state)
 {
     (void)state;
@@ -438,6 +458,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slices__full_on_one_shard__wait_for_the_other),
+        cmocka_unit_test(push__to_slices_that_were_reported__is_too_late),
         cmocka_unit_test(wait__at_its_deadline__names_the_other_shards),
         cmocka_unit_test(wait__for_a_worker__names_its_rank),
         cmocka_unit_test(clip_global_norm__above__scales_all_by_one_factor),

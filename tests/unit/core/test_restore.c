@@ -98,7 +98,7 @@ static void state__of_slices_that_must_close_together__has_one_version(void **st
     struct job_state *taken = shard_state(&shard);
     shard_teardown(&shard);
     taken->slice[1].version = 1;
-    job.settings = settings_of("clip_global_norm=1");
+    job.settings = settings_of("atomic=job");
     shard_try_open(&shard, &job, taken);
     assert_int_equal(shard.opened.code, STEPD_INVALID_ARGUMENT);
     assert_non_null(strstr(shard.opened.text, "has slices at versions 0 and 1"));

@@ -151,7 +151,7 @@ static void snapshot__of_every_mode__goes_on_to_the_same_bits(void **state)
         enum stepd_mode mode;
         const char *settings;
     } rows[] = {
-        {STEPD_SYNC, "reduction=arrival"},  {STEPD_SYNC, "clip_global_norm=0.5"},
+        {STEPD_SYNC, "reduction=arrival"},  {STEPD_SYNC, "atomic=job"},
         {STEPD_SYNC, "nonfinite=skip"},     {STEPD_BOUNDED, "staleness=2"},
         {STEPD_ASYNC, "lr_by_staleness=1"}, {STEPD_ASYNC, "delay_compensation=0.5"},
         {STEPD_ASYNC, "staleness_max=0"},

@@ -96,6 +96,19 @@ static void clock__of_half_a_step__is_the_lowest_that_counted(void **state)
     shard_teardown(&shard);
 }
 
+static void clock__of_half_a_first_step_in_sync__is_none(void **state)
+{
+    (void)state;
+    struct shard shard;
+    setup(&shard, STEPD_SYNC);
+    const struct shard_push half = push_of(1, NULL, 1);
+    shard_push(&shard, 1, &half);
+    shard_close(&shard, 1);
+    shard_connect(&shard, 1, 1);
+    assert_int_equal(shard_last(&shard, 1)->welcome.clock, 0); /* so that it is made again */
+    shard_teardown(&shard);
+}
+
 static void successor__in_async__is_told_what_had_counted_and_goes_on(void **state)
 {
     (void)state;
@@ -156,6 +169,7 @@ int main(void)
         cmocka_unit_test(leave__after_half_a_step__holds_nobody_up),
         cmocka_unit_test(leave__of_a_closed_connection__holds_nobody_up),
         cmocka_unit_test(clock__of_half_a_step__is_the_lowest_that_counted),
+        cmocka_unit_test(clock__of_half_a_first_step_in_sync__is_none),
         cmocka_unit_test(successor__in_async__is_told_what_had_counted_and_goes_on),
         cmocka_unit_test(successor__in_sync__repeats_the_step_and_closes_it),
         cmocka_unit_test(push__in_async_after_leaving__is_fenced),

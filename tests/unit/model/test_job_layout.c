@@ -45,6 +45,43 @@ static void assert_refused(const struct stepd_define_job *def,
     (void)job_draft_destroy(draft);
 }
 
+/* ---- Norms ----------------------------------------------------------------------------------- */
+
+/* A job of 9000 elements whose gradient is clipped by its norm. */
+static struct stepd_define_job define_clipped(uint32_t slice_elements)
+{
+    static const double one = 1.0;
+    static const struct stepd_setting clip = {
+        .name = "clip_global_norm", .values = 1, .value = &one, .word = ""};
+    struct stepd_define_job def = draft_definition();
+    def.settings = (struct stepd_settings){.count = 1, .at = &clip};
+    def.slice_elements = slice_elements;
+    return def;
+}
+
+static void seal__of_clipped_tensors_cut_within_a_block__is_refused_with_the_remedy(void **state)
+{
+    (void)state;
+    static const uint64_t large[] = {9000};
+    const struct stepd_define_job def = define_clipped(5000);
+    const struct stepd_tensor_def tensor = draft_tensor("w", large, 1);
+    assert_refused(&def, &tensor, 1,
+                   "job 'j': gradients are clipped by their norm, which is summed over blocks of "
+                   "4096 elements, and tensor 'w' is cut within one; set slice_elements to a "
+                   "multiple of 4096 (now 5000)");
+}
+
+static void seal__of_clipped_tensors_cut_between_blocks__is_fine(void **state)
+{
+    (void)state;
+    static const uint64_t large[] = {9000};
+    const struct stepd_define_job def = define_clipped(4096);
+    const struct stepd_tensor_def tensor = draft_tensor("w", large, 1);
+    struct job *job = draft_job(&def, &tensor, 1);
+    assert_int_equal(job->layout.slices, 3);
+    (void)job_unref(job);
+}
+
 /* ---- Who gets it ----------------------------------------------------------------------------- */
 
 static const struct group *group_of(const struct job *job, size_t tensor)
@@ -397,6 +434,8 @@ static void seal__of_a_later_phase_of_newton__plans_for_its_hessian(void **state
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(seal__of_clipped_tensors_cut_within_a_block__is_refused_with_the_remedy),
+        cmocka_unit_test(seal__of_clipped_tensors_cut_between_blocks__is_fine),
         cmocka_unit_test(seal__of_groups_by_ndim__gives_the_rest_to_the_next),
         cmocka_unit_test(seal__of_a_tensor_that_only_ndim_leaves_out__names_it_and_its_dimensions),
         cmocka_unit_test(seal__of_a_strict_job_whose_group_gets_nothing__says_whether_ndim_is_why),
