@@ -58,6 +58,10 @@
     X(RANK_TAKEN, "ranks whose lease had not run out")                                             \
     X(REPLACED, "workers replaced")                                                                \
     X(UNEVEN, "workers that left before others")                                                   \
+    X(GATED, "versions of all slices together")                                                    \
+    X(CLIPPED, "gradients clipped by norms")                                                       \
+    X(SKIPPED_BY_ALL, "steps skipped for a NaN")                                                   \
+    X(HALTED, "workers whose job was halted")                                                      \
     X(NONFINITE, "pushes refused for a NaN")
 
 #define X(NAME, what) COVERAGE_##NAME,

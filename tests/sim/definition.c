@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "server/model/group.h"
+#include "server/optim/norms.h"
 
 enum { DRAWS_MAX = 1000, ELEMENTS_MOST = 700, DIMS_MOST = 3 };
 
@@ -26,6 +27,7 @@ struct intent {
     size_t row[1 + DEFINITION_PHASES_MAX]; /* of each, in the table */
     bool inherits;                         /* the first from the defaults */
     bool assigned;                         /* where all or none must be */
+    bool norms;                            /* its gradients may be clipped by their norms */
     size_t tensors;
 };
 
@@ -183,7 +185,8 @@ static uint64_t elements_most(const struct intent *intent)
     const uint64_t share = intent->tensors;
     if (wants(intent, "newton"))
         return 24 / share;
-    return widest(intent) == OPTIM_SCOPE_GROUP ? ELEMENTS_MOST / share : ELEMENTS_MOST;
+    const bool whole = intent->norms || widest(intent) == OPTIM_SCOPE_GROUP;
+    return whole ? ELEMENTS_MOST / share : ELEMENTS_MOST;
 }
 
 static void draw_shape(const struct draft *draft, const struct intent *intent,
@@ -335,6 +338,9 @@ static void draw_settings(const struct draft *draft, const struct intent *intent
     struct setting_list list = {.count = 0};
     draw_hypers(draft, optimizer_of(intent, 0), &list);
     settings_of_treatment(draft->drawing, 4, &list);
+    if (intent->norms && random_once_in(dice(draft), 2))
+        setting_list_number(draft->drawing, &list, "clip_norm",
+                            drawing_number(draft->drawing, 0.1, 3.0));
     group->optimizer = intent->inherits ? "" : optimizer_of(intent, 0)->name;
     group->settings = setting_list_keep(draft->drawing, &list);
     draw_phases(draft, intent, group);
@@ -414,12 +420,17 @@ struct definition definition_draw(struct drawing *drawing, enum stepd_mode mode,
         .groups = random_between(&drawing->random, 1, DEFINITION_GROUPS_MAX),
         .slice_elements = DEFINITION_SLICE_ELEMENTS,
     };
+    const bool norms = mode == STEPD_SYNC && random_once_in(&drawing->random, 4);
+    if (norms)
+        draft.def.job.slice_elements = NORMS_BLOCK; /* sums of squares are taken over as many */
+    for (size_t i = 0; i < draft.def.job.groups; i++)
+        draft.intent[i].norms = norms;
     draft.group = drawing_alloc(drawing, draft.def.job.groups, sizeof *draft.group);
     draft.def.job.group = draft.group;
     draw_groups(&draft);
     draw_tensors(&draft);
     struct setting_list settings = {.count = 0};
-    settings_of_consistency(drawing, mode, workers, &settings);
+    settings_of_consistency(drawing, mode, workers, norms, &settings);
     draft.def.job.settings = setting_list_keep(drawing, &settings);
     draw_job_defaults(&draft);
     for (size_t i = 0; i < draft.def.job.groups; i++)

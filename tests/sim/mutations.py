@@ -89,6 +89,22 @@ MUTATIONS = {
         [("server/core/handle_pull.c",
           "slice->version >= waiter->request->min_version",
           "slice->version + 1 >= waiter->request->min_version")]),
+    "counts_when_reported": (
+        "a gradient counts for a round whose mean was taken without it",
+        [("server/core/handle_push.c",
+          "    return verdict == VERDICT_COUNT && gate_is_sealed(slice) ? VERDICT_LATE : verdict;\n",
+          "    return verdict;\n")]),
+    "clips_each_shard": (
+        "the norm that clips is that of a part of the tensors",
+        [("server/sync/gate.c",
+          "    for (size_t i = 0; i < job->tensors; i++) {\n"
+          "        const double sum = sum_of_tensor(gate, i);\n",
+          "    for (size_t i = 0; i < job->tensors; i++) {\n"
+          "        const double sum = i == 1 ? 0.0 : sum_of_tensor(gate, i);\n")]),
+    "first_step_lost": (
+        "who takes over a rank goes on behind a first step that had come in part",
+        [("server/core/jobs.c", "lowest == 1 && lacks_first ? 0 : lowest", "lowest"),
+         ("server/control/members.c", "lowest == 1 && lacks_first ? 0 : lowest", "lowest")]),
     "late_counts": (
         "a gradient counts whose round has closed without it",
         [("server/sync/policy.c",

@@ -89,12 +89,13 @@ void plan_init(struct plan *plan, uint64_t seed, uint32_t shards, bool faults,
     plan->spoils = random_once_in(random, 4);
     plan->job = make_job(plan, shards == 0 ? shards_of_seed : shards);
     const struct consistency *consistency = &plan->job->consistency;
+    plan->spoils = plan->spoils || consistency->nonfinite != CONSISTENCY_REFUSE;
     const bool alone = plan->job->workers == 1;
     const bool all = consistency->mode == STEPD_SYNC && consistency->backup == 0.0 &&
                      consistency->close_examples == 0.0;
-    const bool halts = consistency->nonfinite == CONSISTENCY_HALT;
-    plan->exact = (alone || all) && !halts;
-    plan->same_bits = plan->exact && (alone || consistency->reduction == CONSISTENCY_RANK);
+    plan->exact = alone || all;
+    plan->same_bits = plan->exact && !plan_may_halt(plan) &&
+                      (alone || consistency->reduction == CONSISTENCY_RANK);
     draw_steps(plan);
 }
 
@@ -211,7 +212,8 @@ void plan_spoil(const struct plan *plan, uint32_t rank, uint64_t clock, uint32_t
 {
     static const float bad[] = {NAN, INFINITY, -INFINITY};
     const uint64_t hash = plan_hash(plan, FOR_SPOILING, rank * UINT64_C(64) + clock, slice);
-    if (plan->spoils && hash % 16 == 0)
+    const uint64_t seldom = plan_refuses_spoilt(plan) ? 16 : 128; /* where one is enough for all */
+    if (plan->spoils && hash % seldom == 0)
         floats[hash / 16 % plan_push_floats(plan, slice)] = bad[hash / 1024 % 3];
 }
 
@@ -244,9 +246,15 @@ bool plan_may_be_late(const struct plan *plan)
     return consistency->backup > 0.0 || consistency->close_examples > 0.0;
 }
 
+bool plan_may_halt(const struct plan *plan)
+{
+    return plan->job->consistency.nonfinite == CONSISTENCY_HALT;
+}
+
 bool plan_may_wait_for_ever(const struct plan *plan)
 {
-    return plan->job->consistency.late == CONSISTENCY_LATE_APPLY;
+    return plan_may_halt(plan) || plan->job->consistency.late == CONSISTENCY_LATE_APPLY ||
+           (plan_may_be_late(plan) && (plan->faults || job_is_gated(plan->job)));
 }
 
 uint32_t plan_wait_max_ms(const struct plan *plan)

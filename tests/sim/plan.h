@@ -88,8 +88,13 @@ void plan_round_trip(enum stepd_dtype dtype, size_t n, const float *floats, floa
 /* May a push come too late for its round? */
 bool plan_may_be_late(const struct plan *plan);
 
-/* Where late pushes count in the next round, workers may wait for each other in a ring, each for
- * the next push to another slice: then one of them has to give up. */
+/* May the job end before its time, for a NaN? */
+bool plan_may_halt(const struct plan *plan);
+
+/* May a request wait for what never comes? That of a halted job does. And workers may wait for each
+ * other in a ring, each for the next push to another slice, until one of them gives up: where late
+ * pushes count in the next round, where a worker may be late for some of the slices that close
+ * together, or where it takes over from one that was late for some. */
 bool plan_may_wait_for_ever(const struct plan *plan);
 
 /* The shards' longest deadline. Without faults nothing has to be asked twice: it is out of reach,

@@ -185,6 +185,8 @@ static void read_treatment(struct reading *reading, const struct stepd_settings 
             reading->maximize = value > 0.0;
         if (strcmp(name, "clip_value") == 0)
             reading->clip_value = value;
+        if (strcmp(name, "clip_norm") == 0)
+            reading->clip_norm = value;
         if (strcmp(name, "ema_decay") == 0)
             reading->ema_decay = value;
         if (strcmp(name, "swa_start") == 0)

@@ -24,6 +24,7 @@ struct reading {
     struct schedule schedule; /* owned */
     bool maximize;
     double clip_value; /* 0: none */
+    double clip_norm;  /* 0: none */
     double ema_decay;  /* 0: none */
     bool swa;
     uint64_t swa_start;

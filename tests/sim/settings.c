@@ -218,8 +218,21 @@ static void add_closing(struct drawing *drawing, uint32_t workers, struct settin
         add_whole(drawing, list, "staleness_max", 0, 2);
 }
 
+/* Steps that all slices make together, or none. */
+static void add_together(struct drawing *drawing, bool norms, bool may_be_whole,
+                         struct setting_list *list)
+{
+    struct random *random = &drawing->random;
+    if (norms && random_once_in(random, 2))
+        setting_list_number(drawing, list, "clip_global_norm", drawing_number(drawing, 0.3, 6.0));
+    if (random_once_in(random, 6))
+        setting_list_word(list, "nonfinite", random_once_in(random, 3) ? "halt" : "skip");
+    if (may_be_whole && random_once_in(random, 6))
+        setting_list_word(list, "atomic", "job");
+}
+
 void settings_of_consistency(struct drawing *drawing, enum stepd_mode mode, uint32_t workers,
-                             struct setting_list *list)
+                             bool norms, struct setting_list *list)
 {
     struct random *random = &drawing->random;
     if (mode == STEPD_BOUNDED)
@@ -228,10 +241,13 @@ void settings_of_consistency(struct drawing *drawing, enum stepd_mode mode, uint
         add_staleness(drawing, list);
         return;
     }
-    if (random_once_in(random, 3))
+    const bool closing = random_once_in(random, 3);
+    const bool arrival = random_once_in(random, 4);
+    if (closing)
         add_closing(drawing, workers, list);
-    if (random_once_in(random, 4))
+    if (arrival)
         setting_list_word(list, "reduction", "arrival");
+    add_together(drawing, norms, !closing && !arrival, list);
 }
 
 /* ---- Schedules ------------------------------------------------------------------------------- */

@@ -57,9 +57,10 @@ void settings_of_optimizer(struct drawing *drawing, const struct optimizer *opti
 /* What may be done before and after any optimizer; each is, once in `seldom` times. */
 void settings_of_treatment(struct drawing *drawing, uint64_t seldom, struct setting_list *list);
 
-/* How gradients become steps, beside the mode: settings that go together. */
+/* How gradients become steps, beside the mode: settings that go together. norms: gradients may be
+ * clipped by their norms. */
 void settings_of_consistency(struct drawing *drawing, enum stepd_mode mode, uint32_t workers,
-                             struct setting_list *list);
+                             bool norms, struct setting_list *list);
 
 /* All parameters of a kind that must be given, and some that may. */
 void settings_of_schedule(struct drawing *drawing, const struct schedule_kind *kind,

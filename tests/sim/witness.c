@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "server/core/core_internal.h"
+#include "tests/sim/gated.h"
 #include "tests/sim/worker.h"
 
 enum { CLOCKS_MAX = PLAN_STEPS_MAX + 2, WEIGHTS_MAX = 4096 };
@@ -36,6 +37,7 @@ struct witness {
     struct replay *replay;
     uint64_t last_clock[PLAN_WORKERS_MAX];        /* UINT64_MAX: it has not left */
     bool gone[PLAN_SHARDS_MAX][PLAN_WORKERS_MAX]; /* it has, and hung up */
+    struct gated gated;
     struct watched slice[WORKER_SLICES_MAX];
     size_t sent; /* weights, since the last look */
 
@@ -51,6 +53,7 @@ struct witness *witness_create(const struct plan *plan, struct replay *replay)
     assert_non_null(witness);
     witness->plan = plan;
     witness->replay = replay;
+    gated_init(&witness->gated, plan, replay);
     for (size_t rank = 0; rank < PLAN_WORKERS_MAX; rank++)
         witness->last_clock[rank] = UINT64_MAX;
     return witness;
@@ -259,13 +262,16 @@ static void look_at_version(struct witness *witness, const struct core_slice *sl
     const uint32_t index = slice->slice.index;
     struct watched *watched = &witness->slice[index];
     struct push_round round;
-    const struct replay_verdict verdict = {.skips = false};
+    const struct replay_verdict alone = {.skips = false};
+    const struct replay_verdict *verdict = &alone;
     watched->version++;
     gather(witness, watched, slice, &round);
     plan_trace(witness->plan, "slice %u has version %llu, of %zu pushes", index,
                (unsigned long long)watched->version, round.parts);
     check_round(witness, watched, index, &round);
-    replay_close(witness->replay, index, &round, &verdict);
+    if (gated_holds(&witness->gated, index))
+        verdict = gated_decide(&witness->gated, index, watched->version, &round);
+    replay_close(witness->replay, index, &round, verdict);
     check_outcomes(witness, slice, watched->version, &round);
 }
 
@@ -353,9 +359,14 @@ void witness_look(struct witness *witness, uint32_t shard, const struct core *co
 
 void witness_ready(struct witness *witness, uint32_t shard, const struct core *core)
 {
-    (void)witness;
-    (void)shard;
-    (void)core;
+    const struct layout *layout = &witness->plan->job->layout;
+    look_at_members(witness, shard, core->jobs);
+    for (uint32_t i = 0; i < layout->slices; i++) {
+        if (layout->slice[i].shard != shard || !gated_holds(&witness->gated, i))
+            continue;
+        look_at_slice(witness, core->jobs->slice[i]);
+        gated_report(&witness->gated, i, witness->slice[i].version + 1, &witness->slice[i].open);
+    }
 }
 
 /* ---- Answers --------------------------------------------------------------------------------- */

@@ -259,9 +259,12 @@ static uint64_t version_to_pull(const struct worker *worker, const struct questi
     const bool sync = plan->job->consistency.mode == STEPD_SYNC;
     if (question->curious && !plan->exact)
         return 0;
-    if (plan->exact && worker->phase == WORKER_FINAL)
+    const bool ends = worker->phase == WORKER_FINAL;
+    if (ends && plan_may_wait_for_ever(plan))
+        return 0;
+    if (plan->exact && ends)
         return plan_last_version(plan);
-    if (plan->exact)
+    if (plan->exact && !ends)
         return sync ? worker->clock : 0;
     uint64_t least = UINT64_MAX;
     for (size_t i = 0; i < question->slices; i++) {

@@ -274,7 +274,7 @@ static void on_error(struct worker *worker, struct question *question,
         repair(worker, question);
     question_forget(worker, question); /* and ask again */
     if (says_halted(error))
-        give_up(worker, COVERAGE_GAVE_UP);
+        give_up(worker, COVERAGE_HALTED);
     worker->timeouts += error->code == STEPD_DEADLINE_EXCEEDED;
     if (plan_may_wait_for_ever(worker->plan) && worker->timeouts == TIMEOUTS_MAX)
         give_up(worker, COVERAGE_GAVE_UP);
