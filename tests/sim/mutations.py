@@ -104,7 +104,9 @@ MUTATIONS = {
     "first_step_lost": (
         "who takes over a rank goes on behind a first step that had come in part",
         [("server/core/jobs.c", "lowest == 1 && lacks_first ? 0 : lowest", "lowest"),
-         ("server/control/members.c", "lowest == 1 && lacks_first ? 0 : lowest", "lowest")]),
+         ("server/control/members.c",
+          "    if (lowest == 1 && lacks_first)\n        lowest = 0;\n",
+          "")]),
     "late_counts": (
         "a gradient counts whose round has closed without it",
         [("server/sync/policy.c",

@@ -249,7 +249,7 @@ static bool is_expected(const struct worker *worker, const struct question *ques
     if (error->code == STEPD_DEADLINE_EXCEEDED)
         return plan->faults || plan_may_wait_for_ever(plan);
     if (says_halted(error))
-        return pushes && plan->spoils && plan->job->consistency.nonfinite == CONSISTENCY_HALT;
+        return plan->spoils && plan->job->consistency.nonfinite == CONSISTENCY_HALT;
     /* What its predecessor pushed last waits for others. */
     if (says(error, STEPD_FAILED_PRECONDITION, "wait for that answer"))
         return pushes && worker->enrolment.replaces && !plan->exact;
