@@ -6,7 +6,6 @@
  */
 #include "tests/sim/cluster.h"
 
-#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include <cmocka.h>
 
 #include "server/core/core_internal.h"
+#include "tests/sim/heap.h"
 #include "tests/sim/worker.h"
 
 enum {
@@ -352,6 +352,7 @@ static void fail_stuck(const struct cluster *cluster)
 
 void cluster_run(const struct plan *plan, struct cluster_story *ret_story)
 {
+    const int64_t before = heap_living();
     struct cluster *cluster = malloc(sizeof *cluster);
     assert_non_null(cluster);
     begin(cluster, plan);
@@ -365,4 +366,6 @@ void cluster_run(const struct plan *plan, struct cluster_story *ret_story)
     end(cluster);
     *ret_story = cluster->story;
     free(cluster);
+    if (heap_living() != before)
+        plan_fail(plan, "%lld allocations are never freed", (long long)(heap_living() - before));
 }

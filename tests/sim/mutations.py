@@ -112,6 +112,9 @@ MUTATIONS = {
         [("server/sync/policy.c",
           "    if (late && scene->consistency->late == CONSISTENCY_LATE_DROP)\n",
           "    if (late && scene->consistency->late != CONSISTENCY_LATE_DROP)\n")]),
+    "leak": (
+        "a session that is gone leaves something behind",
+        [("server/core/session.c", "    free(session->worker);\n", "")]),
     "no_deadline": (
         "a request outlives its deadline",
         [("server/core/request.c",

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -239,6 +240,22 @@ static bool says_halted(const struct stepd_error_reply *error)
     return says(error, STEPD_FAILED_PRECONDITION, "is halted");
 }
 
+/* A wait that is over says what it was for, and names the ranks. */
+static bool names_cause(const struct stepd_error_reply *error)
+{
+    static const char *const causes[] = {"waiting for ",
+                                         "has not started: ", "had not come in whole"};
+    bool names = false;
+    for (size_t i = 0; i < sizeof causes / sizeof causes[0]; i++)
+        names = names || strstr(error->text, causes[i]) != NULL;
+    for (size_t i = 0; i < error->waited_for.count && names && i < 1; i++) {
+        char rank[32];
+        (void)snprintf(rank, sizeof rank, "rank %u", error->waited_for.at[i]);
+        names = strstr(error->text, rank) != NULL;
+    }
+    return names;
+}
+
 /* Is an error one that must be expected? */
 static bool is_expected(const struct worker *worker, const struct question *question,
                         const struct stepd_error_reply *error)
@@ -247,7 +264,7 @@ static bool is_expected(const struct worker *worker, const struct question *ques
     const bool pushes =
         question->kind == STEPD_MESSAGE_PUSH || question->kind == STEPD_MESSAGE_STEP;
     if (error->code == STEPD_DEADLINE_EXCEEDED)
-        return plan->faults || plan_may_wait_for_ever(plan);
+        return (plan->faults || plan_may_wait_for_ever(plan)) && names_cause(error);
     if (says_halted(error))
         return plan->spoils && plan->job->consistency.nonfinite == CONSISTENCY_HALT;
     /* What its predecessor pushed last waits for others. */
@@ -264,6 +281,15 @@ static void give_up(struct worker *worker, enum coverage_thing why)
     enter(worker, WORKER_FINAL);
 }
 
+/* A job that has failed has nothing more for its workers. */
+static void end(struct worker *worker)
+{
+    if (worker->phase == WORKER_DONE)
+        return;
+    coverage_count(worker->plan->coverage, COVERAGE_HALTED, 1);
+    enter(worker, WORKER_DONE);
+}
+
 static void on_error(struct worker *worker, struct question *question,
                      const struct stepd_error_reply *error)
 {
@@ -274,7 +300,7 @@ static void on_error(struct worker *worker, struct question *question,
         repair(worker, question);
     question_forget(worker, question); /* and ask again */
     if (says_halted(error))
-        give_up(worker, COVERAGE_HALTED);
+        end(worker);
     worker->timeouts += error->code == STEPD_DEADLINE_EXCEEDED;
     if (plan_may_wait_for_ever(worker->plan) && worker->timeouts == TIMEOUTS_MAX)
         give_up(worker, COVERAGE_GAVE_UP);
