@@ -291,15 +291,22 @@ static enum stepd_status multiply_lr(const struct group_layers *layers, size_t l
                                reterr);
 }
 
+/* What stands in a lower layer was meant for another optimizer: adam's eps is one number, and
+ * adafactor's two. */
+static bool is_meant(const struct phase *phase, const struct stepd_setting *setting)
+{
+    const size_t values = optimizer_values(phase->optimizer, setting->name);
+    return values > 0 && (is_word(setting) || values == setting->values);
+}
+
 static enum stepd_status take_layer(const struct group_layers *layers, size_t layer,
                                     struct phase *phase, struct stepd_error *reterr)
 {
     const struct stepd_settings *const settings = layers->at[layer];
     for (size_t i = 0; i < settings->count; i++) {
         const struct stepd_setting *const setting = &settings->at[i];
-        const bool left_out =
-            !is_own(layers, layer) && (!optimizer_knows(phase->optimizer, setting->name) ||
-                                       is_covered(layers, layer, setting->name));
+        const bool left_out = !is_own(layers, layer) && (!is_meant(phase, setting) ||
+                                                         is_covered(layers, layer, setting->name));
         if (is_special(setting->name) || left_out)
             continue;
         const enum stepd_status status = set_hyper(setting, (enum group_layer)layer, phase, reterr);

@@ -220,6 +220,14 @@ bool optimizer_knows(const struct optimizer *optimizer, const char *name)
     return find_spec(optimizer, name) != NULL || find_list(optimizer, name) != NULL;
 }
 
+size_t optimizer_values(const struct optimizer *optimizer, const char *name)
+{
+    if (find_spec(optimizer, name) != NULL)
+        return 1;
+    const struct hyper_list *const list = find_list(optimizer, name);
+    return list == NULL ? 0 : list_length(list);
+}
+
 bool optimizer_list_holds(const char *list, const char *name)
 {
     for (size_t i = 0; i < LISTS; i++) {

@@ -279,6 +279,9 @@ uint64_t optimizer_slot_floats(const struct optimizer *optimizer, size_t slot,
 /* Does the row have a hyperparameter, or a list of them, of this name? */
 bool optimizer_knows(const struct optimizer *optimizer, const char *name);
 
+/* How many numbers the row takes under this name: more than 1 for a list, 0 where it knows none. */
+size_t optimizer_values(const struct optimizer *optimizer, const char *name);
+
 /* Is `name` one of the numbers that the list `list` gives (beta1 of betas)? */
 bool optimizer_list_holds(const char *list, const char *name);
 

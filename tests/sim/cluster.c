@@ -165,8 +165,9 @@ static bool is_whole_without(const struct plan *plan)
 /* The process is gone; what it had sent may arrive yet. Another one takes its place. */
 static void crash(struct cluster *cluster, struct worker *worker)
 {
+    /* Of a job that has failed a new process would make another one. */
     if (cluster->crashes_left == 0 || worker->enrolment.step >= ENROL_LEAVE ||
-        !is_whole_without(cluster->plan))
+        plan_may_halt(cluster->plan) || !is_whole_without(cluster->plan))
         return;
     cluster->crashes_left--;
     coverage_count(cluster->plan->coverage, COVERAGE_CRASH, 1);

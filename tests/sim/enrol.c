@@ -168,7 +168,13 @@ static void on_error(struct enrolment *enrolment, const struct stepd_error_reply
     /* Shards had not answered in time, and control has forgotten the tensors. */
     const bool reset = enrolment->plan->faults && enrolment->step == ENROL_TENSORS &&
                        strstr(error->text, "send the pages in order") != NULL;
-    if (!waits && !late && !forgotten && !reset)
+    /* The job has failed: there is nothing more to ask, nor to leave. */
+    const bool failed = error->code == STEPD_FAILED_PRECONDITION &&
+                        plan_may_halt(enrolment->plan) && strstr(error->text, "is halted") != NULL;
+    /* Said to the session before this one, whose connection has outlived it. */
+    const bool fenced = error->code == STEPD_FAILED_PRECONDITION && enrolment->plan->faults &&
+                        strstr(error->text, "has passed to worker") != NULL;
+    if (!waits && !late && !forgotten && !reset && !failed && !fenced)
         plan_fail(enrolment->plan, "control refuses rank %u: %s", enrolment->rank, error->text);
     plan_trace(enrolment->plan, "rank %u is told: %s", enrolment->rank, error->text);
     coverage_count(enrolment->plan->coverage, COVERAGE_RANK_TAKEN, waits);
@@ -177,6 +183,8 @@ static void on_error(struct enrolment *enrolment, const struct stepd_error_reply
         enrolment->tensors = 0;
         enrolment->step = enrolment->step == ENROL_LAYOUT ? ENROL_TENSORS : enrolment->step;
     }
+    if (failed)
+        enrolment->step = ENROL_LEFT;
     if (forgotten) {
         enrolment->tensors = 0;
         enrolment->step = ENROL_HELLO;
