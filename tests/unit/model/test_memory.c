@@ -216,7 +216,7 @@ static void job_memory_bytes__of_what_stands_beside_the_mode__is_what_slices_tak
     } rows[] = {
         {STEPD_SYNC, "", .staging = true},
         {STEPD_SYNC, "reduction=arrival", .sum = true},
-        {STEPD_SYNC, "clip_global_norm=1", .sum = true, .staging = true},
+        {STEPD_SYNC, "nonfinite=skip", .sum = true, .staging = true},
         {STEPD_SYNC, "reduction=arrival nonfinite=skip", .sum = true},
         {STEPD_ASYNC, "delay_compensation=0.5", .staging = true, .backup = true},
     };
