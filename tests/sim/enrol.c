@@ -163,8 +163,8 @@ static void on_error(struct enrolment *enrolment, const struct stepd_error_reply
     const bool late = error->code == STEPD_DEADLINE_EXCEEDED &&
                       (enrolment->plan->faults || plan_may_wait_for_ever(enrolment->plan));
     /* Nobody was heard of for a lease, and the job had not been opened: control forgets it. */
-    const bool forgotten = error->code == STEPD_NOT_FOUND && enrolment->plan->faults &&
-                           enrolment->step > ENROL_HELLO && enrolment->step < ENROL_IN;
+    const bool between = enrolment->step > ENROL_HELLO && enrolment->step < ENROL_IN;
+    const bool forgotten = error->code == STEPD_NOT_FOUND && enrolment->plan->faults && between;
     /* Shards had not answered in time, and control has forgotten the tensors. */
     const bool reset = enrolment->plan->faults && enrolment->step == ENROL_TENSORS &&
                        strstr(error->text, "send the pages in order") != NULL;
@@ -185,7 +185,7 @@ static void on_error(struct enrolment *enrolment, const struct stepd_error_reply
     }
     if (failed)
         enrolment->step = ENROL_LEFT;
-    if (forgotten) {
+    if (forgotten || (fenced && between)) {
         enrolment->tensors = 0;
         enrolment->step = ENROL_HELLO;
     }

@@ -6,8 +6,8 @@
 
 #include <stddef.h>
 
-/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): --wrap makes these names
- */
+/* --wrap makes these names. */
+/* NOLINTBEGIN(bugprone-reserved-identifier,cert-*,readability-identifier-naming) */
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);
@@ -70,4 +70,4 @@ void __wrap_free(void *memory)
     __real_free(memory);
 }
 
-/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+/* NOLINTEND(bugprone-reserved-identifier,cert-*,readability-identifier-naming) */

@@ -396,8 +396,7 @@ static void staleness_max__exceeded__refuses_and_goes_on(void **state)
     shard_teardown(&shard);
 }
 
-/* Three pushes were fresh when they came, and wait for the job to begin; then each that is made
- * ages the others. */
+/* Three were fresh when they came, and wait for the job to begin; then each ages the others. */
 static void staleness_max__exceeded_while_it_waited__refuses(void **state)
 {
     (void)state;

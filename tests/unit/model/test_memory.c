@@ -218,6 +218,7 @@ static void job_memory_bytes__of_what_stands_beside_the_mode__is_what_slices_tak
         {STEPD_SYNC, "", .staging = true},
         {STEPD_SYNC, "reduction=arrival", .sum = true},
         {STEPD_SYNC, "atomic=job", .sum = true, .staging = true},
+        {STEPD_SYNC, "nonfinite=skip", .sum = true, .staging = true},
         {STEPD_SYNC, "reduction=arrival nonfinite=skip", .sum = true},
         {STEPD_SYNC, "accumulate=1", .staging = true},
         {STEPD_SYNC, "accumulate=3", .staging = true, .gathered = true},
