@@ -45,6 +45,14 @@ static bool had_left(const struct job_snapshot *snapshot, const struct job_state
     return member->state == STEPD_MEMBER_LEFT && (closed || member->last_clock <= counted);
 }
 
+/* Was it a member, or one that has left, at the instant? One that was given up later was. */
+static bool belongs(const struct job_snapshot *snapshot, const struct control_member *member)
+{
+    if (member->state == STEPD_MEMBER_GIVEN_UP)
+        return snapshot->version != JOB_STATE_AS_IT_STANDS && member->until > snapshot->version;
+    return member->state != STEPD_MEMBER_JOINING;
+}
+
 /* False: no memory. */
 static bool take_member(const struct control_member *member, bool left,
                         struct member_snapshot *ret_member)
@@ -53,6 +61,8 @@ static bool take_member(const struct control_member *member, bool left,
     *ret_member = (struct member_snapshot){
         .rank = member->rank,
         .left = left,
+        .from = member->from,
+        .from_clock = member->from_clock,
         .last_clock = left ? member->last_clock : UINT64_MAX,
         .reported_clock = member->reported_clock,
         .loss = member->loss,
@@ -86,7 +96,7 @@ static enum stepd_status take_members(struct job_snapshot *snapshot, const struc
         return STEPD_RESOURCE_EXHAUSTED;
     for (size_t rank = 0; rank < job->ranks; rank++) {
         const struct control_member *member = job->member[rank];
-        if (member == NULL)
+        if (member == NULL || !belongs(snapshot, member))
             continue;
         const bool left = had_left(snapshot, share, member);
         if (!take_member(member, left, &snapshot->member[snapshot->members]))

@@ -9,11 +9,13 @@
  *        +-------- LEFT <------ (LOST)     |
  *        +---------------------------------+
  *
- *     JOINING    all shards have to agree from which version on it is a member (changes.h): of a
- * sync job that runs; in any other it is PRESENT at once LOST       its lease ran out. It is
- * PRESENT again when it is heard of, or when another worker takes its rank LEFT       said Leave.
- * Another worker may take the rank where the job takes ranks back GIVEN_UP   it was lost, and the
- * job goes on without it (loss.h): whatever it sends is refused, and its rank is free
+ * - JOINING: all shards have to agree from which version on it is a member (changes.h): of a sync
+ *   job that runs; in any other it is PRESENT at once.
+ * - LOST: its lease ran out. It is PRESENT again when it is heard of, or when another worker takes
+ *   its rank.
+ * - LEFT: said Leave. Another worker may take the rank where the job takes ranks back.
+ * - GIVEN_UP: it was lost, and the job goes on without it (loss.h): whatever it sends is refused,
+ *   and its rank is free.
  */
 #ifndef CONTROL_MEMBERS_H
 #define CONTROL_MEMBERS_H

@@ -59,6 +59,8 @@ static enum stepd_status restore_member(struct control *control, struct control_
     session->member = member;
     if (from->left)
         control_member_move(control, member, STEPD_MEMBER_LEFT);
+    member->from = from->from;
+    member->from_clock = from->from_clock;
     member->last_clock = from->last_clock;
     member->reported_clock = from->reported_clock;
     member->loss = from->loss;

@@ -142,6 +142,13 @@ static enum stepd_status check(const struct control *control, const char *job_na
                           "job '%s' is not open on the shards yet; there is nothing to take a "
                           "snapshot of",
                           job_name);
+    if (job->state == CONTROL_JOB_FAILED)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "%s", job->failure.text);
+    if (job->trail.count > 0)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "job '%s' was changed while it ran, and a snapshot has its definition "
+                          "only: it would go back on the changes without a word",
+                          job_name);
     if (find(control, job) != NULL)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "a snapshot of job '%s' is under way; wait for its end", job_name);

@@ -29,6 +29,8 @@
 struct member_snapshot {
     uint32_t rank;
     bool left;               /* it has left, with this clock: it owes nothing beyond */
+    uint64_t from;           /* first version that it is a member for */
+    uint64_t from_clock;     /* that it goes on from */
     uint64_t last_clock;     /* of its last push; UINT64_MAX: it has not left */
     uint64_t reported_clock; /* of its newest report, with loss and examples */
     double loss;
@@ -53,7 +55,8 @@ struct job_snapshot {
     bool started; /* enough had joined, so that rounds could close; where all have left, it has
                    * finished */
     size_t members;
-    struct member_snapshot *member; /* owned; by rising rank */
+    struct member_snapshot *member; /* owned; by rising rank, without those that were given up, or
+                                     * no members yet: they join anew */
 
     size_t shares;                  /* shards that had the job; 0 of a snapshot that was read */
     const struct job_state **share; /* owned list of what the shards have lent */

@@ -198,6 +198,23 @@ static void worker__that_resumes__is_told_the_incarnation_and_its_clock(void **s
     teardown(&crash);
 }
 
+static void interval__of_a_member_that_had_joined_later__is_told_to_the_shards(void **state)
+{
+    (void)state;
+    struct crash crash;
+    setup(&crash, STEPD_SYNC);
+    take(&crash, 5, at_five);
+    crash.taken.snapshot.member[1].from = 3;
+    crash.taken.snapshot.member[1].from_clock = 3;
+    assert_int_equal(restore(&crash, NULL), STEPD_OK);
+    brain_opened_all(crash.brain, "j");
+    const struct order *order = brain_newest(crash.brain, 0, ORDER_MEMBER);
+    assert_int_equal(order->rank, 1);
+    assert_int_equal(order->from, 3);
+    assert_int_equal(order->clock, 3);
+    teardown(&crash);
+}
+
 static void worker__that_joined_after_the_snapshot__is_not_known(void **state)
 {
     (void)state;
@@ -353,6 +370,7 @@ int main(void)
         cmocka_unit_test(job__that_had_finished__is_finished),
         cmocka_unit_test(job__that_no_shard_can_open__begins_anew_and_says_so),
         cmocka_unit_test(worker__that_resumes__is_told_the_incarnation_and_its_clock),
+        cmocka_unit_test(interval__of_a_member_that_had_joined_later__is_told_to_the_shards),
         cmocka_unit_test(worker__that_joined_after_the_snapshot__is_not_known),
         cmocka_unit_test(
             rank__whose_worker_does_not_come_back__can_be_taken_when_its_lease_is_over),

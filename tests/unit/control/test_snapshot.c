@@ -78,6 +78,20 @@ static void snapshot__of_a_job_that_is_not_open__is_refused(void **state)
     assert_not_begun(brain, STEPD_FAILED_PRECONDITION, "is not open on the shards yet");
 }
 
+static void snapshot__of_a_job_that_has_failed__is_refused(void **state)
+{
+    struct brain *brain = *state;
+    const struct stepd_setting settings[] = {{.name = "on_loss", .word = "fail"}};
+    struct peer *peer = peer_join(brain, hello_worker("j", 0));
+    struct stepd_message job = define_job(STEPD_SYNC, 1);
+    job.body.define_job.settings = (struct stepd_settings){.count = 1, .at = settings};
+    peer_request(peer, job);
+    peer_request(peer, define_tensor(SHARES_ELEMENTS));
+    brain_opened_all(brain, "j");
+    brain_wait(brain, BRAIN_LEASE_MS);
+    assert_not_begun(brain, STEPD_FAILED_PRECONDITION, "job 'j'");
+}
+
 static void snapshot__beside_another__is_refused(void **state)
 {
     struct brain *brain = *state;
@@ -342,6 +356,7 @@ int main(void)
         TEST(snapshot__of_an_async_job__is_ordered_as_it_stands),
         TEST(snapshot__of_an_unknown_job__is_refused),
         TEST(snapshot__of_a_job_that_is_not_open__is_refused),
+        TEST(snapshot__of_a_job_that_has_failed__is_refused),
         TEST(snapshot__beside_another__is_refused),
         TEST(snapshot__that_came_too_late__is_called_off_on_all_shards),
         TEST(snapshot__that_came_too_late__is_ordered_further_and_further_ahead),
