@@ -4,7 +4,6 @@
  */
 #include "client/ctl/changes.h"
 
-#include <getopt.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -129,29 +128,7 @@ static int ask_and_show(const char *server, const char *job, bool as_json)
 
 int changes_run(const struct ctl_options *ctl, int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"job", required_argument, NULL, 'j'},
-        {"json", no_argument, NULL, 'o'},
-        {"server", required_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    const char *server = ctl->server, *job = NULL;
-    bool as_json = false;
-    int option;
-    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-        switch (option) {
-        case 'j': job = optarg; break;
-        case 'o': as_json = true; break;
-        case 's': server = optarg; break;
-        case 'h': return print_help();
-        default: return ctl_usage("changes");
-        }
-    }
-    if (job == NULL || optind < argc) {
-        (void)fprintf(stderr, job == NULL ? "stepctl changes: --job JOB is missing\n"
-                                          : "stepctl changes: unexpected argument\n");
-        return ctl_usage("changes");
-    }
-    return ask_and_show(server, job, as_json);
+    const struct ctl_job_command command = {
+        .name = "changes", .help = print_help, .show = ask_and_show};
+    return ctl_run_of_job(&command, ctl, argc, argv);
 }

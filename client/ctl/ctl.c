@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/ctl/ctl.h"
 
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -44,4 +45,33 @@ int ctl_usage(const char *command)
 {
     (void)fprintf(stderr, "Try 'stepctl %s%s--help'.\n", command, command[0] == '\0' ? "" : " ");
     return CTL_USAGE;
+}
+
+int ctl_run_of_job(const struct ctl_job_command *command, const struct ctl_options *ctl, int argc,
+                   char **argv)
+{
+    static const struct option long_options[] = {
+        {"job", required_argument, NULL, 'j'},
+        {"json", no_argument, NULL, 'o'},
+        {"server", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    const char *server = ctl->server, *job = NULL;
+    bool as_json = false;
+    int option;
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        switch (option) {
+        case 'j': job = optarg; break;
+        case 'o': as_json = true; break;
+        case 's': server = optarg; break;
+        case 'h': return command->help();
+        default: return ctl_usage(command->name);
+        }
+    }
+    if (job != NULL && optind == argc)
+        return command->show(server, job, as_json);
+    (void)fprintf(stderr, "stepctl %s: %s\n", command->name,
+                  job == NULL ? "--job JOB is missing" : "unexpected argument");
+    return ctl_usage(command->name);
 }

@@ -46,4 +46,15 @@ int ctl_fail(const char *what, const struct stepd_error *error);
 /* Says on stderr that there is more to know with --help; returns CTL_USAGE. */
 int ctl_usage(const char *command);
 
+/* A command that asks about one job. */
+struct ctl_job_command {
+    const char *name;
+    int (*help)(void);                                              /* prints it */
+    int (*show)(const char *server, const char *job, bool as_json); /* asks and prints */
+};
+
+/* Reads --job JOB, --json, --server and --help, and does what they say. Returns an exit code. */
+int ctl_run_of_job(const struct ctl_job_command *command, const struct ctl_options *ctl, int argc,
+                   char **argv);
+
 #endif
