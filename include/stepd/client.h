@@ -202,6 +202,11 @@ struct stepd_param_group {
     size_t phases_count;
 };
 
+#define STEPD_PARAM_GROUP_INIT                                                                     \
+    {                                                                                              \
+        NULL, NULL, NULL, NULL, 0, NULL, NULL, 0, NULL, 0, NULL, 0, false, NULL, 0                 \
+    }
+
 struct stepd_job_options {
     size_t size; /* sizeof(struct stepd_job_options) */
     enum stepd_mode mode;
@@ -417,7 +422,7 @@ struct stepd_change_options {
 /* Always start from it. */
 #define STEPD_CHANGE_OPTIONS_INIT                                                                  \
     {                                                                                              \
-        sizeof(struct stepd_change_options), NULL, {NULL}, 0, false, false, 0                      \
+        sizeof(struct stepd_change_options), NULL, STEPD_PARAM_GROUP_INIT, 0, false, false, 0      \
     }
 
 /* What came of it. */
