@@ -172,17 +172,6 @@ static void worker__rank_of_a_lost_one__replaces_it(void **state)
                          "worker 'w0'");
 }
 
-static void worker__any_rank_of_a_started_sync_job__gets_the_lost_one(void **state)
-{
-    struct brain *brain = *state;
-    peer_define(peer_join(brain, hello_worker("j", 0)), "j", STEPD_SYNC, 2);
-    (void)peer_join(brain, hello_worker("j", 1));
-    brain_wait(brain, BRAIN_LEASE_MS / 2);
-    brain_heard(brain, "j", 0, 1);
-    brain_wait(brain, BRAIN_LEASE_MS / 2);
-    assert_int_equal(welcome(peer_join(brain, hello_worker("j", -1)))->rank, 1);
-}
-
 static void worker__rank_beyond_the_workers_of_the_job__is_refused(void **state)
 {
     static const enum stepd_mode mode[] = {STEPD_SYNC, STEPD_ASYNC};
@@ -475,7 +464,6 @@ int main(void)
         TEST(worker__rank_taken__says_by_whom_and_for_how_long),
         TEST(worker__rank_of_closed_connection__is_taken_until_the_lease_is_over),
         TEST(worker__rank_of_a_lost_one__replaces_it),
-        TEST(worker__any_rank_of_a_started_sync_job__gets_the_lost_one),
         TEST(worker__rank_beyond_the_workers_of_the_job__is_refused),
         TEST(worker__any_rank_where_all_are_taken__is_refused),
         TEST(worker__name_with_quotes__is_quoted_in_the_log),

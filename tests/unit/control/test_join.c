@@ -203,6 +203,17 @@ static void leave__of_all_while_one_joins__does_not_finish_the_job(void **state)
     assert_int_equal(status(brain)->state, STEPD_JOB_RUNNING);
 }
 
+static void worker__any_rank_of_a_started_sync_job__gets_the_lost_one(void **state)
+{
+    struct brain *brain = *state;
+    peer_define(peer_join(brain, hello_worker("j", 0)), "j", STEPD_SYNC, 2);
+    (void)peer_join(brain, hello_worker("j", 1));
+    brain_wait(brain, BRAIN_LEASE_MS / 2);
+    brain_heard(brain, "j", 0, 1);
+    brain_wait(brain, BRAIN_LEASE_MS / 2);
+    assert_int_equal(welcome(peer_join(brain, hello_worker("j", -1)))->rank, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, brain_setup, brain_teardown)
 
 int main(void)
@@ -220,6 +231,7 @@ int main(void)
         TEST(rank_that_left__while_its_worker_is_connected__is_refused),
         TEST(any_rank__of_an_elastic_job_that_waits__is_the_lost_one),
         TEST(leave__of_all_while_one_joins__does_not_finish_the_job),
+        TEST(worker__any_rank_of_a_started_sync_job__gets_the_lost_one),
     };
     return cmocka_run_group_tests_name("control/join", tests, NULL, NULL);
 }

@@ -160,38 +160,6 @@ static void group__with_a_hyperparameter_of_another_optimizer__says_what_is_know
                                   "weight_decay, preset, lr_mult, ");
 }
 
-/* Adadelta's eps is a number, adafactor's a list of two. */
-static void phase__whose_optimizer_has_a_list_of_that_name__leaves_the_number_out(void **state)
-{
-    (void)state;
-    const struct stepd_phase phase = {.from = 1, .optimizer = "adafactor"};
-    struct stepd_group def = settings_group("adadelta", "eps=0.5");
-    def.phases = 1;
-    def.phase = &phase;
-    struct group group = groups_make(&def);
-    assert_true(group.phase[0].hyper.eps == 0.5);
-    assert_true(group.phase[1].hyper.eps2 == 1e-3);
-    group_deinit(&group);
-    groups_refuse_settings("adafactor", "eps=0.5", "eps of adafactor takes 2 numbers, not 1");
-}
-
-/* A hint must not offer what is refused there. */
-static void phase__with_an_unknown_hyperparameter__is_offered_no_treatment(void **state)
-{
-    (void)state;
-    const struct stepd_setting settings[] = {{.name = "rho", .values = 1, .value = (double[]){1}}};
-    const struct stepd_phase phase = {
-        .from = 1, .optimizer = "sgd", .settings = {.count = 1, .at = settings}};
-    struct stepd_group def = settings_group("sgd", "");
-    def.phases = 1;
-    def.phase = &phase;
-    struct group group;
-    struct stepd_error error;
-    assert_int_equal(group_init(&groups_nothing, &def, &group, &error), STEPD_INVALID_ARGUMENT);
-    assert_non_null(strstr(error.text, "sgd has no hyperparameter 'rho': known are lr, "));
-    assert_null(strstr(error.text, "clip_value"));
-}
-
 static void group__with_a_setting_twice__is_refused(void **state)
 {
     (void)state;
@@ -479,8 +447,6 @@ int main(void)
         cmocka_unit_test(group__with_an_empty_list__is_refused),
         cmocka_unit_test(group__with_an_unknown_hyperparameter__names_the_nearest),
         cmocka_unit_test(group__with_a_hyperparameter_of_another_optimizer__says_what_is_known),
-        cmocka_unit_test(phase__whose_optimizer_has_a_list_of_that_name__leaves_the_number_out),
-        cmocka_unit_test(phase__with_an_unknown_hyperparameter__is_offered_no_treatment),
         cmocka_unit_test(group__with_a_setting_twice__is_refused),
         cmocka_unit_test(group__with_more_settings_than_a_list_may_have__is_refused),
         cmocka_unit_test(group__with_a_value_out_of_range__states_the_range),
