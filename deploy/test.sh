@@ -34,11 +34,15 @@ dev      -LE;nothing                         everything, with the checks of the 
 LIST
 }
 
+# The daemon that tests start refuses variables of its name that it does not know.
+readonly WITHOUT_TORCH=${STEPD_WITHOUT_TORCH:-} TORCH_PIP_ARGS=${STEPD_TORCH_PIP_ARGS:-}
+unset STEPD_WITHOUT_TORCH STEPD_TORCH_PIP_ARGS
+
 declare -A tests_of=() seconds_of=() result_of=()
 
 # Reads stages; those that compare with PyTorch do without it where that is wanted.
 without_torch() {
-    if [ "${STEPD_WITHOUT_TORCH:-}" = 1 ]; then
+    if [ "$WITHOUT_TORCH" = 1 ]; then
         sed 's/-LE;nothing/-LE;torch/'
     else
         cat
@@ -74,7 +78,7 @@ logged() {
 make_venv() {
     local python=/usr/bin/python3 extra=()
     [ -x "$python" ] || python=python3
-    read -ra extra <<<"${STEPD_TORCH_PIP_ARGS:-}"
+    read -ra extra <<<"$TORCH_PIP_ARGS"
     rm -rf "$VENV"
     "$python" -m venv "$VENV" &&
         "$VENV/bin/python" -m pip install "${extra[@]}" "torch==$TORCH" && has_torch
@@ -140,7 +144,7 @@ main() {
     done
     deploy/setup.sh build test data
     mkdir -p "$LOGS"
-    if [ "${STEPD_WITHOUT_TORCH:-}" != 1 ] && [[ " ${wanted[*]} " = *" dev "* ]]; then
+    if [ "$WITHOUT_TORCH" != 1 ] && [[ " ${wanted[*]} " = *" dev "* ]]; then
         prepare_torch
     fi
     for preset in "${wanted[@]}"; do
