@@ -7,9 +7,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "client/ctl/number.h"
 #include "proto/error.h"
+
+/* More than any schedule has parameters. */
+#define NAMES_MAX 32u
 
 /* One parameter that is being read. */
 struct setting {
@@ -17,11 +21,28 @@ struct setting {
     const char *word; /* its only value; NULL: numbers */
     size_t values;
     double value[SCHEDULE_LIST_MAX];
+    size_t names; /* that have come before it */
+    const char *seen[NAMES_MAX];
 };
 
-static enum stepd_status apply(const struct setting *setting, struct schedule *schedule,
+/* Parameters are known whatever the case of their letters. */
+static bool is_seen(const struct setting *setting)
+{
+    for (size_t i = 0; i < setting->names; i++) {
+        if (strcasecmp(setting->seen[i], setting->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static enum stepd_status apply(struct setting *setting, struct schedule *schedule,
                                struct stepd_error *reterr)
 {
+    if (is_seen(setting))
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "'%s' is set twice; keep one",
+                          setting->name);
+    if (setting->names < NAMES_MAX)
+        setting->seen[setting->names++] = setting->name;
     if (setting->word != NULL)
         return schedule_set_word(schedule, setting->name, setting->word, reterr);
     return schedule_set(schedule, setting->name, setting->values, setting->value, reterr);

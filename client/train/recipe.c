@@ -53,6 +53,21 @@ enum stepd_status recipe_name(const char *name, size_t length, struct train_reci
     return copy_name((struct word){.text = name, .length = length}, recipe->optimizer, reterr);
 }
 
+/* Puts a setting in, in the place of what was known before, but not of one of the same phase, which
+ * `own` holds. */
+static enum stepd_status read_setting(struct word word, struct train_params *own,
+                                      struct train_params *hyper, struct stepd_error *reterr)
+{
+    const size_t before = own->count;
+    const enum stepd_status status = params_read(word.text, word.length, own, reterr);
+    if (status != STEPD_OK)
+        return status;
+    if (own->count == before)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "'%.*s': it is set twice; keep one",
+                          (int)word.length, word.text);
+    return params_read(word.text, word.length, hyper, reterr);
+}
+
 /* Reads settings up to the end or "then", which is taken. *ret_more: it was "then". */
 static enum stepd_status read_settings(const char **text, uint64_t *from,
                                        struct train_params *hyper, bool *ret_more,
@@ -60,11 +75,12 @@ static enum stepd_status read_settings(const char **text, uint64_t *from,
 {
     const size_t name_length = strlen(from_name);
     enum stepd_status status = STEPD_OK;
+    struct train_params own = {.count = 0};
     struct word word = next_word(text);
     for (; word.length > 0 && !is_then(word) && status == STEPD_OK; word = next_word(text)) {
         double number = 0;
         if (from == NULL || strncmp(word.text, from_name, name_length) != 0)
-            status = params_read(word.text, word.length, hyper, reterr);
+            status = read_setting(word, &own, hyper, reterr);
         else if (params_read_number(word.text + name_length, word.length - name_length, &number) &&
                  number >= 1 && number <= 0x1p53 && number == (double)(uint64_t)number)
             *from = (uint64_t)number;

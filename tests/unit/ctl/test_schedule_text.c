@@ -92,6 +92,15 @@ static void read__what_is_no_parameter__says_how_it_is_written(void **state)
     assert_refused("cosine:", STEPD_INVALID_ARGUMENT, "'' is no parameter");
 }
 
+static void read__parameter_twice__is_refused(void **state)
+{
+    (void)state;
+    assert_refused("cosine:t_max=5,t_max=7", STEPD_INVALID_ARGUMENT,
+                   "'t_max' is set twice; keep one");
+    assert_refused("step:step_size=5,gamma=0.5,Step_Size=7", STEPD_INVALID_ARGUMENT,
+                   "'Step_Size' is set twice; keep one");
+}
+
 static void read__word_in_a_list__is_refused(void **state)
 {
     (void)state;
@@ -137,6 +146,7 @@ int main(void)
         cmocka_unit_test(read__unknown_kind__names_the_nearest),
         cmocka_unit_test(read__unknown_parameter__names_the_nearest),
         cmocka_unit_test(read__what_is_no_parameter__says_how_it_is_written),
+        cmocka_unit_test(read__parameter_twice__is_refused),
         cmocka_unit_test(read__word_in_a_list__is_refused),
         cmocka_unit_test(read__value_that_is_missing__is_refused),
         cmocka_unit_test(read__list_too_long__is_refused),

@@ -77,6 +77,8 @@ static void recipe_read__mistake__is_refused_and_named(void **state)
         {"lr=0.1 adam", "'lr=0.1' is not the name of an optimizer"},
         {"an_optimizer_whose_name_is_too_long", "is not the name of an optimizer"},
         {"adam lr", "'lr': expected NAME=VALUE"},
+        {"adam lr=0.1 lr=0.2", "'lr=0.2': it is set twice; keep one"},
+        {"adam then sgd from=3 lr=0.1 LR=0.1", "'LR=0.1': it is set twice; keep one"},
         {"adam then sgd lr=0.1", "when does 'sgd' take over? Say it as in 'sgd from=300'"},
         {"adam then sgd from=5 then adam from=5",
          "'adam' takes over at step 5, and 'sgd' before it at 5"},
