@@ -58,10 +58,33 @@ static enum stepd_status check_limits(const struct stepd_define_job *def,
     return STEPD_OK;
 }
 
+/* A name that is given; without one a group is called as what it matches. */
+static bool is_named(const struct stepd_group *group)
+{
+    return group->name != NULL && group->name[0] != '\0';
+}
+
+/* Changes, status and logs know a group by its name. */
+static enum stepd_status check_names(const struct stepd_define_job *def, struct stepd_error *reterr)
+{
+    for (size_t i = 0; i < def->groups; i++) {
+        for (size_t k = 0; k < i && is_named(&def->group[i]); k++) {
+            if (is_named(&def->group[k]) && strcmp(def->group[i].name, def->group[k].name) == 0)
+                return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                                  "groups %zu and %zu are both called '%s'; give each a name of "
+                                  "its own",
+                                  k + 1, i + 1, def->group[i].name);
+        }
+    }
+    return STEPD_OK;
+}
+
 static enum stepd_status take_groups(struct job_draft *draft, const struct stepd_define_job *def,
                                      struct stepd_error *reterr)
 {
     enum stepd_status status = group_check_defaults(&def->defaults, reterr);
+    if (status == STEPD_OK)
+        status = check_names(def, reterr);
     if (status != STEPD_OK)
         return status;
     draft->group = calloc(def->groups, sizeof *draft->group);

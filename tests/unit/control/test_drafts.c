@@ -117,7 +117,7 @@ static struct stepd_message large_definition(bool in_defaults, size_t phases, si
     for (size_t i = 0; i < STEPD_PHASES_MAX; i++)
         phase[i] = (struct stepd_phase){.from = i + 1, .optimizer = "sgd"};
     for (size_t i = 0; i < groups; i++)
-        group[i] = (struct stepd_group){.name = "g",
+        group[i] = (struct stepd_group){.name = "",
                                         .match = "*",
                                         .optimizer = "sgd",
                                         .schedule = "",

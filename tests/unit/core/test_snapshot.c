@@ -145,8 +145,8 @@ static void snapshot__of_a_frozen_slice_that_nobody_pushes__has_it_as_it_is(void
     const struct stepd_tensor_def tensor[] = {shard_tensor("w", small, 1, 0.0),
                                               shard_tensor("ice", small, 1, 3.0)};
     struct stepd_group group[] = {settings_group("sgd", ""), settings_group("adam", "")};
-    group[1].match = "w";
-    group[0].match = "ice";
+    group[1].name = group[1].match = "w";
+    group[0].name = group[0].match = "ice";
     group[0].frozen = true;
     const struct shard_job job = {
         .workers = 1, .groups = 2, .group = group, .tensors = 2, .tensor = tensor};

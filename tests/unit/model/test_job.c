@@ -48,6 +48,19 @@ static void job_draft_create__with_numbers_out_of_range__is_refused(void **state
     assert_non_null(strstr(refused(&def), "slice_elements is 8388609"));
 }
 
+static void job_draft_create__of_two_groups_of_one_name__is_refused(void **state)
+{
+    (void)state;
+    struct stepd_group group[] = {draft_group("a", "x*", "sgd"), draft_group("b", "y*", "sgd"),
+                                  draft_group("a", "*", "sgd")};
+    struct stepd_define_job def = draft_definition();
+    def.groups = 3;
+    def.group = group;
+    assert_non_null(strstr(refused(&def), "groups 1 and 3 are both called 'a'; give each a name"));
+    group[0].name = group[2].name = "";
+    (void)job_draft_destroy(draft_create(&def)); /* each is called as what it matches */
+}
+
 static void job_draft_create__of_a_wrong_group__frees_the_groups_before_it(void **state)
 {
     (void)state;
@@ -341,6 +354,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(job_draft_create__with_numbers_out_of_range__is_refused),
+        cmocka_unit_test(job_draft_create__of_two_groups_of_one_name__is_refused),
         cmocka_unit_test(job_draft_create__of_a_wrong_group__frees_the_groups_before_it),
         cmocka_unit_test(job_draft_same__of_the_same__is_ok),
         cmocka_unit_test(job_draft_same__of_the_default_slice_size_by_number__is_ok),
