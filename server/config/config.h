@@ -27,7 +27,7 @@
 #include "proto/message.h"
 #include "server/base/log.h"
 
-#define CONFIG_KEYS     16u  /* rows of the table in schema.c */
+#define CONFIG_KEYS     17u  /* rows of the table in schema.c */
 #define CONFIG_JOBS_MAX 256u /* jobs of one file */
 
 /* The longest path of a Unix socket, without its NUL: sun_path of Linux. */
@@ -87,6 +87,7 @@ struct config {
     uint32_t wait_max_ms;
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;
+    uint32_t busy_poll_us;
     uint32_t slice_elements;
 
     size_t jobs;

@@ -170,6 +170,16 @@ static const struct schema_row rows[] = {
         .offset = FIELD(read_timeout_ms),
     },
     {
+        .key = "busy_poll_us",
+        .flag = "busy-poll-us",
+        .type = &value_whole,
+        .fallback = "0",
+        .least = 0,
+        .most = 100000,
+        .doc = "microseconds that a shard looks for work before it sleeps; for cores of its own",
+        .offset = FIELD(busy_poll_us),
+    },
+    {
         .key = "slice_elements",
         .flag = "slice-elements",
         .type = &value_whole,

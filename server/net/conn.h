@@ -79,6 +79,7 @@ struct conn_loop {
 
     struct conn *first; /* linked by conn.next; owned */
     size_t count;
+    uint64_t reads;          /* that have brought bytes */
     struct weights **unsent; /* owned; references of failed replies, for the next tick */
     size_t unsents;
     size_t unsent_room;

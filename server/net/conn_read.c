@@ -216,6 +216,7 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 {
     struct conn *const conn = stream->data;
     conn->reads += nread > 0;
+    conn->loop->reads += nread > 0;
     if (nread > 0)
         received(conn, (const uint8_t *)buf->base, (size_t)nread);
     else if (nread == UV_EOF)

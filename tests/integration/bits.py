@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same inputs give the same weights, bit for bit: real processes, loopback sockets.
 
-  - one worker through the daemon gives what `stepd-train --local` gives
+  - one worker through the daemon gives what `stepd-train --local` gives, also where the daemon does
+    not sleep between frames
   - four workers with unequal numbers of examples give the same bits twice, with one shard and with
     two, on the kernels of every instruction set that this machine has
   - where the whole job is the unit (a clip by the global norm, steps that are made whole) likewise
@@ -102,6 +103,8 @@ def main():
         for shards in ("1", "2"):
             assert runs.served(1, ["--shards", shards], *batch) == local, \
                 f"one worker over {shards} shards differs from --local"
+        assert runs.served(1, ["--busy-poll-us", "100000"], *batch) == local, \
+            "one worker of a daemon that looks for work without sleep differs from --local"
         print("one worker: the daemon and --local give the same bits")
         check_gate(runs)
         check_worlds(runs)

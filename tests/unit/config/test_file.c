@@ -53,6 +53,7 @@ static void file__every_key_given__is_taken(void **state)
                                       "wait_max_ms: 13\n"
                                       "write_timeout_ms: 14\n"
                                       "read_timeout_ms: 16\n"
+                                      "busy_poll_us: 17\n"
                                       "slice_elements: 256\n"
                                       "jobs: []\n",
                                       &config, &error),
@@ -72,6 +73,7 @@ static void file__every_key_given__is_taken(void **state)
     assert_int_equal(config.wait_max_ms, 13);
     assert_int_equal(config.write_timeout_ms, 14);
     assert_int_equal(config.read_timeout_ms, 16);
+    assert_int_equal(config.busy_poll_us, 17);
     assert_int_equal(config.slice_elements, 256);
     assert_int_equal(config.jobs, 0);
     config_deinit(&config);
