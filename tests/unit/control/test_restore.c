@@ -11,68 +11,16 @@
 
 #include <cmocka.h>
 
-#include "shard_shares.h"
-
-/* An old control with two workers, what was taken of its job, and a new control. */
-struct crash {
-    struct brain *old;
-    struct peer *worker[2]; /* of the old one */
-    struct shares_taken taken;
-    struct brain *brain; /* the new one */
-};
+#include "crash.h"
 
 static const uint64_t at_five[2] = {5, 5};
-
-static struct brain *new_brain(uint32_t shards)
-{
-    struct control_options options = brain_options();
-    options.shards = shards;
-    struct brain *brain = brain_create(&options);
-    brain->newest_random = 100; /* its sessions are not the old one's */
-    return brain;
-}
-
-/* Before the workers leave, if they do, and the snapshot is taken. */
-static void setup(struct crash *crash, enum stepd_mode mode)
-{
-    const struct control_options options = brain_options();
-    *crash = (struct crash){.old = brain_create(&options), .brain = new_brain(BRAIN_SHARDS)};
-    for (int32_t rank = 0; rank < 2; rank++)
-        crash->worker[rank] = peer_join(crash->old, hello_worker("j", rank));
-    shares_define(crash->worker[0], mode, 2);
-}
-
-static void take(struct crash *crash, uint64_t version, const uint64_t clock[2])
-{
-    crash->taken = shares_take(crash->old, version, clock);
-}
-
-static enum stepd_status restore(struct crash *crash, struct stepd_error *reterr)
-{
-    return control_restore(crash->brain->control, &crash->taken.snapshot, crash->taken.state,
-                           crash->brain->now_ms, reterr);
-}
 
 /* Takes the snapshot at version 5, and restores it. */
 static void setup_restored(struct crash *crash)
 {
-    struct stepd_error error = {.text = ""};
-    setup(crash, STEPD_SYNC);
-    take(crash, 5, at_five);
-    if (restore(crash, &error) != STEPD_OK)
-        fail_msg("%s", error.text);
-}
-
-static void teardown(struct crash *crash)
-{
-    shares_taken_deinit(&crash->taken);
-    brain_destroy(crash->brain);
-    brain_destroy(crash->old);
-}
-
-static const struct stepd_welcome *welcome_of(struct peer *peer)
-{
-    return &peer_answer(peer, STEPD_MESSAGE_WELCOME)->body.welcome;
+    crash_begin(crash, STEPD_SYNC);
+    crash_take(crash, 5, at_five);
+    crash_restore(crash);
 }
 
 static void assert_logged(const struct brain *brain, const char *words)
@@ -94,7 +42,7 @@ static void job__that_is_restored__is_opened_with_its_state(void **state)
         assert_int_equal(order->job->incarnation, 2);
         assert_int_equal(order->job->layout.slices, 2);
     }
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 static void session__that_is_restored__is_known_to_the_shards(void **state)
@@ -106,7 +54,7 @@ static void session__that_is_restored__is_known_to_the_shards(void **state)
     assert_int_equal(order->rank, 1);
     assert_int_equal(order->epoch, 1);
     assert_memory_equal(order->session, crash.worker[1]->session, STEPD_SESSION_BYTES);
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 static void job__that_had_started__starts_when_it_is_open(void **state)
@@ -118,21 +66,21 @@ static void job__that_had_started__starts_when_it_is_open(void **state)
     brain_opened_all(crash.brain, "j");
     assert_int_equal(brain_count(crash.brain, 0, ORDER_MEMBER), 2);
     assert_int_equal(brain_count(crash.brain, 0, ORDER_JOB_START), 1);
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 static void job__that_fewer_stayed_in__starts_all_the_same(void **state)
 {
     (void)state;
     struct crash crash;
-    setup(&crash, STEPD_SYNC);
+    crash_begin(&crash, STEPD_SYNC);
     peer_request(crash.worker[1], leave_at(5));
-    take(&crash, 5, at_five);
-    assert_int_equal(restore(&crash, NULL), STEPD_OK);
+    crash_take(&crash, 5, at_five);
+    crash_restore(&crash);
     brain_opened_all(crash.brain, "j");
     assert_int_equal(brain_newest(crash.brain, 0, ORDER_MEMBER)->last_clock, 5);
     assert_int_equal(brain_count(crash.brain, 0, ORDER_JOB_START), 1);
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 static void job__that_had_not_started__waits_for_its_workers(void **state)
@@ -140,30 +88,30 @@ static void job__that_had_not_started__waits_for_its_workers(void **state)
     (void)state;
     struct crash crash;
     const struct control_options options = brain_options();
-    crash = (struct crash){.old = brain_create(&options), .brain = new_brain(BRAIN_SHARDS)};
+    crash = (struct crash){.old = brain_create(&options), .brain = crash_new_brain(BRAIN_SHARDS)};
     crash.worker[0] = peer_join(crash.old, hello_worker("j", 0));
     shares_define(crash.worker[0], STEPD_SYNC, 2);
-    take(&crash, 0, (const uint64_t[]){0, 0});
-    assert_int_equal(restore(&crash, NULL), STEPD_OK);
+    crash_take(&crash, 0, (const uint64_t[]){0, 0});
+    crash_restore(&crash);
     brain_opened_all(crash.brain, "j");
     assert_int_equal(brain_count(crash.brain, 0, ORDER_JOB_START), 0);
     (void)peer_join(crash.brain, hello_worker("j", 1));
     assert_int_equal(brain_count(crash.brain, 0, ORDER_JOB_START), 1);
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 static void job__that_had_finished__is_finished(void **state)
 {
     (void)state;
     struct crash crash;
-    setup(&crash, STEPD_SYNC);
+    crash_begin(&crash, STEPD_SYNC);
     for (size_t i = 0; i < 2; i++)
         peer_request(crash.worker[i], leave_at(5));
-    take(&crash, 5, at_five);
-    assert_int_equal(restore(&crash, NULL), STEPD_OK);
+    crash_take(&crash, 5, at_five);
+    crash_restore(&crash);
     brain_opened_all(crash.brain, "j");
     assert_logged(crash.brain, "job_state job=\"j\" from=running to=finished");
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 static void job__that_no_shard_can_open__begins_anew_and_says_so(void **state)
@@ -175,11 +123,11 @@ static void job__that_no_shard_can_open__begins_anew_and_says_so(void **state)
     brain_opened(crash.brain, 1, "j", STEPD_OK);
     assert_logged(crash.brain, "warn: job_not_restored job=\"j\" cause=\"shard 0 cannot\"");
     struct peer *peer = peer_join(crash.brain, hello_resume(crash.worker[0]));
-    assert_int_equal(welcome_of(peer)->incarnation, 2);
-    assert_int_equal(welcome_of(peer)->clock, 0);
+    assert_int_equal(peer_welcome(peer)->incarnation, 2);
+    assert_int_equal(peer_welcome(peer)->clock, 0);
     peer_request(peer, define_tensor(SHARES_ELEMENTS));
     assert_null(brain_newest(crash.brain, 0, ORDER_JOB_OPEN)->state);
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 /* ---- Its workers ----------------------------------------------------------------------------- */
@@ -190,43 +138,43 @@ static void worker__that_resumes__is_told_the_incarnation_and_its_clock(void **s
     struct crash crash;
     setup_restored(&crash);
     struct peer *peer = peer_join(crash.brain, hello_resume(crash.worker[1]));
-    assert_int_equal(welcome_of(peer)->incarnation, 2);
-    assert_int_equal(welcome_of(peer)->clock, 5);
-    assert_int_equal(welcome_of(peer)->rank, 1);
-    assert_int_equal(welcome_of(peer)->epoch, 2);
+    assert_int_equal(peer_welcome(peer)->incarnation, 2);
+    assert_int_equal(peer_welcome(peer)->clock, 5);
+    assert_int_equal(peer_welcome(peer)->rank, 1);
+    assert_int_equal(peer_welcome(peer)->epoch, 2);
     assert_memory_equal(peer->session, crash.worker[1]->session, STEPD_SESSION_BYTES);
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 static void interval__of_a_member_that_had_joined_later__is_told_to_the_shards(void **state)
 {
     (void)state;
     struct crash crash;
-    setup(&crash, STEPD_SYNC);
-    take(&crash, 5, at_five);
+    crash_begin(&crash, STEPD_SYNC);
+    crash_take(&crash, 5, at_five);
     crash.taken.snapshot.member[1].from = 3;
     crash.taken.snapshot.member[1].from_clock = 3;
-    assert_int_equal(restore(&crash, NULL), STEPD_OK);
+    crash_restore(&crash);
     brain_opened_all(crash.brain, "j");
     const struct order *order = brain_newest(crash.brain, 0, ORDER_MEMBER);
     assert_int_equal(order->rank, 1);
     assert_int_equal(order->from, 3);
     assert_int_equal(order->clock, 3);
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 static void worker__that_joined_after_the_snapshot__is_not_known(void **state)
 {
     (void)state;
     struct crash crash;
-    setup(&crash, STEPD_ASYNC);
-    take(&crash, JOB_STATE_AS_IT_STANDS, at_five);
+    crash_begin(&crash, STEPD_ASYNC);
+    crash_take(&crash, JOB_STATE_AS_IT_STANDS, at_five);
     peer_request(crash.worker[1], leave_at(5));
     struct peer *later = peer_join(crash.old, hello_worker("j", 1));
-    assert_int_equal(restore(&crash, NULL), STEPD_OK);
+    crash_restore(&crash);
     brain_assert_refused(crash.brain, hello_resume(later), STEPD_NOT_FOUND,
                          "the session is not known");
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 static void rank__whose_worker_does_not_come_back__can_be_taken_when_its_lease_is_over(void **state)
@@ -238,8 +186,8 @@ static void rank__whose_worker_does_not_come_back__can_be_taken_when_its_lease_i
     brain_assert_refused(crash.brain, hello_worker("j", 1), STEPD_ALREADY_EXISTS, "is taken");
     brain_wait(crash.brain, BRAIN_LEASE_MS);
     struct peer *peer = peer_join(crash.brain, hello_worker("j", 1));
-    assert_int_equal(welcome_of(peer)->clock, 5);
-    teardown(&crash);
+    assert_int_equal(peer_welcome(peer)->clock, 5);
+    crash_end(&crash);
 }
 
 static void definition__that_is_said_again__is_the_same(void **state)
@@ -253,7 +201,7 @@ static void definition__that_is_said_again__is_the_same(void **state)
     assert_int_equal(peer_answer(peer, STEPD_MESSAGE_JOB_DEFINED)->body.job_defined.incarnation, 2);
     peer_request(peer, define_tensor(SHARES_ELEMENTS));
     (void)peer_answer(peer, STEPD_MESSAGE_TENSORS_DEFINED);
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 static void definition__that_differs__is_refused(void **state)
@@ -265,7 +213,7 @@ static void definition__that_differs__is_refused(void **state)
     struct peer *peer = peer_join(crash.brain, hello_resume(crash.worker[0]));
     peer_request(peer, define_job(STEPD_SYNC, 3));
     peer_assert_error(peer, STEPD_INVALID_ARGUMENT, "workers is defined as");
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 static void config__that_says_the_same__keeps_the_restored_job(void **state)
@@ -277,7 +225,7 @@ static void config__that_says_the_same__keeps_the_restored_job(void **state)
     assert_int_equal(control_define(crash.brain->control, "j", &def.body.define_job, NULL),
                      STEPD_OK);
     assert_int_equal(brain_count(crash.brain, 0, ORDER_JOB_CLOSE), 0);
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 /* ---- Incarnations and other shards ----------------------------------------------------------- */
@@ -288,10 +236,10 @@ static void job__that_is_restored_twice__never_has_an_incarnation_again(void **s
     struct crash crash;
     setup_restored(&crash);
     brain_destroy(crash.brain); /* it crashes before anybody has taken a snapshot */
-    crash.brain = new_brain(BRAIN_SHARDS);
-    assert_int_equal(restore(&crash, NULL), STEPD_OK);
+    crash.brain = crash_new_brain(BRAIN_SHARDS);
+    crash_restore(&crash);
     assert_int_equal(brain_newest(crash.brain, 0, ORDER_JOB_OPEN)->job->incarnation, 3);
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 static void job__on_another_number_of_shards__has_the_same_slices(void **state)
@@ -299,16 +247,16 @@ static void job__on_another_number_of_shards__has_the_same_slices(void **state)
     (void)state;
     struct crash crash;
     const uint64_t counted[2] = {4, 6};
-    setup(&crash, STEPD_ASYNC);
-    take(&crash, JOB_STATE_AS_IT_STANDS, counted);
+    crash_begin(&crash, STEPD_ASYNC);
+    crash_take(&crash, JOB_STATE_AS_IT_STANDS, counted);
     brain_destroy(crash.brain);
-    crash.brain = new_brain(1);
-    assert_int_equal(restore(&crash, NULL), STEPD_OK);
+    crash.brain = crash_new_brain(1);
+    crash_restore(&crash);
     const struct order *order = brain_newest(crash.brain, 0, ORDER_JOB_OPEN);
     assert_int_equal(order->job->layout.slices, 2);
     assert_int_equal(order->job->layout.slice[1].shard, 0);
-    assert_int_equal(welcome_of(peer_join(crash.brain, hello_resume(crash.worker[1])))->clock, 6);
-    teardown(&crash);
+    assert_int_equal(peer_welcome(peer_join(crash.brain, hello_resume(crash.worker[1])))->clock, 6);
+    crash_end(&crash);
 }
 
 /* ---- What cannot be restored ----------------------------------------------------------------- */
@@ -316,7 +264,7 @@ static void job__on_another_number_of_shards__has_the_same_slices(void **state)
 static void assert_not_restored(struct crash *crash, enum stepd_status code, const char *words)
 {
     struct stepd_error error = {.text = ""};
-    assert_int_equal(restore(crash, &error), code);
+    assert_int_equal(crash_try_restore(crash, &error), code);
     if (strstr(error.text, words) == NULL)
         fail_msg("'%s' is not in: %s", words, error.text);
 }
@@ -327,28 +275,28 @@ static void job__that_is_there__is_not_restored(void **state)
     struct crash crash;
     setup_restored(&crash);
     assert_not_restored(&crash, STEPD_ALREADY_EXISTS, "there is a job 'j' already");
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 static void snapshot__with_a_rank_that_the_job_has_not__is_not_restored(void **state)
 {
     (void)state;
     struct crash crash;
-    setup(&crash, STEPD_SYNC);
-    take(&crash, 5, at_five);
+    crash_begin(&crash, STEPD_SYNC);
+    crash_take(&crash, 5, at_five);
     crash.taken.snapshot.member[1].rank = 2;
     assert_not_restored(&crash, STEPD_INVALID_ARGUMENT, "has rank 2, and its 2 ranks must rise");
     crash.taken.snapshot.member[1].rank = 0;
     assert_not_restored(&crash, STEPD_INVALID_ARGUMENT, "has rank 0, and its 2 ranks must rise");
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 static void snapshot__that_does_not_fit__leaves_no_trace(void **state)
 {
     (void)state;
     struct crash crash;
-    setup(&crash, STEPD_SYNC);
-    take(&crash, 5, at_five);
+    crash_begin(&crash, STEPD_SYNC);
+    crash_take(&crash, 5, at_five);
     brain_destroy(crash.brain);
     struct control_options options = brain_options();
     options.memory_max_bytes = 1u << 20;
@@ -356,7 +304,7 @@ static void snapshot__that_does_not_fit__leaves_no_trace(void **state)
     assert_not_restored(&crash, STEPD_RESOURCE_EXHAUSTED, "job 'j' needs");
     assert_int_equal(crash.taken.snapshot.incarnation, 1);
     brain_assert_refused(crash.brain, hello_resume(crash.worker[0]), STEPD_NOT_FOUND, "not known");
-    teardown(&crash);
+    crash_end(&crash);
 }
 
 int main(void)
