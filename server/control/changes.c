@@ -18,6 +18,7 @@
 #include "server/control/handle_change.h"
 #include "server/control/members.h"
 #include "server/control/orders.h"
+#include "server/control/snapshot.h"
 
 /* Shards answer as soon as they read their orders. */
 #define ANSWER_MS 1000u
@@ -72,6 +73,7 @@ static void propose(struct control *control, struct control_job *job)
     changes->ask_again_ms = control->now_ms + ANSWER_MS;
     changes->left = control->options.shards;
     changes->refused = false;
+    changes->oldest = UINT64_MAX;
     changes->number = ++control->query;
     changes->version = proposed_version(job);
     if (control_order_proposal(control, job) != STEPD_OK)
@@ -111,14 +113,11 @@ enum stepd_status control_change_groups(struct control *control, struct control_
 {
     const struct order like = {
         .kind = ORDER_CHANGE, .job_name = job->name, .change = ORDER_CHANGE_GROUPS};
-    enum stepd_status status = STEPD_OK;
-    if (job->group == NULL)
-        job->group = calloc(job->job->groups, sizeof *job->group);
-    if (job->group == NULL)
-        status =
-            stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to change job '%s'", job->name);
-    edit->number = ++job->changes.numbered;
-    if (status == STEPD_OK)
+    enum stepd_status status = control_history_begin(&job->history, job->job->groups);
+    edit->number = ++job->history.numbered;
+    if (status != STEPD_OK)
+        (void)stepd_fail(reterr, status, "no memory to change job '%s'", job->name);
+    else
         status = add(control, job, &like, edit, reterr);
     if (status != STEPD_OK)
         (void)control_edit_destroy(edit);
@@ -160,6 +159,25 @@ static void date(const struct control *control, const struct control_job *job,
     }
 }
 
+/* Whatever was to come that all slices have got to by now is no more; but a snapshot that is being
+ * taken may have slices from before. */
+static void forget_reached(const struct control *control, struct control_job *job)
+{
+    if (!control_snapshot_is_taken(control, job))
+        control_history_reached(&job->history,
+                                has_versions(job) ? job->changes.oldest : UINT64_MAX);
+}
+
+static enum stepd_status check_coming(const struct control_job *job, struct stepd_error *reterr)
+{
+    if (control_history_coming(&job->history) < CONTROL_COMING_MAX)
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                      "%u changes of job '%s' are still to come; try again when one has, or say a "
+                      "schedule or phases instead of many changes",
+                      CONTROL_COMING_MAX, job->name);
+}
+
 /* What the edit comes to goes into the order; into the records, what is to be said of it. */
 static enum stepd_status work_out(const struct control_job *job, struct control_change *change,
                                   struct control_trail *records, struct stepd_error *reterr)
@@ -171,11 +189,10 @@ static enum stepd_status work_out(const struct control_job *job, struct control_
     };
     struct order *order = change->order;
     order->groups = group_changes_destroy(order->groups);
-    const enum stepd_status status =
-        control_edit_work_out(job, change->edit, point, &order->groups, records, reterr);
-    if (status == STEPD_OK)
-        order->groups->version = point.from;
-    return status;
+    const enum stepd_status status = check_coming(job, reterr);
+    return status != STEPD_OK
+               ? status
+               : control_edit_work_out(job, change->edit, point, &order->groups, records, reterr);
 }
 
 /* False: the shards could not be told. */
@@ -185,11 +202,11 @@ static bool decide_edit(struct control *control, struct control_job *job,
     struct order *order = change->order;
     struct stepd_error error = {.code = STEPD_OK};
     struct control_trail records = {.first = NULL};
+    forget_reached(control, job);
     const enum stepd_status status = work_out(job, change, &records, &error);
     const bool makes = status == STEPD_OK && !change->edit->dry_run && order->groups->count > 0;
     if (!makes)
         order->groups = group_changes_destroy(order->groups);
-    order->query = change->edit->number;
     order->version = has_versions(job) ? job->changes.version : 0;
     if (control_order_like(control, order) != STEPD_OK) {
         control_trail_clear(&records);
@@ -199,9 +216,9 @@ static bool decide_edit(struct control *control, struct control_job *job,
     control_change_decided(control, job, change->edit, makes ? NULL : &records, &error);
     if (makes) {
         made(control, job, order);
-        job->changed++;
-        control_groups_become(job, order->groups, change->edit->number);
-        control_trail_move(&job->trail, &records);
+        job->changes.told = change->edit->number;
+        control_history_add(&job->history, order->groups, &records);
+        order->groups = NULL;
     }
     control_trail_clear(&records);
     return true;
@@ -261,6 +278,8 @@ void control_change_answered(struct control *control, struct control_job *job,
         changes->highest = notice->version_max;
     if (changes->first == NULL || notice->query != changes->number || changes->left == 0)
         return;
+    if (notice->version_min < changes->oldest)
+        changes->oldest = notice->version_min;
     changes->refused = changes->refused || !notice->agreed;
     if (--changes->left > 0)
         return;
@@ -273,6 +292,23 @@ void control_change_answered(struct control *control, struct control_job *job,
         call_off(control, job);
     else
         propose(control, job);
+}
+
+bool control_changes_tell(struct control *control, struct control_job *job)
+{
+    for (struct group_changes *at = job->history.coming; at != NULL; at = at->next) {
+        if (at->number <= job->changes.told)
+            continue;
+        const struct order like = {.kind = ORDER_CHANGE,
+                                   .job_name = job->name,
+                                   .change = ORDER_CHANGE_GROUPS,
+                                   .version = at->version,
+                                   .groups = at};
+        if (control_order_like(control, &like) != STEPD_OK)
+            return false;
+        job->changes.told = at->number;
+    }
+    return true;
 }
 
 size_t control_changes_pending(const struct control_job *job)
@@ -295,7 +331,5 @@ void control_changes_drop(struct control_job *job)
     while (job->changes.first != NULL)
         free_first(&job->changes);
     job->changes = (struct control_changes){.first = NULL};
-    control_trail_clear(&job->trail);
-    control_groups_drop(job);
-    job->changed = 0;
+    control_history_clear(&job->history);
 }

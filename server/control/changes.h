@@ -20,6 +20,7 @@
 #ifndef CONTROL_CHANGES_H
 #define CONTROL_CHANGES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "server/control/edits.h"
@@ -40,6 +41,10 @@ enum stepd_status control_change_add(struct control *control, struct control_job
 enum stepd_status control_change_groups(struct control *control, struct control_job *job,
                                         struct control_edit *edit,
                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Tells the shards of changes of groups that were decided before the job was restored. False: not
+ * all, for want of memory. */
+bool control_changes_tell(struct control *control, struct control_job *job);
 
 /* How many wait to be decided. */
 size_t control_changes_pending(const struct control_job *job);

@@ -5,6 +5,7 @@
  */
 #include "server/control/edits.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,8 +105,9 @@ struct control_edit *control_edit_destroy(struct control_edit *edit)
 
 const struct group *control_group_now(const struct control_job *job, uint32_t index)
 {
-    const bool changed = job->group != NULL && job->group[index].now != NULL;
-    return changed ? &job->group[index].now->group : &job->job->group[index];
+    const struct control_history *history = &job->history;
+    const bool changed = index < history->groups && history->group[index].now != NULL;
+    return changed ? &history->group[index].now->group : &job->job->group[index];
 }
 
 /* An edit that is being worked out. */
@@ -116,6 +118,22 @@ struct work {
     struct group_changes *changes; /* with room for all groups; count: those that are there */
     struct control_trail *records;
 };
+
+/* What is to come of a group was worked out from what it is now, and would undo what begins before
+ * it. */
+static enum stepd_status check_last(const struct work *work, const struct group *before,
+                                    uint32_t index, struct stepd_error *reterr)
+{
+    const struct group_changes *later =
+        control_history_later(&work->job->history, index, work->point.from);
+    if (later == NULL)
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                      "group '%s' changes at version %" PRIu64 " already (change %" PRIu64
+                      "), and what would change before that would be lost there; change it at "
+                      "%" PRIu64 " or later",
+                      before->name, later->version, later->number, later->version);
+}
 
 /* Keeps a change of a group, unless it changes nothing. Takes the reference. */
 static enum stepd_status keep(struct work *work, struct group_change *change,
@@ -129,11 +147,14 @@ static enum stepd_status keep(struct work *work, struct group_change *change,
         (void)shared_group_unref(change->group);
         return STEPD_OK;
     }
+    enum stepd_status status = check_last(work, before, change->index, reterr);
     struct control_record *record =
-        control_record_create(change->index, work->edit->by, difference, differences);
+        status != STEPD_OK
+            ? NULL
+            : control_record_create(change->index, work->edit->by, difference, differences);
     if (record == NULL) {
         (void)shared_group_unref(change->group);
-        return no_memory(reterr);
+        return status != STEPD_OK ? status : no_memory(reterr);
     }
     record->number = work->edit->number;
     control_trail_add(work->records, record);
@@ -234,6 +255,8 @@ enum stepd_status control_edit_work_out(const struct control_job *job,
     if (work.changes == NULL)
         return no_memory(reterr);
     work.changes->count = 0;
+    work.changes->number = edit->number;
+    work.changes->version = point.from;
     const enum stepd_status status =
         edit->head != NULL ? work_out_head(&work, reterr) : work_out_targets(&work, reterr);
     if (status == STEPD_OK)
@@ -241,25 +264,4 @@ enum stepd_status control_edit_work_out(const struct control_job *job,
     else
         (void)group_changes_destroy(work.changes);
     return status;
-}
-
-/* ---- What has become of them ----------------------------------------------------------------- */
-
-void control_groups_become(struct control_job *job, struct group_changes *changes, uint64_t number)
-{
-    for (size_t i = 0; i < changes->count; i++) {
-        struct control_group *group = &job->group[changes->change[i].index];
-        (void)shared_group_unref(group->now);
-        *group = (struct control_group){
-            .now = changes->change[i].group, .number = number, .version = changes->version};
-        changes->change[i].group = NULL;
-    }
-}
-
-void control_groups_drop(struct control_job *job)
-{
-    for (size_t i = 0; job->group != NULL && i < job->job->groups; i++)
-        (void)shared_group_unref(job->group[i].now);
-    free(job->group);
-    job->group = NULL;
 }

@@ -11,13 +11,6 @@
 #include "proto/message.h"
 #include "server/control/jobs.h"
 
-/* What a group has become while its job runs. */
-struct control_group {
-    struct shared_group *now; /* a reference; NULL: as it was defined */
-    uint64_t number;          /* of the newest change; 0: none */
-    uint64_t version;         /* that the first step with it starts from */
-};
-
 struct control_edit {
     uint64_t number; /* of the change, if it becomes one */
     uint64_t at;     /* version that is wanted; 0: the earliest */
@@ -67,11 +60,5 @@ enum stepd_status control_edit_work_out(const struct control_job *job,
                                         struct group_changes **ret_changes,
                                         struct control_trail *ret_records,
                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
-
-/* The shards have been told: what the groups are from now on. Takes the references. */
-void control_groups_become(struct control_job *job, struct group_changes *changes, uint64_t number);
-
-/* Forgets what has become of them. */
-void control_groups_drop(struct control_job *job);
 
 #endif

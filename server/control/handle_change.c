@@ -100,7 +100,7 @@ enum stepd_status control_handle_change_job(struct control_conn *conn,
         status = control_edit_of_request(change, conn->session->worker, &edit, reterr);
     if (status != STEPD_OK)
         return status;
-    const uint64_t number = job->changes.numbered + 1;
+    const uint64_t number = job->history.numbered + 1;
     struct control_edited *edited = calloc(1, sizeof *edited);
     if (edited == NULL) {
         (void)control_edit_destroy(edit);

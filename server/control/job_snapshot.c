@@ -15,6 +15,7 @@ void job_snapshot_deinit(struct job_snapshot *snapshot)
     for (size_t i = 0; i < snapshot->members; i++)
         free(snapshot->member[i].worker);
     free(snapshot->member);
+    control_history_clear(&snapshot->history);
     free(snapshot->share);
     (void)job_unref(snapshot->job);
     *snapshot = (struct job_snapshot){.job = NULL};
@@ -106,8 +107,18 @@ static enum stepd_status take_members(struct job_snapshot *snapshot, const struc
     return STEPD_OK;
 }
 
+/* What slices of one version have got to is in all of them. */
+static enum stepd_status take_history(struct job_snapshot *snapshot, const struct control_job *job)
+{
+    const enum stepd_status status = control_history_copy(&job->history, &snapshot->history);
+    if (status == STEPD_OK && snapshot->version != JOB_STATE_AS_IT_STANDS)
+        control_history_reached(&snapshot->history, snapshot->version);
+    return status;
+}
+
 enum stepd_status job_snapshot_init(struct job_snapshot *snapshot, const struct control_job *job,
-                                    const struct job_state *const *share, size_t shares)
+                                    const struct job_state *const *share, size_t shares,
+                                    uint64_t now_ms)
 {
     assert(shares > 0);
     *snapshot = (struct job_snapshot){
@@ -115,10 +126,13 @@ enum stepd_status job_snapshot_init(struct job_snapshot *snapshot, const struct 
         .version = share[0]->version,
         .incarnation = job->incarnation,
         .started = job->state >= CONTROL_JOB_RUNNING,
+        .taken_ms = now_ms,
     };
     enum stepd_status status = take_shares(snapshot, share, shares);
     if (status == STEPD_OK)
         status = take_members(snapshot, job, share);
+    if (status == STEPD_OK)
+        status = take_history(snapshot, job);
     if (status != STEPD_OK)
         job_snapshot_deinit(snapshot);
     return status;
@@ -132,9 +146,11 @@ enum stepd_status job_snapshot_copy(const struct job_snapshot *snapshot,
         .version = snapshot->version,
         .incarnation = snapshot->incarnation,
         .started = snapshot->started,
+        .taken_ms = snapshot->taken_ms,
         .member = calloc(snapshot->members + 1, sizeof *copy.member),
     };
-    bool copied = copy.member != NULL;
+    bool copied =
+        copy.member != NULL && control_history_copy(&snapshot->history, &copy.history) == STEPD_OK;
     while (copied && copy.members < snapshot->members) {
         struct member_snapshot *member = &copy.member[copy.members];
         *member = snapshot->member[copy.members];

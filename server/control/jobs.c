@@ -298,7 +298,8 @@ void control_job_tell_shards(struct control *control, struct control_job *job)
     if (job->close_untold)
         job->close_untold = control_order_job(control, job, ORDER_JOB_CLOSE) != STEPD_OK;
     tell_failure(control, job);
-    if (!control_job_is_open(job) || !tell_members(control, job))
+    if (!control_job_is_open(job) || !control_changes_tell(control, job) ||
+        !tell_members(control, job))
         return;
     const size_t joined = control_members_staying(job);
     const struct consistency *consistency = job_draft_consistency(job->draft);

@@ -31,11 +31,10 @@
 #include <stdint.h>
 
 #include "server/control/brain.h"
-#include "server/control/trail.h"
+#include "server/control/history.h"
 #include "server/model/job.h"
 #include "server/model/order.h"
 
-struct control_group;
 struct control_member;
 struct gate;
 
@@ -74,7 +73,8 @@ struct control_changes {
     bool refused;                 /* by one of them */
     uint32_t refusals;            /* of the first change, one after the other */
     uint64_t ask_again_ms;        /* when it counts as not answered */
-    uint64_t numbered;            /* edits of groups so far */
+    uint64_t oldest;              /* version of a slice that is stepped, by the answers so far */
+    uint64_t told; /* number of the newest change of groups that the shards know of */
 };
 
 struct control_job {
@@ -93,9 +93,7 @@ struct control_job {
     struct stepd_error failure; /* FAILED: why */
     bool failure_untold;        /* the shards do not know it yet */
     struct control_changes changes;
-    struct control_group *group; /* owned; by index, where one has been changed (edits.h) */
-    struct control_trail trail;
-    uint64_t changed; /* changes of its groups that were made */
+    struct control_history history;
 
     size_t ranks;                   /* length of member: the highest rank that joined, plus 1 */
     struct control_member **member; /* owned, as are they; by rank, NULL where nobody joined */

@@ -67,7 +67,8 @@ static void on_changed(struct control *control, const struct notice *notice)
 {
     struct control_job *job = control_job_find(control, notice->job_name);
     if (job != NULL && notice->slices > 0)
-        control_trail_note(&job->trail, notice->query, notice->version_min, notice->version_max);
+        control_trail_note(&job->history.trail, notice->query, notice->version_min,
+                           notice->version_max);
 }
 
 static void on_given_up(struct control *control, const struct notice *notice)

@@ -87,7 +87,8 @@ static enum stepd_status write_frame(const struct control_wait *wait, struct con
         .kind = STEPD_MESSAGE_CHANGES,
         .body.changes = {.records = count,
                          .record = wire,
-                         .forgotten = wait->edited->number == 0 ? wait->job->trail.forgotten : 0,
+                         .forgotten =
+                             wait->edited->number == 0 ? wait->job->history.trail.forgotten : 0,
                          .last = end == NULL},
     };
     control_pages_put(pages, &message);
@@ -98,7 +99,7 @@ enum stepd_status control_changes_pages(const struct control_wait *wait,
                                         struct control_pages *pages, struct stepd_error *reterr)
 {
     const struct control_trail *tried = &wait->edited->records;
-    const struct control_trail *trail = tried->count > 0 ? tried : &wait->job->trail;
+    const struct control_trail *trail = tried->count > 0 ? tried : &wait->job->history.trail;
     const struct control_record *record = next_wanted(wait, trail->first);
     enum stepd_status status = STEPD_OK;
     do

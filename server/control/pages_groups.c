@@ -35,7 +35,8 @@ struct state {
 
 static struct state state_of(const struct control_job *job, uint32_t group, uint64_t version)
 {
-    const struct control_group *changed = job->group == NULL ? NULL : &job->group[group];
+    const struct control_group *changed =
+        group < job->history.groups ? &job->history.group[group] : NULL;
     struct state state = {.group = control_group_now(job, group), .version = version};
     if (changed == NULL || changed->now == NULL)
         return state;

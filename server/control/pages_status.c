@@ -180,7 +180,7 @@ static bool put_entry(struct page *page, const struct control_job *job,
         status->slices = job->job->layout.slices;
         status->memory_bytes = job_memory_bytes(job->job);
     }
-    status->changes = job->changed;
+    status->changes = job->history.made;
     const struct control_tally *tally = control_query_tally(page->query, job);
     return tally == NULL || put_tally(page, tally, status);
 }

@@ -16,7 +16,26 @@
 #include "server/control/members.h"
 #include "server/control/opening.h"
 #include "server/control/sessions.h"
+#include "server/model/group_fits.h"
 #include "server/sync/gate.h"
+
+/* What the groups of the slices had become. */
+static enum stepd_status check_groups(const struct job *job, const struct job_state *state,
+                                      struct stepd_error *reterr)
+{
+    for (size_t i = 0; i < job->layout.slices; i++) {
+        const struct shared_group *changed = state->slice[i].changed;
+        const uint32_t group = job->layout.slice[i].group;
+        const bool as_before = i > 0 && changed == state->slice[i - 1].changed &&
+                               group == job->layout.slice[i - 1].group;
+        if (as_before)
+            continue;
+        const enum stepd_status status = group_fits_restored(job, group, changed, reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    return STEPD_OK;
+}
 
 /* A snapshot that somebody has read from bytes may say anything. */
 static enum stepd_status check(const struct control *control, const struct job_snapshot *snapshot,
@@ -39,6 +58,27 @@ static enum stepd_status check(const struct control *control, const struct job_s
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                               "the snapshot of job '%s' has rank %u, and its %u ranks must rise",
                               name, rank, snapshot->job->workers);
+    }
+    const enum stepd_status status =
+        control_history_check(&snapshot->history, snapshot->job, reterr);
+    return status == STEPD_OK ? check_groups(snapshot->job, state, reterr) : status;
+}
+
+/* Times go on by this control's clock, as if none had passed since the snapshot. What slices
+ * without a common version have still to get to, they get to at other versions than they did. */
+static enum stepd_status restore_history(const struct control *control, struct control_job *job,
+                                         const struct job_snapshot *snapshot,
+                                         struct stepd_error *reterr)
+{
+    const enum stepd_status status = control_history_copy(&snapshot->history, &job->history);
+    if (status != STEPD_OK)
+        return stepd_fail(reterr, status, "no memory for the changes of job '%s'", job->name);
+    struct control_trail *trail = &job->history.trail;
+    for (struct control_record *record = trail->first; record != NULL; record = record->next)
+        record->at_ms += control->now_ms - snapshot->taken_ms;
+    for (const struct group_changes *at = job->history.coming; at != NULL; at = at->next) {
+        if (snapshot->version == JOB_STATE_AS_IT_STANDS)
+            control_trail_undate(trail, at->number);
     }
     return STEPD_OK;
 }
@@ -78,6 +118,8 @@ static enum stepd_status restore_entry(struct control *control, struct control_j
         control_job_move(control, job, CONTROL_JOB_DEFINED);
     for (size_t i = 0; i < snapshot->members && status == STEPD_OK; i++)
         status = restore_member(control, job, &snapshot->member[i], reterr);
+    if (status == STEPD_OK)
+        status = restore_history(control, job, snapshot, reterr);
     if (status != STEPD_OK)
         return status;
     job->started = snapshot->started;
@@ -130,6 +172,7 @@ void control_job_restored(struct control *control, struct control_job *job, bool
     control_warn(control, "job_not_restored", "job=%s cause=%s", control_quote(job->name).text,
                  control_quote(job->open_error.text).text);
     job->started = false;
+    control_history_clear(&job->history);
     for (size_t rank = 0; rank < job->ranks; rank++) {
         struct control_member *member = job->member[rank];
         for (uint32_t shard = 0; member != NULL && shard < member->shards; shard++)

@@ -54,6 +54,12 @@ static struct control_snapshot *find(const struct control *control, const struct
     return snapshot;
 }
 
+bool control_snapshot_is_taken(const struct control *control, const struct control_job *job)
+{
+    const struct control_snapshot *snapshot = find(control, job);
+    return snapshot != NULL && snapshot->state == SNAPSHOT_ASKED;
+}
+
 static void destroy(struct control_snapshot *snapshot)
 {
     job_snapshot_deinit(&snapshot->whole);
@@ -144,11 +150,6 @@ static enum stepd_status check(const struct control *control, const char *job_na
                           job_name);
     if (job->state == CONTROL_JOB_FAILED)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "%s", job->failure.text);
-    if (job->trail.count > 0)
-        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
-                          "job '%s' was changed while it ran, and a snapshot has its definition "
-                          "only: it would go back on the changes without a word",
-                          job_name);
     if (find(control, job) != NULL)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "a snapshot of job '%s' is under way; wait for its end", job_name);
@@ -204,8 +205,8 @@ static void ask_again(struct control *control, struct control_snapshot *snapshot
 static void finish(struct control *control, struct control_snapshot *snapshot)
 {
     struct stepd_error error = {.code = STEPD_OK};
-    if (job_snapshot_init(&snapshot->whole, snapshot->job, snapshot->share,
-                          control->options.shards) != STEPD_OK) {
+    if (job_snapshot_init(&snapshot->whole, snapshot->job, snapshot->share, control->options.shards,
+                          control->now_ms) != STEPD_OK) {
         (void)no_memory(snapshot->job_name, &error);
         fail(control, snapshot, &error);
         return;

@@ -58,6 +58,10 @@ struct job_snapshot {
     struct member_snapshot *member; /* owned; by rising rank, without those that were given up, or
                                      * no members yet: they join anew */
 
+    /* What had become of its groups, and was to come; each slice's state says how far it is. */
+    struct control_history history; /* owned */
+    uint64_t taken_ms;              /* by the clock that the trail's times are by */
+
     size_t shares;                  /* shards that had the job; 0 of a snapshot that was read */
     const struct job_state **share; /* owned list of what the shards have lent */
 };
@@ -65,11 +69,11 @@ struct job_snapshot {
 /* Frees what a snapshot owns; a zeroed one is fine. */
 void job_snapshot_deinit(struct job_snapshot *snapshot);
 
-/* Takes who is a member of a job whose slices are in these shares, at least one.
+/* Takes what control knows now of a job whose slices are in these shares, at least one.
  * RESOURCE_EXHAUSTED: no memory. The caller frees with job_snapshot_deinit. */
 enum stepd_status job_snapshot_init(struct job_snapshot *snapshot, const struct control_job *job,
-                                    const struct job_state *const *share,
-                                    size_t shares) STEPD_MUST_CHECK;
+                                    const struct job_state *const *share, size_t shares,
+                                    uint64_t now_ms) STEPD_MUST_CHECK;
 
 /* A copy, without the shares. RESOURCE_EXHAUSTED: no memory. The caller frees with
  * job_snapshot_deinit. */
@@ -80,6 +84,9 @@ enum stepd_status job_snapshot_copy(const struct job_snapshot *snapshot,
 enum stepd_status control_snapshot_begin(struct control *control, const char *job_name,
                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
 void control_snapshot_close(struct control *control, const struct job_snapshot *whole);
+
+/* Is a snapshot of the job being taken, and not whole yet? */
+bool control_snapshot_is_taken(const struct control *control, const struct control_job *job);
 
 /* A shard has taken its share, or not. One of an attempt that is over changes nothing. notice is
  * borrowed until return. */

@@ -74,6 +74,39 @@ void control_trail_note(struct control_trail *trail, uint64_t number, uint64_t v
     }
 }
 
+void control_trail_undate(struct control_trail *trail, uint64_t number)
+{
+    for (struct control_record *record = trail->first; record != NULL; record = record->next) {
+        if (record->number == number) {
+            record->version = UINT64_MAX;
+            record->version_last = UINT64_MAX;
+        }
+    }
+}
+
+enum stepd_status control_trail_copy(const struct control_trail *trail,
+                                     struct control_trail *ret_copy)
+{
+    struct control_trail copy = {.first = NULL};
+    for (const struct control_record *record = trail->first; record != NULL;
+         record = record->next) {
+        struct control_record *made = control_record_create(
+            record->group, record->by, record->difference, record->differences);
+        if (made == NULL) {
+            control_trail_clear(&copy);
+            return STEPD_RESOURCE_EXHAUSTED;
+        }
+        made->number = record->number;
+        made->at_ms = record->at_ms;
+        made->version = record->version;
+        made->version_last = record->version_last;
+        control_trail_add(&copy, made);
+    }
+    copy.forgotten = trail->forgotten;
+    *ret_copy = copy;
+    return STEPD_OK;
+}
+
 void control_trail_clear(struct control_trail *trail)
 {
     while (trail->first != NULL)

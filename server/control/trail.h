@@ -49,6 +49,13 @@ void control_trail_move(struct control_trail *trail, struct control_trail *from)
 void control_trail_note(struct control_trail *trail, uint64_t number, uint64_t version_min,
                         uint64_t version_max);
 
+/* They will have others. */
+void control_trail_undate(struct control_trail *trail, uint64_t number);
+
+/* RESOURCE_EXHAUSTED: no memory. *ret_copy: the caller clears it. */
+enum stepd_status control_trail_copy(const struct control_trail *trail,
+                                     struct control_trail *ret_copy) STEPD_MUST_CHECK;
+
 /* Forgets all of it, without a trace. */
 void control_trail_clear(struct control_trail *trail);
 

@@ -9,13 +9,12 @@
  *
  * Groups change slice by slice, each when it gets to the version. Where slices have no common one
  * (bounded and async), each has the new group from its next step on, and control is told which that
- * was. What has taken a group's place is kept until the last slice here has let go of it.
+ * was. A slice knows which change its group came with: one that goes on from a snapshot may be
+ * beyond changes that control tells of again.
  *
  * A proposal that another shard did not agree to is followed by one of a later version, which takes
  * its place. Pushes and pulls go on meanwhile; only rounds that are full stay open.
  */
-#include <stdlib.h>
-
 #include "server/core/core_internal.h"
 
 bool change_holds(const struct core_job *job, uint64_t version)
@@ -43,6 +42,18 @@ static uint64_t newest_step(const struct core_job *job)
     return newest;
 }
 
+/* Of the slices that can change: a frozen one never does. */
+static uint64_t oldest_version(const struct core_job *job)
+{
+    uint64_t oldest = UINT64_MAX;
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        const struct core_slice *slice = job->slice[i];
+        if (slice != NULL && !slice->slice.group->frozen && slice->slice.version < oldest)
+            oldest = slice->slice.version;
+    }
+    return oldest;
+}
+
 /* Without memory there is no answer, and control asks again. */
 void change_propose(struct core *core, struct core_job *job, const struct order *order)
 {
@@ -50,6 +61,7 @@ void change_propose(struct core *core, struct core_job *job, const struct order 
     if (notice == NULL)
         return;
     notice->query = order->query;
+    notice->version_min = oldest_version(job);
     notice->version_max = newest_step(job);
     notice->agreed = notice->version_max <= order->version;
     job->proposal = (struct core_proposal){.open = notice->agreed, .version = order->version};
@@ -59,31 +71,42 @@ void change_propose(struct core *core, struct core_job *job, const struct order 
 
 /* ---- Groups ---------------------------------------------------------------------------------- */
 
-static void apply(struct core_slice *slice, struct group_changes *changes)
+/* What becomes of the slice's group by these changes; NULL: nothing, or it has become so already,
+ * in a state that the slice goes on from. */
+static const struct group_change *find_change(const struct core_slice *slice,
+                                              const struct group_changes *changes)
 {
-    struct slice *s = &slice->slice;
+    if (slice == NULL || slice->slice.change >= changes->number)
+        return NULL;
     for (size_t i = 0; i < changes->count; i++) {
-        const struct group_change *change = &changes->change[i];
-        if (change->index != s->plan->group)
-            continue;
-        slice_change(s, &change->group->group, change->fresh, change->new_schedule,
-                     step_clock(slice));
-        changes->left--;
+        if (changes->change[i].index == slice->slice.plan->group)
+            return &changes->change[i];
     }
+    return NULL;
 }
 
-/* All slices have got there: what was there before is used no more. */
+static void apply(struct core_slice *slice, struct group_changes *changes)
+{
+    const struct group_change *change = find_change(slice, changes);
+    if (change == NULL)
+        return;
+    slice_change(&slice->slice, change, changes->number, step_clock(slice));
+    changes->left--;
+}
+
+/* Forgets those that all slices here have got to. */
 static void retire(struct core_job *job)
 {
-    struct group_changes *changes = job->changes;
-    job->changes = changes->next;
-    for (size_t i = 0; i < changes->count; i++) {
-        struct group_change *change = &changes->change[i];
-        (void)shared_group_unref(job->group[change->index]);
-        job->group[change->index] = change->group;
-        change->group = NULL;
+    struct group_changes **at = &job->changes;
+    while (*at != NULL) {
+        struct group_changes *changes = *at;
+        if (changes->left > 0) {
+            at = &changes->next;
+            continue;
+        }
+        *at = changes->next;
+        (void)group_changes_destroy(changes);
     }
-    (void)group_changes_destroy(changes);
 }
 
 void change_reach(struct core_slice *slice)
@@ -94,26 +117,16 @@ void change_reach(struct core_slice *slice)
         if (at->version == version)
             apply(slice, at);
     }
-    while (job->changes != NULL && job->changes->left == 0)
-        retire(job);
-}
-
-static bool concerns(const struct core_slice *slice, const struct group_changes *changes)
-{
-    bool any = false;
-    for (size_t i = 0; slice != NULL && i < changes->count; i++)
-        any = any || changes->change[i].index == slice->slice.plan->group;
-    return any;
+    retire(job);
 }
 
 /* Each slice's next step is the first. Without memory control is not told which. */
-static void apply_now(struct core *core, struct core_job *job, struct group_changes *changes,
-                      uint64_t query)
+static void apply_now(struct core *core, struct core_job *job, struct group_changes *changes)
 {
     struct notice *notice = notice_create(NOTICE_CHANGED, job->job->name);
     for (size_t i = 0; i < job->job->layout.slices; i++) {
         struct core_slice *slice = job->slice[i];
-        if (!concerns(slice, changes))
+        if (find_change(slice, changes) == NULL)
             continue;
         apply(slice, changes);
         const uint64_t version = slice->slice.version;
@@ -127,7 +140,7 @@ static void apply_now(struct core *core, struct core_job *job, struct group_chan
     }
     if (notice == NULL)
         return;
-    notice->query = query;
+    notice->query = changes->number;
     notice_send(core, notice);
 }
 
@@ -142,15 +155,14 @@ static void change_groups(struct core *core, struct core_job *job, struct order 
         at = &(*at)->next;
     *at = changes;
     for (size_t i = 0; i < job->job->layout.slices; i++)
-        changes->left += concerns(job->slice[i], changes);
+        changes->left += find_change(job->slice[i], changes) != NULL;
     if (!job->policy->together)
-        apply_now(core, job, changes, order->query);
+        apply_now(core, job, changes);
     for (size_t i = 0; job->policy->together && i < job->job->layout.slices; i++) {
         if (job->slice[i] != NULL && job->slice[i]->slice.version == changes->version)
             apply(job->slice[i], changes);
     }
-    while (job->changes != NULL && job->changes->left == 0)
-        retire(job);
+    retire(job);
 }
 
 void change_deinit(struct core_job *job)
@@ -160,9 +172,6 @@ void change_deinit(struct core_job *job)
         (void)group_changes_destroy(job->changes);
         job->changes = next;
     }
-    for (size_t i = 0; job->group != NULL && i < job->job->groups; i++)
-        (void)shared_group_unref(job->group[i]);
-    free(job->group);
 }
 
 /* ---- Any change ------------------------------------------------------------------------------ */

@@ -127,7 +127,6 @@ struct core_job {
     struct core_proposal proposal;
     struct stepd_error failure;    /* code OK, or why nothing is taken any more */
     struct group_changes *changes; /* owned; that some slices here have not got to, in order */
-    struct shared_group **group;   /* owned; by index: what has taken a group's place; NULL: none */
     struct core_slice **slice; /* owned; by index in the layout, NULL where another shard owns it */
     float *landing; /* owned; where gradients are added up as they arrive, a place for each worker
                      * to receive one slice in, of landing_floats each; else NULL */

@@ -62,8 +62,7 @@ static enum stepd_status open_slices(struct core *core, struct core_job *job)
 {
     const struct layout *layout = &job->job->layout;
     job->slice = calloc(layout->slices, sizeof(struct core_slice *));
-    job->group = calloc(job->job->groups, sizeof(struct shared_group *));
-    if (job->slice == NULL || job->group == NULL)
+    if (job->slice == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
     for (uint32_t i = 0; i < layout->slices; i++) {
         if (layout->slice[i].shard != core->options.shard)

@@ -51,6 +51,7 @@ struct group_changes *group_changes_copy(const struct group_changes *changes)
     struct group_changes *copy = group_changes_create(changes->count);
     if (copy == NULL)
         return NULL;
+    copy->number = changes->number;
     copy->version = changes->version;
     for (size_t i = 0; i < changes->count; i++) {
         copy->change[i] = changes->change[i];

@@ -41,6 +41,7 @@ struct group_change {
 /* Changes of one job that are made together; shards take them in order. */
 struct group_changes {
     struct group_changes *next;
+    uint64_t number; /* from 1 on; a later change of the job has a higher one */
     uint64_t
         version; /* that the first step with them starts from; 0: the next step of each slice */
     size_t left; /* for who makes them: slices that have not got there */

@@ -157,3 +157,24 @@ enum stepd_status group_fits(const struct group_fit *fit, struct stepd_error *re
     }
     return status;
 }
+
+enum stepd_status group_fits_restored(const struct job *job, uint32_t index,
+                                      const struct shared_group *changed,
+                                      struct stepd_error *reterr)
+{
+    if (changed == NULL)
+        return STEPD_OK;
+    const struct group *const defined = &job->group[index];
+    const struct group_fit fit = {
+        .job = job, .index = index, .now = defined, .later = &changed->group, .fresh = true};
+    enum stepd_status status = group_same_tensors(defined, &changed->group, reterr);
+    if (status == STEPD_OK)
+        status = group_check_mode(&changed->group, job->consistency.mode, reterr);
+    if (status == STEPD_OK)
+        status = group_fits(&fit, reterr);
+    return status == STEPD_OK ? STEPD_OK
+                              : stepd_fail_in(reterr, status,
+                                              "the snapshot of job '%s', which has changed group "
+                                              "'%s', is of another definition",
+                                              job->name, defined->name);
+}

@@ -121,7 +121,8 @@ struct notice {
                       * are any */
     size_t later;    /* GIVEN_UP: how many slices have version_max where version_min is less */
     uint32_t *later_slice; /* owned */
-    uint64_t version_min;  /* READY: that the step starts from */
+    uint64_t version_min;  /* READY: that the step starts from; PROPOSED: the oldest of a slice here
+                            * that is stepped, UINT64_MAX where there is none */
     uint64_t version_max;  /* PROPOSED: the newest here that a step starts from; CHANGED: the last
                             * of those that the changed slices were at, from version_min on */
     uint64_t parked;       /* requests that wait */

@@ -144,6 +144,7 @@ void slice_deinit(struct slice *slice)
     free(slice->memory);
     free(slice->scalar);
     free(slice->shape);
+    (void)shared_group_unref(slice->changed);
     *slice = (struct slice){.job = NULL};
 }
 
@@ -178,15 +179,24 @@ void slice_enter(struct slice *slice, uint64_t clock)
     set_current(&slice->view[STEPD_TRAINING], NULL);
 }
 
-void slice_change(struct slice *slice, const struct group *group, bool fresh, bool new_schedule,
+void slice_regroup(struct slice *slice, struct shared_group *changed, uint64_t number)
+{
+    struct shared_group *const before = slice->changed;
+    slice->changed = shared_group_ref(changed);
+    slice->change = number;
+    slice->group = &changed->group;
+    (void)shared_group_unref(before);
+}
+
+void slice_change(struct slice *slice, const struct group_change *change, uint64_t number,
                   uint64_t clock)
 {
-    const struct phase *const before = slice->phase;
-    const struct phase *const phase = group_phase(group, clock);
-    slice->group = group;
-    if (new_schedule)
+    const struct phase before = *slice->phase;
+    const struct phase *const phase = group_phase(&change->group->group, clock);
+    slice_regroup(slice, change->group, number);
+    if (change->new_schedule)
         slice->schedule_state = (struct schedule_state){.seen = false};
-    if (!fresh && phase->from == before->from && phase->optimizer == before->optimizer)
+    if (!change->fresh && phase->from == before.from && phase->optimizer == before.optimizer)
         slice->phase = phase; /* the same phase, with other settings: its state goes on */
     else
         slice_enter(slice, clock);

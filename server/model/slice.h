@@ -36,7 +36,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "server/model/job.h"
+#include "server/model/group_change.h"
 #include "server/model/record.h"
 #include "server/model/weights.h"
 
@@ -69,7 +69,9 @@ struct slice {
     const struct job *job; /* borrowed: the shard holds a reference */
     uint32_t index;        /* in the job's layout */
     const struct slice_plan *plan;
-    const struct group *group;
+    const struct group *group;    /* the job's, or what has taken its place */
+    struct shared_group *changed; /* a reference: that; NULL: the group is as it was defined */
+    uint64_t change;              /* number of the change that it came with; 0: as above */
 
     uint64_t version; /* rounds (sync) or updates (async) that have closed */
     uint64_t t;       /* updates that were applied */
@@ -144,9 +146,12 @@ enum stepd_status slice_pin(struct slice *slice) STEPD_MUST_CHECK;
 void slice_unpin(struct slice *slice);
 
 /* Another group takes the place of the slice's, before the step at this clock; see
- * group_change.h. group: borrowed as long as it has the place. */
-void slice_change(struct slice *slice, const struct group *group, bool fresh, bool new_schedule,
+ * group_change.h. The slice takes a reference. */
+void slice_change(struct slice *slice, const struct group_change *change, uint64_t number,
                   uint64_t clock);
+
+/* The same, of a slice that goes on from where it had that group already: no phase begins. */
+void slice_regroup(struct slice *slice, struct shared_group *changed, uint64_t number);
 
 /* The step of the schedule's clock that comes next. Where another phase begins with it, its slots
  * and scalars are 0, and what the last phase looked ahead to is gone. */

@@ -126,6 +126,8 @@ void slice_state_take(struct slice_state *state)
     state->valued = slice->valued;
     state->schedule_state = slice->schedule_state;
     state->swa_count = slice->swa_count;
+    state->changed = slice->changed == NULL ? NULL : shared_group_ref(slice->changed);
+    state->change = slice->change;
     state->phase = (size_t)(slice->phase - slice->group->phase);
     state->phase_began = slice->phase_began;
     take_views(state, slice);
@@ -143,6 +145,7 @@ void slice_state_deinit(struct slice_state *state)
     if (state->pinned != NULL)
         slice_unpin(state->pinned);
     free_ranks(state);
+    (void)shared_group_unref(state->changed);
     free(state->memory);
     free(state->scalars_memory);
     *state = (struct slice_state){.taken = false};
@@ -185,6 +188,7 @@ enum stepd_status slice_state_copy(const struct slice_state *state, struct slice
     assert(state->taken);
     struct slice_state copy = *state;
     copy.pinned = NULL;
+    copy.changed = state->changed == NULL ? NULL : shared_group_ref(state->changed);
     copy.ranks = 0;
     copy.by_rank = NULL;
     size_t floats = 0;
@@ -271,6 +275,8 @@ static enum stepd_status check(struct slice *slice, const struct slice_state *st
         return differs(slice, "slices", 0, 1, reterr);
     if (state->elements != slice->plan->elements)
         return differs(slice, "elements", state->elements, slice->plan->elements, reterr);
+    if (state->changed != NULL)
+        slice_regroup(slice, state->changed, state->change);
     if (state->phase >= slice->group->phases)
         return differs(slice, "phases behind it", state->phase, slice->group->phases - 1, reterr);
     if (state->t > state->version)

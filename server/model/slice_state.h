@@ -44,7 +44,11 @@ struct slice_state {
     struct schedule_state schedule_state;
     uint64_t swa_count;
 
-    size_t phase; /* index in the group's: whose state is in slots and scalars */
+    struct shared_group
+        *changed;    /* a reference: what its group has become; NULL: as it was defined */
+    uint64_t change; /* number of that change; 0: as above */
+
+    size_t phase; /* index in that group's: whose state is in slots and scalars */
     uint64_t phase_began;
 
     /* By view, `elements` floats each; NULL: not made yet. */
@@ -85,7 +89,7 @@ void slice_state_deinit(struct slice_state *state);
 
 /*
  * Brings a slice that slice_init has just made to a state that was taken. Its job says the same as
- * that of the state but for the incarnation.
+ * that of the state but for the incarnation; what its group has become fits the job (group_fits.h).
  * INVALID_ARGUMENT: the state does not fit the slice; the text says what of it. The slice is of no
  * use then.
  */

@@ -278,6 +278,7 @@ void brain_proposed(struct brain *brain, uint32_t shard, uint64_t newest)
     const struct order *proposal = brain_newest(brain, shard, ORDER_PROPOSE);
     struct notice *answer = notice(NOTICE_PROPOSED, shard, proposal->job_name);
     answer->query = proposal->query;
+    answer->version_min = newest;
     answer->version_max = newest;
     answer->agreed = newest <= proposal->version;
     control_on_notice(brain->control, answer, brain->now_ms);

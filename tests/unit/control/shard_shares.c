@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "proto/error.h"
+#include "tests/lib/settings.h"
 
 void shares_define(struct peer *peer, enum stepd_mode mode, uint32_t workers)
 {
@@ -20,6 +21,23 @@ void shares_define(struct peer *peer, enum stepd_mode mode, uint32_t workers)
     peer_request(peer, define_tensor(SHARES_ELEMENTS));
     brain_opened_all(peer->brain, "j");
     (void)peer_answer(peer, STEPD_MESSAGE_TENSORS_DEFINED);
+}
+
+void shares_ask_change(struct peer *peer, const char *settings, uint64_t at)
+{
+    struct stepd_group group = settings_group("", settings);
+    group.name = "";
+    group.match = "";
+    peer_request(peer,
+                 (struct stepd_message){.kind = STEPD_MESSAGE_CHANGE_JOB,
+                                        .body.change_job = {.job = "j", .group = group, .at = at}});
+}
+
+void shares_change(struct peer *peer, const char *settings, uint64_t at)
+{
+    shares_ask_change(peer, settings, at);
+    brain_proposed_all(peer->brain, 1);
+    assert_int_equal(peer_answer(peer, STEPD_MESSAGE_CHANGES)->body.changes.records, 1);
 }
 
 static void make_slice(struct job *job, uint32_t index, uint64_t version, const uint64_t clock[2],
@@ -78,10 +96,17 @@ void shares_refuse(struct brain *brain, uint32_t shard, enum stepd_status code, 
 
 struct shares_taken shares_take(struct brain *brain, uint64_t version, const uint64_t clock[2])
 {
+    struct stepd_error error = {.text = ""};
+    if (control_snapshot(brain->control, "j", brain->now_ms, &error) != STEPD_OK)
+        fail_msg("%s", error.text);
+    return shares_finish(brain, version, clock);
+}
+
+struct shares_taken shares_finish(struct brain *brain, uint64_t version, const uint64_t clock[2])
+{
     struct shares_taken taken = {.state = NULL};
     struct job_state *share[BRAIN_SHARDS];
     struct stepd_error error = {.text = ""};
-    assert_int_equal(control_snapshot(brain->control, "j", brain->now_ms, &error), STEPD_OK);
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++) {
         share[shard] = shares_make(brain, shard, version, clock);
         shares_give(brain, shard, share[shard]);

@@ -14,6 +14,11 @@ enum { SHARES_ELEMENTS = 131072 }; /* of the tensor: two slices, one for each sh
 /* A worker defines job "j" of the tensor above, and the shards open it. */
 void shares_define(struct peer *peer, enum stepd_mode mode, uint32_t workers);
 
+/* Asks to change the groups of the job at a version; 0: at the earliest. */
+void shares_ask_change(struct peer *peer, const char *settings, uint64_t at);
+/* The same, and all shards agree, being at version 1. */
+void shares_change(struct peer *peer, const char *settings, uint64_t at);
+
 /* A share at a version, in which ranks 0 and 1 have counted these clocks; caller frees with
  * job_state_unref. */
 struct job_state *shares_make(const struct brain *brain, uint32_t shard, uint64_t version,
@@ -24,13 +29,14 @@ struct job_state *shares_make(const struct brain *brain, uint32_t shard, uint64_
 void shares_give(struct brain *brain, uint32_t shard, const struct job_state *share);
 void shares_refuse(struct brain *brain, uint32_t shard, enum stepd_status code, uint64_t newest);
 
-/* All of a snapshot: begun, answered, copied and ended. */
+/* All of a snapshot: begun, answered, copied and ended. Or all but its beginning. */
 struct shares_taken {
     struct job_snapshot snapshot;
     struct job_state *state;
 };
 
 struct shares_taken shares_take(struct brain *brain, uint64_t version, const uint64_t clock[2]);
+struct shares_taken shares_finish(struct brain *brain, uint64_t version, const uint64_t clock[2]);
 void shares_taken_deinit(struct shares_taken *taken);
 
 #endif

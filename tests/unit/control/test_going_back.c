@@ -100,6 +100,60 @@ static void push__that_was_counted_before_the_snapshot__is_not_counted_again(voi
     end(&story);
 }
 
+/* ---- Changed --------------------------------------------------------------------------------- */
+
+/* A job that changes at version 2, and later, as was decided before it began. */
+static void start_changed(struct body *body, uint64_t later)
+{
+    body_init(body, BRAIN_SHARDS);
+    body_start(body);
+    shares_ask_change(body->worker[0], "lr=0.25", 2);
+    body_settle(body);
+    shares_ask_change(body->worker[0], "lr=0.125", later);
+    body_settle(body);
+    (void)peer_answer(body->worker[0], STEPD_MESSAGE_CHANGES);
+}
+
+/* The later change is to come when the snapshot is taken at version 3; or begins with it, and is
+ * made by then on both slices. */
+static void assert_changed_job_goes_back(uint64_t later)
+{
+    struct body undisturbed;
+    struct body body;
+    struct shares_taken taken = {.state = NULL};
+    float *plain = body_train_undisturbed();
+    start_changed(&undisturbed, later);
+    body_train(&undisturbed, 1, STEPS);
+    body_pull(&undisturbed);
+    assert_memory_not_equal(undisturbed.weights, plain, SHARES_ELEMENTS * sizeof(float));
+    start_changed(&body, later);
+    body_train(&body, 1, 3);
+    body_begin_snapshot(&body);
+    body_train(&body, 4, STEPS);
+    body_keep_snapshot(&body, &taken);
+    body_crash(&body, &taken, 1);
+    body_train(&body, 4, STEPS);
+    body_pull(&body);
+    assert_memory_equal(body.weights, undisturbed.weights, SHARES_ELEMENTS * sizeof(float));
+    peer_request(body.worker[1], (struct stepd_message){.kind = STEPD_MESSAGE_GET_CHANGES,
+                                                        .body.get_changes = {.job = "j"}});
+    const struct stepd_change_list *list =
+        &peer_answer(body.worker[1], STEPD_MESSAGE_CHANGES)->body.changes;
+    assert_int_equal(list->records, 2);
+    assert_int_equal(list->record[1].version, later);
+    body_deinit(&body);
+    body_deinit(&undisturbed);
+    shares_taken_deinit(&taken);
+    free(plain);
+}
+
+static void job__that_was_changed_and_went_back__comes_to_the_same_weights(void **state)
+{
+    (void)state;
+    for (uint64_t later = 2; later <= 5; later++)
+        assert_changed_job_goes_back(later);
+}
+
 /* ---- At random ------------------------------------------------------------------------------- */
 
 enum { SEEDS = 60, CRASHES_MAX = 3 };
@@ -197,6 +251,7 @@ int main(void)
         cmocka_unit_test(worker__of_a_job_that_went_back__is_told_by_control_and_shard),
         cmocka_unit_test(push__of_the_incarnation_before__is_rolled_back_and_not_counted),
         cmocka_unit_test(push__that_was_counted_before_the_snapshot__is_not_counted_again),
+        cmocka_unit_test(job__that_was_changed_and_went_back__comes_to_the_same_weights),
         cmocka_unit_test(job__that_goes_back_at_random__comes_to_the_same_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

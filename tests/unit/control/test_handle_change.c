@@ -194,7 +194,7 @@ static void change__in_async_mode__holds_nothing_up_and_learns_the_versions_late
     answer_all(brain, 40);
     const struct order *order = brain_newest(brain, 0, ORDER_CHANGE);
     assert_int_equal(order->groups->version, 0);
-    assert_int_equal(order->query, 1);
+    assert_int_equal(order->groups->number, 1);
     assert_int_equal(list_of(peer)->record[0].version, 0);
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++) {
         struct notice *notice = notice_create(NOTICE_CHANGED, "j");
@@ -207,6 +207,48 @@ static void change__in_async_mode__holds_nothing_up_and_learns_the_versions_late
     }
     assert_int_equal(changes(peer)->record[0].version, 40);
     assert_int_equal(changes(peer)->record[0].version_last, 43);
+}
+
+/* ---- What is still to come ------------------------------------------------------------------- */
+
+static void ask_at(struct brain *brain, struct peer *peer, const char *settings, uint64_t at)
+{
+    struct stepd_message request = change_of(settings);
+    request.body.change_job.at = at;
+    peer_request(peer, request);
+    answer_all(brain, 1);
+}
+
+static void change__ahead_of_one_that_is_to_come__is_refused(void **state)
+{
+    struct brain *brain = *state;
+    (void)open_job(brain, STEPD_SYNC);
+    struct peer *peer = observer(brain);
+    ask_at(brain, peer, "lr=0.25", 70);
+    ask_at(brain, peer, "lr=0.125", 69);
+    peer_assert_error(peer, STEPD_FAILED_PRECONDITION,
+                      "group 'all' changes at version 70 already (change 1), and what would change "
+                      "before that would be lost there; change it at 70 or later");
+    ask_at(brain, peer, "lr=0.125", 70);
+    assert_string_equal(list_of(peer)->record[0].difference[0].from, "0.25");
+}
+
+static void changes__more_than_can_come__are_refused_until_some_have_come(void **state)
+{
+    struct brain *brain = *state;
+    (void)open_job(brain, STEPD_SYNC);
+    struct peer *peer = observer(brain);
+    for (uint64_t i = 0; i < CONTROL_COMING_MAX; i++) {
+        ask_at(brain, peer, i % 2 == 0 ? "lr=0.25" : "lr=0.5", 70 + i);
+        assert_int_equal(list_of(peer)->records, 1);
+    }
+    ask_at(brain, peer, "lr=0.125", 500);
+    peer_assert_error(peer, STEPD_RESOURCE_EXHAUSTED, "64 changes of job 'j' are still to come");
+    struct stepd_message request = change_of("lr=0.125");
+    request.body.change_job.at = 500;
+    peer_request(peer, request);
+    answer_all(brain, 71);
+    assert_int_equal(list_of(peer)->records, 1);
 }
 
 /* ---- Refused at once ------------------------------------------------------------------------- */
@@ -320,7 +362,8 @@ static void changes__more_than_a_frame_holds__come_in_several(void **state)
     for (size_t i = 0; i < DIFFERENCES_MAX; i++)
         memset(difference[i].to, 'x', sizeof difference[i].to - 1);
     for (size_t i = 0; i < 100; i++)
-        control_trail_add(&job->trail, control_record_create(0, "me", difference, DIFFERENCES_MAX));
+        control_trail_add(&job->history.trail,
+                          control_record_create(0, "me", difference, DIFFERENCES_MAX));
     assert_true(changes(worker)->last);
     assert_true(peer_answers(worker) > 2);
 }
@@ -422,6 +465,8 @@ int main(void)
         TEST(change__of_nothing_new__is_called_off_and_not_kept),
         TEST(dry_run__of_a_change__says_what_would_be_and_keeps_nothing),
         TEST(changes__one_after_another__each_start_from_the_one_before),
+        TEST(change__ahead_of_one_that_is_to_come__is_refused),
+        TEST(changes__more_than_can_come__are_refused_until_some_have_come),
         TEST(change__in_async_mode__holds_nothing_up_and_learns_the_versions_later),
         TEST(change__of_who_cannot_be_changed__says_why),
         TEST(change__at_a_version_in_async_mode__is_refused),

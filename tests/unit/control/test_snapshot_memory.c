@@ -185,10 +185,55 @@ static void job_snapshot_copy__without_memory__says_so(void **state)
     brain_destroy(brain);
 }
 
+static void snapshot__of_a_changed_job_without_memory_to_finish__is_over(void **state)
+{
+    (void)state;
+    struct brain *brain = start();
+    shares_change(peer_join(brain, hello_observer("j")), "lr=0.25", 70);
+    size_t allowed = 0;
+    while (!finish(brain, allowed)) {
+        allowed++;
+        brain_wait(brain, 100);
+    }
+    assert_int_equal(allowed, 7); /* beside those above: the groups, what is to come, the record */
+    brain_destroy(brain);
+}
+
+static void change__that_there_is_no_memory_to_tell__is_told_before_the_job_starts(void **state)
+{
+    (void)state;
+    struct brain *old = start();
+    shares_change(peer_join(old, hello_observer("j")), "lr=0.25", 70);
+    struct shares_taken taken = shares_take(old, 5, clocks);
+    for (size_t allowed = 0; allowed < 8; allowed++) {
+        const struct control_options options = brain_options();
+        struct brain *brain = brain_create(&options);
+        assert_int_equal(
+            control_restore(brain->control, &taken.snapshot, taken.state, brain->now_ms, NULL),
+            STEPD_OK);
+        brain_opened(brain, 0, "j", STEPD_OK);
+        struct notice *last = notice_create(NOTICE_JOB_OPENED, "j");
+        assert_non_null(last);
+        last->shard = 1;
+        last->query = brain_newest(brain, 1, ORDER_JOB_OPEN)->query;
+        allocations_left = allowed;
+        control_on_notice(brain->control, last, brain->now_ms);
+        allocations_left = NEVER;
+        brain_wait(brain, 100);
+        assert_int_equal(brain_count(brain, 0, ORDER_CHANGE), 1);
+        assert_int_equal(brain_count(brain, 0, ORDER_JOB_START), 1);
+        assert_true(brain_place(brain, ORDER_CHANGE) < brain_place(brain, ORDER_JOB_START));
+        brain_destroy(brain);
+    }
+    shares_taken_deinit(&taken);
+    brain_destroy(old);
+}
+
 static void control_restore__without_memory__leaves_no_trace(void **state)
 {
     (void)state;
     struct brain *old = start();
+    shares_change(peer_join(old, hello_observer("j")), "lr=0.25", 70);
     struct shares_taken taken = shares_take(old, 5, clocks);
     const struct control_options options = brain_options();
     struct brain *brain = brain_create(&options);
@@ -207,6 +252,7 @@ static void control_restore__without_memory__leaves_no_trace(void **state)
     assert_true(allowed > 30);
     brain_opened_all(brain, "j");
     assert_int_equal(brain_count(brain, 0, ORDER_JOB_START), 1);
+    assert_int_equal(brain_count(brain, 0, ORDER_CHANGE), 1);
     shares_taken_deinit(&taken);
     brain_destroy(brain);
     brain_destroy(old);
@@ -220,6 +266,8 @@ int main(void)
         cmocka_unit_test(end__that_there_is_no_memory_to_tell__is_told_at_the_next_tick),
         cmocka_unit_test(attempt__that_there_is_no_memory_to_repeat__is_over),
         cmocka_unit_test(job_snapshot_copy__without_memory__says_so),
+        cmocka_unit_test(snapshot__of_a_changed_job_without_memory_to_finish__is_over),
+        cmocka_unit_test(change__that_there_is_no_memory_to_tell__is_told_before_the_job_starts),
         cmocka_unit_test(control_restore__without_memory__leaves_no_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -132,9 +132,28 @@ static void pass_gate(struct runner *runner)
     }
 }
 
+static void tell_change(struct runner *runner, size_t index)
+{
+    const struct order order = {.kind = ORDER_CHANGE,
+                                .job_name = runner->shard.job->name,
+                                .change = ORDER_CHANGE_GROUPS,
+                                .version = runner->course->change[index].version,
+                                .groups = runner->change[index]};
+    shard_give(&runner->shard, &order);
+}
+
+static void tell_changes(struct runner *runner, size_t entry)
+{
+    for (size_t i = 0; i < runner->course->changes; i++) {
+        if (runner->course->change[i].entry == entry)
+            tell_change(runner, i);
+    }
+}
+
 void runner_go(struct runner *runner, size_t from, size_t to)
 {
     for (size_t entry = from; entry < to; entry++) {
+        tell_changes(runner, entry);
         const bool sync = is_sync(runner->course);
         for (size_t rank = 0; sync && rank < COURSE_WORKERS; rank++)
             push(&runner->shard, rank, entry + 1, entry);
@@ -149,17 +168,43 @@ void runner_order(struct runner *runner, size_t entries)
     shard_snapshot(&runner->shard, is_sync(runner->course) ? entries : JOB_STATE_AS_IT_STANDS);
 }
 
-void runner_open(struct runner *runner, const struct course *course, struct job_state *state)
+/* Each is worked out from what the one before has left. */
+static void work_out_changes(struct runner *runner)
+{
+    const struct course *course = runner->course;
+    const struct group *now = &runner->shard.job->group[0];
+    for (size_t i = 0; i < course->changes; i++) {
+        const struct course_change *change = &course->change[i];
+        const struct group_edit edit = {.said = &change->said};
+        const struct change_site site = {
+            .job = runner->shard.job, .now = now, .point = {change->version, change->version}};
+        struct stepd_error error = {.code = STEPD_OK};
+        struct group_changes *changes = group_changes_create(1);
+        assert_non_null(changes);
+        if (group_change_edit(&site, &edit, &changes->change[0], &error) != STEPD_OK)
+            fail_msg("%s", error.text);
+        changes->number = i + 1;
+        changes->version = change->version;
+        now = &changes->change[0].group->group;
+        runner->change[i] = changes;
+    }
+}
+
+void runner_open(struct runner *runner, const struct course *course, struct job_state *state,
+                 size_t entries)
 {
     const struct shard_job job = course_job(course);
     struct shard *shard = &runner->shard;
+    runner->course = course;
     if (state == NULL)
         shard_setup(shard, &job);
     else
         shard_restore(shard, &job, state);
     for (uint32_t rank = 0; rank < COURSE_WORKERS; rank++)
         shard_connect(shard, rank, rank);
-    runner->course = course;
+    work_out_changes(runner);
+    for (size_t entry = 0; state != NULL && entry < entries; entry++)
+        tell_changes(runner, entry);
     runner->gate = NULL;
     if (!job_is_gated(shard->job))
         return;
@@ -171,6 +216,8 @@ void runner_open(struct runner *runner, const struct course *course, struct job_
 void runner_close(struct runner *runner)
 {
     runner->gate = gate_destroy(runner->gate);
+    for (size_t i = 0; i < runner->course->changes; i++)
+        runner->change[i] = group_changes_destroy(runner->change[i]);
     shard_teardown(&runner->shard);
 }
 
@@ -219,6 +266,17 @@ static void assert_same_schedule(const struct schedule_state *a, const struct sc
         fail_msg("%s: losses differ", what);
 }
 
+static void assert_same_group(const struct slice_state *a, const struct slice_state *b,
+                              const char *what)
+{
+    struct stepd_error error = {.code = STEPD_OK};
+    assert_same_number(a->change, b->change, what);
+    assert_same_number(a->changed != NULL, b->changed != NULL, what);
+    if (a->changed != NULL &&
+        group_same(&a->changed->group, &b->changed->group, &error) != STEPD_OK)
+        fail_msg("%s: %s", what, error.text);
+}
+
 static void assert_same_slice(const struct slice_state *a, const struct slice_state *b,
                               const char *what)
 {
@@ -230,6 +288,7 @@ static void assert_same_slice(const struct slice_state *a, const struct slice_st
     assert_same_number(a->phase_began, b->phase_began, what);
     assert_same_number(a->scalars, b->scalars, what);
     assert_same_schedule(&a->schedule_state, &b->schedule_state, what);
+    assert_same_group(a, b, what);
     for (int v = 0; v < STEPD_VIEWS; v++)
         assert_same_floats(a->view[v], b->view[v], a->elements, what);
     for (size_t k = 0; k < OPTIMIZER_SLOTS_MAX; k++) {
@@ -267,7 +326,7 @@ static struct job_state *cut(const struct course *course, size_t entries,
                              const struct job_state *undisturbed, const char *what)
 {
     struct runner runner;
-    runner_open(&runner, course, NULL);
+    runner_open(&runner, course, NULL, 0);
     const size_t ordered = is_sync(course) ? 0 : entries;
     runner_go(&runner, 0, ordered);
     runner_order(&runner, entries);
@@ -284,12 +343,12 @@ static struct job_state *cut(const struct course *course, size_t entries,
 void assert_course_goes_on(const struct course *course, const char *what)
 {
     struct runner runner;
-    runner_open(&runner, course, NULL);
+    runner_open(&runner, course, NULL, 0);
     struct job_state *undisturbed = run_to_end(&runner, 0);
     runner_close(&runner);
     for (size_t entries = 0; entries <= course_length(course); entries++) {
         struct job_state *state = cut(course, entries, undisturbed, what);
-        runner_open(&runner, course, state);
+        runner_open(&runner, course, state, entries);
         struct job_state *end = run_to_end(&runner, entries);
         assert_same_state(end, undisturbed, what);
         runner_close(&runner);

@@ -16,12 +16,21 @@
 
 struct gate;
 
-enum { COURSE_WORKERS = 2, COURSE_STEPS = 6 };
+enum { COURSE_WORKERS = 2, COURSE_STEPS = 6, COURSE_CHANGES_MAX = 4 };
+
+/* A change of the group. */
+struct course_change {
+    size_t entry;     /* the shard is told after so many entries */
+    uint64_t version; /* it begins with; 0 where slices have no common one: at once */
+    struct stepd_group said;
+};
 
 struct course {
     enum stepd_mode mode;
     struct stepd_settings settings;  /* of the job */
     const struct stepd_group *group; /* the only one */
+    size_t changes;
+    struct course_change change[COURSE_CHANGES_MAX]; /* in the order of their entries */
 };
 
 /* The job of a course: a matrix that is cut in two where it may be, and a small one. */
@@ -30,15 +39,18 @@ struct shard_job course_job(const struct course *course);
 /* How many entries the course has. */
 size_t course_length(const struct course *course);
 
-/* A shard on the course, with the gate that control would keep for it. */
+/* A shard on the course, with what control would keep for it. */
 struct runner {
     const struct course *course;
     struct shard shard;
-    struct gate *gate; /* owned; NULL: its slices close one by one */
+    struct gate *gate;                                /* owned; NULL: its slices close one by one */
+    struct group_changes *change[COURSE_CHANGES_MAX]; /* owned; what those of the course come to */
 };
 
-/* At the beginning of the course, or where a state was taken. */
-void runner_open(struct runner *runner, const struct course *course, struct job_state *state);
+/* At the beginning of the course, or where a state was taken after so many entries: all changes
+ * until then are told again, as control does. */
+void runner_open(struct runner *runner, const struct course *course, struct job_state *state,
+                 size_t entries);
 void runner_close(struct runner *runner);
 
 /* Makes the entries from `from` on, up to `to`. */

@@ -60,9 +60,11 @@ static void push(struct shard *shard, uint64_t version)
         push_slice(shard, slice, version);
 }
 
-/* The order that an edit of the group comes to, made at a version. */
-static void change(struct shard *shard, const struct stepd_group *said, uint64_t version)
+/* The order that an edit of the group comes to, made at a version. Each has the next number, which
+ * it returns. */
+static uint64_t change(struct shard *shard, const struct stepd_group *said, uint64_t version)
 {
+    static uint64_t number;
     const struct group_edit edit = {.said = said};
     const struct change_site site = {.job = shard->job,
                                      .now = &shard->job->group[0],
@@ -71,14 +73,15 @@ static void change(struct shard *shard, const struct stepd_group *said, uint64_t
                           .job_name = shard->job->name,
                           .change = ORDER_CHANGE_GROUPS,
                           .version = version,
-                          .query = 5,
                           .groups = group_changes_create(1)};
     struct stepd_error error = {.code = STEPD_OK};
     if (group_change_edit(&site, &edit, &order.groups->change[0], &error) != STEPD_OK)
         fail_msg("%s", error.text);
+    order.groups->number = ++number;
     order.groups->version = version;
     shard_give(shard, &order);
     (void)group_changes_destroy(order.groups);
+    return number;
 }
 
 /* All weights after so many steps, of which those from V on are made with what was said (NULL:
@@ -90,7 +93,7 @@ static void train(const struct stepd_group *group, const struct stepd_group *sai
     open(&shard, group, STEPD_SYNC);
     for (uint64_t version = 0; version < STEPS; version++) {
         if (said != NULL && version == (early ? V - 2 : V))
-            change(&shard, said, V);
+            (void)change(&shard, said, V);
         push(&shard, version);
     }
     shard_pull(&shard, 0, 99, STEPS, SLICES);
@@ -185,7 +188,7 @@ static void change__ahead_of_one_slice__changes_each_at_the_version(void **state
     const struct stepd_group said = settings_group("", "lr=0");
     open(&shard, &group, STEPD_SYNC);
     push_slice(&shard, 0, 0); /* at 1, where the change begins; the other is behind */
-    change(&shard, &said, 1);
+    (void)change(&shard, &said, 1);
     const float first = weight(&shard, 0);
     push_slice(&shard, 0, 1);
     assert_true(weight(&shard, 0) == first);
@@ -206,8 +209,8 @@ static void change__twice_at_one_version__makes_both(void **state)
     const struct stepd_group first = settings_group("sgd", "lr=1");
     const struct stepd_group second = settings_group("sgd", "lr=0");
     open(&shard, &group, STEPD_SYNC);
-    change(&shard, &first, 1);
-    change(&shard, &second, 1);
+    (void)change(&shard, &first, 1);
+    (void)change(&shard, &second, 1);
     push(&shard, 0);
     const float before = weight(&shard, 0);
     push(&shard, 1);
@@ -248,8 +251,8 @@ static void change__in_async_mode__is_made_with_each_slices_next_step(void **sta
     push_slice(&shard, 0, 0);
     push_slice(&shard, 0, 1);
     push_slice(&shard, 1, 0);
-    change(&shard, &said, 0);
-    assert_int_equal(shard.changed, 5);
+    const uint64_t number = change(&shard, &said, 0);
+    assert_int_equal(shard.changed, number);
     assert_int_equal(shard.changed_min, 1);
     assert_int_equal(shard.changed_max, 2);
     const float before = weight(&shard, 1);
@@ -270,7 +273,7 @@ static void change__of_the_schedule__forgets_what_it_has_heard(void **state)
     push(&shard, 1); /* no better than the first: the rate is halved */
     struct stepd_group said = settings_group("", "");
     said.schedule_settings = settings_of("factor=0.25");
-    change(&shard, &said, 2);
+    (void)change(&shard, &said, 2);
     const float before = weight(&shard, 0);
     push(&shard, 2);
     assert_true(weight(&shard, 0) == before - ((float)(2 * 3 % 11) - 4.5F)); /* lr 1 again */
@@ -285,7 +288,7 @@ static void change__to_the_same_optimizer_in_async_mode__begins_it_anew(void **s
     const struct stepd_group said = settings_group("momentum", "lr=1 momentum=0.5");
     open(&shard, &group, STEPD_ASYNC);
     push_slice(&shard, 0, 0);
-    change(&shard, &said, 0);
+    (void)change(&shard, &said, 0);
     const float before = weight(&shard, 0);
     push_slice(&shard, 0, 1);
     assert_true(weight(&shard, 0) == before - ((float)(1 * 3 % 11) - 4.5F)); /* no momentum yet */

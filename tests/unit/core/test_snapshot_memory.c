@@ -88,7 +88,7 @@ static void snapshot__without_memory__is_refused(void **state)
 {
     (void)state;
     struct runner runner;
-    runner_open(&runner, the_course(), NULL);
+    runner_open(&runner, the_course(), NULL, 0);
     struct shard *shard = &runner.shard;
     runner_go(&runner, 0, 2);
     size_t allowed = 0;
@@ -114,8 +114,8 @@ static void step__after_a_snapshot_was_refused__comes_to_the_same_bits(void **st
     (void)state;
     struct runner plain;
     struct runner runner;
-    runner_open(&plain, the_course(), NULL);
-    runner_open(&runner, the_course(), NULL);
+    runner_open(&plain, the_course(), NULL, 0);
+    runner_open(&runner, the_course(), NULL, 0);
     for (size_t entry = 0; entry < COURSE_STEPS; entry++) {
         struct order order = {.kind = ORDER_SNAPSHOT, .version = entry + 1};
         give(&runner.shard, &order, 2 * entry);
@@ -134,7 +134,7 @@ static void job__that_goes_on_from_a_state_without_memory__is_not_opened(void **
 {
     (void)state;
     struct runner runner;
-    runner_open(&runner, the_course(), NULL);
+    runner_open(&runner, the_course(), NULL, 0);
     struct shard *shard = &runner.shard;
     runner_order(&runner, 0);
     struct job_state *taken = shard_state(shard);

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A job whose groups were changed while it ran, and that a new control brings back: what its groups
+ * have become, what is still to come, and the audit trail.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "crash.h"
+
+static const uint64_t at_five[2] = {5, 5};
+
+static const struct stepd_change_list *list_of(const struct peer *peer)
+{
+    return &peer_answer(peer, STEPD_MESSAGE_CHANGES)->body.changes;
+}
+
+static const struct stepd_change_list *changes(struct peer *peer)
+{
+    peer_request(peer, (struct stepd_message){.kind = STEPD_MESSAGE_GET_CHANGES,
+                                              .body.get_changes = {.job = "j"}});
+    return list_of(peer);
+}
+
+/* A change on the old control, a snapshot at version 5, and the job on the new one. */
+static void setup(struct crash *crash, const char *settings, uint64_t at)
+{
+    crash_begin(crash, STEPD_SYNC);
+    shares_change(crash->worker[0], settings, at);
+    crash_take(crash, 5, at_five);
+    crash_restore(crash);
+    brain_opened_all(crash->brain, "j");
+}
+
+static struct peer *observe(const struct crash *crash)
+{
+    return peer_join(crash->brain, hello_observer("j"));
+}
+
+/* ---- The trail ------------------------------------------------------------------------------- */
+
+static void trail__of_a_restored_job__says_what_it_said(void **state)
+{
+    (void)state;
+    struct crash crash;
+    setup(&crash, "lr=0.25", 0);
+    const struct stepd_change_list *list = changes(observe(&crash));
+    assert_int_equal(list->records, 1);
+    assert_int_equal(list->record[0].number, 1);
+    assert_string_equal(list->record[0].group, "all");
+    assert_string_equal(list->record[0].by, "w0");
+    assert_int_equal(list->record[0].version, 2);
+    assert_int_equal(list->record[0].version_last, 2);
+    assert_int_equal(list->record[0].differences, 1);
+    assert_string_equal(list->record[0].difference[0].name, "lr");
+    assert_string_equal(list->record[0].difference[0].from, "0.5");
+    assert_string_equal(list->record[0].difference[0].to, "0.25");
+    crash_end(&crash);
+}
+
+static void trail__of_a_restored_job__grows_older_from_the_snapshot_on(void **state)
+{
+    (void)state;
+    struct crash crash;
+    crash_begin(&crash, STEPD_SYNC);
+    shares_change(crash.worker[0], "lr=0.25", 0);
+    brain_wait(crash.old, 700);
+    crash_take(&crash, 5, at_five);
+    crash.brain->now_ms = 5; /* another machine's clock */
+    crash_restore(&crash);
+    brain_opened_all(crash.brain, "j");
+    brain_wait(crash.brain, 300);
+    assert_int_equal(changes(observe(&crash))->record[0].age_ms, 1000);
+    crash_end(&crash);
+}
+
+static void change__of_a_restored_job__has_the_next_number(void **state)
+{
+    (void)state;
+    struct crash crash;
+    setup(&crash, "lr=0.25", 0);
+    struct peer *peer = observe(&crash);
+    shares_ask_change(peer, "lr_mult=0.5", 0);
+    brain_proposed_all(crash.brain, 1);
+    assert_int_equal(list_of(peer)->record[0].number, 2);
+    assert_string_equal(list_of(peer)->record[0].difference[0].from, "0.25");
+    assert_int_equal(changes(peer)->records, 2);
+    crash_end(&crash);
+}
+
+static void status__of_a_restored_job__counts_its_changes(void **state)
+{
+    (void)state;
+    struct crash crash;
+    setup(&crash, "lr=0.25", 0);
+    struct peer *peer = observe(&crash);
+    peer_request(peer, get_status("j"));
+    for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
+        brain_answer(crash.brain, shard, 5, 5, UINT32_MAX);
+    assert_int_equal(peer_answer(peer, STEPD_MESSAGE_STATUS)->body.status.job[0].changes, 1);
+    crash_end(&crash);
+}
+
+static void groups__of_a_restored_job__are_what_they_had_become(void **state)
+{
+    (void)state;
+    struct crash crash;
+    setup(&crash, "lr=0.25", 0);
+    struct peer *peer = observe(&crash);
+    peer_request(peer, (struct stepd_message){.kind = STEPD_MESSAGE_GET_GROUPS,
+                                              .body.get_groups = {.job = "j"}});
+    for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
+        brain_answer(crash.brain, shard, 5, 5, UINT32_MAX);
+    const struct stepd_tensor_group *tensor =
+        peer_answer(peer, STEPD_MESSAGE_GROUPS)->body.groups.tensor;
+    assert_true(tensor->base_lr == 0.25);
+    assert_int_equal(tensor->change, 1);
+    assert_int_equal(tensor->change_version, 2);
+    crash_end(&crash);
+}
+
+/* ---- What is to come ------------------------------------------------------------------------- */
+
+static void change__that_was_over__is_not_told_to_the_shards_again(void **state)
+{
+    (void)state;
+    struct crash crash;
+    setup(&crash, "lr=0.25", 0);
+    assert_int_equal(brain_count(crash.brain, 0, ORDER_CHANGE), 0);
+    assert_int_equal(brain_count(crash.brain, 0, ORDER_JOB_START), 1);
+    crash_end(&crash);
+}
+
+static void change__that_was_to_come__is_told_to_the_shards_before_they_start(void **state)
+{
+    (void)state;
+    struct crash crash;
+    setup(&crash, "lr=0.25", 70);
+    for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++) {
+        const struct order *order = brain_newest(crash.brain, shard, ORDER_CHANGE);
+        assert_int_equal(brain_count(crash.brain, shard, ORDER_CHANGE), 1);
+        assert_int_equal(order->change, ORDER_CHANGE_GROUPS);
+        assert_int_equal(order->groups->number, 1);
+        assert_int_equal(order->groups->version, 70);
+        assert_true(order->groups->change[0].group->group.phase[0].hyper.lr == 0.25);
+    }
+    assert_true(brain_place(crash.brain, ORDER_CHANGE) < brain_place(crash.brain, ORDER_MEMBER));
+    assert_true(brain_place(crash.brain, ORDER_CHANGE) < brain_place(crash.brain, ORDER_JOB_START));
+    assert_int_equal(changes(observe(&crash))->record[0].version, 70);
+    crash_end(&crash);
+}
+
+static void change__that_was_to_come__is_in_the_next_snapshot_too(void **state)
+{
+    (void)state;
+    struct crash crash;
+    setup(&crash, "lr=0.25", 70);
+    struct shares_taken again = shares_take(crash.brain, 6, at_five);
+    assert_int_equal(control_history_coming(&again.snapshot.history), 1);
+    assert_int_equal(again.snapshot.history.trail.count, 1);
+    shares_taken_deinit(&again);
+    crash_end(&crash);
+}
+
+static void change__that_was_not_decided__is_void(void **state)
+{
+    (void)state;
+    struct crash crash;
+    crash_begin(&crash, STEPD_SYNC);
+    shares_ask_change(crash.worker[0], "lr=0.25", 0);
+    crash_take(&crash, 5, at_five);
+    crash_restore(&crash);
+    brain_opened_all(crash.brain, "j");
+    assert_int_equal(brain_count(crash.brain, 0, ORDER_PROPOSE), 0);
+    assert_int_equal(brain_count(crash.brain, 0, ORDER_CHANGE), 0);
+    assert_int_equal(changes(observe(&crash))->records, 0);
+    crash_end(&crash);
+}
+
+/* Slices may have been taken just before they heard of it. */
+static void change__decided_while_slices_are_taken__is_told_to_the_shards_again(void **state)
+{
+    (void)state;
+    struct crash crash;
+    crash_begin(&crash, STEPD_SYNC);
+    assert_int_equal(control_snapshot(crash.old->control, "j", crash.old->now_ms, NULL), STEPD_OK);
+    shares_change(crash.worker[0], "lr=0.25", 0);
+    shares_ask_change(crash.worker[0], "lr=0.125", 0); /* by whose proposal all slices are at 9 */
+    brain_proposed_all(crash.old, 9);
+    brain_proposed_all(crash.old, 9);
+    crash.taken = shares_finish(crash.old, 2, at_five);
+    crash_restore(&crash);
+    brain_opened_all(crash.brain, "j");
+    assert_int_equal(brain_count(crash.brain, 1, ORDER_CHANGE), 2);
+    const struct order *order = brain_newest(crash.brain, 1, ORDER_CHANGE);
+    assert_int_equal(order->groups->number, 2);
+    crash_end(&crash);
+}
+
+static void change__in_async_mode_after_the_snapshot_was_ordered__is_dated_anew(void **state)
+{
+    (void)state;
+    struct crash crash;
+    crash_begin(&crash, STEPD_ASYNC);
+    assert_int_equal(control_snapshot(crash.old->control, "j", crash.old->now_ms, NULL), STEPD_OK);
+    shares_change(crash.worker[0], "lr=0.25", 0);
+    struct notice *there = notice_create(NOTICE_CHANGED, "j");
+    there->query = 1;
+    there->slices = 1;
+    there->version_min = 40;
+    there->version_max = 40;
+    control_on_notice(crash.old->control, there, crash.old->now_ms);
+    assert_int_equal(changes(crash.worker[0])->record[0].version, 40);
+    crash.taken = shares_finish(crash.old, JOB_STATE_AS_IT_STANDS, at_five);
+    crash_restore(&crash);
+    brain_opened_all(crash.brain, "j");
+    struct peer *peer = observe(&crash);
+    assert_int_equal(changes(peer)->record[0].version, 0);
+    struct notice *here = notice_create(NOTICE_CHANGED, "j");
+    here->query = brain_newest(crash.brain, 0, ORDER_CHANGE)->groups->number;
+    here->slices = 1;
+    here->version_min = 6;
+    here->version_max = 7;
+    control_on_notice(crash.brain->control, here, crash.brain->now_ms);
+    assert_int_equal(changes(peer)->record[0].version, 6);
+    assert_int_equal(changes(peer)->record[0].version_last, 7);
+    crash_end(&crash);
+}
+
+/* ---- What cannot be restored ----------------------------------------------------------------- */
+
+static void changes__of_a_job_that_no_shard_can_open__are_forgotten(void **state)
+{
+    (void)state;
+    struct crash crash;
+    crash_begin(&crash, STEPD_SYNC);
+    shares_change(crash.worker[0], "lr=0.25", 70);
+    crash_take(&crash, 5, at_five);
+    crash_restore(&crash);
+    for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
+        brain_opened(crash.brain, shard, "j", STEPD_RESOURCE_EXHAUSTED);
+    struct peer *peer = peer_join(crash.brain, hello_resume(crash.worker[0]));
+    peer_request(peer, define_tensor(SHARES_ELEMENTS));
+    brain_opened_all(crash.brain, "j");
+    assert_int_equal(brain_count(crash.brain, 0, ORDER_CHANGE), 0);
+    assert_int_equal(changes(peer)->records, 0);
+    crash_end(&crash);
+}
+
+static void assert_not_restored(struct crash *crash, const char *words)
+{
+    struct stepd_error error = {.text = ""};
+    assert_int_equal(crash_try_restore(crash, &error), STEPD_INVALID_ARGUMENT);
+    if (strstr(error.text, words) == NULL)
+        fail_msg("'%s' is not in: %s", words, error.text);
+}
+
+static void history__of_another_definition__is_not_restored(void **state)
+{
+    (void)state;
+    struct crash crash;
+    crash_begin(&crash, STEPD_SYNC);
+    shares_change(crash.worker[0], "lr=0.25", 70);
+    crash_take(&crash, 5, at_five);
+    struct control_history *history = &crash.taken.snapshot.history;
+    history->trail.first->group = 1;
+    assert_not_restored(&crash, "has a change of group 2, and the job has 1 groups");
+    history->trail.first->group = 0;
+    history->coming->change[0].index = 1;
+    assert_not_restored(&crash, "has a change of group 2, and the job has 1 groups");
+    history->coming->change[0].index = 0;
+    history->group[0].now->group.treatment.clip_norm = 1.0;
+    assert_not_restored(&crash, "the snapshot of job 'j', which has changed group 'all'");
+    history->group[0].now->group.treatment.clip_norm = 0.0;
+    history->groups = 2;
+    assert_not_restored(&crash, "the snapshot of job 'j' has 2 groups, and the job 1");
+    history->groups = 1;
+    crash_restore(&crash);
+    crash_end(&crash);
+}
+
+static void slices__whose_group_is_of_another_definition__are_not_restored(void **state)
+{
+    (void)state;
+    struct crash crash;
+    crash_begin(&crash, STEPD_SYNC);
+    shares_change(crash.worker[0], "lr=0.25", 0);
+    crash_take(&crash, 5, at_five);
+    struct shared_group *other = shared_group_ref(crash.taken.snapshot.history.group[0].now);
+    other->group.frozen = true;
+    crash.taken.snapshot.history.groups = 0;
+    crash.taken.state->slice[1].changed = other;
+    assert_not_restored(&crash, "frozen");
+    other->group.frozen = false;
+    crash.taken.snapshot.history.groups = 1;
+    crash_restore(&crash);
+    crash_end(&crash);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(trail__of_a_restored_job__says_what_it_said),
+        cmocka_unit_test(trail__of_a_restored_job__grows_older_from_the_snapshot_on),
+        cmocka_unit_test(change__of_a_restored_job__has_the_next_number),
+        cmocka_unit_test(status__of_a_restored_job__counts_its_changes),
+        cmocka_unit_test(groups__of_a_restored_job__are_what_they_had_become),
+        cmocka_unit_test(change__that_was_over__is_not_told_to_the_shards_again),
+        cmocka_unit_test(change__that_was_to_come__is_told_to_the_shards_before_they_start),
+        cmocka_unit_test(change__that_was_to_come__is_in_the_next_snapshot_too),
+        cmocka_unit_test(change__that_was_not_decided__is_void),
+        cmocka_unit_test(change__decided_while_slices_are_taken__is_told_to_the_shards_again),
+        cmocka_unit_test(change__in_async_mode_after_the_snapshot_was_ordered__is_dated_anew),
+        cmocka_unit_test(changes__of_a_job_that_no_shard_can_open__are_forgotten),
+        cmocka_unit_test(history__of_another_definition__is_not_restored),
+        cmocka_unit_test(slices__whose_group_is_of_another_definition__are_not_restored),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
