@@ -46,22 +46,23 @@ static bool had_left(const struct job_snapshot *snapshot, const struct job_state
     return member->state == STEPD_MEMBER_LEFT && (closed || member->last_clock <= counted);
 }
 
-/* Was it a member, or one that has left, at the instant? One that was given up later was. */
-static bool belongs(const struct job_snapshot *snapshot, const struct control_member *member)
+/* One that was given up later was a member at the instant. */
+static bool was_given_up(const struct job_snapshot *snapshot, const struct control_member *member)
 {
-    if (member->state == STEPD_MEMBER_GIVEN_UP)
-        return snapshot->version != JOB_STATE_AS_IT_STANDS && member->until > snapshot->version;
-    return member->state != STEPD_MEMBER_JOINING;
+    const bool later =
+        snapshot->version != JOB_STATE_AS_IT_STANDS && member->until > snapshot->version;
+    return member->state == STEPD_MEMBER_GIVEN_UP && !later;
 }
 
 /* False: no memory. */
-static bool take_member(const struct control_member *member, bool left,
-                        struct member_snapshot *ret_member)
+static bool take_member(const struct job_snapshot *snapshot, const struct control_member *member,
+                        bool left, struct member_snapshot *ret_member)
 {
     const struct control_session *session = member->session;
     *ret_member = (struct member_snapshot){
         .rank = member->rank,
         .left = left,
+        .until = member->until,
         .from = member->from,
         .from_clock = member->from_clock,
         .last_clock = left ? member->last_clock : UINT64_MAX,
@@ -70,8 +71,13 @@ static bool take_member(const struct control_member *member, bool left,
         .examples = member->examples,
         .epoch = session->epoch,
         .lease_ms = session->lease_ms,
+        .has_client = session->has_client,
         .worker = strdup(session->worker),
+        .former = member->former,
     };
+    if (was_given_up(snapshot, member))
+        ret_member->given_up = member->given_up;
+    memcpy(ret_member->client, session->client, sizeof ret_member->client);
     memcpy(ret_member->session, session->id, sizeof ret_member->session);
     return ret_member->worker != NULL;
 }
@@ -97,10 +103,10 @@ static enum stepd_status take_members(struct job_snapshot *snapshot, const struc
         return STEPD_RESOURCE_EXHAUSTED;
     for (size_t rank = 0; rank < job->ranks; rank++) {
         const struct control_member *member = job->member[rank];
-        if (member == NULL || !belongs(snapshot, member))
+        if (member == NULL || member->state == STEPD_MEMBER_JOINING)
             continue;
         const bool left = had_left(snapshot, share, member);
-        if (!take_member(member, left, &snapshot->member[snapshot->members]))
+        if (!take_member(snapshot, member, left, &snapshot->member[snapshot->members]))
             return STEPD_RESOURCE_EXHAUSTED;
         snapshot->members++;
     }

@@ -276,6 +276,20 @@ bool control_job_takes_ranks_back(const struct control_job *job)
            job_draft_consistency(job->draft)->workers_min != CONSISTENCY_NONE;
 }
 
+static enum stepd_status tell_member(struct control *control, struct control_job *job,
+                                     const struct control_member *member)
+{
+    switch (member->state) {
+    case STEPD_MEMBER_JOINING: return control_member_propose(control, job, member);
+    case STEPD_MEMBER_GIVEN_UP:
+        return control_order_give_up(control, job, member->rank, &member->given_up);
+    case STEPD_MEMBER_PRESENT:
+    case STEPD_MEMBER_LOST:
+    case STEPD_MEMBER_LEFT: break;
+    }
+    return control_order_member(control, job, member);
+}
+
 /* Whether the shards have heard of every member. */
 static bool tell_members(struct control *control, struct control_job *job)
 {
@@ -283,10 +297,7 @@ static bool tell_members(struct control *control, struct control_job *job)
         struct control_member *member = job->member[rank];
         if (member == NULL || !member->untold)
             continue;
-        const enum stepd_status status = member->state == STEPD_MEMBER_JOINING
-                                             ? control_member_propose(control, job, member)
-                                             : control_order_member(control, job, member);
-        if (status != STEPD_OK)
+        if (tell_member(control, job, member) != STEPD_OK)
             return false;
         member->untold = false;
     }

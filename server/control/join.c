@@ -63,15 +63,18 @@ static enum stepd_status check_left(const struct control_job *job,
 }
 
 /* May a worker that brings no session take this rank now? Whoever rejoins was away while somebody
- * else left for it: it is not to do that one's work again. */
+ * else left for it: it is not to do that one's work again. But where the session is one that a
+ * snapshot has brought back, and nobody has come with it, whoever rejoins may have had the rank
+ * later than the snapshot was taken, when that session had lost it. */
 static enum stepd_status check_rank(const struct control *control, const struct control_job *job,
                                     uint32_t rank, bool rejoins, struct stepd_error *reterr)
 {
     const struct control_member *member = control_member_find(job, rank);
     if (member == NULL)
         return STEPD_OK;
+    const bool restored = member->session->restored;
     switch (member->state) {
-    case STEPD_MEMBER_LEFT: return check_left(job, member, rejoins, reterr);
+    case STEPD_MEMBER_LEFT: return check_left(job, member, rejoins && !restored, reterr);
     case STEPD_MEMBER_GIVEN_UP: return STEPD_OK;
     case STEPD_MEMBER_JOINING:
         return stepd_fail(reterr, STEPD_ALREADY_EXISTS, "rank %u is taken by worker '%s'", rank,
@@ -79,9 +82,9 @@ static enum stepd_status check_rank(const struct control *control, const struct 
     case STEPD_MEMBER_PRESENT:
     case STEPD_MEMBER_LOST: break;
     }
-    return control_session_is_over(member->session, control->now_ms)
-               ? STEPD_OK
-               : taken(control, member, reterr);
+    const bool is_free =
+        control_session_is_over(member->session, control->now_ms) || (rejoins && restored);
+    return is_free ? STEPD_OK : taken(control, member, reterr);
 }
 
 /* Do rounds of a running job wait for a rank that anybody may take? */
@@ -163,16 +166,19 @@ static void admit(struct control *control, const struct control_job *job,
     control_member_move(control, member, STEPD_MEMBER_PRESENT);
 }
 
-static struct control_former former_of(const struct control_session *old, const char *by,
-                                       uint64_t silent_ms)
+static struct control_former former_of(const struct control *control,
+                                       const struct control_session *old, const char *by)
 {
     struct control_former former = {.known = true};
     memcpy(former.session, old->id, sizeof former.session);
     (void)stepd_fail(&former.why, STEPD_FAILED_PRECONDITION,
                      "worker '%s' was silent for %" PRIu64
-                     " ms, and rank %u of job '%s' has passed to worker '%s': what it still sends "
-                     "is fenced and changes nothing; say Hello without a session for another rank",
-                     old->worker, silent_ms, old->rank, old->job->name, by);
+                     " ms%s, and rank %u of job '%s' has passed to worker '%s': what it still "
+                     "sends is fenced and changes nothing; say Hello without a session for another "
+                     "rank",
+                     old->worker, control_session_silent_ms(old, control->now_ms),
+                     old->restored ? " from the time on that the job was restored" : "", old->rank,
+                     old->job->name, by);
     return former;
 }
 
@@ -183,8 +189,7 @@ static enum stepd_status take_over(struct control *control, struct control_membe
 {
     struct control_session *old = member->session;
     struct control_job *const job = old->job;
-    const uint64_t silent_ms = control_session_silent_ms(old, control->now_ms);
-    const struct control_former former = former_of(old, hello->worker, silent_ms);
+    const struct control_former former = former_of(control, old, hello->worker);
     enum stepd_status status = control_session_retire(control, old, &former.why, reterr);
     if (status == STEPD_OK)
         status = control_session_create(control, job, member->rank, hello, ret_session, reterr);

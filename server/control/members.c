@@ -105,6 +105,7 @@ void control_member_heard(const struct control *control, struct control_member *
     if (member->state == STEPD_MEMBER_LOST)
         control_member_move(control, member, STEPD_MEMBER_PRESENT);
     member->session->heard_ms = control->now_ms;
+    member->session->restored = false;
 }
 
 bool control_member_stays(const struct control_member *member)

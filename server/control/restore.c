@@ -99,6 +99,11 @@ static enum stepd_status restore_member(struct control *control, struct control_
     session->member = member;
     if (from->left)
         control_member_move(control, member, STEPD_MEMBER_LEFT);
+    if (from->given_up.code != STEPD_OK)
+        control_member_move(control, member, STEPD_MEMBER_GIVEN_UP);
+    member->given_up = from->given_up;
+    member->until = from->until;
+    member->former = from->former;
     member->from = from->from;
     member->from_clock = from->from_clock;
     member->last_clock = from->last_clock;
@@ -175,7 +180,11 @@ void control_job_restored(struct control *control, struct control_job *job, bool
     control_history_clear(&job->history);
     for (size_t rank = 0; rank < job->ranks; rank++) {
         struct control_member *member = job->member[rank];
-        for (uint32_t shard = 0; member != NULL && shard < member->shards; shard++)
+        if (member == NULL)
+            continue;
+        member->from = 0;
+        member->from_clock = 0;
+        for (uint32_t shard = 0; shard < member->shards; shard++)
             member->counted[shard] = 0;
     }
 }

@@ -99,12 +99,14 @@ enum stepd_status control_session_restore(struct control *control, struct contro
         .role = STEPD_WORKER,
         .worker = from->worker,
         .lease_ms = from->lease_ms,
+        .client = {.count = from->has_client ? sizeof from->client : 0, .at = from->client},
     };
     struct control_session *session = allocate(control, job, from->rank, &hello);
     if (session == NULL)
         return no_memory(reterr);
     memcpy(session->id, from->session, sizeof session->id);
     session->epoch = from->epoch;
+    session->restored = true;
     if (control_order_session(control, session, session->epoch) != STEPD_OK) {
         control_session_free(control, session);
         return no_memory(reterr);

@@ -33,6 +33,7 @@ struct control_session {
     char *worker; /* owned; a name for people */
     uint32_t lease_ms;
     uint64_t heard_ms;
+    bool restored;                 /* from a snapshot, and nobody has been heard of it since */
     struct control_job *job;       /* NULL: an observer that named none */
     struct control_member *member; /* NULL: an observer */
     uint32_t rank;                 /* a worker's; 0 otherwise */

@@ -22,17 +22,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "server/control/jobs.h"
+#include "server/control/members.h"
 #include "server/model/job_state.h"
 
-/* A member, and who holds its rank. */
+/* A rank that has joined, and who holds it. */
 struct member_snapshot {
     uint32_t rank;
-    bool left;               /* it has left, with this clock: it owes nothing beyond */
-    uint64_t from;           /* first version that it is a member for */
-    uint64_t from_clock;     /* that it goes on from */
-    uint64_t last_clock;     /* of its last push; UINT64_MAX: it has not left */
-    uint64_t reported_clock; /* of its newest report, with loss and examples */
+    bool left;                   /* it has left, with this clock: it owes nothing beyond */
+    struct stepd_error given_up; /* code OK, or why it was: it is no member, and fenced */
+    uint64_t until;              /* given up: first version that was made without it everywhere */
+    uint64_t from;               /* first version that it is a member for */
+    uint64_t from_clock;         /* that it goes on from */
+    uint64_t last_clock;         /* of its last push; UINT64_MAX: it has not left */
+    uint64_t reported_clock;     /* of its newest report, with loss and examples */
     double loss;
     uint64_t examples;
 
@@ -40,7 +42,11 @@ struct member_snapshot {
     uint8_t session[STEPD_SESSION_BYTES];
     uint64_t epoch;
     uint32_t lease_ms;
+    bool has_client; /* the Hello that made it said who it was */
+    uint8_t client[STEPD_CLIENT_BYTES];
     char *worker; /* owned; a name for people */
+
+    struct control_former former; /* who held the rank before */
 };
 
 struct job_snapshot {
@@ -55,8 +61,8 @@ struct job_snapshot {
     bool started; /* enough had joined, so that rounds could close; where all have left, it has
                    * finished */
     size_t members;
-    struct member_snapshot *member; /* owned; by rising rank, without those that were given up, or
-                                     * no members yet: they join anew */
+    struct member_snapshot *member; /* owned; by rising rank, without those that were no members
+                                     * yet: they join anew */
 
     /* What had become of its groups, and was to come; each slice's state says how far it is. */
     struct control_history history; /* owned */

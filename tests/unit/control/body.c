@@ -232,12 +232,9 @@ void body_keep_snapshot(struct body *body, struct shares_taken *taken)
     body_settle(body);
 }
 
-void body_crash(struct body *body, struct shares_taken *taken, uint32_t shards)
+void body_restart(struct body *body, struct shares_taken *taken, uint32_t shards)
 {
     struct stepd_error error = {.text = ""};
-    struct peer session[RANKS];
-    for (size_t rank = 0; rank < RANKS; rank++)
-        memcpy(session[rank].session, body->worker[rank]->session, STEPD_SESSION_BYTES);
     body_deinit(body);
     body_init(body, shards);
     if (control_restore(body->brain->control, &taken->snapshot, taken->state, body->brain->now_ms,
@@ -245,11 +242,23 @@ void body_crash(struct body *body, struct shares_taken *taken, uint32_t shards)
         fail_msg("%s", error.text);
     body_settle(body);
     body->job = brain_newest(body->brain, 0, ORDER_JOB_OPEN)->job;
-    for (size_t rank = 0; rank < RANKS; rank++) {
-        body->worker[rank] = peer_join(body->brain, hello_resume(&session[rank]));
-        body_settle(body);
-        connect_shards(body, rank);
-    }
+}
+
+void body_join(struct body *body, size_t rank, struct stepd_message hello)
+{
+    body->worker[rank] = peer_join(body->brain, hello);
+    body_settle(body);
+    connect_shards(body, rank);
+}
+
+void body_crash(struct body *body, struct shares_taken *taken, uint32_t shards)
+{
+    struct peer session[RANKS];
+    for (size_t rank = 0; rank < RANKS; rank++)
+        memcpy(session[rank].session, body->worker[rank]->session, STEPD_SESSION_BYTES);
+    body_restart(body, taken, shards);
+    for (size_t rank = 0; rank < RANKS; rank++)
+        body_join(body, rank, hello_resume(&session[rank]));
 }
 
 float *body_train_undisturbed(void)

@@ -68,9 +68,13 @@ void body_pull(struct body *body);
 void body_begin_snapshot(struct body *body);
 /* Copies the snapshot that is whole, which is over then, in place of an older one. */
 void body_keep_snapshot(struct body *body, struct shares_taken *taken);
-/* Control and shards are gone; new ones, so many of them, go on from a snapshot, and both workers
- * resume. */
+/* Control and shards are gone; new ones, so many of them, go on from a snapshot. */
+void body_restart(struct body *body, struct shares_taken *taken, uint32_t shards);
+/* The same, and both workers resume. */
 void body_crash(struct body *body, struct shares_taken *taken, uint32_t shards);
+
+/* A rank's worker is welcomed, and connects to the shards. */
+void body_join(struct body *body, size_t rank, struct stepd_message hello);
 
 /* The weights after all steps of a job that nothing happened to; caller frees. */
 float *body_train_undisturbed(void);

@@ -22,11 +22,16 @@ struct brain *crash_new_brain(uint32_t shards)
 
 void crash_begin(struct crash *crash, enum stepd_mode mode)
 {
+    crash_begin_with(crash, mode, "");
+}
+
+void crash_begin_with(struct crash *crash, enum stepd_mode mode, const char *settings)
+{
     const struct control_options options = brain_options();
     *crash = (struct crash){.old = brain_create(&options), .brain = crash_new_brain(BRAIN_SHARDS)};
     for (int32_t rank = 0; rank < 2; rank++)
         crash->worker[rank] = peer_join(crash->old, hello_worker("j", rank));
-    shares_define(crash->worker[0], mode, 2);
+    shares_define_with(crash->worker[0], mode, 2, settings);
 }
 
 void crash_end(struct crash *crash)

@@ -20,6 +20,7 @@ struct brain *crash_new_brain(uint32_t shards);
 
 /* Both controls, and the job on the old one. */
 void crash_begin(struct crash *crash, enum stepd_mode mode);
+void crash_begin_with(struct crash *crash, enum stepd_mode mode, const char *settings);
 void crash_end(struct crash *crash);
 
 /* Takes the snapshot, with shares as shares_take has them. */

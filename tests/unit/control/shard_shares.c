@@ -16,7 +16,15 @@
 
 void shares_define(struct peer *peer, enum stepd_mode mode, uint32_t workers)
 {
-    peer_request(peer, define_job(mode, workers));
+    shares_define_with(peer, mode, workers, "");
+}
+
+void shares_define_with(struct peer *peer, enum stepd_mode mode, uint32_t workers,
+                        const char *settings)
+{
+    struct stepd_message definition = define_job(mode, workers);
+    definition.body.define_job.settings = settings_of(settings);
+    peer_request(peer, definition);
     (void)peer_answer(peer, STEPD_MESSAGE_JOB_DEFINED);
     peer_request(peer, define_tensor(SHARES_ELEMENTS));
     brain_opened_all(peer->brain, "j");

@@ -13,6 +13,8 @@ enum { SHARES_ELEMENTS = 131072 }; /* of the tensor: two slices, one for each sh
 
 /* A worker defines job "j" of the tensor above, and the shards open it. */
 void shares_define(struct peer *peer, enum stepd_mode mode, uint32_t workers);
+void shares_define_with(struct peer *peer, enum stepd_mode mode, uint32_t workers,
+                        const char *settings);
 
 /* Asks to change the groups of the job at a version; 0: at the earliest. */
 void shares_ask_change(struct peer *peer, const char *settings, uint64_t at);

@@ -100,6 +100,42 @@ static void push__that_was_counted_before_the_snapshot__is_not_counted_again(voi
     end(&story);
 }
 
+/* Rank 1 has passed to another worker since the snapshot. Its session is not known any more, and it
+ * comes before anybody comes with the one that the snapshot has. */
+static void push__of_who_took_a_rank_behind_the_snapshot__counts_once(void **state)
+{
+    (void)state;
+    struct shares_taken taken = {.state = NULL};
+    struct body body;
+    struct peer session[RANKS];
+    float *undisturbed = body_train_undisturbed();
+    body_init(&body, BRAIN_SHARDS);
+    body_start(&body);
+    body_train(&body, 1, 3);
+    body_begin_snapshot(&body);
+    body_keep_snapshot(&body, &taken);
+    session[0] = *body.worker[0];
+    brain_wait(body.brain, BRAIN_LEASE_MS);
+    body_join(&body, 1, hello_worker("j", 1));
+    session[1] = *body.worker[1];
+    body_train(&body, 4, STEPS);
+    body_restart(&body, &taken, 1);
+    brain_assert_refused(body.brain, hello_resume(&session[1]), STEPD_NOT_FOUND, "not known");
+    body_join(&body, 0, hello_resume(&session[0]));
+    struct stepd_message rejoin = hello_worker("j", 1);
+    rejoin.body.hello.rejoins = true;
+    body_join(&body, 1, rejoin);
+    body_push_slice(&body, 1, 0, 3, 2); /* that the snapshot counts */
+    assert_int_equal(body.answer[1][0].outcome, STEPD_DUPLICATE);
+    body_train(&body, 4, STEPS); /* that it does not */
+    assert_int_equal(body.answer[1][0].outcome, STEPD_APPLIED);
+    body_pull(&body);
+    assert_memory_equal(body.weights, undisturbed, SHARES_ELEMENTS * sizeof(float));
+    body_deinit(&body);
+    shares_taken_deinit(&taken);
+    free(undisturbed);
+}
+
 /* ---- Changed --------------------------------------------------------------------------------- */
 
 /* A job that changes at version 2, and later, as was decided before it began. */
@@ -251,6 +287,7 @@ int main(void)
         cmocka_unit_test(worker__of_a_job_that_went_back__is_told_by_control_and_shard),
         cmocka_unit_test(push__of_the_incarnation_before__is_rolled_back_and_not_counted),
         cmocka_unit_test(push__that_was_counted_before_the_snapshot__is_not_counted_again),
+        cmocka_unit_test(push__of_who_took_a_rank_behind_the_snapshot__counts_once),
         cmocka_unit_test(job__that_was_changed_and_went_back__comes_to_the_same_weights),
         cmocka_unit_test(job__that_goes_back_at_random__comes_to_the_same_weights),
     };

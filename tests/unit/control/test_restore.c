@@ -130,6 +130,26 @@ static void job__that_no_shard_can_open__begins_anew_and_says_so(void **state)
     crash_end(&crash);
 }
 
+static void member__of_a_job_that_begins_anew__is_one_from_the_first_version_on(void **state)
+{
+    (void)state;
+    struct crash crash;
+    crash_begin(&crash, STEPD_SYNC);
+    crash_take(&crash, 5, at_five);
+    crash.taken.snapshot.member[1].from = 3;
+    crash.taken.snapshot.member[1].from_clock = 3;
+    crash_restore(&crash);
+    for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
+        brain_opened(crash.brain, shard, "j", STEPD_RESOURCE_EXHAUSTED);
+    struct peer *peer = peer_join(crash.brain, hello_resume(crash.worker[0]));
+    peer_request(peer, define_tensor(SHARES_ELEMENTS));
+    brain_opened_all(crash.brain, "j");
+    assert_int_equal(brain_newest(crash.brain, 0, ORDER_MEMBER)->rank, 1);
+    assert_int_equal(brain_newest(crash.brain, 0, ORDER_MEMBER)->from, 0);
+    assert_int_equal(brain_newest(crash.brain, 0, ORDER_MEMBER)->clock, 0);
+    crash_end(&crash);
+}
+
 /* ---- Its workers ----------------------------------------------------------------------------- */
 
 static void worker__that_resumes__is_told_the_incarnation_and_its_clock(void **state)
@@ -317,6 +337,7 @@ int main(void)
         cmocka_unit_test(job__that_had_not_started__waits_for_its_workers),
         cmocka_unit_test(job__that_had_finished__is_finished),
         cmocka_unit_test(job__that_no_shard_can_open__begins_anew_and_says_so),
+        cmocka_unit_test(member__of_a_job_that_begins_anew__is_one_from_the_first_version_on),
         cmocka_unit_test(worker__that_resumes__is_told_the_incarnation_and_its_clock),
         cmocka_unit_test(interval__of_a_member_that_had_joined_later__is_told_to_the_shards),
         cmocka_unit_test(worker__that_joined_after_the_snapshot__is_not_known),
