@@ -59,11 +59,37 @@ static void tell(struct control *control, struct control_job *job)
     job->decision_untold = control_order_like(control, &job->decision) != STEPD_OK;
 }
 
+/* From a step on a group may have another clip_norm. Of one group later changes have no lower
+ * versions, so it has that of the newest that has begun. */
+static void reach_changes(struct control_job *job)
+{
+    const uint64_t version = gate_version(job->gate);
+    for (const struct group_changes *at = job->history.coming; at != NULL; at = at->next) {
+        for (size_t i = 0; i < at->count && at->version <= version; i++)
+            gate_set_clip_norm(job->gate, at->change[i].index,
+                               at->change[i].group->group.treatment.clip_norm);
+    }
+}
+
+void control_gate_restore(struct control_job *job, const struct job_state *state)
+{
+    if (job->gate == NULL)
+        return;
+    gate_start_at(job->gate, state->version);
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        const struct shared_group *changed = state->slice[i].changed;
+        if (changed != NULL)
+            gate_set_clip_norm(job->gate, job->job->layout.slice[i].group,
+                               changed->group.treatment.clip_norm);
+    }
+}
+
 void control_gate_take(struct control *control, struct control_job *job,
                        const struct notice *report)
 {
     if (job->gate == NULL || !control_job_is_open(job) || !gate_take(job->gate, report))
         return;
+    reach_changes(job);
     job->decision = (struct order){.job_name = job->name};
     gate_decide(job->gate, &job->decision);
     log_decision(control, job);

@@ -12,6 +12,10 @@
 /* The job has been sealed. RESOURCE_EXHAUSTED: no memory for the gate that it needs. */
 enum stepd_status control_gate_open(struct control_job *job) STEPD_MUST_CHECK;
 
+/* The job goes on from a state: the gate, where there is one, is at its version, and clips as the
+ * groups of its slices do. */
+void control_gate_restore(struct control_job *job, const struct job_state *state);
+
 /* The sealed job goes. */
 void control_gate_close(struct control_job *job);
 

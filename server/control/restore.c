@@ -17,7 +17,6 @@
 #include "server/control/opening.h"
 #include "server/control/sessions.h"
 #include "server/model/group_fits.h"
-#include "server/sync/gate.h"
 
 /* What the groups of the slices had become. */
 static enum stepd_status check_groups(const struct job *job, const struct job_state *state,
@@ -159,8 +158,7 @@ enum stepd_status control_job_restore(struct control *control, struct job_snapsh
         return status;
     }
     set_clocks(job);
-    if (job->gate != NULL)
-        gate_start_at(job->gate, state->version);
+    control_gate_restore(job, state);
     snapshot->incarnation = job->incarnation;
     control_log(control, "job_restored", "job=%s incarnation=%" PRIu64 " members=%zu",
                 control_quote(job->name).text, job->incarnation, snapshot->members);

@@ -130,6 +130,7 @@ static void add_treatment(struct listing *listing, const struct treatment *befor
                           const struct treatment *after)
 {
     add_number(listing, "maximize", before->maximize, after->maximize);
+    add_number(listing, "clip_norm", before->clip_norm, after->clip_norm);
     add_number(listing, "clip_value", before->clip_value, after->clip_value);
     add_number(listing, "ema_decay", before->ema_decay, after->ema_decay);
     add_number(listing, "swa_start", (double)before->swa_start, (double)after->swa_start);

@@ -11,13 +11,16 @@
 
 /* ---- The treatment --------------------------------------------------------------------------- */
 
-static enum stepd_status check_treatment(const struct treatment *now, const struct treatment *later,
-                                         struct stepd_error *reterr)
+static enum stepd_status check_treatment(const struct group_fit *fit, struct stepd_error *reterr)
 {
-    if (now->clip_norm != later->clip_norm)
+    const struct treatment *const now = &fit->now->treatment;
+    const struct treatment *const later = &fit->later->treatment;
+    if (now->clip_norm != later->clip_norm && !job_clips_by_norm(fit->job))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "clip_norm decides how the slices of a step close together, and cannot "
-                          "change while the job runs; clip_value can");
+                          "clip_norm needs the norms of all steps, and the job was given no memory "
+                          "and no order of steps for them: define it with a clip_norm in any "
+                          "group, or with clip_global_norm, however large, and clip_norm can "
+                          "change while it runs; now clip_value can");
     if ((now->ema_decay > 0.0) != (later->ema_decay > 0.0))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "whether there is an average (ema_decay) is decided when the job is "
@@ -149,8 +152,7 @@ static enum stepd_status check_slice(const struct group_fit *fit, const struct s
 enum stepd_status group_fits(const struct group_fit *fit, struct stepd_error *reterr)
 {
     const struct layout *layout = &fit->job->layout;
-    enum stepd_status status =
-        check_treatment(&fit->now->treatment, &fit->later->treatment, reterr);
+    enum stepd_status status = check_treatment(fit, reterr);
     for (size_t i = 0; i < layout->slices && status == STEPD_OK; i++) {
         if (layout->slice[i].group == fit->index)
             status = check_slice(fit, &layout->slice[i], reterr);

@@ -31,6 +31,7 @@ struct gate {
     struct gate_shard *shard; /* owned */
     size_t *first_block;      /* owned; by tensor: where its sums begin */
     double *sum;              /* owned; of squares, by block; NULL: no norm is asked for */
+    double *clip_norm;        /* owned; by group */
     float *factor;            /* owned; by tensor */
     uint32_t *rank;           /* owned; room for all */
 };
@@ -88,8 +89,11 @@ static bool make_sums(struct gate *gate)
     size_t blocks = 0;
     gate->first_block = calloc(job->tensors, sizeof *gate->first_block);
     gate->factor = calloc(job->tensors, sizeof *gate->factor);
-    if (gate->first_block == NULL || gate->factor == NULL)
+    gate->clip_norm = calloc(job->groups, sizeof *gate->clip_norm);
+    if (gate->first_block == NULL || gate->factor == NULL || gate->clip_norm == NULL)
         return false;
+    for (size_t i = 0; i < job->groups; i++)
+        gate->clip_norm[i] = job->group[i].treatment.clip_norm;
     for (size_t i = 0; i < job->tensors; i++) {
         gate->first_block[i] = blocks;
         blocks += blocks_of(job->tensor[i].elements);
@@ -120,6 +124,16 @@ void gate_start_at(struct gate *gate, uint64_t version)
     gate->version = version;
 }
 
+uint64_t gate_version(const struct gate *gate)
+{
+    return gate->version;
+}
+
+void gate_set_clip_norm(struct gate *gate, uint32_t group, double clip_norm)
+{
+    gate->clip_norm[group] = clip_norm;
+}
+
 struct gate *gate_destroy(struct gate *gate)
 {
     if (gate == NULL)
@@ -129,6 +143,7 @@ struct gate *gate_destroy(struct gate *gate)
     free(gate->shard);
     free(gate->first_block);
     free(gate->sum);
+    free(gate->clip_norm);
     free(gate->factor);
     free(gate->rank);
     free(gate);
@@ -209,8 +224,7 @@ static bool clip(struct gate *gate)
     double all = 0.0;
     for (size_t i = 0; i < job->tensors; i++) {
         const double sum = sum_of_tensor(gate, i);
-        const double own =
-            factor_of(job->group[job->tensor[i].group].treatment.clip_norm, sqrt(sum));
+        const double own = factor_of(gate->clip_norm[job->tensor[i].group], sqrt(sum));
         gate->factor[i] = (float)own;
         all += own * own * sum;
     }

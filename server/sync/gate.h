@@ -39,6 +39,13 @@ enum stepd_status gate_create(const struct job *job, struct gate **ret_gate) STE
 /* The job goes on from this version (a new gate: from 0). Nothing has been reported yet. */
 void gate_start_at(struct gate *gate, uint64_t version);
 
+/* The version that the next step starts from. */
+uint64_t gate_version(const struct gate *gate);
+
+/* What the clip_norm of a group has become, from the next step on. Only a gate whose reports have
+ * sums clips (gate_blocks). */
+void gate_set_clip_norm(struct gate *gate, uint32_t group, double clip_norm);
+
 /* NULL is fine. Returns NULL. */
 struct gate *gate_destroy(struct gate *gate);
 

@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "tests/lib/settings.h"
+
 /* ---- Between the parts ----------------------------------------------------------------------- */
 
 static void on_reply(void *owner, void *peer, const struct stepd_message *message,
@@ -197,9 +199,16 @@ void body_pull(struct body *body)
 
 void body_start(struct body *body)
 {
+    body_start_with(body, "");
+}
+
+void body_start_with(struct body *body, const char *settings)
+{
+    struct stepd_message definition = define_job(STEPD_SYNC, RANKS);
+    definition.body.define_job.settings = settings_of(settings);
     for (int32_t rank = 0; rank < RANKS; rank++)
         body->worker[rank] = peer_join(body->brain, hello_worker("j", rank));
-    peer_request(body->worker[0], define_job(STEPD_SYNC, RANKS));
+    peer_request(body->worker[0], definition);
     peer_request(body->worker[0], define_tensor(SHARES_ELEMENTS));
     body_settle(body);
     body->job = brain_newest(body->brain, 0, ORDER_JOB_OPEN)->job;

@@ -57,6 +57,7 @@ void body_settle(struct body *body);
 
 /* Two workers that have defined a job and can push. */
 void body_start(struct body *body);
+void body_start_with(struct body *body, const char *settings);
 
 void body_push_slice(struct body *body, size_t rank, uint32_t slice, uint64_t clock,
                      uint64_t incarnation);

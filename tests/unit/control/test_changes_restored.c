@@ -7,11 +7,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "crash.h"
+#include "server/sync/gate.h"
 
 static const uint64_t at_five[2] = {5, 5};
 
@@ -232,6 +234,78 @@ static void change__in_async_mode_after_the_snapshot_was_ordered__is_dated_anew(
     crash_end(&crash);
 }
 
+/* ---- Norms ----------------------------------------------------------------------------------- */
+
+/* Both shards are ready for a step whose gradient has the norm 5; what it is multiplied by. */
+static float factor_at(struct brain *brain, uint64_t version)
+{
+    static const double square[BRAIN_SHARDS] = {9.0, 16.0};
+    for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++) {
+        const struct job *job = brain_newest(brain, shard, ORDER_JOB_OPEN)->job;
+        struct notice *ready = notice_create(NOTICE_READY, "j");
+        assert_non_null(ready);
+        ready->shard = shard;
+        ready->version_min = version;
+        ready->sum = calloc(gate_blocks(job, shard), sizeof *ready->sum);
+        assert_non_null(ready->sum);
+        ready->sum[0] = square[shard];
+        control_on_notice(brain->control, ready, brain->now_ms);
+    }
+    const struct order *commit = brain_newest(brain, 0, ORDER_COMMIT);
+    assert_int_equal(commit->version, version);
+    assert_int_equal(commit->factors, 1);
+    return commit->factor[0];
+}
+
+static const float to_two = (float)(2.0 / (5.0 + 1e-6));
+static const float to_four = (float)(4.0 / (5.0 + 1e-6));
+
+static void clip_norm__that_is_changed__clips_from_its_version_on(void **state)
+{
+    (void)state;
+    struct crash crash;
+    crash_begin_with(&crash, STEPD_SYNC, "clip_global_norm=1000");
+    shares_change(crash.worker[0], "clip_norm=2", 2);
+    shares_change(crash.worker[0], "clip_norm=4", 4);
+    const float factor[] = {1.0F, 1.0F, to_two, to_two, to_four};
+    for (uint64_t version = 0; version < 5; version++)
+        assert_true(factor_at(crash.old, version) == factor[version]);
+    crash_end(&crash);
+}
+
+static void clip_norm__of_a_job_that_takes_no_norms__is_not_changed(void **state)
+{
+    (void)state;
+    struct crash crash;
+    crash_begin_with(&crash, STEPD_SYNC, "atomic=job");
+    shares_ask_change(crash.worker[0], "clip_norm=2", 0);
+    brain_proposed_all(crash.old, 1);
+    peer_assert_error(crash.worker[0], STEPD_INVALID_ARGUMENT,
+                      "define it with a clip_norm in any group, or with clip_global_norm");
+    crash_end(&crash);
+}
+
+static void clip_norm__of_a_restored_job__is_what_it_had_become_and_is_to_become(void **state)
+{
+    (void)state;
+    struct crash crash;
+    crash_begin_with(&crash, STEPD_SYNC, "clip_global_norm=1000");
+    shares_change(crash.worker[0], "clip_norm=2", 2);
+    struct shares_taken before = shares_take(crash.old, 5, at_five);
+    shares_change(crash.worker[0], "clip_norm=4", 7);
+    crash_take(&crash, 5, at_five);
+    for (size_t i = 0; i < 2; i++) /* slices that are of version 5 */
+        crash.taken.state->slice[i].changed =
+            shared_group_ref(before.snapshot.history.group[0].now);
+    crash_restore(&crash);
+    brain_opened_all(crash.brain, "j");
+    assert_true(factor_at(crash.brain, 5) == to_two);
+    assert_true(factor_at(crash.brain, 6) == to_two);
+    assert_true(factor_at(crash.brain, 7) == to_four);
+    shares_taken_deinit(&before);
+    crash_end(&crash);
+}
+
 /* ---- What cannot be restored ----------------------------------------------------------------- */
 
 static void changes__of_a_job_that_no_shard_can_open__are_forgotten(void **state)
@@ -316,6 +390,9 @@ int main(void)
         cmocka_unit_test(change__that_was_not_decided__is_void),
         cmocka_unit_test(change__decided_while_slices_are_taken__is_told_to_the_shards_again),
         cmocka_unit_test(change__in_async_mode_after_the_snapshot_was_ordered__is_dated_anew),
+        cmocka_unit_test(clip_norm__that_is_changed__clips_from_its_version_on),
+        cmocka_unit_test(clip_norm__of_a_job_that_takes_no_norms__is_not_changed),
+        cmocka_unit_test(clip_norm__of_a_restored_job__is_what_it_had_become_and_is_to_become),
         cmocka_unit_test(changes__of_a_job_that_no_shard_can_open__are_forgotten),
         cmocka_unit_test(history__of_another_definition__is_not_restored),
         cmocka_unit_test(slices__whose_group_is_of_another_definition__are_not_restored),

@@ -174,9 +174,11 @@ static void edit__of_settings_that_cannot_be__says_why(void **state)
         {"sgd", "lr=1", "swa_every=2",
          "group 'g': whether there is a running mean (swa_start, swa_every) is decided when the "
          "job is defined"},
-        {"sgd", "lr=1 clip_norm=1", "clip_norm=2",
-         "group 'g': clip_norm decides how the slices of a step close together, and cannot change "
-         "while the job runs; clip_value can"},
+        {"sgd", "lr=1", "clip_norm=2",
+         "group 'g': clip_norm needs the norms of all steps, and the job was given no memory and "
+         "no order of steps for them: define it with a clip_norm in any group, or with "
+         "clip_global_norm, however large, and clip_norm can change while it runs; now clip_value "
+         "can"},
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
