@@ -16,10 +16,9 @@
 #include "server/sync/gate.h"
 #include "tests/lib/random.h"
 
-enum { LARGE_ROWS = 20, LARGE_COLUMNS = 18, SMALL_ROWS = 3, SMALL_COLUMNS = 4 };
-
-static const uint64_t large[] = {LARGE_ROWS, LARGE_COLUMNS};
-static const uint64_t small[] = {SMALL_ROWS, SMALL_COLUMNS};
+static const uint64_t large[] = {20, 18};
+static const uint64_t large_of_blocks[] = {90, 100}; /* three slices of up to 4096 */
+static const uint64_t small[] = {3, 4};
 
 static uint64_t mix(uint64_t x)
 {
@@ -37,7 +36,7 @@ static float number(uint64_t rank, uint64_t clock, uint64_t slice, uint64_t elem
 struct shard_job course_job(const struct course *course)
 {
     static struct stepd_tensor_def tensor[2];
-    tensor[0] = shard_tensor("large", large, 2, 0.5);
+    tensor[0] = shard_tensor("large", course->clips ? large_of_blocks : large, 2, 0.5);
     tensor[1] = shard_tensor("small", small, 2, 0.25);
     for (size_t i = 0; i < 2; i++)
         tensor[i].init = (struct stepd_init){.kind = STEPD_INIT_NORMAL, .b = 1.0, .seed = 11};
@@ -47,7 +46,7 @@ struct shard_job course_job(const struct course *course)
         .workers = COURSE_WORKERS,
         .groups = 1,
         .group = course->group,
-        .slice_elements = 256,
+        .slice_elements = course->clips ? 4096 : 256,
         .tensors = 2,
         .tensor = tensor,
     };

@@ -29,6 +29,7 @@ struct course {
     enum stepd_mode mode;
     struct stepd_settings settings;  /* of the job */
     const struct stepd_group *group; /* the only one */
+    bool clips; /* by norms: the matrix is of several slices, each of whole blocks of 4096 */
     size_t changes;
     struct course_change change[COURSE_CHANGES_MAX]; /* in the order of their entries */
 };

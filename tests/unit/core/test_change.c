@@ -10,10 +10,11 @@
 
 #include <cmocka.h>
 
+#include "server/sync/gate.h"
 #include "tests/lib/settings.h"
 #include "tests/lib/shard.h"
 
-enum { SLICES = 2, SLICE = 256, JOINER = 1 };
+enum { SLICES = 2, SLICE = 4096, JOINER = 1 }; /* whole blocks, that norms are summed over */
 
 static const float grad[SLICES * SLICE] = {1};
 
@@ -196,16 +197,16 @@ static void join__at_a_later_version__lets_go_what_was_held_before_it(void **sta
 
 /* ---- With a gate ----------------------------------------------------------------------------- */
 
-static void open_gated(struct shard *shard)
-{
-    open_with(shard, settings_of("atomic=job"));
-}
+/* Why the slices close together: whole or not at all, or by the norm of the tensor that both are a
+ * part of. */
+static const char *const gated[] = {"atomic=job", "clip_global_norm=1"};
 
-static void proposal__of_a_gated_job__holds_the_report(void **state)
+enum { GATED = sizeof gated / sizeof gated[0] };
+
+static void assert_report_is_held(const char *settings)
 {
-    (void)state;
     struct shard shard;
-    open_gated(&shard);
+    open_with(&shard, settings_of(settings));
     propose(&shard, 7, 0);
     push(&shard, 0, 0);
     core_on_tick(shard.core, shard.now_ms);
@@ -215,17 +216,44 @@ static void proposal__of_a_gated_job__holds_the_report(void **state)
     shard_teardown(&shard);
 }
 
-static void propose__of_a_step_that_control_decides_on__is_not_agreed_to(void **state)
+static void proposal__of_a_gated_job__holds_the_report(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < GATED; i++)
+        assert_report_is_held(gated[i]);
+}
+
+static void report__that_was_held__has_the_norms_of_all_slices(void **state)
 {
     (void)state;
     struct shard shard;
-    open_gated(&shard);
+    open_with(&shard, settings_of("clip_global_norm=1"));
+    propose(&shard, 7, 0);
+    push(&shard, 0, 0);
+    join_at(&shard, 1);
+    assert_int_equal(gate_blocks(shard.job, 0), SLICES);
+    assert_true(shard.ready->sum[0] == 1.0); /* all of the gradient is 0 but for its first */
+    assert_true(shard.ready->sum[1] == 0.0);
+    shard_teardown(&shard);
+}
+
+static void assert_step_is_not_agreed_to(const char *settings)
+{
+    struct shard shard;
+    open_with(&shard, settings_of(settings));
     push(&shard, 0, 0);
     assert_non_null(shard.ready);
     propose(&shard, 7, 0);
     assert_false(shard.agreed);
     assert_int_equal(shard.newest_step, 1);
     shard_teardown(&shard);
+}
+
+static void propose__of_a_step_that_control_decides_on__is_not_agreed_to(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < GATED; i++)
+        assert_step_is_not_agreed_to(gated[i]);
 }
 
 int main(void)
@@ -240,6 +268,7 @@ int main(void)
         cmocka_unit_test(join__of_a_held_step__waits_for_the_joiner),
         cmocka_unit_test(join__at_a_later_version__lets_go_what_was_held_before_it),
         cmocka_unit_test(proposal__of_a_gated_job__holds_the_report),
+        cmocka_unit_test(report__that_was_held__has_the_norms_of_all_slices),
         cmocka_unit_test(propose__of_a_step_that_control_decides_on__is_not_agreed_to),
     };
     return cmocka_run_group_tests_name("core/change", tests, NULL, NULL);

@@ -317,6 +317,26 @@ static void clip_norm__of_a_group__scales_each_tensor_by_its_own(void **state)
     teardown(pair);
 }
 
+static void clip_norm__that_becomes_another__scales_all_slices_of_a_tensor_by_that(void **state)
+{
+    (void)state;
+    const struct stepd_setting setting = {
+        .name = "clip_global_norm", .values = 1, .value = &(double){1e9}, .word = ""};
+    struct pair *pair = setup(&setting, 1, NULL);
+    struct order order;
+    push(pair, 1, 0.5F, 2.5F);
+    assert_true(decide(pair, &order));
+    assert_true(weight(pair, 0) == -0.5F);
+    gate_set_clip_norm(pair->gate, 0, 1.0);
+    push(pair, 2, 0.5F, 2.5F);
+    assert_true(decide(pair, &order));
+    const float right = -0.5F + clipped(0.5, 1.0, sqrt(LARGE * 0.25));
+    assert_true(weight(pair, 0) == right);
+    assert_true(weight_at(pair, 0, 8191) == right);
+    assert_true(weight_at(pair, 1, 807) == right);
+    teardown(pair);
+}
+
 /* ---- What is not finite ---------------------------------------------------------------------- */
 
 static void nonfinite__to_be_skipped__skips_the_step_for_all(void **state)
@@ -464,6 +484,7 @@ int main(void)
         cmocka_unit_test(clip_global_norm__above__scales_all_by_one_factor),
         cmocka_unit_test(clip_global_norm__below__leaves_the_bits_alone),
         cmocka_unit_test(clip_norm__of_a_group__scales_each_tensor_by_its_own),
+        cmocka_unit_test(clip_norm__that_becomes_another__scales_all_slices_of_a_tensor_by_that),
         cmocka_unit_test(nonfinite__to_be_skipped__skips_the_step_for_all),
         cmocka_unit_test(nonfinite__to_halt__ends_the_job_and_says_why),
         cmocka_unit_test(atomic__of_a_rank_that_died_on_the_way__goes_without_it_everywhere),

@@ -88,22 +88,34 @@ static void state__of_another_job__is_refused(void **state)
     shard_teardown(&shard);
 }
 
-static void state__of_slices_that_must_close_together__has_one_version(void **state)
+/* A tensor is cut into two slices of the blocks that norms are summed over. */
+static void assert_one_version(const char *settings)
 {
-    (void)state;
+    static const uint64_t shape[] = {SLICES, 4096};
     struct shard shard;
     struct shard_job job = two_job(STEPD_SYNC);
+    const struct stepd_tensor_def tensor = shard_tensor("w", shape, 2, 0.0);
+    job.tensor = &tensor;
+    job.slice_elements = 4096;
+    job.settings = settings_of(settings);
     two_setup(&shard, &job);
     shard_snapshot(&shard, 0);
     struct job_state *taken = shard_state(&shard);
+    assert_int_equal(taken->job->layout.slices, SLICES);
     shard_teardown(&shard);
     taken->slice[1].version = 1;
-    job.settings = settings_of("atomic=job");
     shard_try_open(&shard, &job, taken);
     assert_int_equal(shard.opened.code, STEPD_INVALID_ARGUMENT);
     assert_non_null(strstr(shard.opened.text, "has slices at versions 0 and 1"));
     (void)job_state_unref(taken);
     shard_teardown(&shard);
+}
+
+static void state__of_slices_that_must_close_together__has_one_version(void **state)
+{
+    (void)state;
+    assert_one_version("atomic=job");
+    assert_one_version("clip_global_norm=1");
 }
 
 int main(void)

@@ -165,6 +165,27 @@ static void snapshot__of_every_mode__goes_on_to_the_same_bits(void **state)
     }
 }
 
+static void assert_clipped_goes_on(const char *settings, const char *group_settings)
+{
+    const struct stepd_group group = group_of("adam", group_settings, "plateau", plateau);
+    const struct course course = {
+        .mode = STEPD_SYNC, .settings = settings_of(settings), .group = &group, .clips = true};
+    char what[96];
+    (void)snprintf(what, sizeof what, "%s %s", settings, group_settings);
+    assert_course_goes_on(&course, what);
+}
+
+/* The gradients' norms are some 55 and 2. */
+static void snapshot__of_clipped_slices__goes_on_to_the_same_bits(void **state)
+{
+    (void)state;
+    assert_clipped_goes_on("clip_global_norm=0.5", VIEWS);
+    assert_clipped_goes_on("atomic=slice", VIEWS " clip_norm=1");
+    assert_clipped_goes_on("clip_global_norm=4", VIEWS " clip_norm=8");
+    assert_clipped_goes_on("clip_global_norm=0.5 nonfinite=skip atomic=job", VIEWS);
+    assert_clipped_goes_on("clip_global_norm=0.5 reduction=arrival", VIEWS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +194,7 @@ int main(void)
         cmocka_unit_test(snapshot__of_every_schedule__goes_on_to_the_same_bits),
         cmocka_unit_test(snapshot__of_phases__goes_on_to_the_same_bits),
         cmocka_unit_test(snapshot__of_every_mode__goes_on_to_the_same_bits),
+        cmocka_unit_test(snapshot__of_clipped_slices__goes_on_to_the_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,15 +75,17 @@ char *__wrap_strdup(const char *text)
 /* ---- As planned ------------------------------------------------------------------------------ */
 
 static const uint64_t large[] = {2, 700}; /* three slices where it may be cut */
+static const uint64_t huge[] = {2, 5000}; /* the same, of whole blocks that norms are summed over */
 static const uint64_t small[] = {3, 3};   /* packed where slices may hold 640 */
 static const uint64_t middle[] = {30, 5};
 
-enum { TENSORS = 4 };
+enum { TENSORS = 4, BLOCK = 4096 };
 
 /* All of them matrices, for muon. */
-static void define_tensors(struct stepd_tensor_def tensor[TENSORS])
+static void define_tensors(const struct stepd_define_job *def,
+                           struct stepd_tensor_def tensor[TENSORS])
 {
-    tensor[0] = draft_tensor("large", large, 2);
+    tensor[0] = draft_tensor("large", def->slice_elements == BLOCK ? huge : large, 2);
     tensor[1] = draft_tensor("small", small, 2);
     tensor[2] = draft_tensor("other", small, 2);
     tensor[3] = draft_tensor("middle", middle, 2);
@@ -126,7 +128,7 @@ static uint64_t taken(const struct job *job)
 static void assert_job_as_planned(const struct stepd_define_job *def, const char *what)
 {
     struct stepd_tensor_def tensor[TENSORS];
-    define_tensors(tensor);
+    define_tensors(def, tensor);
     struct job *job = draft_job(def, tensor, TENSORS);
     const uint64_t planned = job_memory_bytes(job);
     const uint64_t landing = job_landing_floats(job, 0) * job->workers * sizeof(float);
@@ -214,11 +216,17 @@ static void job_memory_bytes__of_what_stands_beside_the_mode__is_what_slices_tak
         bool staging;
         bool gathered;
         bool backup;
+        const char *clips; /* a setting of the group; NULL: slices need hold no whole blocks */
     } rows[] = {
         {STEPD_SYNC, "", .staging = true},
         {STEPD_SYNC, "reduction=arrival", .sum = true},
         {STEPD_SYNC, "atomic=job", .sum = true, .staging = true},
         {STEPD_SYNC, "nonfinite=skip", .sum = true, .staging = true},
+        {STEPD_SYNC, "clip_global_norm=1", .sum = true, .staging = true, .clips = ""},
+        {STEPD_SYNC, "atomic=slice", .sum = true, .staging = true, .clips = "clip_norm=1"},
+        {STEPD_SYNC, "clip_global_norm=1 reduction=arrival", .sum = true, .clips = ""},
+        {STEPD_SYNC, "clip_global_norm=1 accumulate=2", .sum = true, .staging = true,
+         .gathered = true, .clips = ""},
         {STEPD_SYNC, "reduction=arrival nonfinite=skip", .sum = true},
         {STEPD_SYNC, "accumulate=1", .staging = true},
         {STEPD_SYNC, "accumulate=3", .staging = true, .gathered = true},
@@ -232,6 +240,10 @@ static void job_memory_bytes__of_what_stands_beside_the_mode__is_what_slices_tak
                                       draft_group("rest", "*", "adam")};
         group[0].frozen = true;
         struct stepd_define_job def = draft_definition();
+        if (rows[i].clips != NULL) {
+            def.slice_elements = BLOCK;
+            group[1].settings = settings_of(rows[i].clips);
+        }
         def.mode = rows[i].mode;
         def.settings = settings_of(rows[i].settings);
         def.workers = 3;
@@ -349,9 +361,9 @@ static void job_draft_seal__without_memory__says_so_and_can_be_done_again(void *
     (void)state;
     const struct stepd_group group = rich_group();
     struct stepd_tensor_def tensor[TENSORS];
-    define_tensors(tensor);
     struct stepd_define_job def = draft_definition();
     def.group = &group;
+    define_tensors(&def, tensor);
     struct job_draft *draft = draft_create(&def);
     assert_int_equal(draft_add_last(draft, 0, tensor, TENSORS, NULL), STEPD_OK);
     enum stepd_status status = STEPD_RESOURCE_EXHAUSTED;
