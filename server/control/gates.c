@@ -7,7 +7,6 @@
 
 #include <inttypes.h>
 
-#include "proto/error.h"
 #include "server/control/orders.h"
 #include "server/sync/gate.h"
 
@@ -45,12 +44,10 @@ static void log_decision(const struct control *control, const struct control_job
 static void fail_if_halted(struct control *control, struct control_job *job)
 {
     const struct order *decision = &job->decision;
-    struct stepd_error why = {.code = STEPD_OK};
+    struct stepd_error why;
     if (decision->kind != ORDER_COMMIT || decision->verdict != ORDER_HALT)
         return;
-    (void)stepd_fail(&why, STEPD_FAILED_PRECONDITION,
-                     "job '%s' is halted at version %" PRIu64 ": %s", job->name, decision->version,
-                     decision->error.text);
+    gate_explain_halt(job->name, decision->version, &decision->error, &why);
     control_job_fail(control, job, &why, /* shards_know= */ true);
 }
 

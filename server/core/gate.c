@@ -14,10 +14,8 @@
  *
  * Frozen slices make no step and close by themselves.
  */
-#include <inttypes.h>
 #include <stdlib.h>
 
-#include "proto/error.h"
 #include "server/core/core_internal.h"
 #include "server/core/snapshot.h"
 #include "server/optim/norms.h"
@@ -174,10 +172,8 @@ static void begin_next(struct core *core, struct core_job *job)
             job->slice[i]->full = false;
     }
     if (gate->verdict == ORDER_HALT) {
-        struct stepd_error why = {.code = STEPD_OK};
-        (void)stepd_fail(&why, STEPD_FAILED_PRECONDITION,
-                         "job '%s' is halted at version %" PRIu64 ": %s", job->job->name,
-                         gate->version - 1, gate->why.text);
+        struct stepd_error why;
+        gate_explain_halt(job->job->name, gate->version - 1, &gate->why, &why);
         job_fail(core, job, &why);
     } else {
         job_try(core, job);

@@ -7,10 +7,12 @@
 #include "server/sync/gate.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/error.h"
 #include "server/optim/norms.h"
 
 /* torch.nn.utils.clip_grad_norm_ divides by the norm and this. */
@@ -289,4 +291,12 @@ void gate_decide(struct gate *gate, struct order *ret_order)
     ret_order->version = gate->version;
     ret_order->ranks = partial;
     ret_order->rank_list = gate->rank;
+}
+
+void gate_explain_halt(const char *job_name, uint64_t version, const struct stepd_error *cause,
+                       struct stepd_error *ret_why)
+{
+    (void)stepd_fail(ret_why, STEPD_FAILED_PRECONDITION,
+                     "job '%s' is halted at version %" PRIu64 ": %s", job_name, version,
+                     cause->text);
 }

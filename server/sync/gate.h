@@ -62,4 +62,9 @@ bool gate_take(struct gate *gate, const struct notice *report);
  */
 void gate_decide(struct gate *gate, struct order *ret_order);
 
+/* Why a job takes no push any more behind an ORDER_HALT of this version, as everybody is told.
+ * cause: the order's error. */
+void gate_explain_halt(const char *job_name, uint64_t version, const struct stepd_error *cause,
+                       struct stepd_error *ret_why);
+
 #endif
