@@ -11,9 +11,8 @@
 
 #include <cmocka.h>
 
-#include "tests/lib/shard.h"
+#include "tests/unit/core/accumulate.h"
 
-static const uint64_t four[] = {4};
 static const float ones[4] = {1, 1, 1, 1};
 static const float threes[4] = {3, 3, 3, 3};
 static const float nans[4] = {1, NAN, 1, 1};
@@ -21,50 +20,10 @@ static const double two = 2.0;
 static const double three = 3.0;
 static const double ten = 10.0;
 
-static struct stepd_setting number(const char *name, const double *value)
-{
-    return (struct stepd_setting){.name = name, .values = 1, .value = value, .word = ""};
-}
-
-static struct stepd_setting word(const char *name, const char *text)
-{
-    return (struct stepd_setting){.name = name, .word = text};
-}
-
-/* One tensor of four weights that start at 10, and plain sgd with lr 1. */
-static void setup(struct shard *shard, uint32_t workers, const struct stepd_setting *setting,
-                  size_t count)
-{
-    struct stepd_tensor_def tensor = shard_tensor("w", four, 1, 10.0);
-    const struct shard_job job = {.mode = STEPD_SYNC,
-                                  .settings = {.count = count, .at = setting},
-                                  .workers = workers,
-                                  .lr = 1.0,
-                                  .tensors = 1,
-                                  .tensor = &tensor};
-    shard_setup(shard, &job);
-    for (uint32_t rank = 0; rank < workers; rank++)
-        shard_connect(shard, rank, rank);
-}
-
-static void push_of(struct shard *shard, uint32_t rank, uint64_t clock, uint64_t base,
-                    uint64_t examples, const float *grad)
-{
-    const struct shard_push push = {.id = clock,
-                                    .clock = clock,
-                                    .base_version = base,
-                                    .examples = examples,
-                                    .slices = 1,
-                                    .grad = grad,
-                                    .values = examples > 0 ? 4 : 0,
-                                    .step = true};
-    shard_push(shard, rank, &push);
-}
-
 static void push(struct shard *shard, uint32_t rank, uint64_t clock, uint64_t base,
                  const float *grad)
 {
-    push_of(shard, rank, clock, base, 1, grad);
+    accumulate_push(shard, rank, clock, base, 1, grad);
 }
 
 /* The rank's newest answer: an outcome, with weights of this version and value. */
@@ -84,8 +43,8 @@ static void step__that_is_not_the_last__is_answered_at_once_with_the_old_version
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting accumulate = number("accumulate", &three);
-    setup(&shard, 2, &accumulate, 1);
+    const struct stepd_setting accumulate = accumulate_number("accumulate", &three);
+    accumulate_setup(&shard, 2, &accumulate, 1);
     push(&shard, 0, 1, 0, ones);
     assert_answered(&shard, 0, STEPD_ACCUMULATED, 0, 10.0F);
     push(&shard, 0, 2, 0, ones);
@@ -97,13 +56,13 @@ static void accumulate__with_the_last_push_of_the_last_member__makes_one_step_of
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting accumulate = number("accumulate", &two);
-    setup(&shard, 2, &accumulate, 1);
-    push_of(&shard, 0, 1, 0, 1, ones);
-    push_of(&shard, 1, 1, 0, 3, threes);
-    push_of(&shard, 1, 2, 0, 2, ones);
+    const struct stepd_setting accumulate = accumulate_number("accumulate", &two);
+    accumulate_setup(&shard, 2, &accumulate, 1);
+    accumulate_push(&shard, 0, 1, 0, 1, ones);
+    accumulate_push(&shard, 1, 1, 0, 3, threes);
+    accumulate_push(&shard, 1, 2, 0, 2, ones);
     const size_t before = shard.peer[1].replies;
-    push_of(&shard, 0, 2, 0, 2, threes);
+    accumulate_push(&shard, 0, 2, 0, 2, threes);
     assert_answered(&shard, 0, STEPD_APPLIED, 1, 7.75F); /* 10 - (1 + 9 + 2 + 6) / 8 */
     assert_int_equal(shard.peer[1].replies, before + 1);
     assert_answered(&shard, 1, STEPD_APPLIED, 1, 7.75F);
@@ -116,8 +75,8 @@ static void push__sent_again_while_its_step_is_open__counts_once(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting accumulate = number("accumulate", &two);
-    setup(&shard, 1, &accumulate, 1);
+    const struct stepd_setting accumulate = accumulate_number("accumulate", &two);
+    accumulate_setup(&shard, 1, &accumulate, 1);
     push(&shard, 0, 1, 0, ones);
     push(&shard, 0, 1, 0, threes);
     assert_answered(&shard, 0, STEPD_DUPLICATE, 0, 10.0F);
@@ -130,8 +89,8 @@ static void push__sent_again_after_its_step__names_the_version_that_it_made(void
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting accumulate = number("accumulate", &two);
-    setup(&shard, 1, &accumulate, 1);
+    const struct stepd_setting accumulate = accumulate_number("accumulate", &two);
+    accumulate_setup(&shard, 1, &accumulate, 1);
     for (uint64_t clock = 1; clock <= 5; clock++)
         push(&shard, 0, clock, (clock - 1) / 2, ones);
     const uint64_t made[] = {1, 1, 2, 2};
@@ -154,8 +113,8 @@ static void push__that_leaves_a_gap_in_a_step__is_refused(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting accumulate = number("accumulate", &three);
-    setup(&shard, 1, &accumulate, 1);
+    const struct stepd_setting accumulate = accumulate_number("accumulate", &three);
+    accumulate_setup(&shard, 1, &accumulate, 1);
     push(&shard, 0, 1, 0, ones);
     push(&shard, 0, 3, 0, ones);
     assert_string_equal(shard_last(&shard, 0)->text,
@@ -167,8 +126,8 @@ static void push__cut_short_in_mid_step__leaves_what_was_there(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting accumulate = number("accumulate", &two);
-    setup(&shard, 1, &accumulate, 1);
+    const struct stepd_setting accumulate = accumulate_number("accumulate", &two);
+    accumulate_setup(&shard, 1, &accumulate, 1);
     push(&shard, 0, 1, 0, threes);
     static const uint32_t slice0 = 0;
     static const uint64_t base = 0;
@@ -193,8 +152,8 @@ static void push__with_a_nan_in_mid_step__may_be_repaired(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting accumulate = number("accumulate", &two);
-    setup(&shard, 1, &accumulate, 1);
+    const struct stepd_setting accumulate = accumulate_number("accumulate", &two);
+    accumulate_setup(&shard, 1, &accumulate, 1);
     push(&shard, 0, 1, 0, threes);
     push(&shard, 0, 2, 0, nans);
     assert_int_equal(shard_last(&shard, 0)->code, STEPD_INVALID_ARGUMENT);
@@ -207,8 +166,9 @@ static void nan__in_one_of_several_pushes__skips_the_step(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting settings[] = {number("accumulate", &two), word("nonfinite", "skip")};
-    setup(&shard, 1, settings, 2);
+    const struct stepd_setting settings[] = {accumulate_number("accumulate", &two),
+                                             accumulate_word("nonfinite", "skip")};
+    accumulate_setup(&shard, 1, settings, 2);
     push(&shard, 0, 1, 0, nans);
     assert_answered(&shard, 0, STEPD_ACCUMULATED, 0, 10.0F);
     push(&shard, 0, 2, 0, ones);
@@ -221,14 +181,14 @@ static void empty_pushes__of_a_step__count_as_pushes_and_weigh_nothing(void **st
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting accumulate = number("accumulate", &three);
-    setup(&shard, 1, &accumulate, 1);
-    push_of(&shard, 0, 1, 0, 0, NULL);
-    push_of(&shard, 0, 2, 0, 4, threes);
-    push_of(&shard, 0, 3, 0, 0, NULL);
+    const struct stepd_setting accumulate = accumulate_number("accumulate", &three);
+    accumulate_setup(&shard, 1, &accumulate, 1);
+    accumulate_push(&shard, 0, 1, 0, 0, NULL);
+    accumulate_push(&shard, 0, 2, 0, 4, threes);
+    accumulate_push(&shard, 0, 3, 0, 0, NULL);
     assert_answered(&shard, 0, STEPD_APPLIED, 1, 7.0F);
     for (uint64_t clock = 4; clock <= 6; clock++)
-        push_of(&shard, 0, clock, 1, 0, NULL);
+        accumulate_push(&shard, 0, clock, 1, 0, NULL);
     assert_answered(&shard, 0, STEPD_SKIPPED, 2, 7.0F);
     shard_teardown(&shard);
 }
@@ -237,8 +197,8 @@ static void leave__in_mid_step__makes_it_of_what_was_pushed(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting accumulate = number("accumulate", &three);
-    setup(&shard, 2, &accumulate, 1);
+    const struct stepd_setting accumulate = accumulate_number("accumulate", &three);
+    accumulate_setup(&shard, 2, &accumulate, 1);
     for (uint64_t clock = 1; clock <= 3; clock++)
         push(&shard, 0, clock, 0, ones);
     push(&shard, 1, 1, 0, threes);
@@ -251,8 +211,8 @@ static void wait__for_the_rest_of_a_step__names_who_owes_it(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting accumulate = number("accumulate", &two);
-    setup(&shard, 2, &accumulate, 1);
+    const struct stepd_setting accumulate = accumulate_number("accumulate", &two);
+    accumulate_setup(&shard, 2, &accumulate, 1);
     push(&shard, 1, 1, 0, ones);
     shard_query(&shard);
     assert_int_equal(shard.waited_for, 3);
@@ -266,11 +226,11 @@ static void arrival__of_several_pushes__adds_them_all(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting settings[] = {number("accumulate", &two),
-                                             word("reduction", "arrival")};
-    setup(&shard, 1, settings, 2);
-    push_of(&shard, 0, 1, 0, 3, ones);
-    push_of(&shard, 0, 2, 0, 1, threes);
+    const struct stepd_setting settings[] = {accumulate_number("accumulate", &two),
+                                             accumulate_word("reduction", "arrival")};
+    accumulate_setup(&shard, 1, settings, 2);
+    accumulate_push(&shard, 0, 1, 0, 3, ones);
+    accumulate_push(&shard, 0, 2, 0, 1, threes);
     assert_answered(&shard, 0, STEPD_APPLIED, 1, 8.5F);
     shard_teardown(&shard);
 }
@@ -281,12 +241,12 @@ static void turn__that_does_not_reach_the_examples__is_answered_when_it_is_whole
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting examples = number("accumulate_examples", &ten);
-    setup(&shard, 2, &examples, 1);
+    const struct stepd_setting examples = accumulate_number("accumulate_examples", &ten);
+    accumulate_setup(&shard, 2, &examples, 1);
     const size_t before = shard.peer[0].replies;
-    push_of(&shard, 0, 1, 0, 8, ones);
+    accumulate_push(&shard, 0, 1, 0, 8, ones);
     assert_int_equal(shard.peer[0].replies, before); /* it is not known yet whether it closes */
-    push_of(&shard, 1, 1, 0, 1, ones);
+    accumulate_push(&shard, 1, 1, 0, 1, ones);
     assert_answered(&shard, 0, STEPD_ACCUMULATED, 0, 10.0F);
     assert_answered(&shard, 1, STEPD_ACCUMULATED, 0, 10.0F);
     shard_teardown(&shard);
@@ -296,17 +256,17 @@ static void turn__that_reaches_the_examples__makes_the_step_when_it_is_whole(voi
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting examples = number("accumulate_examples", &ten);
-    setup(&shard, 2, &examples, 1);
-    push_of(&shard, 0, 1, 0, 2, ones);
-    push_of(&shard, 1, 1, 0, 2, ones);
+    const struct stepd_setting examples = accumulate_number("accumulate_examples", &ten);
+    accumulate_setup(&shard, 2, &examples, 1);
+    accumulate_push(&shard, 0, 1, 0, 2, ones);
+    accumulate_push(&shard, 1, 1, 0, 2, ones);
     const size_t before = shard.peer[0].replies;
-    push_of(&shard, 0, 2, 0, 6, ones); /* 10 are there, and rank 1 has yet to say */
+    accumulate_push(&shard, 0, 2, 0, 6, ones); /* 10 are there, and rank 1 has yet to say */
     assert_int_equal(shard.peer[0].replies, before);
-    push_of(&shard, 1, 2, 0, 2, threes);
+    accumulate_push(&shard, 1, 2, 0, 2, threes);
     assert_answered(&shard, 0, STEPD_APPLIED, 1, 10.0F - 16.0F / 12.0F);
-    push_of(&shard, 0, 3, 1, 10, ones);
-    push_of(&shard, 1, 3, 1, 0, NULL);
+    accumulate_push(&shard, 0, 3, 1, 10, ones);
+    accumulate_push(&shard, 1, 3, 1, 0, NULL);
     assert_int_equal(shard_last(&shard, 0)->version[0], 2);
     shard_teardown(&shard);
 }
@@ -315,12 +275,12 @@ static void turn__without_examples__makes_the_step_of_what_there_is(void **state
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting examples = number("accumulate_examples", &ten);
-    setup(&shard, 2, &examples, 1);
-    push_of(&shard, 0, 1, 0, 2, ones);
-    push_of(&shard, 1, 1, 0, 2, threes);
-    push_of(&shard, 0, 2, 0, 0, NULL);
-    push_of(&shard, 1, 2, 0, 0, NULL);
+    const struct stepd_setting examples = accumulate_number("accumulate_examples", &ten);
+    accumulate_setup(&shard, 2, &examples, 1);
+    accumulate_push(&shard, 0, 1, 0, 2, ones);
+    accumulate_push(&shard, 1, 1, 0, 2, threes);
+    accumulate_push(&shard, 0, 2, 0, 0, NULL);
+    accumulate_push(&shard, 1, 2, 0, 0, NULL);
     assert_answered(&shard, 1, STEPD_APPLIED, 1, 8.0F);
     shard_teardown(&shard);
 }
@@ -329,12 +289,12 @@ static void leave__of_all_in_mid_step__makes_it_of_what_was_pushed(void **state)
 {
     (void)state;
     struct shard shard;
-    const struct stepd_setting examples = number("accumulate_examples", &ten);
-    setup(&shard, 2, &examples, 1);
+    const struct stepd_setting examples = accumulate_number("accumulate_examples", &ten);
+    accumulate_setup(&shard, 2, &examples, 1);
     shard_session(&shard, 15, 1, /* observer= */ true);
     shard_connect(&shard, 15, 15);
-    push_of(&shard, 0, 1, 0, 2, ones);
-    push_of(&shard, 1, 1, 0, 2, threes);
+    accumulate_push(&shard, 0, 1, 0, 2, ones);
+    accumulate_push(&shard, 1, 1, 0, 2, threes);
     shard_member(&shard, 0, 0, 1);
     shard_pull(&shard, 15, 9, 0, 1);
     assert_int_equal(shard_last(&shard, 15)->version[0], 0);

@@ -14,50 +14,9 @@
 #include <cmocka.h>
 
 #include "tests/lib/random.h"
-#include "tests/lib/shard.h"
+#include "tests/unit/core/accumulate.h"
 
-static const uint64_t four[] = {4};
 static const double two = 2.0;
-
-static struct stepd_setting number(const char *name, const double *value)
-{
-    return (struct stepd_setting){.name = name, .values = 1, .value = value, .word = ""};
-}
-
-static struct stepd_setting word(const char *name, const char *text)
-{
-    return (struct stepd_setting){.name = name, .word = text};
-}
-
-/* One tensor of four weights that start at 10, and plain sgd with lr 1. */
-static void setup(struct shard *shard, uint32_t workers, const struct stepd_setting *setting,
-                  size_t count)
-{
-    struct stepd_tensor_def tensor = shard_tensor("w", four, 1, 10.0);
-    const struct shard_job job = {.mode = STEPD_SYNC,
-                                  .settings = {.count = count, .at = setting},
-                                  .workers = workers,
-                                  .lr = 1.0,
-                                  .tensors = 1,
-                                  .tensor = &tensor};
-    shard_setup(shard, &job);
-    for (uint32_t rank = 0; rank < workers; rank++)
-        shard_connect(shard, rank, rank);
-}
-
-static void push_of(struct shard *shard, uint32_t rank, uint64_t clock, uint64_t base,
-                    uint64_t examples, const float *grad)
-{
-    const struct shard_push push = {.id = clock,
-                                    .clock = clock,
-                                    .base_version = base,
-                                    .examples = examples,
-                                    .slices = 1,
-                                    .grad = grad,
-                                    .values = examples > 0 ? 4 : 0,
-                                    .step = true};
-    shard_push(shard, rank, &push);
-}
 
 /* ---- The same bits --------------------------------------------------------------------------- */
 
@@ -150,8 +109,8 @@ static void run_shard(struct run *run, uint32_t index)
         shard_tensor("b", nine, 1, 2.0),
         shard_tensor("c", widest, 1, 3.0),
     };
-    const struct stepd_setting settings[] = {number("accumulate", &run->accumulate),
-                                             word("reduction", run->reduction)};
+    const struct stepd_setting settings[] = {accumulate_number("accumulate", &run->accumulate),
+                                             accumulate_word("reduction", run->reduction)};
     const struct shard_job job = {.mode = STEPD_SYNC,
                                   .settings = {.count = 2, .at = settings},
                                   .workers = RANKS,
@@ -232,7 +191,7 @@ static void push_one(struct shard *shard, uint32_t rank, uint64_t clock,
         reference->sum[i] += examples * (double)grad[i];
     }
     reference->examples += examples;
-    push_of(shard, rank, clock, (clock - 1) / PUSHES, examples_of(rank, clock), grad);
+    accumulate_push(shard, rank, clock, (clock - 1) / PUSHES, examples_of(rank, clock), grad);
 }
 
 /* sgd of lr 1 over a job of one slice. */
@@ -241,8 +200,8 @@ static void accumulate__of_uneven_pushes__is_the_float64_mean(void **state)
     (void)state;
     struct shard shard;
     const double pushes = PUSHES;
-    const struct stepd_setting accumulate = number("accumulate", &pushes);
-    setup(&shard, RANKS, &accumulate, 1);
+    const struct stepd_setting accumulate = accumulate_number("accumulate", &pushes);
+    accumulate_setup(&shard, RANKS, &accumulate, 1);
     double right[4] = {10, 10, 10, 10};
     for (uint64_t step = 0; step < STEPS; step++) {
         struct reference reference = {.examples = 0};
@@ -265,20 +224,20 @@ static void accumulate__of_exact_numbers__equals_one_big_push(void **state)
 {
     (void)state;
     static const float part[2][2] = {{0.5F, 1.5F}, {-2.0F, 0.25F}};
-    const struct stepd_setting accumulate = number("accumulate", &two);
+    const struct stepd_setting accumulate = accumulate_number("accumulate", &two);
     struct shard many;
     struct shard one;
-    setup(&many, 2, &accumulate, 1);
-    setup(&one, 2, NULL, 0);
+    accumulate_setup(&many, 2, &accumulate, 1);
+    accumulate_setup(&one, 2, NULL, 0);
     for (uint32_t rank = 0; rank < 2; rank++) {
         const float first[4] = {part[rank][0], part[rank][0], 1, 1};
         const float second[4] = {part[rank][1], part[rank][1], 2, 3};
         float mean[4];
         for (size_t i = 0; i < 4; i++)
             mean[i] = (first[i] + second[i]) / 2;
-        push_of(&many, rank, 1, 0, 4, first);
-        push_of(&many, rank, 2, 0, 4, second);
-        push_of(&one, rank, 1, 0, 8, mean);
+        accumulate_push(&many, rank, 1, 0, 4, first);
+        accumulate_push(&many, rank, 2, 0, 4, second);
+        accumulate_push(&one, rank, 1, 0, 8, mean);
     }
     assert_memory_equal(shard_last(&many, 1)->value, shard_last(&one, 1)->value, 4 * sizeof(float));
     shard_teardown(&many);
