@@ -58,8 +58,7 @@ static void on_order(void *owner, uint32_t shard, struct order *order)
 {
     struct brain *brain = owner;
     assert_true(shard < BRAIN_SHARDS);
-    brain->order = realloc(brain->order, (brain->orders + 1) * sizeof *brain->order);
-    assert_non_null(brain->order);
+    assert_true(brain->orders < BRAIN_ORDERS_MAX);
     brain->order[brain->orders++] = (struct sent_order){.shard = shard, .order = order};
 }
 
@@ -150,7 +149,6 @@ void brain_destroy(struct brain *brain)
     }
     assert_null(control_destroy(brain->control));
     brain_forget_orders(brain);
-    free(brain->order);
     free(brain);
 }
 

@@ -35,6 +35,9 @@ struct peer {
     struct reply *replies; /* owned; the oldest first */
 };
 
+/* Orders that a test may cause. */
+#define BRAIN_ORDERS_MAX 4096u
+
 struct sent_order {
     uint32_t shard;
     struct order *order;
@@ -46,8 +49,8 @@ struct brain {
     uint8_t newest_random;
     struct peer *peers; /* owned */
     size_t orders;
-    struct sent_order *order; /* owned; the oldest first */
-    size_t snapshots;         /* that control has told of; the rest is of the newest */
+    struct sent_order order[BRAIN_ORDERS_MAX]; /* owned; the oldest first */
+    size_t snapshots; /* that control has told of; the rest is of the newest */
     const struct job_snapshot
         *snapshot; /* control's, until the test has ended it; NULL: see error */
     struct stepd_error snapshot_error;

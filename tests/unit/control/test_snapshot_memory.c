@@ -13,49 +13,7 @@
 #include <cmocka.h>
 
 #include "shard_shares.h"
-
-#define NEVER SIZE_MAX
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-char *__wrap_strdup(const char *text);
-
-/* The linker puts the __wrap functions in the place of the real ones, so this is global. */
-static size_t allocations_left = NEVER;
-
-static bool fails(void)
-{
-    if (allocations_left == NEVER || allocations_left-- > 0)
-        return false;
-    allocations_left = NEVER;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-/* The fixture's list of orders grows so, and cannot do without. */
-void *__wrap_realloc(void *old, size_t size)
-{
-    return __real_realloc(old, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails() ? NULL : __real_strdup(text);
-}
+#include "tests/lib/scarcity.h"
 
 static const uint64_t clocks[2] = {5, 5};
 
@@ -79,9 +37,9 @@ static void control_snapshot__without_memory__says_so(void **state)
     size_t allowed = 0;
     for (; status == STEPD_RESOURCE_EXHAUSTED; allowed++) {
         struct stepd_error error = {.code = STEPD_OK};
-        allocations_left = allowed;
+        scarcity_after(allowed);
         status = control_snapshot(brain->control, "j", brain->now_ms, &error);
-        allocations_left = NEVER;
+        scarcity_after(SCARCITY_NEVER);
         assert_int_equal(error.code, status);
     }
     assert_int_equal(status, STEPD_OK);
@@ -104,9 +62,9 @@ static bool finish(struct brain *brain, size_t allowed)
     last->query = brain_newest(brain, 1, ORDER_SNAPSHOT)->query;
     last->state = share[1];
     brain->snapshots = 0;
-    allocations_left = allowed;
+    scarcity_after(allowed);
     control_on_notice(brain->control, last, brain->now_ms);
-    allocations_left = NEVER;
+    scarcity_after(SCARCITY_NEVER);
     assert_int_equal(brain->snapshots, 1);
     const bool whole = brain->snapshot != NULL;
     assert_int_equal(brain->snapshot_error.code, whole ? STEPD_OK : STEPD_RESOURCE_EXHAUSTED);
@@ -132,10 +90,10 @@ static void end__that_there_is_no_memory_to_tell__is_told_at_the_next_tick(void 
 {
     (void)state;
     struct brain *brain = start();
-    assert_true(finish(brain, NEVER));
-    allocations_left = 0;
+    assert_true(finish(brain, SCARCITY_NEVER));
+    scarcity_after(0);
     control_snapshot_end(brain->control, brain->snapshot, brain->now_ms);
-    allocations_left = NEVER;
+    scarcity_after(SCARCITY_NEVER);
     assert_int_equal(brain_count(brain, 1, ORDER_SNAPSHOT_END), 0);
     brain_wait(brain, 100);
     assert_int_equal(brain_count(brain, 1, ORDER_SNAPSHOT_END), 1);
@@ -154,9 +112,9 @@ static void attempt__that_there_is_no_memory_to_repeat__is_over(void **state)
         late->query = brain_newest(brain, 0, ORDER_SNAPSHOT)->query;
         late->error.code = STEPD_OUT_OF_RANGE;
         brain->snapshots = 0;
-        allocations_left = allowed;
+        scarcity_after(allowed);
         control_on_notice(brain->control, late, brain->now_ms);
-        allocations_left = NEVER;
+        scarcity_after(SCARCITY_NEVER);
         asked = brain->snapshots == 0;
         if (!asked)
             assert_int_equal(brain->snapshot_error.code, STEPD_RESOURCE_EXHAUSTED);
@@ -170,14 +128,14 @@ static void job_snapshot_copy__without_memory__says_so(void **state)
 {
     (void)state;
     struct brain *brain = start();
-    assert_true(finish(brain, NEVER));
+    assert_true(finish(brain, SCARCITY_NEVER));
     enum stepd_status status = STEPD_RESOURCE_EXHAUSTED;
     size_t allowed = 0;
     for (; status == STEPD_RESOURCE_EXHAUSTED; allowed++) {
         struct job_snapshot copy = {.job = NULL};
-        allocations_left = allowed;
+        scarcity_after(allowed);
         status = job_snapshot_copy(brain->snapshot, &copy);
-        allocations_left = NEVER;
+        scarcity_after(SCARCITY_NEVER);
         job_snapshot_deinit(&copy);
     }
     assert_int_equal(status, STEPD_OK);
@@ -216,9 +174,9 @@ static void change__that_there_is_no_memory_to_tell__is_told_before_the_job_star
         assert_non_null(last);
         last->shard = 1;
         last->query = brain_newest(brain, 1, ORDER_JOB_OPEN)->query;
-        allocations_left = allowed;
+        scarcity_after(allowed);
         control_on_notice(brain->control, last, brain->now_ms);
-        allocations_left = NEVER;
+        scarcity_after(SCARCITY_NEVER);
         brain_wait(brain, 100);
         assert_int_equal(brain_count(brain, 0, ORDER_CHANGE), 1);
         assert_int_equal(brain_count(brain, 0, ORDER_JOB_START), 1);
@@ -241,10 +199,10 @@ static void control_restore__without_memory__leaves_no_trace(void **state)
     size_t allowed = 0;
     for (; status == STEPD_RESOURCE_EXHAUSTED; allowed++) {
         struct stepd_error error = {.code = STEPD_OK};
-        allocations_left = allowed;
+        scarcity_after(allowed);
         status =
             control_restore(brain->control, &taken.snapshot, taken.state, brain->now_ms, &error);
-        allocations_left = NEVER;
+        scarcity_after(SCARCITY_NEVER);
         assert_int_equal(error.code, status);
         assert_int_equal(taken.snapshot.incarnation, status == STEPD_OK ? 2 : 1);
     }

@@ -12,56 +12,8 @@
 
 #include <cmocka.h>
 
+#include "tests/lib/scarcity.h"
 #include "tests/unit/core/course.h"
-
-#define NEVER SIZE_MAX
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-char *__wrap_strdup(const char *text);
-
-/* The linker puts the __wrap functions in the place of the real ones, so this is global. */
-static size_t allocations_left = NEVER;
-
-static bool fails(void)
-{
-    if (allocations_left == NEVER || allocations_left-- > 0)
-        return false;
-    allocations_left = NEVER;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    return fails() ? NULL : __real_aligned_alloc(alignment, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails() ? NULL : __real_strdup(text);
-}
 
 /* Gives an order whose obeying may allocate so often. */
 static void give(struct shard *shard, struct order *like, size_t allowed)
@@ -70,9 +22,9 @@ static void give(struct shard *shard, struct order *like, size_t allowed)
     like->query = 7;
     struct order *order = order_copy(like);
     assert_non_null(order);
-    allocations_left = allowed;
+    scarcity_after(allowed);
     core_on_order(shard->core, order, shard->now_ms);
-    allocations_left = NEVER;
+    scarcity_after(SCARCITY_NEVER);
 }
 
 static const struct course *the_course(void)
@@ -143,7 +95,7 @@ static void job__that_goes_on_from_a_state_without_memory__is_not_opened(void **
     for (bool opened = false; !opened; allowed++) {
         struct order close = {.kind = ORDER_JOB_CLOSE};
         struct order open = {.kind = ORDER_JOB_OPEN, .job = shard->job, .state = taken};
-        give(shard, &close, NEVER);
+        give(shard, &close, SCARCITY_NEVER);
         shard->opened.code = STEPD_UNKNOWN;
         give(shard, &open, allowed + 1);
         opened = shard->opened.code == STEPD_OK;

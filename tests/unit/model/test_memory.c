@@ -15,62 +15,9 @@
 #include <cmocka.h>
 
 #include "server/model/slice.h"
+#include "tests/lib/scarcity.h"
 #include "tests/lib/settings.h"
 #include "tests/unit/model/drafts.h"
-
-#define NEVER SIZE_MAX
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-char *__wrap_strdup(const char *text);
-
-/* The linker puts the __wrap functions in the place of the real ones, so these are global. */
-static size_t allocations_left = NEVER;
-static uint64_t aligned_bytes; /* of aligned_alloc so far */
-
-/* One allocation fails, and those after it succeed: a failure must not be overlooked. */
-static bool fails(void)
-{
-    if (allocations_left == NEVER || allocations_left-- > 0)
-        return false;
-    allocations_left = NEVER;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails() ? NULL : __real_realloc(old, size);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    if (fails())
-        return NULL;
-    aligned_bytes += size;
-    return __real_aligned_alloc(alignment, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails() ? NULL : __real_strdup(text);
-}
 
 /* ---- As planned ------------------------------------------------------------------------------ */
 
@@ -114,7 +61,7 @@ static void assert_room(struct slice *slice)
 static uint64_t taken(const struct job *job)
 {
     uint64_t scalars = 0;
-    aligned_bytes = 0;
+    const uint64_t before = scarcity_had_aligned();
     for (uint32_t i = 0; i < job->layout.slices; i++) {
         struct slice slice;
         assert_int_equal(slice_init(&slice, job, i), STEPD_OK);
@@ -122,7 +69,7 @@ static uint64_t taken(const struct job *job)
         scalars += slice.scalars;
         slice_deinit(&slice);
     }
-    return aligned_bytes + scalars * sizeof(double);
+    return scarcity_had_aligned() - before + scalars * sizeof(double);
 }
 
 static void assert_job_as_planned(const struct stepd_define_job *def, const char *what)
@@ -321,9 +268,9 @@ static void group_init__without_memory__says_so(void **state)
     for (; status == STEPD_RESOURCE_EXHAUSTED; allowed++) {
         struct group group = {.name = NULL};
         struct stepd_error error = {.code = STEPD_OK};
-        allocations_left = allowed;
+        scarcity_after(allowed);
         status = group_init(&nothing, &def, &group, &error);
-        allocations_left = NEVER;
+        scarcity_after(SCARCITY_NEVER);
         assert_int_equal(error.code, status);
         if (status != STEPD_OK)
             assert_null(group.name);
@@ -344,9 +291,9 @@ static void group_copy__without_memory__says_so(void **state)
     size_t allowed = 0;
     for (; status == STEPD_RESOURCE_EXHAUSTED; allowed++) {
         struct group copy = {.name = NULL};
-        allocations_left = allowed;
+        scarcity_after(allowed);
         status = group_copy(&group, &copy);
-        allocations_left = NEVER;
+        scarcity_after(SCARCITY_NEVER);
         if (status != STEPD_OK)
             assert_null(copy.name);
         group_deinit(&copy);
@@ -370,9 +317,9 @@ static void job_draft_seal__without_memory__says_so_and_can_be_done_again(void *
     size_t allowed = 0;
     for (; status == STEPD_RESOURCE_EXHAUSTED; allowed++) {
         struct job *job = NULL;
-        allocations_left = allowed;
+        scarcity_after(allowed);
         status = job_draft_seal(draft, 1, 2, &job, NULL);
-        allocations_left = NEVER;
+        scarcity_after(SCARCITY_NEVER);
         assert_int_equal(job != NULL, status == STEPD_OK);
         (void)job_unref(job);
     }
@@ -396,9 +343,9 @@ static void slice_init__without_memory__says_so(void **state)
     size_t allowed = 0;
     for (; status == STEPD_RESOURCE_EXHAUSTED; allowed++) {
         struct slice slice;
-        allocations_left = allowed;
+        scarcity_after(allowed);
         status = slice_init(&slice, job, 0);
-        allocations_left = NEVER;
+        scarcity_after(SCARCITY_NEVER);
         slice_deinit(&slice);
     }
     assert_int_equal(status, STEPD_OK);

@@ -13,50 +13,9 @@
 #include <cmocka.h>
 
 #include "server/model/job_state.h"
+#include "tests/lib/scarcity.h"
 #include "tests/lib/settings.h"
 #include "tests/unit/model/drafts.h"
-
-#define NEVER SIZE_MAX
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-
-/* The linker puts the __wrap functions in the place of the real ones, so these are global. */
-static size_t allocations_left = NEVER;
-static uint64_t array_bytes; /* of malloc and aligned_alloc so far */
-
-static bool fails(void)
-{
-    if (allocations_left == NEVER || allocations_left-- > 0)
-        return false;
-    allocations_left = NEVER;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    if (fails())
-        return NULL;
-    array_bytes += size;
-    return __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    if (fails())
-        return NULL;
-    array_bytes += size;
-    return __real_aligned_alloc(alignment, size);
-}
 
 /* ---- Fixture --------------------------------------------------------------------------------- */
 
@@ -224,9 +183,9 @@ static void job_state_bytes__of_whatever_job__is_what_its_state_takes(void **sta
         struct fixture f;
         struct slice_state taken;
         setup(&f, rows[i].mode, rows[i].settings, &group);
-        array_bytes = 0;
+        const uint64_t before = scarcity_had_in_all();
         take(&f, &taken);
-        assert_int_equal(array_bytes, job_state_bytes(f.job));
+        assert_int_equal(scarcity_had_in_all() - before, job_state_bytes(f.job));
         slice_state_deinit(&taken);
         teardown(&f);
     }
@@ -242,9 +201,9 @@ static void slice_state_init__without_memory__leaves_the_slice_as_it_was(void **
     enum stepd_status status = STEPD_RESOURCE_EXHAUSTED;
     size_t allowed = 0;
     for (; status == STEPD_RESOURCE_EXHAUSTED; allowed++) {
-        allocations_left = allowed;
+        scarcity_after(allowed);
         status = slice_state_init(&taken, &f.slice);
-        allocations_left = NEVER;
+        scarcity_after(SCARCITY_NEVER);
         assert_int_equal(f.slice.pinned, status == STEPD_OK);
         assert_int_equal(f.slice.spare != NULL, status == STEPD_OK);
     }
@@ -269,9 +228,9 @@ static void job_state_gather__without_memory__says_so(void **state)
     for (; status == STEPD_RESOURCE_EXHAUSTED; allowed++) {
         struct job_state *whole = NULL;
         struct stepd_error error = {.code = STEPD_OK};
-        allocations_left = allowed;
+        scarcity_after(allowed);
         status = job_state_gather(shares, 1, &whole, &error);
-        allocations_left = NEVER;
+        scarcity_after(SCARCITY_NEVER);
         assert_int_equal(error.code, status);
         assert_int_equal(whole != NULL, status == STEPD_OK);
         (void)job_state_unref(whole);
