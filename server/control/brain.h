@@ -28,9 +28,6 @@ struct control_session;
 struct control_snapshot;
 struct control_wait;
 
-/* The first incarnation of a job; each time that its entry starts afresh raises it. */
-#define CONTROL_INCARNATION_FIRST 1u
-
 struct control {
     struct control_options options;
     struct control_io io;

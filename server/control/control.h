@@ -32,6 +32,10 @@ struct job_snapshot;
 /* A single job's definition takes at most some 30 MiB. */
 #define CONTROL_DRAFTS_MAX_BYTES (UINT64_C(256) << 20)
 
+/* The first incarnation of a job is 1 more than a random number of so many bytes; each time that it
+ * begins anew raises it, and so does a restore. */
+#define CONTROL_INCARNATION_BYTES 6u
+
 struct control_options {
     uint32_t shards;
     uint32_t slice_elements; /* default of jobs that leave it open */

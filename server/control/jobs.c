@@ -68,6 +68,19 @@ static void insert(struct control *control, struct control_job *job)
     control->jobs++;
 }
 
+/* A job of this name may have been here before this control was, or before another job needed its
+ * place, and nobody remembers its incarnation but who looked at it. It must not come again, or they
+ * would take older weights for newer ones. */
+static uint64_t first_incarnation(const struct control *control)
+{
+    uint8_t bytes[CONTROL_INCARNATION_BYTES];
+    uint64_t number = 0;
+    control->io.random(control->io.owner, bytes, sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        number = number << 8 | bytes[i];
+    return 1 + number;
+}
+
 enum stepd_status control_job_create(struct control *control, const char *name,
                                      struct control_job **ret_job, struct stepd_error *reterr)
 {
@@ -86,7 +99,7 @@ enum stepd_status control_job_create(struct control *control, const char *name,
     *job = (struct control_job){
         .name = copy,
         .state = CONTROL_JOB_CREATED,
-        .incarnation = CONTROL_INCARNATION_FIRST,
+        .incarnation = first_incarnation(control),
     };
     insert(control, job);
     control_log(control, "job_created", "job=%s", control_quote(name).text);

@@ -82,7 +82,7 @@ struct control_job {
     char *name;                   /* owned */
     enum control_job_state state; /* changed by control_job_move only */
     bool from_config;
-    uint64_t incarnation;    /* from CONTROL_INCARNATION_FIRST on */
+    uint64_t incarnation;    /* raised each time that it begins anew */
     uint64_t finished_as;    /* FINISHED: it was the how many-th job to finish */
     struct job_draft *draft; /* owned; NULL while CREATED; changed by drafts.h only */
     struct control_drafted drafted;

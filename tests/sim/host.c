@@ -154,8 +154,9 @@ static void control_order(void *owner, uint32_t shard, struct order *order)
 static void control_random(void *owner, uint8_t *bytes, size_t n)
 {
     struct host *host = owner;
+    const bool is_id = n != CONTROL_INCARNATION_BYTES; /* the job's is 1, as workers say */
     for (size_t i = 0; i < n; i++)
-        bytes[i] = (uint8_t)random_next(&host->ids);
+        bytes[i] = is_id ? (uint8_t)random_next(&host->ids) : 0;
 }
 
 static void control_log(void *owner, enum log_level level, const char *event, const char *facts)

@@ -74,8 +74,12 @@ static void on_snapshot(void *owner, const struct job_snapshot *snapshot,
 static void on_random(void *owner, uint8_t *bytes, size_t n)
 {
     struct brain *brain = owner;
-    for (size_t i = 0; i < n; i++)
-        bytes[i] = i < 2 ? ++brain->newest_random : 0xA5;
+    for (size_t i = 0; i < n; i++) {
+        if (n == CONTROL_INCARNATION_BYTES)
+            bytes[i] = i == n - 1 ? brain->creation : 0;
+        else
+            bytes[i] = i < 2 ? ++brain->newest_random : 0xA5;
+    }
 }
 
 static void on_log(void *owner, enum log_level level, const char *event, const char *facts)

@@ -47,6 +47,7 @@ struct brain {
     struct control *control;
     uint64_t now_ms;
     uint8_t newest_random;
+    uint8_t creation;   /* what the first incarnation of a job that is made now is above 1 */
     struct peer *peers; /* owned */
     size_t orders;
     struct sent_order order[BRAIN_ORDERS_MAX]; /* owned; the oldest first */

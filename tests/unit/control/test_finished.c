@@ -78,6 +78,24 @@ static void finished__begun_anew__has_the_next_incarnation(void **state)
     assert_int_equal(welcome->body.welcome.incarnation, 2);
 }
 
+static void job__that_was_forgotten_and_is_made_again__has_another_incarnation(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *peer = peer_join(brain, hello_worker("j", 0));
+    peer_request(peer, define_job(STEPD_SYNC, 1));
+    const uint64_t first =
+        peer_answer(peer, STEPD_MESSAGE_JOB_DEFINED)->body.job_defined.incarnation;
+    peer_close(peer);
+    brain_wait(brain, BRAIN_LEASE_MS);
+    assert_false(exists(brain, "j"));
+    brain->creation = 41;
+    peer = peer_join(brain, hello_worker("j", 0));
+    peer_request(peer, define_job(STEPD_SYNC, 1));
+    const uint64_t second =
+        peer_answer(peer, STEPD_MESSAGE_JOB_DEFINED)->body.job_defined.incarnation;
+    assert_int_equal(second, first + 41);
+}
+
 static void finished__begun_anew_and_left_alone__is_forgotten(void **state)
 {
     struct brain *brain = *state;
@@ -207,6 +225,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, brain_setup, brain_teardown)
         TEST(finished__named_by_a_worker__begins_anew),
         TEST(finished__begun_anew__has_the_next_incarnation),
+        TEST(job__that_was_forgotten_and_is_made_again__has_another_incarnation),
         TEST(finished__begun_anew_and_left_alone__is_forgotten),
         TEST(finished__from_the_config_file__begins_anew_as_defined_there),
         TEST(finished__resumed_or_observed__stays),
