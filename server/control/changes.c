@@ -195,6 +195,23 @@ static enum stepd_status work_out(const struct control_job *job, struct control_
                : control_edit_work_out(job, change->edit, point, &order->groups, records, reterr);
 }
 
+bool control_changes_tell(struct control *control, struct control_job *job)
+{
+    for (struct group_changes *at = job->history.coming; at != NULL; at = at->next) {
+        if (at->number <= job->changes.told)
+            continue;
+        const struct order like = {.kind = ORDER_CHANGE,
+                                   .job_name = job->name,
+                                   .change = ORDER_CHANGE_GROUPS,
+                                   .version = at->version,
+                                   .groups = at};
+        if (control_order_like(control, &like) != STEPD_OK)
+            return false;
+        job->changes.told = at->number;
+    }
+    return true;
+}
+
 /* False: the shards could not be told. */
 static bool decide_edit(struct control *control, struct control_job *job,
                         struct control_change *change)
@@ -202,6 +219,8 @@ static bool decide_edit(struct control *control, struct control_job *job,
     struct order *order = change->order;
     struct stepd_error error = {.code = STEPD_OK};
     struct control_trail records = {.first = NULL};
+    if (!control_changes_tell(control, job))
+        return false;
     forget_reached(control, job);
     const enum stepd_status status = work_out(job, change, &records, &error);
     const bool makes = status == STEPD_OK && !change->edit->dry_run && order->groups->count > 0;
@@ -292,23 +311,6 @@ void control_change_answered(struct control *control, struct control_job *job,
         call_off(control, job);
     else
         propose(control, job);
-}
-
-bool control_changes_tell(struct control *control, struct control_job *job)
-{
-    for (struct group_changes *at = job->history.coming; at != NULL; at = at->next) {
-        if (at->number <= job->changes.told)
-            continue;
-        const struct order like = {.kind = ORDER_CHANGE,
-                                   .job_name = job->name,
-                                   .change = ORDER_CHANGE_GROUPS,
-                                   .version = at->version,
-                                   .groups = at};
-        if (control_order_like(control, &like) != STEPD_OK)
-            return false;
-        job->changes.told = at->number;
-    }
-    return true;
 }
 
 size_t control_changes_pending(const struct control_job *job)

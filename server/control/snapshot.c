@@ -159,7 +159,7 @@ static enum stepd_status check(const struct control *control, const char *job_na
 enum stepd_status control_snapshot_begin(struct control *control, const char *job_name,
                                          struct stepd_error *reterr)
 {
-    const struct control_job *job = control_job_find(control, job_name);
+    struct control_job *job = control_job_find(control, job_name);
     const enum stepd_status status = check(control, job_name, job, reterr);
     if (status != STEPD_OK)
         return status;
@@ -180,6 +180,8 @@ enum stepd_status control_snapshot_begin(struct control *control, const char *jo
         destroy(snapshot);
         return no_memory(job_name, reterr);
     }
+    if (!is_sync(job)) /* whose changes are made as the shards hear of them, and they do before */
+        control_history_reached(&job->history, UINT64_MAX);
     snapshot->next = control->first_snapshot;
     control->first_snapshot = snapshot;
     return STEPD_OK;

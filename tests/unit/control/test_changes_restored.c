@@ -204,6 +204,18 @@ static void change__decided_while_slices_are_taken__is_told_to_the_shards_again(
     crash_end(&crash);
 }
 
+/* A shard says from which version on its slices have a change. */
+static void say_changed(struct brain *brain, uint64_t number, uint64_t min, uint64_t max)
+{
+    struct notice *notice = notice_create(NOTICE_CHANGED, "j");
+    assert_non_null(notice);
+    notice->query = number;
+    notice->slices = 1;
+    notice->version_min = min;
+    notice->version_max = max;
+    control_on_notice(brain->control, notice, brain->now_ms);
+}
+
 static void change__in_async_mode_after_the_snapshot_was_ordered__is_dated_anew(void **state)
 {
     (void)state;
@@ -211,26 +223,33 @@ static void change__in_async_mode_after_the_snapshot_was_ordered__is_dated_anew(
     crash_begin(&crash, STEPD_ASYNC);
     assert_int_equal(control_snapshot(crash.old->control, "j", crash.old->now_ms, NULL), STEPD_OK);
     shares_change(crash.worker[0], "lr=0.25", 0);
-    struct notice *there = notice_create(NOTICE_CHANGED, "j");
-    there->query = 1;
-    there->slices = 1;
-    there->version_min = 40;
-    there->version_max = 40;
-    control_on_notice(crash.old->control, there, crash.old->now_ms);
+    say_changed(crash.old, 1, 40, 40);
     assert_int_equal(changes(crash.worker[0])->record[0].version, 40);
     crash.taken = shares_finish(crash.old, JOB_STATE_AS_IT_STANDS, at_five);
     crash_restore(&crash);
     brain_opened_all(crash.brain, "j");
     struct peer *peer = observe(&crash);
     assert_int_equal(changes(peer)->record[0].version, 0);
-    struct notice *here = notice_create(NOTICE_CHANGED, "j");
-    here->query = brain_newest(crash.brain, 0, ORDER_CHANGE)->groups->number;
-    here->slices = 1;
-    here->version_min = 6;
-    here->version_max = 7;
-    control_on_notice(crash.brain->control, here, crash.brain->now_ms);
+    say_changed(crash.brain, brain_newest(crash.brain, 0, ORDER_CHANGE)->groups->number, 6, 7);
     assert_int_equal(changes(peer)->record[0].version, 6);
     assert_int_equal(changes(peer)->record[0].version_last, 7);
+    crash_end(&crash);
+}
+
+static void change__in_async_mode_before_the_snapshot_was_ordered__keeps_its_versions(void **state)
+{
+    (void)state;
+    struct crash crash;
+    crash_begin(&crash, STEPD_ASYNC);
+    shares_change(crash.worker[0], "lr=0.25", 0);
+    say_changed(crash.old, 1, 40, 42);
+    crash_take(&crash, JOB_STATE_AS_IT_STANDS, at_five);
+    crash_restore(&crash);
+    brain_opened_all(crash.brain, "j");
+    assert_int_equal(brain_count(crash.brain, 0, ORDER_CHANGE), 0);
+    const struct stepd_change_list *list = changes(observe(&crash));
+    assert_int_equal(list->record[0].version, 40);
+    assert_int_equal(list->record[0].version_last, 42);
     crash_end(&crash);
 }
 
@@ -390,6 +409,7 @@ int main(void)
         cmocka_unit_test(change__that_was_not_decided__is_void),
         cmocka_unit_test(change__decided_while_slices_are_taken__is_told_to_the_shards_again),
         cmocka_unit_test(change__in_async_mode_after_the_snapshot_was_ordered__is_dated_anew),
+        cmocka_unit_test(change__in_async_mode_before_the_snapshot_was_ordered__keeps_its_versions),
         cmocka_unit_test(clip_norm__that_is_changed__clips_from_its_version_on),
         cmocka_unit_test(clip_norm__of_a_job_that_takes_no_norms__is_not_changed),
         cmocka_unit_test(clip_norm__of_a_restored_job__is_what_it_had_become_and_is_to_become),

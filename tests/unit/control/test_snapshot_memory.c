@@ -157,30 +157,57 @@ static void snapshot__of_a_changed_job_without_memory_to_finish__is_over(void **
     brain_destroy(brain);
 }
 
+/* A job on its way from a snapshot, which all shards have opened; control may allocate so often
+ * when it hears so. */
+static struct brain *restore(struct shares_taken *taken, size_t allowed)
+{
+    const struct control_options options = brain_options();
+    struct brain *brain = brain_create(&options);
+    assert_int_equal(
+        control_restore(brain->control, &taken->snapshot, taken->state, brain->now_ms, NULL),
+        STEPD_OK);
+    brain_opened(brain, 0, "j", STEPD_OK);
+    struct notice *last = notice_create(NOTICE_JOB_OPENED, "j");
+    assert_non_null(last);
+    last->shard = 1;
+    last->query = brain_newest(brain, 1, ORDER_JOB_OPEN)->query;
+    scarcity_after(allowed);
+    control_on_notice(brain->control, last, brain->now_ms);
+    scarcity_after(SCARCITY_NEVER);
+    return brain;
+}
+
+enum { TELLING = 8 }; /* allocations that telling of a change takes, or a few more */
+
 static void change__that_there_is_no_memory_to_tell__is_told_before_the_job_starts(void **state)
 {
     (void)state;
     struct brain *old = start();
     shares_change(peer_join(old, hello_observer("j")), "lr=0.25", 70);
     struct shares_taken taken = shares_take(old, 5, clocks);
-    for (size_t allowed = 0; allowed < 8; allowed++) {
-        const struct control_options options = brain_options();
-        struct brain *brain = brain_create(&options);
-        assert_int_equal(
-            control_restore(brain->control, &taken.snapshot, taken.state, brain->now_ms, NULL),
-            STEPD_OK);
-        brain_opened(brain, 0, "j", STEPD_OK);
-        struct notice *last = notice_create(NOTICE_JOB_OPENED, "j");
-        assert_non_null(last);
-        last->shard = 1;
-        last->query = brain_newest(brain, 1, ORDER_JOB_OPEN)->query;
-        scarcity_after(allowed);
-        control_on_notice(brain->control, last, brain->now_ms);
-        scarcity_after(SCARCITY_NEVER);
+    for (size_t allowed = 0; allowed < TELLING; allowed++) {
+        struct brain *brain = restore(&taken, allowed);
         brain_wait(brain, 100);
         assert_int_equal(brain_count(brain, 0, ORDER_CHANGE), 1);
         assert_int_equal(brain_count(brain, 0, ORDER_JOB_START), 1);
         assert_true(brain_place(brain, ORDER_CHANGE) < brain_place(brain, ORDER_JOB_START));
+        brain_destroy(brain);
+    }
+    shares_taken_deinit(&taken);
+    brain_destroy(old);
+}
+
+static void change__that_there_is_no_memory_to_tell__is_told_before_a_later_one(void **state)
+{
+    (void)state;
+    struct brain *old = start();
+    shares_change(peer_join(old, hello_observer("j")), "lr=0.25", 70);
+    struct shares_taken taken = shares_take(old, 5, clocks);
+    for (size_t allowed = 0; allowed < TELLING; allowed++) {
+        struct brain *brain = restore(&taken, allowed);
+        shares_change(peer_join(brain, hello_observer("j")), "lr=0.125", 70);
+        assert_int_equal(brain_count(brain, 0, ORDER_CHANGE), 2);
+        assert_int_equal(brain_newest(brain, 0, ORDER_CHANGE)->groups->number, 2);
         brain_destroy(brain);
     }
     shares_taken_deinit(&taken);
@@ -226,6 +253,7 @@ int main(void)
         cmocka_unit_test(job_snapshot_copy__without_memory__says_so),
         cmocka_unit_test(snapshot__of_a_changed_job_without_memory_to_finish__is_over),
         cmocka_unit_test(change__that_there_is_no_memory_to_tell__is_told_before_the_job_starts),
+        cmocka_unit_test(change__that_there_is_no_memory_to_tell__is_told_before_a_later_one),
         cmocka_unit_test(control_restore__without_memory__leaves_no_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
