@@ -328,6 +328,19 @@ void control_changes_on_tick(struct control *control, struct control_job *job)
         propose(control, job);
 }
 
+void control_changes_refuse(struct control *control, struct control_job *job,
+                            const struct stepd_error *why)
+{
+    struct control_changes *changes = &job->changes;
+    while (changes->first != NULL) {
+        const struct control_edit *edit = changes->first->edit;
+        if (edit != NULL)
+            control_change_decided(control, job, edit, /* records= */ NULL, why);
+        free_first(changes);
+    }
+    changes->number = 0;
+}
+
 void control_changes_drop(struct control_job *job)
 {
     while (job->changes.first != NULL)

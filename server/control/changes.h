@@ -56,6 +56,11 @@ void control_change_answered(struct control *control, struct control_job *job,
 /* Repeats what could not be said or was not answered. */
 void control_changes_on_tick(struct control *control, struct control_job *job);
 
+/* The job has failed: none that waits to be decided will be, and who asked is told why. What was
+ * decided before stays known. */
+void control_changes_refuse(struct control *control, struct control_job *job,
+                            const struct stepd_error *why);
+
 /* Forgets all of them; the shards have closed the job, or the caller sees to it. */
 void control_changes_drop(struct control_job *job);
 

@@ -39,6 +39,8 @@ static enum stepd_status check_state(const struct control_job *job, struct stepd
     if (job->state == CONTROL_JOB_FINISHED)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "job '%s' has finished: it makes no step any more", job->name);
+    if (job->state == CONTROL_JOB_FAILED)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "%s", job->failure.text);
     if (!control_job_is_open(job))
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "job '%s' is not open yet: its workers must define all its tensors "

@@ -260,7 +260,7 @@ void control_job_fail(struct control *control, struct control_job *job,
         return;
     job->failure = *why;
     job->failure_untold = !shards_know;
-    control_changes_drop(job);
+    control_changes_refuse(control, job, why);
     control_job_move(control, job, CONTROL_JOB_FAILED);
     control_warn(control, "job_failed", "job=%s cause=%s", control_quote(job->name).text,
                  control_quote(why->text).text);

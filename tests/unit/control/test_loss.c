@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "brain_fixture.h"
+#include "tests/lib/settings.h"
 
 enum { WORKERS = 3 };
 
@@ -232,6 +233,38 @@ static void failed__a_report__is_answered_with_why(void **state)
     (void)peer_answer(peer[0], STEPD_MESSAGE_ACK);
 }
 
+/* An observer asks to change the rate. */
+static struct peer *ask_change(struct brain *brain)
+{
+    struct stepd_group group = settings_group("", "lr=0.25");
+    group.name = "";
+    group.match = "";
+    struct peer *peer = peer_join(brain, hello_observer("j"));
+    peer_request(peer, (struct stepd_message){.kind = STEPD_MESSAGE_CHANGE_JOB,
+                                              .body.change_job = {.job = "j", .group = group}});
+    return peer;
+}
+
+static void failed__changes_of_it__are_known_or_refused(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *peer[WORKERS];
+    start(brain, "on_loss=fail", peer);
+    struct peer *made = ask_change(brain);
+    brain_proposed_all(brain, 1);
+    assert_int_equal(peer_answer(made, STEPD_MESSAGE_CHANGES)->body.changes.records, 1);
+    brain_wait(brain, BRAIN_LEASE_MS - 1);
+    for (uint32_t rank = 0; rank < 2; rank++)
+        brain_heard(brain, "j", rank, 1);
+    struct peer *waits = ask_change(brain);
+    brain_wait(brain, 1);
+    peer_assert_error(waits, STEPD_FAILED_PRECONDITION, "rank 2 (worker 'w2') was silent");
+    peer_assert_error(ask_change(brain), STEPD_FAILED_PRECONDITION, "rank 2 (worker 'w2')");
+    peer_request(waits, (struct stepd_message){.kind = STEPD_MESSAGE_GET_CHANGES,
+                                               .body.get_changes = {.job = "j"}});
+    assert_int_equal(peer_answer(waits, STEPD_MESSAGE_CHANGES)->body.changes.records, 1);
+}
+
 static void failed__while_its_workers_are_there__does_not_begin_anew(void **state)
 {
     struct brain *brain = *state;
@@ -281,6 +314,7 @@ int main(void)
         TEST(given_up__the_others_leave__finishes_the_job),
         TEST(fail__a_worker_is_lost__the_job_has_failed_everywhere),
         TEST(failed__a_report__is_answered_with_why),
+        TEST(failed__changes_of_it__are_known_or_refused),
         TEST(failed__while_its_workers_are_there__does_not_begin_anew),
         TEST(halted__by_the_gate__has_failed),
     };
