@@ -53,7 +53,7 @@ static int print_help(void)
         "  --phase FROM:OPTIMIZER[:NAME=VALUE,...]\n"
         "                    another optimizer from that step on; all that are given replace those\n"
         "                    that were to come\n"
-        "  --no-phases       no other optimizer is to come\n"
+        "  --no-phases       no other optimizer is to come, and no change at a later version\n"
         "\n"
         "options:\n"
         "  --job JOB         the job\n"

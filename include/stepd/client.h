@@ -414,7 +414,7 @@ struct stepd_change_options {
      * those to come. */
     struct stepd_param_group group;
     uint64_t at;          /* version that the first step with it starts from; 0: the earliest */
-    bool drop_phases;     /* none of the phases to come stays */
+    bool drop_phases;     /* none of the phases to come stays, and no change at a later version */
     bool dry_run;         /* say what would change, and change nothing */
     uint32_t deadline_ms; /* 0: the server's longest */
 };

@@ -45,6 +45,7 @@ enum stepd_status control_edit_of_request(const struct stepd_change_job *request
         return no_memory(reterr);
     edit->at = request->at;
     edit->dry_run = request->dry_run;
+    edit->drops = request->drop_phases;
     stepd_arena_init(&arena, STEPD_ARENA_MESSAGE_MAX_BYTES);
     const enum stepd_status status =
         stepd_message_encode(&message, 0, &arena, &edit->head, &edit->head_bytes, reterr);
@@ -119,42 +120,83 @@ struct work {
     struct control_trail *records;
 };
 
+/* As it is when the edit is to begin. */
+static const struct group *group_then(const struct work *work, uint32_t index)
+{
+    const struct shared_group *changed =
+        control_history_at(&work->job->history, index, work->point.from);
+    return changed != NULL ? &changed->group : &work->job->job->group[index];
+}
+
+static const struct group_changes *next_later(const struct work *work, uint32_t index,
+                                              const struct group_changes *from)
+{
+    return control_history_later(from, index, work->point.from);
+}
+
 /* What is to come of a group was worked out from what it is now, and would undo what begins before
  * it. */
-static enum stepd_status check_last(const struct work *work, const struct group *before,
-                                    uint32_t index, struct stepd_error *reterr)
+static enum stepd_status check_last(const struct work *work, uint32_t index,
+                                    struct stepd_error *reterr)
 {
-    const struct group_changes *later =
-        control_history_later(&work->job->history, index, work->point.from);
-    if (later == NULL)
+    const struct group_changes *later = next_later(work, index, work->job->history.coming);
+    if (later == NULL || work->edit->drops)
         return STEPD_OK;
-    return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
-                      "group '%s' changes at version %" PRIu64 " already (change %" PRIu64
-                      "), and what would change before that would be lost there; change it at "
-                      "%" PRIu64 " or later",
-                      before->name, later->version, later->number, later->version);
+    return stepd_fail(
+        reterr, STEPD_FAILED_PRECONDITION,
+        "group '%s' changes at version %" PRIu64 " already (change %" PRIu64
+        "), and what would change before that would be lost there; change it at "
+        "%" PRIu64 " or later, or with drop_phases (stepctl change --no-phases), which "
+        "calls it off",
+        work->job->job->group[index].name, later->version, later->number, later->version);
+}
+
+/* Adds what is called off to the differences of a group; returns how many there are then. */
+static size_t list_called_off(const struct work *work, uint32_t index,
+                              struct difference difference[DIFFERENCES_MAX], size_t count)
+{
+    const struct group_changes *later = next_later(work, index, work->job->history.coming);
+    for (; later != NULL && count < DIFFERENCES_MAX; later = next_later(work, index, later->next)) {
+        struct difference *called_off = &difference[count++];
+        (void)stepd_format(called_off->name, sizeof called_off->name, "change %" PRIu64,
+                           later->number);
+        (void)stepd_format(called_off->from, sizeof called_off->from, "at version %" PRIu64,
+                           later->version);
+        (void)stepd_format(called_off->to, sizeof called_off->to, "-");
+    }
+    return count;
+}
+
+/* A record of a change; NULL: nothing is other, or (status) it cannot be. */
+static enum stepd_status make_record(const struct work *work, const struct group_change *change,
+                                     struct control_record **ret_record, struct stepd_error *reterr)
+{
+    struct difference difference[DIFFERENCES_MAX];
+    size_t differences = group_differences(group_then(work, change->index), &change->group->group,
+                                           work->point.clock, change->fresh, difference);
+    if (differences > 0) {
+        const enum stepd_status status = check_last(work, change->index, reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    if (differences > 0 || work->edit->drops)
+        differences = list_called_off(work, change->index, difference, differences);
+    *ret_record = NULL;
+    if (differences == 0)
+        return STEPD_OK;
+    *ret_record = control_record_create(change->index, work->edit->by, difference, differences);
+    return *ret_record == NULL ? no_memory(reterr) : STEPD_OK;
 }
 
 /* Keeps a change of a group, unless it changes nothing. Takes the reference. */
 static enum stepd_status keep(struct work *work, struct group_change *change,
                               struct stepd_error *reterr)
 {
-    struct difference difference[DIFFERENCES_MAX];
-    const struct group *before = control_group_now(work->job, change->index);
-    const size_t differences = group_differences(before, &change->group->group, work->point.clock,
-                                                 change->fresh, difference);
-    if (differences == 0) {
-        (void)shared_group_unref(change->group);
-        return STEPD_OK;
-    }
-    enum stepd_status status = check_last(work, before, change->index, reterr);
-    struct control_record *record =
-        status != STEPD_OK
-            ? NULL
-            : control_record_create(change->index, work->edit->by, difference, differences);
+    struct control_record *record = NULL;
+    const enum stepd_status status = make_record(work, change, &record, reterr);
     if (record == NULL) {
         (void)shared_group_unref(change->group);
-        return status != STEPD_OK ? status : no_memory(reterr);
+        return status;
     }
     record->number = work->edit->number;
     control_trail_add(work->records, record);
@@ -188,7 +230,7 @@ static enum stepd_status work_out_request(struct work *work, const struct stepd_
     const char *const name = request->group.name;
     bool found = false;
     for (uint32_t i = 0; i < job->groups; i++) {
-        const struct group *now = control_group_now(work->job, i);
+        const struct group *now = group_then(work, i);
         const bool meant =
             name[0] == '\0' ? !now->frozen && has_tensors(job, i) : strcmp(name, now->name) == 0;
         if (!meant)
@@ -232,7 +274,7 @@ static enum stepd_status work_out_targets(struct work *work, struct stepd_error 
     const struct job *job = work->job->job;
     enum stepd_status status = STEPD_OK;
     for (uint32_t i = 0; i < job->groups && status == STEPD_OK; i++) {
-        const struct group *now = control_group_now(work->job, i);
+        const struct group *now = group_then(work, i);
         struct group_change change;
         if (now->frozen || !has_tensors(job, i))
             continue;

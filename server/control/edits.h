@@ -15,6 +15,7 @@ struct control_edit {
     uint64_t number; /* of the change, if it becomes one */
     uint64_t at;     /* version that is wanted; 0: the earliest */
     bool dry_run;
+    bool drops;    /* what was to come later: phases, and changes */
     char *by;      /* owned */
     uint8_t *head; /* owned; a ChangeJob, encoded; NULL: of the config file */
     size_t head_bytes;

@@ -35,15 +35,24 @@ void control_history_add(struct control_history *history, struct group_changes *
     for (size_t i = 0; i < changes->count; i++) {
         struct control_group *group = &history->group[changes->change[i].index];
         (void)shared_group_unref(group->now);
-        *group = (struct control_group){
-            .now = shared_group_ref(changes->change[i].group),
-            .number = changes->number,
-            .version = changes->version,
-        };
+        group->now = shared_group_ref(changes->change[i].group);
+        group->number = changes->number;
+        group->version = changes->version;
     }
+    group_changes_call_off(&history->coming, changes);
     *end_of(history) = changes;
     history->made++;
     control_trail_move(&history->trail, records);
+}
+
+/* What was to come of groups has come. */
+static void pass(struct control_history *history, const struct group_changes *changes)
+{
+    for (size_t i = 0; i < changes->count; i++) {
+        struct control_group *group = &history->group[changes->change[i].index];
+        (void)shared_group_unref(group->past);
+        group->past = shared_group_ref(changes->change[i].group);
+    }
 }
 
 void control_history_reached(struct control_history *history, uint64_t version)
@@ -56,6 +65,7 @@ void control_history_reached(struct control_history *history, uint64_t version)
             continue;
         }
         *at = changes->next;
+        pass(history, changes);
         (void)group_changes_destroy(changes);
     }
 }
@@ -68,15 +78,25 @@ size_t control_history_coming(const struct control_history *history)
     return count;
 }
 
-const struct group_changes *control_history_later(const struct control_history *history,
+const struct group_changes *control_history_later(const struct group_changes *coming,
                                                   uint32_t group, uint64_t version)
 {
-    const struct group_changes *later = NULL;
+    while (coming != NULL &&
+           (coming->version <= version || group_changes_find(coming, group) == NULL))
+        coming = coming->next;
+    return coming;
+}
+
+const struct shared_group *control_history_at(const struct control_history *history, uint32_t group,
+                                              uint64_t version)
+{
+    const struct shared_group *found = group < history->groups ? history->group[group].past : NULL;
     for (const struct group_changes *at = history->coming; at != NULL; at = at->next) {
-        for (size_t i = 0; i < at->count && at->version > version; i++)
-            later = at->change[i].index == group ? at : later;
+        const struct group_change *change = group_changes_find(at, group);
+        if (change != NULL && at->version <= version)
+            found = change->group;
     }
-    return later;
+    return found;
 }
 
 /* ---- Copies ---------------------------------------------------------------------------------- */
@@ -91,6 +111,8 @@ static enum stepd_status copy_groups(const struct control_history *history,
         copy->group[i] = history->group[i];
         if (copy->group[i].now != NULL)
             (void)shared_group_ref(copy->group[i].now);
+        if (copy->group[i].past != NULL)
+            (void)shared_group_ref(copy->group[i].past);
     }
     return status;
 }
@@ -125,10 +147,12 @@ enum stepd_status control_history_copy(const struct control_history *history,
 
 void control_history_clear(struct control_history *history)
 {
-    for (size_t i = 0; i < history->groups; i++)
-        (void)shared_group_unref(history->group[i].now);
-    free(history->group);
     control_history_reached(history, UINT64_MAX);
+    for (size_t i = 0; i < history->groups; i++) {
+        (void)shared_group_unref(history->group[i].now);
+        (void)shared_group_unref(history->group[i].past);
+    }
+    free(history->group);
     control_trail_clear(&history->trail);
     *history = (struct control_history){.groups = 0};
 }
@@ -144,6 +168,13 @@ static enum stepd_status fail_group(const struct job *job, uint32_t index,
                       job->name, index + 1, job->groups);
 }
 
+static enum stepd_status check_group(const struct job *job, uint32_t index,
+                                     const struct control_group *group, struct stepd_error *reterr)
+{
+    const enum stepd_status status = group_fits_restored(job, index, group->past, reterr);
+    return status == STEPD_OK ? group_fits_restored(job, index, group->now, reterr) : status;
+}
+
 enum stepd_status control_history_check(const struct control_history *history,
                                         const struct job *job, struct stepd_error *reterr)
 {
@@ -154,7 +185,7 @@ enum stepd_status control_history_check(const struct control_history *history,
                           "another definition of it",
                           job->name, history->groups, job->groups);
     for (uint32_t i = 0; i < history->groups && status == STEPD_OK; i++)
-        status = group_fits_restored(job, i, history->group[i].now, reterr);
+        status = check_group(job, i, &history->group[i], reterr);
     for (const struct group_changes *at = history->coming; at != NULL; at = at->next) {
         for (size_t i = 0; i < at->count && status == STEPD_OK; i++) {
             const struct group_change *change = &at->change[i];

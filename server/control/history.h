@@ -21,7 +21,9 @@
 
 /* What a group has become. */
 struct control_group {
-    struct shared_group *now; /* a reference; NULL: as it was defined */
+    struct shared_group
+        *past;                /* a reference: before all that is to come; NULL: as it was defined */
+    struct shared_group *now; /* a reference: behind it; NULL: the same */
     uint64_t number;          /* of the newest change; 0: none */
     uint64_t version;         /* that the first step with it starts from */
 };
@@ -40,7 +42,8 @@ struct control_history {
 enum stepd_status control_history_begin(struct control_history *history,
                                         size_t groups) STEPD_MUST_CHECK;
 
-/* Changes have been decided, and the shards told: takes ownership of them, and their records. */
+/* Changes have been decided, and the shards told: takes ownership of them, and their records. What
+ * was to become of their groups later is called off. */
 void control_history_add(struct control_history *history, struct group_changes *changes,
                          struct control_trail *records);
 
@@ -50,9 +53,14 @@ void control_history_reached(struct control_history *history, uint64_t version);
 
 size_t control_history_coming(const struct control_history *history);
 
-/* The newest change of a group that begins behind this version; NULL: there is none. */
-const struct group_changes *control_history_later(const struct control_history *history,
+/* The first change of a group behind this version in a list of what is to come; NULL: there is
+ * none. Begin with history->coming, and go on with what is behind the one that was found. */
+const struct group_changes *control_history_later(const struct group_changes *coming,
                                                   uint32_t group, uint64_t version);
+
+/* What a group is at a version from which on nothing has been decided; NULL: as it was defined. */
+const struct shared_group *control_history_at(const struct control_history *history, uint32_t group,
+                                              uint64_t version);
 
 /* RESOURCE_EXHAUSTED: no memory. *ret_copy: the caller frees with control_history_clear. */
 enum stepd_status control_history_copy(const struct control_history *history,

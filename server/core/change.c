@@ -78,11 +78,16 @@ static const struct group_change *find_change(const struct core_slice *slice,
 {
     if (slice == NULL || slice->slice.change >= changes->number)
         return NULL;
-    for (size_t i = 0; i < changes->count; i++) {
-        if (changes->change[i].index == slice->slice.plan->group)
-            return &changes->change[i];
-    }
-    return NULL;
+    return group_changes_find(changes, slice->slice.plan->group);
+}
+
+/* How many slices here have not got to them. */
+static size_t count_left(const struct core_job *job, const struct group_changes *changes)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < job->job->layout.slices; i++)
+        left += find_change(job->slice[i], changes) != NULL;
+    return left;
 }
 
 static void apply(struct core_slice *slice, struct group_changes *changes)
@@ -151,11 +156,12 @@ static void change_groups(struct core *core, struct core_job *job, struct order 
     order->groups = NULL;
     if (changes == NULL)
         return;
+    group_changes_call_off(&job->changes, changes);
     while (*at != NULL)
         at = &(*at)->next;
     *at = changes;
-    for (size_t i = 0; i < job->job->layout.slices; i++)
-        changes->left += find_change(job->slice[i], changes) != NULL;
+    for (struct group_changes *each = job->changes; each != NULL; each = each->next)
+        each->left = count_left(job, each);
     if (!job->policy->together)
         apply_now(core, job, changes);
     for (size_t i = 0; job->policy->together && i < job->job->layout.slices; i++) {

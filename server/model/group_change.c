@@ -68,6 +68,42 @@ struct group_changes *group_changes_destroy(struct group_changes *changes)
     return NULL;
 }
 
+const struct group_change *group_changes_find(const struct group_changes *changes, uint32_t index)
+{
+    for (size_t i = 0; i < changes->count; i++) {
+        if (changes->change[i].index == index)
+            return &changes->change[i];
+    }
+    return NULL;
+}
+
+static void take_out(struct group_changes *from, const struct group_changes *changes)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < from->count; i++) {
+        if (group_changes_find(changes, from->change[i].index) != NULL)
+            (void)shared_group_unref(from->change[i].group);
+        else
+            from->change[kept++] = from->change[i];
+    }
+    from->count = kept;
+}
+
+void group_changes_call_off(struct group_changes **list, const struct group_changes *changes)
+{
+    while (*list != NULL) {
+        struct group_changes *at = *list;
+        if (at->version > changes->version)
+            take_out(at, changes);
+        if (at->count > 0) {
+            list = &at->next;
+            continue;
+        }
+        *list = at->next;
+        (void)group_changes_destroy(at);
+    }
+}
+
 /* ---- Making ---------------------------------------------------------------------------------- */
 
 /* A change that is being made. */

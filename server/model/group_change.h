@@ -55,6 +55,11 @@ struct group_changes *group_changes_create(size_t count);
 struct group_changes *group_changes_copy(const struct group_changes *changes);
 /* NULL is fine. Returns NULL. */
 struct group_changes *group_changes_destroy(struct group_changes *changes);
+/* Takes out of a list what is to become of the groups of `changes` at later versions than theirs.
+ */
+void group_changes_call_off(struct group_changes **list, const struct group_changes *changes);
+/* What becomes of a group by them; NULL: nothing. */
+const struct group_change *group_changes_find(const struct group_changes *changes, uint32_t index);
 
 /* Where in a training a change is made. */
 struct change_point {

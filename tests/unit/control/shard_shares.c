@@ -31,14 +31,25 @@ void shares_define_with(struct peer *peer, enum stepd_mode mode, uint32_t worker
     (void)peer_answer(peer, STEPD_MESSAGE_TENSORS_DEFINED);
 }
 
-void shares_ask_change(struct peer *peer, const char *settings, uint64_t at)
+static void ask_change(struct peer *peer, const char *settings, uint64_t at, bool drops)
 {
     struct stepd_group group = settings_group("", settings);
     group.name = "";
     group.match = "";
-    peer_request(peer,
-                 (struct stepd_message){.kind = STEPD_MESSAGE_CHANGE_JOB,
-                                        .body.change_job = {.job = "j", .group = group, .at = at}});
+    const struct stepd_change_job change = {
+        .job = "j", .group = group, .at = at, .drop_phases = drops};
+    peer_request(
+        peer, (struct stepd_message){.kind = STEPD_MESSAGE_CHANGE_JOB, .body.change_job = change});
+}
+
+void shares_ask_change(struct peer *peer, const char *settings, uint64_t at)
+{
+    ask_change(peer, settings, at, /* drops= */ false);
+}
+
+void shares_ask_change_and_drop(struct peer *peer, const char *settings)
+{
+    ask_change(peer, settings, /* at= */ 0, /* drops= */ true);
 }
 
 void shares_change(struct peer *peer, const char *settings, uint64_t at)

@@ -18,7 +18,9 @@ void shares_define_with(struct peer *peer, enum stepd_mode mode, uint32_t worker
 
 /* Asks to change the groups of the job at a version; 0: at the earliest. */
 void shares_ask_change(struct peer *peer, const char *settings, uint64_t at);
-/* The same, and all shards agree, being at version 1. */
+/* At the earliest, dropping what was to come. */
+void shares_ask_change_and_drop(struct peer *peer, const char *settings);
+/* As the first, and all shards agree, being at version 1. */
 void shares_change(struct peer *peer, const char *settings, uint64_t at);
 
 /* A share at a version, in which ranks 0 and 1 have counted these clocks; caller frees with

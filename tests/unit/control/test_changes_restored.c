@@ -184,6 +184,68 @@ static void change__that_was_not_decided__is_void(void **state)
     crash_end(&crash);
 }
 
+static void change__that_was_dropped_before_it_came__is_in_no_snapshot(void **state)
+{
+    (void)state;
+    struct crash crash;
+    crash_begin(&crash, STEPD_SYNC);
+    shares_change(crash.worker[0], "lr=0.25", 70);
+    shares_ask_change_and_drop(crash.worker[0], "lr=0.125");
+    brain_proposed_all(crash.old, 1);
+    const struct stepd_change_list *list = list_of(crash.worker[0]);
+    assert_int_equal(list->records, 1);
+    assert_int_equal(list->record[0].differences, 2);
+    assert_string_equal(list->record[0].difference[0].from, "0.5"); /* as it is until 70 */
+    assert_string_equal(list->record[0].difference[0].to, "0.125");
+    assert_string_equal(list->record[0].difference[1].name, "change 1");
+    assert_string_equal(list->record[0].difference[1].from, "at version 70");
+    assert_string_equal(list->record[0].difference[1].to, "-");
+    crash_take(&crash, 2, at_five);
+    assert_int_equal(control_history_coming(&crash.taken.snapshot.history), 1);
+    crash_restore(&crash);
+    brain_opened_all(crash.brain, "j");
+    const struct order *order = brain_newest(crash.brain, 0, ORDER_CHANGE);
+    assert_int_equal(order->groups->number, 2);
+    assert_int_equal(brain_count(crash.brain, 0, ORDER_CHANGE), 1);
+    crash_end(&crash);
+}
+
+/* What the group is until then does not change, and so nothing of what is to come is lost. */
+static void change__of_nothing_new_ahead_of_one_to_come__leaves_that(void **state)
+{
+    (void)state;
+    struct crash crash;
+    crash_begin(&crash, STEPD_SYNC);
+    shares_change(crash.worker[0], "lr=0.25", 70);
+    shares_ask_change(crash.worker[0], "lr=0.5", 0);
+    brain_proposed_all(crash.old, 1);
+    assert_int_equal(list_of(crash.worker[0])->records, 0);
+    shares_ask_change_and_drop(crash.worker[0], "lr=0.5");
+    brain_proposed_all(crash.old, 1);
+    assert_int_equal(list_of(crash.worker[0])->records, 1);
+    assert_string_equal(list_of(crash.worker[0])->record[0].difference[0].name, "change 1");
+    crash_end(&crash);
+}
+
+/* A job that was restored knows what its groups are until what is to come. */
+static void change__ahead_of_one_to_come_in_a_restored_job__starts_from_what_is_now(void **state)
+{
+    (void)state;
+    struct crash crash;
+    crash_begin(&crash, STEPD_SYNC);
+    shares_change(crash.worker[0], "lr=0.25", 2);
+    shares_change(crash.worker[0], "lr=0.125", 70);
+    crash_take(&crash, 5, at_five);
+    crash_restore(&crash);
+    brain_opened_all(crash.brain, "j");
+    struct peer *peer = observe(&crash);
+    shares_ask_change_and_drop(peer, "lr_mult=2");
+    brain_proposed_all(crash.brain, 1);
+    assert_string_equal(list_of(peer)->record[0].difference[0].from, "0.25");
+    assert_string_equal(list_of(peer)->record[0].difference[0].to, "0.5");
+    crash_end(&crash);
+}
+
 /* Slices may have been taken just before they heard of it. */
 static void change__decided_while_slices_are_taken__is_told_to_the_shards_again(void **state)
 {
@@ -407,6 +469,9 @@ int main(void)
         cmocka_unit_test(change__that_was_to_come__is_told_to_the_shards_before_they_start),
         cmocka_unit_test(change__that_was_to_come__is_in_the_next_snapshot_too),
         cmocka_unit_test(change__that_was_not_decided__is_void),
+        cmocka_unit_test(change__that_was_dropped_before_it_came__is_in_no_snapshot),
+        cmocka_unit_test(change__of_nothing_new_ahead_of_one_to_come__leaves_that),
+        cmocka_unit_test(change__ahead_of_one_to_come_in_a_restored_job__starts_from_what_is_now),
         cmocka_unit_test(change__decided_while_slices_are_taken__is_told_to_the_shards_again),
         cmocka_unit_test(change__in_async_mode_after_the_snapshot_was_ordered__is_dated_anew),
         cmocka_unit_test(change__in_async_mode_before_the_snapshot_was_ordered__keeps_its_versions),

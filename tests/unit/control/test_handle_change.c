@@ -228,7 +228,8 @@ static void change__ahead_of_one_that_is_to_come__is_refused(void **state)
     ask_at(brain, peer, "lr=0.125", 69);
     peer_assert_error(peer, STEPD_FAILED_PRECONDITION,
                       "group 'all' changes at version 70 already (change 1), and what would change "
-                      "before that would be lost there; change it at 70 or later");
+                      "before that would be lost there; change it at 70 or later, or with "
+                      "drop_phases (stepctl change --no-phases), which calls it off");
     ask_at(brain, peer, "lr=0.125", 70);
     assert_string_equal(list_of(peer)->record[0].difference[0].from, "0.25");
 }

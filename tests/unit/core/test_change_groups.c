@@ -218,6 +218,24 @@ static void change__twice_at_one_version__makes_both(void **state)
     shard_teardown(&shard);
 }
 
+static void change__ahead_of_one_to_come__takes_its_place(void **state)
+{
+    (void)state;
+    struct shard shard;
+    const struct stepd_group group = settings_group("sgd", "lr=1");
+    const struct stepd_group later = settings_group("", "lr=0.25");
+    const struct stepd_group said = settings_group("", "lr=0");
+    open(&shard, &group, STEPD_SYNC);
+    (void)change(&shard, &later, 3);
+    (void)change(&shard, &said, 1);
+    push(&shard, 0);
+    const float before = weight(&shard, 0);
+    for (uint64_t version = 1; version < 5; version++)
+        push(&shard, version);
+    assert_true(weight(&shard, 0) == before);
+    shard_teardown(&shard);
+}
+
 static void change__called_off__lets_the_steps_go_on(void **state)
 {
     (void)state;
@@ -304,6 +322,7 @@ int main(void)
         cmocka_unit_test(change__of_phases_to_come__is_these_phases),
         cmocka_unit_test(change__ahead_of_one_slice__changes_each_at_the_version),
         cmocka_unit_test(change__twice_at_one_version__makes_both),
+        cmocka_unit_test(change__ahead_of_one_to_come__takes_its_place),
         cmocka_unit_test(change__called_off__lets_the_steps_go_on),
         cmocka_unit_test(change__in_async_mode__is_made_with_each_slices_next_step),
         cmocka_unit_test(change__of_the_schedule__forgets_what_it_has_heard),
