@@ -18,12 +18,25 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size);
 char *__wrap_strdup(const char *text);
 
 static size_t left = SCARCITY_NEVER;
+static bool lasts;
 static uint64_t had;
 static uint64_t had_aligned;
 
 void scarcity_after(size_t allocations)
 {
     left = allocations;
+    lasts = false;
+}
+
+void scarcity_from(size_t allocations)
+{
+    left = allocations;
+    lasts = true;
+}
+
+size_t scarcity_left(void)
+{
+    return left;
 }
 
 uint64_t scarcity_had_aligned(void)
@@ -38,9 +51,13 @@ uint64_t scarcity_had_in_all(void)
 
 static bool fails(void)
 {
-    if (left == SCARCITY_NEVER || left-- > 0)
+    if (left == SCARCITY_NEVER)
         return false;
-    left = SCARCITY_NEVER;
+    if (left > 0) {
+        left--;
+        return false;
+    }
+    left = lasts ? 0 : SCARCITY_NEVER;
     return true;
 }
 

@@ -11,41 +11,8 @@
 #include <cmocka.h>
 
 #include "client/lib/core/definition.h"
+#include "tests/lib/scarcity.h"
 #include "tests/unit/client/rig.h"
-
-/* Allocations that may still succeed; negative: all. The linker puts these wrappers in front. */
-static long allowed = -1;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static bool allows(void)
-{
-    if (allowed > 0)
-        allowed--;
-    else if (allowed == 0)
-        return false;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return allows() ? __real_malloc(size) : NULL;
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return allows() ? __real_calloc(count, size) : NULL;
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return allows() ? __real_realloc(old, size) : NULL;
-}
 
 static const float big_grad[] = {1, 2, 3, 4, 5, 6};
 static const float a_grad[] = {7, 8};
@@ -65,10 +32,10 @@ static enum stepd_status send_with_memory(void *self, uint32_t shard,
                                           struct stepd_outgoing *outgoing,
                                           struct stepd_error *reterr)
 {
-    const long before = allowed;
-    allowed = -1;
+    const size_t before = scarcity_left();
+    scarcity_from(SCARCITY_NEVER);
     const enum stepd_status status = rig_port.send(self, shard, outgoing, reterr);
-    allowed = before;
+    scarcity_from(before);
     return status;
 }
 
@@ -79,7 +46,7 @@ static void on_done(struct stepd_operation *operation)
 }
 
 /* Starts an operation of this kind with n allocations; true if it got under way whole. */
-static bool try_with(struct rig *rig, enum stepd_operation_kind kind, long n)
+static bool try_with(struct rig *rig, enum stepd_operation_kind kind, size_t n)
 {
     static struct rig_operation operation;
     const struct stepd_hessian of_a = {.tensor = 1, .values = hessian};
@@ -91,7 +58,7 @@ static bool try_with(struct rig *rig, enum stepd_operation_kind kind, long n)
     assert_int_equal(
         stepd_operation_init(&operation.operation, kind, &rig->layout, &options, &error), STEPD_OK);
     operation.operation.on_done = on_done;
-    allowed = n;
+    scarcity_from(n);
     enum stepd_status filled =
         stepd_operation_fill(&operation.operation, &rig->layout, arrays, 3, &error);
     if (filled == STEPD_OK)
@@ -99,7 +66,7 @@ static bool try_with(struct rig *rig, enum stepd_operation_kind kind, long n)
             stepd_operation_fill_hessians(&operation.operation, &rig->layout, &options, &error);
     if (filled == STEPD_OK)
         stepd_exchange_start(&rig->exchange, &operation.operation, 0);
-    allowed = -1;
+    scarcity_from(SCARCITY_NEVER);
     if (filled != STEPD_OK) {
         assert_int_equal(filled, STEPD_RESOURCE_EXHAUSTED);
         stepd_operation_deinit(&operation.operation);
@@ -118,7 +85,7 @@ static bool try_with(struct rig *rig, enum stepd_operation_kind kind, long n)
 
 static void assert_survives(enum stepd_operation_kind kind, enum stepd_dtype push_dtype)
 {
-    long n = 0;
+    size_t n = 0;
     bool whole = false;
     while (!whole) {
         struct rig rig;
@@ -128,7 +95,7 @@ static void assert_survives(enum stepd_operation_kind kind, enum stepd_dtype pus
         rig_port = rig.exchange.port;
         rig.exchange.port.send = send_with_memory;
         whole = try_with(&rig, kind, n++);
-        assert_true(try_with(&rig, kind, -1));
+        assert_true(try_with(&rig, kind, SCARCITY_NEVER));
         rig_teardown(&rig);
         assert_true(n < 1000);
     }
@@ -155,18 +122,18 @@ static void step__without_memory__fails_and_recovers(void **state)
 
 static void layout__without_memory__fails(void **state)
 {
-    long n = 0;
+    size_t n = 0;
     enum stepd_status status = STEPD_RESOURCE_EXHAUSTED;
     (void)state;
     while (status != STEPD_OK) {
         struct stepd_layout_table table;
         struct stepd_error error;
         stepd_layout_init(&table);
-        allowed = n++;
+        scarcity_from(n++);
         status = stepd_layout_add(&table, rig_page(), &error);
         if (status == STEPD_OK)
             status = stepd_layout_seal(&table, RIG_SHARDS, &error);
-        allowed = -1;
+        scarcity_from(SCARCITY_NEVER);
         assert_true(status == STEPD_OK || status == STEPD_RESOURCE_EXHAUSTED);
         stepd_layout_deinit(&table);
         assert_true(n < 100);

@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
+#include "tests/lib/scarcity.h"
 #include "tests/unit/client/keeper_rig.h"
 #include "tests/unit/client/rig.h"
-#include "tests/unit/net/failing.h"
 
 static const float big_grad[] = {1, 2, 3, 4, 5, 6};
 static const float a_grad[] = {7, 8};
@@ -41,9 +41,9 @@ static enum stepd_status send_with_memory(void *self, uint32_t shard,
                                           struct stepd_outgoing *outgoing,
                                           struct stepd_error *reterr)
 {
-    failing_after(FAILING_NEVER);
+    scarcity_from(SCARCITY_NEVER);
     const enum stepd_status status = rig_port.send(self, shard, outgoing, reterr);
-    failing_after(allowed);
+    scarcity_from(allowed);
     return status;
 }
 
@@ -64,9 +64,9 @@ static bool resend_with(enum stepd_dtype dtype, size_t n)
     rig.exchange.port.send = send_with_memory;
     down = false;
     allowed = n;
-    failing_after(n);
+    scarcity_from(n);
     stepd_exchange_resend(&rig.exchange, 1, 1000);
-    failing_after(FAILING_NEVER);
+    scarcity_from(SCARCITY_NEVER);
     rig.exchange.port.send = rig_port.send;
     const bool whole = rig.sent_count == before + 2;
     const struct rig_operation *const next = rig_start(&rig, STEPD_OPERATION_PULL, all, 3, NULL);
@@ -102,10 +102,10 @@ static void open__of_a_link_without_memory__fails_and_may_be_repeated(void **sta
     struct stepd_error error;
     (void)state;
     keeper_setup(&rig);
-    failing_after(0);
+    scarcity_from(0);
     assert_int_equal(stepd_keeper_open(&rig.keeper, 0, rig.now_ms, &error),
                      STEPD_RESOURCE_EXHAUSTED);
-    failing_after(FAILING_NEVER);
+    scarcity_from(SCARCITY_NEVER);
     assert_false(stepd_keeper_holds(&rig.keeper, 0));
     keeper_want(&rig, 0);
     assert_string_equal(keeper_did(&rig), "attempt 0 new");
@@ -120,9 +120,9 @@ static void outgoing__again_without_memory__is_null(void **state)
     assert_non_null(first);
     assert_int_equal(stepd_outgoing_add_floats(first, big_grad, 6), STEPD_OK);
     for (size_t n = 0; n < 2; n++) {
-        failing_after(n);
+        scarcity_from(n);
         struct stepd_outgoing *const none = stepd_outgoing_again(first);
-        failing_after(FAILING_NEVER);
+        scarcity_from(SCARCITY_NEVER);
         assert_null(none);
     }
     struct stepd_outgoing *const again = stepd_outgoing_again(first);

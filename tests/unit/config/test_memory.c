@@ -12,24 +12,8 @@
 
 #include <cmocka.h>
 
+#include "tests/lib/scarcity.h"
 #include "tests/unit/config/loading.h"
-
-#define NEVER SIZE_MAX
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-
-/* The linker puts __wrap_malloc() in malloc()'s place, so the countdown has to be global. */
-static size_t allocations_left = NEVER;
-
-void *__wrap_malloc(size_t size)
-{
-    if (allocations_left == 0)
-        return NULL;
-    if (allocations_left != NEVER)
-        allocations_left--;
-    return __real_malloc(size);
-}
 
 /* A file whose tree takes several blocks of the arena. */
 static void write_yaml(char *ret_yaml, size_t capacity)
@@ -54,9 +38,9 @@ static void load__any_allocation_fails__says_so_and_leaves_nothing(void **state)
     for (; status != STEPD_OK; failures++) {
         struct config config = {.file = NULL};
         struct stepd_error error = {.code = STEPD_OK};
-        allocations_left = failures;
+        scarcity_from(failures);
         status = loading_run_yaml(yaml, &config, &error);
-        allocations_left = NEVER;
+        scarcity_from(SCARCITY_NEVER);
         if (status == STEPD_OK) {
             assert_int_equal(config.jobs, CONFIG_JOBS_MAX);
             config_deinit(&config);

@@ -20,8 +20,8 @@
 #include "client/ctl/course_print.h"
 #include "client/ctl/losses.h"
 #include "client/ctl/svg.h"
+#include "tests/lib/scarcity.h"
 #include "tests/unit/ctl/making.h"
-#include "tests/unit/net/failing.h"
 
 enum { STEPS = 50 };
 
@@ -83,9 +83,9 @@ static void schedule__any_allocation_fails__says_so_and_leaves_nothing(void **st
                 config);
     for (; status != STEPD_OK; failures++) {
         struct stepd_error error = {.code = STEPD_OK};
-        failing_after(failures);
+        scarcity_from(failures);
         status = run(config, losses, out, &error);
-        failing_after(FAILING_NEVER);
+        scarcity_from(SCARCITY_NEVER);
         if (status != STEPD_OK) {
             assert_int_equal(status, STEPD_RESOURCE_EXHAUSTED);
             assert_int_equal(error.code, STEPD_RESOURCE_EXHAUSTED);

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "server/net/mailbox.h"
-#include "tests/unit/net/failing.h"
+#include "tests/lib/scarcity.h"
 
 enum { LETTERS = 10000, THREADS = 4 };
 
@@ -186,14 +186,14 @@ static void mailbox__no_memory__loses_a_letter_and_says_so_but_none_of_a_stop(vo
     size_t count[LETTER_LOST + 1] = {0};
     assert_int_equal(uv_loop_init(&uv), 0);
     assert_int_equal(mailbox_init(&mailbox, &uv, count_kinds, count), STEPD_OK);
-    failing_after(0);
+    scarcity_from(0);
     for (uint32_t i = 0; i < LETTERS; i++)
         mailbox_post(&mailbox, (struct letter){.kind = LETTER_GONE});
     for (uint32_t i = 0; i < MAILBOX_RESERVED - 2; i++)
         mailbox_post(&mailbox, (struct letter){.kind = LETTER_ENDED, .shard = i});
     mailbox_post(&mailbox, (struct letter){.kind = LETTER_DRAIN});
     mailbox_post(&mailbox, (struct letter){.kind = LETTER_CUT});
-    failing_after(FAILING_NEVER);
+    scarcity_from(SCARCITY_NEVER);
     (void)uv_run(&uv, UV_RUN_ONCE);
     assert_in_range(count[LETTER_GONE], 1, LETTERS - 1);
     assert_int_equal(count[LETTER_LOST], 1);

@@ -14,7 +14,7 @@
 #include "server/net/control_host.h"
 #include "server/net/server.h"
 #include "server/net/shard.h"
-#include "tests/unit/net/failing.h"
+#include "tests/lib/scarcity.h"
 
 enum { FRAME_MAX_BYTES = 8 << 20, SHARDS = 2 };
 
@@ -67,9 +67,9 @@ static enum stepd_status make_server(void)
 static size_t fail_each_allocation(enum stepd_status (*make)(void))
 {
     for (size_t allocations = 0;; allocations++) {
-        failing_after(allocations);
+        scarcity_from(allocations);
         const enum stepd_status status = make();
-        failing_after(FAILING_NEVER);
+        scarcity_from(SCARCITY_NEVER);
         if (status == STEPD_OK)
             return allocations;
         assert_int_equal(status, STEPD_RESOURCE_EXHAUSTED);
