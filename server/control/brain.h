@@ -11,6 +11,7 @@
  *     finished.h     room for other jobs         orders.h     one order to all shards
  *     snapshot.h     a job as of one instant     restore.c    and back
  *     changes.h      of all shards at one version
+ *     history.h      what has become of groups, and is to
  *     handle_*.c     one file for requests that belong together
  */
 #ifndef CONTROL_BRAIN_H

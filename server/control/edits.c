@@ -167,7 +167,7 @@ static size_t list_called_off(const struct work *work, uint32_t index,
     return count;
 }
 
-/* A record of a change; NULL: nothing is other, or (status) it cannot be. */
+/* A record of what is other about a group; NULL where nothing is. */
 static enum stepd_status make_record(const struct work *work, const struct group_change *change,
                                      struct control_record **ret_record, struct stepd_error *reterr)
 {

@@ -58,7 +58,8 @@ size_t control_history_coming(const struct control_history *history);
 const struct group_changes *control_history_later(const struct group_changes *coming,
                                                   uint32_t group, uint64_t version);
 
-/* What a group is at a version from which on nothing has been decided; NULL: as it was defined. */
+/* What a group is at a version that not all slices are beyond; NULL: as it was defined. Slices
+ * without a common version: what it is for their next steps. */
 const struct shared_group *control_history_at(const struct control_history *history, uint32_t group,
                                               uint64_t version);
 
