@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Connections: where they lead, what their Hello says, what becomes of the Welcome, and waiting
- * until one stands. How they are made, and made again, is in net/links.c.
+ * until one stands. How they are made, and made again, is in core/links.c.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -17,6 +17,7 @@
 
 #include "client/lib/core/outgoing.h"
 #include "client/lib/net/clock.h"
+#include "client/lib/net/places.h"
 #include "proto/arena.h"
 #include "proto/error.h"
 
@@ -32,7 +33,8 @@ struct stepd_loop {
     uv_prepare_t prepare;
     struct stepd_letter stop;
     struct stepd_pending pending;
-    struct stepd_links *links; /* owned */
+    struct stepd_places *places; /* owned */
+    struct stepd_links *links;   /* of the places */
     struct stepd_arena arena;
     bool stopping;
 };
@@ -126,8 +128,8 @@ static void deliver_stop(struct stepd_loop *loop, struct stepd_letter *letter)
     (void)letter;
     (void)stepd_fail(&error, STEPD_CANCELLED, "the client was closed");
     loop->stopping = true;
-    if (loop->links != NULL)
-        stepd_links_stop(loop->links, &error);
+    if (loop->places != NULL)
+        stepd_places_stop(loop->places, &error);
     uv_close((uv_handle_t *)&loop->wake, NULL);
     uv_close((uv_handle_t *)&loop->beat, NULL);
     uv_close((uv_handle_t *)&loop->tick, NULL);
@@ -150,13 +152,15 @@ static enum stepd_status create_links(struct stepd_loop *loop,
                                       const struct stepd_loop_options *options)
 {
     const struct stepd_links_options links = {
-        .uv = &loop->uv,
         .pending = &loop->pending,
         .greeter = options->greeter,
         .observer = options->observer,
         .budget_ms = options->reconnect_timeout_ms,
     };
-    return stepd_links_create(&links, &loop->links);
+    const enum stepd_status status = stepd_places_create(&loop->uv, &links, &loop->places);
+    if (status == STEPD_OK)
+        loop->links = stepd_places_links(loop->places);
+    return status;
 }
 
 enum stepd_status stepd_loop_create(const struct stepd_loop_options *options,
@@ -181,7 +185,7 @@ enum stepd_status stepd_loop_create(const struct stepd_loop_options *options,
 fail_handles:
     deliver_stop(loop, NULL);
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
-    loop->links = stepd_links_destroy(loop->links);
+    loop->places = stepd_places_destroy(loop->places);
 fail_uv:
     (void)uv_loop_close(&loop->uv);
 fail_mailbox:
@@ -204,7 +208,7 @@ struct stepd_loop *stepd_loop_destroy(struct stepd_loop *loop)
     (void)open_handles;
     stepd_mailbox_deinit(&loop->mailbox);
     stepd_arena_deinit(&loop->arena);
-    loop->links = stepd_links_destroy(loop->links);
+    loop->places = stepd_places_destroy(loop->places);
     free(loop);
     return NULL;
 }

@@ -16,7 +16,7 @@
 #include <stepd/status.h>
 
 #include "client/lib/core/exchange.h"
-#include "client/lib/net/links.h"
+#include "client/lib/core/links.h"
 #include "client/lib/net/mailbox.h"
 
 struct stepd_loop;

@@ -1,36 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Between the keeper, which decides, and the places, which have the sockets. Whatever happens (an
+ * Between the keeper, which decides, and the io, which has the connections. Whatever happens (an
  * attempt ends, a link breaks, a time comes) is told to the keeper, which acts through the
- * functions called io_; and then settle() looks for who can go on, and when the keeper wants to be
- * called again.
+ * functions called act_; and then settle() looks for who can go on, and when the keeper wants to
+ * be called again.
  */
-#include "client/lib/net/links.h"
+#include "client/lib/core/links.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "client/lib/net/chance.h"
-#include "client/lib/net/clock.h"
-#include "client/lib/net/place.h"
+#include "client/lib/core/greeting.h"
 #include "proto/error.h"
 
 struct spot {
-    struct stepd_place place; /* first */
-    bool met;                 /* it has stood in this incarnation */
-    uint64_t received;        /* bytes, at the last heartbeat */
-    struct stepd_error gone;  /* why it is no more */
+    struct stepd_greeting_request greeting;
+    enum stepd_greeting how; /* of the attempt */
+    bool connected;
+    bool stands;             /* ... and was welcomed */
+    bool met;                /* it has stood in this incarnation */
+    uint64_t received;       /* bytes, at the last heartbeat */
+    struct stepd_error gone; /* why it is no more */
 };
 
 struct stepd_links {
     struct stepd_links_options options;
     struct stepd_keeper keeper;
     struct stepd_exchange *exchange; /* borrowed; NULL until it was given */
-    struct stepd_place_owner owner;
-    struct spot **spot; /* owned, as what it points to; by shard */
+    struct spot **spot;              /* owned, as what it points to; by shard */
     size_t spots;
     struct stepd_opening *openings; /* borrowed */
-    uv_timer_t timer;
     bool stopping;
 };
 
@@ -39,9 +38,24 @@ static struct spot *spot_of(const struct stepd_links *links, uint32_t shard)
     return shard < links->spots ? links->spot[shard] : NULL;
 }
 
-static const char *address_of(const struct stepd_links *links, uint32_t shard)
+static uint64_t now_ms(const struct stepd_links *links)
+{
+    return links->options.io.now_ms(links->options.io.owner);
+}
+
+const char *stepd_links_address(const struct stepd_links *links, uint32_t shard)
 {
     return links->options.greeter.address(links->options.greeter.self, shard);
+}
+
+/* Ends the connection or the attempt at one without a word. */
+static void hang_up(struct stepd_links *links, uint32_t shard)
+{
+    struct spot *const spot = links->spot[shard];
+    links->options.io.close(links->options.io.owner, shard);
+    spot->connected = false;
+    spot->stands = false;
+    stepd_greeting_forget(&spot->greeting);
 }
 
 /* ---- Who waits ------------------------------------------------------------------------------- */
@@ -57,13 +71,11 @@ static void finish(struct stepd_links *links, struct stepd_opening *opening,
     if (error != NULL && error->code == STEPD_INTERNAL)
         /* bytes that are no stepd's: from where is half of the answer */
         (void)stepd_fail(&opening->error, error->code, "%.300s: %.300s",
-                         address_of(links, opening->shard), error->text);
+                         stepd_links_address(links, opening->shard), error->text);
     else if (error != NULL)
         opening->error = *error;
     opening->on_done(opening);
 }
-
-static void on_timer(uv_timer_t *timer);
 
 /* After everything that the keeper was told. */
 static void settle(struct stepd_links *links)
@@ -78,95 +90,109 @@ static void settle(struct stepd_links *links)
         if (refusal != NULL || stepd_keeper_is_open(&links->keeper, opening->shard))
             finish(links, opening, refusal);
     }
-    const uint64_t due = stepd_keeper_next_ms(&links->keeper);
-    const uint64_t now = stepd_clock_ms();
-    if (due == UINT64_MAX)
-        (void)uv_timer_stop(&links->timer);
-    else
-        (void)uv_timer_start(&links->timer, on_timer, due > now ? due - now : 0, 0);
+    links->options.io.wake_at(links->options.io.owner, stepd_keeper_next_ms(&links->keeper));
 }
 
-static void on_timer(uv_timer_t *timer)
+void stepd_links_tick(struct stepd_links *links)
 {
-    struct stepd_links *const links = timer->data;
-    stepd_keeper_tick(&links->keeper, stepd_clock_ms());
+    stepd_keeper_tick(&links->keeper, now_ms(links));
     settle(links);
 }
 
-/* ---- What a place tells ---------------------------------------------------------------------- */
+/* ---- Connections ----------------------------------------------------------------------------- */
 
-static const char *place_address(void *self, uint32_t shard)
+static void fail(struct stepd_links *links, uint32_t shard, const struct stepd_error *error)
 {
-    return address_of(self, shard);
+    stepd_keeper_failed(&links->keeper, shard, error, now_ms(links));
+    settle(links);
 }
 
-static struct stepd_message place_hello(void *self, uint32_t shard, enum stepd_greeting how)
-{
-    const struct stepd_greeter *const greeter = &((struct stepd_links *)self)->options.greeter;
-    return greeter->hello(greeter->self, shard, how);
-}
-
-static enum stepd_status place_welcome(void *self, uint32_t shard,
-                                       const struct stepd_welcome *welcome,
-                                       struct stepd_error *reterr)
+static enum stepd_status on_welcome(void *self, uint32_t shard, const struct stepd_welcome *welcome,
+                                    struct stepd_error *reterr)
 {
     struct stepd_links *const links = self;
     const struct stepd_greeter *const greeter = &links->options.greeter;
     return greeter->welcome(greeter->self, shard, welcome, !links->spot[shard]->met, reterr);
 }
 
-static void place_opened(void *self, uint32_t shard, uint64_t incarnation)
+static void on_greeted(void *self, uint32_t shard, uint64_t incarnation,
+                       const struct stepd_error *error)
 {
     struct stepd_links *const links = self;
-    links->spot[shard]->met = true;
-    stepd_keeper_opened(&links->keeper, shard, incarnation, stepd_clock_ms());
+    struct spot *const spot = links->spot[shard];
+    if (error != NULL) {
+        const struct stepd_error copy = *error; /* it is the greeting's */
+        hang_up(links, shard);
+        fail(links, shard, &copy);
+        return;
+    }
+    spot->stands = true;
+    spot->met = true;
+    stepd_keeper_opened(&links->keeper, shard, incarnation, now_ms(links));
     settle(links);
 }
 
-static void place_failed(void *self, uint32_t shard, const struct stepd_error *error)
+void stepd_links_connected(struct stepd_links *links, uint32_t shard)
 {
-    struct stepd_links *const links = self;
-    stepd_keeper_failed(&links->keeper, shard, error, stepd_clock_ms());
+    const struct stepd_greeter *const greeter = &links->options.greeter;
+    const struct stepd_links_io *const io = &links->options.io;
+    struct spot *const spot = links->spot[shard];
+    const struct stepd_message hello = greeter->hello(greeter->self, shard, spot->how);
+    struct stepd_outgoing *outgoing = NULL;
+    struct stepd_error error;
+    spot->connected = true;
+    enum stepd_status status = stepd_greeting_begin(&spot->greeting, links->options.pending, shard,
+                                                    &hello, &outgoing, &error);
+    if (status == STEPD_OK)
+        status = io->send(io->owner, shard, outgoing, &error);
+    if (status == STEPD_OK)
+        return;
+    (void)stepd_outgoing_destroy(outgoing);
+    hang_up(links, shard);
+    fail(links, shard, &error);
+}
+
+void stepd_links_broke(struct stepd_links *links, uint32_t shard, const struct stepd_error *error)
+{
+    const bool stood = links->spot[shard]->stands;
+    hang_up(links, shard);
+    if (!stood) {
+        fail(links, shard, error);
+        return;
+    }
+    stepd_keeper_lost(&links->keeper, shard, error, now_ms(links));
     settle(links);
 }
 
-static void place_lost(void *self, uint32_t shard, const struct stepd_error *error)
+void stepd_links_answered(struct stepd_links *links, uint32_t shard)
 {
-    struct stepd_links *const links = self;
-    stepd_keeper_lost(&links->keeper, shard, error, stepd_clock_ms());
-    settle(links);
-}
-
-static void place_answered(void *self, uint32_t shard)
-{
-    struct stepd_links *const links = self;
     stepd_keeper_answered(&links->keeper, shard);
 }
 
 /* ---- What the keeper wants ------------------------------------------------------------------- */
 
-static void io_attempt(void *owner, uint32_t shard, enum stepd_greeting how)
+static void act_attempt(void *owner, uint32_t shard, enum stepd_greeting how)
 {
     const struct stepd_links *const links = owner;
-    stepd_place_try(&links->spot[shard]->place, how);
+    links->spot[shard]->how = how;
+    links->options.io.connect(links->options.io.owner, shard);
 }
 
-static void io_drop(void *owner, uint32_t shard, const struct stepd_error *why)
+static void act_drop(void *owner, uint32_t shard, const struct stepd_error *why)
 {
     struct stepd_links *const links = owner;
-    struct spot *const spot = spot_of(links, shard);
-    if (spot == NULL)
+    if (spot_of(links, shard) == NULL)
         return;
-    stepd_place_close(&spot->place);
+    hang_up(links, shard);
     stepd_pending_suspend(links->options.pending, shard, why);
 }
 
-static void io_fail(void *owner, uint32_t shard, const struct stepd_error *error)
+static void act_fail(void *owner, uint32_t shard, const struct stepd_error *error)
 {
     struct stepd_links *const links = owner;
     struct spot *const spot = spot_of(links, shard);
     if (spot != NULL) {
-        stepd_place_close(&spot->place);
+        hang_up(links, shard);
         spot->gone = *error;
     }
     if (links->exchange != NULL && shard > 0)
@@ -175,16 +201,16 @@ static void io_fail(void *owner, uint32_t shard, const struct stepd_error *error
         stepd_pending_fail(links->options.pending, shard, error);
 }
 
-static void io_resume(void *owner, uint32_t shard)
+static void act_resume(void *owner, uint32_t shard)
 {
     struct stepd_links *const links = owner;
     if (links->exchange != NULL && shard > 0)
-        stepd_exchange_resend(links->exchange, shard, stepd_clock_ms());
+        stepd_exchange_resend(links->exchange, shard, now_ms(links));
     else
         stepd_pending_resume(links->options.pending, shard);
 }
 
-static void io_roll_back(void *owner, const struct stepd_error *error)
+static void act_roll_back(void *owner, const struct stepd_error *error)
 {
     struct stepd_links *const links = owner;
     const struct stepd_greeter *const greeter = &links->options.greeter;
@@ -198,19 +224,19 @@ static void io_roll_back(void *owner, const struct stepd_error *error)
     greeter->roll_back(greeter->self, error);
 }
 
-static bool io_busy(void *owner, uint32_t shard)
+static bool act_busy(void *owner, uint32_t shard)
 {
     const struct stepd_links *const links = owner;
     return stepd_pending_any(links->options.pending, shard);
 }
 
-static uint32_t io_random(void *owner, uint32_t most)
+static uint32_t act_random(void *owner, uint32_t most)
 {
-    (void)owner;
-    return stepd_chance_below(most);
+    const struct stepd_links_io *const io = &((struct stepd_links *)owner)->options.io;
+    return io->random(io->owner, most);
 }
 
-static void io_tell(void *owner, const struct stepd_event *event)
+static void act_tell(void *owner, const struct stepd_event *event)
 {
     const struct stepd_greeter *const greeter = &((struct stepd_links *)owner)->options.greeter;
     greeter->tell(greeter->self, event);
@@ -226,31 +252,19 @@ enum stepd_status stepd_links_create(const struct stepd_links_options *options,
         return STEPD_RESOURCE_EXHAUSTED;
     const struct stepd_keeper_io io = {
         .owner = links,
-        .attempt = io_attempt,
-        .drop = io_drop,
-        .resume = io_resume,
-        .fail = io_fail,
-        .roll_back = io_roll_back,
-        .busy = io_busy,
-        .random = io_random,
-        .tell = io_tell,
+        .attempt = act_attempt,
+        .drop = act_drop,
+        .resume = act_resume,
+        .fail = act_fail,
+        .roll_back = act_roll_back,
+        .busy = act_busy,
+        .random = act_random,
+        .tell = act_tell,
     };
     links->options = *options;
-    links->owner = (struct stepd_place_owner){
-        .self = links,
-        .address = place_address,
-        .hello = place_hello,
-        .welcome = place_welcome,
-        .opened = place_opened,
-        .failed = place_failed,
-        .lost = place_lost,
-        .answered = place_answered,
-    };
     stepd_keeper_init(&links->keeper, &io);
     links->keeper.observer = options->observer;
     links->keeper.budget_ms = options->budget_ms;
-    (void)uv_timer_init(options->uv, &links->timer);
-    links->timer.data = links;
     *ret_links = links;
     return STEPD_OK;
 }
@@ -259,12 +273,11 @@ void stepd_links_stop(struct stepd_links *links, const struct stepd_error *error
 {
     links->stopping = true;
     for (size_t i = 0; i < links->spots; i++)
-        io_fail(links, (uint32_t)i, error);
+        act_fail(links, (uint32_t)i, error);
     for (uint32_t i = 1; links->exchange != NULL && i <= links->exchange->shards; i++)
         stepd_exchange_lose(links->exchange, i, error);
     while (links->openings != NULL)
         finish(links, links->openings, error);
-    uv_close((uv_handle_t *)&links->timer, NULL);
 }
 
 struct stepd_links *stepd_links_destroy(struct stepd_links *links)
@@ -297,12 +310,8 @@ static struct spot *make_spot(struct stepd_links *links, uint32_t shard)
     links->spot = grown;
     while (links->spots <= shard)
         links->spot[links->spots++] = NULL;
-    spot->place = (struct stepd_place){
-        .owner = &links->owner,
-        .uv = links->options.uv,
-        .pending = links->options.pending,
-        .shard = shard,
-    };
+    spot->greeting.owner =
+        (struct stepd_greeting_owner){.self = links, .welcome = on_welcome, .ended = on_greeted};
     links->spot[shard] = spot;
     return spot;
 }
@@ -316,7 +325,7 @@ void stepd_links_open(struct stepd_links *links, struct stepd_opening *opening)
     if (spot_of(links, opening->shard) == NULL && make_spot(links, opening->shard) == NULL)
         status = stepd_fail(&error, STEPD_RESOURCE_EXHAUSTED, "no memory for a connection");
     if (status == STEPD_OK)
-        status = stepd_keeper_open(&links->keeper, opening->shard, stepd_clock_ms(), &error);
+        status = stepd_keeper_open(&links->keeper, opening->shard, now_ms(links), &error);
     if (status != STEPD_OK)
         finish(links, opening, &error);
     settle(links);
@@ -328,8 +337,8 @@ static void explain_delay(const struct stepd_links *links, uint32_t shard,
 {
     const struct spot *const spot = spot_of(links, shard);
     const struct stepd_error *const last = stepd_keeper_last(&links->keeper, shard);
-    const char *const address = address_of(links, shard);
-    if (spot != NULL && spot->place.link != NULL)
+    const char *const address = stepd_links_address(links, shard);
+    if (spot != NULL && spot->connected)
         (void)stepd_fail(ret_error, STEPD_UNAVAILABLE, "%s does not answer like a stepd server",
                          address);
     else if (last != NULL)
@@ -359,8 +368,8 @@ bool stepd_links_hold(struct stepd_links *links, uint32_t shard)
     if (stepd_keeper_sleeps(&links->keeper, shard)) {
         struct stepd_error error;
         const enum stepd_status status =
-            stepd_keeper_open(&links->keeper, shard, stepd_clock_ms(), &error);
-        (void)status; /* a place that was made once stays: it is there */
+            stepd_keeper_open(&links->keeper, shard, now_ms(links), &error);
+        (void)status; /* a spot that was made once stays: it is there */
         settle(links);
     }
     return stepd_keeper_holds(&links->keeper, shard);
@@ -370,8 +379,8 @@ enum stepd_status stepd_links_send(struct stepd_links *links, uint32_t shard,
                                    struct stepd_outgoing *outgoing, struct stepd_error *reterr)
 {
     const struct spot *const spot = spot_of(links, shard);
-    if (spot != NULL && spot->place.stands)
-        return stepd_link_send(spot->place.link, outgoing, reterr);
+    if (spot != NULL && spot->stands)
+        return links->options.io.send(links->options.io.owner, shard, outgoing, reterr);
     if (spot != NULL && spot->gone.code != STEPD_OK)
         return stepd_fail(reterr, spot->gone.code, "%s", spot->gone.text);
     return stepd_fail(reterr, STEPD_UNAVAILABLE, "there is no connection to shard %" PRIu32, shard);
@@ -380,7 +389,7 @@ enum stepd_status stepd_links_send(struct stepd_links *links, uint32_t shard,
 void stepd_links_explain(const struct stepd_links *links, uint32_t shard,
                          struct stepd_error *ret_error)
 {
-    stepd_keeper_explain(&links->keeper, shard, stepd_clock_ms(), ret_error);
+    stepd_keeper_explain(&links->keeper, shard, now_ms(links), ret_error);
 }
 
 uint32_t stepd_links_overdue_ms(const struct stepd_links *links)
@@ -395,9 +404,10 @@ void stepd_links_overdue(struct stepd_links *links, uint32_t shard)
     (void)stepd_fail(&error, STEPD_UNAVAILABLE,
                      "connection to %s (shard %" PRIu32 ") lost: no answer to a request for %u s "
                      "after its deadline",
-                     address_of(links, shard), shard, stepd_links_overdue_ms(links) / 1000);
-    stepd_place_close(&links->spot[shard]->place);
-    stepd_keeper_lost(&links->keeper, shard, &error, stepd_clock_ms());
+                     stepd_links_address(links, shard), shard,
+                     stepd_links_overdue_ms(links) / 1000);
+    hang_up(links, shard);
+    stepd_keeper_lost(&links->keeper, shard, &error, now_ms(links));
     settle(links);
 }
 
@@ -406,11 +416,11 @@ bool stepd_links_beat(struct stepd_links *links)
     struct spot *const spot = spot_of(links, 0);
     if (spot == NULL)
         return false;
-    const struct stepd_link *const link = spot->place.link;
-    const uint64_t received = link == NULL ? 0 : stepd_link_received(link);
+    const struct stepd_links_io *const io = &links->options.io;
+    const uint64_t received = spot->connected ? io->received(io->owner, 0) : 0;
     const bool heard = received != spot->received;
     spot->received = received;
-    const bool send = stepd_keeper_beat(&links->keeper, heard, stepd_clock_ms());
+    const bool send = stepd_keeper_beat(&links->keeper, heard, now_ms(links));
     settle(links);
     return send;
 }
@@ -470,7 +480,7 @@ void stepd_links_use_exchange(struct stepd_links *links, struct stepd_exchange *
 void stepd_links_laid_out(struct stepd_links *links, uint64_t incarnation,
                           const struct stepd_error *error)
 {
-    stepd_keeper_laid_out(&links->keeper, incarnation, error, stepd_clock_ms());
+    stepd_keeper_laid_out(&links->keeper, incarnation, error, now_ms(links));
     settle(links);
 }
 

@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * All the links of a client, in the loop's thread: what the keeper (core/keeper.h) decides is done
- * here with sockets. An attempt is a dial, a link over the socket that comes of it, and a Hello on
- * it; whoever owns the loop says where to, what the Hello says, and what becomes of the Welcome.
+ * All the links of a client. What the keeper (keeper.h) decides becomes of them is done here: an
+ * attempt is a connection, and a Hello on it; when that was answered with a Welcome, the link
+ * stands, and what was held for it goes out. The client says where to, what the Hello says, and
+ * what becomes of the Welcome.
+ *
+ *     connect -> connected, Hello -> Welcome: it stands ... broke
+ *         \-------- broke --------/
+ *
+ * The connections themselves are made, written to and read from behind a small table of functions:
+ * no socket, clock, thread or source of randomness is seen here. All calls come from the client's
+ * own thread.
  */
-#ifndef CLIENT_LIB_NET_LINKS_H
-#define CLIENT_LIB_NET_LINKS_H
+#ifndef CLIENT_LIB_CORE_LINKS_H
+#define CLIENT_LIB_CORE_LINKS_H
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <uv.h>
 
 #include <stepd/client.h>
 
@@ -21,7 +28,30 @@
 
 struct stepd_links;
 
-/* All in the loop's thread. */
+/* What has the connections. At most one of each shard (0: control) at a time. */
+struct stepd_links_io {
+    void *owner;
+    uint64_t (*now_ms)(void *owner);
+    /* A number from 0 to most. */
+    uint32_t (*random)(void *owner, uint32_t most);
+    /* Begins to connect to stepd_links_address; ends in stepd_links_connected, or in
+     * stepd_links_broke as the connection does later, unless closed. Neither is called from within.
+     * Without memory nothing comes of it. */
+    void (*connect)(void *owner, uint32_t shard);
+    /* Ends the connection, or the attempt at one, if there is either. On return nothing is read
+     * from or written to any array on its behalf; what is in the table is the caller's to end. */
+    void (*close)(void *owner, uint32_t shard);
+    /* Queues a frame. Takes ownership on success. RESOURCE_EXHAUSTED: no memory. (A connection that
+     * does not take it is lost later.) */
+    enum stepd_status (*send)(void *owner, uint32_t shard, struct stepd_outgoing *outgoing,
+                              struct stepd_error *reterr);
+    /* Bytes that have come so far over this connection. */
+    uint64_t (*received)(void *owner, uint32_t shard);
+    /* stepd_links_tick is due then, and no longer when it was before; UINT64_MAX: never. */
+    void (*wake_at)(void *owner, uint64_t ms);
+};
+
+/* The client. */
 struct stepd_greeter {
     void *self;
     /* Where a shard (0: control) listens; borrowed until the next call. */
@@ -38,7 +68,7 @@ struct stepd_greeter {
 };
 
 struct stepd_links_options {
-    uv_loop_t *uv;
+    struct stepd_links_io io;
     struct stepd_pending *pending; /* borrowed */
     struct stepd_greeter greeter;
     bool observer;
@@ -62,12 +92,31 @@ struct stepd_opening {
 enum stepd_status stepd_links_create(const struct stepd_links_options *options,
                                      struct stepd_links **ret_links) STEPD_MUST_CHECK;
 
-/* Closes all links and ends all attempts: fails what is under way, and who waits. The handles of
- * the loop close behind it. */
+/* Closes all links and ends all attempts: fails what is under way, and who waits. Nothing is woken
+ * from then on. */
 void stepd_links_stop(struct stepd_links *links, const struct stepd_error *error);
 
-/* After the loop has ended. NULL is fine. Returns NULL. */
+/* After stop. NULL is fine. Returns NULL. */
 struct stepd_links *stepd_links_destroy(struct stepd_links *links);
+
+/* ---- For io ---------------------------------------------------------------------------------- */
+
+/* Where a shard (0: control) listens; borrowed until the next call. */
+const char *stepd_links_address(const struct stepd_links *links, uint32_t shard);
+
+/* The connection stands; the Hello goes out over it. */
+void stepd_links_connected(struct stepd_links *links, uint32_t shard);
+
+/* There is no connection, or none any more: `error` says where to, and why. It is closed. */
+void stepd_links_broke(struct stepd_links *links, uint32_t shard, const struct stepd_error *error);
+
+/* Requests other than the Hello were answered over it. */
+void stepd_links_answered(struct stepd_links *links, uint32_t shard);
+
+/* It is time. */
+void stepd_links_tick(struct stepd_links *links);
+
+/* ---- For the client -------------------------------------------------------------------------- */
 
 /* Has a link made (if it does not stand), and calls opening->on_done (borrowed until then) when it
  * stands, or when it is given up. */

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/client/links_rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proto/error.h"
+#include "tests/unit/client/rig.h"
+
+static void note(struct links_rig *rig, const char *what, uint32_t shard, const char *how)
+{
+    const size_t at = strlen(rig->log);
+    (void)snprintf(rig->log + at, sizeof rig->log - at, "%s%s %u%s%s", at == 0 ? "" : "; ", what,
+                   shard, how[0] == '\0' ? "" : " ", how);
+    assert_true(strlen(rig->log) + 1 < sizeof rig->log);
+}
+
+const char *links_did(struct links_rig *rig)
+{
+    memcpy(rig->done, rig->log, sizeof rig->done);
+    rig->log[0] = '\0';
+    return rig->done;
+}
+
+/* ---- The io ---------------------------------------------------------------------------------- */
+
+static uint64_t io_now_ms(void *owner)
+{
+    return ((const struct links_rig *)owner)->now_ms;
+}
+
+static uint32_t io_random(void *owner, uint32_t most)
+{
+    (void)owner;
+    return most;
+}
+
+static void io_connect(void *owner, uint32_t shard)
+{
+    note(owner, "connect", shard, "");
+}
+
+static void io_close(void *owner, uint32_t shard)
+{
+    struct links_rig *const rig = owner;
+    if (!rig->open[shard])
+        return;
+    note(rig, "close", shard, "");
+    rig->open[shard] = false;
+    stepd_reader_deinit(&rig->reader[shard]);
+}
+
+static enum stepd_status io_send(void *owner, uint32_t shard, struct stepd_outgoing *outgoing,
+                                 struct stepd_error *reterr)
+{
+    struct links_rig *const rig = owner;
+    assert_true(rig->open[shard]);
+    if (rig->no_memory)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to send");
+    rig->sent_id[shard] = outgoing->request_id;
+    note(rig, "send", shard, "");
+    (void)stepd_outgoing_destroy(outgoing);
+    stepd_pending_written(&rig->pending, shard, rig->sent_id[shard]);
+    return STEPD_OK;
+}
+
+static uint64_t io_received(void *owner, uint32_t shard)
+{
+    (void)owner;
+    (void)shard;
+    return 0;
+}
+
+static void io_wake_at(void *owner, uint64_t ms)
+{
+    ((struct links_rig *)owner)->wake_ms = ms;
+}
+
+/* ---- The client ------------------------------------------------------------------------------ */
+
+static const char *address(void *self, uint32_t shard)
+{
+    (void)self;
+    return shard == 0 ? "control:1" : "shard:1";
+}
+
+static struct stepd_message hello(void *self, uint32_t shard, enum stepd_greeting how)
+{
+    static const char *const names[] = {"new", "resume", "rejoin"};
+    note(self, "hello", shard, names[how]);
+    return (struct stepd_message){
+        .kind = STEPD_MESSAGE_HELLO,
+        .body.hello = {.protocol = STEPD_PROTOCOL_VERSION,
+                       .role = STEPD_WORKER,
+                       .job = "job",
+                       .worker = "worker",
+                       .rank = 0,
+                       .shard = shard},
+    };
+}
+
+static enum stepd_status welcome(void *self, uint32_t shard, const struct stepd_welcome *message,
+                                 bool first, struct stepd_error *reterr)
+{
+    struct links_rig *const rig = self;
+    (void)message;
+    rig->first = first;
+    note(rig, "welcome", shard, "");
+    if (rig->welcome == STEPD_OK)
+        return STEPD_OK;
+    return stepd_fail(reterr, rig->welcome, "another rank");
+}
+
+static void roll_back(void *self, const struct stepd_error *error)
+{
+    (void)error;
+    note(self, "roll back", 0, "");
+}
+
+static void tell(void *self, const struct stepd_event *event)
+{
+    (void)self;
+    (void)event;
+}
+
+/* ---- Life ------------------------------------------------------------------------------------ */
+
+void links_rig_setup(struct links_rig *rig)
+{
+    *rig = (struct links_rig){.now_ms = 1000, .wake_ms = UINT64_MAX};
+    const struct stepd_links_options options = {
+        .io = {.owner = rig,
+               .now_ms = io_now_ms,
+               .random = io_random,
+               .connect = io_connect,
+               .close = io_close,
+               .send = io_send,
+               .received = io_received,
+               .wake_at = io_wake_at},
+        .pending = &rig->pending,
+        .greeter = {.self = rig,
+                    .address = address,
+                    .hello = hello,
+                    .welcome = welcome,
+                    .roll_back = roll_back,
+                    .tell = tell},
+        .budget_ms = 60000,
+    };
+    assert_int_equal(stepd_links_create(&options, &rig->links), STEPD_OK);
+}
+
+void links_rig_teardown(struct links_rig *rig)
+{
+    const struct stepd_error over = {.code = STEPD_CANCELLED, .text = "the test is over"};
+    stepd_links_stop(rig->links, &over);
+    assert_int_equal(rig->pending.count, 0);
+    rig->links = stepd_links_destroy(rig->links);
+}
+
+/* ---- What happens ---------------------------------------------------------------------------- */
+
+static struct links_rig *rig_of_opening; /* one test at a time */
+
+static void on_done(struct stepd_opening *opening)
+{
+    note(rig_of_opening, "done", opening->shard, stepd_status_name(opening->error.code));
+}
+
+void links_rig_want(struct links_rig *rig, struct stepd_opening *opening, uint32_t shard)
+{
+    rig_of_opening = rig;
+    *opening = (struct stepd_opening){.shard = shard, .on_done = on_done};
+    stepd_links_open(rig->links, opening);
+}
+
+void links_rig_connect(struct links_rig *rig, uint32_t shard)
+{
+    assert_int_equal(stepd_reader_init(&rig->reader[shard], &rig->pending, shard), STEPD_OK);
+    rig->open[shard] = true;
+    stepd_links_connected(rig->links, shard);
+}
+
+void links_rig_break(struct links_rig *rig, uint32_t shard)
+{
+    const struct stepd_error error = {.code = STEPD_UNAVAILABLE, .text = "it broke"};
+    if (rig->open[shard])
+        stepd_reader_deinit(&rig->reader[shard]);
+    rig->open[shard] = false;
+    stepd_links_broke(rig->links, shard, &error);
+}
+
+enum stepd_status links_rig_answer(struct links_rig *rig, uint32_t shard,
+                                   struct stepd_message message)
+{
+    struct stepd_error error;
+    struct stepd_room room;
+    uint8_t *bytes = NULL;
+    message.request_id = rig->sent_id[shard];
+    const size_t n = rig_encode(&message, NULL, 0, &bytes);
+    stepd_reader_window(&rig->reader[shard], &room);
+    assert_true(n <= room.bytes);
+    memcpy(room.at, bytes, n);
+    free(bytes);
+    return stepd_reader_advance(&rig->reader[shard], n, &error);
+}
+
+void links_rig_welcome(struct links_rig *rig, uint32_t shard)
+{
+    const uint8_t session[STEPD_SESSION_BYTES] = {1};
+    const struct stepd_message message = {
+        .kind = STEPD_MESSAGE_WELCOME,
+        .body.welcome = {.session = {.count = sizeof session, .at = session},
+                         .epoch = 1,
+                         .incarnation = 1},
+    };
+    assert_int_equal(links_rig_answer(rig, shard, message), STEPD_OK);
+}
+
+void links_rig_stand(struct links_rig *rig, uint32_t shard)
+{
+    static struct stepd_opening opening;
+    links_rig_want(rig, &opening, shard);
+    links_rig_connect(rig, shard);
+    links_rig_welcome(rig, shard);
+    (void)links_did(rig);
+}
+
+void links_rig_wake(struct links_rig *rig)
+{
+    assert_true(rig->wake_ms != UINT64_MAX);
+    rig->now_ms = rig->wake_ms > rig->now_ms ? rig->wake_ms : rig->now_ms;
+    stepd_links_tick(rig->links);
+}
