@@ -13,15 +13,8 @@
 #include <stepd/client.h>
 
 #include "client/lib/core/outgoing.h"
+#include "client/lib/core/question.h"
 #include "proto/message.h"
-
-/*
- * Takes one frame of the reply (borrowed until return), of the kind that answers the message. It
- * runs in the client's own thread while the caller waits, and must not call the client. A failure
- * is what the call returns, once the reply has ended; later frames are then dropped.
- */
-typedef enum stepd_status stepd_reply_function(void *user, const struct stepd_message *reply,
-                                               struct stepd_error *reterr);
 
 /*
  * Sends a message to control (borrowed until return; request_id is chosen here) and waits until

@@ -19,7 +19,7 @@
 
 #include <stepd/client.h>
 
-#include "client/lib/core/exchange.h"
+#include "client/lib/core/brain.h"
 #include "client/lib/core/layout.h"
 #include "client/lib/core/operation.h"
 #include "client/lib/net/loop.h"
@@ -35,15 +35,6 @@ struct stepd_op {
     struct stepd_op *prev, *next; /* in the client's list */
 };
 
-/* What a client knows of its job once the job is defined: the layout, and an exchange for it. There
- * is a new one each time that the client has defined its tensors; the older layouts stay for who
- * holds views of their tensors. */
-struct stepd_home {
-    struct stepd_layout_table table;
-    struct stepd_exchange exchange; /* of the loop's thread */
-    struct stepd_home *older;       /* owned */
-};
-
 struct stepd_client {
     /* Fixed. */
     struct stepd_loop *loop; /* owned */
@@ -51,22 +42,14 @@ struct stepd_client {
     char *job;               /* owned; "" for an observer without one */
     char *worker;            /* owned */
     char *token;             /* owned; "": none */
-    bool observer;
     enum stepd_dtype push_dtype, pull_dtype;
-    uint32_t lease_ms;
     uint32_t connect_timeout_ms;
-    uint8_t id[STEPD_CLIENT_BYTES];                                      /* random */
     void (*on_event)(void *event_user, const struct stepd_event *event); /* NULL: nobody asks */
     void *event_user;
-    int32_t rank; /* -1 only until the server has given one */
 
-    /* Of the loop's thread. */
-    uint8_t session[STEPD_SESSION_BYTES];
-    uint64_t clock;       /* that control has seen of this rank */
-    uint32_t wait_max_ms; /* of the server; 0: it does not say */
-    char **shard_address; /* owned, as its strings; "": the address that was dialled */
-    size_t addresses;
-    struct stepd_home *home; /* owned; that the loop works with; NULL: none */
+    /* Of the loop's thread; of its `self` the first part is fixed. */
+    struct stepd_brain brain;
+    struct stepd_home *home; /* owned; the newest */
 
     /* Published. */
     _Atomic size_t frame_max_bytes; /* that the server accepts */
@@ -79,20 +62,13 @@ struct stepd_client {
     struct stepd_op *ops; /* owned: those that have not been waited for */
 };
 
-/* What the loop asks of the client: hello.c. */
-struct stepd_greeter stepd_greeter_of(struct stepd_client *client);
+/* What the brain tells the client: hello.c. */
+struct stepd_brain_hooks stepd_hooks_of(struct stepd_client *client);
 
 /* Has the link to a shard (0: control) made, and waits until it stands: until until_ms
  * (stepd_clock_ms), then UNAVAILABLE. Fails as the server says. */
 enum stepd_status stepd_open(struct stepd_client *client, uint32_t shard, uint64_t until_ms,
                              struct stepd_error *reterr) STEPD_MUST_CHECK;
-
-/* In the loop's thread: asks whether the job's layout is still the one of the client's home, and
- * tells the links. */
-void stepd_look_again(struct stepd_client *client);
-
-/* Frees a home and those before it; NULL is fine. Returns NULL. */
-struct stepd_home *stepd_home_destroy(struct stepd_home *home);
 
 /* The layout if it is known, or NULL. Any thread. */
 const struct stepd_layout_table *stepd_client_layout(const struct stepd_client *client);

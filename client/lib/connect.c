@@ -53,16 +53,19 @@ static char *copy_or_empty(const char *text)
     return strdup(text == NULL ? "" : text);
 }
 
-static enum stepd_status create_loop(struct stepd_client *client,
-                                     const struct stepd_options *options,
-                                     struct stepd_error *reterr)
+static void init_brain(struct stepd_client *client, const struct stepd_options *options)
 {
-    const struct stepd_loop_options loop = {
-        .greeter = stepd_greeter_of(client),
+    client->brain.hooks = stepd_hooks_of(client);
+    client->brain.self = (struct stepd_self){
+        .address = client->address,
+        .job = client->job,
+        .worker = client->worker,
+        .token = client->token,
         .observer = options->observer,
-        .reconnect_timeout_ms = options->reconnect_timeout_ms,
+        .lease_ms = options->lease_ms,
+        .rank = options->rank,
     };
-    return stepd_loop_create(&loop, &client->loop, reterr);
+    stepd_chance_fill(client->brain.self.id, sizeof client->brain.self.id);
 }
 
 static enum stepd_status create(const struct stepd_options *options,
@@ -79,21 +82,19 @@ static enum stepd_status create(const struct stepd_options *options,
     client->job = copy_or_empty(options->job);
     client->worker = options->worker == NULL ? own_name() : strdup(options->worker);
     client->token = copy_or_empty(options->token);
-    client->observer = options->observer;
     client->push_dtype = options->push_dtype;
     client->pull_dtype = options->pull_dtype;
-    client->lease_ms = options->lease_ms;
     client->connect_timeout_ms = options->connect_timeout_ms;
-    client->rank = options->rank;
     client->on_event = options->on_event;
     client->event_user = options->event_user;
-    stepd_chance_fill(client->id, sizeof client->id);
+    init_brain(client, options);
     enum stepd_status status = STEPD_OK;
     if (client->address == NULL || client->job == NULL || client->worker == NULL ||
         client->token == NULL)
         status = no_memory(reterr);
     if (status == STEPD_OK)
-        status = create_loop(client, options, reterr);
+        status =
+            stepd_loop_create(&client->brain, options->reconnect_timeout_ms, &client->loop, reterr);
     if (status == STEPD_OK)
         *ret_client = client;
     else
@@ -141,9 +142,7 @@ struct stepd_client *stepd_close(struct stepd_client *client)
     client->loop = stepd_loop_destroy(client->loop);
     free_ops(client);
     client->home = stepd_home_destroy(client->home);
-    for (size_t i = 0; i < client->addresses; i++)
-        free(client->shard_address[i]);
-    free((void *)client->shard_address);
+    stepd_brain_deinit(&client->brain);
     free(client->address);
     free(client->job);
     free(client->worker);
@@ -155,7 +154,7 @@ struct stepd_client *stepd_close(struct stepd_client *client)
 
 uint32_t stepd_rank(const struct stepd_client *client)
 {
-    return (uint32_t)client->rank;
+    return (uint32_t)client->brain.self.rank;
 }
 
 uint32_t stepd_world(const struct stepd_client *client)

@@ -20,11 +20,6 @@
  * many elements in a millisecond. */
 #define ELEMENTS_PER_MS 16384u
 
-static enum stepd_status no_memory(struct stepd_error *reterr)
-{
-    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for the layout");
-}
-
 /* ---- Job and tensors ------------------------------------------------------------------------- */
 
 static enum stepd_status on_job_defined(void *user, const struct stepd_message *reply,
@@ -141,37 +136,20 @@ static enum stepd_status create_home(struct stepd_client *client, uint32_t deadl
                                      const struct stepd_tensor *tensors, size_t count,
                                      struct stepd_home **ret_home, struct stepd_error *reterr)
 {
-    struct stepd_home *const home = calloc(1, sizeof *home);
+    struct stepd_home *const home = stepd_home_create();
     if (home == NULL)
-        return no_memory(reterr);
-    stepd_layout_init(&home->table);
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for the layout");
     enum stepd_status status = get_layout(client, deadline_ms, &home->table, reterr);
     if (status == STEPD_OK && tensors != NULL)
         status = stepd_definition_match(&home->table, tensors, count, reterr);
-    if (status == STEPD_OK &&
-        stepd_exchange_init(&home->exchange, &home->table, atomic_load(&client->shards),
-                            stepd_loop_pending(client->loop)) != STEPD_OK)
-        status = no_memory(reterr);
-    if (status != STEPD_OK) {
+    if (status == STEPD_OK)
+        status = stepd_home_furnish(home, &client->brain, client->push_dtype, client->pull_dtype,
+                                    reterr);
+    if (status == STEPD_OK)
+        *ret_home = home;
+    else
         (void)stepd_home_destroy(home);
-        return status;
-    }
-    home->exchange.push_dtype = client->push_dtype;
-    home->exchange.pull_dtype = client->pull_dtype;
-    *ret_home = home;
-    return STEPD_OK;
-}
-
-struct stepd_home *stepd_home_destroy(struct stepd_home *home)
-{
-    while (home != NULL) {
-        struct stepd_home *const older = home->older;
-        stepd_exchange_deinit(&home->exchange);
-        stepd_layout_deinit(&home->table);
-        free(home);
-        home = older;
-    }
-    return NULL;
+    return status;
 }
 
 /* Has the loop's thread work with another home. */
@@ -187,19 +165,9 @@ static void deliver_move(struct stepd_loop *loop, struct stepd_letter *letter)
 {
     struct move_letter *const move = (struct move_letter *)letter;
     struct stepd_client *const client = move->client;
-    struct stepd_exchange *const exchange = move->home == NULL ? NULL : &move->home->exchange;
-    const struct stepd_error undefined = {
-        .code = STEPD_FAILED_PRECONDITION,
-        .text = "the job's tensors could not be defined again: call stepd_define once more"};
     client->home = move->home;
     atomic_store(&client->rolled_back, move->back);
-    if (exchange != NULL && !move->back) {
-        exchange->frame_max_bytes = atomic_load(&client->frame_max_bytes);
-        if (client->wait_max_ms != 0)
-            exchange->wait_max_ms = client->wait_max_ms;
-        exchange->clock = client->clock; /* a Leave must not fall behind what control knows */
-    }
-    stepd_links_use_exchange(stepd_loop_links(loop), exchange, move->back ? &undefined : NULL);
+    stepd_brain_move(stepd_loop_brain(loop), move->home, move->back);
     stepd_mailbox_raise(stepd_loop_mailbox(loop), &move->done);
 }
 
@@ -226,7 +194,8 @@ static enum stepd_status settle_in(struct stepd_client *client, uint32_t deadlin
     struct stepd_home *const before = client->home;
     move_to(client, home, /* back= */ false);
     status = open_shards(client, &home->table, reterr);
-    if (status == STEPD_OK && tensors != NULL && client->rank == 0 && !client->observer)
+    if (status == STEPD_OK && tensors != NULL && client->brain.self.rank == 0 &&
+        !client->brain.self.observer)
         status = stepd_assign(client, &home->table, tensors, reterr);
     if (status != STEPD_OK) {
         const bool went_back = atomic_load(&client->rolled_back) && status != STEPD_ROLLED_BACK;
@@ -258,7 +227,7 @@ enum stepd_status stepd_define(struct stepd_client *client, const struct stepd_j
     stepd_arena_init(&arena, STEPD_DEFINITION_MAX_BYTES);
     enum stepd_status status = refuse_second(client, reterr);
     if (status == STEPD_OK)
-        status = stepd_definition_check(tensors, count, client->rank == 0, reterr);
+        status = stepd_definition_check(tensors, count, client->brain.self.rank == 0, reterr);
     if (status == STEPD_OK && job != NULL)
         status = define_job(client, job, &arena, reterr);
     if (status == STEPD_OK)

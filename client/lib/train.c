@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "client/lib/client.h"
+#include "client/lib/net/clock.h"
 #include "proto/error.h"
 
 static struct stepd_op *op_of(struct stepd_operation *operation)
@@ -24,7 +25,8 @@ static void on_done(struct stepd_operation *operation)
 
 static void deliver(struct stepd_loop *loop, struct stepd_letter *letter)
 {
-    stepd_loop_start_operation(loop, &((struct stepd_op *)letter)->operation);
+    stepd_brain_start(stepd_loop_brain(loop), &((struct stepd_op *)letter)->operation,
+                      stepd_clock_ms());
 }
 
 static_assert(offsetof(struct stepd_op, letter) == 0, "a letter is its operation's beginning");
@@ -71,7 +73,7 @@ static enum stepd_status start(struct stepd_client *client, const struct request
                                struct stepd_op **ret_op, struct stepd_error *reterr)
 {
     const struct stepd_layout_table *const layout = stepd_client_layout(client);
-    if (client->observer && request->kind != STEPD_OPERATION_PULL)
+    if (client->brain.self.observer && request->kind != STEPD_OPERATION_PULL)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "an observer cannot push");
     struct stepd_op *const op = calloc(1, sizeof *op);
     if (op == NULL)

@@ -15,10 +15,8 @@
 #include <stdlib.h>
 #include <uv.h>
 
-#include "client/lib/core/outgoing.h"
 #include "client/lib/net/clock.h"
 #include "client/lib/net/places.h"
-#include "proto/arena.h"
 #include "proto/error.h"
 
 #define TICK_MS 250u
@@ -32,54 +30,18 @@ struct stepd_loop {
     uv_timer_t tick;
     uv_prepare_t prepare;
     struct stepd_letter stop;
-    struct stepd_pending pending;
+    struct stepd_brain *brain;   /* borrowed */
     struct stepd_places *places; /* owned */
-    struct stepd_links *links;   /* of the places */
-    struct stepd_arena arena;
     bool stopping;
 };
 
 /* ---- Waiting --------------------------------------------------------------------------------- */
 
-/* Fails what has been held until its time was up. */
-static void expire_held(struct stepd_loop *loop, uint64_t now_ms)
-{
-    struct stepd_request *request;
-    while ((request = stepd_pending_expired(&loop->pending, now_ms)) != NULL) {
-        struct stepd_error error;
-        stepd_links_explain(loop->links, request->shard, &error);
-        stepd_pending_end(&loop->pending, request, &error);
-    }
-}
-
-/* A server that takes requests and answers none, not even to say that it has waited in vain, is no
- * server any more, or not ours. */
-static void give_up_overdue(struct stepd_loop *loop, uint64_t now_ms)
-{
-    const struct stepd_request *request;
-    const uint32_t patience_ms = stepd_links_overdue_ms(loop->links);
-    while (now_ms > patience_ms &&
-           (request = stepd_pending_overdue(&loop->pending, now_ms - patience_ms)) != NULL)
-        stepd_links_overdue(loop->links, request->shard);
-}
-
-static bool somebody_waits(const struct stepd_loop *loop)
-{
-    const struct stepd_exchange *const exchange = stepd_links_exchange(loop->links);
-    return loop->pending.held != NULL || loop->pending.count > 0 ||
-           (exchange != NULL && exchange->gathering > 0);
-}
-
 static void on_tick(uv_timer_t *tick)
 {
     struct stepd_loop *const loop = tick->data;
-    struct stepd_exchange *const exchange = stepd_links_exchange(loop->links);
-    const uint64_t now_ms = stepd_clock_ms();
-    if (exchange != NULL)
-        stepd_exchange_tick(exchange, now_ms);
-    expire_held(loop, now_ms);
-    give_up_overdue(loop, now_ms);
-    if (!somebody_waits(loop))
+    stepd_brain_tick(loop->brain, stepd_clock_ms());
+    if (!stepd_brain_waits(loop->brain))
         (void)uv_timer_stop(tick);
 }
 
@@ -87,7 +49,7 @@ static void on_tick(uv_timer_t *tick)
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct stepd_loop *const loop = prepare->data;
-    if (somebody_waits(loop) && !uv_is_active((const uv_handle_t *)&loop->tick))
+    if (stepd_brain_waits(loop->brain) && !uv_is_active((const uv_handle_t *)&loop->tick))
         (void)uv_timer_start(&loop->tick, on_tick, TICK_MS, TICK_MS);
 }
 
@@ -148,28 +110,22 @@ static void init_handles(struct stepd_loop *loop)
     loop->prepare.data = loop;
 }
 
-static enum stepd_status create_links(struct stepd_loop *loop,
-                                      const struct stepd_loop_options *options)
+static enum stepd_status create_places(struct stepd_loop *loop, uint32_t budget_ms)
 {
-    const struct stepd_links_options links = {
-        .pending = &loop->pending,
-        .greeter = options->greeter,
-        .observer = options->observer,
-        .budget_ms = options->reconnect_timeout_ms,
-    };
-    const enum stepd_status status = stepd_places_create(&loop->uv, &links, &loop->places);
+    const struct stepd_links_options options = stepd_brain_links(loop->brain, budget_ms);
+    const enum stepd_status status = stepd_places_create(&loop->uv, &options, &loop->places);
     if (status == STEPD_OK)
-        loop->links = stepd_places_links(loop->places);
+        loop->brain->links = stepd_places_links(loop->places);
     return status;
 }
 
-enum stepd_status stepd_loop_create(const struct stepd_loop_options *options,
+enum stepd_status stepd_loop_create(struct stepd_brain *brain, uint32_t reconnect_timeout_ms,
                                     struct stepd_loop **ret_loop, struct stepd_error *reterr)
 {
     struct stepd_loop *const loop = calloc(1, sizeof *loop);
     if (loop == NULL)
         goto fail;
-    stepd_arena_init(&loop->arena, STEPD_ARENA_MESSAGE_MAX_BYTES);
+    loop->brain = brain;
     if (stepd_mailbox_init(&loop->mailbox) != STEPD_OK)
         goto fail_free;
     if (uv_loop_init(&loop->uv) != 0)
@@ -177,7 +133,7 @@ enum stepd_status stepd_loop_create(const struct stepd_loop_options *options,
     if (uv_async_init(&loop->uv, &loop->wake, on_wake) != 0)
         goto fail_uv;
     init_handles(loop);
-    if (create_links(loop, options) != STEPD_OK || start_thread(loop) != 0)
+    if (create_places(loop, reconnect_timeout_ms) != STEPD_OK || start_thread(loop) != 0)
         goto fail_handles;
     *ret_loop = loop;
     return STEPD_OK;
@@ -207,7 +163,6 @@ struct stepd_loop *stepd_loop_destroy(struct stepd_loop *loop)
     assert(open_handles == 0);
     (void)open_handles;
     stepd_mailbox_deinit(&loop->mailbox);
-    stepd_arena_deinit(&loop->arena);
     loop->places = stepd_places_destroy(loop->places);
     free(loop);
     return NULL;
@@ -226,42 +181,17 @@ struct stepd_mailbox *stepd_loop_mailbox(struct stepd_loop *loop)
 
 /* ---- For letters ----------------------------------------------------------------------------- */
 
-struct stepd_pending *stepd_loop_pending(struct stepd_loop *loop)
+struct stepd_brain *stepd_loop_brain(struct stepd_loop *loop)
 {
-    return &loop->pending;
-}
-
-struct stepd_links *stepd_loop_links(struct stepd_loop *loop)
-{
-    return loop->links;
-}
-
-void stepd_loop_start_operation(struct stepd_loop *loop, struct stepd_operation *operation)
-{
-    stepd_exchange_start(stepd_links_exchange(loop->links), operation, stepd_clock_ms());
+    return loop->brain;
 }
 
 /* ---- Heartbeats ------------------------------------------------------------------------------ */
 
-/* The reply's text is of no interest, and its id is not in the table, so the reader drops it; that
- * bytes have come is what counts. */
 static void on_beat(uv_timer_t *beat)
 {
-    struct stepd_loop *const loop = beat->data;
-    const struct stepd_message message = {
-        .request_id = ++loop->pending.newest_id,
-        .kind = STEPD_MESSAGE_HEARTBEAT,
-    };
-    if (!stepd_links_beat(loop->links))
-        return;
-    struct stepd_outgoing *const outgoing = stepd_outgoing_create(STEPD_F32, 0);
-    if (outgoing == NULL)
-        return;
-    enum stepd_status status = stepd_outgoing_encode(outgoing, &message, &loop->arena, NULL);
-    if (status == STEPD_OK)
-        status = stepd_links_send(loop->links, 0, outgoing, NULL);
-    if (status != STEPD_OK)
-        (void)stepd_outgoing_destroy(outgoing);
+    const struct stepd_loop *const loop = beat->data;
+    stepd_brain_beat(loop->brain);
 }
 
 void stepd_loop_beat_every(struct stepd_loop *loop, uint32_t ms)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The client's own thread: one libuv loop that drives the links, sends heartbeats, and works off
- * the letters that the callers' threads post. Everything the core consists of (pending requests,
- * exchange, links) belongs to this thread alone.
+ * the letters that the callers' threads post. The client's brain belongs to this thread alone.
  *
  *     callers: stepd_loop_post(letter) ... stepd_mailbox_await(flag)
  *     loop:    letter->deliver(loop, letter) ... stepd_mailbox_raise(flag)
@@ -15,20 +14,15 @@
 
 #include <stepd/status.h>
 
-#include "client/lib/core/exchange.h"
-#include "client/lib/core/links.h"
+#include "client/lib/core/brain.h"
 #include "client/lib/net/mailbox.h"
 
 struct stepd_loop;
 
-struct stepd_loop_options {
-    struct stepd_greeter greeter;
-    bool observer;
-    uint32_t reconnect_timeout_ms;
-};
-
-/* Starts the thread. *ret_loop: caller frees with stepd_loop_destroy. RESOURCE_EXHAUSTED. */
-enum stepd_status stepd_loop_create(const struct stepd_loop_options *options,
+/* Starts the thread, in which the brain (borrowed until stepd_loop_destroy) gets its links.
+ * reconnect_timeout_ms: their budget. *ret_loop: caller frees with stepd_loop_destroy.
+ * RESOURCE_EXHAUSTED. */
+enum stepd_status stepd_loop_create(struct stepd_brain *brain, uint32_t reconnect_timeout_ms,
                                     struct stepd_loop **ret_loop,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
 
@@ -42,13 +36,7 @@ struct stepd_mailbox *stepd_loop_mailbox(struct stepd_loop *loop);
 
 /* ---- In the loop's thread: for letters ------------------------------------------------------- */
 
-struct stepd_pending *stepd_loop_pending(struct stepd_loop *loop);
-
-/* The links to control (shard 0) and to the shards, and the exchange that uses them. */
-struct stepd_links *stepd_loop_links(struct stepd_loop *loop);
-
-/* Hands an operation to the exchange. */
-void stepd_loop_start_operation(struct stepd_loop *loop, struct stepd_operation *operation);
+struct stepd_brain *stepd_loop_brain(struct stepd_loop *loop);
 
 /* From now on a heartbeat goes to control every so often. */
 void stepd_loop_beat_every(struct stepd_loop *loop, uint32_t ms);

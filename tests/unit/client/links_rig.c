@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "proto/error.h"
+#include "proto/frame.h"
 #include "tests/unit/client/rig.h"
 
 static void note(struct links_rig *rig, const char *what, uint32_t shard, const char *how)
@@ -55,6 +56,25 @@ static void io_close(void *owner, uint32_t shard)
     stepd_reader_deinit(&rig->reader[shard]);
 }
 
+static void note_message(struct links_rig *rig, uint32_t shard,
+                         const struct stepd_outgoing *outgoing)
+{
+    struct stepd_frame_head head;
+    struct stepd_arena arena;
+    struct stepd_message message;
+    stepd_arena_init(&arena, STEPD_ARENA_MESSAGE_MAX_BYTES);
+    assert_int_equal(
+        stepd_frame_parse(outgoing->head, outgoing->head_bytes, STEPD_FRAME_MAX_BYTES, &head, NULL),
+        STEPD_FRAME_HEAD);
+    assert_int_equal(stepd_message_decode(outgoing->head + head.header_at, head.header_bytes,
+                                          &arena, &message, NULL),
+                     STEPD_OK);
+    if (message.kind == STEPD_MESSAGE_LEAVE)
+        rig->sent_clock = message.body.leave.clock;
+    note(rig, "send", shard, stepd_message_name(message.kind));
+    stepd_arena_deinit(&arena);
+}
+
 static enum stepd_status io_send(void *owner, uint32_t shard, struct stepd_outgoing *outgoing,
                                  struct stepd_error *reterr)
 {
@@ -63,9 +83,9 @@ static enum stepd_status io_send(void *owner, uint32_t shard, struct stepd_outgo
     if (rig->no_memory)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to send");
     rig->sent_id[shard] = outgoing->request_id;
-    note(rig, "send", shard, "");
+    note_message(rig, shard, outgoing);
     (void)stepd_outgoing_destroy(outgoing);
-    stepd_pending_written(&rig->pending, shard, rig->sent_id[shard]);
+    stepd_pending_written(rig->pending, shard, rig->sent_id[shard]);
     return STEPD_OK;
 }
 
@@ -130,35 +150,49 @@ static void tell(void *self, const struct stepd_event *event)
 
 /* ---- Life ------------------------------------------------------------------------------------ */
 
-void links_rig_setup(struct links_rig *rig)
+static void create(struct links_rig *rig, struct stepd_links_options options)
 {
-    *rig = (struct links_rig){.now_ms = 1000, .wake_ms = UINT64_MAX};
-    const struct stepd_links_options options = {
-        .io = {.owner = rig,
-               .now_ms = io_now_ms,
-               .random = io_random,
-               .connect = io_connect,
-               .close = io_close,
-               .send = io_send,
-               .received = io_received,
-               .wake_at = io_wake_at},
-        .pending = &rig->pending,
-        .greeter = {.self = rig,
-                    .address = address,
-                    .hello = hello,
-                    .welcome = welcome,
-                    .roll_back = roll_back,
-                    .tell = tell},
-        .budget_ms = 60000,
+    *rig = (struct links_rig){.now_ms = 1000, .wake_ms = UINT64_MAX, .pending = options.pending};
+    options.io = (struct stepd_links_io){
+        .owner = rig,
+        .now_ms = io_now_ms,
+        .random = io_random,
+        .connect = io_connect,
+        .close = io_close,
+        .send = io_send,
+        .received = io_received,
+        .wake_at = io_wake_at,
     };
     assert_int_equal(stepd_links_create(&options, &rig->links), STEPD_OK);
+}
+
+void links_rig_setup(struct links_rig *rig)
+{
+    static struct stepd_pending pending;
+    pending = (struct stepd_pending){.count = 0};
+    create(rig, (struct stepd_links_options){
+                    .pending = &pending,
+                    .greeter = {.self = rig,
+                                .address = address,
+                                .hello = hello,
+                                .welcome = welcome,
+                                .roll_back = roll_back,
+                                .tell = tell},
+                    .budget_ms = 60000,
+                });
+}
+
+void links_rig_setup_of(struct links_rig *rig, struct stepd_brain *brain)
+{
+    create(rig, stepd_brain_links(brain, 60000));
+    brain->links = rig->links;
 }
 
 void links_rig_teardown(struct links_rig *rig)
 {
     const struct stepd_error over = {.code = STEPD_CANCELLED, .text = "the test is over"};
     stepd_links_stop(rig->links, &over);
-    assert_int_equal(rig->pending.count, 0);
+    assert_int_equal(rig->pending->count, 0);
     rig->links = stepd_links_destroy(rig->links);
 }
 
@@ -180,7 +214,7 @@ void links_rig_want(struct links_rig *rig, struct stepd_opening *opening, uint32
 
 void links_rig_connect(struct links_rig *rig, uint32_t shard)
 {
-    assert_int_equal(stepd_reader_init(&rig->reader[shard], &rig->pending, shard), STEPD_OK);
+    assert_int_equal(stepd_reader_init(&rig->reader[shard], rig->pending, shard), STEPD_OK);
     rig->open[shard] = true;
     stepd_links_connected(rig->links, shard);
 }
@@ -209,16 +243,24 @@ enum stepd_status links_rig_answer(struct links_rig *rig, uint32_t shard,
     return stepd_reader_advance(&rig->reader[shard], n, &error);
 }
 
-void links_rig_welcome(struct links_rig *rig, uint32_t shard)
+void links_rig_welcome_to(struct links_rig *rig, uint32_t shard, uint64_t incarnation)
 {
+    static const char *const nowhere_else[LINKS_RIG_SHARDS] = {"", ""};
     const uint8_t session[STEPD_SESSION_BYTES] = {1};
     const struct stepd_message message = {
         .kind = STEPD_MESSAGE_WELCOME,
         .body.welcome = {.session = {.count = sizeof session, .at = session},
                          .epoch = 1,
-                         .incarnation = 1},
+                         .incarnation = incarnation,
+                         .shards = LINKS_RIG_SHARDS,
+                         .shard_address = nowhere_else},
     };
     assert_int_equal(links_rig_answer(rig, shard, message), STEPD_OK);
+}
+
+void links_rig_welcome(struct links_rig *rig, uint32_t shard)
+{
+    links_rig_welcome_to(rig, shard, 1);
 }
 
 void links_rig_stand(struct links_rig *rig, uint32_t shard)

@@ -6,13 +6,14 @@
 #ifndef TESTS_UNIT_CLIENT_LINKS_RIG_H
 #define TESTS_UNIT_CLIENT_LINKS_RIG_H
 
+#include "client/lib/core/brain.h"
 #include "client/lib/core/links.h"
 #include "client/lib/core/reader.h"
 
 enum { LINKS_RIG_SHARDS = 2 };
 
 struct links_rig {
-    struct stepd_pending pending;
+    struct stepd_pending *pending; /* borrowed */
     struct stepd_links *links;
     uint64_t now_ms;
     uint64_t wake_ms;
@@ -20,6 +21,7 @@ struct links_rig {
     bool open[LINKS_RIG_SHARDS + 1];
     struct stepd_reader reader[LINKS_RIG_SHARDS + 1];
     uint64_t sent_id[LINKS_RIG_SHARDS + 1]; /* of the newest frame */
+    uint64_t sent_clock;                    /* of the newest Leave */
     enum stepd_status welcome;              /* what becomes of a Welcome */
     bool first;                             /* as the newest Welcome was said to be */
     char log[512];                          /* since the last links_did */
@@ -28,6 +30,8 @@ struct links_rig {
 
 /* Time is 1000. */
 void links_rig_setup(struct links_rig *rig);
+/* The same, with the links of this brain. */
+void links_rig_setup_of(struct links_rig *rig, struct stepd_brain *brain);
 void links_rig_teardown(struct links_rig *rig);
 
 /* What the links have done since the last call. */
@@ -44,6 +48,7 @@ void links_rig_break(struct links_rig *rig, uint32_t shard);
 enum stepd_status links_rig_answer(struct links_rig *rig, uint32_t shard,
                                    struct stepd_message message);
 void links_rig_welcome(struct links_rig *rig, uint32_t shard);
+void links_rig_welcome_to(struct links_rig *rig, uint32_t shard, uint64_t incarnation);
 
 /* This link stands, and nothing is in the log. */
 void links_rig_stand(struct links_rig *rig, uint32_t shard);

@@ -47,7 +47,7 @@ static void link__that_is_welcomed__stands(void **state)
     links_rig_want(&rig, &control, 0);
     ASSERT_DID("connect 0");
     links_rig_connect(&rig, 0);
-    ASSERT_DID("hello 0 new; send 0");
+    ASSERT_DID("hello 0 new; send 0 hello");
     links_rig_welcome(&rig, 0);
     ASSERT_DID("welcome 0; done 0 OK");
     assert_false(stepd_links_hold(rig.links, 0));
@@ -70,12 +70,13 @@ static void connection__that_breaks_before_its_welcome__forgets_the_hello(void *
     links_rig_want(&rig, &control, 0);
     links_rig_connect(&rig, 0);
     links_rig_break(&rig, 0);
-    assert_int_equal(rig.pending.count, 0);
+    assert_int_equal(rig.pending->count, 0);
     links_rig_wake(&rig);
     links_rig_connect(&rig, 0);
     links_rig_welcome(&rig, 0);
-    ASSERT_DID("connect 0; hello 0 new; send 0; connect 0; hello 0 new; send 0; welcome 0; "
-               "done 0 OK");
+    ASSERT_DID(
+        "connect 0; hello 0 new; send 0 hello; connect 0; hello 0 new; send 0 hello; welcome 0; "
+        "done 0 OK");
 }
 
 static void hello__that_is_refused__closes_and_tells_who_waits(void **state)
@@ -144,7 +145,7 @@ static bool on_lost(struct stepd_request *lost)
 static void send_again(struct stepd_request *held)
 {
     sent_again++;
-    stepd_pending_add(&rig.pending, 1, held);
+    stepd_pending_add(rig.pending, 1, held);
     held->written = true;
 }
 
@@ -163,7 +164,7 @@ static void request__of_a_link_that_breaks__is_sent_again_behind_the_welcome(voi
     (void)state;
     sent_again = 0;
     request = (struct stepd_request){.kind = &kind};
-    stepd_pending_add(&rig.pending, 1, &request);
+    stepd_pending_add(rig.pending, 1, &request);
     links_rig_break(&rig, 1);
     assert_true(stepd_links_hold(rig.links, 1));
     links_rig_wake(&rig);
@@ -180,7 +181,7 @@ static void control__made_again__has_the_shards_links_made_behind_it(void **stat
     links_rig_break(&rig, 0);
     links_rig_wake(&rig);
     links_rig_connect(&rig, 0);
-    ASSERT_DID("connect 0; hello 0 resume; send 0");
+    ASSERT_DID("connect 0; hello 0 resume; send 0 hello");
     links_rig_welcome(&rig, 0);
     ASSERT_DID("welcome 0; close 1; connect 1");
 }
@@ -212,7 +213,7 @@ static void links__that_are_stopped__fail_what_is_under_way_and_wake_nobody(void
     (void)links_did(&rig);
     ended = 0;
     request = (struct stepd_request){.kind = &kind};
-    stepd_pending_add(&rig.pending, 1, &request);
+    stepd_pending_add(rig.pending, 1, &request);
     stepd_links_stop(rig.links, &closed);
     rig.wake_ms = UINT64_MAX;
     stepd_links_rolled_back(rig.links); /* would be acted upon at once */
