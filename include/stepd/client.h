@@ -447,7 +447,8 @@ STEPD_EXPORT enum stepd_status stepd_change(struct stepd_client *client,
 
 /* The worker pushes no more: rounds after its last push close without it. Waits until the server
  * knows, over lost connections too; to be called when all pushes have completed. Again is fine. OK
- * also where the server does not know this worker any more. PERMISSION_DENIED: an observer. Any
+ * also where the server does not know this worker any more. ROLLED_BACK: the job went back, before
+ * pushes that had completed, and nobody has left: see the top. PERMISSION_DENIED: an observer. Any
  * thread. */
 STEPD_EXPORT enum stepd_status stepd_leave(struct stepd_client *client,
                                            struct stepd_error *reterr) STEPD_MUST_CHECK;

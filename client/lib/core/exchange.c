@@ -224,6 +224,15 @@ void stepd_exchange_roll_back(struct stepd_exchange *exchange, const struct step
     exchange->rolled_back = true;
 }
 
+bool stepd_exchange_is_behind(const struct stepd_exchange *exchange)
+{
+    for (size_t i = 0; i < exchange->layout->slices && exchange->rolled_back; i++) {
+        if (!exchange->slice[i].fetched)
+            return true;
+    }
+    return false;
+}
+
 /* Adds a parcel's result to what its operation came to; a slice counts once for each operation. */
 static void count_result(struct stepd_operation *operation, const struct stepd_parcel *parcel)
 {

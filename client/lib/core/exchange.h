@@ -168,6 +168,9 @@ void stepd_exchange_resend(struct stepd_exchange *exchange, uint32_t shard, uint
  */
 void stepd_exchange_roll_back(struct stepd_exchange *exchange, const struct stepd_error *error);
 
+/* Has the job gone back, and are there weights that have not been pulled since? */
+bool stepd_exchange_is_behind(const struct stepd_exchange *exchange);
+
 /* A parcel is over: answered (error NULL) or failed. Tells its operations and frees it. */
 void stepd_exchange_settle(struct stepd_exchange *exchange, struct stepd_parcel *parcel,
                            const struct stepd_error *error);

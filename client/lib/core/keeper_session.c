@@ -32,6 +32,8 @@ bool keeper_may_repeat(const struct stepd_error *error)
 static void roll_back(struct stepd_keeper *keeper, const struct stepd_error *why, uint64_t now_ms)
 {
     keeper->job = STEPD_KEPT_JOB_ASKED;
+    keeper->leaving = false; /* the Leave was of before */
+    keeper->left = false;
     for (uint32_t i = 1; i < keeper->links; i++) {
         if (keeper->link[i].state != STEPD_KEPT_CLOSED)
             keeper_break(keeper, i, why, now_ms);
@@ -141,12 +143,13 @@ static void control_opened(struct stepd_keeper *keeper, uint64_t incarnation, ui
     struct stepd_error why;
     keeper->how = keeper->observer ? STEPD_GREET_REJOIN : STEPD_GREET_RESUME;
     keeper->beats = 0;
-    keeper->io.resume(keeper->io.owner, 0);
     if (is_rolled_back(keeper, how, incarnation)) {
         explain_roll_back(keeper, incarnation, &why);
-        roll_back(keeper, &why, now_ms);
+        roll_back(keeper, &why, now_ms); /* before anything goes out that was meant for before */
+        keeper->io.resume(keeper->io.owner, 0);
         return;
     }
+    keeper->io.resume(keeper->io.owner, 0);
     (void)stepd_fail(&why, STEPD_UNAVAILABLE, "connection closed: control was connected again");
     for (uint32_t i = 1; i < keeper->links; i++) {
         if (keeper->link[i].state == STEPD_KEPT_OPEN || keeper->link[i].state == STEPD_KEPT_TRYING)

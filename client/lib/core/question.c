@@ -141,13 +141,31 @@ static const struct stepd_request_kind question_kind = {
     .send = send_or_hold,
 };
 
+/* Whoever leaves has made all its pushes. After the job went back it has not. */
+static enum stepd_status check_leave(const struct stepd_question *question,
+                                     struct stepd_error *reterr)
+{
+    const struct stepd_exchange *const exchange = stepd_links_exchange(question->brain->links);
+    if (question->message->kind != STEPD_MESSAGE_LEAVE)
+        return STEPD_OK;
+    if (exchange != NULL && stepd_exchange_is_behind(exchange))
+        return stepd_fail(reterr, STEPD_ROLLED_BACK,
+                          "the job went back, before pushes that this worker had made: pull the "
+                          "weights, and leave after the last step");
+    stepd_links_leaving(question->brain->links);
+    return STEPD_OK;
+}
+
 static void send_or_hold(struct stepd_request *request)
 {
     struct stepd_question *const question = question_of(request);
     struct stepd_pending *const pending = &question->brain->pending;
     struct stepd_error error;
-    if (question->message->kind == STEPD_MESSAGE_LEAVE)
-        stepd_links_leaving(question->brain->links);
+    if (check_leave(question, &error) != STEPD_OK) {
+        question->error = error;
+        question->on_done(question);
+        return;
+    }
     if (stepd_links_hold(question->brain->links, question->shard)) {
         stepd_pending_hold(pending, question->shard, request);
         return;

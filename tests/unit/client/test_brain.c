@@ -153,6 +153,45 @@ static void job__that_went_back_with_another_layout__must_be_defined_again(void 
     assert_non_null(strstr(operation.error.text, "call stepd_define again"));
 }
 
+static unsigned done;
+
+static void on_done(struct stepd_question *question)
+{
+    (void)question;
+    done++;
+}
+
+static const struct stepd_message leave = {.kind = STEPD_MESSAGE_LEAVE};
+
+static void leave__that_a_job_that_went_back_has_not_heard__fails(void **state)
+{
+    struct stepd_question question = {.brain = &brain, .message = &leave, .on_done = on_done};
+    (void)state;
+    done = 0;
+    stepd_question_ask(&question);
+    go_back();
+    ASSERT_DID("close 1; close 2; send 0 get_layout");
+    assert_int_equal(done, 1);
+    assert_int_equal(question.error.code, STEPD_ROLLED_BACK);
+}
+
+static void leave__after_a_job_went_back__fails_until_the_weights_are_pulled(void **state)
+{
+    struct stepd_question question = {.brain = &brain, .message = &leave, .on_done = on_done};
+    (void)state;
+    done = 0;
+    go_back();
+    (void)links_did(&rig);
+    stepd_question_ask(&question);
+    assert_int_equal(question.error.code, STEPD_ROLLED_BACK);
+    for (size_t i = 0; i < home->table.slices; i++)
+        home->exchange.slice[i].fetched = true;
+    question.error.code = STEPD_OK;
+    stepd_question_ask(&question);
+    ASSERT_DID("send 0 leave");
+    stepd_question_withdraw(&question);
+}
+
 static void layout__that_is_lost_on_its_way__is_asked_for_again(void **state)
 {
     (void)state;
@@ -202,6 +241,8 @@ int main(void)
         TEST(job__that_went_back__has_its_layout_asked_for),
         TEST(job__that_went_back_with_the_same_layout__is_worked_for_again),
         TEST(job__that_went_back_with_another_layout__must_be_defined_again),
+        TEST(leave__that_a_job_that_went_back_has_not_heard__fails),
+        TEST(leave__after_a_job_went_back__fails_until_the_weights_are_pulled),
         TEST(layout__that_is_lost_on_its_way__is_asked_for_again),
         TEST(request__without_an_answer__loses_its_link),
         TEST(request__that_is_held__ends_when_its_time_is_up),

@@ -42,7 +42,7 @@ static void session__made_anew__rolls_back_and_asks_for_the_layout_first(void **
     be_forgotten();
     (void)keeper_did(&rig);
     keeper_welcome(&rig, 0, 1);
-    ASSERT_DID("resume 0; drop 1; drop 2; roll back 0");
+    ASSERT_DID("drop 1; drop 2; roll back 0; resume 0");
     assert_int_equal(rig.event.kind, STEPD_EVENT_ROLLED_BACK);
     assert_non_null(strstr(rig.failed.text, "had forgotten this worker"));
     keeper_wait(&rig, 5000);
@@ -121,7 +121,7 @@ static void incarnation__other_than_before__rolls_back(void **state)
     (void)state;
     lose_control();
     keeper_welcome(&rig, 0, 2);
-    ASSERT_DID("resume 0; drop 1; drop 2; roll back 0");
+    ASSERT_DID("drop 1; drop 2; roll back 0; resume 0");
     assert_non_null(strstr(rig.failed.text, "at incarnation 2, no longer at 1"));
     stepd_keeper_laid_out(&rig.keeper, 2, NULL, rig.now_ms);
     (void)keeper_did(&rig);
@@ -224,7 +224,7 @@ static void rolled_back__while_control_is_lost__is_left_to_the_welcome(void **st
     keeper_wait(&rig, 0);
     ASSERT_DID("");
     keeper_welcome(&rig, 0, 2);
-    ASSERT_DID("resume 0; drop 1; drop 2; roll back 0");
+    ASSERT_DID("drop 1; drop 2; roll back 0; resume 0");
 }
 
 /* ---- Leaving --------------------------------------------------------------------------------- */
@@ -247,6 +247,33 @@ static void leaving__control_lost__is_resumed(void **state)
     keeper_lose(&rig, 0);
     keeper_wait(&rig, 50);
     ASSERT_DID("drop 0; attempt 0 resume");
+}
+
+/* It has left as of what is no more. */
+static void leaving__the_job_goes_back__is_taken_back(void **state)
+{
+    (void)state;
+    stepd_keeper_leaving(&rig.keeper);
+    lose_control();
+    keeper_welcome(&rig, 0, 2);
+    lose_control();
+    (void)keeper_did(&rig);
+    keeper_refuse(&rig, 0, STEPD_NOT_FOUND, "no session");
+    ASSERT_DID("attempt 0 rejoin");
+}
+
+static void left__the_job_goes_back__keeps_its_links_again(void **state)
+{
+    (void)state;
+    stepd_keeper_leaving(&rig.keeper);
+    stepd_keeper_left(&rig.keeper);
+    rig.busy[0] = true;
+    lose_control();
+    keeper_welcome(&rig, 0, 2);
+    rig.busy[0] = false;
+    (void)keeper_did(&rig);
+    keeper_lose(&rig, 0);
+    ASSERT_DID("drop 0");
 }
 
 static void left__idle_links_lost__are_let_go_of(void **state)
@@ -307,7 +334,7 @@ static void observer__job_of_another_incarnation__is_rolled_back(void **state)
     (void)state;
     lose_control();
     keeper_welcome(&rig, 0, 2);
-    ASSERT_DID("resume 0; drop 1; drop 2; roll back 0");
+    ASSERT_DID("drop 1; drop 2; roll back 0; resume 0");
 }
 
 static void observer__job_not_there__waits_for_its_workers(void **state)
@@ -343,6 +370,8 @@ int main(void)
         TEST(rolled_back__while_control_is_lost__is_left_to_the_welcome),
         TEST(leaving__the_session_is_not_known__ends_without_a_fuss),
         TEST(leaving__control_lost__is_resumed),
+        TEST(leaving__the_job_goes_back__is_taken_back),
+        TEST(left__the_job_goes_back__keeps_its_links_again),
         TEST(left__idle_links_lost__are_let_go_of),
         TEST(left__a_link_that_is_asked_for_something__is_made_again_with_control),
         TEST(left__a_busy_link_lost__is_made_again),
