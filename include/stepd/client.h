@@ -354,7 +354,8 @@ struct stepd_outcome_counts {
  * refused the gradient (NaN, Inf). FAILED_PRECONDITION: no tensors are defined, an observer pushes,
  * or one push overtook another. DEADLINE_EXCEEDED: the text names who or what is waited for.
  * ROLLED_BACK: the job went back: see the top. After another failure some slices may have been
- * counted: the next push of these tensors repeats the clock, and is told. Any thread.
+ * counted: the next push of these tensors repeats the clock of all of them, and is told. Any
+ * thread.
  */
 STEPD_EXPORT enum stepd_status stepd_push(struct stepd_client *client,
                                           const struct stepd_array *arrays, size_t count,

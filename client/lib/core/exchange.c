@@ -175,6 +175,52 @@ static uint32_t patience_of(const struct stepd_exchange *exchange,
     return stated ? operation->deadline_ms : exchange->wait_max_ms;
 }
 
+/* Are all tensors of this slice in the operation? */
+static bool has_whole(const struct stepd_exchange *exchange,
+                      const struct stepd_operation *operation, uint32_t slice)
+{
+    const struct stepd_slice_place *const place = &exchange->layout->slice[slice];
+    uint32_t parts = 0;
+    for (uint32_t i = 0; i < place->parts; i++) {
+        const size_t tensor = exchange->layout->part[place->first_part + i].tensor;
+        for (size_t a = 0; a < operation->arrays; a++)
+            parts += operation->array[a].tensor == tensor;
+    }
+    return parts == place->parts;
+}
+
+/*
+ * What an operation pushes is one step. Where a part of it has failed, the next push of its slices
+ * repeats the clocks, of those too that have counted: they would take the same gradient twice. A
+ * slice that is shared with other operations, or that is being pushed again already, is left alone.
+ */
+static void note_end(struct stepd_exchange *exchange, const struct stepd_operation *operation)
+{
+    const bool failed = operation->error.code != STEPD_OK;
+    for (size_t a = 0; a < operation->arrays; a++) {
+        const struct stepd_tensor_place *const tensor =
+            &exchange->layout->tensor[operation->array[a].tensor];
+        for (size_t p = 0; p < tensor->parts; p++) {
+            const uint32_t slice = exchange->layout->by_tensor[tensor->first_part + p]->slice;
+            struct stepd_slice_state *const state = &exchange->slice[slice];
+            if (state->sent == 0 || state->pushing > 0 || !has_whole(exchange, operation, slice))
+                continue;
+            if (!failed)
+                state->again = 0;
+            else if (state->clock + 1 >= state->sent) /* not where an older one has failed too */
+                state->again = state->sent;
+            state->sent = 0;
+        }
+    }
+}
+
+void stepd_exchange_release(struct stepd_exchange *exchange, struct stepd_operation *operation)
+{
+    if (operation->unanswered == 1 && stepd_operation_pushes(operation))
+        note_end(exchange, operation);
+    stepd_operation_release(operation, 1);
+}
+
 void stepd_exchange_start(struct stepd_exchange *exchange, struct stepd_operation *operation,
                           uint64_t now_ms)
 {
@@ -189,7 +235,7 @@ void stepd_exchange_start(struct stepd_exchange *exchange, struct stepd_operatio
         fail_all(exchange, ready.first, &error);
         stepd_gather_fail(exchange, operation, &error);
     }
-    stepd_operation_release(operation, 1);
+    stepd_exchange_release(exchange, operation);
 }
 
 void stepd_exchange_tick(struct stepd_exchange *exchange, uint64_t now_ms)
@@ -271,7 +317,7 @@ void stepd_exchange_settle(struct stepd_exchange *exchange, struct stepd_parcel 
             count_result(operation, parcel);
         else
             stepd_gather_fail(exchange, operation, error);
-        stepd_operation_release(operation, 1);
+        stepd_exchange_release(exchange, operation);
     }
     free(parcel);
 }

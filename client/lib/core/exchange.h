@@ -61,6 +61,9 @@ struct stepd_parcel {
 
 struct stepd_slice_state {
     uint64_t clock;   /* of the newest push; 0: none */
+    uint64_t sent;    /* the same, as long as its operation is not done; else 0 */
+    uint64_t again;   /* that the next push repeats, because its operation failed; 0: none */
+    uint32_t pushing; /* pushes under way */
     uint64_t version; /* that was fetched last */
     bool fetched;
     struct stepd_parcel *gathering; /* owned queue, oldest first */
@@ -118,12 +121,15 @@ static inline uint64_t stepd_exchange_payload(const struct stepd_exchange *excha
  * The clock of a slice's next push. In sync mode a rank contributes to each version once, so the
  * clock is never behind the version that the gradient was computed at. A worker that takes over a
  * rank in the middle of a step thus repeats what its predecessor had sent of it, and is told so,
- * instead of leaving gaps in the slices that had not been sent.
+ * instead of leaving gaps in the slices that had not been sent. So does a worker of whose step a
+ * part has failed: it makes the step again as a whole.
  */
 static inline uint64_t stepd_exchange_next_clock(const struct stepd_exchange *exchange,
                                                  uint32_t slice)
 {
     const struct stepd_slice_state *state = &exchange->slice[slice];
+    if (state->again != 0)
+        return state->again;
     const bool behind = exchange->layout->mode == STEPD_SYNC && state->clock < state->version;
     return (behind ? state->version : state->clock) + 1;
 }
@@ -167,6 +173,9 @@ void stepd_exchange_resend(struct stepd_exchange *exchange, uint32_t shard, uint
  * states the old incarnation unless the port holds it.
  */
 void stepd_exchange_roll_back(struct stepd_exchange *exchange, const struct stepd_error *error);
+
+/* One part fewer that an operation waits for: see stepd_operation_release. */
+void stepd_exchange_release(struct stepd_exchange *exchange, struct stepd_operation *operation);
 
 /* Has the job gone back, and are there weights that have not been pulled since? */
 bool stepd_exchange_is_behind(const struct stepd_exchange *exchange);

@@ -253,7 +253,7 @@ static void withdraw_part(struct stepd_exchange *exchange, struct stepd_operatio
         unlink_parcel(exchange, parcel);
         free(parcel);
     }
-    stepd_operation_release(operation, 1);
+    stepd_exchange_release(exchange, operation);
 }
 
 void stepd_gather_fail(struct stepd_exchange *exchange, struct stepd_operation *operation,
@@ -278,7 +278,7 @@ static void hold_and_fail(struct stepd_exchange *exchange, struct stepd_operatio
 {
     operation->unanswered++;
     stepd_gather_fail(exchange, operation, error);
-    stepd_operation_release(operation, 1);
+    stepd_exchange_release(exchange, operation);
 }
 
 static struct stepd_operation *any_operation(const struct stepd_parcel *parcel)

@@ -233,8 +233,13 @@ static enum stepd_status build(struct stepd_transfer *transfer,
 /* The next push of these slices has the next clock, whatever comes of this one. */
 static void use_clocks(const struct stepd_transfer *transfer)
 {
-    for (size_t i = 0; i < transfer->count && transfer->clock > 0; i++)
-        transfer->exchange->slice[transfer->slice[i]].clock = transfer->clock;
+    for (size_t i = 0; i < transfer->count && transfer->clock > 0; i++) {
+        struct stepd_slice_state *const state = &transfer->exchange->slice[transfer->slice[i]];
+        state->clock = transfer->clock;
+        state->sent = transfer->clock;
+        state->again = 0;
+        state->pushing++;
+    }
 }
 
 /* Builds the frame and gives it to the link, or holds the transfer until there is one. */

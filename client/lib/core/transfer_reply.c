@@ -105,6 +105,15 @@ static bool next_piece(struct stepd_request *request, struct stepd_piece *ret_pi
     return true;
 }
 
+/* Nothing of a parcel is under way any more. */
+static void settle(const struct stepd_transfer *transfer, struct stepd_parcel *parcel,
+                   const struct stepd_error *error)
+{
+    struct stepd_slice_state *const state = &transfer->exchange->slice[parcel->slice];
+    state->pushing -= transfer->clock > 0 && state->pushing > 0;
+    stepd_exchange_settle(transfer->exchange, parcel, error);
+}
+
 /* Settles what has been answered, once nothing of it is being sent any more. */
 static void settle_answered(struct stepd_transfer *transfer)
 {
@@ -113,7 +122,7 @@ static void settle_answered(struct stepd_transfer *transfer)
         if (parcel == NULL || !parcel->answered)
             continue;
         transfer->parcel[i] = NULL;
-        stepd_exchange_settle(transfer->exchange, parcel, NULL);
+        settle(transfer, parcel, NULL);
     }
 }
 
@@ -194,7 +203,7 @@ static void on_end(struct stepd_request *request, const struct stepd_error *erro
         if (transfer->parcel[i] == NULL)
             continue;
         give_clock_back(transfer, transfer->parcel[i]->slice);
-        stepd_exchange_settle(transfer->exchange, transfer->parcel[i], error);
+        settle(transfer, transfer->parcel[i], error);
     }
     free((void *)transfer->parcel);
     free(transfer->slice);

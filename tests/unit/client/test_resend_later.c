@@ -36,6 +36,71 @@ static void held__until_its_deadline__expires_and_gives_its_clock_back(void **st
     assert_int_equal(resend_push_in(resend_newest(rig))->clock, 1);
 }
 
+/* A step of which shard 1 has counted its part, and shard 2 has not. */
+static void step_by_half(struct rig *rig)
+{
+    const struct rig_operation *const step = resend_step_big(rig);
+    const float weights[] = {1, 1, 1, 1};
+    const size_t first = rig->sent_count - 2;
+    const struct stepd_message late = {
+        .request_id = rig->sent[first + 1].message.request_id,
+        .kind = STEPD_MESSAGE_ERROR,
+        .body.error = {.code = STEPD_DEADLINE_EXCEEDED, .text = "waiting for rank 3"},
+    };
+    assert_int_equal(rig->sent[first].shard, 1);
+    resend_answer(rig, &rig->sent[first], STEPD_APPLIED, 1, weights);
+    rig_reply(rig, 2, &late, NULL, 0);
+    assert_int_equal(step->operation.error.code, STEPD_DEADLINE_EXCEEDED);
+}
+
+static void step__of_which_a_part_has_counted__is_made_again_with_its_clock(void **state)
+{
+    struct rig *const rig = *state;
+    step_by_half(rig);
+    (void)resend_step_big(rig);
+    assert_int_equal(resend_push_in(&rig->sent[2])->clock, 1);
+    assert_int_equal(resend_push_in(&rig->sent[3])->clock, 1);
+}
+
+static void step__of_which_a_part_has_counted__keeps_its_clock_over_a_pull(void **state)
+{
+    struct rig *const rig = *state;
+    const float weights[] = {1, 1, 1, 1};
+    step_by_half(rig);
+    (void)rig_start(rig, STEPD_OPERATION_PULL, resend_all, 1, NULL);
+    resend_answer(rig, &rig->sent[2], STEPD_NONE, 1, weights);
+    resend_answer(rig, &rig->sent[3], STEPD_NONE, 0, weights);
+    (void)resend_step_big(rig);
+    assert_int_equal(resend_push_in(&rig->sent[4])->clock, 1);
+    assert_int_equal(resend_push_in(&rig->sent[5])->clock, 1);
+}
+
+static void step__that_was_made_again__is_followed_by_the_next(void **state)
+{
+    struct rig *const rig = *state;
+    const float weights[] = {1, 1, 1, 1};
+    step_by_half(rig);
+    (void)resend_step_big(rig);
+    resend_answer(rig, &rig->sent[2], STEPD_DUPLICATE, 1, weights);
+    resend_answer(rig, &rig->sent[3], STEPD_APPLIED, 1, weights);
+    (void)resend_step_big(rig);
+    assert_int_equal(resend_push_in(&rig->sent[4])->clock, 2);
+    assert_int_equal(resend_push_in(&rig->sent[5])->clock, 2);
+}
+
+/* As an async worker may that does not wait for its answers. */
+static void step__that_is_made_again__is_followed_at_once_by_the_next(void **state)
+{
+    struct rig *const rig = *state;
+    rig->layout.mode = STEPD_ASYNC;
+    step_by_half(rig);
+    (void)resend_step_big(rig);
+    (void)resend_step_big(rig);
+    assert_int_equal(resend_push_in(&rig->sent[2])->clock, 1);
+    assert_int_equal(resend_push_in(&rig->sent[4])->clock, 2);
+    assert_int_equal(resend_push_in(&rig->sent[5])->clock, 2);
+}
+
 static void held__of_two_operations__expires_with_the_first(void **state)
 {
     struct rig *const rig = *state;
@@ -204,6 +269,10 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, resend_setup, resend_teardown)
     const struct CMUnitTest tests[] = {
         TEST(held__until_its_deadline__expires_and_gives_its_clock_back),
+        TEST(step__of_which_a_part_has_counted__is_made_again_with_its_clock),
+        TEST(step__of_which_a_part_has_counted__keeps_its_clock_over_a_pull),
+        TEST(step__that_was_made_again__is_followed_by_the_next),
+        TEST(step__that_is_made_again__is_followed_at_once_by_the_next),
         TEST(held__of_two_operations__expires_with_the_first),
         TEST(resend__of_what_was_held_from_the_beginning__states_what_is_left),
         TEST(held__without_a_deadline__has_the_servers_longest),
