@@ -25,7 +25,8 @@ struct request_row {
     control_handle_fn *handle;
     bool workers_only;
     bool with_job;       /* the session must have named a job */
-    bool also_when_left; /* a worker may still send it after its Leave */
+    bool also_when_left; /* a worker may still send it after its Leave, and when the job failed */
+    bool for_pulls;      /* ... after its Leave: who has left may pull */
     bool asks_only;      /* it concerns no membership: who was given up may send it, too */
 };
 
@@ -36,7 +37,9 @@ static const struct request_row rows[] = {
     [STEPD_MESSAGE_DEFINE_TENSORS] = {.handle = control_handle_define_tensors,
                                       .workers_only = true,
                                       .with_job = true},
-    [STEPD_MESSAGE_GET_LAYOUT] = {.handle = control_handle_get_layout, .with_job = true},
+    [STEPD_MESSAGE_GET_LAYOUT] = {.handle = control_handle_get_layout,
+                                  .with_job = true,
+                                  .for_pulls = true},
     [STEPD_MESSAGE_REPORT] = {.handle = control_handle_report,
                               .workers_only = true,
                               .with_job = true},
@@ -149,10 +152,12 @@ static enum stepd_status check_member(const struct request_row *row,
                           member->rank, job->name);
     if (row->also_when_left)
         return STEPD_OK;
-    if (member->state == STEPD_MEMBER_LEFT)
-        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
-                          "rank %u has left job '%s'; only its status can still be asked for",
-                          member->rank, job->name);
+    if (member->state == STEPD_MEMBER_LEFT && !row->for_pulls)
+        return stepd_fail(
+            reterr, STEPD_FAILED_PRECONDITION,
+            "rank %u has left job '%s'; only its status, layout and weights can still "
+            "be asked for",
+            member->rank, job->name);
     if (job->state == CONTROL_JOB_FAILED)
         return stepd_fail(reterr, job->failure.code, "%s", job->failure.text);
     return STEPD_OK;
