@@ -143,6 +143,7 @@ void stepd_brain_move(struct stepd_brain *brain, struct stepd_home *home, bool b
         .code = STEPD_FAILED_PRECONDITION,
         .text = "the job's tensors could not be defined again: call stepd_define once more"};
     brain->home = home;
+    brain->moves++;
     if (exchange != NULL && !back) {
         exchange->frame_max_bytes = brain->self.frame_max_bytes;
         if (brain->self.wait_max_ms != 0)

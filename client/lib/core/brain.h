@@ -46,6 +46,7 @@ struct stepd_brain {
     struct stepd_pending pending;
     struct stepd_links *links; /* borrowed: the body makes them, of stepd_brain_links */
     struct stepd_home *home;   /* borrowed: that it works with; NULL: none */
+    uint64_t moves;            /* to another home, or back */
 };
 
 /* Options for links of this brain, but for their io. */

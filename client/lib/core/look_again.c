@@ -12,7 +12,7 @@
 
 struct look {
     struct stepd_question question; /* first */
-    const struct stepd_home *home;  /* that it is compared with */
+    uint64_t moves;                 /* of the brain: it compares with the home that it had then */
     struct stepd_layout_table table;
 };
 
@@ -41,7 +41,7 @@ static enum stepd_status compare(struct look *look, struct stepd_error *reterr)
         stepd_layout_seal(&look->table, look->question.brain->self.shards, reterr);
     if (status != STEPD_OK)
         return status;
-    if (stepd_layout_same(&look->table, &look->home->table))
+    if (stepd_layout_same(&look->table, &look->question.brain->home->table))
         return STEPD_OK;
     return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                       "the job's tensors lie otherwise than before: call stepd_define again and "
@@ -51,8 +51,6 @@ static enum stepd_status compare(struct look *look, struct stepd_error *reterr)
 static void tell_links(const struct look *look, const struct stepd_error *error)
 {
     struct stepd_brain *const brain = look->question.brain;
-    if (look->home != brain->home)
-        return; /* they were defined again meanwhile */
     if (error != NULL) {
         stepd_links_laid_out(brain->links, 0, error);
         return;
@@ -66,13 +64,15 @@ static void on_done(struct stepd_question *question)
     struct look *const look = (struct look *)question;
     struct stepd_error lost;
     struct stepd_error different;
-    if (question->error.code != STEPD_OK) {
+    /* else the tensors were defined again meanwhile, or could not be, and that home may be gone */
+    const bool holds = look->moves == question->brain->moves;
+    if (holds && question->error.code != STEPD_OK) {
         (void)stepd_fail(&lost, STEPD_FAILED_PRECONDITION,
                          "the server has not got the job's tensors (%.400s): call stepd_define "
                          "again and pull the weights",
                          question->error.text);
         tell_links(look, &lost);
-    } else {
+    } else if (holds) {
         tell_links(look, compare(look, &different) == STEPD_OK ? NULL : &different);
     }
     stepd_layout_deinit(&look->table);
@@ -97,7 +97,7 @@ void stepd_brain_look_again(struct stepd_brain *brain)
         .user = look,
         .on_done = on_done,
     };
-    look->home = brain->home;
+    look->moves = brain->moves;
     stepd_layout_init(&look->table);
     stepd_question_ask(&look->question);
 }

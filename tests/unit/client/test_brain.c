@@ -192,6 +192,27 @@ static void leave__after_a_job_went_back__fails_until_the_weights_are_pulled(voi
     stepd_question_withdraw(&question);
 }
 
+static void layout__of_a_home_that_was_left__is_of_no_interest(void **state)
+{
+    (void)state;
+    go_back();
+    stepd_brain_move(&brain, NULL, /* back= */ true);
+    stepd_brain_move(&brain, home, /* back= */ false);
+    assert_int_equal(links_rig_answer(&rig, 0, page(2)), STEPD_OK);
+    assert_int_equal(home->exchange.incarnation, 1);
+}
+
+/* The tensors were being defined, and could not be. */
+static void layout__of_a_home_that_is_no_more__is_compared_with_nothing(void **state)
+{
+    (void)state;
+    go_back();
+    stepd_brain_move(&brain, NULL, /* back= */ true);
+    home = stepd_home_destroy(home);
+    assert_int_equal(links_rig_answer(&rig, 0, page(2)), STEPD_OK);
+    assert_null(brain.home);
+}
+
 static void layout__that_is_lost_on_its_way__is_asked_for_again(void **state)
 {
     (void)state;
@@ -243,6 +264,8 @@ int main(void)
         TEST(job__that_went_back_with_another_layout__must_be_defined_again),
         TEST(leave__that_a_job_that_went_back_has_not_heard__fails),
         TEST(leave__after_a_job_went_back__fails_until_the_weights_are_pulled),
+        TEST(layout__of_a_home_that_was_left__is_of_no_interest),
+        TEST(layout__of_a_home_that_is_no_more__is_compared_with_nothing),
         TEST(layout__that_is_lost_on_its_way__is_asked_for_again),
         TEST(request__without_an_answer__loses_its_link),
         TEST(request__that_is_held__ends_when_its_time_is_up),
