@@ -48,7 +48,8 @@ static bool is_member(const struct member *member, uint64_t version)
 
 void members_gone(struct members *members, uint32_t rank)
 {
-    if (rank < members->ranks && members->member[rank].interval.last_clock != UINT64_MAX)
+    const struct member *member = find(members, rank);
+    if (member != NULL && member->interval.last_clock != UINT64_MAX)
         members->member[rank].gone = true;
 }
 

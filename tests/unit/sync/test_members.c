@@ -95,6 +95,16 @@ static void members_gone__of_who_has_left__ends_what_it_owes(void **state)
     members_deinit(&members);
 }
 
+static void members_gone__of_who_is_no_member_yet__is_nothing(void **state)
+{
+    (void)state;
+    struct members members = {.ranks = 0};
+    assert_int_equal(members_reserve(&members, 2), STEPD_OK);
+    members_gone(&members, 1);
+    assert_false(members.member[1].gone);
+    members_deinit(&members);
+}
+
 static void members_that_go_on_from_a_clock__owe_nothing_up_to_it(void **state)
 {
     (void)state;
@@ -161,6 +171,7 @@ int main(void)
         cmocka_unit_test(members_set__of_a_high_rank__makes_no_member_of_those_below),
         cmocka_unit_test(members_know__of_who_left_without_a_push__says_no),
         cmocka_unit_test(members_gone__of_who_has_left__ends_what_it_owes),
+        cmocka_unit_test(members_gone__of_who_is_no_member_yet__is_nothing),
         cmocka_unit_test(members_that_go_on_from_a_clock__owe_nothing_up_to_it),
         cmocka_unit_test(members_give_up__a_rank__is_none_until_it_is_set_again),
         cmocka_unit_test(members_await__who_is_a_member_later__says_so_up_to_then),
