@@ -125,6 +125,42 @@ static void successor__in_async__is_told_what_had_counted_and_goes_on(void **sta
     shard_teardown(&shard);
 }
 
+/* As after several steps of which each was broken off before it came to the second slice. */
+static void successor__in_async__goes_on_from_its_welcome_wherever_it_is(void **state)
+{
+    (void)state;
+    struct shard shard;
+    setup(&shard, STEPD_ASYNC);
+    for (uint64_t clock = 1; clock <= 3; clock++) {
+        const struct shard_push half = push_of(1, NULL, clock);
+        shard_push(&shard, 1, &half);
+    }
+    shard_close(&shard, 1);
+    shard_connect(&shard, 1, 1);
+    assert_int_equal(shard_last(&shard, 1)->welcome.clock, 3);
+    struct shard_push push = push_of(1, second, 4);
+    push.base_version = 0;
+    shard_push(&shard, 1, &push);
+    assert_int_equal(shard_last(&shard, 1)->kind, STEPD_MESSAGE_RESULT);
+    assert_int_equal(shard_last(&shard, 1)->outcome[0], STEPD_APPLIED);
+    shard_teardown(&shard);
+}
+
+static void successor__in_async__beyond_its_welcome__leaves_a_gap(void **state)
+{
+    (void)state;
+    struct shard shard;
+    setup(&shard, STEPD_ASYNC);
+    const struct shard_push half = push_of(1, NULL, 1);
+    shard_push(&shard, 1, &half);
+    struct shard_push push = push_of(1, second, 3);
+    push.base_version = 0;
+    shard_push(&shard, 1, &push);
+    assert_int_equal(shard_last(&shard, 1)->code, STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(shard_last(&shard, 1)->text, "clock 3 leaves a gap"));
+    shard_teardown(&shard);
+}
+
 static void successor__in_sync__repeats_the_step_and_closes_it(void **state)
 {
     (void)state;
@@ -171,6 +207,8 @@ int main(void)
         cmocka_unit_test(clock__of_half_a_step__is_the_lowest_that_counted),
         cmocka_unit_test(clock__of_half_a_first_step_in_sync__is_none),
         cmocka_unit_test(successor__in_async__is_told_what_had_counted_and_goes_on),
+        cmocka_unit_test(successor__in_async__goes_on_from_its_welcome_wherever_it_is),
+        cmocka_unit_test(successor__in_async__beyond_its_welcome__leaves_a_gap),
         cmocka_unit_test(successor__in_sync__repeats_the_step_and_closes_it),
         cmocka_unit_test(push__in_async_after_leaving__is_fenced),
     };
