@@ -269,12 +269,22 @@ void keeper_give_up(struct stepd_keeper *keeper, const struct stepd_error *error
         keeper_tell(keeper, STEPD_EVENT_ENDED, error, now_ms);
 }
 
+/* Does a shard's link wait for control's? */
+static bool is_waited_for(const struct stepd_keeper *keeper)
+{
+    bool waited_for = false;
+    for (uint32_t i = 1; i < keeper->links; i++)
+        waited_for = waited_for || stepd_keeper_holds(keeper, i);
+    return waited_for;
+}
+
 void stepd_keeper_lost(struct stepd_keeper *keeper, uint32_t shard, const struct stepd_error *error,
                        uint64_t now_ms)
 {
     struct stepd_kept_link *const link = &keeper->link[shard];
     assert(link->state == STEPD_KEPT_OPEN);
-    const bool idle = keeper->left && !keeper->io.busy(keeper->io.owner, shard);
+    const bool idle = keeper->left && !keeper->io.busy(keeper->io.owner, shard) &&
+                      !(shard == 0 && is_waited_for(keeper));
     if (keeper->budget_ms == 0 || idle) {
         link->state = STEPD_KEPT_CLOSED;
         link->lost = true;
@@ -290,6 +300,8 @@ void stepd_keeper_lost(struct stepd_keeper *keeper, uint32_t shard, const struct
     }
     keeper_break(keeper, shard, error, now_ms);
     keeper_try_later(keeper, shard, now_ms);
+    if (stepd_keeper_sleeps(keeper, 0)) /* no shard's link is made without it */
+        want(keeper, 0, now_ms);
 }
 
 void stepd_keeper_answered(struct stepd_keeper *keeper, uint32_t shard)

@@ -262,6 +262,31 @@ static void leaving__the_job_goes_back__is_taken_back(void **state)
     ASSERT_DID("attempt 0 rejoin");
 }
 
+static void left__a_busy_link_is_lost_behind_control__wakes_control(void **state)
+{
+    (void)state;
+    stepd_keeper_leaving(&rig.keeper);
+    stepd_keeper_left(&rig.keeper);
+    rig.busy[1] = true;
+    keeper_lose(&rig, 0);
+    ASSERT_DID("fail 0 UNAVAILABLE");
+    keeper_lose(&rig, 1);
+    keeper_wait(&rig, 0);
+    ASSERT_DID("drop 1; attempt 0 resume");
+}
+
+static void left__control_is_lost_behind_a_busy_link__is_made_again(void **state)
+{
+    (void)state;
+    stepd_keeper_leaving(&rig.keeper);
+    stepd_keeper_left(&rig.keeper);
+    rig.busy[1] = true;
+    keeper_lose(&rig, 1);
+    keeper_lose(&rig, 0);
+    keeper_wait(&rig, 50);
+    ASSERT_DID("drop 1; drop 0; attempt 0 resume");
+}
+
 static void left__the_job_goes_back__keeps_its_links_again(void **state)
 {
     (void)state;
@@ -371,6 +396,8 @@ int main(void)
         TEST(leaving__the_session_is_not_known__ends_without_a_fuss),
         TEST(leaving__control_lost__is_resumed),
         TEST(leaving__the_job_goes_back__is_taken_back),
+        TEST(left__a_busy_link_is_lost_behind_control__wakes_control),
+        TEST(left__control_is_lost_behind_a_busy_link__is_made_again),
         TEST(left__the_job_goes_back__keeps_its_links_again),
         TEST(left__idle_links_lost__are_let_go_of),
         TEST(left__a_link_that_is_asked_for_something__is_made_again_with_control),
