@@ -14,7 +14,6 @@
 
 #include <cmocka.h>
 
-#include "server/core/core_internal.h"
 #include "tests/sim/heap.h"
 #include "tests/sim/worker.h"
 
@@ -288,32 +287,6 @@ static bool is_over(const struct cluster *cluster)
     return true;
 }
 
-/* A shard that nobody is connected to any more: no request, and of no gradient a part. */
-static void check_nothing_is_left(const struct cluster *cluster, const struct host *host)
-{
-    const struct plan *plan = cluster->plan;
-    const struct core_job *job = host->core->jobs;
-    const uint64_t last = plan_last_version(plan);
-    const bool known = plan->exact && !plan_may_halt(plan);
-    if (job->pieces != 0 || host->core->conns != NULL)
-        plan_fail(plan, "shard %u keeps weights for somebody who is gone", host->shard);
-    for (size_t i = 0; i < plan->job->layout.slices; i++) {
-        const struct core_slice *slice = job->slice[i];
-        if (slice == NULL)
-            continue;
-        if (slice->waiters != NULL)
-            plan_fail(plan, "slice %zu has waiters of nobody", i);
-        if (known && slice->slice.version != last)
-            plan_fail(plan, "slice %zu ends at version %llu, not %llu", i,
-                      (unsigned long long)slice->slice.version, (unsigned long long)last);
-        for (uint32_t rank = 0; rank < slice->round.ranks; rank++) {
-            const enum contribution_state state = round_of(&slice->round, rank).state;
-            if (state == CONTRIBUTION_RECEIVING || (known && state != CONTRIBUTION_ABSENT))
-                plan_fail(plan, "slice %zu keeps a part of rank %u", i, rank);
-        }
-    }
-}
-
 static void end(struct cluster *cluster)
 {
     for (uint32_t rank = 0; rank < cluster->plan->job->workers; rank++) {
@@ -331,7 +304,7 @@ static void end(struct cluster *cluster)
         (void)link_destroy(link);
     }
     for (uint32_t k = 0; k < cluster->plan->job->shards; k++)
-        check_nothing_is_left(cluster, &cluster->host[k]);
+        host_check_end(&cluster->host[k], cluster->plan->exact && !plan_may_halt(cluster->plan));
     hosts_deinit(cluster->host, cluster->plan);
     cluster->story.hash = replay_hash(cluster->replay);
     cluster->witness = witness_destroy(cluster->witness);

@@ -12,8 +12,10 @@
 #include <cmocka.h>
 
 #include "proto/frame.h"
+#include "server/control/members.h"
 #include "server/core/core_internal.h"
 #include "tests/sim/link.h"
+#include "tests/sim/snapshots.h"
 
 /* Exactly one of the three. */
 struct letter {
@@ -31,7 +33,7 @@ static bool is_control(const struct host *host)
 /* Something has been done to the shard. */
 static void look(const struct host *host)
 {
-    if (!is_control(host))
+    if (!is_control(host) && !host->dead)
         witness_look(host->witness, host->shard, host->core);
 }
 
@@ -105,7 +107,7 @@ static void core_reply(void *owner, void *peer, const struct stepd_message *mess
                        const struct core_piece *piece, size_t pieces)
 {
     const struct host *host = owner;
-    for (size_t i = 0; i < pieces; i++)
+    for (size_t i = 0; i < pieces && !host->dead; i++)
         witness_weights(host->witness, link_rank(peer), message->body.result.slices.at[i]);
     link_reply(peer, message, piece, pieces);
 }
@@ -119,7 +121,7 @@ static void on_hang_up(void *owner, void *peer)
 static void core_notify(void *owner, struct notice *notice)
 {
     struct host *host = owner;
-    if (notice->kind == NOTICE_READY)
+    if (notice->kind == NOTICE_READY && !host->dead)
         witness_ready(host->witness, host->shard, host->core);
     post(&host->all[host->plan->job->shards], (struct letter){.notice = notice});
 }
@@ -139,19 +141,19 @@ static void make_core(struct host *host)
 
 /* ---- What control does ----------------------------------------------------------------------- */
 
-static void control_reply(void *owner, void *peer, const struct stepd_message *message)
+static void io_reply(void *owner, void *peer, const struct stepd_message *message)
 {
     (void)owner;
     link_reply(peer, message, NULL, 0);
 }
 
-static void control_order(void *owner, uint32_t shard, struct order *order)
+static void io_order(void *owner, uint32_t shard, struct order *order)
 {
     const struct host *host = owner;
     post(&host->all[shard], (struct letter){.order = order});
 }
 
-static void control_random(void *owner, uint8_t *bytes, size_t n)
+static void io_random(void *owner, uint8_t *bytes, size_t n)
 {
     struct host *host = owner;
     const bool is_id = n != CONTROL_INCARNATION_BYTES; /* the job's is 1, as workers say */
@@ -159,14 +161,25 @@ static void control_random(void *owner, uint8_t *bytes, size_t n)
         bytes[i] = is_id ? (uint8_t)random_next(&host->ids) : 0;
 }
 
-static void control_log(void *owner, enum log_level level, const char *event, const char *facts)
+static void io_log(void *owner, enum log_level level, const char *event, const char *facts)
 {
     const struct host *host = owner;
     (void)level;
     plan_trace(host->plan, "control: %s %s", event, facts);
 }
 
-static void make_control(struct host *host)
+static void io_snapshot(void *owner, const struct job_snapshot *snapshot,
+                        const struct stepd_error *error)
+{
+    const struct host *host = owner;
+    if (snapshot == NULL)
+        plan_trace(host->plan, "no snapshot: %s", error->text);
+    else
+        plan_trace(host->plan, "a snapshot is whole");
+    snapshots_whole(host->snapshots, snapshot);
+}
+
+static void make_control(struct host *host, uint64_t life)
 {
     const struct plan *plan = host->plan;
     const struct control_options options = {
@@ -180,12 +193,13 @@ static void make_control(struct host *host)
         .server_version = "sim",
     };
     const struct control_io io = {.owner = host,
-                                  .reply = control_reply,
+                                  .reply = io_reply,
                                   .hang_up = on_hang_up,
-                                  .order = control_order,
-                                  .random = control_random,
-                                  .log = control_log};
-    host->ids.state = plan->seed + 1;
+                                  .order = io_order,
+                                  .snapshot = io_snapshot,
+                                  .random = io_random,
+                                  .log = io_log};
+    host->ids.state = plan->seed + 1 + (life << 32);
     assert_int_equal(control_create(&options, &io, &host->control), STEPD_OK);
 }
 
@@ -202,7 +216,7 @@ void hosts_init(struct host *all, const struct plan *plan, struct witness *witne
         if (k < plan->job->shards)
             make_core(host);
         else
-            make_control(host);
+            make_control(host, /* life= */ 0);
     }
 }
 
@@ -215,6 +229,57 @@ void hosts_deinit(struct host *all, const struct plan *plan)
             const struct letter letter = take(&all[k]);
             (void)order_destroy(letter.order);
             (void)notice_destroy(letter.notice);
+        }
+    }
+}
+
+void hosts_kill(struct host *all, const struct plan *plan)
+{
+    for (uint32_t k = 0; k <= plan->job->shards; k++)
+        all[k].dead = true;
+}
+
+void hosts_restart(struct host *all, const struct plan *plan, struct witness *witness,
+                   uint64_t life)
+{
+    hosts_deinit(all, plan);
+    for (uint32_t k = 0; k <= plan->job->shards; k++) {
+        all[k].dead = false;
+        all[k].witness = witness;
+        if (k < plan->job->shards)
+            make_core(&all[k]);
+        else
+            make_control(&all[k], life);
+    }
+}
+
+bool host_has_left(const struct host *control, uint32_t rank)
+{
+    const struct control_job *job = control_job_find(control->control, control->plan->job->name);
+    const struct control_member *member = job == NULL ? NULL : control_member_find(job, rank);
+    return member != NULL && member->state == STEPD_MEMBER_LEFT;
+}
+
+void host_check_end(const struct host *host, bool known)
+{
+    const struct plan *plan = host->plan;
+    const struct core_job *job = host->core->jobs;
+    const uint64_t last = plan_last_version(plan);
+    if (job->pieces != 0 || host->core->conns != NULL)
+        plan_fail(plan, "shard %u keeps weights for somebody who is gone", host->shard);
+    for (size_t i = 0; i < plan->job->layout.slices; i++) {
+        const struct core_slice *slice = job->slice[i];
+        if (slice == NULL)
+            continue;
+        if (slice->waiters != NULL)
+            plan_fail(plan, "slice %zu has waiters of nobody", i);
+        if (known && slice->slice.version != last)
+            plan_fail(plan, "slice %zu ends at version %llu, not %llu", i,
+                      (unsigned long long)slice->slice.version, (unsigned long long)last);
+        for (uint32_t rank = 0; rank < slice->round.ranks; rank++) {
+            const enum contribution_state state = round_of(&slice->round, rank).state;
+            if (state == CONTRIBUTION_RECEIVING || (known && state != CONTRIBUTION_ABSENT))
+                plan_fail(plan, "slice %zu keeps a part of rank %u", i, rank);
         }
     }
 }

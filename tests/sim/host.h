@@ -13,17 +13,20 @@
 #include "tests/sim/witness.h"
 
 struct link;
+struct snapshots;
 
 struct host {
     const struct plan *plan;
     struct witness *witness;
     const uint64_t *now_ms;
-    uint32_t shard;          /* index; of control as many as there are shards */
-    struct core *core;       /* owned; NULL of control */
-    struct control *control; /* owned; NULL of a shard */
-    struct random ids;       /* control's: of sessions */
-    struct host *all;        /* borrowed: the shards, and control behind them */
-    struct letter *letters;  /* owned; the first to come */
+    uint32_t shard;              /* index; of control as many as there are shards */
+    struct core *core;           /* owned; NULL of control */
+    struct control *control;     /* owned; NULL of a shard */
+    struct random ids;           /* control's: of sessions */
+    struct snapshots *snapshots; /* control's; borrowed; NULL: none are taken */
+    bool dead;                   /* of what it does nobody hears */
+    struct host *all;            /* borrowed: the shards, and control behind them */
+    struct letter *letters;      /* owned; the first to come */
     struct letter **letters_end;
 };
 
@@ -33,6 +36,22 @@ void hosts_init(struct host *all, const struct plan *plan, struct witness *witne
                 const uint64_t *now_ms);
 /* All links are gone. */
 void hosts_deinit(struct host *all, const struct plan *plan);
+
+/*
+ * The daemon dies, with all that it knows; and begins again, with nothing, `life` being another
+ * number each time. In between the links are to crash (links_crash). What the shards do from then
+ * on is for this witness to see.
+ */
+void hosts_kill(struct host *all, const struct plan *plan);
+void hosts_restart(struct host *all, const struct plan *plan, struct witness *witness,
+                   uint64_t life);
+
+/* Nobody is connected to this shard any more: it keeps no request, and of no gradient a part.
+ * known: all slices have the plan's last version. */
+void host_check_end(const struct host *host, bool known);
+
+/* Does this control know that a rank has left the job? */
+bool host_has_left(const struct host *control, uint32_t rank);
 
 /* Takes the first letter of the queue. False: there is none. */
 bool host_deliver(struct host *host);

@@ -14,14 +14,9 @@
 
 #include "proto/error.h"
 #include "proto/frame.h"
+#include "tests/sim/bytes.h"
 
-enum { REQUESTS_MAX = 4096, WRITE_TIMEOUT_MS = 2000 };
-
-struct bytes {
-    uint8_t *at; /* owned */
-    size_t count;
-    size_t room;
-};
+enum { LINKS_MAX = 64, REQUESTS_MAX = 4096, WRITE_TIMEOUT_MS = 2000 };
 
 /* Bytes on their way down. */
 struct run {
@@ -43,7 +38,8 @@ struct asked {
 struct link {
     struct host *host;
     uint32_t rank;
-    link_frame_fn *on_frame;
+    link_frame_fn *on_frame; /* exactly one of the two */
+    link_bytes_fn *on_bytes;
     void *owner;
     bool posted; /* its turn to be opened has not come */
     bool broken; /* before that */
@@ -66,18 +62,6 @@ struct link {
 };
 
 /* ---- Bytes ----------------------------------------------------------------------------------- */
-
-static void append(struct bytes *bytes, const void *from, size_t n)
-{
-    if (bytes->count + n > bytes->room) {
-        bytes->room = (bytes->count + n) * 2;
-        bytes->at = realloc(bytes->at, bytes->room);
-        assert_non_null(bytes->at);
-    }
-    if (n > 0)
-        memcpy(bytes->at + bytes->count, from, n);
-    bytes->count += n;
-}
 
 static void add_run(struct link *link, struct run run)
 {
@@ -270,20 +254,25 @@ bool link_carry_up(struct link *link, size_t n)
     return true;
 }
 
+void link_send_bytes(struct link *link, const void *bytes, size_t n)
+{
+    bytes_append(&link->up, bytes, n);
+}
+
 void link_send(struct link *link, const struct stepd_message *message, const void *payload,
                size_t payload_bytes)
 {
     size_t head_bytes = 0;
     uint8_t *head = encode(message, payload_bytes, &head_bytes);
-    append(&link->up, head, head_bytes);
-    append(&link->up, payload, payload_bytes);
+    bytes_append(&link->up, head, head_bytes);
+    bytes_append(&link->up, payload, payload_bytes);
     free(head);
 }
 
 /* ---- Down ------------------------------------------------------------------------------------ */
 
 /* Gives whole frames to the worker. */
-static void receive(struct link *link)
+static void receive_frames(struct link *link)
 {
     struct stepd_arena arena;
     stepd_arena_init(&arena, STEPD_ARENA_MESSAGE_MAX_BYTES);
@@ -310,6 +299,16 @@ static void receive(struct link *link)
         memmove(link->down.at, link->down.at + at, link->down.count);
 }
 
+static void receive(struct link *link)
+{
+    if (link->on_bytes == NULL) {
+        receive_frames(link);
+        return;
+    }
+    link->on_bytes(link->owner, link, link->down.at, link->down.count);
+    link->down.count = 0;
+}
+
 bool link_carry_down(struct link *link, size_t n)
 {
     if (link->runs == NULL || (link->deaf && !link->worker_lost))
@@ -319,7 +318,7 @@ bool link_carry_down(struct link *link, size_t n)
         struct run *run = link->runs;
         const size_t part = n < run->count ? n : run->count;
         if (!link->worker_lost)
-            append(&link->down, run->bytes, part);
+            bytes_append(&link->down, run->bytes, part);
         run->bytes += part;
         run->count -= part;
         n -= part;
@@ -333,18 +332,31 @@ bool link_carry_down(struct link *link, size_t n)
 
 /* ---- Beginning and end ----------------------------------------------------------------------- */
 
-struct link *link_create(struct host *host, uint32_t rank, link_frame_fn *on_frame, void *owner)
+static struct link *create(struct host *host, uint32_t rank, void *owner)
 {
     struct link *link = calloc(1, sizeof *link);
     assert_non_null(link);
     link->host = host;
     link->rank = rank;
-    link->on_frame = on_frame;
     link->owner = owner;
     link->runs_end = &link->runs;
     link->posted = true;
     link->read_ms = *host->now_ms;
     host_post_link(host, link);
+    return link;
+}
+
+struct link *link_create(struct host *host, uint32_t rank, link_frame_fn *on_frame, void *owner)
+{
+    struct link *link = create(host, rank, owner);
+    link->on_frame = on_frame;
+    return link;
+}
+
+struct link *link_create_raw(struct host *host, uint32_t rank, link_bytes_fn *on_bytes, void *owner)
+{
+    struct link *link = create(host, rank, owner);
+    link->on_bytes = on_bytes;
     return link;
 }
 
@@ -379,6 +391,44 @@ void link_break_shard(struct link *link)
     link->broken = true;
     link->conn = NULL;
     drop_runs(link);
+}
+
+/* The first n bytes on their way down, in memory of their own. */
+static struct run copy_of_runs(const struct link *link, size_t n)
+{
+    struct bytes copy = {.at = NULL};
+    for (const struct run *run = link->runs; run != NULL && copy.count < n; run = run->next) {
+        const size_t left = n - copy.count;
+        bytes_append(&copy, run->bytes, run->count < left ? run->count : left);
+    }
+    return (struct run){.head = copy.at, .bytes = copy.at, .count = copy.count};
+}
+
+/* Weights on their way are given back when all connections are closed: nobody is told then of what
+ * that leads to. */
+void links_crash(struct link *const *link, size_t links, struct random *random)
+{
+    struct run last[LINKS_MAX];
+    assert_true(links <= LINKS_MAX);
+    for (size_t i = 0; i < links; i++) {
+        const uint64_t most = random_once_in(random, 2) ? 0 : random_below(random, 5000);
+        last[i] = copy_of_runs(link[i], most);
+    }
+    for (size_t i = 0; i < links; i++) {
+        if (link[i]->conn != NULL)
+            host_close(link[i]->host, link[i]->conn);
+        link[i]->conn = NULL;
+        link[i]->posted = false;
+        link[i]->broken = true;
+        link[i]->requests = 0;
+    }
+    for (size_t i = 0; i < links; i++) {
+        drop_runs(link[i]);
+        if (last[i].count > 0)
+            add_run(link[i], last[i]);
+        else
+            free(last[i].head);
+    }
 }
 
 void link_deafen(struct link *link)

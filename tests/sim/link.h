@@ -20,15 +20,22 @@ struct link;
 typedef void link_frame_fn(void *owner, struct link *link, const struct stepd_message *message,
                            const uint8_t *payload, size_t payload_bytes);
 
-/* Opens a connection of a rank, when its turn comes; on_frame is called with `owner`. Freed with
- * link_destroy. */
+/* Bytes have reached the worker, which reads frames by itself. Borrowed until return. */
+typedef void link_bytes_fn(void *owner, struct link *link, const uint8_t *bytes, size_t n);
+
+/* Opens a connection of a rank, when its turn comes; the function is called with `owner`. Freed
+ * with link_destroy. */
 struct link *link_create(struct host *host, uint32_t rank, link_frame_fn *on_frame, void *owner);
+struct link *link_create_raw(struct host *host, uint32_t rank, link_bytes_fn *on_bytes,
+                             void *owner);
 /* Both ends must have lost it. Returns NULL. */
 struct link *link_destroy(struct link *link);
 
 /* The worker sends a frame: its bytes are on their way. */
 void link_send(struct link *link, const struct stepd_message *message, const void *payload,
                size_t payload_bytes);
+/* The same of any bytes. */
+void link_send_bytes(struct link *link, const void *bytes, size_t n);
 
 /* At most n bytes arrive. False: there were none. */
 bool link_carry_up(struct link *link, size_t n);
@@ -42,6 +49,13 @@ void link_deafen(struct link *link);
 void link_break_shard(struct link *link);
 /* The worker's end breaks: it hears nothing more; what it sent may arrive yet. */
 void link_break_worker(struct link *link);
+
+/*
+ * The daemon has died (hosts_kill), and its end of all links with it: what had not arrived there is
+ * lost, and of what was on its way down each worker gets as many bytes as chance will have, or
+ * none. What a link had been answered and asked is forgotten.
+ */
+void links_crash(struct link *const *link, size_t links, struct random *random);
 
 /* Has the shard's end broken (or hung up), and is there nothing left to arrive at the worker? */
 bool link_is_at_end(const struct link *link);

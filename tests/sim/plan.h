@@ -33,6 +33,7 @@ struct plan {
     bool spoils;    /* now and then there is a NaN or an infinity in a push */
     bool losses;    /* every push has one; else some */
     bool steady;    /* losses and examples are the same in every round */
+    bool calm;      /* loss scales too, and shards wait long enough for a daemon that comes back */
     enum stepd_dtype push_dtype;
     enum stepd_dtype pull_dtype;
     struct drawing drawing; /* owned; the definition lives in it */
@@ -50,6 +51,11 @@ struct plan {
 void plan_init(struct plan *plan, uint64_t seed, uint32_t shards, bool faults,
                struct course *course);
 void plan_deinit(struct plan *plan);
+
+/* The same with workers that make no mistakes: nothing is not finite in what they push, and
+ * examples, loss and loss scale of a worker are the same in every push, so that pushes of several
+ * clocks can be made by one operation. */
+void plan_calm(struct plan *plan);
 
 /* A number that belongs to these three and the seed. */
 uint64_t plan_hash(const struct plan *plan, uint64_t a, uint64_t b, uint64_t c);

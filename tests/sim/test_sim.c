@@ -17,20 +17,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "tests/sim/cluster.h"
+#include "tests/sim/range.h"
 
 /* Seeds of a whole run, and of one that must have drawn everything. */
 enum { SEEDS = 10000, SEEDS_FOR_ALL = 1000 };
-
-/* What is to be run. */
-struct range {
-    uint64_t first;
-    uint64_t end;
-};
 
 /* What all runs have seen together. */
 struct all {
@@ -38,26 +32,6 @@ struct all {
     struct cluster_story story;
     struct course course;
 };
-
-static uint64_t number_from(const char *variable, uint64_t otherwise)
-{
-    const char *text = getenv(variable);
-    return text == NULL ? otherwise : strtoull(text, NULL, 10);
-}
-
-static struct range range_from(int argc, char **argv)
-{
-    const uint64_t only = number_from("STEPD_SIM_SEED", 0);
-    if (only != 0)
-        return (struct range){.first = only, .end = only + 1};
-    const uint64_t part = argc == 4 ? strtoull(argv[1], NULL, 10) : 0;
-    const uint64_t parts = argc == 4 ? strtoull(argv[2], NULL, 10) : 1;
-    const uint64_t seeds =
-        number_from("STEPD_SIM_SEEDS", argc == 4 ? strtoull(argv[3], NULL, 10) : SEEDS);
-    const uint64_t first = number_from("STEPD_SIM_FIRST", 1);
-    return (struct range){.first = first + seeds * part / parts,
-                          .end = first + seeds * (part + 1) / parts};
-}
 
 /* Gives a number for the weights at the end; 0 where these are not known beforehand. */
 static uint64_t run(uint64_t seed, uint32_t shards, bool faults, struct all *all)
@@ -102,9 +76,9 @@ static void training__under_any_faults__ends_where_the_replay_does(void **state)
 int main(int argc, char **argv)
 {
     static struct all all;
-    all.range = range_from(argc, argv);
+    all.range = range_from(argc, argv, SEEDS);
     all.course.program = argv[0];
-    all.course.trace = number_from("STEPD_SIM_TRACE", 0) != 0;
+    all.course.trace = range_number("STEPD_SIM_TRACE", 0) != 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(training__under_any_faults__ends_where_the_replay_does, &all),
     };

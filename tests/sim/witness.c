@@ -24,8 +24,16 @@ struct fate {
     bool turned_away; /* a worker was told that it never will */
 };
 
+/* How a version came to be. */
+struct past {
+    struct push_round round;
+    struct replay_verdict verdict; /* with `factor` for its own */
+    float factor[DEFINITION_TENSORS_MAX];
+};
+
 struct watched {
     uint64_t version;
+    struct past *past;                 /* owned; by version */
     struct push_round open;            /* parts that count, in the order of their arrival */
     uint64_t newest[PLAN_WORKERS_MAX]; /* clock that is used up */
     uint64_t away[PLAN_WORKERS_MAX];   /* version that it was turned away from */
@@ -56,11 +64,17 @@ struct witness *witness_create(const struct plan *plan, struct replay *replay)
     gated_init(&witness->gated, plan, replay);
     for (size_t rank = 0; rank < PLAN_WORKERS_MAX; rank++)
         witness->last_clock[rank] = UINT64_MAX;
+    for (size_t i = 0; i < plan->job->layout.slices; i++) {
+        witness->slice[i].past = calloc(plan->steps * plan->job->workers + 1, sizeof(struct past));
+        assert_non_null(witness->slice[i].past);
+    }
     return witness;
 }
 
 struct witness *witness_destroy(struct witness *witness)
 {
+    for (size_t i = 0; i < witness->plan->job->layout.slices; i++)
+        free(witness->slice[i].past);
     free(witness);
     return NULL;
 }
@@ -257,6 +271,21 @@ static void check_outcomes(const struct witness *witness, const struct core_slic
     }
 }
 
+/* The slice has its version of this round. */
+static void close_round(struct witness *witness, uint32_t slice, const struct push_round *round,
+                        const struct replay_verdict *verdict)
+{
+    struct watched *watched = &witness->slice[slice];
+    struct past *past = &watched->past[watched->version];
+    past->round = *round;
+    past->verdict = *verdict;
+    for (size_t i = 0; i < DEFINITION_TENSORS_MAX && verdict->factor != NULL; i++)
+        past->factor[i] = verdict->factor[i];
+    if (verdict->factor != NULL)
+        past->verdict.factor = past->factor;
+    replay_close(witness->replay, slice, round, &past->verdict);
+}
+
 static void look_at_version(struct witness *witness, const struct core_slice *slice)
 {
     const uint32_t index = slice->slice.index;
@@ -271,7 +300,7 @@ static void look_at_version(struct witness *witness, const struct core_slice *sl
     check_round(witness, watched, index, &round);
     if (gated_holds(&witness->gated, index))
         verdict = gated_decide(&witness->gated, index, watched->version, &round);
-    replay_close(witness->replay, index, &round, verdict);
+    close_round(witness, index, &round, verdict);
     check_outcomes(witness, slice, watched->version, &round);
 }
 
@@ -369,6 +398,42 @@ void witness_ready(struct witness *witness, uint32_t shard, const struct core *c
     }
 }
 
+/* ---- Going back ------------------------------------------------------------------------------ */
+
+static void go_back(struct witness *witness, const struct witness *before, uint32_t index,
+                    const struct slice_state *state)
+{
+    const struct watched *from = &before->slice[index];
+    struct watched *watched = &witness->slice[index];
+    if (state->version > from->version)
+        plan_fail(witness->plan, "a snapshot has slice %u at version %llu, which does not exist",
+                  index, (unsigned long long)state->version);
+    while (watched->version < state->version) {
+        watched->version++;
+        const struct past *past = &from->past[watched->version];
+        for (size_t i = 0; i < past->round.parts; i++) {
+            const struct push_part *part = &past->round.part[i];
+            watched->fate[part->rank][part->clock].version = watched->version;
+        }
+        close_round(witness, index, &past->round, &past->verdict);
+    }
+    for (uint32_t rank = 0; rank < state->ranks; rank++)
+        watched->newest[rank] = state->by_rank[rank].record.clock;
+}
+
+struct witness *witness_go_back(const struct witness *before, const struct job_snapshot *snapshot,
+                                const struct job_state *state, struct replay *replay)
+{
+    struct witness *witness = witness_create(before->plan, replay);
+    for (uint32_t i = 0; i < before->plan->job->layout.slices; i++)
+        go_back(witness, before, i, &state->slice[i]);
+    for (size_t i = 0; i < snapshot->members; i++) {
+        if (snapshot->member[i].left)
+            witness->last_clock[snapshot->member[i].rank] = snapshot->member[i].last_clock;
+    }
+    return witness;
+}
+
 /* ---- Answers --------------------------------------------------------------------------------- */
 
 /* Who takes a rank over may begin at a higher clock than a slice has seen, and it is too late then
@@ -400,6 +465,12 @@ static bool is_right(const struct witness *witness, const struct witness_answer 
     case STEPD_ACCUMULATED: return false;
     }
     return false;
+}
+
+uint64_t witness_counted(const struct witness *witness, uint32_t rank, uint64_t clock,
+                         uint32_t slice)
+{
+    return clock < CLOCKS_MAX ? witness->slice[slice].fate[rank][clock].version : 0;
 }
 
 void witness_answer(struct witness *witness, const struct witness_answer *answer)

@@ -16,6 +16,7 @@
 #ifndef TESTS_SIM_WITNESS_H
 #define TESTS_SIM_WITNESS_H
 
+#include "server/control/snapshot.h"
 #include "server/core/core.h"
 #include "tests/sim/replay.h"
 
@@ -35,6 +36,14 @@ struct witness_answer {
 struct witness *witness_create(const struct plan *plan, struct replay *replay);
 struct witness *witness_destroy(struct witness *witness);
 
+/*
+ * The job goes back to a snapshot, of what this witness has seen. A witness of what comes of that,
+ * with a replay that has been created only (borrowed), which is brought to the snapshot's versions
+ * by the rounds that led there. What was counted later counts no more.
+ */
+struct witness *witness_go_back(const struct witness *before, const struct job_snapshot *snapshot,
+                                const struct job_state *state, struct replay *replay);
+
 /* Something has happened to a shard. */
 void witness_look(struct witness *witness, uint32_t shard, const struct core *core);
 
@@ -46,6 +55,10 @@ void witness_weights(struct witness *witness, uint32_t rank, uint32_t slice);
 
 /* A worker learns what became of its push. */
 void witness_answer(struct witness *witness, const struct witness_answer *answer);
+
+/* The version that a push counted for; 0: none. */
+uint64_t witness_counted(const struct witness *witness, uint32_t rank, uint64_t clock,
+                         uint32_t slice);
 
 /* A worker says that it takes no more steps: others need not wait for it. */
 void witness_leave(struct witness *witness, uint32_t rank, uint64_t last_clock);
