@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plants mistakes in the daemon, one at a time, and sees the simulation notice each.
 
-    mutations.py list                         each mutation's name, and the files that it changes
+    mutations.py list                         each mutation's name, its program of the simulation,
+                                              and the files that it changes
     mutations.py apply NAME SOURCES FOLDER    writes these files, changed, below FOLDER
-    mutations.py check FOLDER SEEDS           runs FOLDER/sim_training, which must pass so many
+    mutations.py check FOLDER SEEDS           runs the programs in FOLDER, which must pass so many
                                               seeds, and each FOLDER/sim_mutant_NAME, which must not
 
 A change is a text that stands in its file exactly once, and what stands there instead: where the
@@ -18,7 +19,8 @@ import re
 import subprocess
 import sys
 
-# name: (what goes wrong, [(file, text, instead)])
+# name: (what goes wrong, [(file, text, instead)]), and behind that the program that must notice it,
+# where it is not sim_training.
 MUTATIONS = {
     "count_pushes": (
         "a round counts pushes instead of ranks",
@@ -126,6 +128,10 @@ MUTATIONS = {
 }
 
 
+def program_of(name):
+    return MUTATIONS[name][2] if len(MUTATIONS[name]) > 2 else "sim_training"
+
+
 def apply(name, sources, folder):
     texts = {}
     for file, text, instead in MUTATIONS[name][1]:
@@ -159,15 +165,16 @@ def verdict(name, folder, seeds):
 
 
 def check(folder, seeds):
-    code, output = run(folder / "sim_training", seeds)
-    if code != 0:
-        sys.exit(f"without any mutation the simulation fails:\n{output}")
-    print(f"without any mutation {seeds} seeds pass")
+    for program in sorted({program_of(name) for name in MUTATIONS}):
+        code, output = run(folder / program, seeds)
+        if code != 0:
+            sys.exit(f"without any mutation {program} fails:\n{output}")
+        print(f"without any mutation {seeds} seeds of {program} pass")
     missed = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         verdicts = pool.map(lambda name: verdict(name, folder, seeds), MUTATIONS)
-        for (name, (what, _)), (caught, how) in zip(MUTATIONS.items(), verdicts):
-            print(f"{name}: {what}\n    {how}")
+        for (name, mutation), (caught, how) in zip(MUTATIONS.items(), verdicts):
+            print(f"{name}: {mutation[0]}\n    {how}")
             missed += not caught
     print(f"{len(MUTATIONS)} mutations, {missed} missed")
     return 1 if missed or not MUTATIONS else 0
@@ -175,8 +182,8 @@ def check(folder, seeds):
 
 def main(arguments):
     if arguments == ["list"]:
-        for name, (_, changes) in MUTATIONS.items():
-            print(" ".join([name, *sorted({file for file, _, _ in changes})]))
+        for name, mutation in MUTATIONS.items():
+            print(" ".join([name, program_of(name), *sorted({file for file, _, _ in mutation[1]})]))
         return 0
     if len(arguments) == 4 and arguments[0] == "apply":
         apply(arguments[1], pathlib.Path(arguments[2]), pathlib.Path(arguments[3]))

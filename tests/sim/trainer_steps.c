@@ -144,8 +144,12 @@ void trainer_check_weights(struct trainer *trainer)
         for (size_t k = 0; k < n; k++) {
             if (memcmp(&expected[k], &weights[k], sizeof(float)) != 0 &&
                 !(isnan(expected[k]) && isnan(weights[k])))
-                plan_fail(plan, "rank %u gets slice %u at version %llu otherwise, from element %zu",
-                          trainer->client.rank, i, (unsigned long long)version, k);
+                plan_fail(plan,
+                          "rank %u gets slice %u at version %llu otherwise, from element %zu: %a "
+                          "for %a; the group has %s then, and schedule %s",
+                          trainer->client.rank, i, (unsigned long long)version, k,
+                          (double)weights[k], (double)expected[k],
+                          replay_optimizer(replay, version, i), replay_schedule(replay, i));
         }
         if (version < trainer->held[i] && trainer->rollbacks == trainer->client.rollbacks)
             plan_fail(plan, "rank %u goes back from version %llu of slice %u to %llu, unannounced",
