@@ -125,6 +125,59 @@ MUTATIONS = {
     "spent_waited_for": (
         "a round waits for a worker that was turned away from it",
         [("server/sync/policy.c", " || lacking == spent;", ";")]),
+    "same_incarnation": (
+        "a job comes back under the incarnation that it had",
+        [("server/control/restore.c",
+          "    job->incarnation = snapshot->incarnation + 1;\n",
+          "    job->incarnation = snapshot->incarnation;\n")],
+        "sim_recovery"),
+    "snapshot_without_records": (
+        "a snapshot has weights, and no record of the pushes that are in them",
+        [("server/model/slice_state.c",
+          "        rank->record = state->by_rank[i].record;\n",
+          "")],
+        "sim_recovery"),
+    "snapshot_without_slots": (
+        "a snapshot has weights, and no state of their optimizer",
+        [("server/model/slice_state.c", "    restore_slots(slice, state);\n", "    (void)restore_slots;\n")],
+        "sim_recovery"),
+    "unannounced": (
+        "a client takes another incarnation for the one that it had",
+        [("client/lib/core/keeper_session.c",
+          "    if (is_rolled_back(keeper, how, incarnation)) {\n",
+          "    if (is_rolled_back(keeper, how, incarnation) && how == STEPD_GREET_REJOIN) {\n")],
+        "sim_recovery"),
+    "not_sent_again": (
+        "a client sends nothing again over a link that was made again",
+        [("client/lib/core/pending.c",
+          "        request->kind->send(request);\n",
+          "        if (request->kind->greets)\n            request->kind->send(request);\n")],
+        "sim_recovery"),
+    "sent_again_as_new": (
+        "a client gives a push that it sends again the next clock",
+        [("client/lib/core/transfer.c",
+          "    drop_settled(transfer);\n",
+          "    drop_settled(transfer);\n"
+          "    transfer->clock += transfer->clock > 0 && transfer->delayed;\n")],
+        "sim_recovery"),
+    "leaves_anyway": (
+        "a Leave outlives the job that it was of",
+        [("client/lib/core/question.c",
+          "    if (exchange != NULL && stepd_exchange_is_behind(exchange))\n",
+          "    if (exchange != NULL && false)\n")],
+        "sim_recovery"),
+    "half_a_step_twice": (
+        "what has counted of a step that failed takes the same gradient again",
+        [("client/lib/core/exchange.c",
+          "                state->again = state->sent;\n",
+          "                state->again = 0;\n")],
+        "sim_recovery"),
+    "versions_remembered": (
+        "a client goes on from versions of before the job went back",
+        [("client/lib/core/exchange.c",
+          "        exchange->slice[i] = (struct stepd_slice_state){.clock = 0};\n",
+          "        exchange->slice[i].clock = 0;\n")],
+        "sim_recovery"),
 }
 
 
