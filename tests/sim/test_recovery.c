@@ -23,7 +23,7 @@
 #include "tests/sim/range.h"
 #include "tests/sim/recovery.h"
 
-enum { SEEDS = 10000, RUNS_FOR_ALL = 100 };
+enum { SEEDS = 5000, RUNS_FOR_ALL = 100 };
 
 struct all {
     struct range range;
