@@ -39,6 +39,27 @@ static void put_in_order(const struct push_round *round, bool by_rank, size_t *r
     }
 }
 
+/* Against the mean in double, whose order does not matter: a few roundings of all terms' sizes. */
+static void check_mean(const struct plan *plan, const struct push_round *round, uint32_t slice,
+                       const struct push_floats *pushed, const float *mean)
+{
+    const double total = (double)pushes_examples(plan, round);
+    for (size_t i = 0; i < plan_push_floats(plan, slice); i++) {
+        double sum = 0.0;
+        double size = 0.0;
+        for (size_t k = 0; k < round->parts; k++) {
+            const struct push_part *part = &round->part[k];
+            const double examples = (double)plan_examples(plan, part->rank, part->clock);
+            const double term = examples == 0.0 ? 0.0 : examples / total * pushed->of_part[k][i];
+            sum += term;
+            size += fabs(term);
+        }
+        if (isfinite(sum) && !(fabs((double)mean[i] - sum) <= 1e-6 * size + 1e-44))
+            plan_fail(plan, "slice %u: the mean of a round is %a, and in double %a", slice,
+                      (double)mean[i], sum);
+    }
+}
+
 void pushes_mean(const struct plan *plan, const struct push_round *round, uint32_t slice,
                  const struct push_floats *pushed, float *ret_floats)
 {
@@ -61,6 +82,7 @@ void pushes_mean(const struct plan *plan, const struct push_round *round, uint32
     }
     for (size_t i = 0; i < floats && !by_rank; i++)
         ret_floats[i] /= (float)total;
+    check_mean(plan, round, slice, pushed, ret_floats);
 }
 
 double pushes_loss(const struct plan *plan, const struct push_round *round)
