@@ -460,6 +460,7 @@ void stepd_links_use_exchange(struct stepd_links *links, struct stepd_exchange *
     for (size_t i = 1; i < links->spots; i++) {
         if (links->spot[i] == NULL)
             continue;
+        hang_up(links, (uint32_t)i); /* a Hello under way is no part of what fails */
         links->spot[i]->met = false;
         links->spot[i]->gone = gone == NULL ? replaced : *gone;
     }

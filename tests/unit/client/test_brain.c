@@ -225,6 +225,20 @@ static void layout__that_is_lost_on_its_way__is_asked_for_again(void **state)
     ASSERT_DID("send 0 get_layout");
 }
 
+static void home__moved_into_while_a_shard_is_greeted__has_its_links_made(void **state)
+{
+    static struct stepd_opening opening;
+    (void)state;
+    links_rig_break(&rig, 1);
+    links_rig_wake(&rig);
+    links_rig_connect(&rig, 1);
+    (void)links_did(&rig);
+    stepd_brain_move(&brain, home, /* back= */ false);
+    ASSERT_DID("close 1; close 2");
+    links_rig_want(&rig, &opening, 1);
+    ASSERT_DID("connect 1");
+}
+
 static void request__without_an_answer__loses_its_link(void **state)
 {
     (void)state;
@@ -267,6 +281,7 @@ int main(void)
         TEST(layout__of_a_home_that_was_left__is_of_no_interest),
         TEST(layout__of_a_home_that_is_no_more__is_compared_with_nothing),
         TEST(layout__that_is_lost_on_its_way__is_asked_for_again),
+        TEST(home__moved_into_while_a_shard_is_greeted__has_its_links_made),
         TEST(request__without_an_answer__loses_its_link),
         TEST(request__that_is_held__ends_when_its_time_is_up),
         TEST(heartbeat__goes_to_control),
