@@ -231,7 +231,12 @@ static void start(struct trainer *trainer)
     case TRAINER_SHARDS: open_link(trainer, trainer->shard); return;
     case TRAINER_ASSIGN: assign(trainer); return;
     case TRAINER_PULL: trainer_operate(trainer, STEPD_OPERATION_PULL, 0); return;
-    case TRAINER_TRAIN: trainer_operate(trainer, STEPD_OPERATION_STEP, 0); return;
+    case TRAINER_TRAIN: /* in one exchange, or in two */
+        trainer_operate(trainer,
+                        random_once_in(trainer->client.world->random, 3) ? STEPD_OPERATION_PUSH
+                                                                         : STEPD_OPERATION_STEP,
+                        0);
+        return;
     case TRAINER_FINAL:
         trainer_operate(trainer, STEPD_OPERATION_PULL, known ? plan_last_version(plan) : 0);
         return;
@@ -286,6 +291,10 @@ static void go_on(struct trainer *trainer)
     case TRAINER_TRAIN:
         trainer->steps++;
         trainer_check_counted(trainer);
+        if (trainer->operation.kind == STEPD_OPERATION_PUSH) {
+            trainer->step = TRAINER_PULL;
+            return;
+        }
         trainer_check_weights(trainer);
         trainer->step = is_over(trainer) ? TRAINER_LEAVE : TRAINER_TRAIN;
         return;
