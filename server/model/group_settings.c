@@ -245,16 +245,6 @@ static bool is_own(const struct group_layers *layers, size_t layer)
     return layer + 1 == layers->count;
 }
 
-/* Does a layer above say it anew? */
-static bool is_covered(const struct group_layers *layers, size_t layer, const char *name)
-{
-    for (size_t i = layer + 1; i < layers->count; i++) {
-        if (find_setting(layers->at[i], name) != NULL)
-            return true;
-    }
-    return false;
-}
-
 static enum stepd_status set_hyper(const struct stepd_setting *setting, enum group_layer layer,
                                    struct phase *phase, struct stepd_error *reterr)
 {
@@ -299,14 +289,27 @@ static bool is_meant(const struct phase *phase, const struct stepd_setting *sett
     return values > 0 && (is_word(setting) || values == setting->values);
 }
 
+/* Does a layer above say it anew, to this optimizer? */
+static bool is_covered(const struct group_layers *layers, size_t layer, const struct phase *phase,
+                       const char *name)
+{
+    for (size_t i = layer + 1; i < layers->count; i++) {
+        const struct stepd_setting *const setting = find_setting(layers->at[i], name);
+        if (setting != NULL && is_meant(phase, setting))
+            return true;
+    }
+    return false;
+}
+
 static enum stepd_status take_layer(const struct group_layers *layers, size_t layer,
                                     struct phase *phase, struct stepd_error *reterr)
 {
     const struct stepd_settings *const settings = layers->at[layer];
     for (size_t i = 0; i < settings->count; i++) {
         const struct stepd_setting *const setting = &settings->at[i];
-        const bool left_out = !is_own(layers, layer) && (!is_meant(phase, setting) ||
-                                                         is_covered(layers, layer, setting->name));
+        const bool left_out =
+            !is_own(layers, layer) &&
+            (!is_meant(phase, setting) || is_covered(layers, layer, phase, setting->name));
         if (is_special(setting->name) || left_out)
             continue;
         const enum stepd_status status = set_hyper(setting, (enum group_layer)layer, phase, reterr);

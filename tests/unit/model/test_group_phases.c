@@ -154,6 +154,20 @@ static void phase__whose_optimizer_has_a_list_of_that_name__leaves_the_number_ou
     groups_refuse_settings("adafactor", "eps=0.5", "eps of adafactor takes 2 numbers, not 1");
 }
 
+static void phase__behind_a_list_of_that_name__takes_the_number_of_the_defaults(void **state)
+{
+    (void)state;
+    const struct stepd_group defaults = settings_group("", "eps=0.25");
+    const struct stepd_phase phase = {.from = 1, .optimizer = "adam"};
+    struct stepd_group def = settings_group("adafactor", "eps=0.5,0.125");
+    def.phases = 1;
+    def.phase = &phase;
+    struct group group = groups_make_over(&defaults, &def);
+    assert_true(group.phase[0].hyper.eps2 == 0.125);
+    assert_true(group.phase[1].hyper.eps == 0.25);
+    group_deinit(&group);
+}
+
 /* A hint must not offer what is refused there. */
 static void phase__with_an_unknown_hyperparameter__is_offered_no_treatment(void **state)
 {
@@ -279,6 +293,7 @@ int main(void)
         cmocka_unit_test(phase__with_a_preset__has_its_own_form),
         cmocka_unit_test(phase__with_an_unknown_optimizer__names_the_nearest),
         cmocka_unit_test(phase__whose_optimizer_has_a_list_of_that_name__leaves_the_number_out),
+        cmocka_unit_test(phase__behind_a_list_of_that_name__takes_the_number_of_the_defaults),
         cmocka_unit_test(phase__with_an_unknown_hyperparameter__is_offered_no_treatment),
         cmocka_unit_test(phase__without_an_optimizer__is_refused),
         cmocka_unit_test(phase__with_a_setting_that_its_optimizer_does_not_know__is_refused),
