@@ -49,9 +49,18 @@ struct recovery {
     struct recovery_story story;
 };
 
+/* Snapshots of a job that is frozen as a whole are of no version. */
+static bool is_frozen(const struct plan *plan)
+{
+    bool frozen = true;
+    for (size_t i = 0; i < plan->job->layout.slices; i++)
+        frozen = frozen && plan->job->group[plan->job->layout.slice[i].group].frozen;
+    return frozen;
+}
+
 bool recovery_takes(const struct plan *plan)
 {
-    return !plan_may_be_late(plan) && !plan_may_halt(plan);
+    return !plan_may_be_late(plan) && !plan_may_halt(plan) && !is_frozen(plan);
 }
 
 /* ---- Choosing -------------------------------------------------------------------------------- */

@@ -22,7 +22,8 @@ struct recovery_story {
     uint64_t hash;      /* of the weights at the end */
 };
 
-/* Does the simulation take this plan? Not one whose pushes may come too late or end the job. */
+/* Does the simulation take this plan? Not one whose pushes may come too late, end the job, or
+ * change nothing. */
 bool recovery_takes(const struct plan *plan);
 
 /*

@@ -67,7 +67,9 @@ static void copy(size_t n, const float *from, float *to)
 
 static void make_version(const struct replay *replay, struct training *training, uint64_t version)
 {
-    assert_true(version <= replay->versions_max);
+    if (version > replay->versions_max)
+        plan_fail(replay->plan, "slice %u gets version %llu, of more pushes than there are",
+                  training->slice, (unsigned long long)version);
     training->version[version].weights = calloc(STEPD_VIEWS * training->n, sizeof(float));
     assert_non_null(training->version[version].weights);
 }
