@@ -27,6 +27,7 @@ struct wire {
     struct client *client; /* borrowed */
     uint32_t shard;
     struct link *link; /* borrowed */
+    uint64_t base;     /* of the daemon that it leads to */
     struct stepd_reader reader;
     struct frame *frames; /* owned; first to go */
     uint64_t received;
@@ -96,6 +97,7 @@ static void on_bytes(void *owner, struct link *link, const uint8_t *bytes, size_
     struct wire *wire = owner;
     (void)link;
     wire->reading = true;
+    wire->client->base = wire->base;
     read_bytes(wire, bytes, n);
     wire->reading = false;
     if (wire->closed)
@@ -277,7 +279,7 @@ static void connect_to(struct client *client, uint32_t shard)
     }
     struct wire *wire = malloc(sizeof *wire);
     assert_non_null(wire);
-    *wire = (struct wire){.client = client, .shard = shard};
+    *wire = (struct wire){.client = client, .shard = shard, .base = client->world->base};
     wire->link = link_create_raw(&client->world->host[host], client->rank, on_bytes, wire);
     assert_int_equal(stepd_reader_init(&wire->reader, &client->brain.pending, shard), STEPD_OK);
     assert_true(client->world->linked(client->world->owner, wire->link));

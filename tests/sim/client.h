@@ -20,7 +20,8 @@ struct client_world {
     struct host *host; /* the shards, and control behind them */
     struct random *random;
     uint64_t now_ms;
-    bool down; /* the daemon is not there */
+    bool down;     /* the daemon is not there */
+    uint64_t base; /* of the job's lineages at this daemon: lineages.h */
     void *owner;
     /* A connection was made, which is the owner's. False: there is no room for one. */
     bool (*linked)(void *owner, struct link *link);
@@ -35,6 +36,7 @@ struct client {
     uint64_t beat_ms;
     bool connecting[PLAN_SHARDS_MAX + 1];   /* by Hello.shard */
     struct wire *wire[PLAN_SHARDS_MAX + 1]; /* owned; NULL: no connection */
+    uint64_t base;                          /* of the daemon that it has read from last */
     unsigned rollbacks;                     /* that it was told of */
     bool ended;                             /* the links were given up */
 };

@@ -2,6 +2,9 @@
  *
  * What the job has been in each of its incarnations: a witness and a replay of each. A client may
  * still hold weights of one that is over, and must hold them for what they were.
+ *
+ * A daemon that has lost all begins with incarnation 1 again. So a lineage is numbered from where
+ * its daemon began: `base` and the incarnation.
  */
 #ifndef TESTS_SIM_LINEAGES_H
 #define TESTS_SIM_LINEAGES_H
@@ -13,7 +16,8 @@ enum { LINEAGES_MAX = 16 };
 
 struct lineages {
     const struct plan *plan;
-    uint64_t newest;                           /* incarnation, from 1 */
+    uint64_t base;                             /* of the newest */
+    uint64_t newest;                           /* number, from 1 */
     struct replay *replay[LINEAGES_MAX + 1];   /* owned */
     struct witness *witness[LINEAGES_MAX + 1]; /* owned */
 };
@@ -25,8 +29,11 @@ void lineages_deinit(struct lineages *lineages);
 void lineages_go_back(struct lineages *lineages, const struct snapshots_kept *snapshot,
                       uint64_t incarnation);
 
-/* Of an incarnation that there has been; else the test ends. */
-const struct replay *lineages_replay(const struct lineages *lineages, uint64_t incarnation);
-const struct witness *lineages_witness(const struct lineages *lineages, uint64_t incarnation);
+/* The job is lost, and will be begun anew. */
+void lineages_begin_anew(struct lineages *lineages);
+
+/* Of a number that there has been; else the test ends. */
+const struct replay *lineages_replay(const struct lineages *lineages, uint64_t number);
+const struct witness *lineages_witness(const struct lineages *lineages, uint64_t number);
 
 #endif

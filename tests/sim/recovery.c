@@ -22,6 +22,7 @@ enum {
     FAULTS_MAX = 30,
     DEATHS_MAX = 2,
     CRASHES_MAX = 4,
+    LOST_ONCE_IN = 8, /* of the crashes: with all snapshots */
     EVENTS_MAX = 400000,
     TICK_MS = 50,
     JUMP_MOST_MS = 4000,
@@ -148,7 +149,9 @@ static void serve(struct recovery *recovery)
 
 static void crash(struct recovery *recovery)
 {
-    if (recovery->crashes_left == 0 || recovery->world.down || recovery->snapshots.count == 0)
+    const bool loses_all = recovery->snapshots.count == 0;
+    if (recovery->crashes_left == 0 || recovery->world.down ||
+        (loses_all && !random_once_in(&recovery->random, LOST_ONCE_IN)))
         return;
     recovery->crashes_left--;
     recovery->story.crashes++;
@@ -160,16 +163,30 @@ static void crash(struct recovery *recovery)
     recovery->back_ms = recovery->world.now_ms + random_below(&recovery->random, DOWN_MOST_MS);
 }
 
+/* Under the next incarnation, or without anything. */
+static void restore(struct recovery *recovery)
+{
+    struct snapshots *snapshots = &recovery->snapshots;
+    if (snapshots->count == 0 || random_once_in(&recovery->random, LOST_ONCE_IN)) {
+        plan_trace(recovery->plan, "the daemon is back, and has lost the job");
+        snapshots_deinit(snapshots);
+        lineages_begin_anew(&recovery->lineages);
+        recovery->story.lost++;
+        return;
+    }
+    const size_t index = random_below(&recovery->random, snapshots->count);
+    const struct snapshots_kept *kept = snapshots_restore(snapshots, index, recovery->world.now_ms);
+    plan_trace(recovery->plan, "the daemon is back, under incarnation %llu, from version %lld",
+               (unsigned long long)kept->control.incarnation, (long long)kept->control.version);
+    lineages_go_back(&recovery->lineages, kept, kept->control.incarnation);
+}
+
 /* A rank that had left, and is a member again, gets another process; one that has left again needs
  * none, which would begin the job anew. */
 static void come_back(struct recovery *recovery)
 {
-    const size_t index = random_below(&recovery->random, recovery->snapshots.count);
-    const struct snapshots_kept *kept =
-        snapshots_restore(&recovery->snapshots, index, recovery->world.now_ms);
-    plan_trace(recovery->plan, "the daemon is back, under incarnation %llu, from version %lld",
-               (unsigned long long)kept->control.incarnation, (long long)kept->control.version);
-    lineages_go_back(&recovery->lineages, kept, kept->control.incarnation);
+    restore(recovery);
+    recovery->world.base = recovery->lineages.base;
     for (uint32_t k = 0; k < recovery->plan->job->shards; k++)
         recovery->host[k].witness = recovery->lineages.witness[recovery->lineages.newest];
     recovery->world.down = false;

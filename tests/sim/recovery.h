@@ -16,6 +16,7 @@ struct recovery_story {
     uint64_t breaks;    /* of connections */
     uint64_t deaths;    /* of workers */
     uint64_t crashes;   /* of the daemon */
+    uint64_t lost;      /* of the job with it */
     uint64_t snapshots; /* kept */
     uint64_t rollbacks; /* that workers were told of */
     uint64_t rings;     /* of workers that wait for each other */

@@ -63,6 +63,7 @@ static void run(uint64_t seed, struct all *all)
         all->story.breaks += story.breaks;
         all->story.deaths += story.deaths;
         all->story.crashes += story.crashes;
+        all->story.lost += story.lost;
         all->story.snapshots += story.snapshots;
         all->story.rollbacks += story.rollbacks;
         all->story.rings += story.rings;
@@ -78,19 +79,20 @@ static void training__through_crashes__ends_as_if_there_were_none(void **state)
         run(seed, all);
     print_message(
         "%llu runs of seeds %llu to %llu: %llu events, %llu connections, %llu faults, %llu deaths of "
-        "workers, %llu crashes of the daemon, %llu snapshots, %llu times told of going back, %llu "
-        "compared with an undisturbed run, %llu rings\n",
+        "workers, %llu crashes of the daemon, %llu with the job, %llu snapshots, %llu times told of "
+        "going back, %llu compared with an undisturbed run, %llu rings\n",
         (unsigned long long)all->runs, (unsigned long long)all->range.first,
         (unsigned long long)all->range.end - 1, (unsigned long long)story->events,
         (unsigned long long)story->connections, (unsigned long long)story->breaks,
         (unsigned long long)story->deaths, (unsigned long long)story->crashes,
-        (unsigned long long)story->snapshots, (unsigned long long)story->rollbacks,
-        (unsigned long long)all->compared, (unsigned long long)story->rings);
+        (unsigned long long)story->lost, (unsigned long long)story->snapshots,
+        (unsigned long long)story->rollbacks, (unsigned long long)all->compared,
+        (unsigned long long)story->rings);
     assert_true(story->rings <= all->runs / 100);
     assert_true(all->range.end > all->range.first);
     if (all->runs >= RUNS_FOR_ALL)
-        assert_true(story->deaths > 0 && story->crashes > 0 && story->rollbacks > 0 &&
-                    all->compared > 0);
+        assert_true(story->deaths > 0 && story->crashes > story->lost && story->lost > 0 &&
+                    story->rollbacks > 0 && all->compared > 0);
 }
 
 int main(int argc, char **argv)

@@ -64,10 +64,10 @@ void trainer_deinit(struct trainer *trainer)
 
 void trainer_explain(const struct trainer *trainer, char *text, size_t size)
 {
-    (void)snprintf(text, size, "rank %u in step %d, %s, after %llu steps, at incarnation %llu",
+    (void)snprintf(text, size, "rank %u in step %d, %s, after %llu steps, of lineage %llu",
                    trainer->client.rank, (int)trainer->step,
                    trainer->waiting ? "waits" : "waits for nothing",
-                   (unsigned long long)trainer->steps, (unsigned long long)trainer->incarnation);
+                   (unsigned long long)trainer->steps, (unsigned long long)trainer->lineage);
 }
 
 /* ---- Waiting --------------------------------------------------------------------------------- */

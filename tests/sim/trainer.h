@@ -58,7 +58,7 @@ struct trainer {
     struct stepd_operation operation;
     bool operates;                      /* the operation is to be released */
     unsigned rollbacks;                 /* that were told when it began, and when weights came */
-    uint64_t incarnation;               /* that the last one was answered in */
+    uint64_t lineage;                   /* that the last operation was answered in */
     uint64_t clock[TRAINER_SLICES_MAX]; /* of its pushes */
     uint64_t held[TRAINER_SLICES_MAX];  /* versions that the weights below are of */
     float *weights[DEFINITION_TENSORS_MAX]; /* owned */

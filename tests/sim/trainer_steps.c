@@ -83,7 +83,7 @@ static void on_operation(struct stepd_operation *operation)
 {
     struct trainer *trainer =
         (struct trainer *)((char *)operation - offsetof(struct trainer, operation));
-    trainer->incarnation = exchange_of(trainer)->incarnation;
+    trainer->lineage = trainer->client.base + exchange_of(trainer)->incarnation;
     trainer_end_with(trainer, &operation->error);
 }
 
@@ -127,7 +127,7 @@ void trainer_operate(struct trainer *trainer, enum stepd_operation_kind kind, ui
 void trainer_check_weights(struct trainer *trainer)
 {
     const struct plan *plan = trainer->plan;
-    const struct replay *replay = lineages_replay(trainer->lineages, trainer->incarnation);
+    const struct replay *replay = lineages_replay(trainer->lineages, trainer->lineage);
     for (uint32_t i = 0; i < plan->job->layout.slices; i++) {
         const size_t n = plan->job->layout.slice[i].elements;
         const uint64_t version = exchange_of(trainer)->slice[i].version;
@@ -162,7 +162,7 @@ void trainer_check_weights(struct trainer *trainer)
 
 void trainer_check_counted(const struct trainer *trainer)
 {
-    const struct witness *witness = lineages_witness(trainer->lineages, trainer->incarnation);
+    const struct witness *witness = lineages_witness(trainer->lineages, trainer->lineage);
     if (trainer->operation.counts.dropped > 0)
         return;
     for (uint32_t i = 0; i < trainer->plan->job->layout.slices; i++) {
