@@ -364,6 +364,9 @@ static void fall_back(struct trainer *trainer)
     } else if (trainer->step < TRAINER_PULL) {
         leave_fresh(trainer);
         trainer->step = TRAINER_DEFINE_JOB;
+    } else if (trainer->step == TRAINER_TRAIN && error->code == STEPD_DEADLINE_EXCEEDED &&
+               random_once_in(trainer->client.world->random, 2)) {
+        trainer->repeats = true;
     } else if (strstr(error->text, "stepd_define") != NULL || defines_again(trainer)) {
         trainer->step = TRAINER_DEFINE_JOB;
     } else {

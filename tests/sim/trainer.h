@@ -4,8 +4,9 @@
  *
  *     connect, define (rank 0 with values), pull, step, step, ..., leave, pull the last version
  *
- * What fails for want of time, or because the job went back, is begun again with a pull; what the
- * server has lost is defined again. The loop counts its steps by what it pulls, and computes its
+ * A step that fails for want of time is made again, as it was or from another pull; one that fails
+ * because the job went back is begun again with a pull, and what the server has lost is defined
+ * again. The loop counts its steps by what it pulls, and computes its
  * gradients from it. Whatever comes is held against the replay of the incarnation that it is of,
  * and a version that is lower than the last one must have been announced.
  */
@@ -43,6 +44,7 @@ struct trainer {
     struct stepd_error error; /* code OK: well */
     uint64_t steps;           /* taken in all, by this process */
     unsigned timeouts;        /* in a row */
+    bool repeats;             /* the next step is the last one, with its gradients */
     bool attaches;            /* it has left, and defines nothing any more */
 
     struct stepd_opening opening;

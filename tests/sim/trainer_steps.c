@@ -11,6 +11,9 @@
 
 #include "tests/sim/trainer_internal.h"
 
+/* Deadlines that are enough for some slices. */
+enum { HASTY_ONCE_IN = 8, HASTY_MOST_MS = 400 };
+
 static struct stepd_exchange *exchange_of(const struct trainer *trainer)
 {
     return &trainer->home->exchange;
@@ -96,7 +99,9 @@ void trainer_operate(struct trainer *trainer, enum stepd_operation_kind kind, ui
     struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
     struct stepd_error error = {.code = STEPD_OK};
     if (kind != STEPD_OPERATION_PULL) {
-        compute_gradients(trainer);
+        if (!trainer->repeats)
+            compute_gradients(trainer);
+        trainer->repeats = false;
         options.examples = plan_examples(plan, rank, trainer->clock[0]);
         options.has_loss = plan_loss(plan, rank, trainer->clock[0], &options.loss);
         options.loss_scale = plan_loss_scale(plan, rank, trainer->clock[0]);
@@ -104,6 +109,10 @@ void trainer_operate(struct trainer *trainer, enum stepd_operation_kind kind, ui
         options.hessians_count = trainer->hessians;
     }
     options.min_version = min_version;
+    const bool bounded = plan->job->consistency.mode == STEPD_BOUNDED; /* where a pull may wait */
+    if (!bounded && random_once_in(trainer->client.world->random, HASTY_ONCE_IN))
+        options.deadline_ms =
+            (uint32_t)random_between(trainer->client.world->random, 1, HASTY_MOST_MS);
     for (size_t i = 0; i < plan->job->tensors; i++)
         array[i] = (struct stepd_array){
             .tensor = i, .grad = trainer->grad[i], .weights = trainer->weights[i]};
