@@ -119,6 +119,18 @@ void job_close(struct core *core, struct core_job *job)
         job_free(core, job);
 }
 
+/* The newest clock of a rank that a slice has and that whoever takes the rank over can go on from.
+ * A push whose turn is not over is not one: its answer says whether its step goes on, and only who
+ * sends it again gets that. */
+static uint64_t slice_clock(const struct core_slice *slice, uint32_t rank)
+{
+    const struct contribution open = round_of(&slice->round, rank);
+    const bool by_turns = slice->job->job->consistency.accumulate_examples > 0.0;
+    if (open.pushes == 0)
+        return slice->slice.by_rank[rank].record.clock;
+    return open.state == CONTRIBUTION_COUNTED && by_turns ? open.clock - 1 : open.clock;
+}
+
 uint64_t job_clock(const struct core_job *job, uint32_t rank)
 {
     uint64_t lowest = 0;
@@ -127,10 +139,7 @@ uint64_t job_clock(const struct core_job *job, uint32_t rank)
         const struct core_slice *slice = job->slice[i];
         if (slice == NULL || rank >= slice->slice.ranks)
             continue;
-        const struct contribution open = round_of(&slice->round, rank);
-        const uint64_t counted =
-            open.pushes > 0 ? open.clock : slice->slice.by_rank[rank].record.clock;
-        const uint64_t clock = members_clock(&job->members, rank, counted);
+        const uint64_t clock = members_clock(&job->members, rank, slice_clock(slice, rank));
         if (clock > 0 && (lowest == 0 || clock < lowest))
             lowest = clock;
         lacks_first = lacks_first || (clock == 0 && job->policy->together);

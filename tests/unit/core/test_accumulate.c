@@ -285,6 +285,28 @@ static void turn__without_examples__makes_the_step_of_what_there_is(void **state
     shard_teardown(&shard);
 }
 
+/* Whoever takes the rank over cannot know whether clock 2 makes the step: it pushes that again. */
+static void takeover__in_mid_turn__goes_on_with_the_push_that_has_no_answer(void **state)
+{
+    (void)state;
+    struct shard shard;
+    const struct stepd_setting examples = accumulate_number("accumulate_examples", &ten);
+    accumulate_setup(&shard, 2, &examples, 1);
+    accumulate_push(&shard, 0, 1, 0, 2, ones);
+    accumulate_push(&shard, 1, 1, 0, 2, ones);
+    accumulate_push(&shard, 0, 2, 0, 2, ones);
+    shard_session(&shard, 0, 2, /* observer= */ false);
+    shard_connect(&shard, 5, 0);
+    assert_int_equal(shard_last(&shard, 5)->welcome.clock, 1);
+    accumulate_push(&shard, 5, 2, 0, 2, ones);
+    accumulate_push(&shard, 1, 2, 0, 2, ones);
+    assert_answered(&shard, 5, STEPD_DUPLICATE, 0, 10.0F);
+    accumulate_push(&shard, 5, 3, 0, 2, ones);
+    accumulate_push(&shard, 1, 3, 0, 0, NULL);
+    assert_answered(&shard, 5, STEPD_APPLIED, 1, 9.0F);
+    shard_teardown(&shard);
+}
+
 static void leave__of_all_in_mid_step__makes_it_of_what_was_pushed(void **state)
 {
     (void)state;
@@ -323,6 +345,7 @@ int main(void)
         cmocka_unit_test(turn__that_does_not_reach_the_examples__is_answered_when_it_is_whole),
         cmocka_unit_test(turn__that_reaches_the_examples__makes_the_step_when_it_is_whole),
         cmocka_unit_test(turn__without_examples__makes_the_step_of_what_there_is),
+        cmocka_unit_test(takeover__in_mid_turn__goes_on_with_the_push_that_has_no_answer),
         cmocka_unit_test(leave__of_all_in_mid_step__makes_it_of_what_was_pushed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
