@@ -49,6 +49,9 @@
     X(LATE_APPLIED, "late pushes that counted in a later round")                                   \
     X(CLOSED_WITHOUT, "rounds closed without a member")                                            \
     X(CLOSED_BY_EXAMPLES, "rounds closed by examples")                                             \
+    X(ACCUMULATED, "pushes that count towards a step to come")                                     \
+    X(GATHERED, "rounds of several pushes of a worker")                                            \
+    X(TURNED, "rounds of several turns of pushes")                                                 \
     X(ARRIVAL, "rounds summed as they arrived, of several")                                        \
     X(HELD_BACK, "pulls held back for a slow worker")                                              \
     X(GAVE_UP, "workers that gave up waiting for each other")                                      \

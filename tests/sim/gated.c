@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "server/optim/norms.h"
+#include "tests/sim/rounds.h"
 
 static bool clips(const struct gated *gated)
 {
@@ -109,15 +110,6 @@ static void decide(struct gated *gated, uint32_t slice, uint64_t version)
     }
 }
 
-static bool has_part(const struct push_round *round, const struct push_part *part)
-{
-    for (size_t i = 0; i < round->parts; i++) {
-        if (round->part[i].rank == part->rank && round->part[i].clock == part->clock)
-            return true;
-    }
-    return false;
-}
-
 const struct replay_verdict *gated_decide(struct gated *gated, uint32_t slice, uint64_t version,
                                           const struct push_round *round)
 {
@@ -126,7 +118,7 @@ const struct replay_verdict *gated_decide(struct gated *gated, uint32_t slice, u
     const struct push_round *reported = &gated->report[slice].round;
     bool same = reported->parts == round->parts;
     for (size_t i = 0; i < round->parts && same; i++)
-        same = has_part(reported, &round->part[i]);
+        same = rounds_has(reported, round->part[i].rank, round->part[i].clock);
     if (!same)
         plan_fail(gated->plan, "slice %u, version %llu: %zu pushes count, and %zu were reported",
                   slice, (unsigned long long)version, round->parts, reported->parts);

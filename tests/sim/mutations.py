@@ -122,6 +122,26 @@ MUTATIONS = {
         [("server/core/request.c",
           "            if (request->deadline_ms <= core->now_ms)\n",
           "            if (request->deadline_ms + 1000 <= core->now_ms)\n")]),
+    "half_a_step": (
+        "a step is made before a worker has pushed all its parts of it",
+        [("server/sync/policy.c",
+          "    return pushes < scene->consistency->accumulate && owes(scene, rank);\n",
+          "    return pushes + 1.0 < scene->consistency->accumulate && owes(scene, rank);\n")]),
+    "turn_too_many": (
+        "a step waits for another turn where there are enough examples",
+        [("server/sync/policy.c",
+          "(double)round->examples >= most ||\n",
+          "(double)round->examples > most + 8.0 ||\n")]),
+    "parts_weigh_the_same": (
+        "all pushes of a worker's step weigh the same, whatever their examples",
+        [("server/sync/round.c",
+          "    return (float)((double)examples / (double)contribution->unit);\n",
+          "    (void)contribution;\n    return examples > 0 ? 1.0F : 0.0F;\n")]),
+    "part_counts_again": (
+        "a push of a step that is open counts again when it is sent again",
+        [("server/core/handle_push.c",
+          "request->clock <= open.clock &&\n        open.pushes > 0) {\n",
+          "request->clock < open.clock &&\n        open.pushes > 0) {\n")]),
     "spent_waited_for": (
         "a round waits for a worker that was turned away from it",
         [("server/sync/policy.c", " || lacking == spent;", ";")]),

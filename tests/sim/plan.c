@@ -271,10 +271,40 @@ uint32_t plan_wait_max_ms(const struct plan *plan)
     return plan->calm ? 10000 : 3000;
 }
 
+/* Behind the pushes that have a clock. */
+static uint64_t examples_of_clock(const struct plan *plan, uint64_t clock)
+{
+    uint64_t examples = 0;
+    for (uint32_t rank = 0; rank < plan->job->workers; rank++)
+        examples += clock <= plan->steps_of[rank] ? plan_examples(plan, rank, clock) : 0;
+    return examples;
+}
+
+uint64_t plan_version_after(const struct plan *plan, uint64_t clock)
+{
+    const struct consistency *consistency = &plan->job->consistency;
+    uint64_t version = 0;
+    uint64_t examples = 0;
+    if (consistency->accumulate_examples == 0.0)
+        return clock / (uint64_t)consistency->accumulate;
+    for (uint64_t turn = 1; turn <= clock; turn++) {
+        const uint64_t of_turn = examples_of_clock(plan, turn);
+        examples += of_turn;
+        if (of_turn > 0 && (double)examples < consistency->accumulate_examples)
+            continue;
+        version++;
+        examples = 0;
+    }
+    return version;
+}
+
 uint64_t plan_last_version(const struct plan *plan)
 {
-    return plan->job->consistency.mode == STEPD_SYNC ? plan->steps
-                                                     : plan->steps * plan->job->workers;
+    if (plan->job->consistency.mode != STEPD_SYNC)
+        return plan->steps * plan->job->workers;
+    const uint64_t whole = plan_version_after(plan, plan->steps);
+    const bool rest = whole == plan_version_after(plan, plan->steps - 1);
+    return whole + rest;
 }
 
 static const char *mode_of(const struct plan *plan)

@@ -26,9 +26,9 @@ enum {
 struct plan {
     uint64_t seed;
     bool faults;
-    uint64_t steps;                      /* of the worker that takes most */
+    uint64_t steps;                      /* of the worker that takes most: its pushes of a slice */
     uint64_t steps_of[PLAN_WORKERS_MAX]; /* by rank */
-    bool exact;     /* each version is made of all workers' pushes of its clock */
+    bool exact;     /* each version is made of all workers' pushes of its clocks */
     bool same_bits; /* and always has the same weights */
     bool spoils;    /* now and then there is a NaN or an infinity in a push */
     bool losses;    /* every push has one; else some */
@@ -106,6 +106,10 @@ bool plan_may_wait_for_ever(const struct plan *plan);
 /* The shards' longest deadline. Without faults nothing has to be asked twice: it is out of reach,
  * unless workers may wait for ever. */
 uint32_t plan_wait_max_ms(const struct plan *plan);
+
+/* Versions that are made of the pushes of all workers up to a clock, of an exact sync job: there
+ * may be some for a step to come besides. */
+uint64_t plan_version_after(const struct plan *plan, uint64_t clock);
 
 /* Versions of a slice after all steps of all workers, of an exact job. */
 uint64_t plan_last_version(const struct plan *plan);

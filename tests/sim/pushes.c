@@ -25,88 +25,147 @@ void pushes_one(const struct plan *plan, const struct push_part *part, uint32_t 
 
 /* ---- The mean -------------------------------------------------------------------------------- */
 
-/* Indices of the parts by rank; or as they are. */
-static void put_in_order(const struct push_round *round, bool by_rank, size_t *ret_order)
+/* Indices of the parts by rank, and of one rank as they came. */
+static void put_in_order(const struct push_round *round, size_t *ret_order)
 {
     for (size_t i = 0; i < round->parts; i++) {
         size_t at = i;
-        for (; by_rank && at > 0; at--) {
-            if (round->part[ret_order[at - 1]].rank < round->part[i].rank)
-                break;
+        for (; at > 0 && round->part[ret_order[at - 1]].rank > round->part[i].rank; at--)
             ret_order[at] = ret_order[at - 1];
-        }
         ret_order[at] = i;
     }
 }
 
-/* Against the mean in double, whose order does not matter: a few roundings of all terms' sizes. */
+static double examples_of(const struct plan *plan, const struct push_part *part)
+{
+    return (double)plan_examples(plan, part->rank, part->clock);
+}
+
+static void add(size_t n, float weight, const float *floats, bool first, float *sum)
+{
+    for (size_t i = 0; i < n; i++)
+        sum[i] = first ? weight * floats[i] : sum[i] + weight * floats[i];
+}
+
+static void take_as_arrived(const struct plan *plan, const struct push_round *round, size_t floats,
+                            const struct push_floats *pushed, float *ret_floats)
+{
+    const float total = (float)pushes_examples(plan, round);
+    bool first = true;
+    for (size_t i = 0; i < round->parts; i++) {
+        const double examples = examples_of(plan, &round->part[i]);
+        if (examples == 0.0)
+            continue;
+        add(floats, (float)examples, pushed->of_part[i], first, ret_floats);
+        first = false;
+    }
+    for (size_t i = 0; i < floats; i++)
+        ret_floats[i] /= total;
+}
+
+/* A rank's pushes are added up in units of its first that has examples; then the ranks' sums. */
+static void take_by_rank(const struct plan *plan, const struct push_round *round, size_t floats,
+                         const struct push_floats *pushed, float *ret_floats)
+{
+    const double total = (double)pushes_examples(plan, round);
+    size_t order[PUSH_PARTS_MAX];
+    bool first = true;
+    put_in_order(round, order);
+    for (size_t k = 0; k < round->parts;) {
+        const uint32_t rank = round->part[order[k]].rank;
+        float of_rank[PLAN_FLOATS_MAX] = {0.0F};
+        double unit = 0.0;
+        for (; k < round->parts && round->part[order[k]].rank == rank; k++) {
+            const double examples = examples_of(plan, &round->part[order[k]]);
+            if (examples == 0.0)
+                continue;
+            const bool begins = unit == 0.0;
+            unit = begins ? examples : unit;
+            add(floats, (float)(examples / unit), pushed->of_part[order[k]], begins, of_rank);
+        }
+        if (unit == 0.0)
+            continue;
+        add(floats, (float)(unit / total), of_rank, first, ret_floats);
+        first = false;
+    }
+}
+
+/* Is a mean that of exactly these pushes, but for what is lost where floats are added up? */
 static void check_mean(const struct plan *plan, const struct push_round *round, uint32_t slice,
                        const struct push_floats *pushed, const float *mean)
 {
     const double total = (double)pushes_examples(plan, round);
     for (size_t i = 0; i < plan_push_floats(plan, slice); i++) {
         double sum = 0.0;
-        double size = 0.0;
+        double sizes = 0.0;
         for (size_t k = 0; k < round->parts; k++) {
-            const struct push_part *part = &round->part[k];
-            const double examples = (double)plan_examples(plan, part->rank, part->clock);
-            const double term = examples == 0.0 ? 0.0 : examples / total * pushed->of_part[k][i];
-            sum += term;
-            size += fabs(term);
+            const double examples = examples_of(plan, &round->part[k]);
+            if (examples == 0.0)
+                continue;
+            sum += examples * (double)pushed->of_part[k][i];
+            sizes += examples * fabs((double)pushed->of_part[k][i]);
         }
-        if (isfinite(sum) && !(fabs((double)mean[i] - sum) <= 1e-6 * size + 1e-44))
-            plan_fail(plan, "slice %u: the mean of a round is %a, and in double %a", slice,
-                      (double)mean[i], sum);
+        if (fabs((double)mean[i] - sum / total) > 1e-6 * sizes / total)
+            plan_fail(plan, "slice %u, float %zu: the mean is %g, and in double %g", slice, i,
+                      (double)mean[i], sum / total);
     }
 }
 
 void pushes_mean(const struct plan *plan, const struct push_round *round, uint32_t slice,
                  const struct push_floats *pushed, float *ret_floats)
 {
-    const bool by_rank = plan->job->consistency.reduction == CONSISTENCY_RANK;
     const size_t floats = plan_push_floats(plan, slice);
-    const double total = (double)pushes_examples(plan, round);
-    size_t order[PLAN_WORKERS_MAX];
-    bool first = true;
-    put_in_order(round, by_rank, order);
-    for (size_t k = 0; k < round->parts; k++) {
-        const struct push_part *part = &round->part[order[k]];
-        const double examples = (double)plan_examples(plan, part->rank, part->clock);
-        const float *of_part = pushed->of_part[order[k]];
-        const float weight = (float)(by_rank ? examples / total : examples);
-        if (examples == 0.0)
-            continue;
-        for (size_t i = 0; i < floats; i++)
-            ret_floats[i] = first ? weight * of_part[i] : ret_floats[i] + weight * of_part[i];
-        first = false;
-    }
-    for (size_t i = 0; i < floats && !by_rank; i++)
-        ret_floats[i] /= (float)total;
+    if (plan->job->consistency.reduction == CONSISTENCY_RANK)
+        take_by_rank(plan, round, floats, pushed, ret_floats);
+    else
+        take_as_arrived(plan, round, floats, pushed, ret_floats);
     check_mean(plan, round, slice, pushed, ret_floats);
+}
+
+/* What is known of the loss of one rank's pushes. */
+struct told_loss {
+    uint32_t rank;
+    uint64_t examples;
+    double mean; /* over them */
+};
+
+/* Another push of the rank has told its loss. */
+static void tell_more(struct told_loss *told, uint64_t examples, double loss)
+{
+    const double before = (double)told->examples;
+    const double all = before + (double)examples;
+    told->mean = before / all * told->mean + (double)examples / all * loss;
+    told->examples += examples;
 }
 
 double pushes_loss(const struct plan *plan, const struct push_round *round)
 {
-    double loss[PLAN_WORKERS_MAX];
-    uint64_t examples[PLAN_WORKERS_MAX];
-    size_t order[PLAN_WORKERS_MAX];
+    struct told_loss told[PLAN_WORKERS_MAX];
+    size_t order[PUSH_PARTS_MAX];
     uint64_t total = 0;
-    size_t told = 0;
-    put_in_order(round, /* by_rank= */ true, order);
+    size_t ranks = 0;
+    put_in_order(round, order);
     for (size_t k = 0; k < round->parts; k++) {
         const struct push_part *part = &round->part[order[k]];
-        const bool tells = plan_loss(plan, part->rank, part->clock, &loss[told]);
-        examples[told] = plan_examples(plan, part->rank, part->clock);
-        coverage_count(plan->coverage, COVERAGE_LOSS_OF_NONE, tells && examples[told] == 0);
-        total += tells ? examples[told] : 0;
-        told += tells && examples[told] > 0;
+        const uint64_t examples = plan_examples(plan, part->rank, part->clock);
+        double loss = 0.0;
+        const bool tells = plan_loss(plan, part->rank, part->clock, &loss);
+        coverage_count(plan->coverage, COVERAGE_LOSS_OF_NONE, tells && examples == 0);
+        if (!tells || examples == 0)
+            continue;
+        total += examples;
+        if (ranks > 0 && told[ranks - 1].rank == part->rank)
+            tell_more(&told[ranks - 1], examples, loss);
+        else
+            told[ranks++] =
+                (struct told_loss){.rank = part->rank, .examples = examples, .mean = loss};
     }
-    coverage_count(plan->coverage, COVERAGE_LOSS, told > 1);
+    coverage_count(plan->coverage, COVERAGE_LOSS, ranks > 1);
     coverage_count(plan->coverage, COVERAGE_LOSS_OF_SOME,
-                   told > 0 && total < pushes_examples(plan, round));
-    double mean = told == 0 ? (double)NAN : 0.0;
-    for (size_t i = 0; i < told; i++)
-        mean += (double)examples[i] / (double)total * loss[i];
+                   ranks > 0 && total < pushes_examples(plan, round));
+    double mean = ranks == 0 ? (double)NAN : 0.0;
+    for (size_t i = 0; i < ranks; i++)
+        mean += (double)told[i].examples / (double)total * told[i].mean;
     return mean;
 }
 

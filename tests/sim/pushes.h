@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What a round is made of, taken together by hand: each push with its loss scale taken off; their
- * mean over the examples, in rank order or as they arrived; the mean loss; and what is done to a
- * gradient before its optimizer sees it.
+ * mean over the examples, in rank order or as they arrived, which is held against the same in
+ * double; the mean loss; and what is done to a gradient before its optimizer sees it.
  */
 #ifndef TESTS_SIM_PUSHES_H
 #define TESTS_SIM_PUSHES_H
@@ -10,7 +10,9 @@
 #include "tests/sim/plan.h"
 #include "tests/sim/reading.h"
 
-/* One rank's part of a round. */
+enum { PUSH_PARTS_MAX = PLAN_WORKERS_MAX * PLAN_STEPS_MAX };
+
+/* A push that counts in a round. */
 struct push_part {
     uint32_t rank;
     uint64_t clock;
@@ -19,12 +21,12 @@ struct push_part {
 
 struct push_round {
     size_t parts;
-    struct push_part part[PLAN_WORKERS_MAX]; /* in the order of their arrival */
+    struct push_part part[PUSH_PARTS_MAX]; /* in the order of their arrival */
 };
 
 /* What each part of a round has pushed of one slice, in the same order. */
 struct push_floats {
-    float of_part[PLAN_WORKERS_MAX][PLAN_FLOATS_MAX];
+    float of_part[PUSH_PARTS_MAX][PLAN_FLOATS_MAX];
 };
 
 /* Examples behind a round. */

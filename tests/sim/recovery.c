@@ -61,7 +61,8 @@ static bool is_frozen(const struct plan *plan)
 
 bool recovery_takes(const struct plan *plan)
 {
-    return !plan_may_be_late(plan) && !plan_may_halt(plan) && !is_frozen(plan);
+    return !plan_may_be_late(plan) && !plan_may_halt(plan) && !is_frozen(plan) &&
+           !consistency_accumulates(&plan->job->consistency);
 }
 
 /* ---- Choosing -------------------------------------------------------------------------------- */

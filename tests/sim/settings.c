@@ -218,6 +218,15 @@ static void add_closing(struct drawing *drawing, uint32_t workers, struct settin
         add_whole(drawing, list, "staleness_max", 0, 2);
 }
 
+/* Several pushes of every worker make a step. */
+static void add_accumulation(struct drawing *drawing, struct setting_list *list)
+{
+    if (random_once_in(&drawing->random, 2))
+        add_whole(drawing, list, "accumulate", 2, 4);
+    else
+        add_whole(drawing, list, "accumulate_examples", 1, 300);
+}
+
 /* Steps that all slices make together, or none. */
 static void add_together(struct drawing *drawing, bool norms, bool may_be_whole,
                          struct setting_list *list)
@@ -247,7 +256,10 @@ void settings_of_consistency(struct drawing *drawing, enum stepd_mode mode, uint
         add_closing(drawing, workers, list);
     if (arrival)
         setting_list_word(list, "reduction", "arrival");
-    add_together(drawing, norms, !closing && !arrival, list);
+    const bool accumulates = !closing && random_once_in(random, 4);
+    if (accumulates)
+        add_accumulation(drawing, list);
+    add_together(drawing, norms, !closing && !arrival && !accumulates, list);
 }
 
 /* ---- Schedules ------------------------------------------------------------------------------- */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The order in which the parts of an open round came is seen event by event: the bytes of an event
- * are of one connection, and so of one rank. What a slice remembers of a contribution stays in its
- * round until the rank's next one begins; so it is there when the round has closed.
+ * Versions are looked at one by one, each with the round that made it (rounds.c), before what is
+ * open by now.
  */
 #include "tests/sim/witness.h"
 
@@ -14,6 +13,7 @@
 
 #include "server/core/core_internal.h"
 #include "tests/sim/gated.h"
+#include "tests/sim/rounds.h"
 #include "tests/sim/worker.h"
 
 enum { CLOCKS_MAX = PLAN_STEPS_MAX + 2, WEIGHTS_MAX = 4096 };
@@ -84,94 +84,36 @@ void witness_leave(struct witness *witness, uint32_t rank, uint64_t last_clock)
     witness->last_clock[rank] = last_clock;
 }
 
-/* ---- What a round is made of ----------------------------------------------------------------- */
-
-static size_t find_part(const struct push_round *round, uint32_t rank)
-{
-    size_t i = 0;
-    while (i < round->parts && round->part[i].rank != rank)
-        i++;
-    return i;
-}
-
-static void remove_part(struct push_round *round, size_t index)
-{
-    for (size_t i = index + 1; i < round->parts; i++)
-        round->part[i - 1] = round->part[i];
-    round->parts--;
-}
-
-/* The parts of the open round that count. */
-static void look_at_open(struct watched *watched, const struct core_slice *slice)
-{
-    for (uint32_t rank = 0; rank < slice->round.ranks; rank++) {
-        const struct contribution *of_rank = &slice->round.of_rank[rank];
-        const size_t known = find_part(&watched->open, rank);
-        const bool counts = of_rank->state == CONTRIBUTION_COUNTED;
-        if (known < watched->open.parts && !counts)
-            remove_part(&watched->open, known);
-        if (known == watched->open.parts && counts)
-            watched->open.part[watched->open.parts++] = (struct push_part){
-                .rank = rank, .clock = of_rank->clock, .base_version = of_rank->base_version};
-    }
-}
-
-/* The rank's part of a version, from its record. */
-static bool find_entry(const struct core_slice *slice, uint32_t rank, uint64_t version,
-                       struct record_entry *ret_entry)
-{
-    for (size_t i = 0; i < RECORD_DEPTH; i++) {
-        const struct record_entry *entry = &slice->slice.by_rank[rank].record.entry[i];
-        const bool counted = entry->outcome == STEPD_APPLIED || entry->outcome == STEPD_SKIPPED;
-        if (entry->clock == 0 || entry->version != version || !counted)
-            continue;
-        *ret_entry = *entry;
-        return true;
-    }
-    return false;
-}
-
-/* Those that had been seen first, in their order; then who came with the event. */
-static void gather(const struct witness *witness, struct watched *watched,
-                   const struct core_slice *slice, struct push_round *ret_round)
-{
-    struct push_round unseen = {.parts = 0};
-    *ret_round = (struct push_round){.parts = 0};
-    for (size_t i = 0; i < watched->open.parts;) {
-        struct record_entry entry;
-        const struct push_part part = watched->open.part[i];
-        if (!find_entry(slice, part.rank, watched->version, &entry) || entry.clock != part.clock) {
-            i++;
-            continue;
-        }
-        ret_round->part[ret_round->parts++] = part;
-        remove_part(&watched->open, i);
-    }
-    for (uint32_t rank = 0; rank < slice->slice.ranks; rank++) {
-        struct record_entry entry;
-        if (!find_entry(slice, rank, watched->version, &entry) ||
-            find_part(ret_round, rank) < ret_round->parts)
-            continue;
-        const struct contribution of_rank = round_of(&slice->round, rank);
-        if (of_rank.clock != entry.clock)
-            plan_fail(witness->plan, "slice %u, version %llu: rank %u's part came from nowhere",
-                      slice->slice.index, (unsigned long long)watched->version, rank);
-        unseen.part[unseen.parts++] = (struct push_part){
-            .rank = rank, .clock = entry.clock, .base_version = of_rank.base_version};
-    }
-    for (size_t i = 0; i < unseen.parts; i++)
-        ret_round->part[ret_round->parts++] = unseen.part[i];
-}
-
 /* ---- Is it allowed? -------------------------------------------------------------------------- */
 
-/* Does a slice wait for a push of this rank? Not when it has left, and has sent its last one or
- * hung up. */
-static bool owes(const struct witness *witness, uint32_t slice, uint32_t rank)
+/* Pushes of this rank that a slice may wait for. None when it has left, and has sent its last one
+ * or hung up. */
+static uint64_t debt(const struct witness *witness, uint32_t slice, uint32_t rank)
 {
     const uint32_t shard = witness->plan->job->layout.slice[slice].shard;
-    return witness->slice[slice].newest[rank] < witness->last_clock[rank] &&
-           !witness->gone[shard][rank];
+    const uint64_t newest = witness->slice[slice].newest[rank];
+    const uint64_t last = witness->last_clock[rank];
+    return newest < last && !witness->gone[shard][rank] ? last - newest : 0;
+}
+
+static uint64_t pushes_of(const struct push_round *round, uint32_t rank)
+{
+    uint64_t pushes = 0;
+    for (size_t i = 0; i < round->parts; i++)
+        pushes += round->part[i].rank == rank;
+    return pushes;
+}
+
+/* Pushes of one worker that a round is made of. */
+static uint64_t turns_of(const struct witness *witness, const struct push_round *round)
+{
+    const struct consistency *consistency = &witness->plan->job->consistency;
+    uint64_t turns = 1;
+    if (consistency->accumulate_examples == 0.0)
+        return (uint64_t)consistency->accumulate;
+    for (uint32_t rank = 0; rank < witness->plan->job->workers; rank++)
+        turns = pushes_of(round, rank) > turns ? pushes_of(round, rank) : turns;
+    return turns;
 }
 
 /* Members that owed this round a push and are not in it. Those whose last one was turned away from
@@ -185,14 +127,62 @@ static struct missing count_missing(const struct witness *witness, uint32_t slic
                                     const struct push_round *round)
 {
     const struct watched *watched = &witness->slice[slice];
+    const uint64_t turns = turns_of(witness, round);
     struct missing missing = {.all = 0};
     for (uint32_t rank = 0; rank < witness->plan->job->workers; rank++) {
-        const bool is_missing =
-            owes(witness, slice, rank) && find_part(round, rank) == round->parts;
+        const uint64_t owed = debt(witness, slice, rank);
+        const bool is_missing = pushes_of(round, rank) < (owed < turns ? owed : turns);
         missing.all += is_missing;
         missing.waited_for += is_missing && watched->away[rank] != watched->version;
     }
     return missing;
+}
+
+/* A step of so many examples is made with the first turn after which there are enough, or that has
+ * brought none; or when nobody owes a push any more. */
+static void check_turns(const struct witness *witness, uint32_t slice,
+                        const struct push_round *round)
+{
+    const struct plan *plan = witness->plan;
+    const struct watched *watched = &witness->slice[slice];
+    const uint64_t turns = turns_of(witness, round);
+    uint64_t all = 0;
+    bool owed = false;
+    for (uint32_t rank = 0; rank < plan->job->workers; rank++)
+        owed = owed || debt(witness, slice, rank) > pushes_of(round, rank);
+    for (uint64_t turn = 1; turn <= turns; turn++) {
+        uint64_t of_turn = 0;
+        for (size_t i = 0; i < round->parts; i++) {
+            const struct push_part *part = &round->part[i];
+            if (part->clock == watched->newest[part->rank] + turn)
+                of_turn += plan_examples(plan, part->rank, part->clock);
+        }
+        all += of_turn;
+        const bool ends = of_turn == 0 || (double)all >= plan->job->consistency.accumulate_examples;
+        if (ends != (turn == turns) && (ends || owed))
+            plan_fail(plan, "slice %u, version %llu: of %llu turns number %llu has %llu examples",
+                      slice, (unsigned long long)watched->version, (unsigned long long)turns,
+                      (unsigned long long)turn, (unsigned long long)of_turn);
+    }
+}
+
+/* Is a round made of as many pushes of each worker as it has to be? Fewer are missing. */
+static void check_accumulation(const struct witness *witness, uint32_t slice,
+                               const struct push_round *round)
+{
+    const struct plan *plan = witness->plan;
+    const uint64_t turns = turns_of(witness, round);
+    uint64_t most = 0;
+    for (uint32_t rank = 0; rank < plan->job->workers; rank++)
+        most = pushes_of(round, rank) > most ? pushes_of(round, rank) : most;
+    if (most > turns)
+        plan_fail(plan, "slice %u: %llu pushes of a worker make a step, and not %llu", slice,
+                  (unsigned long long)most, (unsigned long long)turns);
+    coverage_count(plan->coverage, COVERAGE_GATHERED, most > 1);
+    if (plan->job->consistency.accumulate_examples == 0.0)
+        return;
+    check_turns(witness, slice, round);
+    coverage_count(plan->coverage, COVERAGE_TURNED, most > 1);
 }
 
 static void check_sync(const struct witness *witness, const struct watched *watched, uint32_t slice,
@@ -206,6 +196,7 @@ static void check_sync(const struct witness *witness, const struct watched *watc
     if ((double)missing.all > consistency->backup && missing.waited_for > 0 && !by_examples)
         plan_fail(plan, "slice %u, version %llu: closed without %zu members", slice,
                   (unsigned long long)watched->version, missing.all);
+    check_accumulation(witness, slice, round);
     coverage_count(plan->coverage, COVERAGE_CLOSED_WITHOUT, missing.all > 0 && !by_examples);
     coverage_count(plan->coverage, COVERAGE_CLOSED_BY_EXAMPLES, missing.all > 0 && by_examples);
     coverage_count(plan->coverage, COVERAGE_ARRIVAL,
@@ -263,7 +254,7 @@ static void check_outcomes(const struct witness *witness, const struct core_slic
     const bool update = replay_is_update(witness->replay, version, slice->slice.index);
     for (size_t i = 0; i < round->parts; i++) {
         struct record_entry entry = {.clock = 0};
-        (void)find_entry(slice, round->part[i].rank, version, &entry);
+        (void)rounds_find_entry(slice, &round->part[i], version, &entry);
         if (entry.outcome != (update ? STEPD_APPLIED : STEPD_SKIPPED))
             plan_fail(witness->plan, "slice %u, version %llu: outcome %d, where an update was %s",
                       slice->slice.index, (unsigned long long)version, (int)entry.outcome,
@@ -294,7 +285,7 @@ static void look_at_version(struct witness *witness, const struct core_slice *sl
     const struct replay_verdict alone = {.skips = false};
     const struct replay_verdict *verdict = &alone;
     watched->version++;
-    gather(witness, watched, slice, &round);
+    rounds_gather(witness->plan, slice, watched->version, &watched->open, &round);
     plan_trace(witness->plan, "slice %u has version %llu, of %zu pushes", index,
                (unsigned long long)watched->version, round.parts);
     check_round(witness, watched, index, &round);
@@ -327,7 +318,7 @@ static void look_at_slice(struct witness *witness, const struct core_slice *slic
         look_at_turned_away(watched, slice);
         look_at_version(witness, slice);
     }
-    look_at_open(watched, slice);
+    rounds_look_at_open(&watched->open, slice);
     for (const struct waiter *w = slice->waiters; w != NULL; w = w->next)
         coverage_count(witness->plan->coverage, COVERAGE_HELD_BACK,
                        slice->job->policy->holds_back != NULL && w->state == WAITER_VERSION &&
@@ -343,7 +334,7 @@ static bool is_too_far_ahead(const struct witness *witness, uint32_t rank, uint3
     const double staleness = witness->plan->job->consistency.staleness;
     for (uint32_t other = 0; other < witness->plan->job->workers; other++) {
         const uint64_t clock = watched->newest[other];
-        if (owes(witness, slice, other) &&
+        if (debt(witness, slice, other) > 0 &&
             (double)watched->newest[rank] - (double)clock > staleness)
             return true;
     }
@@ -444,6 +435,20 @@ static bool is_passed_over(const struct witness *witness, const struct witness_a
            answer->clock < witness->slice[answer->slice].newest[answer->rank];
 }
 
+/* Does it say what holds while the step of a push is open? The answer may come when it is made. */
+static bool is_of_open(const struct witness *witness, const struct witness_answer *answer,
+                       const struct fate *fate)
+{
+    const struct plan *plan = witness->plan;
+    const struct watched *watched = &witness->slice[answer->slice];
+    const bool known = fate->version == 0
+                           ? answer->version == watched->version &&
+                                 rounds_has(&watched->open, answer->rank, answer->clock)
+                           : answer->version + 1 == fate->version;
+    return known && consistency_accumulates(&plan->job->consistency) &&
+           plan_version_after(plan, answer->clock) == answer->version;
+}
+
 static bool is_right(const struct witness *witness, const struct witness_answer *answer,
                      const struct fate *fate)
 {
@@ -454,6 +459,8 @@ static bool is_right(const struct witness *witness, const struct witness_answer 
     switch (answer->outcome) {
     case STEPD_APPLIED: return fate->version != 0 && update && version_fits;
     case STEPD_DUPLICATE: /* where it counted is known for the last few clocks only */
+        if (is_of_open(witness, answer, fate))
+            return true;
         if (fate->version == 0)
             return is_passed_over(witness, answer);
         return update && answer->version >= fate->version;
@@ -461,8 +468,8 @@ static bool is_right(const struct witness *witness, const struct witness_answer 
     case STEPD_LATE_DROPPED: return fate->version == 0 && plan_may_be_late(witness->plan);
     case STEPD_STALE: return fate->version == 0 && consistency->staleness_max != CONSISTENCY_NONE;
     case STEPD_NONE:
-    case STEPD_FENCED:
-    case STEPD_ACCUMULATED: return false;
+    case STEPD_FENCED: return false;
+    case STEPD_ACCUMULATED: return is_of_open(witness, answer, fate);
     }
     return false;
 }
@@ -484,7 +491,10 @@ void witness_answer(struct witness *witness, const struct witness_answer *answer
                   (unsigned long long)answer->clock, answer->rank, answer->slice,
                   (int)answer->outcome, (unsigned long long)answer->version,
                   (unsigned long long)fate->version);
-    fate->turned_away = fate->turned_away || fate->version == 0;
+    fate->turned_away =
+        fate->turned_away || (fate->version == 0 && !rounds_has(&witness->slice[answer->slice].open,
+                                                                answer->rank, answer->clock));
+    coverage_count(plan->coverage, COVERAGE_ACCUMULATED, answer->outcome == STEPD_ACCUMULATED);
     coverage_count(plan->coverage, COVERAGE_LATE_DROPPED, answer->outcome == STEPD_LATE_DROPPED);
     coverage_count(plan->coverage, COVERAGE_STALE_REFUSED, answer->outcome == STEPD_STALE);
 }

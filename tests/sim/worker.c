@@ -265,7 +265,7 @@ static uint64_t version_to_pull(const struct worker *worker, const struct questi
     if (plan->exact && ends)
         return plan_last_version(plan);
     if (plan->exact && !ends)
-        return sync ? worker->clock : 0;
+        return sync ? plan_version_after(plan, worker->clock) : 0;
     uint64_t least = UINT64_MAX;
     for (size_t i = 0; i < question->slices; i++) {
         const uint64_t made = worker->slice[question->slice[i]].made;

@@ -137,12 +137,12 @@ static void tell_witness(const struct worker *worker, const struct question *que
                                             .with_weights = question->kind == STEPD_MESSAGE_STEP});
 }
 
-/* Of two answers one at most says that the push was applied, and the other that it had been. */
+/* Of two answers one at most says that the push counts, and the other that it had counted. */
 static void check_once(struct worker *worker, const struct question *question, uint32_t slice)
 {
     const uint64_t clock_bit = UINT64_C(1) << question->clock;
     if ((worker->slice[slice].applied & clock_bit) != 0)
-        plan_fail(worker->plan, "clock %llu of rank %u, slice %u, is applied twice",
+        plan_fail(worker->plan, "clock %llu of rank %u, slice %u, counts twice",
                   (unsigned long long)question->clock, worker->rank, slice);
     worker->slice[slice].applied |= clock_bit;
 }
@@ -163,7 +163,7 @@ static void check_push(struct worker *worker, const struct question *question, u
                        enum stepd_outcome outcome, uint64_t version)
 {
     tell_witness(worker, question, slice, outcome, version);
-    if (outcome == STEPD_APPLIED)
+    if (outcome == STEPD_APPLIED || outcome == STEPD_ACCUMULATED)
         check_once(worker, question, slice);
 }
 
