@@ -46,6 +46,8 @@ static void send(struct enrolment *enrolment, struct stepd_message *message)
 static void say_hello(struct enrolment *enrolment)
 {
     const bool resumes = enrolment->step > ENROL_HELLO;
+    enrolment->again = enrolment->again || (enrolment->begun && !resumes);
+    enrolment->begun = true;
     struct stepd_message hello = {
         .kind = STEPD_MESSAGE_HELLO,
         .body.hello = {.protocol = STEPD_PROTOCOL_VERSION,
@@ -172,7 +174,7 @@ static void on_error(struct enrolment *enrolment, const struct stepd_error_reply
     const bool failed = error->code == STEPD_FAILED_PRECONDITION &&
                         plan_may_halt(enrolment->plan) && strstr(error->text, "is halted") != NULL;
     /* Said to the session before this one, whose connection has outlived it. */
-    const bool fenced = error->code == STEPD_FAILED_PRECONDITION && enrolment->plan->faults &&
+    const bool fenced = error->code == STEPD_FAILED_PRECONDITION && enrolment->again &&
                         strstr(error->text, "has passed to worker") != NULL;
     if (!waits && !late && !forgotten && !reset && !failed && !fenced)
         plan_fail(enrolment->plan, "control refuses rank %u: %s", enrolment->rank, error->text);

@@ -27,6 +27,8 @@ struct enrolment {
     struct random *random;
     uint32_t rank;
     bool replaces; /* it takes the rank of a process that has died */
+    bool begun;    /* it has said Hello without a session, and its rank may have one */
+    bool again;    /* and more than once: there may be a session before its own */
     enum enrol_step step;
     struct link *link; /* borrowed from the cluster; NULL: none */
     bool welcome;      /* on this connection */

@@ -86,20 +86,35 @@ static void clip(struct gated *gated, const double *sum, const double *most)
     coverage_count(plan->coverage, COVERAGE_CLIPPED, any || common < 1.0);
 }
 
-static void decide(struct gated *gated, uint32_t slice, uint64_t version)
+/* Adds up the sums of squares of all that was reported for a version. False: something in it is not
+ * finite. */
+static bool add_all(const struct gated *gated, uint64_t version, double *sum, double *most)
+{
+    bool finite = true;
+    for (uint32_t s = 0; s < gated->plan->job->layout.slices; s++) {
+        if (!gated_holds(gated, s))
+            continue;
+        if (gated->report[s].version != version)
+            plan_fail(gated->plan, "version %llu is decided before slice %u was ready for it",
+                      (unsigned long long)version, s);
+        finite = add_slice(gated, s, sum, most) && finite;
+    }
+    return finite;
+}
+
+bool gated_is_finite(const struct gated *gated, uint64_t version)
+{
+    double sum[DEFINITION_TENSORS_MAX] = {0.0};
+    double most[DEFINITION_TENSORS_MAX] = {0.0};
+    return add_all(gated, version, sum, most);
+}
+
+static void decide(struct gated *gated, uint64_t version)
 {
     const struct plan *plan = gated->plan;
     double sum[DEFINITION_TENSORS_MAX] = {0.0};
     double most[DEFINITION_TENSORS_MAX] = {0.0};
-    bool finite = true;
-    for (uint32_t s = 0; s < plan->job->layout.slices; s++) {
-        if (!gated_holds(gated, s))
-            continue;
-        if (gated->report[s].version != version)
-            plan_fail(plan, "slice %u has version %llu before slice %u was ready for it", slice,
-                      (unsigned long long)version, s);
-        finite = add_slice(gated, s, sum, most) && finite;
-    }
+    const bool finite = add_all(gated, version, sum, most);
     gated->decided = version;
     gated->verdict = (struct replay_verdict){.skips = !finite};
     coverage_count(plan->coverage, COVERAGE_GATED, 1);
@@ -114,7 +129,7 @@ const struct replay_verdict *gated_decide(struct gated *gated, uint32_t slice, u
                                           const struct push_round *round)
 {
     if (gated->decided != version)
-        decide(gated, slice, version);
+        decide(gated, version);
     const struct push_round *reported = &gated->report[slice].round;
     bool same = reported->parts == round->parts;
     for (size_t i = 0; i < round->parts && same; i++)

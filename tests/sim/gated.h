@@ -40,4 +40,7 @@ void gated_report(struct gated *gated, uint32_t slice, uint64_t version,
 const struct replay_verdict *gated_decide(struct gated *gated, uint32_t slice, uint64_t version,
                                           const struct push_round *round);
 
+/* Is all that makes a version finite? Ends the test if a slice had not been reported for it. */
+bool gated_is_finite(const struct gated *gated, uint64_t version);
+
 #endif

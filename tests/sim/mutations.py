@@ -142,6 +142,21 @@ MUTATIONS = {
         [("server/core/handle_push.c",
           "request->clock <= open.clock &&\n        open.pushes > 0) {\n",
           "request->clock < open.clock &&\n        open.pushes > 0) {\n")]),
+    "halts_for_nothing": (
+        "a job that halts for a NaN is halted where there is none",
+        [("server/sync/gate.c",
+          "finite ? ORDER_APPLY : halts ? ORDER_HALT",
+          "finite && !halts ? ORDER_APPLY : halts ? ORDER_HALT")]),
+    "fences_the_living": (
+        "a worker that resumes its session is told that its rank has passed to another",
+        [("server/control/handle_hello.c",
+          "    enum stepd_status status = check_resume(session, hello, reterr);\n"
+          "    if (status == STEPD_OK)\n        status = control_session_resume",
+          "    enum stepd_status status = check_resume(session, hello, reterr);\n"
+          "    if (status == STEPD_OK && session->epoch > 3)\n"
+          "        status = stepd_fail(reterr, STEPD_FAILED_PRECONDITION,\n"
+          "                            \"rank %u has passed to worker '?'\", session->rank);\n"
+          "    if (status == STEPD_OK)\n        status = control_session_resume")]),
     "spent_waited_for": (
         "a round waits for a worker that was turned away from it",
         [("server/sync/policy.c", " || lacking == spent;", ";")]),

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -497,4 +498,15 @@ void witness_answer(struct witness *witness, const struct witness_answer *answer
     coverage_count(plan->coverage, COVERAGE_ACCUMULATED, answer->outcome == STEPD_ACCUMULATED);
     coverage_count(plan->coverage, COVERAGE_LATE_DROPPED, answer->outcome == STEPD_LATE_DROPPED);
     coverage_count(plan->coverage, COVERAGE_STALE_REFUSED, answer->outcome == STEPD_STALE);
+}
+
+void witness_halted(const struct witness *witness, const char *text)
+{
+    static const char words[] = "is halted at version ";
+    const char *at = strstr(text, words);
+    assert_non_null(at);
+    const uint64_t version = strtoull(at + strlen(words), NULL, 10);
+    if (witness->plan->job->consistency.nonfinite != CONSISTENCY_HALT ||
+        gated_is_finite(&witness->gated, version + 1))
+        plan_fail(witness->plan, "there is no NaN to be halted for: %s", text);
 }

@@ -60,6 +60,9 @@ void witness_answer(struct witness *witness, const struct witness_answer *answer
 uint64_t witness_counted(const struct witness *witness, uint32_t rank, uint64_t clock,
                          uint32_t slice);
 
+/* A worker is told that its job is halted. */
+void witness_halted(const struct witness *witness, const char *text);
+
 /* A worker says that it takes no more steps: others need not wait for it. */
 void witness_leave(struct witness *witness, uint32_t rank, uint64_t last_clock);
 

@@ -266,7 +266,7 @@ static bool is_expected(const struct worker *worker, const struct question *ques
     if (error->code == STEPD_DEADLINE_EXCEEDED)
         return (plan->faults || plan_may_wait_for_ever(plan)) && names_cause(error);
     if (says_halted(error))
-        return plan->spoils && plan->job->consistency.nonfinite == CONSISTENCY_HALT;
+        return plan_may_halt(plan);
     /* What its predecessor pushed last waits for others. */
     if (says(error, STEPD_FAILED_PRECONDITION, "wait for that answer"))
         return pushes && worker->enrolment.replaces && !plan->exact;
@@ -299,8 +299,10 @@ static void on_error(struct worker *worker, struct question *question,
     if (error->code == STEPD_INVALID_ARGUMENT)
         repair(worker, question);
     question_forget(worker, question); /* and ask again */
-    if (says_halted(error))
+    if (says_halted(error)) {
+        witness_halted(worker->witness, error->text);
         end(worker);
+    }
     worker->timeouts += error->code == STEPD_DEADLINE_EXCEEDED;
     if (plan_may_wait_for_ever(worker->plan) && worker->timeouts == TIMEOUTS_MAX)
         give_up(worker, COVERAGE_GAVE_UP);
@@ -313,6 +315,8 @@ void worker_on_control(void *owner, struct link *link, const struct stepd_messag
     (void)payload;
     (void)payload_bytes;
     struct worker *worker = owner;
+    if (message->kind == STEPD_MESSAGE_ERROR && says_halted(&message->body.error))
+        witness_halted(worker->witness, message->body.error.text);
     enrol_on_message(&worker->enrolment, message);
 }
 
