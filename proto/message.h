@@ -48,7 +48,8 @@
     X(ERROR, error, stepd_error_reply, 23)                                                         \
     X(CHANGE_JOB, change_job, stepd_change_job, 28)                                                \
     X(GET_CHANGES, get_changes, stepd_get_changes, 29)                                             \
-    X(CHANGES, changes, stepd_change_list, 30)
+    X(CHANGES, changes, stepd_change_list, 30)                                                     \
+    X(BARRIER, barrier, stepd_barrier_at, 31)
 
 enum stepd_message_kind {
 
@@ -282,6 +283,13 @@ struct stepd_leave_at {
     uint64_t clock;
 };
 
+struct stepd_barrier_at {
+    uint64_t incarnation;
+    const char *name;
+    uint64_t sequence;
+    uint32_t deadline_ms;
+};
+
 struct stepd_ack {
     char none;
 };
@@ -308,6 +316,7 @@ struct stepd_member_status {
     uint64_t examples;
     uint64_t from;
     uint64_t until;
+    const char *barrier;
 };
 
 enum stepd_job_state {

@@ -293,6 +293,17 @@ static struct stepd_leave_at decode_leave(struct stepd_decoder *d, const struct 
     return (struct stepd_leave_at){.clock = wire->clock};
 }
 
+static struct stepd_barrier_at decode_barrier(struct stepd_decoder *d, const struct stepd_place *at,
+                                              const Stepd__V1__Barrier *wire)
+{
+    return (struct stepd_barrier_at){
+        .incarnation = wire->incarnation,
+        .name = stepd_take_name(d, at, "name", &wire->name),
+        .sequence = wire->sequence,
+        .deadline_ms = wire->deadline_ms,
+    };
+}
+
 static struct stepd_ack decode_ack(struct stepd_decoder *d, const struct stepd_place *at,
                                    const Stepd__V1__Ack *wire)
 {

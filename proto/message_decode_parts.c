@@ -66,6 +66,7 @@ static struct stepd_member_status decode_member(struct stepd_decoder *d,
         .examples = wire->examples,
         .from = wire->from,
         .until = wire->until,
+        .barrier = stepd_take_name(d, at, "barrier", &wire->barrier),
     };
 }
 

@@ -258,6 +258,19 @@ static Stepd__V1__Leave *encode_leave(struct stepd_arena *arena, const struct st
     return wire;
 }
 
+static Stepd__V1__Barrier *encode_barrier(struct stepd_arena *arena,
+                                          const struct stepd_barrier_at *barrier)
+{
+    Stepd__V1__Barrier *wire = make(arena, &stepd__v1__barrier__descriptor);
+    if (wire == NULL)
+        return NULL;
+    wire->incarnation = barrier->incarnation;
+    wire->name = borrow_text(barrier->name);
+    wire->sequence = barrier->sequence;
+    wire->deadline_ms = barrier->deadline_ms;
+    return wire;
+}
+
 static Stepd__V1__Ack *encode_ack(struct stepd_arena *arena, const struct stepd_ack *ack)
 {
     (void)ack;

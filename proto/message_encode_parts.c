@@ -62,6 +62,7 @@ static Stepd__V1__MemberStatus *encode_member(struct stepd_arena *arena,
     wire->examples = member->examples;
     wire->from = member->from;
     wire->until = member->until;
+    wire->barrier = borrow_text(member->barrier);
     return wire;
 }
 

@@ -72,11 +72,12 @@ static json_t *until_or_null(const struct stepd_member_status *member)
 
 static json_t *member_to_json(const struct stepd_member_status *member)
 {
-    return json_pack("{s:i, s:s, s:s, s:I, s:I, s:o, s:I, s:I, s:o}", "rank", (int)member->rank,
-                     "worker", member->worker, "state", member_state(member->state), "clock",
-                     integer(member->clock), "silent_ms", integer(member->silent_ms), "loss",
-                     real_or_null(member->loss), "examples", integer(member->examples), "from",
-                     integer(member->from), "until", until_or_null(member));
+    return json_pack("{s:i, s:s, s:s, s:I, s:I, s:o, s:I, s:I, s:o, s:s}", "rank",
+                     (int)member->rank, "worker", member->worker, "state",
+                     member_state(member->state), "clock", integer(member->clock), "silent_ms",
+                     integer(member->silent_ms), "loss", real_or_null(member->loss), "examples",
+                     integer(member->examples), "from", integer(member->from), "until",
+                     until_or_null(member), "barrier", member->barrier);
 }
 
 static json_t *job_to_json(const struct stepd_job_status *job)

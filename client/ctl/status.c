@@ -140,6 +140,46 @@ static void print_waiting(const json_t *job)
         (void)printf("\n");
 }
 
+/* Is a member to come to a barrier, and has not? */
+static bool is_missing(const json_t *member, const char *barrier)
+{
+    const char *const state = string(member, "state");
+    const bool counts = strcmp(state, "present") == 0 || strcmp(state, "lost") == 0;
+    return counts && strcmp(string(member, "barrier"), barrier) != 0;
+}
+
+/* "  1 at barrier 'epoch' for rank 3 (silent 12s)" */
+static void print_barrier(const json_t *job, const char *barrier)
+{
+    const json_t *const members = json_object_get(job, "members");
+    size_t here = 0, missing = 0;
+    for (size_t i = 0; i < json_array_size(members); i++)
+        here += strcmp(string(json_array_get(members, i), "barrier"), barrier) == 0;
+    (void)printf("  %zu wait%s at barrier '%s'", here, here == 1 ? "s" : "", barrier);
+    for (size_t i = 0; i < json_array_size(members); i++) {
+        const json_t *const member = json_array_get(members, i);
+        if (!is_missing(member, barrier))
+            continue;
+        (void)printf("%s", missing++ > 0 ? "," : " for");
+        print_waited_for(job, json_integer_value(json_object_get(member, "rank")));
+    }
+    (void)printf("%s\n", missing > 0 ? "" : " for the job to start");
+}
+
+/* Each once, where the first member stands at it. */
+static void print_barriers(const json_t *job)
+{
+    const json_t *const members = json_object_get(job, "members");
+    for (size_t i = 0; i < json_array_size(members); i++) {
+        const char *const barrier = string(json_array_get(members, i), "barrier");
+        size_t first = 0;
+        while (strcmp(string(json_array_get(members, first), "barrier"), barrier) != 0)
+            first++;
+        if (barrier[0] != '\0' && first == i)
+            print_barrier(job, barrier);
+    }
+}
+
 /* "8", or of an elastic job "2..8". */
 static void describe_workers(const json_t *job, char *text, size_t size)
 {
@@ -173,6 +213,7 @@ static void print_job(const json_t *job)
                      (unsigned long long)number(job, "changes"),
                      number(job, "changes") == 1 ? "" : "s", string(job, "name"));
     print_waiting(job);
+    print_barriers(job);
     if (json_array_size(members) > 0)
         table_print(stdout, 2, member_columns, sizeof member_columns / sizeof member_columns[0],
                     members);

@@ -55,7 +55,8 @@ struct stepd_client {
     _Atomic size_t frame_max_bytes; /* that the server accepts */
     _Atomic uint32_t shards;
     _Atomic uint32_t world;
-    atomic_bool rolled_back; /* since the tensors were defined: they may be defined again */
+    _Atomic uint64_t barriers; /* that its threads have come to */
+    atomic_bool rolled_back;   /* since the tensors were defined: they may be defined again */
     _Atomic(const struct stepd_layout_table *) layout; /* of `home`; NULL: not known yet */
 
     pthread_mutex_t ops_mutex;

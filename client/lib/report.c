@@ -16,7 +16,24 @@ enum stepd_status stepd_report(struct stepd_client *client, uint64_t step, doubl
     return stepd_call(client, &message, NULL, NULL, reterr);
 }
 
-/* The clock is filled in by the loop's thread: see call.c. A server that has forgotten the worker
+/* The incarnation is filled in where it is sent: see question.c. */
+enum stepd_status stepd_barrier(struct stepd_client *client, const char *name, uint32_t deadline_ms,
+                                struct stepd_error *reterr)
+{
+    if (!client->brain.self.observer && stepd_client_layout(client) == NULL)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "the job's tensors are not defined yet; call stepd_define before a "
+                          "barrier");
+    const struct stepd_message message = {
+        .kind = STEPD_MESSAGE_BARRIER,
+        .body.barrier = {.name = name,
+                         .sequence = atomic_fetch_add(&client->barriers, 1) + 1,
+                         .deadline_ms = deadline_ms},
+    };
+    return stepd_call(client, &message, NULL, NULL, reterr);
+}
+
+/* The clock is filled in by the brain: see question.c. A server that has forgotten the worker
  * (it was acknowledged, and the job is gone) waits for it no more, which is all that Leave is for.
  */
 enum stepd_status stepd_leave(struct stepd_client *client, struct stepd_error *reterr)

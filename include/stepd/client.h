@@ -446,6 +446,25 @@ STEPD_EXPORT enum stepd_status stepd_change(struct stepd_client *client,
                                             struct stepd_change_result *ret_result,
                                             struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/*
+ * Waits until all members of the job have come to the barrier of this name, which has 1 to
+ * STEPD_BARRIER_NAME_MAX_BYTES letters, digits and any of - _ . : / (borrowed until return). A
+ * worker that has left or was given up is not waited for, nor one that joins and is no member yet;
+ * whoever takes over a rank must come itself. A job that has not started is waited for. The next
+ * call with the same name is another barrier. deadline_ms: 0, or above the server's longest: that.
+ * Over lost connections it goes on where it was. A worker waits at one barrier at a time.
+ *
+ * DEADLINE_EXCEEDED: the text names the ranks that have not come and how long each was silent; this
+ * worker waits no more, and may call again. ROLLED_BACK: the job has been restored meanwhile; pull
+ * and go on from there. FAILED_PRECONDITION: the tensors are not defined yet, the job has failed,
+ * or this worker has left or was given up. INVALID_ARGUMENT: no good name. PERMISSION_DENIED: an
+ * observer. RESOURCE_EXHAUSTED: another thread of this worker waits at a barrier. UNAVAILABLE: as
+ * for every call. Any thread.
+ */
+STEPD_EXPORT enum stepd_status stepd_barrier(struct stepd_client *client, const char *name,
+                                             uint32_t deadline_ms,
+                                             struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* The worker pushes no more: rounds after its last push close without it. Waits until the server
  * knows, over lost connections too; to be called when all pushes have completed. Again is fine. OK
  * also where the server does not know this worker any more. ROLLED_BACK: the job went back, before

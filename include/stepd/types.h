@@ -49,18 +49,19 @@ enum stepd_outcome {
 };
 
 /* Limits that both ends check before anything is allocated. */
-#define STEPD_NAME_MAX_BYTES    200u         /* a job's, worker's, tensor's or group's name */
-#define STEPD_DIMS_MAX          8u           /* dimensions of a tensor */
-#define STEPD_TENSORS_MAX       65536u       /* tensors of a job */
-#define STEPD_GROUPS_MAX        256u         /* param groups of a job */
-#define STEPD_WORKERS_MAX       4096u        /* members of a job */
-#define STEPD_EXAMPLES_MAX      (1u << 30)   /* examples behind one push */
-#define STEPD_HEADER_MAX_BYTES  65536u       /* the header of a frame */
-#define STEPD_FRAME_LEAST_BYTES (128u << 10) /* nobody may ask for smaller ones than this */
-#define STEPD_FRAME_MAX_BYTES   (64u << 20)  /* a whole frame, unless Hello and Welcome say less */
-#define STEPD_PROTOCOL_VERSION  1u
-#define STEPD_SESSION_BYTES     16u
-#define STEPD_CLIENT_BYTES      16u
+#define STEPD_NAME_MAX_BYTES         200u         /* a job's, worker's, tensor's or group's name */
+#define STEPD_BARRIER_NAME_MAX_BYTES 64u          /* a barrier's name */
+#define STEPD_DIMS_MAX               8u           /* dimensions of a tensor */
+#define STEPD_TENSORS_MAX            65536u       /* tensors of a job */
+#define STEPD_GROUPS_MAX             256u         /* param groups of a job */
+#define STEPD_WORKERS_MAX            4096u        /* members of a job */
+#define STEPD_EXAMPLES_MAX           (1u << 30)   /* examples behind one push */
+#define STEPD_HEADER_MAX_BYTES       65536u       /* the header of a frame */
+#define STEPD_FRAME_LEAST_BYTES      (128u << 10) /* nobody may ask for smaller ones than this */
+#define STEPD_FRAME_MAX_BYTES        (64u << 20) /* a whole frame, unless Hello and Welcome say less */
+#define STEPD_PROTOCOL_VERSION       1u
+#define STEPD_SESSION_BYTES          16u
+#define STEPD_CLIENT_BYTES           16u
 
 #ifdef __cplusplus
 }

@@ -7,6 +7,7 @@
  *     jobs.h         what changes of a job       members.h    its ranks
  *     sessions.h     who may speak               observers.h  who only looks
  *     waits.h        parked requests             query.h      asking the shards how far they are
+ *     barriers.h     who waits for all others
  *     drafts.h       what definitions take       opening.h    sealed -> on all shards
  *     finished.h     room for other jobs         orders.h     one order to all shards
  *     snapshot.h     a job as of one instant     restore.c    and back

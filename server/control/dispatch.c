@@ -10,6 +10,7 @@
 #include "server/control/dispatch.h"
 
 #include "proto/error.h"
+#include "server/control/handle_barrier.h"
 #include "server/control/handle_change.h"
 #include "server/control/handle_define.h"
 #include "server/control/handle_hello.h"
@@ -50,6 +51,9 @@ static const struct request_row rows[] = {
                              .workers_only = true,
                              .with_job = true,
                              .also_when_left = true},
+    [STEPD_MESSAGE_BARRIER] = {.handle = control_handle_barrier,
+                               .workers_only = true,
+                               .with_job = true},
     [STEPD_MESSAGE_GET_STATUS] = {.handle = control_handle_get_status,
                                   .also_when_left = true,
                                   .asks_only = true},

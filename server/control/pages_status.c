@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "server/control/barriers.h"
 #include "server/control/handle_status.h"
 #include "server/control/jobs.h"
 #include "server/control/members.h"
@@ -60,7 +61,7 @@ static void finish(struct page *page, bool last)
 static size_t member_bytes(const struct control_member *member)
 {
     return PAGE_TAG_BYTES + page_text_bytes(member->session->worker) +
-           MEMBER_NUMBERS * PAGE_NUMBER_BYTES;
+           page_text_bytes(member->session->arrival.name) + MEMBER_NUMBERS * PAGE_NUMBER_BYTES;
 }
 
 /* What the shards have counted is told late; the worker may have said something higher itself. */
@@ -99,6 +100,7 @@ static struct stepd_member_status member_status(const struct control_member *mem
         .examples = member->examples,
         .from = member->from,
         .until = until_of(member),
+        .barrier = control_barrier_of(member, now_ms),
     };
 }
 

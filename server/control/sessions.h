@@ -23,6 +23,14 @@
 
 struct member_snapshot;
 
+/* The newest barrier that a worker has come to (barriers.h). */
+struct control_arrival {
+    uint64_t sequence; /* 0: it has come to none */
+    uint64_t until_ms; /* when it waits no more */
+    bool passed;
+    char name[STEPD_BARRIER_NAME_MAX_BYTES + 1];
+};
+
 struct control_session {
     struct control_session *next;
     uint8_t id[STEPD_SESSION_BYTES];
@@ -38,6 +46,7 @@ struct control_session {
     struct control_member *member; /* NULL: an observer */
     uint32_t rank;                 /* a worker's; 0 otherwise */
     struct control_conn *conn;     /* its control connection; NULL: closed */
+    struct control_arrival arrival;
 };
 
 /* NULL: not known. id has STEPD_SESSION_BYTES bytes. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "proto/error.h"
+#include "server/control/barriers.h"
 #include "server/control/dispatch.h"
 #include "server/control/handle_change.h"
 #include "server/control/handle_hello.h"
@@ -154,6 +155,12 @@ static enum stepd_status change_too_late(const struct control_wait *wait,
         wait->job->name);
 }
 
+static enum stepd_status barrier_too_late(const struct control_wait *wait,
+                                          struct stepd_error *reterr)
+{
+    return control_barrier_too_late(wait->conn->session, reterr);
+}
+
 /* ---- Walking --------------------------------------------------------------------------------- */
 
 static enum stepd_status member_too_late(const struct control_wait *wait,
@@ -208,6 +215,12 @@ static const struct wait_row rows[] = {
             .over = change_is_decided,
             .answer = answer_change,
             .too_late = change_too_late,
+        },
+    [CONTROL_WAIT_BARRIER] =
+        {
+            .over = control_barrier_is_over,
+            .answer = control_barrier_answer,
+            .too_late = barrier_too_late,
         },
 };
 
@@ -274,6 +287,7 @@ static void take_out(struct control_wait **at)
 
 void control_waits_release(struct control *control)
 {
+    control_barriers_pass(control);
     struct control_wait **at = &control->first_wait;
     while (*at != NULL) {
         if (try_answer(*at))

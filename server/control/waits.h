@@ -16,12 +16,13 @@
 #define CONTROL_WAITS_MAX 4u
 
 enum control_wait_kind {
-    CONTROL_WAIT_LAYOUT, /* GetLayout: until the job is open */
-    CONTROL_WAIT_OPENED, /* the last page of DefineTensors: until the shards have answered */
-    CONTROL_WAIT_STATUS, /* GetStatus: until the shards have answered the query */
-    CONTROL_WAIT_GROUPS, /* GetGroups: the same */
-    CONTROL_WAIT_MEMBER, /* Hello: until the shards have agreed from which version on it is one */
-    CONTROL_WAIT_CHANGE, /* ChangeJob: until it is decided */
+    CONTROL_WAIT_LAYOUT,  /* GetLayout: until the job is open */
+    CONTROL_WAIT_OPENED,  /* the last page of DefineTensors: until the shards have answered */
+    CONTROL_WAIT_STATUS,  /* GetStatus: until the shards have answered the query */
+    CONTROL_WAIT_GROUPS,  /* GetGroups: the same */
+    CONTROL_WAIT_MEMBER,  /* Hello: until the shards have agreed from which version on it is one */
+    CONTROL_WAIT_CHANGE,  /* ChangeJob: until it is decided */
+    CONTROL_WAIT_BARRIER, /* Barrier: until all members have come */
 };
 
 struct control_edited;
@@ -36,6 +37,7 @@ struct control_wait {
     struct control_job *job;       /* STATUS: NULL for all */
     struct control_query *query;   /* to give back; STATUS, GROUPS */
     struct control_edited *edited; /* owned; CHANGE: what became of it */
+    uint64_t sequence;             /* BARRIER */
 };
 
 /*

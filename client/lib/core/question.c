@@ -95,16 +95,21 @@ static bool on_lost(struct stepd_request *request)
 
 /* ---- Sending --------------------------------------------------------------------------------- */
 
-/* A worker leaves after the last of its pushes. */
+/* A worker leaves after the last of its pushes, and comes to a barrier of the incarnation that it
+ * trains under. */
 static struct stepd_message message_to_send(struct stepd_question *question)
 {
     struct stepd_message message = *question->message;
+    const struct stepd_exchange *const exchange = stepd_links_exchange(question->brain->links);
     message.request_id = question->request.id;
-    if (message.kind != STEPD_MESSAGE_LEAVE)
-        return message;
-    if (!question->sent)
+    if (!question->sent) {
         question->clock = stepd_brain_clock(question->brain);
-    message.body.leave.clock = question->clock;
+        question->incarnation = exchange == NULL ? 0 : exchange->incarnation;
+    }
+    if (message.kind == STEPD_MESSAGE_LEAVE)
+        message.body.leave.clock = question->clock;
+    else if (message.kind == STEPD_MESSAGE_BARRIER)
+        message.body.barrier.incarnation = question->incarnation;
     return message;
 }
 
@@ -141,18 +146,22 @@ static const struct stepd_request_kind question_kind = {
     .send = send_or_hold,
 };
 
-/* Whoever leaves has made all its pushes. After the job went back it has not. */
-static enum stepd_status check_leave(const struct stepd_question *question,
+/* Whoever leaves has made all its pushes, and who comes to a barrier knows where it trains. After
+ * the job went back that is not so. */
+static enum stepd_status check_place(const struct stepd_question *question,
                                      struct stepd_error *reterr)
 {
     const struct stepd_exchange *const exchange = stepd_links_exchange(question->brain->links);
-    if (question->message->kind != STEPD_MESSAGE_LEAVE)
+    const bool leaves = question->message->kind == STEPD_MESSAGE_LEAVE;
+    if (!leaves && question->message->kind != STEPD_MESSAGE_BARRIER)
         return STEPD_OK;
     if (exchange != NULL && stepd_exchange_is_behind(exchange))
         return stepd_fail(reterr, STEPD_ROLLED_BACK,
                           "the job went back, before pushes that this worker had made: pull the "
-                          "weights, and leave after the last step");
-    stepd_links_leaving(question->brain->links);
+                          "weights, and %s",
+                          leaves ? "leave after the last step" : "go on from there");
+    if (leaves)
+        stepd_links_leaving(question->brain->links);
     return STEPD_OK;
 }
 
@@ -161,7 +170,7 @@ static void send_or_hold(struct stepd_request *request)
     struct stepd_question *const question = question_of(request);
     struct stepd_pending *const pending = &question->brain->pending;
     struct stepd_error error;
-    if (check_leave(question, &error) != STEPD_OK) {
+    if (check_place(question, &error) != STEPD_OK) {
         question->error = error;
         question->on_done(question);
         return;

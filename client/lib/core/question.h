@@ -28,8 +28,9 @@ struct stepd_question {
 
     /* Set by who asks; what is pointed to is borrowed until on_done. */
     struct stepd_brain *brain;
-    const struct stepd_message *message; /* its request_id is chosen here, as is a Leave's clock */
-    uint32_t shard;                      /* 0: control */
+    const struct stepd_message *message;   /* its request_id is chosen here, as are a Leave's
+                                            * clock and a Barrier's incarnation */
+    uint32_t shard;                        /* 0: control */
     const struct stepd_outgoing *outgoing; /* with a payload but no head; NULL: no payload */
     stepd_reply_function *on_reply;        /* may be NULL */
     void (*on_again)(void *user); /* the reply begins anew: forgets what has been taken of it. NULL:
@@ -39,6 +40,7 @@ struct stepd_question {
 
     struct stepd_error error; /* code OK: no failure so far */
     uint64_t clock;           /* of a Leave, the same each time that it is sent */
+    uint64_t incarnation;     /* of a Barrier, likewise: a restore meanwhile does not go unseen */
     bool sent;
     bool begun; /* a part of the reply has come */
     bool last;  /* the frame that has just come ends the reply */

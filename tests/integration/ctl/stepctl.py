@@ -131,6 +131,16 @@ class Waiting(unittest.TestCase):
         self.assertRegex(shown, r"(?m)^  RANK  WORKER +STATE +VERSIONS +CLOCK +SILENT +LOSS +EXAMPLES$")
         self.assertRegex(shown, r"(?m)^  0 .* present +\[0, \.\.\.\) .* 0\.25 +64$")
 
+    def test_status__of_a_barrier__shows_who_waits_there(self):
+        member = {"barrier": ""}
+        for _ in range(1000):  # the worker is on its way to it
+            member, = json.loads(self.ask("status", "--json"))["jobs"][0]["members"]
+            if member["barrier"]:
+                break
+        self.assertEqual(member["barrier"], "evaluation")
+        shown = self.ask("status", "--job", "waiting")
+        self.assertIn("\n  1 waits at barrier 'evaluation' for the job to start\n", shown)
+
     def test_groups__as_json__say_how_each_tensor_is_trained(self):
         weight, bias = json.loads(self.ask("groups", "--job", "waiting", "--json"))["tensors"]
         self.assertEqual((weight["tensor"], weight["shape"]), ("fc.weight", [2, 3]))

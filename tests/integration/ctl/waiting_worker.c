@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Rank 0 of a job of two: defines it, reports, steps, says so, and waits for a rank 1 that never
- * comes. For tests of what is shown of such a job.
+ * Rank 0 of a job of two: defines it, reports, says so, steps, and waits at a barrier for a rank 1
+ * that never comes. For tests of what is shown of such a job.
  */
 #include <stdio.h>
 
@@ -26,6 +26,7 @@ static enum stepd_status run(const char *address, struct stepd_error *reterr)
     const struct stepd_array arrays[] = {{.tensor = 0, .grad = weight, .weights = weight},
                                          {.tensor = 1, .grad = bias, .weights = bias}};
     struct stepd_client *client;
+    struct stepd_op *op = NULL;
     options.address = address;
     options.job = "waiting";
     options.rank = 0;
@@ -43,8 +44,12 @@ static enum stepd_status run(const char *address, struct stepd_error *reterr)
     if (status == STEPD_OK) {
         (void)puts("waiting");
         (void)fflush(stdout);
-        status = stepd_step(client, arrays, 2, NULL, reterr);
+        status = stepd_step_start(client, arrays, 2, NULL, &op, reterr);
     }
+    if (status == STEPD_OK)
+        status = stepd_barrier(client, "evaluation", 0, reterr);
+    if (op != NULL && status == STEPD_OK)
+        status = stepd_wait(op, NULL, reterr);
     (void)stepd_close(client);
     return status;
 }

@@ -404,6 +404,12 @@ bool fake_answer(struct connection *connection, enum fake_fault fault)
         if (fault == FAKE_MUTE_BEAT)
             return true;
         break;
+    case STEPD_MESSAGE_BARRIER:
+        server->barriers++;
+        server->barrier_at = message->body.barrier.sequence;
+        if (message->body.barrier.incarnation != server->incarnation)
+            return reply_error(connection, STEPD_ROLLED_BACK, "the job went back");
+        break;
     case STEPD_MESSAGE_LEAVE:
         server->left_at = message->body.leave.clock;
         if (fault == FAKE_FORGET_LEAVE)

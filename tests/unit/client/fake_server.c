@@ -276,6 +276,16 @@ uint64_t fake_server_left_at(struct fake_server *server)
     return read_clock(server, &server->left_at);
 }
 
+uint64_t fake_server_barriers(struct fake_server *server)
+{
+    return read_clock(server, &server->barriers);
+}
+
+uint64_t fake_server_barrier_at(struct fake_server *server)
+{
+    return read_clock(server, &server->barrier_at);
+}
+
 void fake_server_await_hellos(struct fake_server *server, uint64_t count)
 {
     await(server, &server->hellos[0], count);

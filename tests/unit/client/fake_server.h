@@ -86,4 +86,8 @@ uint64_t fake_server_hellos(struct fake_server *server, bool shards);
 uint64_t fake_server_stepped_at(struct fake_server *server);
 uint64_t fake_server_left_at(struct fake_server *server);
 
+/* Barriers that were asked for, repeated ones too; the sequence of the last. */
+uint64_t fake_server_barriers(struct fake_server *server);
+uint64_t fake_server_barrier_at(struct fake_server *server);
+
 #endif

@@ -113,6 +113,16 @@ static void replies__of_which_the_first_of_each_kind_is_lost__are_asked_for_agai
     assert_int_equal(fake_server_left_at(bench.server), 1);
 }
 
+static void barrier__whose_reply_is_lost__is_asked_for_again_with_its_sequence(void **state)
+{
+    (void)state;
+    assert_int_equal(stepd_barrier(bench.client, "epoch", 0, &bench.error), STEPD_OK);
+    fake_server_lose_first_replies(bench.server);
+    assert_int_equal(stepd_barrier(bench.client, "epoch", 0, &bench.error), STEPD_OK);
+    assert_int_equal(fake_server_barriers(bench.server), 3);
+    assert_int_equal(fake_server_barrier_at(bench.server), 2);
+}
+
 static void pull__by_an_observer_of_lost_connections__succeeds(void **state)
 {
     struct stepd_client *observer;
@@ -376,6 +386,7 @@ int main(void)
         TEST_SERVER(steps__over_a_link_made_again__go_on_with_the_workers_own_clock),
         TEST(cut__of_a_shard__leaves_control_alone),
         TEST_SERVER(replies__of_which_the_first_of_each_kind_is_lost__are_asked_for_again),
+        TEST(barrier__whose_reply_is_lost__is_asked_for_again_with_its_sequence),
         TEST(pull__by_an_observer_of_lost_connections__succeeds),
         TEST(step__after_a_leave_that_lost_its_connections__is_made),
         TEST_SERVER(step__of_a_server_that_is_gone__is_unavailable_when_the_budget_is_over),

@@ -17,10 +17,12 @@ static void rolled_back__job_still_there__goes_on_after_a_pull(void **state)
         assert_int_equal(bench_step(), STEPD_OK);
     fake_server_go_back(bench.server, 2, /* keeps= */ true);
     bench_await(STEPD_EVENT_ROLLED_BACK, 1);
+    assert_int_equal(stepd_barrier(bench.client, "here", 0, &bench.error), STEPD_ROLLED_BACK);
     assert_int_equal(bench_step(), STEPD_ROLLED_BACK);
     bench_assert_said("pull them");
     assert_int_equal(bench_pull(), STEPD_OK);
     bench_assert_counted(0);
+    assert_int_equal(stepd_barrier(bench.client, "here", 0, &bench.error), STEPD_OK);
     assert_int_equal(bench_step(), STEPD_OK);
     bench_assert_counted(1);
     assert_int_equal(fake_server_stepped_at(bench.server), 1);

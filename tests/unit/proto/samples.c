@@ -78,6 +78,7 @@ static const struct stepd_member_status members[] = {
         .loss = 2.5,
         .examples = 6000000000,
         .from = 17,
+        .barrier = "epoch",
     },
     {.rank = 4, .worker = "", .state = STEPD_MEMBER_GIVEN_UP, .from = 2, .until = 300},
 };
@@ -239,6 +240,9 @@ static const struct stepd_message samples[] = {
      .request_id = 13,
      .body.report = {.clock = 300, .loss = 0.75, .examples = 64}},
     {.kind = STEPD_MESSAGE_HEARTBEAT, .request_id = 14},
+    {.kind = STEPD_MESSAGE_BARRIER,
+     .request_id = 31,
+     .body.barrier = {.incarnation = 2, .name = "epoch/3", .sequence = 7, .deadline_ms = 60000}},
     {.kind = STEPD_MESSAGE_LEAVE, .request_id = 15, .body.leave = {.clock = 301}},
     {.kind = STEPD_MESSAGE_ACK, .request_id = 16},
     {.kind = STEPD_MESSAGE_GET_STATUS, .request_id = 17, .body.get_status = {.job = "mnist"}},

@@ -275,6 +275,11 @@ static void member_state(struct stepd_message *m)
     member.state = (enum stepd_member_state)5;
 }
 
+static void barrier_name(struct stepd_message *m)
+{
+    m->body.barrier.name = rule_name_too_long;
+}
+
 static void member_worker(struct stepd_message *m)
 {
     one_job(m);
@@ -341,6 +346,7 @@ static const struct rule rules[] = {
     {STEPD_MESSAGE_STATUS, job_name, "status.jobs[0].name: "},
     {STEPD_MESSAGE_STATUS, job_failure, "status.jobs[0].failure: "},
     {STEPD_MESSAGE_STATUS, member_state, "status.jobs[0].members[0].state: 5 is no State"},
+    {STEPD_MESSAGE_BARRIER, barrier_name, "barrier.name: 201"},
     {STEPD_MESSAGE_STATUS, member_worker, "status.jobs[0].members[0].worker: 201"},
     {STEPD_MESSAGE_GET_GROUPS, groups_job_escape, "get_groups.job: "},
     {STEPD_MESSAGE_GROUPS, groups_shape, "groups.tensors[0].shape: 9"},
