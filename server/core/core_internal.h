@@ -245,8 +245,9 @@ void job_close(struct core *core, struct core_job *job);
 void job_free(struct core *core, struct core_job *job);
 
 /* The lowest clock that has counted, over the slices here that the rank has pushed; 0: none. Who
- * takes the rank over goes on from there: slices that are ahead answer that they know it. Of a sync
- * job, whose rounds want a push to every slice, 0 also where the first step has come in part. */
+ * takes the rank over goes on from there: slices that are ahead answer that they know it. Of a job
+ * where others wait for a push to every slice (sync, bounded), 0 also where the first step has come
+ * in part. */
 uint64_t job_clock(const struct core_job *job, uint32_t rank);
 
 /* The job's members or their connections have changed: closes what rounds can be closed now. */

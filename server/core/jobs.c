@@ -135,6 +135,7 @@ uint64_t job_clock(const struct core_job *job, uint32_t rank)
 {
     uint64_t lowest = 0;
     bool lacks_first = false;
+    const bool waits = job->job->consistency.mode != STEPD_ASYNC;
     for (size_t i = 0; i < job->job->layout.slices; i++) {
         const struct core_slice *slice = job->slice[i];
         if (slice == NULL || rank >= slice->slice.ranks)
@@ -142,7 +143,7 @@ uint64_t job_clock(const struct core_job *job, uint32_t rank)
         const uint64_t clock = members_clock(&job->members, rank, slice_clock(slice, rank));
         if (clock > 0 && (lowest == 0 || clock < lowest))
             lowest = clock;
-        lacks_first = lacks_first || (clock == 0 && job->policy->together);
+        lacks_first = lacks_first || (clock == 0 && waits);
     }
     return lowest == 1 && lacks_first ? 0 : lowest;
 }

@@ -291,12 +291,19 @@ static void resume__shards_at_different_clocks__gets_the_lowest(void **state)
 /* The one slice is shard 0's. */
 static void resume__first_step_at_some_shards_only__begins_it_again(void **state)
 {
+    static const struct {
+        const char *job;
+        enum stepd_mode mode;
+        const char *settings;
+    } cases[] = {{"j", STEPD_SYNC, ""}, {"k", STEPD_BOUNDED, "staleness=1"}};
     struct brain *brain = *state;
-    struct peer *peer = peer_join(brain, hello_worker("j", 0));
-    peer_define(peer, "j", STEPD_SYNC, 1);
-    brain_heard_by(brain, 1, "j", 0, 1);
-    peer = peer_join(brain, hello_resume(peer));
-    assert_int_equal(welcome(peer)->clock, 0);
+    for (size_t i = 0; i < 2; i++) {
+        struct peer *peer = peer_join(brain, hello_worker(cases[i].job, 0));
+        peer_define_with(peer, cases[i].job, cases[i].mode, 1, cases[i].settings);
+        brain_heard_by(brain, 1, cases[i].job, 0, 1);
+        peer = peer_join(brain, hello_resume(peer));
+        assert_int_equal(welcome(peer)->clock, 0);
+    }
 }
 
 static void resume__first_step_at_all_shards_with_slices__goes_on(void **state)

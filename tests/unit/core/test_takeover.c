@@ -22,7 +22,11 @@ static void setup(struct shard *shard, enum stepd_mode mode)
 {
     const uint64_t shape[] = {SLICES, SLICE};
     const struct stepd_tensor_def tensor = shard_tensor("w", shape, 2, 0.0);
+    static const double one = 1.0;
+    static const struct stepd_setting staleness = {
+        .name = "staleness", .values = 1, .value = &one, .word = ""};
     const struct shard_job job = {.mode = mode,
+                                  .settings = {.count = mode == STEPD_BOUNDED, .at = &staleness},
                                   .workers = 2,
                                   .lr = 1.0,
                                   .slice_elements = SLICE,
@@ -96,17 +100,29 @@ static void clock__of_half_a_step__is_the_lowest_that_counted(void **state)
     shard_teardown(&shard);
 }
 
-static void clock__of_half_a_first_step_in_sync__is_none(void **state)
+/* So that it is made again: others wait for a push of every slice. */
+static void assert_first_step_begins_again(enum stepd_mode mode)
 {
-    (void)state;
     struct shard shard;
-    setup(&shard, STEPD_SYNC);
+    setup(&shard, mode);
     const struct shard_push half = push_of(1, NULL, 1);
     shard_push(&shard, 1, &half);
     shard_close(&shard, 1);
     shard_connect(&shard, 1, 1);
-    assert_int_equal(shard_last(&shard, 1)->welcome.clock, 0); /* so that it is made again */
+    assert_int_equal(shard_last(&shard, 1)->welcome.clock, 0);
     shard_teardown(&shard);
+}
+
+static void clock__of_half_a_first_step_in_sync__is_none(void **state)
+{
+    (void)state;
+    assert_first_step_begins_again(STEPD_SYNC);
+}
+
+static void clock__of_half_a_first_step_in_bounded__is_none(void **state)
+{
+    (void)state;
+    assert_first_step_begins_again(STEPD_BOUNDED);
 }
 
 static void successor__in_async__is_told_what_had_counted_and_goes_on(void **state)
@@ -206,6 +222,7 @@ int main(void)
         cmocka_unit_test(leave__of_a_closed_connection__holds_nobody_up),
         cmocka_unit_test(clock__of_half_a_step__is_the_lowest_that_counted),
         cmocka_unit_test(clock__of_half_a_first_step_in_sync__is_none),
+        cmocka_unit_test(clock__of_half_a_first_step_in_bounded__is_none),
         cmocka_unit_test(successor__in_async__is_told_what_had_counted_and_goes_on),
         cmocka_unit_test(successor__in_async__goes_on_from_its_welcome_wherever_it_is),
         cmocka_unit_test(successor__in_async__beyond_its_welcome__leaves_a_gap),
