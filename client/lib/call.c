@@ -82,15 +82,11 @@ enum stepd_status stepd_call_with(struct stepd_client *client, const struct step
         .client = client,
         .wait_ms = options->wait_ms,
     };
-    struct stepd_mailbox *const mailbox = stepd_loop_mailbox(client->loop);
     if (options->shard > 0) /* control's silence is noticed by its heartbeats */
         call.question.request.expires_ms = stepd_clock_ms() + SHARD_ANSWERS_MS;
     const uint64_t until_ms = options->wait_ms == 0 ? 0 : stepd_clock_ms() + options->wait_ms;
-    stepd_loop_post(client->loop, &call.send);
-    if (!stepd_mailbox_await(mailbox, &call.done, until_ms)) {
-        stepd_loop_post(client->loop, &call.withdraw);
-        (void)stepd_mailbox_await(mailbox, &call.withdrawn, 0);
-    }
+    if (!stepd_loop_ask(client->loop, &call.send, &call.done, until_ms))
+        (void)stepd_loop_ask(client->loop, &call.withdraw, &call.withdrawn, 0);
     (void)stepd_outgoing_destroy(options->outgoing);
     const struct stepd_error *const error = &call.question.error;
     return error->code == STEPD_OK ? STEPD_OK : stepd_fail(reterr, error->code, "%s", error->text);

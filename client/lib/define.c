@@ -175,8 +175,7 @@ static void move_to(struct stepd_client *client, struct stepd_home *home, bool b
 {
     struct move_letter move = {
         .letter = {.deliver = deliver_move}, .client = client, .home = home, .back = back};
-    stepd_loop_post(client->loop, &move.letter);
-    (void)stepd_mailbox_await(stepd_loop_mailbox(client->loop), &move.done, 0);
+    (void)stepd_loop_ask(client->loop, &move.letter, &move.done, 0);
 }
 
 /* ---- Beginning to train ---------------------------------------------------------------------- */

@@ -86,12 +86,8 @@ enum stepd_status stepd_open(struct stepd_client *client, uint32_t shard, uint64
         .give_up = {.deliver = deliver_give_up},
         .client = client,
     };
-    struct stepd_mailbox *const mailbox = stepd_loop_mailbox(client->loop);
-    stepd_loop_post(client->loop, &open.begin);
-    if (!stepd_mailbox_await(mailbox, &open.done, until_ms)) {
-        stepd_loop_post(client->loop, &open.give_up);
-        (void)stepd_mailbox_await(mailbox, &open.given_up, 0);
-    }
+    if (!stepd_loop_ask(client->loop, &open.begin, &open.done, until_ms))
+        (void)stepd_loop_ask(client->loop, &open.give_up, &open.given_up, 0);
     if (open.opening.error.code == STEPD_OK)
         return STEPD_OK;
     return stepd_fail(reterr, open.opening.error.code, "%s", open.opening.error.text);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * push, pull and step. The caller's thread checks the arrays and makes an operation; the loop's
- * thread works it off; stepd_wait takes its result. The calls that wait are nothing but both in a
- * row.
+ * push, pull and step. The caller's thread checks the arrays and makes an operation; the
+ * thread that runs the loop works it off, which is the caller's own where it waits at once; then
+ * its result is taken.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -16,7 +16,8 @@ static struct stepd_op *op_of(struct stepd_operation *operation)
     return (struct stepd_op *)((char *)operation - offsetof(struct stepd_op, operation));
 }
 
-/* In the loop's thread: the operation is over, and the one who waits may free it at once. */
+/* In the thread that runs the loop: the operation is over, and the one who waits may free it at
+ * once. */
 static void on_done(struct stepd_operation *operation)
 {
     struct stepd_op *const op = op_of(operation);
@@ -69,8 +70,8 @@ static struct request request_of(enum stepd_operation_kind kind, const struct st
     return (struct request){.kind = kind, .arrays = arrays, .count = count, .options = options};
 }
 
-static enum stepd_status start(struct stepd_client *client, const struct request *request,
-                               struct stepd_op **ret_op, struct stepd_error *reterr)
+static enum stepd_status make(struct stepd_client *client, const struct request *request,
+                              struct stepd_op **ret_op, struct stepd_error *reterr)
 {
     const struct stepd_layout_table *const layout = stepd_client_layout(client);
     if (client->brain.self.observer && request->kind != STEPD_OPERATION_PULL)
@@ -94,9 +95,17 @@ static enum stepd_status start(struct stepd_client *client, const struct request
     op->operation.on_done = on_done;
     op->client = client;
     enlist(op);
-    stepd_loop_post(client->loop, &op->letter);
     *ret_op = op;
     return STEPD_OK;
+}
+
+static enum stepd_status start(struct stepd_client *client, const struct request *request,
+                               struct stepd_op **ret_op, struct stepd_error *reterr)
+{
+    const enum stepd_status status = make(client, request, ret_op, reterr);
+    if (status == STEPD_OK)
+        stepd_loop_post(client->loop, &(*ret_op)->letter);
+    return status;
 }
 
 bool stepd_done(const struct stepd_op *op)
@@ -104,10 +113,10 @@ bool stepd_done(const struct stepd_op *op)
     return atomic_load(&op->done);
 }
 
-enum stepd_status stepd_wait(struct stepd_op *op, struct stepd_outcome_counts *ret_counts,
-                             struct stepd_error *reterr)
+/* Of an operation that is over. Frees it. */
+static enum stepd_status take_result(struct stepd_op *op, struct stepd_outcome_counts *ret_counts,
+                                     struct stepd_error *reterr)
 {
-    (void)stepd_mailbox_await(stepd_loop_mailbox(op->client->loop), &op->done, 0);
     strike_off(op);
     const struct stepd_error error = op->operation.error;
     if (error.code == STEPD_OK && ret_counts != NULL)
@@ -119,12 +128,22 @@ enum stepd_status stepd_wait(struct stepd_op *op, struct stepd_outcome_counts *r
     return stepd_fail(reterr, error.code, "%s", error.text);
 }
 
+enum stepd_status stepd_wait(struct stepd_op *op, struct stepd_outcome_counts *ret_counts,
+                             struct stepd_error *reterr)
+{
+    (void)stepd_loop_await(op->client->loop, &op->done, 0);
+    return take_result(op, ret_counts, reterr);
+}
+
 static enum stepd_status start_and_wait(struct stepd_client *client, const struct request *request,
                                         struct stepd_error *reterr)
 {
     struct stepd_op *op = NULL;
-    const enum stepd_status status = start(client, request, &op, reterr);
-    return status == STEPD_OK ? stepd_wait(op, NULL, reterr) : status;
+    const enum stepd_status status = make(client, request, &op, reterr);
+    if (status != STEPD_OK)
+        return status;
+    (void)stepd_loop_ask(client->loop, &op->letter, &op->done, 0);
+    return take_result(op, NULL, reterr);
 }
 
 enum stepd_status stepd_push(struct stepd_client *client, const struct stepd_array *arrays,

@@ -118,8 +118,9 @@ struct stepd_options {
                                   * what stepd_define asks of control */
     uint32_t reconnect_timeout_ms; /* how long a lost connection may be gone; 0: it stays lost, and
                                     * what needs it fails with UNAVAILABLE */
-    /* Called in the client's own thread, with `event_user`; borrows the event until return. It must
-     * not wait, nor call functions on the client. NULL: of no interest. */
+    /* Called in the client's own thread or in one that waits in a call, with `event_user`; borrows
+     * the event until return. It must not wait, nor call functions on the client. NULL: of no
+     * interest. */
     void (*on_event)(void *event_user, const struct stepd_event *event);
     void *event_user;
 };

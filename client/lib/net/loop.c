@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The loop has five kinds of handles: `wake` (letters have come), `beat` (time for a heartbeat),
+ * The loop has six kinds of handles: `wake` (letters have come), `beat` (time for a heartbeat),
  * `tick` (something may have waited for too long, for others, for a link or for an answer; runs
- * only while something does), `prepare` (looks whether something does) and those of the links.
+ * only while something does), `prepare` (looks whether something does), `alarm` (the time of a
+ * caller that runs the loop is over) and those of the links.
  *
- * SIGPIPE: libuv writes with writev(), which raises it on a socket that the peer has closed. The
- * thread is created with all signals blocked, so it sees EPIPE instead, and the process's own
- * handling of signals is left alone.
+ * Who runs it. A thread that has to be woken costs more than a small step, so a caller that waits
+ * runs the loop itself, if nobody does: it sends its letter, sleeps where the answer comes in, and
+ * has it at once. The client's own thread takes over where no caller has run the loop for REST_MS,
+ * or at once where a letter was posted that nobody waits for; and it lets go when somebody does.
+ *
+ *     NOBODY --a caller waits--> CALLER --its flag is raised, its time is over--> NOBODY
+ *        |
+ *        +--for REST_MS, or something is due--> OWN --a caller waits--> NOBODY
+ *
+ * The own thread is created with all signals blocked, for sigpipe.h's reason.
  */
 #include "client/lib/net/loop.h"
 
@@ -17,22 +25,42 @@
 
 #include "client/lib/net/clock.h"
 #include "client/lib/net/places.h"
+#include "client/lib/net/sigpipe.h"
 #include "proto/error.h"
 
 #define TICK_MS 250u
 
+/* A training loop that steps again within so long keeps the loop for itself. */
+#define REST_MS 100u
+
+enum driver {
+    DRIVER_NOBODY,
+    DRIVER_OWN,
+    DRIVER_CALLER,
+};
+
 struct stepd_loop {
     struct stepd_mailbox mailbox;
-    pthread_t thread;
+    /* Under the mailbox's mutex: */
+    enum driver driver;
+    size_t waiting;     /* callers in stepd_loop_await */
+    uint64_t let_go_ms; /* when the last of them left */
+    bool due;           /* a letter was posted that nobody waits for */
+    bool over;          /* nothing is open on the loop any more */
+
+    /* Of the thread that runs the loop: */
     uv_loop_t uv;
     uv_async_t wake;
     uv_timer_t beat;
     uv_timer_t tick;
     uv_prepare_t prepare;
-    struct stepd_letter stop;
+    uv_timer_t alarm;
     struct stepd_brain *brain;   /* borrowed */
     struct stepd_places *places; /* owned */
     bool stopping;
+
+    pthread_t thread;
+    struct stepd_letter stop;
 };
 
 /* ---- Waiting --------------------------------------------------------------------------------- */
@@ -53,11 +81,10 @@ static void on_prepare(uv_prepare_t *prepare)
         (void)uv_timer_start(&loop->tick, on_tick, TICK_MS, TICK_MS);
 }
 
-/* ---- The thread ------------------------------------------------------------------------------ */
+/* ---- Running it ------------------------------------------------------------------------------ */
 
-static void on_wake(uv_async_t *wake)
+static void deliver_letters(struct stepd_loop *loop)
 {
-    struct stepd_loop *const loop = wake->data;
     struct stepd_letter *letter = stepd_mailbox_take(&loop->mailbox);
     while (letter != NULL && !loop->stopping) {
         struct stepd_letter *const next = letter->next; /* delivery may free the letter */
@@ -66,14 +93,120 @@ static void on_wake(uv_async_t *wake)
     }
 }
 
+static void on_wake(uv_async_t *wake)
+{
+    deliver_letters(wake->data);
+}
+
+/* Does what has come, or sleeps until something comes; unless the flag (NULL: none) is raised by
+ * a letter. False: the loop is over. */
+static bool turn(struct stepd_loop *loop, const atomic_bool *flag)
+{
+    uv_update_time(&loop->uv);
+    deliver_letters(loop);
+    return (flag != NULL && atomic_load(flag)) || uv_run(&loop->uv, UV_RUN_ONCE) != 0;
+}
+
+/* That it has come is enough: the loop has woken up. */
+static void on_alarm(uv_timer_t *alarm)
+{
+    (void)alarm;
+}
+
+static bool is_past(uint64_t until_ms)
+{
+    return until_ms != 0 && stepd_clock_ms() >= until_ms;
+}
+
+static void set_alarm(struct stepd_loop *loop, uint64_t until_ms)
+{
+    const uint64_t now_ms = stepd_clock_ms();
+    uv_update_time(&loop->uv);
+    if (until_ms > now_ms)
+        (void)uv_timer_start(&loop->alarm, on_alarm, until_ms - now_ms, 0);
+}
+
+/* In a caller's thread. False: the loop is over. */
+static bool run_for_caller(struct stepd_loop *loop, const atomic_bool *flag, uint64_t until_ms)
+{
+    struct stepd_sigpipe sigpipe;
+    bool alive = true;
+    stepd_sigpipe_hold(&sigpipe);
+    set_alarm(loop, until_ms);
+    while (alive && !atomic_load(flag) && !is_past(until_ms))
+        alive = turn(loop, flag);
+    (void)uv_timer_stop(&loop->alarm);
+    stepd_sigpipe_let_go(&sigpipe);
+    return alive;
+}
+
+/* The loop is free: says so to those who may take it. Under the mutex. */
+static void let_go(struct stepd_loop *loop, bool alive)
+{
+    loop->driver = DRIVER_NOBODY;
+    loop->over = loop->over || !alive;
+    loop->due =
+        loop->due || loop->over || loop->mailbox.first != NULL || stepd_brain_waits(loop->brain);
+    if (loop->waiting > 0)
+        (void)pthread_cond_broadcast(&loop->mailbox.changed);
+    if (loop->due)
+        (void)pthread_cond_signal(&loop->mailbox.due);
+}
+
+bool stepd_loop_await(struct stepd_loop *loop, const atomic_bool *flag, uint64_t until_ms)
+{
+    struct stepd_mailbox *const mailbox = &loop->mailbox;
+    (void)pthread_mutex_lock(&mailbox->mutex);
+    loop->waiting++;
+    while (!atomic_load(flag) && !is_past(until_ms)) {
+        if (loop->driver != DRIVER_NOBODY || loop->over) {
+            (void)stepd_mailbox_wait(mailbox, &mailbox->changed, until_ms);
+            continue;
+        }
+        loop->driver = DRIVER_CALLER;
+        (void)pthread_mutex_unlock(&mailbox->mutex);
+        const bool alive = run_for_caller(loop, flag, until_ms);
+        (void)pthread_mutex_lock(&mailbox->mutex);
+        let_go(loop, alive);
+    }
+    loop->waiting--;
+    loop->let_go_ms = stepd_clock_ms();
+    const bool raised = atomic_load(flag);
+    (void)pthread_mutex_unlock(&mailbox->mutex);
+    return raised;
+}
+
+/* ---- The own thread -------------------------------------------------------------------------- */
+
+/* Under the mutex. */
+static bool is_own_turn(const struct stepd_loop *loop)
+{
+    return loop->driver == DRIVER_NOBODY && loop->waiting == 0 &&
+           (loop->due || stepd_clock_ms() - loop->let_go_ms >= REST_MS);
+}
+
 static void *run(void *self)
 {
     struct stepd_loop *const loop = self;
-    (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
+    struct stepd_mailbox *const mailbox = &loop->mailbox;
+    (void)pthread_mutex_lock(&mailbox->mutex);
+    while (!loop->over) {
+        if (!is_own_turn(loop)) {
+            (void)stepd_mailbox_wait(mailbox, &mailbox->due, stepd_clock_ms() + REST_MS);
+            continue;
+        }
+        loop->driver = DRIVER_OWN;
+        loop->due = false;
+        (void)pthread_mutex_unlock(&mailbox->mutex);
+        const bool alive = turn(loop, NULL);
+        (void)pthread_mutex_lock(&mailbox->mutex);
+        let_go(loop, alive);
+    }
+    (void)pthread_mutex_unlock(&mailbox->mutex);
     return NULL;
 }
 
-/* Starts the thread with all signals blocked; see above. */
+/* With all signals blocked. */
 static int start_thread(struct stepd_loop *loop)
 {
     sigset_t all, before;
@@ -96,12 +229,14 @@ static void deliver_stop(struct stepd_loop *loop, struct stepd_letter *letter)
     uv_close((uv_handle_t *)&loop->beat, NULL);
     uv_close((uv_handle_t *)&loop->tick, NULL);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
+    uv_close((uv_handle_t *)&loop->alarm, NULL);
 }
 
 static void init_handles(struct stepd_loop *loop)
 {
     (void)uv_timer_init(&loop->uv, &loop->beat);
     (void)uv_timer_init(&loop->uv, &loop->tick);
+    (void)uv_timer_init(&loop->uv, &loop->alarm);
     (void)uv_prepare_init(&loop->uv, &loop->prepare);
     (void)uv_prepare_start(&loop->prepare, on_prepare);
     loop->wake.data = loop;
@@ -168,10 +303,30 @@ struct stepd_loop *stepd_loop_destroy(struct stepd_loop *loop)
     return NULL;
 }
 
-void stepd_loop_post(struct stepd_loop *loop, struct stepd_letter *letter)
+/* Puts a letter in, and wakes who runs the loop. Under the mutex. */
+static void put(struct stepd_loop *loop, struct stepd_letter *letter)
 {
     stepd_mailbox_put(&loop->mailbox, letter);
-    (void)uv_async_send(&loop->wake);
+    if (loop->driver != DRIVER_NOBODY)
+        (void)uv_async_send(&loop->wake);
+}
+
+void stepd_loop_post(struct stepd_loop *loop, struct stepd_letter *letter)
+{
+    (void)pthread_mutex_lock(&loop->mailbox.mutex);
+    put(loop, letter);
+    loop->due = true;
+    (void)pthread_cond_signal(&loop->mailbox.due);
+    (void)pthread_mutex_unlock(&loop->mailbox.mutex);
+}
+
+bool stepd_loop_ask(struct stepd_loop *loop, struct stepd_letter *letter, const atomic_bool *flag,
+                    uint64_t until_ms)
+{
+    (void)pthread_mutex_lock(&loop->mailbox.mutex);
+    put(loop, letter);
+    (void)pthread_mutex_unlock(&loop->mailbox.mutex);
+    return stepd_loop_await(loop, flag, until_ms);
 }
 
 struct stepd_mailbox *stepd_loop_mailbox(struct stepd_loop *loop)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The client's own thread: one libuv loop that drives the links, sends heartbeats, and works off
- * the letters that the callers' threads post. The client's brain belongs to this thread alone.
+ * The client's loop: it drives the links, sends heartbeats, and works off the letters that the
+ * callers' threads post. One thread at a time runs it, a caller that waits or the client's own, and
+ * the client's brain belongs to that thread alone.
  *
- *     callers: stepd_loop_post(letter) ... stepd_mailbox_await(flag)
+ *     callers: stepd_loop_ask(letter, flag), or stepd_loop_post(letter) ... stepd_loop_await(flag)
  *     loop:    letter->deliver(loop, letter) ... stepd_mailbox_raise(flag)
  */
 #ifndef CLIENT_LIB_NET_LOOP_H
@@ -19,7 +20,7 @@
 
 struct stepd_loop;
 
-/* Starts the thread, in which the brain (borrowed until stepd_loop_destroy) gets its links.
+/* Starts the own thread. The brain (borrowed until stepd_loop_destroy) gets its links.
  * reconnect_timeout_ms: their budget. *ret_loop: caller frees with stepd_loop_destroy.
  * RESOURCE_EXHAUSTED. */
 enum stepd_status stepd_loop_create(struct stepd_brain *brain, uint32_t reconnect_timeout_ms,
@@ -30,11 +31,19 @@ enum stepd_status stepd_loop_create(struct stepd_brain *brain, uint32_t reconnec
  * are posted meanwhile are not delivered. NULL is fine. Returns NULL. */
 struct stepd_loop *stepd_loop_destroy(struct stepd_loop *loop);
 
-/* Any thread. */
+/* Posts a letter; the caller goes on. Any thread, like the next three. */
 void stepd_loop_post(struct stepd_loop *loop, struct stepd_letter *letter);
+
+/* Waits for a flag, until until_ms (stepd_clock_ms) at most, or for ever (0). Returns the flag. */
+bool stepd_loop_await(struct stepd_loop *loop, const atomic_bool *flag, uint64_t until_ms);
+
+/* Posts a letter and waits for the flag that it leads to. */
+bool stepd_loop_ask(struct stepd_loop *loop, struct stepd_letter *letter, const atomic_bool *flag,
+                    uint64_t until_ms);
+
 struct stepd_mailbox *stepd_loop_mailbox(struct stepd_loop *loop);
 
-/* ---- In the loop's thread: for letters ------------------------------------------------------- */
+/* ---- In the thread that runs it: for letters ------------------------------------------------- */
 
 struct stepd_brain *stepd_loop_brain(struct stepd_loop *loop);
 

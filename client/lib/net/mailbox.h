@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Between the callers' threads and the client's own: letters go in, and flags that somebody waits
- * for come out. One mutex and one condition variable; nothing else in the client is locked.
+ * for come out. One mutex; nothing else in the client is locked.
  *
  * A letter is embedded in what it is about (an operation, a call), so that posting one allocates
  * nothing and cannot fail.
@@ -20,13 +20,14 @@ struct stepd_loop;
 
 struct stepd_letter {
     struct stepd_letter *next;
-    /* Called once, in the loop's thread. */
+    /* Called once, in the thread that runs the loop. */
     void (*deliver)(struct stepd_loop *loop, struct stepd_letter *letter);
 };
 
 struct stepd_mailbox {
     pthread_mutex_t mutex;
-    pthread_cond_t changed; /* a flag was raised */
+    pthread_cond_t changed; /* a flag was raised, or nobody runs the loop any more */
+    pthread_cond_t due;     /* there is something for the client's own thread to do */
     struct stepd_letter *first, *last;
 };
 
@@ -35,16 +36,17 @@ enum stepd_status stepd_mailbox_init(struct stepd_mailbox *mailbox) STEPD_MUST_C
 
 void stepd_mailbox_deinit(struct stepd_mailbox *mailbox);
 
-/* Appends a letter (borrowed until it is delivered). Any thread. */
+/* Appends a letter (borrowed until it is delivered). The caller holds the mutex. */
 void stepd_mailbox_put(struct stepd_mailbox *mailbox, struct stepd_letter *letter);
 
 /* Takes all letters, oldest first; NULL if there are none. */
 struct stepd_letter *stepd_mailbox_take(struct stepd_mailbox *mailbox);
 
-/* Raises a flag. Whoever waits for it may free it as soon as await returns. */
+/* Raises a flag. Whoever waits for it may free it as soon as stepd_loop_await returns. */
 void stepd_mailbox_raise(struct stepd_mailbox *mailbox, atomic_bool *flag);
 
-/* Waits for a flag, until until_ms (stepd_clock_ms) at most, or for ever (0). Returns the flag. */
-bool stepd_mailbox_await(struct stepd_mailbox *mailbox, const atomic_bool *flag, uint64_t until_ms);
+/* Waits for one of the conditions, until until_ms (stepd_clock_ms) at most, or for ever (0); may
+ * return earlier. The caller holds the mutex. False: the time is over. */
+bool stepd_mailbox_wait(struct stepd_mailbox *mailbox, pthread_cond_t *what, uint64_t until_ms);
 
 #endif
