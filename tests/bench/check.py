@@ -1,34 +1,72 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs `stepd-bench --quick --json` and checks that the report is complete. Times are not judged.
+"""Runs `stepd-bench --quick` in each form and checks that the report is complete. Times are not
+judged.
 
     check.py FOLDER     of the binaries stepd-bench and stepd
 """
+import csv
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+# Of the kernels, those that go element by element; the plain loop is that of a few.
+OPTIMIZERS = {"sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "rmsprop_nesterov",
+              "adam", "adamw", "amsgrad", "adabound", "amsbound", "adamax", "nadam", "radam", "asgd",
+              "rprop", "ftrl", "lion"}
+PLAIN = {"sgd", "momentum", "adam", "adamw"}
 
-def check_row(row, kind, size):
-    assert row["optimizer"] == "adamw", row
-    assert row[kind] and row[size] > 0 and row["rounds"] >= 3, row
-    assert row["stepd_us"] > 0 and row["bare_us"] > 0, row
-    # Written with 3 and 4 digits after the point.
-    assert abs(row["ratio"] - row["stepd_us"] / row["bare_us"]) < 0.01 * row["ratio"] + 0.001, row
+
+def run(folder, *arguments):
+    return subprocess.run([Path(folder) / "stepd-bench", "--quick", *arguments],
+                          stdout=subprocess.PIPE, text=True, timeout=300, check=True).stdout
+
+
+def check_lanes(rows, kind, size):
+    """{(optimizer, kind, size): its lanes} of a section whose rows are sound."""
+    lanes = {}
+    for row in rows:
+        assert row[kind] and row[size] > 0 and row["rounds"] >= 3, row
+        assert 0 < row["p10_us"] <= row["us"] <= row["p90_us"] and row["gb_s"] >= 0, row
+        subject = lanes.setdefault((row["optimizer"], row[kind], row[size]), {})
+        assert row["lane"] not in subject, row
+        subject[row["lane"]] = row
+    for subject in lanes.values():
+        for row in subject.values():
+            # Written with 3 and 4 digits after the point.
+            ratio = subject["stepd"]["us"] / row["us"]
+            assert abs(row["ratio"] - ratio) < 0.01 * ratio + 0.001, row
+    return lanes
+
+
+def check_kernel(rows):
+    lanes = check_lanes(rows, "isa", "elements")
+    isas = {isa for _, isa, _ in lanes}
+    assert "base" in isas, isas
+    expected = {(o, i, n) for o in OPTIMIZERS for i in isas for n in (4096, 65536)}
+    assert set(lanes) == expected, set(lanes) ^ expected
+    for (optimizer, _, _), subject in lanes.items():
+        expected = {"stepd", "bare", "memcpy"} | ({"plain"} if optimizer in PLAIN else set())
+        assert set(subject) == expected, (optimizer, set(subject))
+
+
+def check_step(rows):
+    lanes = check_lanes(rows, "transport", "bytes")
+    assert set(lanes) == {("adamw", t, n) for t in ("tcp", "unix") for n in (4096, 262144)}, lanes
+    assert all(set(subject) == {"stepd", "bare"} for subject in lanes.values()), lanes
 
 
 def main(folder):
-    done = subprocess.run([Path(folder) / "stepd-bench", "--quick", "--json"],
-                          stdout=subprocess.PIPE, text=True, timeout=300, check=True)
-    report = json.loads(done.stdout)
+    report = json.loads(run(folder, "--json"))
     assert set(report) == {"kernel", "step"}, report.keys()
-    for row in report["kernel"]:
-        check_row(row, "isa", "elements")
-    for row in report["step"]:
-        check_row(row, "transport", "bytes")
-    assert {row["isa"] for row in report["kernel"]} >= {"base"}, report["kernel"]
-    lanes = {(row["transport"], row["bytes"]) for row in report["step"]}
-    assert lanes == {(t, n) for t in ("tcp", "unix") for n in (4096, 262144)}, lanes
+    check_kernel(report["kernel"])
+    check_step(report["step"])
+    lines = list(csv.DictReader(run(folder, "kernel", "--optimizer", "adamw", "--csv").splitlines()))
+    same = [row for row in report["kernel"] if row["optimizer"] == "adamw"]
+    assert [line["lane"] for line in lines] == [row["lane"] for row in same], lines
+    assert all(line["section"] == "kernel" and float(line["us"]) > 0 for line in lines), lines
+    table = run(folder, "kernel", "--optimizer", "adamw").splitlines()
+    assert len(table) == 2 + len(lines), table
     print(f"checked {len(report['kernel'])} rows of kernels, {len(report['step'])} of steps")
 
 

@@ -1,137 +1,243 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How far is a kernel from what memory allows? For each instruction set that this machine can run
- * and each size, the optimizer's step and a bare loop with the same streams take turns on the same
- * arrays, so that what else the machine does falls on both. A sample is as many calls as make a
- * mebi-element, which takes long enough for the clock. The median sample divided by the calls is
- * reported, and the ratio of the medians: 1 would be a kernel that costs nothing but its memory.
- * The sizes are a slice, which caches may hold, and two that they do not.
+ * How far is a kernel from what memory allows? For each optimizer, each instruction set that this
+ * machine can run and each size, four lanes take turns on the same arrays, so that what else the
+ * machine does falls on all of them:
+ *
+ *     stepd   the optimizer's step
+ *     bare    a loop with the same streams and no arithmetic to speak of
+ *     memcpy  moves as many bytes, from one array to another
+ *     plain   the loop that one would write oneself, compiled for this machine alone; of adamw,
+ *             adam, momentum and sgd
+ *
+ * A sample is as many calls as make a mebi-element, which takes long enough for the clock; it is
+ * divided by the calls. The sizes are a slice, which caches may hold, a million parameters, which
+ * they may, too, and two that they do not; the largest with few rounds, and only where there is
+ * memory for it.
  */
 #include "tests/bench/kernel.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 #include "proto/error.h"
+#include "tests/bench/arrays.h"
 #include "tests/bench/bare_kernel.h"
+#include "tests/bench/plain_kernel.h"
 
 #define ELEMENTS_PER_SAMPLE (1u << 20)
-#define STREAMS             7u /* floats moved per element: 4 read, 3 written */
-#define SLOTS               2u
 
 static optim_step_fn *const bare_streams[OPTIM_ISA_COUNT] = OPTIM_EACH(bare_streams);
 
-struct arrays {
-    size_t n;
-    float *memory; /* owned: w, g and two slots, n floats each */
-    float *w;
-    float *g;
-    float *slot[OPTIMIZER_SLOTS_MAX]; /* NULL: not used */
+struct size {
+    size_t elements;
+    size_t rounds;
 };
 
-static enum stepd_status make_arrays(size_t n, struct arrays *ret_arrays,
-                                     struct stepd_error *reterr)
-{
-    struct arrays arrays = {.n = n, .memory = aligned_alloc(64, 4 * n * sizeof(float))};
-    if (arrays.memory == NULL)
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for arrays of %zu floats",
-                          n);
-    arrays.w = arrays.memory;
-    arrays.g = arrays.memory + n;
-    arrays.slot[0] = arrays.memory + 2 * n;
-    arrays.slot[1] = arrays.memory + 3 * n;
-    for (size_t i = 0; i < n; i++) {
-        arrays.w[i] = 1.0f;
-        arrays.g[i] = 1e-3f * (float)(i % 7);
-        arrays.slot[0][i] = 0.0f;
-        arrays.slot[1][i] = 0.0f;
-    }
-    *ret_arrays = arrays;
-    return STEPD_OK;
-}
+static const struct size sizes[] = {
+    {(size_t)1 << 18, 51},
+    {1000000, 51},
+    {10000000, 21},
+    {100000000, 5},
+};
+static const struct size quick_sizes[] = {{(size_t)1 << 12, 3}, {(size_t)1 << 16, 3}};
 
-static void take_sample(optim_step_fn *step, struct optim_step *how, const struct arrays *arrays,
-                        struct samples *samples)
-{
-    const size_t calls =
-        arrays->n < ELEMENTS_PER_SAMPLE ? ELEMENTS_PER_SAMPLE / arrays->n : (size_t)1;
-    const double began = samples_now();
-    for (size_t i = 0; i < calls; i++) {
-        how->t++;
-        step(how, arrays->n, arrays->w, arrays->g, arrays->slot);
-    }
-    samples_add(samples, (samples_now() - began) / (double)calls);
-}
+enum lane { LANE_STEPD, LANE_BARE, LANE_MEMCPY, LANE_PLAIN, LANE_COUNT };
 
-static void measure(const struct optimizer *optimizer, enum optim_isa isa,
-                    const struct arrays *arrays, size_t rounds, struct report *report)
-{
-    static struct samples stepd;
-    static struct samples bare;
-    stepd.count = 0;
-    bare.count = 0;
+/* One optimizer on one size in one instruction set. */
+struct course {
+    const struct optimizer *optimizer;
+    enum optim_isa isa;
+    struct arrays *arrays;
     struct optim_hyper hyper;
-    optimizer_hyper_defaults(optimizer, &hyper);
-    double scalar[OPTIMIZER_SCALARS_MAX] = {0.0};
-    struct optim_step how = {.hyper = &hyper, .lr = hyper.lr, .t = 1, .scalar = scalar};
-    if (optimizer->prepare != NULL)
-        optimizer->prepare(&how, scalar);
-    for (size_t round = 0; round < rounds; round++) {
-        take_sample(optimizer->step[isa], &how, arrays, &stepd);
-        take_sample(bare_streams[isa], &how, arrays, &bare);
-    }
-    report_row(report,
-               &(struct report_row){
-                   .optimizer = optimizer->name,
-                   .kind_name = "isa",
-                   .kind = kernels_isa_name(isa),
-                   .size_name = "elements",
-                   .size = arrays->n,
-                   .bytes = STREAMS * arrays->n * sizeof(float),
-               },
-               &stepd, &bare);
-}
+    float *slot[OPTIMIZER_SLOTS_MAX]; /* of the arrays; NULL: not used */
+    size_t slots;                     /* that are used */
+    double scalar[OPTIMIZER_SCALARS_MAX];
+    struct optim_step step;
+    struct samples *samples; /* LANE_COUNT */
+};
 
-/* Does an optimizer, with its defaults, move what the bare loop moves? */
-static bool has_streams(const struct optimizer *optimizer)
+/* The slots that an optimizer uses with its defaults, by place. Returns their number. */
+static size_t used_slots(const struct optimizer *optimizer, const struct optim_hyper *hyper,
+                         bool ret_used[OPTIMIZER_SLOTS_MAX])
 {
     static const uint64_t dim[] = {1};
     const struct optim_shape shape = {.dims = 1, .dim = dim, .elements = 1};
+    size_t count = 0;
+    for (size_t k = 0; k < OPTIMIZER_SLOTS_MAX; k++) {
+        ret_used[k] = k < optimizer_slots(optimizer) &&
+                      optimizer_slot_floats(optimizer, k, hyper, 1, &shape) > 0;
+        count += ret_used[k] ? 1 : 0;
+    }
+    return count;
+}
+
+static void begin_course(struct course *course)
+{
+    bool used[OPTIMIZER_SLOTS_MAX];
+    optimizer_hyper_defaults(course->optimizer, &course->hyper);
+    course->slots = 0;
+    (void)used_slots(course->optimizer, &course->hyper, used);
+    for (size_t k = 0; k < OPTIMIZER_SLOTS_MAX; k++)
+        course->slot[k] = used[k] ? course->arrays->slots[course->slots++] : NULL;
+    for (size_t i = 0; i < OPTIMIZER_SCALARS_MAX; i++)
+        course->scalar[i] = 0.0;
+    for (int i = 0; i < LANE_COUNT; i++)
+        course->samples[i].count = 0;
+    course->step = (struct optim_step){
+        .hyper = &course->hyper,
+        .lr = course->hyper.lr,
+        .scalar = course->scalar,
+    };
+    arrays_reset(course->arrays);
+}
+
+/* Bytes that a step moves: weights, gradient and slots read; weights and slots written. */
+static size_t bytes_moved(const struct course *course)
+{
+    return (3 + 2 * course->slots) * course->arrays->n * sizeof(float);
+}
+
+static void call_step(struct course *course, optim_step_fn *step)
+{
+    const struct arrays *const arrays = course->arrays;
+    course->step.t++;
+    if (course->optimizer->prepare != NULL)
+        course->optimizer->prepare(&course->step, course->scalar);
+    step(&course->step, arrays->n, arrays->w, arrays->g, course->slot);
+}
+
+/* Copying a byte moves two: one is read, one is written. */
+static void call_memcpy(const struct course *course)
+{
+    const struct arrays *const arrays = course->arrays;
+    const size_t array_bytes = arrays->n * sizeof(float);
+    for (size_t left = bytes_moved(course) / 2; left > 0;) {
+        const size_t now = left < array_bytes ? left : array_bytes;
+        memcpy(arrays->to, arrays->from, now);
+        __asm__ volatile("" : : "r"(arrays->to) : "memory"); /* somebody may read it: keep it */
+        left -= now;
+    }
+}
+
+static void take_sample(struct course *course, enum lane lane)
+{
+    optim_step_fn *const steps[LANE_COUNT] = {
+        [LANE_STEPD] = course->optimizer->step[course->isa],
+        [LANE_BARE] = bare_streams[course->isa],
+        [LANE_PLAIN] = plain_kernel(course->optimizer->name),
+    };
+    const size_t n = course->arrays->n;
+    const size_t calls = n < ELEMENTS_PER_SAMPLE ? ELEMENTS_PER_SAMPLE / n : (size_t)1;
+    if (lane != LANE_MEMCPY && steps[lane] == NULL)
+        return;
+    const double began = samples_now();
+    for (size_t i = 0; i < calls; i++) {
+        if (lane == LANE_MEMCPY)
+            call_memcpy(course);
+        else
+            call_step(course, steps[lane]);
+    }
+    samples_add(&course->samples[lane], (samples_now() - began) / (double)calls);
+}
+
+static void measure(struct course *course, size_t rounds, struct report *report)
+{
+    begin_course(course);
+    const struct report_subject subject = {
+        .optimizer = course->optimizer->name,
+        .kind_name = "isa",
+        .kind = kernels_isa_name(course->isa),
+        .size_name = "elements",
+        .size = course->arrays->n,
+        .bytes = bytes_moved(course),
+    };
+    report_progress(report, &subject);
+    for (size_t round = 0; round < rounds; round++)
+        for (int lane = 0; lane < LANE_COUNT; lane++)
+            take_sample(course, (enum lane)lane);
+    struct samples *const samples = course->samples;
+    const bool plain = samples[LANE_PLAIN].count > 0;
+    const struct report_lane lanes[LANE_COUNT] = {
+        [LANE_STEPD] = {"stepd", &samples[LANE_STEPD]},
+        [LANE_BARE] = {"bare", &samples[LANE_BARE]},
+        [LANE_MEMCPY] = {"memcpy", &samples[LANE_MEMCPY]},
+        [LANE_PLAIN] = {"plain", plain ? &samples[LANE_PLAIN] : NULL},
+    };
+    report_comparison(report, &subject, lanes, LANE_COUNT);
+}
+
+/* Can the lanes do what an optimizer does? */
+static bool comparable(const struct optimizer *optimizer)
+{
     struct optim_hyper hyper;
+    bool used[OPTIMIZER_SLOTS_MAX];
     optimizer_hyper_defaults(optimizer, &hyper);
-    bool has = optimizer->scope == OPTIM_SCOPE_ELEMENT && optimizer_slots(optimizer) >= SLOTS;
-    for (size_t k = 0; has && k < optimizer_slots(optimizer); k++)
-        has = (optimizer_slot_floats(optimizer, k, &hyper, 1, &shape) > 0) == (k < SLOTS);
-    return has;
+    return optimizer->scope == OPTIM_SCOPE_ELEMENT &&
+           used_slots(optimizer, &hyper, used) <= BARE_SLOTS_MAX;
+}
+
+/* All comparable optimizers, or `one`, in all instruction sets on arrays of one size. */
+static enum stepd_status measure_size(const struct optimizer *one, const struct size *size,
+                                      struct report *report, struct stepd_error *reterr)
+{
+    static struct samples samples[LANE_COUNT];
+    struct arrays arrays;
+    const enum stepd_status status = arrays_init(size->elements, &arrays, reterr);
+    if (status != STEPD_OK)
+        return status;
+    for (size_t i = 0; i < optimizer_count(); i++) {
+        const struct optimizer *const optimizer = optimizer_at(i);
+        if ((one != NULL && optimizer != one) || !comparable(optimizer))
+            continue;
+        for (int isa = 0; isa < OPTIM_ISA_COUNT; isa++) {
+            struct course course = {
+                .optimizer = optimizer,
+                .isa = (enum optim_isa)isa,
+                .arrays = &arrays,
+                .samples = samples,
+            };
+            if (kernels_available(course.isa))
+                measure(&course, size->rounds, report);
+        }
+    }
+    arrays_deinit(&arrays);
+    return STEPD_OK;
+}
+
+/* NULL: all of them. */
+static enum stepd_status find(const char *name, const struct optimizer **ret_optimizer,
+                              struct stepd_error *reterr)
+{
+    *ret_optimizer = NULL;
+    if (strcmp(name, KERNEL_ALL) == 0)
+        return STEPD_OK;
+    const enum stepd_status status = optimizer_find(name, ret_optimizer, reterr);
+    if (status != STEPD_OK || comparable(*ret_optimizer))
+        return status;
+    return stepd_fail(reterr, STEPD_NOT_FOUND,
+                      "the bare loop goes element by element through at most %u slots, and %s does "
+                      "not: try adamw, or all for those that do",
+                      BARE_SLOTS_MAX, name);
 }
 
 enum stepd_status kernel_measure(const char *optimizer_name, bool quick, struct report *report,
                                  struct stepd_error *reterr)
 {
-    static const size_t sizes[] = {(size_t)1 << 18, (size_t)1 << 22, (size_t)1 << 24};
-    static const size_t quick_sizes[] = {(size_t)1 << 12, (size_t)1 << 16};
-    const size_t *const size = quick ? quick_sizes : sizes;
+    const struct size *const size = quick ? quick_sizes : sizes;
     const size_t count = quick ? sizeof quick_sizes / sizeof *size : sizeof sizes / sizeof *size;
-
-    const struct optimizer *optimizer;
-    enum stepd_status status = optimizer_find(optimizer_name, &optimizer, reterr);
+    const struct optimizer *one;
+    enum stepd_status status = find(optimizer_name, &one, reterr);
     if (status != STEPD_OK)
         return status;
-    if (!has_streams(optimizer))
-        return stepd_fail(
-            reterr, STEPD_NOT_FOUND,
-            "the bare loop goes through %u slots element by element, and %s does not: "
-            "try adamw",
-            SLOTS, optimizer_name);
-    report_section(report, "kernel", "One step of an optimizer in memory, size in elements");
-    for (size_t i = 0; i < count; i++) {
-        struct arrays arrays;
-        status = make_arrays(size[i], &arrays, reterr);
-        if (status != STEPD_OK)
-            return status;
-        for (int isa = 0; isa < OPTIM_ISA_COUNT; isa++)
-            if (kernels_available((enum optim_isa)isa))
-                measure(optimizer, (enum optim_isa)isa, &arrays, quick ? 3 : 51, report);
-        free(arrays.memory);
+    report_section(report, "kernel",
+                   "One step of an optimizer in memory, size in elements; GB/s: read and written");
+    for (size_t i = 0; i < count && status == STEPD_OK; i++) {
+        if (arrays_fit(size[i].elements)) {
+            status = measure_size(one, &size[i], report, reterr);
+            continue;
+        }
+        report_left_out(report, size[i].elements,
+                        "elements are left out: not enough memory is available");
     }
-    return STEPD_OK;
+    return status;
 }

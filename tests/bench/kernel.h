@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Measuring an optimizer's kernel against a bare loop over the same memory.
+ * Measuring kernels of optimizers against loops over the same memory.
  */
 #ifndef BENCH_KERNEL_H
 #define BENCH_KERNEL_H
@@ -9,8 +9,10 @@
 
 #include "tests/bench/report.h"
 
+#define KERNEL_ALL "all" /* in place of an optimizer's name */
+
 /* quick: small sizes and few rounds, to see that it works. NOT_FOUND: no such optimizer, or one
- * without the two slots that the bare loop has. RESOURCE_EXHAUSTED: no memory. */
+ * that does not go element by element. RESOURCE_EXHAUSTED: no memory. */
 enum stepd_status kernel_measure(const char *optimizer, bool quick, struct report *report,
                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
 

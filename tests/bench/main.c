@@ -4,7 +4,7 @@
  * for memory (kernel.c) and sockets (step.c)? Everything is measured against a bare counterpart in
  * the same run, because times of two runs on a shared machine cannot be compared; the ratios can.
  *
- *     stepd-bench [kernel|step] [--optimizer NAME] [--quick] [--json]
+ *     stepd-bench [kernel|step] [--optimizer NAME] [--quick] [--csv|--json]
  *
  * The stepd that is measured is the one beside this binary. Build with the preset release.
  */
@@ -23,22 +23,23 @@ struct settings {
     bool kernel;
     bool step;
     bool quick;
-    bool json;
-    const char *optimizer;
+    enum report_form form;
+    const char *optimizer; /* NULL: each section's own choice */
 };
 
 static const char usage[] =
-    "usage: stepd-bench [kernel|step] [--optimizer NAME] [--quick] [--json]\n"
+    "usage: stepd-bench [kernel|step] [--optimizer NAME] [--quick] [--csv|--json]\n"
     "\n"
-    "  kernel            an optimizer's step in memory, against a bare loop\n"
+    "  kernel            optimizers' steps in memory, against a bare loop, memcpy and a plain loop\n"
     "  step              a step over a socket, against bare sockets; both without a choice\n"
-    "  --optimizer NAME  which one [adamw]\n"
+    "  --optimizer NAME  which one [kernel: all that go element by element; step: adamw]\n"
     "  --quick           small sizes and few rounds: does it work?\n"
+    "  --csv             comma-separated lines instead of tables\n"
     "  --json            one JSON object instead of tables\n";
 
 static bool read_arguments(int argc, char *const *argv, struct settings *ret_settings)
 {
-    struct settings settings = {.optimizer = "adamw"};
+    struct settings settings = {.optimizer = NULL};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "kernel") == 0)
             settings.kernel = true;
@@ -47,7 +48,9 @@ static bool read_arguments(int argc, char *const *argv, struct settings *ret_set
         else if (strcmp(argv[i], "--quick") == 0)
             settings.quick = true;
         else if (strcmp(argv[i], "--json") == 0)
-            settings.json = true;
+            settings.form = REPORT_JSON;
+        else if (strcmp(argv[i], "--csv") == 0)
+            settings.form = REPORT_CSV;
         else if (strcmp(argv[i], "--optimizer") == 0 && i + 1 < argc)
             settings.optimizer = argv[++i];
         else
@@ -71,19 +74,25 @@ static enum stepd_status find_daemon(char ret_path[PATH_MAX], struct stepd_error
     return STEPD_OK;
 }
 
+static const char *or_else(const char *choice, const char *fallback)
+{
+    return choice != NULL ? choice : fallback;
+}
+
 static enum stepd_status run(const struct settings *settings, struct stepd_error *reterr)
 {
     struct report report;
-    report_begin(&report, settings->json);
+    report_begin(&report, settings->form, !settings->quick);
     enum stepd_status status = STEPD_OK;
     if (settings->kernel)
-        status = kernel_measure(settings->optimizer, settings->quick, &report, reterr);
+        status = kernel_measure(or_else(settings->optimizer, KERNEL_ALL), settings->quick, &report,
+                                reterr);
     if (status == STEPD_OK && settings->step) {
         char daemon[PATH_MAX];
         status = find_daemon(daemon, reterr);
         const struct step_settings step = {
             .daemon = daemon,
-            .optimizer = settings->optimizer,
+            .optimizer = or_else(settings->optimizer, "adamw"),
             .quick = settings->quick,
         };
         if (status == STEPD_OK)

@@ -1,54 +1,110 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The two forms of the report. Every row is written when it has been measured, so that a long run
+ * The three forms of the report. Every row is written when it has been measured, so that a long run
  * shows where it is; the JSON object is whole only when the run has come to its end.
  */
 #include "tests/bench/report.h"
 
 #include <stdio.h>
 
-void report_begin(struct report *report, bool json)
+/* A row's numbers. */
+struct measured {
+    size_t rounds;
+    double us;
+    double p10_us;
+    double p90_us;
+    double ratio;
+    double gb_s;
+};
+
+void report_begin(struct report *report, enum report_form form, bool progress)
 {
-    *report = (struct report){.json = json};
-    if (json)
+    *report = (struct report){.form = form, .progress = progress};
+    if (form == REPORT_JSON)
         printf("{");
+    if (form == REPORT_CSV)
+        printf("section,optimizer,kind,size,lane,rounds,us,p10_us,p90_us,ratio,gb_s\n");
     (void)fflush(stdout);
 }
 
 void report_section(struct report *report, const char *name, const char *title)
 {
-    if (report->json)
-        printf("%s\"%s\": [", report->sections > 0 ? "],\n " : "", name);
-    else
-        printf("%s%s\n%-9s %-5s %10s %8s %12s %12s %7s %10s\n", report->sections > 0 ? "\n" : "",
-               title, "optimizer", "", "size", "rounds", "stepd us", "bare us", "ratio",
-               "stepd GB/s");
+    const bool first = report->section == NULL;
+    if (report->form == REPORT_JSON)
+        printf("%s\"%s\": [", first ? "" : "],\n ", name);
+    if (report->form == REPORT_TABLE)
+        printf("%s%s\n%-16s %-5s %10s %-7s %6s %12s %12s %12s %6s %7s\n", first ? "" : "\n", title,
+               "optimizer", "", "size", "lane", "rounds", "median us", "p10 us", "p90 us", "ratio",
+               "GB/s");
     (void)fflush(stdout); /* or the peers that are forked would have it in their buffers, too */
-    report->sections++;
+    report->section = name;
     report->rows = 0;
 }
 
-void report_row(struct report *report, const struct report_row *row, struct samples *stepd,
-                struct samples *bare)
+static void write_row(const struct report *report, const struct report_subject *subject,
+                      const char *lane, const struct measured *is)
 {
-    const double stepd_s = samples_median(stepd);
-    const double bare_s = samples_median(bare);
-    if (report->json)
-        printf("%s\n  {\"optimizer\": \"%s\", \"%s\": \"%s\", \"%s\": %zu, \"rounds\": %zu, "
-               "\"stepd_us\": %.3f, \"bare_us\": %.3f, \"ratio\": %.4f}",
-               report->rows > 0 ? "," : "", row->optimizer, row->kind_name, row->kind,
-               row->size_name, row->size, stepd->count, 1e6 * stepd_s, 1e6 * bare_s,
-               stepd_s / bare_s);
-    else
-        printf("%-9s %-5s %10zu %8zu %12.1f %12.1f %7.2f %10.2f\n", row->optimizer, row->kind,
-               row->size, stepd->count, 1e6 * stepd_s, 1e6 * bare_s, stepd_s / bare_s,
-               1e-9 * (double)row->bytes / stepd_s);
+    static const char table[] = "%-16s %-5s %10zu %-7s %6zu %12.1f %12.1f %12.1f %6.2f %7.2f\n";
+    static const char csv[] = ",%s,%s,%zu,%s,%zu,%.3f,%.3f,%.3f,%.4f,%.3f\n";
+    static const char json[] = "\"lane\": \"%s\", \"rounds\": %zu, \"us\": %.3f, "
+                               "\"p10_us\": %.3f, \"p90_us\": %.3f, \"ratio\": %.4f, "
+                               "\"gb_s\": %.3f}";
+    switch (report->form) {
+    case REPORT_TABLE:
+        printf(table, subject->optimizer, subject->kind, subject->size, lane, is->rounds, is->us,
+               is->p10_us, is->p90_us, is->ratio, is->gb_s);
+        break;
+    case REPORT_CSV:
+        printf("%s", report->section);
+        printf(csv, subject->optimizer, subject->kind, subject->size, lane, is->rounds, is->us,
+               is->p10_us, is->p90_us, is->ratio, is->gb_s);
+        break;
+    case REPORT_JSON:
+        printf("%s\n  {\"optimizer\": \"%s\", \"%s\": \"%s\", \"%s\": %zu, ",
+               report->rows > 0 ? "," : "", subject->optimizer, subject->kind_name, subject->kind,
+               subject->size_name, subject->size);
+        printf(json, lane, is->rounds, is->us, is->p10_us, is->p90_us, is->ratio, is->gb_s);
+        break;
+    }
+}
+
+void report_comparison(struct report *report, const struct report_subject *subject,
+                       const struct report_lane *lane, size_t lanes)
+{
+    const double stepd_s = samples_median(lane[0].samples);
+    for (size_t i = 0; i < lanes; i++) {
+        struct samples *const samples = lane[i].samples;
+        if (samples == NULL)
+            continue;
+        const double median_s = samples_median(samples);
+        const struct measured measured = {
+            .rounds = samples->count,
+            .us = 1e6 * median_s,
+            .p10_us = 1e6 * samples_quantile(samples, 0.1),
+            .p90_us = 1e6 * samples_quantile(samples, 0.9),
+            .ratio = stepd_s / median_s,
+            .gb_s = 1e-9 * (double)subject->bytes / median_s,
+        };
+        write_row(report, subject, lane[i].name, &measured);
+        report->rows++;
+    }
     (void)fflush(stdout);
-    report->rows++;
+}
+
+void report_progress(const struct report *report, const struct report_subject *subject)
+{
+    if (report->progress)
+        (void)fprintf(stderr, "stepd-bench: %s: %s %s, %zu %s\n", report->section,
+                      subject->optimizer, subject->kind, subject->size, subject->size_name);
+}
+
+void report_left_out(const struct report *report, size_t size, const char *why)
+{
+    (void)fprintf(stderr, "stepd-bench: %s: %zu %s\n", report->section, size, why);
 }
 
 void report_end(struct report *report)
 {
-    if (report->json)
-        printf("%s}\n", report->sections > 0 ? "]" : "");
+    if (report->form == REPORT_JSON)
+        printf("%s}\n", report->section != NULL ? "]" : "");
 }

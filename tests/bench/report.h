@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What was measured, as a table for people or as one JSON object for programs:
+ * What was measured, as a table for people, or as CSV or one JSON object for programs. What took
+ * turns is a comparison; each of its lanes is a row, stepd's first:
  *
- *     {"kernel": [{"optimizer": "adamw", "isa": "v3", "elements": 262144,
- *                  "rounds": 99, "stepd_us": 90.1, "bare_us": 80.2, "ratio": 1.12}, ...],
- *      "step":   [{"optimizer": "adamw", "transport": "tcp", "bytes": 4096,
- *                  "rounds": 999, "stepd_us": 60.1, "bare_us": 30.2, "ratio": 1.99}, ...]}
+ *     {"kernel": [{"optimizer": "adamw", "isa": "v3", "elements": 262144, "lane": "stepd",
+ *                  "rounds": 51, "us": 90.1, "p10_us": 89.7, "p90_us": 99.2, "ratio": 1.0000,
+ *                  "gb_s": 20.367}, ...],
+ *      "step":   [{"optimizer": "adamw", "transport": "tcp", "bytes": 4096, "lane": "stepd",
+ *                  ...}, ...]}
+ *
+ * us is the median, p10_us and p90_us the spread around it, ratio stepd's median over the lane's:
+ * below 1 where stepd is the faster one. gb_s counts what the section says.
  */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
@@ -15,14 +20,17 @@
 
 #include "tests/bench/samples.h"
 
+enum report_form { REPORT_TABLE, REPORT_CSV, REPORT_JSON };
+
 struct report {
-    bool json;
-    size_t sections;
-    size_t rows; /* of the section */
+    enum report_form form;
+    bool progress;       /* say on stderr what is being measured */
+    const char *section; /* its name; NULL before the first */
+    size_t rows;         /* of the section */
 };
 
-/* What distinguishes a row from the others of its section. */
-struct report_row {
+/* What a comparison has been of. */
+struct report_subject {
     const char *optimizer;
     const char *kind_name; /* "isa" or "transport" */
     const char *kind;
@@ -31,12 +39,22 @@ struct report_row {
     size_t bytes; /* that the rate counts: moved through memory, or sent one way */
 };
 
-void report_begin(struct report *report, bool json);
+struct report_lane {
+    const char *name;
+    struct samples *samples; /* sorted by the report; NULL: the lane was not run, and has no row */
+};
+
+void report_begin(struct report *report, enum report_form form, bool progress);
 void report_section(struct report *report, const char *name, const char *title);
 
-/* Both are sorted. */
-void report_row(struct report *report, const struct report_row *row, struct samples *stepd,
-                struct samples *bare);
+/* One row for each lane; the first one is stepd's. */
+void report_comparison(struct report *report, const struct report_subject *subject,
+                       const struct report_lane *lane, size_t lanes);
+
+/* Says on stderr what comes next, and what is left out and why. */
+void report_progress(const struct report *report, const struct report_subject *subject);
+void report_left_out(const struct report *report, size_t size, const char *why);
+
 void report_end(struct report *report);
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "tests/bench/samples.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -28,11 +29,25 @@ static int compare(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
+static void sort(struct samples *samples)
+{
+    qsort(samples->seconds, samples->count, sizeof samples->seconds[0], compare);
+}
+
 double samples_median(struct samples *samples)
 {
     const size_t count = samples->count;
     if (count == 0)
         return 0;
-    qsort(samples->seconds, count, sizeof samples->seconds[0], compare);
+    sort(samples);
     return (samples->seconds[(count - 1) / 2] + samples->seconds[count / 2]) / 2;
+}
+
+double samples_quantile(struct samples *samples, double fraction)
+{
+    const double rank = ceil(fraction * (double)samples->count);
+    if (samples->count == 0)
+        return 0;
+    sort(samples);
+    return samples->seconds[rank > 1 ? (size_t)rank - 1 : 0];
 }

@@ -22,4 +22,8 @@ void samples_add(struct samples *samples, double seconds);
 /* The middle duration, or the mean of the two middle ones; 0 without any. Sorts the samples. */
 double samples_median(struct samples *samples);
 
+/* The least duration that `fraction` (0 to 1) of the samples do not exceed; 0 without any. Sorts
+ * the samples. */
+double samples_quantile(struct samples *samples, double fraction);
+
 #endif

@@ -170,19 +170,29 @@ static enum stepd_status run_course(struct course *course, struct stepd_error *r
     return STEPD_OK;
 }
 
+/* What is compared over one transport. */
+static struct report_subject subject_of(const struct course *course, int transport)
+{
+    return (struct report_subject){
+        .optimizer = course->settings->optimizer,
+        .kind_name = "transport",
+        .kind = transport_names[transport],
+        .size_name = "bytes",
+        .size = course->bytes,
+        .bytes = course->bytes,
+    };
+}
+
 static void report_course(struct course *course, struct report *report)
 {
-    for (int t = 0; t < TRANSPORT_COUNT; t++)
-        report_row(report,
-                   &(struct report_row){
-                       .optimizer = course->settings->optimizer,
-                       .kind_name = "transport",
-                       .kind = transport_names[t],
-                       .size_name = "bytes",
-                       .size = course->bytes,
-                       .bytes = course->bytes,
-                   },
-                   &course->lane[t].stepd, &course->lane[t].bare);
+    for (int t = 0; t < TRANSPORT_COUNT; t++) {
+        const struct report_subject subject = subject_of(course, t);
+        const struct report_lane lanes[] = {
+            {"stepd", &course->lane[t].stepd},
+            {"bare", &course->lane[t].bare},
+        };
+        report_comparison(report, &subject, lanes, sizeof lanes / sizeof lanes[0]);
+    }
 }
 
 static enum stepd_status measure(const struct step_settings *settings, size_t bytes,
@@ -210,7 +220,7 @@ enum stepd_status step_measure(const struct step_settings *settings, struct repo
     const size_t count =
         settings->quick ? sizeof quick_sizes / sizeof *size : sizeof sizes / sizeof *size;
     report_section(report, "step",
-                   "One step over a socket, size in bytes each way, bare: the same bytes alone");
+                   "One step over a socket, size and GB/s each way; bare: the same bytes alone");
     for (size_t i = 0; i < count; i++) {
         const enum stepd_status status = measure(settings, size[i], report, reterr);
         if (status != STEPD_OK)
