@@ -27,7 +27,8 @@ def check_lanes(rows, kind, size):
     lanes = {}
     for row in rows:
         assert row[kind] and row[size] > 0 and row["rounds"] >= 3, row
-        assert 0 < row["p10_us"] <= row["us"] <= row["p90_us"] and row["gb_s"] >= 0, row
+        assert 0 < row["p10_us"] <= row["us"] <= row["p90_us"], row
+        assert row["p90_us"] <= row["p99_us"] <= row["p999_us"] and row["gb_s"] >= 0, row
         subject = lanes.setdefault((row["optimizer"], row[kind], row[size]), {})
         assert row["lane"] not in subject, row
         subject[row["lane"]] = row
@@ -50,24 +51,26 @@ def check_kernel(rows):
         assert set(subject) == expected, (optimizer, set(subject))
 
 
-def check_step(rows):
+def check_steps(rows, sizes):
     lanes = check_lanes(rows, "transport", "bytes")
-    assert set(lanes) == {("adamw", t, n) for t in ("tcp", "unix") for n in (4096, 262144)}, lanes
+    assert set(lanes) == {("adamw", t, n) for t in ("tcp", "unix") for n in sizes}, lanes
     assert all(set(subject) == {"stepd", "bare"} for subject in lanes.values()), lanes
 
 
 def main(folder):
     report = json.loads(run(folder, "--json"))
-    assert set(report) == {"kernel", "step"}, report.keys()
+    assert set(report) == {"kernel", "latency", "step"}, report.keys()
     check_kernel(report["kernel"])
-    check_step(report["step"])
+    check_steps(report["latency"], {64})
+    check_steps(report["step"], {4096, 262144})
     lines = list(csv.DictReader(run(folder, "kernel", "--optimizer", "adamw", "--csv").splitlines()))
     same = [row for row in report["kernel"] if row["optimizer"] == "adamw"]
     assert [line["lane"] for line in lines] == [row["lane"] for row in same], lines
     assert all(line["section"] == "kernel" and float(line["us"]) > 0 for line in lines), lines
     table = run(folder, "kernel", "--optimizer", "adamw").splitlines()
     assert len(table) == 2 + len(lines), table
-    print(f"checked {len(report['kernel'])} rows of kernels, {len(report['step'])} of steps")
+    print(f"checked {len(report['kernel'])} rows of kernels, "
+          f"{len(report['latency']) + len(report['step'])} of steps")
 
 
 if __name__ == "__main__":

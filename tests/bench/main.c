@@ -4,7 +4,7 @@
  * for memory (kernel.c) and sockets (step.c)? Everything is measured against a bare counterpart in
  * the same run, because times of two runs on a shared machine cannot be compared; the ratios can.
  *
- *     stepd-bench [kernel|step] [--optimizer NAME] [--quick] [--csv|--json]
+ *     stepd-bench [kernel|latency|step ...] [--optimizer NAME] [--quick] [--csv|--json]
  *
  * The stepd that is measured is the one beside this binary. Build with the preset release.
  */
@@ -21,6 +21,7 @@
 
 struct settings {
     bool kernel;
+    bool latency;
     bool step;
     bool quick;
     enum report_form form;
@@ -28,10 +29,11 @@ struct settings {
 };
 
 static const char usage[] =
-    "usage: stepd-bench [kernel|step] [--optimizer NAME] [--quick] [--csv|--json]\n"
+    "usage: stepd-bench [kernel|latency|step ...] [--optimizer NAME] [--quick] [--csv|--json]\n"
     "\n"
     "  kernel            optimizers' steps in memory, against a bare loop, memcpy and a plain loop\n"
-    "  step              a step over a socket, against bare sockets; both without a choice\n"
+    "  latency           the smallest step over a socket, against a bare echo through libuv\n"
+    "  step              a step over a socket, against bare sockets; all without a choice\n"
     "  --optimizer NAME  which one [kernel: all that go element by element; step: adamw]\n"
     "  --quick           small sizes and few rounds: does it work?\n"
     "  --csv             comma-separated lines instead of tables\n"
@@ -43,6 +45,8 @@ static bool read_arguments(int argc, char *const *argv, struct settings *ret_set
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "kernel") == 0)
             settings.kernel = true;
+        else if (strcmp(argv[i], "latency") == 0)
+            settings.latency = true;
         else if (strcmp(argv[i], "step") == 0)
             settings.step = true;
         else if (strcmp(argv[i], "--quick") == 0)
@@ -56,8 +60,8 @@ static bool read_arguments(int argc, char *const *argv, struct settings *ret_set
         else
             return false;
     }
-    if (!settings.kernel && !settings.step)
-        settings.kernel = settings.step = true;
+    if (!settings.kernel && !settings.latency && !settings.step)
+        settings.kernel = settings.latency = settings.step = true;
     *ret_settings = settings;
     return true;
 }
@@ -87,7 +91,7 @@ static enum stepd_status run(const struct settings *settings, struct stepd_error
     if (settings->kernel)
         status = kernel_measure(or_else(settings->optimizer, KERNEL_ALL), settings->quick, &report,
                                 reterr);
-    if (status == STEPD_OK && settings->step) {
+    if (status == STEPD_OK && (settings->latency || settings->step)) {
         char daemon[PATH_MAX];
         status = find_daemon(daemon, reterr);
         const struct step_settings step = {
@@ -95,7 +99,9 @@ static enum stepd_status run(const struct settings *settings, struct stepd_error
             .optimizer = or_else(settings->optimizer, "adamw"),
             .quick = settings->quick,
         };
-        if (status == STEPD_OK)
+        if (status == STEPD_OK && settings->latency)
+            status = latency_measure(&step, &report, reterr);
+        if (status == STEPD_OK && settings->step)
             status = step_measure(&step, &report, reterr);
     }
     if (status == STEPD_OK)

@@ -56,22 +56,31 @@ static bool receive_all(int fd, uint8_t *bytes, size_t count)
     return true;
 }
 
-static void set_no_delay(int fd)
+/* As stepd tunes its own; a Unix socket takes none of it. */
+static void tune(int fd)
 {
+    static const char congestion[] = "reno";
     const int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a Unix socket has no delay */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, sizeof congestion - 1);
+}
+
+void peer_serve(int fd, size_t bytes)
+{
+    uint8_t *const memory = malloc(bytes);
+    while (memory != NULL && receive_all(fd, memory, bytes) && send_all(fd, memory, bytes))
+        continue;
+    free(memory);
 }
 
 /* The peer's whole life, in the child. */
-static void serve(int listener, size_t bytes)
+static void live(int listener, peer_serve_fn *serve, size_t bytes)
 {
     const int fd = accept(listener, NULL, NULL);
-    uint8_t *const memory = malloc(bytes);
-    if (fd < 0 || memory == NULL)
+    if (fd < 0)
         _exit(1);
-    set_no_delay(fd);
-    while (receive_all(fd, memory, bytes) && send_all(fd, memory, bytes))
-        continue;
+    tune(fd);
+    serve(fd, bytes);
     _exit(0);
 }
 
@@ -104,8 +113,8 @@ static int listen_somewhere(const char *socket_path, struct place *ret_place)
     return fd;
 }
 
-enum stepd_status peer_start(const char *socket_path, size_t bytes, struct peer *ret_peer,
-                             struct stepd_error *reterr)
+enum stepd_status peer_start(const char *socket_path, peer_serve_fn *serve, size_t bytes,
+                             struct peer *ret_peer, struct stepd_error *reterr)
 {
     struct place place;
     const int listener = listen_somewhere(socket_path, &place);
@@ -113,7 +122,7 @@ enum stepd_status peer_start(const char *socket_path, size_t bytes, struct peer 
         return stepd_fail(reterr, STEPD_UNAVAILABLE, "bare peer: %s", strerror(errno));
     struct peer peer = {.pid = fork()};
     if (peer.pid == 0)
-        serve(listener, bytes);
+        live(listener, serve, bytes);
     peer.fd = socket(place.at.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const bool connected =
         peer.pid > 0 && peer.fd >= 0 && connect(peer.fd, &place.at.any, place.length) == 0;
@@ -123,7 +132,7 @@ enum stepd_status peer_start(const char *socket_path, size_t bytes, struct peer 
         peer_stop(&peer);
         return stepd_fail(reterr, STEPD_UNAVAILABLE, "bare peer: %s", strerror(cause));
     }
-    set_no_delay(peer.fd);
+    tune(peer.fd);
     *ret_peer = peer;
     return STEPD_OK;
 }

@@ -17,14 +17,21 @@ struct peer {
     int fd;    /* connected to it */
 };
 
+/* What a peer does with its connection: until the other side has closed it. */
+typedef void peer_serve_fn(int fd, size_t bytes);
+
+/* The bare program. */
+peer_serve_fn peer_serve;
+
 /*
  * Forks the peer and connects to it: over TCP where socket_path is NULL, or else over a Unix socket
- * made there. bytes: n. To be called before libstepd opens
+ * made there. TCP is under reno, as stepd sets it for loopback. bytes: n, for the peer's function.
+ * To be called before libstepd opens
  * connections, which the peer would hold open. Ended with peer_stop. UNAVAILABLE: no socket,
  * process or connection.
  */
-enum stepd_status peer_start(const char *socket_path, size_t bytes, struct peer *ret_peer,
-                             struct stepd_error *reterr) STEPD_MUST_CHECK;
+enum stepd_status peer_start(const char *socket_path, peer_serve_fn *serve, size_t bytes,
+                             struct peer *ret_peer, struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Sends n bytes and receives n bytes. UNAVAILABLE: the peer is gone. */
 enum stepd_status peer_exchange(const struct peer *peer, const uint8_t *send, uint8_t *receive,

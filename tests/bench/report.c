@@ -13,6 +13,8 @@ struct measured {
     double us;
     double p10_us;
     double p90_us;
+    double p99_us;
+    double p999_us;
     double ratio;
     double gb_s;
 };
@@ -23,7 +25,8 @@ void report_begin(struct report *report, enum report_form form, bool progress)
     if (form == REPORT_JSON)
         printf("{");
     if (form == REPORT_CSV)
-        printf("section,optimizer,kind,size,lane,rounds,us,p10_us,p90_us,ratio,gb_s\n");
+        printf(
+            "section,optimizer,kind,size,lane,rounds,us,p10_us,p90_us,p99_us,p999_us,ratio,gb_s\n");
     (void)fflush(stdout);
 }
 
@@ -33,9 +36,9 @@ void report_section(struct report *report, const char *name, const char *title)
     if (report->form == REPORT_JSON)
         printf("%s\"%s\": [", first ? "" : "],\n ", name);
     if (report->form == REPORT_TABLE)
-        printf("%s%s\n%-16s %-5s %10s %-7s %6s %12s %12s %12s %6s %7s\n", first ? "" : "\n", title,
-               "optimizer", "", "size", "lane", "rounds", "median us", "p10 us", "p90 us", "ratio",
-               "GB/s");
+        printf("%s%s\n%-16s %-5s %10s %-7s %6s %12s %12s %12s %12s %12s %6s %7s\n",
+               first ? "" : "\n", title, "optimizer", "", "size", "lane", "rounds", "median us",
+               "p10 us", "p90 us", "p99 us", "p99.9 us", "ratio", "GB/s");
     (void)fflush(stdout); /* or the peers that are forked would have it in their buffers, too */
     report->section = name;
     report->rows = 0;
@@ -44,26 +47,29 @@ void report_section(struct report *report, const char *name, const char *title)
 static void write_row(const struct report *report, const struct report_subject *subject,
                       const char *lane, const struct measured *is)
 {
-    static const char table[] = "%-16s %-5s %10zu %-7s %6zu %12.1f %12.1f %12.1f %6.2f %7.2f\n";
-    static const char csv[] = ",%s,%s,%zu,%s,%zu,%.3f,%.3f,%.3f,%.4f,%.3f\n";
-    static const char json[] = "\"lane\": \"%s\", \"rounds\": %zu, \"us\": %.3f, "
-                               "\"p10_us\": %.3f, \"p90_us\": %.3f, \"ratio\": %.4f, "
-                               "\"gb_s\": %.3f}";
+    static const char table[] =
+        "%-16s %-5s %10zu %-7s %6zu %12.1f %12.1f %12.1f %12.1f %12.1f %6.2f %7.2f\n";
+    static const char csv[] = ",%s,%s,%zu,%s,%zu,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%.3f\n";
+    static const char json[] =
+        "\"lane\": \"%s\", \"rounds\": %zu, \"us\": %.3f, "
+        "\"p10_us\": %.3f, \"p90_us\": %.3f, \"p99_us\": %.3f, \"p999_us\": %.3f, \"ratio\": %.4f, "
+        "\"gb_s\": %.3f}";
     switch (report->form) {
     case REPORT_TABLE:
         printf(table, subject->optimizer, subject->kind, subject->size, lane, is->rounds, is->us,
-               is->p10_us, is->p90_us, is->ratio, is->gb_s);
+               is->p10_us, is->p90_us, is->p99_us, is->p999_us, is->ratio, is->gb_s);
         break;
     case REPORT_CSV:
         printf("%s", report->section);
         printf(csv, subject->optimizer, subject->kind, subject->size, lane, is->rounds, is->us,
-               is->p10_us, is->p90_us, is->ratio, is->gb_s);
+               is->p10_us, is->p90_us, is->p99_us, is->p999_us, is->ratio, is->gb_s);
         break;
     case REPORT_JSON:
         printf("%s\n  {\"optimizer\": \"%s\", \"%s\": \"%s\", \"%s\": %zu, ",
                report->rows > 0 ? "," : "", subject->optimizer, subject->kind_name, subject->kind,
                subject->size_name, subject->size);
-        printf(json, lane, is->rounds, is->us, is->p10_us, is->p90_us, is->ratio, is->gb_s);
+        printf(json, lane, is->rounds, is->us, is->p10_us, is->p90_us, is->p99_us, is->p999_us,
+               is->ratio, is->gb_s);
         break;
     }
 }
@@ -82,6 +88,8 @@ void report_comparison(struct report *report, const struct report_subject *subje
             .us = 1e6 * median_s,
             .p10_us = 1e6 * samples_quantile(samples, 0.1),
             .p90_us = 1e6 * samples_quantile(samples, 0.9),
+            .p99_us = 1e6 * samples_quantile(samples, 0.99),
+            .p999_us = 1e6 * samples_quantile(samples, 0.999),
             .ratio = stepd_s / median_s,
             .gb_s = 1e-9 * (double)subject->bytes / median_s,
         };

@@ -4,13 +4,15 @@
  * turns is a comparison; each of its lanes is a row, stepd's first:
  *
  *     {"kernel": [{"optimizer": "adamw", "isa": "v3", "elements": 262144, "lane": "stepd",
- *                  "rounds": 51, "us": 90.1, "p10_us": 89.7, "p90_us": 99.2, "ratio": 1.0000,
+ *                  "rounds": 51, "us": 90.1, "p10_us": 89.7, "p90_us": 99.2, "p99_us": 101.3,
+ *                  "p999_us": 101.3, "ratio": 1.0000,
  *                  "gb_s": 20.367}, ...],
  *      "step":   [{"optimizer": "adamw", "transport": "tcp", "bytes": 4096, "lane": "stepd",
  *                  ...}, ...]}
  *
- * us is the median, p10_us and p90_us the spread around it, ratio stepd's median over the lane's:
- * below 1 where stepd is the faster one. gb_s counts what the section says.
+ * us is the median, p10_us and p90_us the spread around it, p99_us and p999_us the tail, ratio
+ * stepd's median over the lane's: below 1 where stepd is the faster one. gb_s counts what the
+ * section says.
  */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H

@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-#define SAMPLES_MAX 4096u
+#define SAMPLES_MAX 16384u
 
 struct samples {
     size_t count; /* at most SAMPLES_MAX; what comes after is not kept */

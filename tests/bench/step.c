@@ -9,7 +9,11 @@
  *
  * stepd's lane holds the optimizer's work and all checks of the gradient. It may still be faster
  * than the bare lane for large arrays: slices come back while others are on their way, and the bare
- * peer reads everything before it answers. The work goes on until its time is up, a few exchanges
+ * peer reads everything before it answers.
+ *
+ * Where a step is so small that nothing but the wake-ups counts (latency), the bare lane is an echo
+ * that sleeps and wakes as libstepd and stepd do (echo.h), and the tail of the times is of interest
+ * as much as their median. The work goes on until its time is up, a few exchanges
  * at least. Each size has a daemon of its own, so none is measured in another's memory.
  */
 #include "tests/bench/step.h"
@@ -22,6 +26,7 @@
 
 #include "proto/error.h"
 #include "tests/bench/daemon.h"
+#include "tests/bench/echo.h"
 #include "tests/bench/peer.h"
 
 #define ROUNDS_LEAST  5u
@@ -36,10 +41,35 @@ static const char *const transport_names[TRANSPORT_COUNT] = {
     [TRANSPORT_UNIX] = "unix",
 };
 
+/* A section of the report. */
+struct section {
+    const char *name;
+    const char *title;
+    bool echo; /* the bare lane is an echo through libuv */
+    size_t sizes[4];
+    size_t quick_sizes[4]; /* 0: no more */
+};
+
+static const struct section step_section = {
+    .name = "step",
+    .title = "One step over a socket, size and GB/s each way; bare: the same bytes alone",
+    .sizes = {4096, 262144, (size_t)4 << 20, (size_t)64 << 20},
+    .quick_sizes = {4096, 262144},
+};
+
+static const struct section latency_section = {
+    .name = "latency",
+    .title = "One step of a tensor of 64 bytes; bare: an echo of them through libuv",
+    .echo = true,
+    .sizes = {64},
+    .quick_sizes = {64},
+};
+
 /* One transport: a worker of stepd, and the bare peer. */
 struct lane {
     struct stepd_client *client; /* owned */
     struct peer peer;            /* owned */
+    struct echo *echo;           /* owned; NULL: the section has none */
     struct samples stepd;
     struct samples bare;
 };
@@ -47,6 +77,7 @@ struct lane {
 /* One size. */
 struct course {
     const struct step_settings *settings;
+    const struct section *section;
     size_t bytes;
     struct daemon daemon;
     float *grad;    /* (bytes / 4,), owned; the bare lane sends these bytes too */
@@ -76,7 +107,8 @@ static enum stepd_status start_peer(struct course *course, enum transport transp
 {
     char socket_path[DAEMON_PATH_BYTES];
     (void)snprintf(socket_path, sizeof socket_path, "%.64s/bare.sock", course->daemon.folder);
-    return peer_start(transport == TRANSPORT_TCP ? NULL : socket_path, course->bytes,
+    return peer_start(transport == TRANSPORT_TCP ? NULL : socket_path,
+                      course->section->echo ? echo_serve : peer_serve, course->bytes,
                       &course->lane[transport].peer, reterr);
 }
 
@@ -88,14 +120,19 @@ static enum stepd_status join(struct course *course, enum transport transport,
     options.address =
         transport == TRANSPORT_TCP ? course->daemon.tcp_address : course->daemon.unix_address;
     options.job = transport_names[transport];
-    const enum stepd_status status = stepd_connect(&options, &lane->client, reterr);
-    return status == STEPD_OK ? define(course, lane->client, reterr) : status;
+    enum stepd_status status = stepd_connect(&options, &lane->client, reterr);
+    if (status == STEPD_OK)
+        status = define(course, lane->client, reterr);
+    if (status == STEPD_OK && course->section->echo)
+        status = echo_open(lane->peer.fd, &lane->echo, reterr);
+    return status;
 }
 
 static void close_lane(struct lane *lane)
 {
     stepd_close(lane->client);
     lane->client = NULL;
+    lane->echo = echo_close(lane->echo);
     peer_stop(&lane->peer);
 }
 
@@ -135,6 +172,16 @@ static enum stepd_status close_course(struct course *course, enum stepd_status s
 
 /* ---- Measuring ------------------------------------------------------------------------------- */
 
+static enum stepd_status exchange(const struct course *course, struct lane *lane,
+                                  struct stepd_error *reterr)
+{
+    const uint8_t *const send = (const uint8_t *)course->grad;
+    uint8_t *const receive = (uint8_t *)course->weights;
+    if (lane->echo != NULL)
+        return echo_ask(lane->echo, send, receive, course->bytes, reterr);
+    return peer_exchange(&lane->peer, send, receive, course->bytes, reterr);
+}
+
 /* One exchange in both halves of a lane. */
 static enum stepd_status take_turn(const struct course *course, struct lane *lane, bool counted,
                                    struct stepd_error *reterr)
@@ -145,8 +192,7 @@ static enum stepd_status take_turn(const struct course *course, struct lane *lan
     if (status != STEPD_OK)
         return status;
     const double between = samples_now();
-    status = peer_exchange(&lane->peer, (const uint8_t *)course->grad, (uint8_t *)course->weights,
-                           course->bytes, reterr);
+    status = exchange(course, lane, reterr);
     if (status != STEPD_OK || !counted)
         return status;
     samples_add(&lane->bare, samples_now() - between);
@@ -195,13 +241,15 @@ static void report_course(struct course *course, struct report *report)
     }
 }
 
-static enum stepd_status measure(const struct step_settings *settings, size_t bytes,
-                                 struct report *report, struct stepd_error *reterr)
+static enum stepd_status measure(const struct step_settings *settings,
+                                 const struct section *section, size_t bytes, struct report *report,
+                                 struct stepd_error *reterr)
 {
     struct course *const course = calloc(1, sizeof *course); /* samples: too large for a stack */
     if (course == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for samples");
     course->settings = settings;
+    course->section = section;
     course->bytes = bytes;
     enum stepd_status status = open_course(course, reterr);
     if (status == STEPD_OK)
@@ -211,20 +259,29 @@ static enum stepd_status measure(const struct step_settings *settings, size_t by
     return close_course(course, status, reterr);
 }
 
-enum stepd_status step_measure(const struct step_settings *settings, struct report *report,
-                               struct stepd_error *reterr)
+static enum stepd_status measure_section(const struct step_settings *settings,
+                                         const struct section *section, struct report *report,
+                                         struct stepd_error *reterr)
 {
-    static const size_t sizes[] = {4096, 262144, (size_t)4 << 20, (size_t)64 << 20};
-    static const size_t quick_sizes[] = {4096, 262144};
-    const size_t *const size = settings->quick ? quick_sizes : sizes;
-    const size_t count =
-        settings->quick ? sizeof quick_sizes / sizeof *size : sizeof sizes / sizeof *size;
-    report_section(report, "step",
-                   "One step over a socket, size and GB/s each way; bare: the same bytes alone");
-    for (size_t i = 0; i < count; i++) {
-        const enum stepd_status status = measure(settings, size[i], report, reterr);
+    static const size_t sizes_max = sizeof section->sizes / sizeof section->sizes[0];
+    const size_t *const size = settings->quick ? section->quick_sizes : section->sizes;
+    report_section(report, section->name, section->title);
+    for (size_t i = 0; i < sizes_max && size[i] > 0; i++) {
+        const enum stepd_status status = measure(settings, section, size[i], report, reterr);
         if (status != STEPD_OK)
             return status;
     }
     return STEPD_OK;
+}
+
+enum stepd_status step_measure(const struct step_settings *settings, struct report *report,
+                               struct stepd_error *reterr)
+{
+    return measure_section(settings, &step_section, report, reterr);
+}
+
+enum stepd_status latency_measure(const struct step_settings *settings, struct report *report,
+                                  struct stepd_error *reterr)
+{
+    return measure_section(settings, &latency_section, report, reterr);
 }

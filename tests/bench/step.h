@@ -16,7 +16,12 @@ struct step_settings {
 };
 
 /* Errors of the daemon, of the bare peer and of libstepd, with a text for people. */
+/* Steps of all sizes. */
 enum stepd_status step_measure(const struct step_settings *settings, struct report *report,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* The smallest steps, against a bare echo. */
+enum stepd_status latency_measure(const struct step_settings *settings, struct report *report,
+                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 #endif
