@@ -19,6 +19,27 @@ bool rounds_has(const struct push_round *round, uint32_t rank, uint64_t clock)
     return i < round->parts;
 }
 
+uint64_t rounds_pushes(const struct push_round *round, uint32_t rank)
+{
+    uint64_t pushes = 0;
+    for (size_t i = 0; i < round->parts; i++)
+        pushes += round->part[i].rank == rank;
+    return pushes;
+}
+
+uint64_t rounds_turns(const struct plan *plan, const struct push_round *round)
+{
+    const struct consistency *consistency = &plan->job->consistency;
+    uint64_t turns = 1;
+    if (consistency->accumulate_examples == 0.0)
+        return (uint64_t)consistency->accumulate;
+    for (uint32_t rank = 0; rank < plan->job->workers; rank++) {
+        const uint64_t pushes = rounds_pushes(round, rank);
+        turns = pushes > turns ? pushes : turns;
+    }
+    return turns;
+}
+
 static void add_part(struct push_round *round, const struct push_part *part)
 {
     assert_true(round->parts < PUSH_PARTS_MAX);

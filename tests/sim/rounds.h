@@ -11,6 +11,11 @@
 
 bool rounds_has(const struct push_round *round, uint32_t rank, uint64_t clock);
 
+uint64_t rounds_pushes(const struct push_round *round, uint32_t rank);
+
+/* Pushes of one worker that a round is made of. */
+uint64_t rounds_turns(const struct plan *plan, const struct push_round *round);
+
 /* Brings what was known of the open round up to what counts in it now, in the order of arrival. */
 void rounds_look_at_open(struct push_round *open, const struct core_slice *slice);
 

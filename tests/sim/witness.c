@@ -97,26 +97,6 @@ static uint64_t debt(const struct witness *witness, uint32_t slice, uint32_t ran
     return newest < last && !witness->gone[shard][rank] ? last - newest : 0;
 }
 
-static uint64_t pushes_of(const struct push_round *round, uint32_t rank)
-{
-    uint64_t pushes = 0;
-    for (size_t i = 0; i < round->parts; i++)
-        pushes += round->part[i].rank == rank;
-    return pushes;
-}
-
-/* Pushes of one worker that a round is made of. */
-static uint64_t turns_of(const struct witness *witness, const struct push_round *round)
-{
-    const struct consistency *consistency = &witness->plan->job->consistency;
-    uint64_t turns = 1;
-    if (consistency->accumulate_examples == 0.0)
-        return (uint64_t)consistency->accumulate;
-    for (uint32_t rank = 0; rank < witness->plan->job->workers; rank++)
-        turns = pushes_of(round, rank) > turns ? pushes_of(round, rank) : turns;
-    return turns;
-}
-
 /* Members that owed this round a push and are not in it. Those whose last one was turned away from
  * it need not be waited for. */
 struct missing {
@@ -128,11 +108,11 @@ static struct missing count_missing(const struct witness *witness, uint32_t slic
                                     const struct push_round *round)
 {
     const struct watched *watched = &witness->slice[slice];
-    const uint64_t turns = turns_of(witness, round);
+    const uint64_t turns = rounds_turns(witness->plan, round);
     struct missing missing = {.all = 0};
     for (uint32_t rank = 0; rank < witness->plan->job->workers; rank++) {
         const uint64_t owed = debt(witness, slice, rank);
-        const bool is_missing = pushes_of(round, rank) < (owed < turns ? owed : turns);
+        const bool is_missing = rounds_pushes(round, rank) < (owed < turns ? owed : turns);
         missing.all += is_missing;
         missing.waited_for += is_missing && watched->away[rank] != watched->version;
     }
@@ -146,11 +126,11 @@ static void check_turns(const struct witness *witness, uint32_t slice,
 {
     const struct plan *plan = witness->plan;
     const struct watched *watched = &witness->slice[slice];
-    const uint64_t turns = turns_of(witness, round);
+    const uint64_t turns = rounds_turns(witness->plan, round);
     uint64_t all = 0;
     bool owed = false;
     for (uint32_t rank = 0; rank < plan->job->workers; rank++)
-        owed = owed || debt(witness, slice, rank) > pushes_of(round, rank);
+        owed = owed || debt(witness, slice, rank) > rounds_pushes(round, rank);
     for (uint64_t turn = 1; turn <= turns; turn++) {
         uint64_t of_turn = 0;
         for (size_t i = 0; i < round->parts; i++) {
@@ -172,10 +152,10 @@ static void check_accumulation(const struct witness *witness, uint32_t slice,
                                const struct push_round *round)
 {
     const struct plan *plan = witness->plan;
-    const uint64_t turns = turns_of(witness, round);
+    const uint64_t turns = rounds_turns(witness->plan, round);
     uint64_t most = 0;
     for (uint32_t rank = 0; rank < plan->job->workers; rank++)
-        most = pushes_of(round, rank) > most ? pushes_of(round, rank) : most;
+        most = rounds_pushes(round, rank) > most ? rounds_pushes(round, rank) : most;
     if (most > turns)
         plan_fail(plan, "slice %u: %llu pushes of a worker make a step, and not %llu", slice,
                   (unsigned long long)most, (unsigned long long)turns);
