@@ -35,8 +35,8 @@
  * RESOURCE_EXHAUSTED (no memory here, or a limit there) and INTERNAL (the server broke the
  * protocol).
  *
- * Lost connections. A connection that is lost is made again, in the client's own thread, and what
- * was not answered is sent again from the caller's arrays, which are borrowed for as long. What had
+ * Lost connections. A connection that is lost is made again, in the background, and what was not
+ * answered is sent again from the caller's arrays, which are borrowed for as long. What had
  * been counted before is answered as a duplicate, with the weights that came of it; so a worker
  * notices nothing but the time. Attempts are made at random intervals, which grow up to 5 s.
  * Meanwhile operations wait, until their own deadline (DEADLINE_EXCEEDED, which says how the

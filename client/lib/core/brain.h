@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * All of a client that decides, and belongs to its own thread: who it is (self.h), its links
+ * All of a client that decides, and belongs to the loop's thread: who it is (self.h), its links
  * (links.h), the requests that are under way on them (pending.h), and the job that it works for,
  * whose exchange (exchange.h) turns operations into requests.
  *

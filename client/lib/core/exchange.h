@@ -13,7 +13,7 @@
  * tensor has been given, by one operation or by several, and belongs to all of them. Gathering
  * parcels of one slice stand in a queue, oldest first, and fill in that order.
  *
- * No socket, clock or thread; all calls come from the client's own thread. Times are milliseconds.
+ * No socket, clock or thread; all calls come from the loop's thread. Times are milliseconds.
  */
 #ifndef CLIENT_LIB_CORE_EXCHANGE_H
 #define CLIENT_LIB_CORE_EXCHANGE_H

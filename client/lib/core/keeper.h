@@ -25,7 +25,7 @@
  * incarnation than before.
  *
  * No socket, clock, thread or source of randomness: time and chance come as arguments. All calls
- * come from the client's own thread.
+ * come from the loop's thread.
  */
 #ifndef CLIENT_LIB_CORE_KEEPER_H
 #define CLIENT_LIB_CORE_KEEPER_H

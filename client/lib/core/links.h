@@ -9,8 +9,8 @@
  *         \-------- broke --------/
  *
  * The connections themselves are made, written to and read from behind a small table of functions:
- * no socket, clock, thread or source of randomness is seen here. All calls come from the client's
- * own thread.
+ * no socket, clock, thread or source of randomness is seen here. All calls come from the loop's
+ * thread.
  */
 #ifndef CLIENT_LIB_CORE_LINKS_H
 #define CLIENT_LIB_CORE_LINKS_H

@@ -17,7 +17,7 @@
  *
  *     table --suspend--> held --resume--> table
  *
- * All of it belongs to the client's own thread.
+ * All of it belongs to the loop's thread.
  */
 #ifndef CLIENT_LIB_CORE_PENDING_H
 #define CLIENT_LIB_CORE_PENDING_H

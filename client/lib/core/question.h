@@ -17,7 +17,7 @@
 
 /*
  * Takes one frame of the reply (borrowed until return), of the kind that answers the message. It
- * runs in the client's own thread, and must not call the client. A failure is what the question
+ * runs in the loop's thread, and must not call the client. A failure is what the question
  * comes to, once the reply has ended; later frames are then dropped.
  */
 typedef enum stepd_status stepd_reply_function(void *user, const struct stepd_message *reply,

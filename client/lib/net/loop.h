@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The client's loop: it drives the links, sends heartbeats, and works off the letters that the
- * callers' threads post. One thread at a time runs it, a caller that waits or the client's own, and
- * the client's brain belongs to that thread alone.
+ * callers' threads post. One thread at a time runs it, a caller that waits or the client's own:
+ * that one is the loop's thread, and the client's brain belongs to it alone.
  *
  *     callers: stepd_loop_ask(letter, flag), or stepd_loop_post(letter) ... stepd_loop_await(flag)
  *     loop:    letter->deliver(loop, letter) ... stepd_mailbox_raise(flag)
