@@ -148,19 +148,19 @@ static bool is_missing(const json_t *member, const char *barrier)
     return counts && strcmp(string(member, "barrier"), barrier) != 0;
 }
 
-/* "  1 at barrier 'epoch' for rank 3 (silent 12s)" */
+/* "  1 worker waits at barrier 'epoch' for rank 3 (silent 12s)" */
 static void print_barrier(const json_t *job, const char *barrier)
 {
     const json_t *const members = json_object_get(job, "members");
     size_t here = 0, missing = 0;
     for (size_t i = 0; i < json_array_size(members); i++)
         here += strcmp(string(json_array_get(members, i), "barrier"), barrier) == 0;
-    (void)printf("  %zu wait%s at barrier '%s'", here, here == 1 ? "s" : "", barrier);
+    (void)printf("  %zu worker%s at barrier '%s'", here, here == 1 ? " waits" : "s wait", barrier);
     for (size_t i = 0; i < json_array_size(members); i++) {
         const json_t *const member = json_array_get(members, i);
         if (!is_missing(member, barrier))
             continue;
-        (void)printf("%s", missing++ > 0 ? "," : " for");
+        (void)printf("%s", missing++ > 0 ? "," : " for rank");
         print_waited_for(job, json_integer_value(json_object_get(member, "rank")));
     }
     (void)printf("%s\n", missing > 0 ? "" : " for the job to start");

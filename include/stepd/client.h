@@ -456,11 +456,11 @@ STEPD_EXPORT enum stepd_status stepd_change(struct stepd_client *client,
  * Over lost connections it goes on where it was. A worker waits at one barrier at a time.
  *
  * DEADLINE_EXCEEDED: the text names the ranks that have not come and how long each was silent; this
- * worker waits no more, and may call again. ROLLED_BACK: the job has been restored meanwhile; pull
- * and go on from there. FAILED_PRECONDITION: the tensors are not defined yet, the job has failed,
- * or this worker has left or was given up. INVALID_ARGUMENT: no good name. PERMISSION_DENIED: an
- * observer. RESOURCE_EXHAUSTED: another thread of this worker waits at a barrier. UNAVAILABLE: as
- * for every call. Any thread.
+ * worker waits no more, and may call again. ROLLED_BACK: the job has been restored or lost
+ * meanwhile; what to do then is said above, where connections are lost. FAILED_PRECONDITION: the
+ * tensors are not defined yet, the job has failed, or this worker has left or was given up.
+ * INVALID_ARGUMENT: no good name. PERMISSION_DENIED: an observer. RESOURCE_EXHAUSTED: another
+ * thread of this worker waits at a barrier. UNAVAILABLE: as for every call. Any thread.
  */
 STEPD_EXPORT enum stepd_status stepd_barrier(struct stepd_client *client, const char *name,
                                              uint32_t deadline_ms,

@@ -20,11 +20,16 @@ static enum stepd_status check_name(const char *name, struct stepd_error *reterr
                                      "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/");
     if (bytes > 0 && bytes <= STEPD_BARRIER_NAME_MAX_BYTES && good == bytes)
         return STEPD_OK;
+    if (good < bytes && good < STEPD_BARRIER_NAME_MAX_BYTES)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "byte %zu of the barrier's name is 0x%02x; give it 1 to %u letters, "
+                          "digits and any of - _ . : /",
+                          good + 1, (unsigned char)name[good], STEPD_BARRIER_NAME_MAX_BYTES);
     return stepd_fail(
         reterr, STEPD_INVALID_ARGUMENT,
-        "the barrier's name has %zu bytes, %zu of them good; give it 1 to %u letters, "
-        "digits and any of - _ . : /",
-        bytes, good, STEPD_BARRIER_NAME_MAX_BYTES);
+        "the barrier's name has %zu bytes; give it 1 to %u letters, digits and any of "
+        "- _ . : /",
+        bytes, STEPD_BARRIER_NAME_MAX_BYTES);
 }
 
 static enum stepd_status check_incarnation(const struct control_job *job, uint64_t incarnation,

@@ -339,8 +339,8 @@ static void explain_delay(const struct stepd_links *links, uint32_t shard,
     const struct stepd_error *const last = stepd_keeper_last(&links->keeper, shard);
     const char *const address = stepd_links_address(links, shard);
     if (spot != NULL && spot->connected)
-        (void)stepd_fail(ret_error, STEPD_UNAVAILABLE, "%s does not answer like a stepd server",
-                         address);
+        (void)stepd_fail(ret_error, STEPD_UNAVAILABLE,
+                         "%s does not answer: it is busy, stopped or full, or no stepd", address);
     else if (last != NULL)
         (void)stepd_fail(ret_error, STEPD_UNAVAILABLE, "%s", last->text);
     else

@@ -157,8 +157,8 @@ static enum stepd_status check_place(const struct stepd_question *question,
         return STEPD_OK;
     if (exchange != NULL && stepd_exchange_is_behind(exchange))
         return stepd_fail(reterr, STEPD_ROLLED_BACK,
-                          "the job went back, before pushes that this worker had made: pull the "
-                          "weights, and %s",
+                          "the job went back: pull the weights, or define the tensors again where "
+                          "that is answered so, and %s",
                           leaves ? "leave after the last step" : "go on from there");
     if (leaves)
         stepd_links_leaving(question->brain->links);

@@ -139,7 +139,7 @@ class Waiting(unittest.TestCase):
                 break
         self.assertEqual(member["barrier"], "evaluation")
         shown = self.ask("status", "--job", "waiting")
-        self.assertIn("\n  1 waits at barrier 'evaluation' for the job to start\n", shown)
+        self.assertIn("\n  1 worker waits at barrier 'evaluation' for the job to start\n", shown)
 
     def test_groups__as_json__say_how_each_tensor_is_trained(self):
         weight, bias = json.loads(self.ask("groups", "--job", "waiting", "--json"))["tensors"]

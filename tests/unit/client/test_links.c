@@ -129,7 +129,8 @@ static void waiting__that_is_over__says_what_is_wrong(void **state)
     links_rig_connect(&rig, 0);
     stepd_links_stop_waiting(rig.links, &control);
     assert_int_equal(control.error.code, STEPD_UNAVAILABLE);
-    assert_string_equal(control.error.text, "control:1 does not answer like a stepd server");
+    assert_string_equal(control.error.text,
+                        "control:1 does not answer: it is busy, stopped or full, or no stepd");
 }
 
 /* ---- Use ------------------------------------------------------------------------------------- */

@@ -316,6 +316,8 @@ static void refused__bad_names__say_what_is_good(void **state)
         peer_request(peer[0], barrier(bad[i], 1));
         peer_assert_error(peer[0], STEPD_INVALID_ARGUMENT, "1 to 64 letters");
     }
+    peer_request(peer[0], barrier("two words", 1));
+    peer_assert_error(peer[0], STEPD_INVALID_ARGUMENT, "byte 4 of the barrier's name is 0x20");
     peer_request(peer[0], barrier(longest + 1, 1));
     assert_wait(peer, 0, 1);
 }
