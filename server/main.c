@@ -265,12 +265,22 @@ static int serve(const struct config *config, int argc, char *const argv[])
     return status == STEPD_OK ? 0 : complain(&error, exit_code_of(status));
 }
 
+/* What was written to standard output has to get there. */
+static int end_output(void)
+{
+    struct stepd_error error;
+    if (fflush(stdout) == 0 && ferror(stdout) == 0)
+        return 0;
+    (void)stepd_fail(&error, STEPD_UNAVAILABLE, "cannot write the output");
+    return complain(&error, EXIT_FAILED);
+}
+
 static int act(const struct config *config, int argc, char *const argv[])
 {
     switch (config->action) {
-    case CONFIG_HELP: config_print_usage(stdout); return 0;
-    case CONFIG_VERSION: (void)puts("stepd " STEPD_VERSION); return 0;
-    case CONFIG_PRINT: config_print(config, stdout); return 0;
+    case CONFIG_HELP: config_print_usage(stdout); return end_output();
+    case CONFIG_VERSION: (void)puts("stepd " STEPD_VERSION); return end_output();
+    case CONFIG_PRINT: config_print(config, stdout); return end_output();
     case CONFIG_CHECK:
     case CONFIG_RUN: break;
     }

@@ -64,7 +64,7 @@ static const char *default_server(void)
     return address == NULL || address[0] == '\0' ? DEFAULT_SERVER : address;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     static const struct option long_options[] = {
         {"server", required_argument, NULL, 's'},
@@ -91,4 +91,14 @@ int main(int argc, char **argv)
     const int first = optind;
     optind = 0; /* glibc: begin anew, with the command's own options */
     return run_command(&options, argc - first, argv + first);
+}
+
+/* What could not be written was not done. */
+int main(int argc, char **argv)
+{
+    const int code = run(argc, argv);
+    if ((fflush(stdout) == 0 && ferror(stdout) == 0) || code != CTL_OK)
+        return code;
+    (void)fprintf(stderr, "stepctl: cannot write the output\n");
+    return CTL_FAILURE;
 }

@@ -125,5 +125,8 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "stepd-bench: %s\n", error.text);
         return 1;
     }
-    return 0;
+    if (fflush(stdout) == 0 && ferror(stdout) == 0)
+        return 0;
+    (void)fprintf(stderr, "stepd-bench: cannot write the output\n");
+    return 1;
 }

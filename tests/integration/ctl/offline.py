@@ -333,11 +333,14 @@ class Schedule(Case):
         command = ["schedule", "--kind", "constant", "--steps", "3"]
         self.assert_fails(1, "cannot write /nonexistent/a.svg", *command, "--svg",
                           "/nonexistent/a.svg")
-        with open("/dev/full", "w") as full:
-            asked = subprocess.run([f"{BIN}/stepctl", *command], stdout=full, stderr=subprocess.PIPE,
-                                   text=True, timeout=END_S, env=environment())
-        self.assertEqual(asked.returncode, 1)
-        self.assertIn("cannot write the output", asked.stderr)
+        for whole in (["stepctl", *command], ["stepctl", "optimizers"], ["stepctl", "--help"],
+                      ["stepd", "--print-config"], ["stepd", "--help"], ["stepd", "--version"]):
+            with open("/dev/full", "w") as full:
+                asked = subprocess.run([f"{BIN}/{whole[0]}", *whole[1:]], stdout=full,
+                                       stderr=subprocess.PIPE, text=True, timeout=END_S,
+                                       env=environment())
+            self.assertEqual(asked.returncode, 1, whole)
+            self.assertEqual(asked.stderr.count("cannot write the output"), 1, whole)
 
     def test_losses__that_nobody_wants__are_exit_1(self):
         self.assert_fails(1, "no schedule here takes notice of losses", "schedule", "--kind",
