@@ -204,7 +204,7 @@ MUTATIONS = {
     "half_a_step_twice": (
         "what has counted of a step that failed takes the same gradient again",
         [("client/lib/core/exchange.c",
-          "                state->again = state->sent;\n",
+          "        state->again = state->sent;\n",
           "                state->again = 0;\n")],
         "sim_recovery"),
     "versions_remembered": (

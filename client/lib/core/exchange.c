@@ -175,18 +175,33 @@ static uint32_t patience_of(const struct stepd_exchange *exchange,
     return stated ? operation->deadline_ms : exchange->wait_max_ms;
 }
 
-/* Are all tensors of this slice in the operation? */
-static bool has_whole(const struct stepd_exchange *exchange,
-                      const struct stepd_operation *operation, uint32_t slice)
+static struct stepd_slice_state *state_of(const struct stepd_exchange *exchange, size_t part)
 {
-    const struct stepd_slice_place *const place = &exchange->layout->slice[slice];
-    uint32_t parts = 0;
-    for (uint32_t i = 0; i < place->parts; i++) {
-        const size_t tensor = exchange->layout->part[place->first_part + i].tensor;
-        for (size_t a = 0; a < operation->arrays; a++)
-            parts += operation->array[a].tensor == tensor;
+    return &exchange->slice[exchange->layout->by_tensor[part]->slice];
+}
+
+/* Counts, of each slice, the parts that are in the operation. */
+static void count_parts(const struct stepd_exchange *exchange,
+                        const struct stepd_operation *operation)
+{
+    for (size_t a = 0; a < operation->arrays; a++) {
+        const struct stepd_tensor_place *const tensor =
+            &exchange->layout->tensor[operation->array[a].tensor];
+        for (size_t p = 0; p < tensor->parts; p++)
+            state_of(exchange, tensor->first_part + p)->ending++;
     }
-    return parts == place->parts;
+}
+
+/* The push of a slice, all of whose parts were in one operation, is over. */
+static void note_slice(struct stepd_slice_state *state, bool failed)
+{
+    if (state->sent == 0 || state->pushing > 0)
+        return;
+    if (!failed)
+        state->again = 0;
+    else if (state->clock + 1 >= state->sent) /* not where an older one has failed too */
+        state->again = state->sent;
+    state->sent = 0;
 }
 
 /*
@@ -197,19 +212,17 @@ static bool has_whole(const struct stepd_exchange *exchange,
 static void note_end(struct stepd_exchange *exchange, const struct stepd_operation *operation)
 {
     const bool failed = operation->error.code != STEPD_OK;
+    count_parts(exchange, operation);
     for (size_t a = 0; a < operation->arrays; a++) {
         const struct stepd_tensor_place *const tensor =
             &exchange->layout->tensor[operation->array[a].tensor];
         for (size_t p = 0; p < tensor->parts; p++) {
-            const uint32_t slice = exchange->layout->by_tensor[tensor->first_part + p]->slice;
-            struct stepd_slice_state *const state = &exchange->slice[slice];
-            if (state->sent == 0 || state->pushing > 0 || !has_whole(exchange, operation, slice))
-                continue;
-            if (!failed)
-                state->again = 0;
-            else if (state->clock + 1 >= state->sent) /* not where an older one has failed too */
-                state->again = state->sent;
-            state->sent = 0;
+            const size_t part = tensor->first_part + p;
+            struct stepd_slice_state *const state = state_of(exchange, part);
+            const uint32_t slice = exchange->layout->by_tensor[part]->slice;
+            if (state->ending == exchange->layout->slice[slice].parts)
+                note_slice(state, failed);
+            state->ending = 0;
         }
     }
 }

@@ -64,6 +64,7 @@ struct stepd_slice_state {
     uint64_t sent;    /* the same, as long as its operation is not done; else 0 */
     uint64_t again;   /* that the next push repeats, because its operation failed; 0: none */
     uint32_t pushing; /* pushes under way */
+    uint32_t ending;  /* parts of it in an operation whose end is being noted; else 0 */
     uint64_t version; /* that was fetched last */
     bool fetched;
     struct stepd_parcel *gathering; /* owned queue, oldest first */
