@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "server/net/spin.h"
+#include "server/net/busy_poll.h"
 
 #include <stdbool.h>
 
 #define NS_PER_US 1000u
 
-/* False: nothing is open on the loop any more. */
+/* Looks until it has been idle for so long. False: nothing is open on the loop any more. */
 static bool look_for_work(uv_loop_t *loop, uint32_t idle_us, const uint64_t *events)
 {
     const uint64_t idle_ns = (uint64_t)idle_us * NS_PER_US;
@@ -23,7 +23,7 @@ static bool look_for_work(uv_loop_t *loop, uint32_t idle_us, const uint64_t *eve
     return false;
 }
 
-void spin_run(uv_loop_t *loop, uint32_t idle_us, const uint64_t *events)
+void busy_poll_run(uv_loop_t *loop, uint32_t idle_us, const uint64_t *events)
 {
     if (idle_us == 0) {
         (void)uv_run(loop, UV_RUN_DEFAULT);

@@ -16,8 +16,8 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "server/net/busy_poll.h"
 #include "server/net/conn.h"
-#include "server/net/spin.h"
 
 #define TICK_MS 100u
 
@@ -173,7 +173,7 @@ static void on_tick(uv_timer_t *timer)
 static void run(void *argument)
 {
     struct shard *const shard = argument;
-    spin_run(&shard->uv, shard->options.busy_poll_us, &shard->loop.reads);
+    busy_poll_run(&shard->uv, shard->options.busy_poll_us, &shard->loop.reads);
     const struct letter last = {.kind = LETTER_ENDED, .shard = shard->options.core.shard};
     mailbox_post(shard->options.main, last);
 }

@@ -21,7 +21,7 @@ struct shard_options {
     struct core_options core;
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;
-    uint32_t busy_poll_us; /* see spin.h */
+    uint32_t busy_poll_us; /* see busy_poll.h */
     const struct log *log; /* borrowed while the shard lives; may be NULL */
     struct mailbox *main;  /* likewise: NOTICE, GONE, ENDED and LOST go there */
 };

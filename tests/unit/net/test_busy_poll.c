@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "server/net/spin.h"
+#include "server/net/busy_poll.h"
 
 enum { FEW = 8, LONG_US = 1000000, TIMER_MS = 20, TICKS = 3 };
 
@@ -54,28 +54,28 @@ static void run(uint32_t idle_us, uint64_t ticks)
     assert_int_equal(uv_check_start(&rig.check, on_turn), 0);
     uv_unref((uv_handle_t *)&rig.check);
     assert_int_equal(uv_timer_start(&rig.timer, on_timer, TIMER_MS, TIMER_MS), 0);
-    spin_run(&rig.loop, idle_us, &rig.events);
+    busy_poll_run(&rig.loop, idle_us, &rig.events);
     uv_close((uv_handle_t *)&rig.check, NULL);
     (void)uv_run(&rig.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&rig.loop), 0);
     assert_int_equal(rig.ticks, ticks);
 }
 
-static void spin_run__without_looking__sleeps_until_there_is_work(void **state)
+static void busy_poll_run__without_looking__sleeps_until_there_is_work(void **state)
 {
     (void)state;
     run(0, TICKS);
     assert_in_range(rig.turns_between, 1, FEW);
 }
 
-static void spin_run__that_looks__does_not_sleep_meanwhile(void **state)
+static void busy_poll_run__that_looks__does_not_sleep_meanwhile(void **state)
 {
     (void)state;
     run(LONG_US, TICKS);
     assert_true(rig.turns_between > (uint64_t)FEW * TICKS);
 }
 
-static void spin_run__that_has_looked_long_enough__sleeps(void **state)
+static void busy_poll_run__that_has_looked_long_enough__sleeps(void **state)
 {
     (void)state;
     run(1, TICKS);
@@ -85,9 +85,9 @@ static void spin_run__that_has_looked_long_enough__sleeps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(spin_run__without_looking__sleeps_until_there_is_work),
-        cmocka_unit_test(spin_run__that_looks__does_not_sleep_meanwhile),
-        cmocka_unit_test(spin_run__that_has_looked_long_enough__sleeps),
+        cmocka_unit_test(busy_poll_run__without_looking__sleeps_until_there_is_work),
+        cmocka_unit_test(busy_poll_run__that_looks__does_not_sleep_meanwhile),
+        cmocka_unit_test(busy_poll_run__that_has_looked_long_enough__sleeps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
