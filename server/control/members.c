@@ -54,7 +54,7 @@ struct control_member *control_member_create(const struct control *control, stru
 /* Does anybody wait for a push of every member to a shard? */
 static bool wants_pushes(const struct job *job, size_t shard)
 {
-    if (job == NULL || job->consistency.mode == STEPD_ASYNC)
+    if (job == NULL || !consistency_awaits_pushes(&job->consistency))
         return false;
     for (size_t i = 0; i < job->layout.slices; i++) {
         if (job->layout.slice[i].shard == shard)

@@ -135,7 +135,7 @@ uint64_t job_clock(const struct core_job *job, uint32_t rank)
 {
     uint64_t lowest = 0;
     bool lacks_first = false;
-    const bool waits = job->job->consistency.mode != STEPD_ASYNC;
+    const bool waits = consistency_awaits_pushes(&job->job->consistency);
     for (size_t i = 0; i < job->job->layout.slices; i++) {
         const struct core_slice *slice = job->slice[i];
         if (slice == NULL || rank >= slice->slice.ranks)

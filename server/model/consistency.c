@@ -267,6 +267,11 @@ bool consistency_accumulates(const struct consistency *consistency)
     return consistency->accumulate > 1.0 || consistency->accumulate_examples > 0.0;
 }
 
+bool consistency_awaits_pushes(const struct consistency *consistency)
+{
+    return consistency->mode != STEPD_ASYNC;
+}
+
 enum stepd_status consistency_init(enum stepd_mode mode, const struct stepd_settings *settings,
                                    struct consistency *ret_consistency, struct stepd_error *reterr)
 {

@@ -96,6 +96,9 @@ enum stepd_status consistency_check_workers(const struct consistency *consistenc
 /* Do several pushes of a member make a step? */
 bool consistency_accumulates(const struct consistency *consistency);
 
+/* Does somebody wait for a push of every member to every slice: a round, or who is ahead? */
+bool consistency_awaits_pushes(const struct consistency *consistency);
+
 /* Do two say the same? INVALID_ARGUMENT: the text names the first difference. */
 enum stepd_status consistency_same(const struct consistency *a, const struct consistency *b,
                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
