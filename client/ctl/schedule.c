@@ -361,8 +361,6 @@ static enum stepd_status show(const struct options *options, struct courses *cou
         status = print_plot(options, courses, title, reterr);
     if (status == STEPD_OK && table)
         status = course_print_table(&print, stdout, reterr);
-    if (status == STEPD_OK && (fflush(stdout) != 0 || ferror(stdout) != 0))
-        status = stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "cannot write the output");
     return status;
 }
 
