@@ -99,6 +99,7 @@ struct stepd_hello {
     uint32_t max_frame_bytes;
     struct stepd_bytes client; /* 0 or STEPD_CLIENT_BYTES long */
     bool rejoins;
+    bool shares_memory;
 };
 
 struct stepd_welcome {
@@ -113,6 +114,8 @@ struct stepd_welcome {
     size_t shards;
     const char *const *shard_address;
     uint32_t wait_max_ms;
+    uint64_t weights_bytes; /* of the memory that comes with it; both are 0 where none does */
+    uint64_t gradients_bytes;
 };
 
 /* A word, or numbers: one of the two. */
@@ -243,6 +246,7 @@ struct stepd_push_slices {
     bool has_loss;
     double loss;       /* finite; of no meaning without has_loss */
     double loss_scale; /* above 0, as a 32-bit float too; 1 where the wire has none */
+    bool placed;       /* the gradients lie in shared memory */
 };
 
 struct stepd_pull_slices {
@@ -267,6 +271,7 @@ struct stepd_result {
     enum stepd_dtype dtype;
     uint64_t durable_version;
     bool last;
+    struct stepd_u64s places; /* as many, or none: the weights are the payload */
 };
 
 struct stepd_report_values {

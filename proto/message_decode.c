@@ -37,6 +37,7 @@ static struct stepd_hello decode_hello(struct stepd_decoder *d, const struct ste
         .max_frame_bytes = wire->max_frame_bytes,
         .client = stepd_take_id(d, at, "client", &wire->client, STEPD_CLIENT_BYTES),
         .rejoins = wire->rejoins,
+        .shares_memory = wire->shares_memory,
     };
 }
 
@@ -62,6 +63,8 @@ static struct stepd_welcome decode_welcome(struct stepd_decoder *d, const struct
         .shards = shards,
         .shard_address = addresses,
         .wait_max_ms = wire->wait_max_ms,
+        .weights_bytes = wire->weights_bytes,
+        .gradients_bytes = wire->gradients_bytes,
     };
 }
 
@@ -206,6 +209,7 @@ static struct stepd_push_slices decode_push(struct stepd_decoder *d, const struc
         .has_loss = wire->loss != NULL,
         .loss = stepd_take_finite(d, &loss, "mean", mean),
         .loss_scale = take_loss_scale(d, at, wire->loss_scale),
+        .placed = wire->placed,
     };
 }
 
@@ -254,6 +258,8 @@ static struct stepd_result decode_result(struct stepd_decoder *d, const struct s
 {
     stepd_take_same_length(d, at, "outcomes", wire->n_outcomes, wire->n_slices);
     stepd_take_same_length(d, at, "versions", wire->n_versions, wire->n_slices);
+    if (wire->n_places > 0)
+        stepd_take_same_length(d, at, "places", wire->n_places, wire->n_slices);
     return (struct stepd_result){
         .slices = {.count = wire->n_slices, .at = wire->slices},
         .outcomes = decode_outcomes(d, at, wire->n_outcomes, wire->outcomes),
@@ -261,6 +267,7 @@ static struct stepd_result decode_result(struct stepd_decoder *d, const struct s
         .dtype = stepd_take_dtype(d, at, "dtype", wire->dtype),
         .durable_version = wire->durable_version,
         .last = wire->last != 0,
+        .places = {.count = wire->n_places, .at = wire->places},
     };
 }
 

@@ -24,6 +24,7 @@ static Stepd__V1__Hello *encode_hello(struct stepd_arena *arena, const struct st
     wire->max_frame_bytes = hello->max_frame_bytes;
     wire->client = borrow_bytes(hello->client);
     wire->rejoins = hello->rejoins;
+    wire->shares_memory = hello->shares_memory;
     return wire;
 }
 
@@ -47,6 +48,8 @@ static Stepd__V1__Welcome *encode_welcome(struct stepd_arena *arena,
     wire->n_shard_addresses = welcome->shards;
     wire->shard_addresses = addresses;
     wire->wait_max_ms = welcome->wait_max_ms;
+    wire->weights_bytes = welcome->weights_bytes;
+    wire->gradients_bytes = welcome->gradients_bytes;
     return wire;
 }
 
@@ -177,6 +180,7 @@ static Stepd__V1__Push *encode_push(struct stepd_arena *arena, const struct step
     wire->deadline_ms = push->deadline_ms;
     wire->loss = push->has_loss ? loss : NULL;
     wire->loss_scale = push->loss_scale == 1 ? 0 : push->loss_scale; /* absent says the same */
+    wire->placed = push->placed;
     return wire;
 }
 
@@ -226,6 +230,8 @@ static Stepd__V1__Result *encode_result(struct stepd_arena *arena,
     wire->dtype = (Stepd__V1__DType)result->dtype;
     wire->durable_version = result->durable_version;
     wire->last = result->last;
+    wire->n_places = result->places.count;
+    wire->places = borrow_u64(result->places.at);
     return wire;
 }
 

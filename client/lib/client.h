@@ -59,6 +59,8 @@ struct stepd_client {
     atomic_bool rolled_back;   /* since the tensors were defined: they may be defined again */
     _Atomic(const struct stepd_layout_table *) layout; /* of `home`; NULL: not known yet */
 
+    struct stepd_rooms *rooms; /* owned; of the loop's thread: what was lent */
+
     pthread_mutex_t ops_mutex;
     struct stepd_op *ops; /* owned: those that have not been waited for */
 };
@@ -70,6 +72,9 @@ struct stepd_brain_hooks stepd_hooks_of(struct stepd_client *client);
  * (stepd_clock_ms), then UNAVAILABLE. Fails as the server says. */
 enum stepd_status stepd_open(struct stepd_client *client, uint32_t shard, uint64_t until_ms,
                              struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Frees what was lent; the loop has ended. NULL is fine. Returns NULL. */
+struct stepd_rooms *stepd_rooms_destroy(struct stepd_rooms *rooms);
 
 /* The layout if it is known, or NULL. Any thread. */
 const struct stepd_layout_table *stepd_client_layout(const struct stepd_client *client);

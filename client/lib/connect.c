@@ -62,6 +62,7 @@ static void init_brain(struct stepd_client *client, const struct stepd_options *
         .worker = client->worker,
         .token = client->token,
         .observer = options->observer,
+        .shares_memory = !options->sockets_only,
         .lease_ms = options->lease_ms,
         .rank = options->rank,
     };
@@ -142,6 +143,7 @@ struct stepd_client *stepd_close(struct stepd_client *client)
     client->loop = stepd_loop_destroy(client->loop);
     free_ops(client);
     client->home = stepd_home_destroy(client->home);
+    client->rooms = stepd_rooms_destroy(client->rooms);
     stepd_brain_deinit(&client->brain);
     free(client->address);
     free(client->job);

@@ -123,12 +123,13 @@ struct stepd_options {
      * interest. */
     void (*on_event)(void *event_user, const struct stepd_event *event);
     void *event_user;
+    bool sockets_only; /* share no memory with a server on this host */
 };
 
 #define STEPD_OPTIONS_INIT                                                                         \
     {                                                                                              \
         sizeof(struct stepd_options), "127.0.0.1:7070", NULL, NULL, NULL, -1, false, STEPD_F32,    \
-            STEPD_F32, 0, 10000, 60000, NULL, NULL                                                 \
+            STEPD_F32, 0, 10000, 60000, NULL, NULL, false                                          \
     }
 
 /*
@@ -369,6 +370,21 @@ STEPD_EXPORT enum stepd_status stepd_pull(struct stepd_client *client,
 STEPD_EXPORT enum stepd_status stepd_step(struct stepd_client *client,
                                           const struct stepd_array *arrays, size_t count,
                                           const struct stepd_step_options *options,
+                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/*
+ * Lends the caller arrays of a tensor, of all its elements and 0 at first: *ret_grad to be written
+ * by the caller, *ret_weights only to be read. They are the library's, good until stepd_close and
+ * the same at each call of one definition, and may stand in operations on this tensor as any
+ * others. Where the server is on this host (address "unix:...") they are memory that it shares, as
+ * far as can be: then gradients are read by the server where the caller has written them, and
+ * weights by the caller where the server has. Copied nevertheless are tensors that travel together
+ * with others; weights in async and bounded mode, and with backup or close_examples, because they
+ * could not stand for as long as they are read; and gradients after a connection was made again.
+ * OUT_OF_RANGE: there is no such tensor. FAILED_PRECONDITION: none is defined. Any thread.
+ */
+STEPD_EXPORT enum stepd_status stepd_lend(struct stepd_client *client, size_t tensor,
+                                          float **ret_grad, float **ret_weights,
                                           struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* The same without waiting. *ret_op: caller frees with stepd_wait. INVALID_ARGUMENT,

@@ -36,6 +36,7 @@ struct core *core_destroy(struct core *core)
     free(core->room.slice);
     free(core->room.outcome);
     free(core->room.version);
+    free(core->room.place);
     free(core->room.piece);
     free(core);
     return NULL;
@@ -73,6 +74,7 @@ static void end_membership(struct core *core, const struct session *session)
 static void conn_forget(struct core_conn *conn)
 {
     receive_abort(conn);
+    shared_forget(conn);
     while (conn->requests != NULL)
         request_destroy(conn->requests);
     if (conn->session != NULL) {

@@ -53,6 +53,7 @@ struct request {
     double loss_scale; /* what the gradient was multiplied by */
     uint64_t min_version;
     enum stepd_dtype dtype;      /* of the payload that comes in */
+    bool placed;                 /* none does: the gradients lie in shared memory */
     enum stepd_dtype pull_dtype; /* of the payload that goes out */
     bool wants_weights;
     enum stepd_view view; /* of the weights that it wants */
@@ -91,7 +92,8 @@ struct core_slice {
         uint32_t index;
     } nonfinite;
 
-    uint64_t listed; /* number of the request that listed it last: finds repetitions */
+    uint64_t listed;    /* number of the request that listed it last: finds repetitions */
+    size_t gradient_at; /* byte where its gradient begins in memory that a worker shares */
 };
 
 enum gate_state {
@@ -131,9 +133,11 @@ struct core_job {
     float *landing; /* owned; where gradients are added up as they arrive, a place for each worker
                      * to receive one slice in, of landing_floats each; else NULL */
     size_t landing_floats;
+    struct core_memory *shared; /* owned; where its weights stand, which workers on this host can
+                                 * read; NULL: the slices' own */
     struct core_gate gate;
     struct core_snapshot *snapshot; /* owned; snapshot.h; NULL: none is taken or read */
-    size_t pieces; /* references to weights that replies hold, and one for the snapshot */
+    size_t pieces; /* references to weights that replies and ranks hold, and one for the snapshot */
     bool closing;  /* to be freed with the last piece */
 };
 
@@ -171,6 +175,8 @@ struct core_conn {
     size_t receiving_at;       /* its waiter that the next byte belongs to */
     uint64_t received;         /* bytes of that waiter's part that are in */
     uint64_t discard;          /* bytes of a refused request's payload that are still to come */
+    const uint8_t *gradients;  /* borrowed from io: what its worker writes; NULL: nothing is lent */
+    uint64_t lent_incarnation; /* of the job that it was lent for */
 };
 
 struct core {
@@ -198,6 +204,7 @@ struct core {
         uint32_t *slice;
         uint32_t *outcome;
         uint64_t *version;
+        uint64_t *place;
         struct core_piece *piece;
     } room;
 };
@@ -298,6 +305,34 @@ void requests_fail(struct core_conn *conn, const struct core_job *job,
 /* Ends the requests whose deadline has passed. */
 void requests_expire(struct core *core);
 
+/* ---- shared.c -------------------------------------------------------------------------------- */
+
+/* Makes the memory for a job's weights, before its slices. By slice, where the weights are to
+ * stand; caller frees. NULL: in the slices' own memory. */
+struct slice_places *shared_open(struct core *core, struct core_job *job);
+void shared_close(struct core *core, struct core_job *job);
+
+/* Lends a worker that can map it the memory of its job (NULL: it has none yet), and says so in its
+ * Welcome, which must be the next reply. */
+void shared_lend(struct core_conn *conn, struct core_job *job, struct stepd_welcome *welcome);
+bool shared_is_lent(const struct core_conn *conn, const struct core_job *job);
+
+/* Where a worker has put a slice's gradient; to be read once. */
+const float *shared_gradient(const struct waiter *waiter);
+
+/* May the waiter's weights be read where they stand? At which byte of the job's memory is that? */
+bool shared_place(const struct waiter *waiter, uint64_t *ret_place);
+/* Its rank reads them from now on, and nothing else of this slice. */
+void shared_hold(const struct waiter *waiter);
+/* It reads nothing of the slice any more. */
+void shared_let_go(const struct waiter *waiter);
+/* Nobody is to read of it any more, whoever does. */
+void shared_let_all_go(struct core_slice *slice);
+/* As slice_find_room; whoever reads weights where they stand is not waited for. */
+bool shared_find_room(struct core_slice *slice, struct slice_room *ret_room);
+/* The connection ends. */
+void shared_forget(struct core_conn *conn);
+
 /* ---- receive.c ------------------------------------------------------------------------------- */
 
 /* Starts to take a request's payload; it may be empty. */
@@ -361,6 +396,9 @@ void pull_settle(struct waiter *waiter);
  * that is NaN or infinite, or n. */
 size_t gradient_arrived(const struct core *core, const struct request *request, size_t n,
                         float *grad);
+/* The same of one that lies in memory which its worker may write to at any time: reads it once. */
+size_t gradient_fetched(const struct core *core, const struct request *request, size_t n,
+                        const float *from, float *grad);
 /* The mean of all that counts in a round. */
 struct gradient gradient_of_all(struct core *core, const struct core_slice *slice);
 /* Adds what has arrived of a rank to the slice's sum, where gradients are added up so. */

@@ -23,6 +23,11 @@
 static_assert(REPLY_SLICES_MAX * (5 + 1 + 10) + 128 <= STEPD_HEADER_MAX_BYTES,
               "the longest Result fits a header");
 
+/* The same with the places of their weights (10). */
+#define REPLY_PLACES_MAX 2048u
+static_assert(REPLY_PLACES_MAX * (5 + 1 + 10 + 10) + 128 <= STEPD_HEADER_MAX_BYTES,
+              "the longest Result with places fits a header");
+
 /* ---- In -------------------------------------------------------------------------------------- */
 
 static enum stepd_status handle(struct core_conn *conn, const struct stepd_message *message,
@@ -132,6 +137,7 @@ struct frame {
     size_t slices;
     size_t pieces;
     size_t payload_bytes;
+    bool placed; /* its weights stay where they are */
 };
 
 static void send_frame(struct frame *frame)
@@ -149,6 +155,7 @@ static void send_frame(struct frame *frame)
                 .versions = {.count = frame->slices, .at = room->version},
                 .dtype = request->pull_dtype,
                 .last = request->unsent == 0,
+                .places = {.count = frame->placed ? frame->slices : 0, .at = room->place},
             },
     };
     core->io.reply(core->io.owner, request->conn->peer, &message, room->piece, frame->pieces);
@@ -168,16 +175,25 @@ static enum stepd_status add_to_frame(struct frame *frame, struct waiter *waiter
                                       struct stepd_error *reterr)
 {
     const struct reply_room *room = &waiter->request->conn->core->room;
-    const size_t bytes = piece_bytes(waiter);
+    uint64_t place = 0;
+    const bool placed = shared_place(waiter, &place);
+    const size_t bytes = placed ? 0 : piece_bytes(waiter);
     if (bytes > most)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
                           "a slice of %zu bytes does not fit the frames that you accept; raise "
                           "Hello.max_frame_bytes",
                           bytes);
     const size_t soft = most < REPLY_PAYLOAD_BYTES ? most : REPLY_PAYLOAD_BYTES;
-    const bool full = frame->payload_bytes + bytes > soft || frame->slices == REPLY_SLICES_MAX;
-    if (frame->slices > 0 && full)
+    const size_t slices_max = placed ? REPLY_PLACES_MAX : REPLY_SLICES_MAX;
+    const bool full = frame->payload_bytes + bytes > soft || frame->slices == slices_max;
+    if (frame->slices > 0 && (full || placed != frame->placed))
         send_frame(frame);
+    frame->placed = placed;
+    if (placed) {
+        room->place[frame->slices] = place;
+        shared_hold(waiter);
+        note_pull(waiter);
+    }
     if (bytes > 0) {
         if (!take_piece(waiter, &room->piece[frame->pieces]))
             return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,

@@ -15,9 +15,13 @@
  * no more use when its round has closed.
  */
 #include <math.h>
+#include <string.h>
 
 #include "proto/dtype.h"
 #include "server/core/core_internal.h"
+
+/* Floats that are copied and looked through while they are in the nearest cache. */
+#define FETCH_ELEMENTS 4096u
 
 /* ---- Arrived --------------------------------------------------------------------------------- */
 
@@ -28,6 +32,20 @@ size_t gradient_arrived(const struct core *core, const struct request *request, 
     stepd_dtype_widen(request->dtype, n, grad);
     kernels->unscale(n, request->loss_scale, grad);
     return kernels->first_nonfinite(n, grad);
+}
+
+size_t gradient_fetched(const struct core *core, const struct request *request, size_t n,
+                        const float *from, float *grad)
+{
+    size_t bad = n;
+    for (size_t at = 0; at < n; at += FETCH_ELEMENTS) {
+        const size_t elements = n - at < FETCH_ELEMENTS ? n - at : FETCH_ELEMENTS;
+        memcpy(grad + at, from + at, elements * sizeof *grad);
+        const size_t index = gradient_arrived(core, request, elements, grad + at);
+        if (index < elements && bad == n)
+            bad = at + index;
+    }
+    return bad;
 }
 
 /* ---- Closing --------------------------------------------------------------------------------- */

@@ -34,12 +34,12 @@ static enum stepd_status check(const struct core *core, const struct stepd_messa
     return STEPD_OK;
 }
 
-static void welcome(const struct core_conn *conn, uint64_t request_id)
+static void welcome(struct core_conn *conn, uint64_t request_id, bool shares_memory)
 {
     const struct core *core = conn->core;
     const struct session *session = conn->session;
-    const struct core_job *job = job_find(core, session->job_name);
-    const struct stepd_message reply = {
+    struct core_job *job = job_find(core, session->job_name);
+    struct stepd_message reply = {
         .request_id = request_id,
         .kind = STEPD_MESSAGE_WELCOME,
         .body.welcome =
@@ -53,6 +53,8 @@ static void welcome(const struct core_conn *conn, uint64_t request_id)
                 .max_frame_bytes = core->options.frame_max_bytes,
             },
     };
+    if (shares_memory)
+        shared_lend(conn, job, &reply.body.welcome);
     core->io.reply(core->io.owner, conn->peer, &reply, NULL, 0);
 }
 
@@ -79,6 +81,6 @@ enum stepd_status handle_hello(struct core_conn *conn, const struct stepd_messag
     conn->session = session;
     if (hello->max_frame_bytes != 0 && hello->max_frame_bytes < conn->frame_max_bytes)
         conn->frame_max_bytes = hello->max_frame_bytes;
-    welcome(conn, message->request_id);
+    welcome(conn, message->request_id, hello->shares_memory);
     return STEPD_OK;
 }

@@ -178,10 +178,37 @@ static enum stepd_status check_slice(const struct waiter *waiter, struct stepd_e
     return status != STEPD_OK ? status : check_loss(waiter, reterr);
 }
 
+/* A gradient that no payload brings must lie where it was agreed, as it is. */
+static enum stepd_status check_placed(const struct request *request, struct stepd_error *reterr)
+{
+    if (!request->placed)
+        return STEPD_OK;
+    if (!shared_is_lent(request->conn, request->job))
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "the gradients are placed in shared memory, and this connection has none "
+                          "of this incarnation of the job; send them as the payload");
+    if (request->dtype != STEPD_F32)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "gradients in shared memory are F32, and the push says %s; send them as "
+                          "the payload",
+                          stepd_dtype_name(request->dtype));
+    for (size_t i = 0; i < request->count; i++) {
+        const struct slice *slice = &request->waiter[i].slice->slice;
+        if (slice->plan->extra > 0)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "group '%s' wants a Hessian, for which shared memory has no place; "
+                              "send it and the gradients as the payload",
+                              slice->group->name);
+    }
+    return STEPD_OK;
+}
+
 static enum stepd_status check_all(const struct request *request, uint64_t payload_bytes,
                                    struct stepd_error *reterr)
 {
-    enum stepd_status status = request_check_payload(request, payload_bytes, reterr);
+    enum stepd_status status = check_placed(request, reterr);
+    if (status == STEPD_OK)
+        status = request_check_payload(request, payload_bytes, reterr);
     if (status == STEPD_OK && request->wants_weights)
         status = pull_check_view(request, reterr);
     for (size_t i = 0; i < request->count && status == STEPD_OK; i++)
@@ -198,6 +225,7 @@ static void fill(struct request *request, const struct stepd_message *message,
     request->loss = push->loss;
     request->loss_scale = push->loss_scale > 0.0 ? push->loss_scale : 1.0;
     request->dtype = push->dtype;
+    request->placed = push->placed;
     request->wants_weights = message->kind == STEPD_MESSAGE_STEP;
     if (request->wants_weights) {
         request->pull_dtype = message->body.step.pull_dtype;
@@ -303,6 +331,7 @@ void push_begin(struct waiter *waiter)
     struct core_slice *slice = waiter->slice;
     const struct request *request = waiter->request;
     const struct contribution open = round_of(&slice->round, rank_of(waiter));
+    shared_let_go(waiter);
     if (open.state == CONTRIBUTION_COUNTED && open.clock == request->clock) {
         waiter->discard = true;
         waiter->outcome = STEPD_DUPLICATE;
@@ -386,6 +415,16 @@ static void note_nonfinite(const struct waiter *waiter, uint32_t index)
     slice->nonfinite.index = index;
 }
 
+/* Its gradient is in staging, or is brought there. The first element that is not finite, or n. */
+static size_t take_gradient(const struct waiter *waiter, size_t n, float *grad)
+{
+    const struct request *request = waiter->request;
+    const struct core *core = request->conn->core;
+    if (request->placed)
+        return gradient_fetched(core, request, n, shared_gradient(waiter), grad);
+    return gradient_arrived(core, request, n, grad);
+}
+
 void push_complete(struct waiter *waiter)
 {
     struct core_slice *slice = waiter->slice;
@@ -402,7 +441,7 @@ void push_complete(struct waiter *waiter)
         return;
     }
     if (request->examples > 0 && grad != NULL) {
-        const size_t bad = gradient_arrived(core, request, n, grad);
+        const size_t bad = take_gradient(waiter, n, grad);
         if (bad < n && refuses_nonfinite(slice)) {
             refuse(waiter, (uint32_t)bad);
             return;

@@ -21,6 +21,12 @@ struct core_piece {
     size_t count;
 };
 
+/* Memory that workers on this host see too. Beyond `at` and `bytes` it is its maker's. */
+struct core_memory {
+    uint8_t *at; /* on a page's begin */
+    size_t bytes;
+};
+
 struct core_io {
     void *owner;
 
@@ -39,6 +45,19 @@ struct core_io {
 
     /* Takes ownership of the notice and brings it to control. */
     void (*notify)(void *owner, struct notice *notice);
+
+    /* Memory of zeros for weights that workers on this host may read. NULL: there can be no such
+     * workers, or there is no memory; and so where the function is NULL. */
+    struct core_memory *(*share)(void *owner, size_t bytes);
+    void (*unshare)(void *owner, struct core_memory *memory);
+
+    /*
+     * Lets a peer read the weights, and gives it so many bytes to write its gradients into, all of
+     * which goes to it with the next reply. Returns where the gradients will lie, good until the
+     * peer's connection is closed or hung up. NULL: it is on another host, or there is no memory.
+     */
+    const uint8_t *(*lend)(void *owner, void *peer, struct core_memory *weights,
+                           size_t gradients_bytes);
 };
 
 #endif

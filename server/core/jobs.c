@@ -17,14 +17,15 @@ struct core_job *job_find(const struct core *core, const char *name)
     return job;
 }
 
-static enum stepd_status open_slice(struct core_job *job, uint32_t index)
+static enum stepd_status open_slice(struct core_job *job, uint32_t index,
+                                    const struct slice_places *places)
 {
     struct core_slice *slice = calloc(1, sizeof *slice);
     if (slice == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
     slice->job = job;
     job->slice[index] = slice;
-    const enum stepd_status status = slice_init(&slice->slice, job->job, index);
+    const enum stepd_status status = slice_init_at(&slice->slice, job->job, index, places);
     return status != STEPD_OK ? status : round_admit(&slice->round, job->job->workers - 1);
 }
 
@@ -58,7 +59,9 @@ static enum stepd_status make_landing(struct core *core, struct core_job *job)
     return job->landing == NULL ? STEPD_RESOURCE_EXHAUSTED : STEPD_OK;
 }
 
-static enum stepd_status open_slices(struct core *core, struct core_job *job)
+/* places: by slice; NULL: each has its weights in its own memory. */
+static enum stepd_status open_slices_at(struct core *core, struct core_job *job,
+                                        const struct slice_places *places)
 {
     const struct layout *layout = &job->job->layout;
     job->slice = calloc(layout->slices, sizeof(struct core_slice *));
@@ -67,13 +70,21 @@ static enum stepd_status open_slices(struct core *core, struct core_job *job)
     for (uint32_t i = 0; i < layout->slices; i++) {
         if (layout->slice[i].shard != core->options.shard)
             continue;
-        enum stepd_status status = open_slice(job, i);
+        enum stepd_status status = open_slice(job, i, places == NULL ? NULL : &places[i]);
         if (status == STEPD_OK)
             status = make_buffers(core, &job->slice[i]->slice);
         if (status != STEPD_OK)
             return status;
     }
     return STEPD_OK;
+}
+
+static enum stepd_status open_slices(struct core *core, struct core_job *job)
+{
+    struct slice_places *const places = shared_open(core, job);
+    const enum stepd_status status = open_slices_at(core, job, places);
+    free(places);
+    return status;
 }
 
 enum stepd_status job_open(struct core *core, struct job *job)
@@ -113,6 +124,10 @@ void job_close(struct core *core, struct core_job *job)
     for (struct core_conn *conn = core->conns; conn != NULL; conn = conn->next)
         requests_fail(conn, job, &error);
     snapshot_cancel(core, job);
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        if (job->slice[i] != NULL)
+            shared_let_all_go(job->slice[i]);
+    }
     job->closing = true;
     dispatch_flush(core);
     if (job->pieces == 0)
@@ -172,6 +187,7 @@ void job_free(struct core *core, struct core_job *job)
         round_deinit(&job->slice[i]->round);
         free(job->slice[i]);
     }
+    shared_close(core, job);
     members_deinit(&job->members);
     change_deinit(job);
     free(job->landing);

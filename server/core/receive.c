@@ -36,11 +36,12 @@ static void complete(struct waiter *waiter)
         push_complete(waiter);
 }
 
-/* Bytes that the current slice still lacks: none of an empty contribution. */
+/* Bytes that the current slice still lacks: none of an empty contribution, and of a gradient that
+ * lies elsewhere. */
 static uint64_t lacking(const struct core_conn *conn)
 {
     const struct request *request = conn->receiving;
-    const bool empty = !is_assign(request) && request->examples == 0;
+    const bool empty = !is_assign(request) && (request->examples == 0 || request->placed);
     return empty ? 0 : waiter_payload_bytes(current(conn)) - conn->received;
 }
 

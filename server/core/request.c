@@ -92,6 +92,7 @@ static void free_room(struct reply_room *room)
     free(room->slice);
     free(room->outcome);
     free(room->version);
+    free(room->place);
     free(room->piece);
 }
 
@@ -105,10 +106,11 @@ static bool make_room(struct core *core, size_t count)
         .slice = calloc(count, sizeof *room.slice),
         .outcome = calloc(count, sizeof *room.outcome),
         .version = calloc(count, sizeof *room.version),
+        .place = calloc(count, sizeof *room.place),
         .piece = calloc(count, sizeof *room.piece),
     };
-    const bool whole =
-        room.slice != NULL && room.outcome != NULL && room.version != NULL && room.piece != NULL;
+    const bool whole = room.slice != NULL && room.outcome != NULL && room.version != NULL &&
+                       room.place != NULL && room.piece != NULL;
     free_room(whole ? &core->room : &room);
     if (whole)
         core->room = room;
@@ -202,7 +204,7 @@ enum stepd_status request_check_payload(const struct request *request, uint64_t 
         if (!stepd_bytes_add(wanted, waiter_payload_bytes(&request->waiter[i]), &wanted))
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "the slices' lengths overflow");
     }
-    if (request->kind != STEPD_MESSAGE_ASSIGN && request->examples == 0)
+    if (request->kind != STEPD_MESSAGE_ASSIGN && (request->examples == 0 || request->placed))
         wanted = 0;
     return wanted == payload_bytes ? STEPD_OK
                                    : fail_payload(request, wanted, payload_bytes, reterr);

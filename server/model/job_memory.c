@@ -47,7 +47,7 @@ uint64_t job_padded(uint64_t n)
 
 static size_t versions_of(const struct group *group, enum stepd_view view)
 {
-    const size_t versions = 2;
+    const size_t versions = 2; /* SLICE_VERSIONS */
     if (group->frozen)
         return view == STEPD_EVALUATION ? 1 : 0;
     switch (view) {

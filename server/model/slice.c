@@ -43,22 +43,28 @@ static enum stepd_status make_shapes(struct slice *slice)
     return STEPD_OK;
 }
 
-static enum stepd_status make_memory(struct slice *slice, const struct slice_size *size)
+/* places NULL: the versions stand in the slice's own block. */
+static enum stepd_status make_memory(struct slice *slice, const struct slice_size *size,
+                                     const struct slice_places *places)
 {
     const size_t stride = (size_t)size->buffer;
     size_t arrays = 0;
-    for (int v = 0; v < STEPD_VIEWS; v++)
+    for (int v = 0; v < STEPD_VIEWS && places == NULL; v++)
         arrays += size->buffers[v];
     slice->slots_floats = (size_t)size->slots;
     slice->scalars = (size_t)size->scalars;
     slice->scalar = calloc(slice->scalars, sizeof *slice->scalar);
-    slice->memory = allocate(stride * arrays + slice->slots_floats);
+    const size_t floats = stride * arrays + slice->slots_floats;
+    slice->memory = allocate(floats > 0 ? floats : JOB_LINE_BYTES / sizeof(float));
     if (slice->memory == NULL || slice->scalar == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
     float *at = slice->memory;
     for (int v = 0; v < STEPD_VIEWS; v++) {
-        for (size_t i = 0; i < size->buffers[v]; i++, at += stride)
-            weights_init(&slice->view[v].buffer[i], slice, at, slice->plan->elements);
+        for (size_t i = 0; i < size->buffers[v]; i++) {
+            float *const values = places == NULL ? at : places->version[v][i];
+            weights_init(&slice->view[v].buffer[i], slice, values, slice->plan->elements);
+            at += places == NULL ? stride : 0;
+        }
     }
     slice->slots = at;
     return STEPD_OK;
@@ -114,7 +120,8 @@ static enum stepd_status make_ranks(struct slice *slice, const struct slice_size
     return STEPD_OK;
 }
 
-enum stepd_status slice_init(struct slice *slice, const struct job *job, uint32_t index)
+enum stepd_status slice_init_at(struct slice *slice, const struct job *job, uint32_t index,
+                                const struct slice_places *places)
 {
     const struct slice_plan *plan = &job->layout.slice[index];
     *slice =
@@ -122,12 +129,17 @@ enum stepd_status slice_init(struct slice *slice, const struct job *job, uint32_
     const struct slice_size size = job_slice_size(job, plan);
     enum stepd_status status = make_shapes(slice);
     if (status == STEPD_OK)
-        status = make_memory(slice, &size);
+        status = make_memory(slice, &size, places);
     if (status != STEPD_OK)
         return status;
     fill_first_weights(slice);
     slice_enter(slice, 0);
     return make_ranks(slice, &size, job->workers);
+}
+
+enum stepd_status slice_init(struct slice *slice, const struct job *job, uint32_t index)
+{
+    return slice_init_at(slice, job, index, /* places= */ NULL);
 }
 
 void slice_deinit(struct slice *slice)

@@ -49,6 +49,7 @@ struct slice_rank {
     float *backup; /* owned; plan->elements floats: the weights that this rank pulled last, where
                     * its delay is to be compensated; else NULL */
     uint64_t backup_version; /* of these; UINT64_MAX: it has pulled none */
+    struct weights *reads;   /* a reference: what it reads where it lies; NULL: nothing */
 };
 
 /* A view and its two versions; while the slice is pinned, three. */
@@ -91,7 +92,8 @@ struct slice {
 
     struct published view[STEPD_VIEWS];
     uint64_t swa_count; /* weights that the view SWA is the mean of */
-    float *memory;      /* owned: the values of all buffers, then the slots */
+    float *memory;      /* owned: the values of all buffers, unless they have their places, then the
+                           slots */
     float *slots;       /* in it */
     size_t slots_floats;
     size_t scalars;
@@ -112,6 +114,19 @@ struct slice {
  */
 enum stepd_status slice_init(struct slice *slice, const struct job *job,
                              uint32_t index) STEPD_MUST_CHECK;
+
+/* Versions of a view that steps take turns with. */
+#define SLICE_VERSIONS 2u
+
+/* Where the versions of each view stand, of zeros; NULL where there are none. Borrowed as long as
+ * the slice lives. */
+struct slice_places {
+    float *version[STEPD_VIEWS][SLICE_VERSIONS];
+};
+
+/* The same, with the weights in memory that is there already. */
+enum stepd_status slice_init_at(struct slice *slice, const struct job *job, uint32_t index,
+                                const struct slice_places *places) STEPD_MUST_CHECK;
 
 /* A zeroed or half-initialised slice is fine. */
 void slice_deinit(struct slice *slice);

@@ -62,6 +62,7 @@ static void conn_free(struct conn *conn)
     loop->count--;
     free(conn->head.bytes);
     free(conn->stash.bytes);
+    (void)conn_loan_destroy(conn->loan);
     free(conn);
     loop->handler->gone(loop->owner);
 }

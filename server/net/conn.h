@@ -33,6 +33,7 @@
 #include "server/base/log.h"
 #include "server/core/io.h"
 #include "server/net/caller.h"
+#include "server/net/shared_memory.h"
 
 /* Replies of one connection that wait for its socket, unless the loop's owner wants another bound:
  * reading stops above it, and goes on below a quarter. On a shard they are references to weights
@@ -130,6 +131,15 @@ void conn_refuse(struct conn_loop *loop, struct caller *caller, const struct ste
  */
 void conn_reply(struct conn *conn, const struct stepd_message *message,
                 const struct core_piece *piece, size_t pieces);
+
+/*
+ * Lends the peer of a Unix socket weights to read, and memory to write its gradients into: both go
+ * to it with the next reply, which must be the first, and have no pieces. Returns where the
+ * gradients will lie, good until closed() or conn_finish(). NULL: the peer is on another host, or
+ * there is no memory. Once for a connection.
+ */
+const uint8_t *conn_lend(struct conn *conn, const struct shared_memory *weights,
+                         size_t gradients_bytes);
 
 /* The handler has forgotten the connection: flush what was replied, then close. */
 void conn_finish(struct conn *conn);

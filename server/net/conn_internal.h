@@ -78,6 +78,8 @@ struct conn {
     uint64_t writes_seen_ms; /* and when that was */
     uv_shutdown_t shutdown;
     uint64_t linger_until_ms;
+
+    struct conn_loan *loan; /* owned; NULL: the peer shares no memory with us */
 };
 
 /* A reply on its way. */
@@ -115,6 +117,17 @@ void conn_read_stop(struct conn *conn);
 
 /* Has nothing come for read_timeout_ms, with the rest of a frame missing? */
 bool conn_read_stuck(struct conn *conn, uint64_t now_ms);
+
+/* ---- conn_lend.c ----------------------------------------------------------------------------- */
+
+/* Is there memory that goes with the next reply? */
+bool conn_has_loan_to_send(const struct conn *conn);
+
+/* Sends the head of a reply, and the memory with it. False: it could not be sent. */
+bool conn_send_loan(struct conn *conn, const uint8_t *head, size_t bytes);
+
+/* The connection ends; NULL is fine. Returns NULL. */
+struct conn_loan *conn_loan_destroy(struct conn_loan *loan);
 
 /* ---- conn_write.c ---------------------------------------------------------------------------- */
 

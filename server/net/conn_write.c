@@ -218,11 +218,17 @@ void conn_reply(struct conn *conn, const struct stepd_message *message,
         lose(conn, piece, pieces, "out of memory");
         return;
     }
-    size_t head_bytes;
-    if (conn->state != CONN_CLOSED &&
-        encode(write, message, piece, &head_bytes, &error) == STEPD_OK &&
-        submit(write, head_bytes, piece))
+    size_t head_bytes = 0;
+    const bool encoded = conn->state != CONN_CLOSED &&
+                         encode(write, message, piece, &head_bytes, &error) == STEPD_OK;
+    if (encoded && conn_has_loan_to_send(conn) && pieces == 0) {
+        if (conn_send_loan(conn, write->head, head_bytes)) {
+            write_destroy(conn->loop, write);
+            return;
+        }
+    } else if (encoded && submit(write, head_bytes, piece)) {
         return;
+    }
     lose(conn, piece, pieces, error.text);
     free(write->head);
     free(write);

@@ -296,6 +296,7 @@ static enum stepd_status create_shards(struct server *server)
             .write_timeout_ms = options->write_timeout_ms,
             .read_timeout_ms = options->read_timeout_ms,
             .busy_poll_us = options->busy_poll_us,
+            .shares_memory = options->unix_path[0] != '\0',
             .log = options->log,
             .main = &server->mailbox,
         };

@@ -18,6 +18,7 @@
 
 #include "server/net/busy_poll.h"
 #include "server/net/conn.h"
+#include "server/net/shared_memory.h"
 
 #define TICK_MS 100u
 
@@ -125,6 +126,27 @@ static void io_notify(void *owner, struct notice *notice)
     mailbox_post(shard->options.main, (struct letter){.kind = LETTER_NOTICE, .notice = notice});
 }
 
+static struct core_memory *io_share(void *owner, size_t bytes)
+{
+    const struct shard *const shard = owner;
+    struct shared_memory *const memory =
+        shard->options.shares_memory ? shared_memory_create(bytes, SHARED_MEMORY_OURS) : NULL;
+    return memory == NULL ? NULL : &memory->memory;
+}
+
+static void io_unshare(void *owner, struct core_memory *memory)
+{
+    (void)owner;
+    (void)shared_memory_destroy((struct shared_memory *)memory);
+}
+
+static const uint8_t *io_lend(void *owner, void *peer, struct core_memory *weights,
+                              size_t gradients_bytes)
+{
+    (void)owner;
+    return conn_lend(peer, (const struct shared_memory *)weights, gradients_bytes);
+}
+
 /* ---- Letters and time ------------------------------------------------------------------------ */
 
 static void serve(struct shard *shard, struct caller *caller)
@@ -194,6 +216,9 @@ static enum stepd_status create_brain(struct shard *shard)
         .reply = io_reply,
         .hang_up = io_hang_up,
         .notify = io_notify,
+        .share = io_share,
+        .unshare = io_unshare,
+        .lend = io_lend,
     };
     const enum stepd_status status = conn_loop_init(&shard->loop, &loop);
     if (status != STEPD_OK)

@@ -22,6 +22,7 @@ struct shard_options {
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;
     uint32_t busy_poll_us; /* see busy_poll.h */
+    bool shares_memory;    /* workers on this host may map it: there is a Unix socket */
     const struct log *log; /* borrowed while the shard lives; may be NULL */
     struct mailbox *main;  /* likewise: NOTICE, GONE, ENDED and LOST go there */
 };

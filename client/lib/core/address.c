@@ -40,10 +40,15 @@ static bool is_port(const char *digits)
     return n > 0 && digits[n] == '\0' && port >= 1 && port <= 65535;
 }
 
+bool stepd_address_is_local(const char *text)
+{
+    return strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0;
+}
+
 enum stepd_status stepd_address_parse(const char *text, struct stepd_address *ret_address,
                                       struct stepd_error *reterr)
 {
-    if (strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
+    if (stepd_address_is_local(text))
         return parse_path(text, ret_address, reterr);
     const char *const colon = strrchr(text, ':');
     if (colon == NULL)

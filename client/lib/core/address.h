@@ -23,4 +23,7 @@ struct stepd_address {
 enum stepd_status stepd_address_parse(const char *text, struct stepd_address *ret_address,
                                       struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* Is it a Unix socket's, of this host? Pure. */
+bool stepd_address_is_local(const char *text);
+
 #endif

@@ -38,27 +38,37 @@ static enum stepd_status from_control(struct stepd_brain *brain,
  * shard refuses, where one that is too low only repeats what it answers with DUPLICATE. A link that
  * is made again changes nothing: the client knows its own clocks.
  */
-static void from_shard(struct stepd_brain *brain, uint32_t shard,
-                       const struct stepd_welcome *welcome, bool first)
+static enum stepd_status from_shard(struct stepd_brain *brain, uint32_t shard,
+                                    const struct stepd_welcome *welcome,
+                                    const struct stepd_shared *shared, bool first,
+                                    struct stepd_error *reterr)
 {
     struct stepd_exchange *const exchange = stepd_links_exchange(brain->links);
+    const struct stepd_shared nothing = {.weights = NULL};
     if (exchange == NULL)
-        return;
+        return STEPD_OK;
+    const bool ours = welcome->incarnation == exchange->incarnation; /* or the job has gone back */
+    const enum stepd_status status =
+        stepd_exchange_share(exchange, shard, ours ? shared : &nothing, reterr);
+    if (status != STEPD_OK)
+        return status;
     if (first)
         stepd_exchange_resume(exchange, shard, welcome->clock);
     if (stepd_self_frame_max(welcome) < exchange->frame_max_bytes)
         exchange->frame_max_bytes = stepd_self_frame_max(welcome);
+    return STEPD_OK;
 }
 
 static enum stepd_status on_welcome(void *self, uint32_t shard, const struct stepd_welcome *welcome,
-                                    bool first, struct stepd_error *reterr)
+                                    const struct stepd_shared *shared, bool first,
+                                    struct stepd_error *reterr)
 {
     struct stepd_brain *const brain = self;
     enum stepd_status status = STEPD_OK;
     if (shard == 0)
         status = from_control(brain, welcome, reterr);
     else
-        from_shard(brain, shard, welcome, first);
+        status = from_shard(brain, shard, welcome, shared, first, reterr);
     if (status == STEPD_OK)
         brain->hooks.welcomed(brain->hooks.owner);
     return status;

@@ -7,6 +7,7 @@
  */
 #include "client/lib/core/exchange.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "client/lib/core/gather.h"
@@ -29,15 +30,37 @@ enum stepd_status stepd_exchange_init(struct stepd_exchange *exchange,
         .shards = shards,
         .slice = calloc(layout->slices + 1, sizeof *exchange->slice),
         .open = calloc(shards + 1, sizeof(struct stepd_transfer *)),
+        .shared = calloc(shards + 1, sizeof *exchange->shared),
+        .loan = calloc(layout->tensors + 1, sizeof *exchange->loan),
     };
     stepd_arena_init(&exchange->arena, STEPD_ARENA_MESSAGE_MAX_BYTES);
-    return exchange->slice == NULL || exchange->open == NULL ? STEPD_RESOURCE_EXHAUSTED : STEPD_OK;
+    if (exchange->slice == NULL || exchange->open == NULL || exchange->shared == NULL ||
+        exchange->loan == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    stepd_shared_lay_out(exchange);
+    return STEPD_OK;
+}
+
+enum stepd_status stepd_exchange_share(struct stepd_exchange *exchange, uint32_t shard,
+                                       const struct stepd_shared *shared,
+                                       struct stepd_error *reterr)
+{
+    const uint64_t needed = stepd_shared_gradients_bytes(exchange, shard);
+    if (shared->weights != NULL && shared->gradients_bytes < needed)
+        return stepd_fail(reterr, STEPD_INTERNAL,
+                          "the server shares %" PRIu64 " bytes for gradients that take %" PRIu64,
+                          shared->gradients_bytes, needed);
+    exchange->shared[shard - 1] = *shared;
+    exchange->shared[shard - 1].serial = ++exchange->shares;
+    return STEPD_OK;
 }
 
 void stepd_exchange_deinit(struct stepd_exchange *exchange)
 {
     free(exchange->slice);
     free((void *)exchange->open);
+    free(exchange->shared);
+    free(exchange->loan);
     stepd_arena_deinit(&exchange->arena);
     *exchange = (struct stepd_exchange){.slice = NULL};
 }
@@ -276,8 +299,10 @@ void stepd_exchange_roll_back(struct stepd_exchange *exchange, const struct step
     for (uint32_t shard = 1; shard <= exchange->shards; shard++)
         stepd_exchange_lose(exchange, shard, error);
     exchange->rolling_back = false;
+    stepd_shared_hide_all(exchange);
     for (size_t i = 0; i < exchange->layout->slices; i++)
         exchange->slice[i] = (struct stepd_slice_state){.clock = 0};
+    stepd_shared_lay_out(exchange);
     exchange->clock = 0;
     exchange->pushed = false;
     exchange->rolled_back = true;

@@ -26,6 +26,7 @@
 #include "client/lib/core/operation.h"
 #include "client/lib/core/outgoing.h"
 #include "client/lib/core/pending.h"
+#include "client/lib/core/shared.h"
 #include "proto/arena.h"
 
 struct stepd_transfer;
@@ -67,6 +68,8 @@ struct stepd_slice_state {
     uint32_t ending;  /* parts of it in an operation whose end is being noted; else 0 */
     uint64_t version; /* that was fetched last */
     bool fetched;
+    uint64_t gradient_at; /* byte where its gradient begins in memory that is shared */
+    struct stepd_lent lent;
     struct stepd_parcel *gathering; /* owned queue, oldest first */
     struct stepd_parcel *pulling;   /* of the operation that is being started */
 };
@@ -95,6 +98,9 @@ struct stepd_exchange {
     struct stepd_slice_state *slice; /* owned; as many as the layout has */
     struct stepd_transfer **open;    /* owned; by shard - 1: being filled, or NULL */
     size_t shards;
+    struct stepd_shared *shared; /* owned; by shard - 1 */
+    uint64_t shares;             /* that there have been: the newest one's serial */
+    struct stepd_loan *loan;     /* owned; by tensor; its arrays are the client's */
     uint64_t clock;   /* the highest that has been sent, or that the server has told of */
     bool pushed;      /* has an operation pushed yet? */
     bool rolled_back; /* weights that were fetched before are of another incarnation */
@@ -139,6 +145,12 @@ static inline uint64_t stepd_exchange_next_clock(const struct stepd_exchange *ex
 enum stepd_status stepd_exchange_init(struct stepd_exchange *exchange,
                                       const struct stepd_layout_table *layout, size_t shards,
                                       struct stepd_pending *pending) STEPD_MUST_CHECK;
+
+/* What a shard's new link shares (copied); weights NULL: nothing. INTERNAL: it is too small for the
+ * gradients of the shard's slices. */
+enum stepd_status stepd_exchange_share(struct stepd_exchange *exchange, uint32_t shard,
+                                       const struct stepd_shared *shared,
+                                       struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Nothing may be under way: see stepd_exchange_lose. */
 void stepd_exchange_deinit(struct stepd_exchange *exchange);

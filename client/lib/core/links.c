@@ -111,8 +111,15 @@ static enum stepd_status on_welcome(void *self, uint32_t shard, const struct ste
                                     struct stepd_error *reterr)
 {
     struct stepd_links *const links = self;
-    const struct stepd_greeter *const greeter = &links->options.greeter;
-    return greeter->welcome(greeter->self, shard, welcome, !links->spot[shard]->met, reterr);
+    const struct stepd_links_options *const to = &links->options;
+    struct stepd_shared shared = {.weights = NULL};
+    enum stepd_status status = STEPD_OK;
+    if (welcome->weights_bytes > 0)
+        status = to->io.map(to->io.owner, shard, welcome, &shared, reterr);
+    if (status != STEPD_OK)
+        return status;
+    return to->greeter.welcome(to->greeter.self, shard, welcome, &shared, !links->spot[shard]->met,
+                               reterr);
 }
 
 static void on_greeted(void *self, uint32_t shard, uint64_t incarnation,
@@ -331,7 +338,7 @@ void stepd_links_open(struct stepd_links *links, struct stepd_opening *opening)
     settle(links);
 }
 
-/* What is wrong with an attempt that takes too long. */
+/* An attempt takes too long: what is wrong with it? */
 static void explain_delay(const struct stepd_links *links, uint32_t shard,
                           struct stepd_error *ret_error)
 {
@@ -406,9 +413,7 @@ void stepd_links_overdue(struct stepd_links *links, uint32_t shard)
                      "after its deadline",
                      stepd_links_address(links, shard), shard,
                      stepd_links_overdue_ms(links) / 1000);
-    hang_up(links, shard);
-    stepd_keeper_lost(&links->keeper, shard, &error, now_ms(links));
-    settle(links);
+    stepd_links_broke(links, shard, &error);
 }
 
 bool stepd_links_beat(struct stepd_links *links)
@@ -455,8 +460,7 @@ struct stepd_exchange *stepd_links_exchange(struct stepd_links *links)
 void stepd_links_use_exchange(struct stepd_links *links, struct stepd_exchange *exchange,
                               const struct stepd_error *gone)
 {
-    const struct stepd_error replaced = {.code = STEPD_ROLLED_BACK,
-                                         .text = "the job was defined again meanwhile"};
+    const struct stepd_error replaced = {STEPD_ROLLED_BACK, "the job was defined again meanwhile"};
     for (size_t i = 1; i < links->spots; i++) {
         if (links->spot[i] == NULL)
             continue;

@@ -45,6 +45,11 @@ struct stepd_links_io {
      * does not take it is lost later.) */
     enum stepd_status (*send)(void *owner, uint32_t shard, struct stepd_outgoing *outgoing,
                               struct stepd_error *reterr);
+    /* Maps the memory that has come with this Welcome over this connection, in place of what came
+     * over one before. Read and written as long as the connection stands. INTERNAL: it did not
+     * come, or is no such memory. */
+    enum stepd_status (*map)(void *owner, uint32_t shard, const struct stepd_welcome *welcome,
+                             struct stepd_shared *ret_shared, struct stepd_error *reterr);
     /* Bytes that have come so far over this connection. */
     uint64_t (*received)(void *owner, uint32_t shard);
     /* stepd_links_tick is due then, and no longer when it was before; UINT64_MAX: never. */
@@ -58,10 +63,11 @@ struct stepd_greeter {
     const char *(*address)(void *self, uint32_t shard);
     /* The Hello; what it points to is borrowed until the next call. */
     struct stepd_message (*hello)(void *self, uint32_t shard, enum stepd_greeting how);
-    /* The Welcome (borrowed until return). first: of this link, in this incarnation of the job. A
-     * failure ends the attempt. */
+    /* The Welcome, and the memory that came with it (borrowed until return). first: of this link,
+     * in this incarnation of the job. A failure ends the attempt. */
     enum stepd_status (*welcome)(void *self, uint32_t shard, const struct stepd_welcome *welcome,
-                                 bool first, struct stepd_error *reterr);
+                                 const struct stepd_shared *shared, bool first,
+                                 struct stepd_error *reterr);
     /* As in keeper.h; ends in stepd_links_laid_out. */
     void (*roll_back)(void *self, const struct stepd_error *error);
     void (*tell)(void *self, const struct stepd_event *event);

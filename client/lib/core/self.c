@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/lib/core/address.h"
 #include "proto/error.h"
 #include "proto/frame.h"
 
@@ -37,6 +38,12 @@ const char *stepd_self_address(const struct stepd_self *self, uint32_t shard)
     return self->shard_address[shard - 1];
 }
 
+bool stepd_self_shares(const struct stepd_self *self, uint32_t shard)
+{
+    return shard > 0 && self->shares_memory && !self->observer &&
+           stepd_address_is_local(stepd_self_address(self, shard));
+}
+
 struct stepd_message stepd_self_hello(const struct stepd_self *self, uint32_t shard,
                                       enum stepd_greeting how)
 {
@@ -57,6 +64,7 @@ struct stepd_message stepd_self_hello(const struct stepd_self *self, uint32_t sh
                 .max_frame_bytes = STEPD_FRAME_MAX_BYTES,
                 .client = {.count = sizeof self->id, .at = self->id},
                 .rejoins = how == STEPD_GREET_REJOIN && !self->observer,
+                .shares_memory = stepd_self_shares(self, shard),
             },
     };
 }

@@ -19,7 +19,8 @@ struct stepd_self {
     const char *worker;
     const char *token; /* "": none */
     bool observer;
-    uint32_t lease_ms; /* that it asks for */
+    bool shares_memory; /* with servers on this host, where it can */
+    uint32_t lease_ms;  /* that it asks for */
     uint8_t id[STEPD_CLIENT_BYTES];
     int32_t rank; /* -1 only until the server has given one */
 
@@ -38,6 +39,9 @@ void stepd_self_deinit(struct stepd_self *self);
 
 /* Where a shard (0: control) listens; borrowed until the next Welcome. */
 const char *stepd_self_address(const struct stepd_self *self, uint32_t shard);
+
+/* Does it share memory with this shard, if the shard is for it? */
+bool stepd_self_shares(const struct stepd_self *self, uint32_t shard);
 
 /* The Hello; what it points to is borrowed from self. */
 struct stepd_message stepd_self_hello(const struct stepd_self *self, uint32_t shard,

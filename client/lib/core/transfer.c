@@ -161,6 +161,7 @@ static struct stepd_message message_of(const struct stepd_transfer *transfer)
         .has_loss = first->has_loss,
         .loss = first->loss,
         .loss_scale = first->loss_scale,
+        .placed = transfer->placed,
     };
     message.kind = transfer->pulls ? STEPD_MESSAGE_STEP : STEPD_MESSAGE_PUSH;
     if (transfer->pulls)
@@ -209,7 +210,8 @@ static enum stepd_status build(struct stepd_transfer *transfer,
 {
     struct stepd_exchange *const exchange = transfer->exchange;
     const struct stepd_parcel *const first = transfer->parcel[0];
-    const bool payload = first->pushes && first->examples > 0;
+    transfer->placed = stepd_shared_place_gradients(transfer);
+    const bool payload = first->pushes && first->examples > 0 && !transfer->placed;
     struct stepd_outgoing *outgoing =
         stepd_outgoing_create(exchange->push_dtype, payload ? (size_t)transfer->elements : 0);
     enum stepd_status status = outgoing == NULL ? STEPD_RESOURCE_EXHAUSTED : STEPD_OK;

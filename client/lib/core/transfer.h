@@ -18,6 +18,7 @@ struct stepd_transfer {
     uint32_t shard;
     bool pulls;                   /* weights come back */
     bool delayed;                 /* it was held */
+    bool placed;                  /* its gradients lie in memory that the shard shares */
     uint64_t clock;               /* of all its parcels; 0: a pull */
     struct stepd_parcel **parcel; /* owned, and the parcels until they are settled (NULL then) */
     uint32_t *slice;              /* owned; sorted when it is sent */
@@ -50,5 +51,9 @@ void stepd_transfer_send(struct stepd_transfer *transfer);
 
 /* The same of one that is in neither the table nor the queue, but has been sent or held before. */
 void stepd_transfer_send_again(struct stepd_request *request);
+
+/* The parcel of this slice, of a transfer that has been sent; NULL when there is none, or it is
+ * settled. */
+struct stepd_parcel *stepd_transfer_parcel(const struct stepd_transfer *transfer, uint32_t slice);
 
 #endif

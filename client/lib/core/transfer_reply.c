@@ -21,8 +21,7 @@ static struct stepd_transfer *transfer_of(struct stepd_request *request)
     return (struct stepd_transfer *)request;
 }
 
-/* The parcel of this slice; NULL when there is none, or it is settled. */
-static struct stepd_parcel *parcel_of(const struct stepd_transfer *transfer, uint32_t slice)
+struct stepd_parcel *stepd_transfer_parcel(const struct stepd_transfer *transfer, uint32_t slice)
 {
     size_t low = 0, high = transfer->count;
     while (low < high) {
@@ -46,7 +45,7 @@ static enum stepd_status check_slices(const struct stepd_transfer *transfer,
         reply->versions.count != reply->slices.count)
         return stepd_fail(reterr, STEPD_INTERNAL, "a result's lists differ in length");
     for (size_t i = 0; i < reply->slices.count; i++) {
-        struct stepd_parcel *const parcel = parcel_of(transfer, reply->slices.at[i]);
+        struct stepd_parcel *const parcel = stepd_transfer_parcel(transfer, reply->slices.at[i]);
         if (parcel == NULL || parcel->awaited || parcel->answered)
             return stepd_fail(reterr, STEPD_INTERNAL,
                               "a result for slice %" PRIu32
@@ -72,7 +71,12 @@ static enum stepd_status on_reply(struct stepd_request *request,
     const enum stepd_status status = check_slices(transfer, reply, &elements, reterr);
     if (status != STEPD_OK)
         return status;
-    const uint64_t expected = transfer->pulls ? elements * stepd_dtype_bytes(reply->dtype) : 0;
+    const bool placed = transfer->pulls && reply->places.count > 0;
+    if (placed && !stepd_shared_has_weights(transfer, reply))
+        return stepd_fail(reterr, STEPD_INTERNAL,
+                          "a result with weights beyond the memory that is shared");
+    const uint64_t expected =
+        transfer->pulls && !placed ? elements * stepd_dtype_bytes(reply->dtype) : 0;
     if (payload_bytes != expected)
         return stepd_fail(reterr, STEPD_INTERNAL,
                           "a result with %zu bytes of weights where its slices have %" PRIu64,
@@ -87,13 +91,14 @@ static bool next_piece(struct stepd_request *request, struct stepd_piece *ret_pi
 {
     struct stepd_transfer *const transfer = transfer_of(request);
     const struct stepd_layout_table *const layout = transfer->exchange->layout;
-    if (!transfer->pulls || transfer->reply_slice == transfer->reply.slices.count)
+    if (!transfer->pulls || transfer->reply.places.count > 0 ||
+        transfer->reply_slice == transfer->reply.slices.count)
         return false;
     const uint32_t slice = transfer->reply.slices.at[transfer->reply_slice];
-    const struct stepd_parcel *const parcel = parcel_of(transfer, slice);
+    const struct stepd_parcel *const parcel = stepd_transfer_parcel(transfer, slice);
     const struct stepd_part *const part = &layout->part[layout->slice[slice].first_part];
     *ret_piece = (struct stepd_piece){
-        .to = parcel->part[transfer->reply_part].weights,
+        .to = stepd_shared_writable(transfer, parcel, transfer->reply_part),
         .elements = part[transfer->reply_part].elements,
         .dtype = transfer->reply.dtype,
     };
@@ -132,7 +137,7 @@ static void note_results(struct stepd_transfer *transfer)
 {
     const struct stepd_result *const reply = &transfer->reply;
     for (size_t i = 0; i < reply->slices.count; i++) {
-        struct stepd_parcel *const parcel = parcel_of(transfer, reply->slices.at[i]);
+        struct stepd_parcel *const parcel = stepd_transfer_parcel(transfer, reply->slices.at[i]);
         parcel->answered = true;
         parcel->outcome = (enum stepd_outcome)reply->outcomes.at[i];
         parcel->version = reply->versions.at[i];
@@ -150,6 +155,8 @@ static void on_frame_end(struct stepd_request *request)
 {
     struct stepd_transfer *const transfer = transfer_of(request);
     const bool last = transfer->reply.last;
+    if (transfer->pulls)
+        stepd_shared_take_weights(transfer, &transfer->reply);
     note_results(transfer);
     settle_answered(transfer);
     if (!last)

@@ -9,6 +9,7 @@
  */
 #include "client/lib/net/link.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,6 +30,8 @@ struct stepd_link {
     struct stepd_reader reader;
     uint64_t received;
     bool closed;
+    int descriptor[STEPD_LINK_DESCRIPTORS]; /* owned */
+    size_t descriptors;
 };
 
 struct link_write {
@@ -37,8 +40,15 @@ struct link_write {
     uv_buf_t buf[];
 };
 
+static void close_descriptors(struct stepd_link *link)
+{
+    while (link->descriptors > 0)
+        (void)close(link->descriptor[--link->descriptors]);
+}
+
 static void destroy(struct stepd_link *link)
 {
+    close_descriptors(link);
     stepd_reader_deinit(&link->reader);
     free(link->peer);
     free(link);
@@ -98,6 +108,53 @@ static void advance(struct stepd_link *link, size_t n)
         link->options.on_answer(link->options.owner, link->options.shard);
 }
 
+static void on_accepted_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+/* libuv hands over descriptors as streams of which it thinks well; it is never used as one. -1:
+ * there is no memory. */
+static int accept_descriptor(struct stepd_link *link)
+{
+    uv_os_fd_t fd;
+    int copy = -1;
+    uv_pipe_t *const accepted = malloc(sizeof *accepted);
+    if (accepted == NULL)
+        return -1;
+    (void)uv_pipe_init(link->uv.handle.loop, accepted, /* ipc= */ 0); /* cannot fail */
+    if (uv_accept(&link->uv.stream, (uv_stream_t *)accepted) == 0 &&
+        uv_fileno((uv_handle_t *)accepted, &fd) == 0)
+        copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    uv_close((uv_handle_t *)accepted, on_accepted_closed);
+    return copy;
+}
+
+/* A server sends two, with its Welcome; of one that sends more, none are kept. */
+static void take_in_descriptors(struct stepd_link *link)
+{
+    while (link->options.shares && uv_pipe_pending_count(&link->uv.pipe) > 0) {
+        const int fd = accept_descriptor(link);
+        if (fd < 0)
+            return;
+        if (link->descriptors == STEPD_LINK_DESCRIPTORS) {
+            (void)close(fd);
+            close_descriptors(link);
+        } else {
+            link->descriptor[link->descriptors++] = fd;
+        }
+    }
+}
+
+bool stepd_link_take_descriptors(struct stepd_link *link, int ret_fd[STEPD_LINK_DESCRIPTORS])
+{
+    if (link->descriptors < STEPD_LINK_DESCRIPTORS)
+        return false;
+    memcpy(ret_fd, link->descriptor, sizeof link->descriptor);
+    link->descriptors = 0;
+    return true;
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct stepd_link *const link = stream->data;
@@ -109,6 +166,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         (void)broken(link, n == UV_EOF ? "closed by the server" : uv_strerror((int)n), &error);
         lose(link, &error);
     } else {
+        take_in_descriptors(link); /* before the message that tells of them */
         advance(link, (size_t)n);
     }
 }
@@ -182,7 +240,7 @@ static int open_handle(uv_loop_t *uv, struct stepd_link *link)
     const int fd = link->options.fd;
     int result;
     if (link->options.local) {
-        (void)uv_pipe_init(uv, &link->uv.pipe, /* ipc= */ 0); /* cannot fail */
+        (void)uv_pipe_init(uv, &link->uv.pipe, link->options.shares); /* cannot fail */
         result = uv_pipe_open(&link->uv.pipe, fd);
     } else {
         (void)uv_tcp_init(uv, &link->uv.tcp); /* cannot fail either */

@@ -22,8 +22,9 @@
 struct stepd_link;
 
 struct stepd_link_options {
-    int fd;     /* a connected socket */
-    bool local; /* it is a Unix socket */
+    int fd;      /* a connected socket */
+    bool local;  /* it is a Unix socket */
+    bool shares; /* ... over which memory may come */
     uint32_t shard;
     const char *peer; /* for people: "127.0.0.1:7070"; copied */
     struct stepd_pending *pending;
@@ -45,6 +46,11 @@ enum stepd_status stepd_link_send(struct stepd_link *link, struct stepd_outgoing
 
 /* Bytes that have come so far. */
 uint64_t stepd_link_received(const struct stepd_link *link);
+
+/* Descriptors of memory that came and have not been taken; the caller closes them. At most
+ * STEPD_LINK_DESCRIPTORS; with others than that there are none. */
+#define STEPD_LINK_DESCRIPTORS 2u
+bool stepd_link_take_descriptors(struct stepd_link *link, int ret_fd[STEPD_LINK_DESCRIPTORS]);
 
 /* Closes without on_lost; the link frees itself. Returns NULL. */
 struct stepd_link *stepd_link_close(struct stepd_link *link);

@@ -12,14 +12,16 @@
 #include "client/lib/net/clock.h"
 #include "client/lib/net/dial.h"
 #include "client/lib/net/link.h"
+#include "client/lib/net/mapping.h"
 #include "proto/error.h"
 
 struct place {
     struct place *next;
     struct stepd_places *places; /* borrowed */
     uint32_t shard;
-    struct stepd_dial *dial; /* owned */
-    struct stepd_link *link; /* owned */
+    struct stepd_dial *dial;       /* owned */
+    struct stepd_link *link;       /* owned */
+    struct stepd_mapping *mapping; /* owned; NULL: no memory is shared */
 };
 
 struct stepd_places {
@@ -65,6 +67,7 @@ static void on_dialled(void *user, int fd, bool local, const struct stepd_error 
     const struct stepd_link_options options = {
         .fd = fd,
         .local = local,
+        .shares = local && place->shard > 0,
         .shard = place->shard,
         .peer = stepd_links_address(links, place->shard),
         .pending = place->places->pending,
@@ -131,6 +134,19 @@ static enum stepd_status io_send(void *owner, uint32_t shard, struct stepd_outgo
     return stepd_link_send(place->link, outgoing, reterr);
 }
 
+static enum stepd_status io_map(void *owner, uint32_t shard, const struct stepd_welcome *welcome,
+                                struct stepd_shared *ret_shared, struct stepd_error *reterr)
+{
+    struct place *const place = place_of(owner, shard);
+    int fd[STEPD_LINK_DESCRIPTORS];
+    assert(place != NULL && place->link != NULL);
+    place->mapping = stepd_mapping_destroy(place->mapping);
+    if (!stepd_link_take_descriptors(place->link, fd))
+        return stepd_fail(reterr, STEPD_INTERNAL, "the memory that the server shares did not come");
+    return stepd_mapping_create(fd, welcome->weights_bytes, welcome->gradients_bytes,
+                                &place->mapping, ret_shared, reterr);
+}
+
 static uint64_t io_received(void *owner, uint32_t shard)
 {
     const struct place *const place = place_of(owner, shard);
@@ -164,6 +180,7 @@ enum stepd_status stepd_places_create(uv_loop_t *uv, const struct stepd_links_op
         .connect = io_connect,
         .close = io_close,
         .send = io_send,
+        .map = io_map,
         .received = io_received,
         .wake_at = io_wake_at,
     };
@@ -198,6 +215,7 @@ struct stepd_places *stepd_places_destroy(struct stepd_places *places)
         return NULL;
     for (struct place *place = places->first; place != NULL; place = next) {
         next = place->next;
+        (void)stepd_mapping_destroy(place->mapping);
         free(place);
     }
     places->links = stepd_links_destroy(places->links);

@@ -125,10 +125,12 @@ static struct stepd_message hello(void *self, uint32_t shard, enum stepd_greetin
 }
 
 static enum stepd_status welcome(void *self, uint32_t shard, const struct stepd_welcome *message,
-                                 bool first, struct stepd_error *reterr)
+                                 const struct stepd_shared *shared, bool first,
+                                 struct stepd_error *reterr)
 {
     struct links_rig *const rig = self;
     (void)message;
+    (void)shared;
     rig->first = first;
     note(rig, "welcome", shard, "");
     if (rig->welcome == STEPD_OK)

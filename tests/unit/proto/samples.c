@@ -142,7 +142,8 @@ static const struct stepd_tensor_group tensor_groups[] = {
     {                                                                                              \
         .incarnation = 2, .clock = 300, .slices = U32S(0, 5, 70000),                               \
         .base_versions = U64S(299, 298, UINT64_C(1) << 35), .examples = 64, .dtype = STEPD_F16,    \
-        .deadline_ms = 30000, .has_loss = true, .loss = -0.125, .loss_scale = 65536                \
+        .deadline_ms = 30000, .has_loss = true, .loss = -0.125, .loss_scale = 65536,               \
+        .placed = true                                                                             \
     }
 
 static const struct stepd_message samples[] = {
@@ -159,7 +160,8 @@ static const struct stepd_message samples[] = {
                     .lease_ms = 15000,
                     .max_frame_bytes = 1 << 24,
                     .client = {.count = sizeof client, .at = client},
-                    .rejoins = true}},
+                    .rejoins = true,
+                    .shares_memory = true}},
     {.kind = STEPD_MESSAGE_WELCOME,
      .request_id = 1,
      .body.welcome = {.session = {.count = sizeof session, .at = session},
@@ -172,7 +174,9 @@ static const struct stepd_message samples[] = {
                       .max_frame_bytes = 1 << 26,
                       .shards = COUNT(addresses),
                       .shard_address = addresses,
-                      .wait_max_ms = 300000}},
+                      .wait_max_ms = 300000,
+                      .weights_bytes = UINT64_C(1) << 33,
+                      .gradients_bytes = UINT64_C(1) << 32}},
     {.kind = STEPD_MESSAGE_DEFINE_JOB,
      .request_id = 2,
      .body.define_job = {.mode = STEPD_ASYNC,
@@ -235,7 +239,8 @@ static const struct stepd_message samples[] = {
                      .versions = U64S(300, 301, 1, 2, 3, 4, UINT64_MAX, 5),
                      .dtype = STEPD_F16,
                      .durable_version = 250,
-                     .last = true}},
+                     .last = true,
+                     .places = U64S(0, 4096, 8192, 12288, 16384, 20480, 24576, UINT64_C(1) << 40)}},
     {.kind = STEPD_MESSAGE_REPORT,
      .request_id = 13,
      .body.report = {.clock = 300, .loss = 0.75, .examples = 64}},

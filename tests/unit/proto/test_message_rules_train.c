@@ -202,6 +202,7 @@ static void result_outcome(struct stepd_message *m)
     numbers[1] = STEPD_ACCUMULATED + 1;
     m->body.result.slices.count = 2;
     m->body.result.versions.count = 2;
+    m->body.result.places.count = 2;
     m->body.result.outcomes = (struct stepd_u32s){.count = 2, .at = numbers};
 }
 
@@ -213,6 +214,16 @@ static void result_outcomes_short(struct stepd_message *m)
 static void result_versions_short(struct stepd_message *m)
 {
     m->body.result.versions.count--;
+}
+
+static void result_places_short(struct stepd_message *m)
+{
+    m->body.result.places.count--;
+}
+
+static void result_no_places(struct stepd_message *m)
+{
+    m->body.result.places.count = 0;
 }
 
 static void result_empty(struct stepd_message *m)
@@ -335,6 +346,8 @@ static const struct rule rules[] = {
     {STEPD_MESSAGE_RESULT, result_outcome, "result.outcomes[1]: 8 is no Outcome"},
     {STEPD_MESSAGE_RESULT, result_outcomes_short, "result.outcomes: 7 elements, but 8"},
     {STEPD_MESSAGE_RESULT, result_versions_short, "result.versions: 7 elements, but 8"},
+    {STEPD_MESSAGE_RESULT, result_places_short, "result.places: 7 elements, but 8"},
+    {STEPD_MESSAGE_RESULT, result_no_places, NULL},
     {STEPD_MESSAGE_RESULT, result_empty, NULL},
     {STEPD_MESSAGE_RESULT, result_dtype, "result.dtype: 3 is no DType"},
     {STEPD_MESSAGE_REPORT, report_nan, NULL},
