@@ -28,6 +28,8 @@
 
 /* Share of the machine's memory that jobs may take when nobody says. */
 #define MEMORY_SHARE_PERCENT 80u
+/* ... and workers on this host for their gradients. */
+#define SHARED_SHARE_PERCENT 10u
 
 extern char **environ;
 
@@ -47,13 +49,14 @@ static int complain(const struct stepd_error *error, int exit_code)
     return exit_code;
 }
 
-static uint64_t default_memory_bytes(void)
+/* A share of the machine's memory. */
+static uint64_t memory_bytes(uint64_t percent)
 {
     const long pages = sysconf(_SC_PHYS_PAGES);
     const long page_bytes = sysconf(_SC_PAGESIZE);
     if (pages <= 0 || page_bytes <= 0)
         return UINT64_MAX;
-    return (uint64_t)pages / 100 * MEMORY_SHARE_PERCENT * (uint64_t)page_bytes;
+    return (uint64_t)pages / 100 * percent * (uint64_t)page_bytes;
 }
 
 static enum stepd_status find_isa(const struct config *config, enum optim_isa *ret_isa,
@@ -216,8 +219,10 @@ static enum stepd_status create_server(struct daemon *daemon, struct server **re
         .shards = config->shards,
         .insecure = config->insecure,
         .isa = isa,
-        .memory_max_bytes =
-            config->memory_max_bytes > 0 ? config->memory_max_bytes : default_memory_bytes(),
+        .memory_max_bytes = config->memory_max_bytes > 0 ? config->memory_max_bytes
+                                                         : memory_bytes(MEMORY_SHARE_PERCENT),
+        .shared_max_bytes = config->shared_max_bytes > 0 ? config->shared_max_bytes
+                                                         : memory_bytes(SHARED_SHARE_PERCENT),
         .frame_max_bytes = (uint32_t)config->frame_max_bytes, /* at most 1 GiB */
         .connections_max = config->connections_max,
         .hello_timeout_ms = config->hello_timeout_ms,

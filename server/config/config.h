@@ -27,7 +27,7 @@
 #include "proto/message.h"
 #include "server/base/log.h"
 
-#define CONFIG_KEYS     17u  /* rows of the table in schema.c */
+#define CONFIG_KEYS     18u  /* rows of the table in schema.c */
 #define CONFIG_JOBS_MAX 256u /* jobs of one file */
 
 /* The longest path of a Unix socket, without its NUL: sun_path of Linux. */
@@ -80,6 +80,7 @@ struct config {
     enum log_level log_level;
     const char *isa;           /* "auto", "base", "v3" or "v4" */
     uint64_t memory_max_bytes; /* 0: 80 % of the machine's, which the caller works out */
+    uint64_t shared_max_bytes; /* 0: 10 % of it, likewise */
     uint64_t frame_max_bytes;
     uint32_t connections_max;
     uint32_t hello_timeout_ms;

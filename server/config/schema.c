@@ -100,6 +100,16 @@ static const struct schema_row rows[] = {
         .offset = FIELD(memory_max_bytes),
     },
     {
+        .key = "shared_max_bytes",
+        .flag = "shared-max-bytes",
+        .type = &value_bytes,
+        .fallback = "0",
+        .least = 0,
+        .most = GIB << 20,
+        .doc = "memory that workers may share for gradients; 0 for 10 % of the machine's",
+        .offset = FIELD(shared_max_bytes),
+    },
+    {
         .key = "frame_max_bytes",
         .flag = "frame-max-bytes",
         .type = &value_bytes,

@@ -136,10 +136,11 @@ void conn_reply(struct conn *conn, const struct stepd_message *message,
  * Lends the peer of a Unix socket weights to read, and memory to write its gradients into: both go
  * to it with the next reply, which must be the first, and have no pieces. Returns where the
  * gradients will lie, good until closed() or conn_finish(). NULL: the peer is on another host, or
- * there is no memory. Once for a connection.
+ * there is no memory, or none left in the budget (borrowed as long as the connection). Once for a
+ * connection.
  */
 const uint8_t *conn_lend(struct conn *conn, const struct shared_memory *weights,
-                         size_t gradients_bytes);
+                         size_t gradients_bytes, struct shared_budget *budget);
 
 /* The handler has forgotten the connection: flush what was replied, then close. */
 void conn_finish(struct conn *conn);

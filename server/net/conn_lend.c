@@ -17,7 +17,7 @@ struct conn_loan {
 };
 
 const uint8_t *conn_lend(struct conn *conn, const struct shared_memory *weights,
-                         size_t gradients_bytes)
+                         size_t gradients_bytes, struct shared_budget *budget)
 {
     if (conn->uv.handle.type != UV_NAMED_PIPE || conn->loan != NULL)
         return NULL;
@@ -25,7 +25,7 @@ const uint8_t *conn_lend(struct conn *conn, const struct shared_memory *weights,
     if (loan == NULL)
         return NULL;
     *loan = (struct conn_loan){
-        .gradients = shared_memory_create(gradients_bytes, SHARED_MEMORY_THEIRS),
+        .gradients = shared_memory_create(gradients_bytes, budget),
         .weights_fd = weights->fd,
     };
     if (loan->gradients == NULL) {

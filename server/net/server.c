@@ -28,6 +28,7 @@
 #include "server/net/mailbox.h"
 #include "server/net/port_file.h"
 #include "server/net/shard.h"
+#include "server/net/shared_memory.h"
 
 #define TICK_MS  100u
 #define DRAIN_MS 3000u
@@ -51,6 +52,7 @@ struct server {
     struct door *door;            /* owned */
     struct control_host *control; /* owned */
     struct shard **shard;         /* owned; options.shards of them */
+    struct shared_budget shared;  /* for the workers on this host */
     uint32_t running;             /* shards whose threads were started and have not ended */
     enum server_state state;
     uint64_t drain_until_ms;
@@ -296,7 +298,7 @@ static enum stepd_status create_shards(struct server *server)
             .write_timeout_ms = options->write_timeout_ms,
             .read_timeout_ms = options->read_timeout_ms,
             .busy_poll_us = options->busy_poll_us,
-            .shares_memory = options->unix_path[0] != '\0',
+            .shared = options->unix_path[0] != '\0' ? &server->shared : NULL,
             .log = options->log,
             .main = &server->mailbox,
         };
@@ -337,7 +339,8 @@ enum stepd_status server_create(const struct server_options *options, struct ser
     struct server *const server = malloc(sizeof *server);
     if (server == NULL)
         goto fail;
-    *server = (struct server){.options = *options, .listen = listen};
+    *server = (struct server){
+        .options = *options, .listen = listen, .shared.most = options->shared_max_bytes};
     if (uv_loop_init(&server->uv) != 0)
         goto fail_free;
     if (mailbox_init(&server->mailbox, &server->uv, deliver, server) != STEPD_OK)

@@ -34,6 +34,7 @@ struct server_options {
     bool insecure; /* a non-loopback address without TLS and login is wanted */
     enum optim_isa isa;
     uint64_t memory_max_bytes;
+    uint64_t shared_max_bytes; /* for gradients of workers on this host */
     uint32_t frame_max_bytes;
     uint32_t connections_max;
     uint32_t hello_timeout_ms;

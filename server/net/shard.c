@@ -130,7 +130,7 @@ static struct core_memory *io_share(void *owner, size_t bytes)
 {
     const struct shard *const shard = owner;
     struct shared_memory *const memory =
-        shard->options.shares_memory ? shared_memory_create(bytes, SHARED_MEMORY_OURS) : NULL;
+        shard->options.shared != NULL ? shared_memory_create(bytes, NULL) : NULL;
     return memory == NULL ? NULL : &memory->memory;
 }
 
@@ -143,8 +143,9 @@ static void io_unshare(void *owner, struct core_memory *memory)
 static const uint8_t *io_lend(void *owner, void *peer, struct core_memory *weights,
                               size_t gradients_bytes)
 {
-    (void)owner;
-    return conn_lend(peer, (const struct shared_memory *)weights, gradients_bytes);
+    const struct shard *const shard = owner;
+    return conn_lend(peer, (const struct shared_memory *)weights, gradients_bytes,
+                     shard->options.shared);
 }
 
 /* ---- Letters and time ------------------------------------------------------------------------ */

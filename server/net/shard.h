@@ -21,10 +21,11 @@ struct shard_options {
     struct core_options core;
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;
-    uint32_t busy_poll_us; /* see busy_poll.h */
-    bool shares_memory;    /* workers on this host may map it: there is a Unix socket */
-    const struct log *log; /* borrowed while the shard lives; may be NULL */
-    struct mailbox *main;  /* likewise: NOTICE, GONE, ENDED and LOST go there */
+    uint32_t busy_poll_us;        /* see busy_poll.h */
+    struct shared_budget *shared; /* borrowed while the shard lives; NULL: workers on this host
+                                   * share no memory with it */
+    const struct log *log;        /* borrowed while the shard lives; may be NULL */
+    struct mailbox *main;         /* likewise: NOTICE, GONE, ENDED and LOST go there */
 };
 
 /* A shard that does not run yet. RESOURCE_EXHAUSTED. *ret_shard: caller frees with shard_destroy.

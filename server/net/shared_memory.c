@@ -34,14 +34,27 @@ static void touch(const struct shared_memory *memory)
     memset(memory->memory.at, 0, memory->memory.bytes);
 }
 
-struct shared_memory *shared_memory_create(size_t bytes, enum shared_memory_writer writer)
+static bool take_from(struct shared_budget *budget, uint64_t bytes)
 {
-    const bool ours = writer == SHARED_MEMORY_OURS;
+    uint64_t used = atomic_load(&budget->used);
+    do {
+        if (bytes > budget->most || used > budget->most - bytes)
+            return false;
+    } while (!atomic_compare_exchange_weak(&budget->used, &used, used + bytes));
+    return true;
+}
+
+struct shared_memory *shared_memory_create(size_t bytes, struct shared_budget *budget)
+{
+    const bool ours = budget == NULL;
     const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
     struct shared_memory *const memory = malloc(sizeof *memory);
     if (memory == NULL)
         return NULL;
     *memory = (struct shared_memory){.memory = {.bytes = bytes}, .fd = -1};
+    if (!ours && !take_from(budget, bytes))
+        return shared_memory_destroy(memory);
+    memory->budget = budget;
     if (make_file(memory) && map(memory, ours ? PROT_READ | PROT_WRITE : PROT_READ) &&
         fcntl(memory->fd, F_ADD_SEALS, ours ? seals | F_SEAL_FUTURE_WRITE : seals) == 0) {
         if (ours)
@@ -59,6 +72,8 @@ struct shared_memory *shared_memory_destroy(struct shared_memory *memory)
         (void)munmap(memory->memory.at, memory->memory.bytes);
     if (memory->fd >= 0)
         (void)close(memory->fd);
+    if (memory->budget != NULL)
+        (void)atomic_fetch_sub(&memory->budget->used, memory->memory.bytes);
     free(memory);
     return NULL;
 }

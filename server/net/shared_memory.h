@@ -7,24 +7,31 @@
 #ifndef NET_SHARED_MEMORY_H
 #define NET_SHARED_MEMORY_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "server/core/io.h"
 
+/* What workers may be given to write, over all shards. */
+struct shared_budget {
+    uint64_t most;         /* bytes */
+    _Atomic uint64_t used; /* of them */
+};
+
 struct shared_memory {
     struct core_memory memory; /* first: the core knows it by this; mapped here */
     int fd;
+    struct shared_budget *budget; /* borrowed; that it was taken from; NULL: this process writes */
 };
 
-enum shared_memory_writer {
-    SHARED_MEMORY_OURS,   /* this process writes, others read */
-    SHARED_MEMORY_THEIRS, /* this process only reads */
-};
-
-/* Memory of zeros; at least 1 byte. Caller frees with shared_memory_destroy. NULL: the system has
- * no memory, descriptors or mappings to give. Any thread. */
-struct shared_memory *shared_memory_create(size_t bytes, enum shared_memory_writer writer);
+/*
+ * Memory of zeros; at least 1 byte. budget NULL: this process writes it and others read, and it is
+ * accounted for elsewhere. Else (borrowed as long as the memory lives) others write it, and this
+ * process only reads. Caller frees with shared_memory_destroy. NULL: the budget does not allow it,
+ * or the system has no memory, descriptors or mappings to give. Any thread.
+ */
+struct shared_memory *shared_memory_create(size_t bytes, struct shared_budget *budget);
 
 /* Who has the descriptor keeps the memory. NULL is fine. Returns NULL. */
 struct shared_memory *shared_memory_destroy(struct shared_memory *memory);

@@ -46,6 +46,7 @@ static void file__every_key_given__is_taken(void **state)
                                       "log_level: debug\n"
                                       "isa: v3\n"
                                       "memory_max_bytes: 2 GiB\n"
+                                      "shared_max_bytes: 3 GiB\n"
                                       "frame_max_bytes: 1MiB\n"
                                       "connections_max: 7\n"
                                       "hello_timeout_ms: 11\n"
@@ -66,6 +67,7 @@ static void file__every_key_given__is_taken(void **state)
     assert_int_equal(config.log_level, LOG_DEBUG);
     assert_string_equal(config.isa, "v3");
     assert_int_equal(config.memory_max_bytes, UINT64_C(2) << 30);
+    assert_int_equal(config.shared_max_bytes, UINT64_C(3) << 30);
     assert_int_equal(config.frame_max_bytes, 1u << 20);
     assert_int_equal(config.connections_max, 7);
     assert_int_equal(config.hello_timeout_ms, 11);

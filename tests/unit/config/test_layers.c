@@ -46,6 +46,7 @@ static void config__nothing_given__has_the_documented_defaults(void **state)
     assert_int_equal(config.log_level, LOG_INFO);
     assert_string_equal(config.isa, "auto");
     assert_int_equal(config.memory_max_bytes, 0);
+    assert_int_equal(config.shared_max_bytes, 0);
     assert_int_equal(config.frame_max_bytes, 64u << 20);
     assert_int_equal(config.connections_max, 1024);
     assert_int_equal(config.hello_timeout_ms, 10000);
