@@ -108,7 +108,8 @@ static size_t lay_gradients(struct core_job *job)
 void shared_lend(struct core_conn *conn, struct core_job *job, struct stepd_welcome *welcome)
 {
     const struct core_io *io = &conn->core->io;
-    if (job == NULL || job->shared == NULL || conn->session->observer)
+    if (job == NULL || job->shared == NULL || conn->session->observer ||
+        conn->session->rank >= job->job->workers)
         return;
     const size_t bytes = lay_gradients(job);
     conn->gradients = io->lend(io->owner, conn->peer, job->shared, bytes);
@@ -200,8 +201,10 @@ void shared_forget(struct core_conn *conn)
 {
     struct core_job *job =
         conn->gradients == NULL ? NULL : job_find(conn->core, conn->session->job_name);
+    if (job != NULL && !shared_is_lent(conn, job))
+        job = NULL; /* another one has its name now */
     for (size_t i = 0; job != NULL && i < job->job->layout.slices; i++) {
-        if (job->slice[i] != NULL && conn->session->rank < job->slice[i]->slice.ranks)
+        if (job->slice[i] != NULL)
             let_go(job->slice[i], conn->session->rank);
     }
     conn->gradients = NULL;

@@ -25,7 +25,7 @@ const uint8_t *conn_lend(struct conn *conn, const struct shared_memory *weights,
     if (loan == NULL)
         return NULL;
     *loan = (struct conn_loan){
-        .gradients = shared_memory_create(gradients_bytes, budget),
+        .gradients = shared_memory_create(gradients_bytes, SHARED_MEMORY_THEIRS, budget),
         .weights_fd = weights->fd,
     };
     if (loan->gradients == NULL) {
@@ -69,6 +69,7 @@ bool conn_send_loan(struct conn *conn, const uint8_t *head, size_t bytes)
     do {
         sent = sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (sent < 0 && errno == EINTR);
+    shared_memory_keep(loan->gradients);
     return sent >= 0 && (size_t)sent == bytes; /* the socket is empty, and the head small */
 }
 

@@ -14,11 +14,12 @@
 #define DESCRIPTORS_RESERVED  64u
 
 enum stepd_status limits_raise_descriptors(uint32_t connections_max, uint32_t shards,
-                                           struct stepd_error *reterr)
+                                           uint64_t *ret_spare, struct stepd_error *reterr)
 {
     const uint64_t needed =
         (uint64_t)connections_max + (uint64_t)shards * DESCRIPTORS_PER_SHARD + DESCRIPTORS_RESERVED;
     struct rlimit limit;
+    *ret_spare = 0;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return STEPD_OK; /* then there is nothing to check against */
     if (limit.rlim_cur < limit.rlim_max) {
@@ -26,8 +27,10 @@ enum stepd_status limits_raise_descriptors(uint32_t connections_max, uint32_t sh
         if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
             limit = raised;
     }
-    if (limit.rlim_cur >= needed)
+    if (limit.rlim_cur >= needed) {
+        *ret_spare = limit.rlim_cur - needed;
         return STEPD_OK;
+    }
     return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                       "connections_max %u needs %llu descriptors, but the limit is %llu: lower "
                       "connections_max, or raise the limit (ulimit -n, LimitNOFILE=)",

@@ -11,10 +11,11 @@
 
 /*
  * Raises the limit of open descriptors to what the system allows at most, and checks that it is
- * enough for so many connections and shards. FAILED_PRECONDITION: it is not; the text has the
- * numbers. One thread, before others start.
+ * enough for so many connections and shards; *ret_spare is what is left beside.
+ * FAILED_PRECONDITION: it is not enough; the text has the numbers. One thread, before others start.
  */
 enum stepd_status limits_raise_descriptors(uint32_t connections_max, uint32_t shards,
+                                           uint64_t *ret_spare,
                                            struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 #endif

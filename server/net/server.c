@@ -340,7 +340,7 @@ enum stepd_status server_create(const struct server_options *options, struct ser
     if (server == NULL)
         goto fail;
     *server = (struct server){
-        .options = *options, .listen = listen, .shared.most = options->shared_max_bytes};
+        .options = *options, .listen = listen, .shared.bytes = options->shared_max_bytes};
     if (uv_loop_init(&server->uv) != 0)
         goto fail_free;
     if (mailbox_init(&server->mailbox, &server->uv, deliver, server) != STEPD_OK)
@@ -440,8 +440,8 @@ static void log_ready(const struct server *server)
 static enum stepd_status start(struct server *server, struct stepd_error *reterr)
 {
     const struct server_options *const options = &server->options;
-    enum stepd_status status =
-        limits_raise_descriptors(options->connections_max, options->shards, reterr);
+    enum stepd_status status = limits_raise_descriptors(options->connections_max, options->shards,
+                                                        &server->shared.descriptors, reterr);
     if (status == STEPD_OK)
         status = door_listen(server->door, (const struct sockaddr *)&server->listen,
                              options->unix_path, reterr);

@@ -130,7 +130,9 @@ static struct core_memory *io_share(void *owner, size_t bytes)
 {
     const struct shard *const shard = owner;
     struct shared_memory *const memory =
-        shard->options.shared != NULL ? shared_memory_create(bytes, NULL) : NULL;
+        shard->options.shared == NULL
+            ? NULL
+            : shared_memory_create(bytes, SHARED_MEMORY_OURS, shard->options.shared);
     return memory == NULL ? NULL : &memory->memory;
 }
 

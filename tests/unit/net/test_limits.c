@@ -28,16 +28,17 @@ static enum found ask(rlim_t soft, rlim_t hard)
 {
     const struct rlimit lowered = {.rlim_cur = soft, .rlim_max = hard};
     struct rlimit now;
+    uint64_t spare = UINT64_MAX;
     struct stepd_error error;
     if (setrlimit(RLIMIT_NOFILE, &lowered) != 0)
         return FOUND_OTHER;
-    const enum stepd_status status = limits_raise_descriptors(500, 2, &error);
+    const enum stepd_status status = limits_raise_descriptors(500, 2, &spare, &error);
     if (status == STEPD_FAILED_PRECONDITION)
         return strstr(error.text, "connections_max 500 needs 580 descriptors") != NULL &&
                        strstr(error.text, "the limit is 579") != NULL
                    ? FOUND_TOO_FEW
                    : FOUND_OTHER;
-    if (status != STEPD_OK || getrlimit(RLIMIT_NOFILE, &now) != 0)
+    if (status != STEPD_OK || getrlimit(RLIMIT_NOFILE, &now) != 0 || spare != now.rlim_cur - 580)
         return FOUND_OTHER;
     return now.rlim_cur == hard && soft < hard ? FOUND_RAISED : FOUND_ENOUGH;
 }
