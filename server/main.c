@@ -231,6 +231,7 @@ static enum stepd_status create_server(struct daemon *daemon, struct server **re
         .write_timeout_ms = config->write_timeout_ms,
         .read_timeout_ms = config->read_timeout_ms,
         .busy_poll_us = config->busy_poll_us,
+        .tcp_congestion = config->tcp_congestion,
         .slice_elements = config->slice_elements,
         .jobs_max = JOBS_MAX,
         .version = STEPD_VERSION,

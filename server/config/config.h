@@ -33,6 +33,9 @@
 /* The longest path of a Unix socket, without its NUL: sun_path of Linux. */
 #define CONFIG_UNIX_PATH_MAX_BYTES 107u
 
+/* The longest name of a congestion control, without its NUL: TCP_CA_NAME_MAX of Linux. */
+#define CONFIG_CONGESTION_MAX_BYTES 15u
+
 #define CONFIG_SLICE_ELEMENTS_LEAST 256u
 #define CONFIG_SLICE_ELEMENTS_MOST  (8u << 20)
 
@@ -89,6 +92,7 @@ struct config {
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;
     uint32_t busy_poll_us;
+    const char *tcp_congestion; /* "auto", or a name of the kernel's */
     uint32_t slice_elements;
 
     size_t jobs;

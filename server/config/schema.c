@@ -190,6 +190,16 @@ static const struct schema_row rows[] = {
         .offset = FIELD(busy_poll_us),
     },
     {
+        .key = "tcp_congestion",
+        .flag = "tcp-congestion",
+        .type = &value_word,
+        .fallback = "auto",
+        .most = CONFIG_CONGESTION_MAX_BYTES,
+        .doc =
+            "congestion control of TCP; auto: the system's, but reno to loopback where that is bbr",
+        .offset = FIELD(tcp_congestion),
+    },
+    {
         .key = "slice_elements",
         .flag = "slice-elements",
         .type = &value_whole,

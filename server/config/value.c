@@ -166,6 +166,17 @@ static enum stepd_status read_path(const struct schema_row *row, const char *tex
     return keep_text(text, arena, ret_field, reterr);
 }
 
+static enum stepd_status read_word(const struct schema_row *row, const char *text,
+                                   struct stepd_arena *arena, void *ret_field,
+                                   struct stepd_error *reterr)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
+    const size_t bytes = strlen(text);
+    if (bytes == 0 || bytes > row->most || strspn(text, letters) != bytes)
+        return refuse(text, "a name of lower-case letters, digits, - and _", reterr);
+    return keep_text(text, arena, ret_field, reterr);
+}
+
 /* Where the host of an address ends: at the colon before the port. NULL: it is no address. */
 static const char *host_end(const char *text)
 {
@@ -350,6 +361,12 @@ const struct schema_type value_path = {
 const struct schema_type value_choice = {
     .placeholder = "NAME",
     .read = read_choice,
+    .write = write_choice,
+};
+
+const struct schema_type value_word = {
+    .placeholder = "NAME",
+    .read = read_word,
     .write = write_choice,
 };
 

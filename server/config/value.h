@@ -17,6 +17,7 @@
 extern const struct schema_type value_address; /* const char *: host:port, [v6]:port */
 extern const struct schema_type value_path;    /* const char *: "" is none */
 extern const struct schema_type value_choice;  /* const char *: one of row->choice, static */
+extern const struct schema_type value_word;    /* const char *: a name that the system knows */
 extern const struct schema_type value_level;   /* enum log_level; row->choice lists their names */
 extern const struct schema_type value_switch;  /* bool */
 extern const struct schema_type value_whole;   /* uint32_t */

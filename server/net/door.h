@@ -27,6 +27,7 @@ struct door_options {
     uint32_t shards;          /* a Hello may name 0 (control) to this number */
     uint32_t connections_max; /* in all, callers and those who were let in */
     uint32_t hello_timeout_ms;
+    const char *tcp_congestion; /* see socket.h; borrowed while the door lives */
 
     void *owner;
 

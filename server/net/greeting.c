@@ -165,7 +165,7 @@ static int start(struct greeting *greeting, struct listener *listener)
     if (failure != 0)
         return failure;
     if (greeting->is_tcp)
-        socket_tune(fd);
+        socket_tune(fd, greeting->door->options.tcp_congestion);
     socket_peer(fd, greeting->peer, sizeof greeting->peer);
     return uv_read_start(&greeting->uv.stream, on_alloc, on_read);
 }

@@ -29,6 +29,7 @@
 #include "server/net/port_file.h"
 #include "server/net/shard.h"
 #include "server/net/shared_memory.h"
+#include "server/net/socket.h"
 
 #define TICK_MS  100u
 #define DRAIN_MS 3000u
@@ -235,7 +236,10 @@ static enum stepd_status check_options(const struct server_options *options,
         status = address_resolve(&address, ret_listen, reterr);
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, STEPD_FAILED_PRECONDITION, "listen");
-    return check_exposure(options, ret_listen, reterr);
+    status = check_exposure(options, ret_listen, reterr);
+    if (status == STEPD_OK)
+        status = socket_check_congestion(options->tcp_congestion, reterr);
+    return status;
 }
 
 static enum stepd_status create_control(struct server *server)
@@ -272,6 +276,7 @@ static enum stepd_status create_door(struct server *server)
         .shards = server->options.shards,
         .connections_max = server->options.connections_max,
         .hello_timeout_ms = server->options.hello_timeout_ms,
+        .tcp_congestion = server->options.tcp_congestion,
         .owner = server,
         .admit = admit,
         .refuse = refuse,

@@ -42,7 +42,8 @@ struct server_options {
     uint32_t wait_max_ms;
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;
-    uint32_t busy_poll_us; /* see busy_poll.h */
+    uint32_t busy_poll_us;      /* see busy_poll.h */
+    const char *tcp_congestion; /* see socket.h */
     uint32_t slice_elements;
     uint32_t jobs_max;
     const char *version;

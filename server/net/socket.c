@@ -6,18 +6,24 @@
  */
 #include "server/net/socket.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include "proto/error.h"
 #include "server/net/address.h"
 
 #define KEEPALIVE_IDLE_S     30
 #define KEEPALIVE_INTERVAL_S 5
 #define KEEPALIVE_COUNT      6
 #define USER_TIMEOUT_MS      30000
+
+#define NAME_BYTES 16u  /* of a congestion control and a NUL: TCP_CA_NAME_MAX of Linux */
+#define LIST_BYTES 256u /* of those that are available: TCP_CA_BUF_MAX is 2048, and few are */
 
 static void set_number(int fd, int level, int option, int value)
 {
@@ -31,21 +37,70 @@ static int peer_of(int fd, struct sockaddr_storage *ret_peer)
     return getpeername(fd, (struct sockaddr *)ret_peer, &size);
 }
 
-void socket_tune(int fd)
+/* ---- Congestion control ---------------------------------------------------------------------- */
+
+static int set_congestion(int fd, const char *name)
 {
-    static const char loopback_congestion[] = "reno";
+    return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) == 0 ? 0
+                                                                                           : errno;
+}
+
+/* Where the system's choice for a new connection is bbr, it paces even loopback, which then moves
+ * less than half of what it can. Nothing is ever lost there, so reno never slows down. */
+static void choose_congestion(int fd)
+{
     struct sockaddr_storage peer;
+    char name[NAME_BYTES] = "";
+    socklen_t bytes = sizeof name - 1;
+    if (peer_of(fd, &peer) != 0 || !address_is_loopback((const struct sockaddr *)&peer))
+        return;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &bytes) == 0 && strcmp(name, "bbr") == 0)
+        (void)set_congestion(fd, "reno");
+}
+
+/* The names that the kernel has loaded, in one line. */
+static void list_available(char *text, size_t size)
+{
+    FILE *const file = fopen("/proc/sys/net/ipv4/tcp_available_congestion_control", "re");
+    if (file == NULL || fgets(text, (int)size, file) == NULL)
+        (void)snprintf(text, size, "?");
+    if (file != NULL)
+        (void)fclose(file);
+    text[strcspn(text, "\n")] = '\0';
+}
+
+enum stepd_status socket_check_congestion(const char *congestion, struct stepd_error *reterr)
+{
+    char available[LIST_BYTES];
+    if (strcmp(congestion, SOCKET_CONGESTION_AUTO) == 0)
+        return STEPD_OK;
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int failure = fd < 0 ? errno : set_congestion(fd, congestion);
+    if (fd >= 0)
+        (void)close(fd);
+    if (failure == 0)
+        return STEPD_OK;
+    list_available(available, sizeof available);
+    return stepd_fail(
+        reterr, STEPD_FAILED_PRECONDITION,
+        "tcp_congestion: '%s' cannot be used: %s; available here are %s, and auto", congestion,
+        failure == ENOENT ? "the kernel does not know it" : strerror(failure), available);
+}
+
+/* ---- A connection ---------------------------------------------------------------------------- */
+
+void socket_tune(int fd, const char *congestion)
+{
     set_number(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_number(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_number(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
     set_number(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
     set_number(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT);
     set_number(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
-    /* Where bbr is the system's default it paces even loopback, which then moves less than half of
-     * what it can. Nothing is ever lost there, so reno never slows down. */
-    if (peer_of(fd, &peer) == 0 && address_is_loopback((const struct sockaddr *)&peer))
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, loopback_congestion,
-                         sizeof loopback_congestion - 1);
+    if (strcmp(congestion, SOCKET_CONGESTION_AUTO) == 0)
+        choose_congestion(fd);
+    else
+        (void)set_congestion(fd, congestion);
 }
 
 void socket_peer(int fd, char *text, size_t size)

@@ -239,6 +239,7 @@ static void daemon__bad_config__ends_with_78_and_names_the_line(void **state)
          "        optimizer: sdg\n",
          {"stepd.yaml:5", "'sdg'", "sgd"}},
         {"slice_elements: 8388608\nframe_max_bytes: 1MiB\n", {"slice_elements", "frame_max_bytes"}},
+        {"tcp_congestion: no_such\n", {"tcp_congestion", "no_such", "reno"}},
     };
     struct fixture *const fixture = *state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

@@ -55,6 +55,7 @@ static void file__every_key_given__is_taken(void **state)
                                       "write_timeout_ms: 14\n"
                                       "read_timeout_ms: 16\n"
                                       "busy_poll_us: 17\n"
+                                      "tcp_congestion: reno\n"
                                       "slice_elements: 256\n"
                                       "jobs: []\n",
                                       &config, &error),
@@ -76,6 +77,7 @@ static void file__every_key_given__is_taken(void **state)
     assert_int_equal(config.write_timeout_ms, 14);
     assert_int_equal(config.read_timeout_ms, 16);
     assert_int_equal(config.busy_poll_us, 17);
+    assert_string_equal(config.tcp_congestion, "reno");
     assert_int_equal(config.slice_elements, 256);
     assert_int_equal(config.jobs, 0);
     config_deinit(&config);
@@ -129,6 +131,9 @@ static void file__wrong__is_refused_with_line_and_cause(void **state)
         {"insecure: yes\n", "\"yes\" is not true or false"},
         {"log_level: inf\n", "\"inf\" is not known: did you mean 'info'?"},
         {"isa: avx512\n", "is not known: "},
+        {"tcp_congestion: Reno\n", "\"Reno\" is not a name of lower-case letters"},
+        {"tcp_congestion: a_name_too_long_\n", "is not a name of lower-case letters"},
+        {"tcp_congestion: ''\n", "is not a name of lower-case letters"},
         {"memory_max_bytes: 1GB\n", "is not a number of bytes (as 64MiB) from 0 to 1048576GiB"},
         {"memory_max_bytes: 99999999999GiB\n", "is not a number of bytes"},
         {"memory_max_bytes: 17179869184GiB\n", "is not a number of bytes"}, /* 2^64 bytes */

@@ -55,6 +55,7 @@ static void config__nothing_given__has_the_documented_defaults(void **state)
     assert_int_equal(config.write_timeout_ms, 30000);
     assert_int_equal(config.read_timeout_ms, 30000);
     assert_int_equal(config.busy_poll_us, 0);
+    assert_string_equal(config.tcp_congestion, "auto");
     assert_int_equal(config.slice_elements, 262144);
     assert_int_equal(config.jobs, 0);
     config_deinit(&config);

@@ -23,6 +23,7 @@
 
 #include "proto/error.h"
 #include "rig.h"
+#include "server/net/socket.h"
 
 enum {
     TURNS = 16,
@@ -81,6 +82,7 @@ static int set_up(void **state)
         .shards = SHARDS,
         .connections_max = ROOMS,
         .hello_timeout_ms = HELLO_TIMEOUT_MS,
+        .tcp_congestion = SOCKET_CONGESTION_AUTO,
         .owner = entrance,
         .admit = admit,
         .refuse = refuse,

@@ -50,6 +50,7 @@ static enum stepd_status make_server(void)
         .listen = "127.0.0.1:0",
         .unix_path = "",
         .port_file = "",
+        .tcp_congestion = "auto",
         .shards = SHARDS,
         .frame_max_bytes = FRAME_MAX_BYTES,
         .slice_elements = 256,
