@@ -15,6 +15,7 @@
 #include "proto/frame.h"
 #include "server/core/core.h"
 #include "server/model/slice.h"
+#include "server/model/staging.h"
 #include "server/sync/policy.h"
 
 struct core_snapshot;
@@ -81,6 +82,7 @@ struct core_slice {
     struct slice slice; /* first: weights know the core's slice by it */
     struct core_job *job;
     struct round round;
+    struct staging_stack *staging; /* the job's, of its length; NULL: it is frozen */
     struct waiter *waiters;
     bool blocked;            /* the round is full, but readers hold both versions of the weights */
     bool full;               /* of a gated job: counted in gate.full */
@@ -130,9 +132,7 @@ struct core_job {
     struct stepd_error failure;    /* code OK, or why nothing is taken any more */
     struct group_changes *changes; /* owned; that some slices here have not got to, in order */
     struct core_slice **slice; /* owned; by index in the layout, NULL where another shard owns it */
-    float *landing; /* owned; where gradients are added up as they arrive, a place for each worker
-                     * to receive one slice in, of landing_floats each; else NULL */
-    size_t landing_floats;
+    struct staging staging;    /* owned */
     struct core_memory *shared; /* owned; where its weights stand, which workers on this host can
                                  * read; NULL: the slices' own */
     struct core_gate gate;
@@ -364,7 +364,7 @@ enum stepd_status handle_pull(struct core_conn *conn, const struct stepd_message
 enum stepd_status handle_assign(struct core_conn *conn, const struct stepd_message *message,
                                 uint64_t payload_bytes, struct stepd_error *reterr);
 
-/* Where a push's gradient of a slice is received; NULL: frozen weights want none. */
+/* Where a push's gradient of a slice is received, once it has begun; NULL: it is not wanted. */
 float *push_staging(const struct waiter *waiter);
 
 /* What a push of a slice came to. A step's weights may have to wait for others yet. */
@@ -404,10 +404,12 @@ struct gradient gradient_of_all(struct core *core, const struct core_slice *slic
 /* Adds what has arrived of a rank to the slice's sum, where gradients are added up so. */
 void gradient_add(const struct core *core, struct core_slice *slice, uint64_t examples,
                   const float *grad);
-/* A push of so many examples is in a rank's staging, and is about to count: adds it to the rank's
- * contribution. What round_count is to be given. */
-float *gradient_gather(const struct core *core, const struct core_slice *slice, uint32_t rank,
+/* A push of so many examples is in a rank's staging, if it brought any, and is about to count: adds
+ * it to the rank's contribution. What round_count is to be given. */
+float *gradient_gather(const struct core *core, struct core_slice *slice, uint32_t rank,
                        uint64_t examples);
+/* What a rank's push is being received into goes back to the job's staging. */
+void gradient_drop(struct core_slice *slice, uint32_t rank);
 /* What one rank has contributed. */
 struct gradient gradient_of_rank(const struct core_slice *slice, uint32_t rank);
 /* What is done to the n elements of a slice from `at` on, before its optimizer sees them. */

@@ -56,8 +56,13 @@ static void forget(struct core_job *job, uint32_t rank)
 {
     for (size_t i = 0; i < job->job->layout.slices; i++) {
         struct core_slice *slice = job->slice[i];
-        if (is_gated(slice) && round_of(&slice->round, rank).state == CONTRIBUTION_COUNTED)
-            round_retract(&slice->round, rank);
+        if (!is_gated(slice))
+            continue;
+        const struct contribution contribution = round_of(&slice->round, rank);
+        if (contribution.state != CONTRIBUTION_COUNTED)
+            continue;
+        round_retract(&slice->round, rank);
+        staging_give(slice->staging, contribution.grad);
     }
 }
 

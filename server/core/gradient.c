@@ -61,23 +61,29 @@ void gradient_add(const struct core *core, struct core_slice *slice, uint64_t ex
         kernels->add(n, (float)examples, grad, slice->slice.sum);
 }
 
-float *gradient_gather(const struct core *core, const struct core_slice *slice, uint32_t rank,
+float *gradient_gather(const struct core *core, struct core_slice *slice, uint32_t rank,
                        uint64_t examples)
 {
     const struct contribution before = round_of(&slice->round, rank);
-    struct slice_rank *of_rank = &slice->slice.by_rank[rank];
-    if (of_rank->gathered == NULL || of_rank->staging == NULL)
-        return of_rank->staging;
-    if (examples > 0 && before.examples == 0) {
-        float *const received = of_rank->staging;
-        of_rank->staging = of_rank->gathered;
-        of_rank->gathered = received;
-    } else if (examples > 0) {
-        kernels_reduce(core->options.isa)
-            ->add(slice_push_floats(&slice->slice), round_share(&before, examples),
-                  of_rank->staging, of_rank->gathered);
+    struct slice_rank *const of_rank = &slice->slice.by_rank[rank];
+    float *const received = of_rank->staging;
+    if (before.grad == NULL) {
+        of_rank->staging = NULL;
+        return received;
     }
-    return of_rank->gathered;
+    if (received != NULL)
+        kernels_reduce(core->options.isa)
+            ->add(slice_push_floats(&slice->slice), round_share(&before, examples), received,
+                  before.grad);
+    gradient_drop(slice, rank);
+    return before.grad;
+}
+
+void gradient_drop(struct core_slice *slice, uint32_t rank)
+{
+    struct slice_rank *const of_rank = &slice->slice.by_rank[rank];
+    staging_give(slice->staging, of_rank->staging);
+    of_rank->staging = NULL;
 }
 
 /* Sums the contributions in rank order, each with its share of the examples. Nothing is copied

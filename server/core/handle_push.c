@@ -31,12 +31,7 @@ static struct record *record_of(const struct waiter *waiter)
 
 float *push_staging(const struct waiter *waiter)
 {
-    const struct slice *slice = &waiter->slice->slice;
-    const struct core_job *job = waiter->slice->job;
-    const uint32_t rank = rank_of(waiter);
-    if (core_job_adds_on_arrival(job))
-        return slice->group->frozen ? NULL : job->landing + (size_t)rank * job->landing_floats;
-    return slice->by_rank[rank].staging;
+    return waiter->slice->slice.by_rank[rank_of(waiter)].staging;
 }
 
 /* ---- Before anything is taken ---------------------------------------------------------------- */
@@ -353,6 +348,8 @@ void push_begin(struct waiter *waiter)
         return;
     }
     round_begin(&slice->round, rank_of(waiter), request->clock, waiter->base_version);
+    if (request->examples > 0 && slice->staging != NULL)
+        slice->slice.by_rank[rank_of(waiter)].staging = staging_take(slice->staging);
     waiter->outcome = STEPD_APPLIED;
 }
 
@@ -395,7 +392,7 @@ static void refuse(struct waiter *waiter, uint32_t index)
     const struct session *session = waiter->request->conn->session;
     explain_nonfinite(&waiter->slice->slice, session->rank, session->worker, index, &why);
     (void)stepd_fail(&error, why.code, "%s; it was not counted", why.text);
-    round_drop(&waiter->slice->round, rank_of(waiter));
+    push_abort(waiter);
     request_fail(waiter->request, &error);
 }
 
@@ -431,8 +428,8 @@ void push_complete(struct waiter *waiter)
     struct core *core = waiter->request->conn->core;
     const struct request *request = waiter->request;
     const size_t n = slice_push_floats(&slice->slice);
-    const bool arrival = core_job_adds_on_arrival(slice->job);
-    float *grad = push_staging(waiter);
+    const uint32_t rank = rank_of(waiter);
+    float *const grad = push_staging(waiter);
     /* While it came in, its rank may have been taken out, and the round closed without it. */
     const enum verdict verdict = judge(waiter);
     if (verdict != VERDICT_COUNT) {
@@ -440,7 +437,7 @@ void push_complete(struct waiter *waiter)
         turn_away(waiter, verdict);
         return;
     }
-    if (request->examples > 0 && grad != NULL) {
+    if (grad != NULL) {
         const size_t bad = take_gradient(waiter, n, grad);
         if (bad < n && refuses_nonfinite(slice)) {
             refuse(waiter, (uint32_t)bad);
@@ -448,12 +445,13 @@ void push_complete(struct waiter *waiter)
         }
         if (bad < n)
             note_nonfinite(waiter, (uint32_t)bad);
-        if (arrival)
+        if (core_job_adds_on_arrival(slice->job)) {
             gradient_add(core, slice, request->examples, grad);
+            gradient_drop(slice, rank);
+        }
     }
-    const uint32_t rank = rank_of(waiter);
-    grad = arrival ? NULL : gradient_gather(core, slice, rank, request->examples);
-    round_count(&slice->round, rank, request->examples, grad);
+    round_count(&slice->round, rank, request->examples,
+                gradient_gather(core, slice, rank, request->examples));
     if (request->has_loss)
         round_note_loss(&slice->round, rank, request->examples, request->loss);
     waiter_park(waiter, WAITER_ROUND);
@@ -463,4 +461,5 @@ void push_complete(struct waiter *waiter)
 void push_abort(struct waiter *waiter)
 {
     round_drop(&waiter->slice->round, rank_of(waiter));
+    gradient_drop(waiter->slice, rank_of(waiter));
 }

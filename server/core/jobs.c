@@ -2,6 +2,7 @@
  *
  * The jobs of a shard, each with the slices that the layout gives to this shard.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@ static enum stepd_status open_slice(struct core_job *job, uint32_t index,
     if (slice == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
     slice->job = job;
+    slice->staging = staging_of(&job->staging, job->job, &job->job->layout.slice[index]);
     job->slice[index] = slice;
     const enum stepd_status status = slice_init_at(&slice->slice, job->job, index, places);
     return status != STEPD_OK ? status : round_admit(&slice->round, job->job->workers - 1);
@@ -46,17 +48,6 @@ static enum stepd_status make_buffers(struct core *core, const struct slice *sli
     const enum stepd_status status = grow(&core->sum, slice_push_floats(slice));
     const uint64_t scratch = job_scratch_floats(slice->job, slice->plan, slice->group);
     return status != STEPD_OK ? status : grow(&core->scratch, (size_t)scratch);
-}
-
-/* A place for each worker to receive a slice in, where the slices have none. */
-static enum stepd_status make_landing(struct core *core, struct core_job *job)
-{
-    const uint64_t floats = job_landing_floats(job->job, core->options.shard);
-    if (floats == 0)
-        return STEPD_OK;
-    job->landing_floats = (size_t)floats;
-    job->landing = calloc(job->job->workers, floats * sizeof *job->landing);
-    return job->landing == NULL ? STEPD_RESOURCE_EXHAUSTED : STEPD_OK;
 }
 
 /* places: by slice; NULL: each has its weights in its own memory. */
@@ -98,9 +89,9 @@ enum stepd_status job_open(struct core *core, struct job *job)
     core->jobs = opened;
     enum stepd_status status = members_reserve(&opened->members, job->workers);
     if (status == STEPD_OK)
-        status = open_slices(core, opened);
+        status = staging_init(&opened->staging, job, core->options.shard);
     if (status == STEPD_OK)
-        status = make_landing(core, opened);
+        status = open_slices(core, opened);
     if (status != STEPD_OK)
         job_free(core, opened);
     else
@@ -173,6 +164,27 @@ void job_try(struct core *core, struct core_job *job)
     }
 }
 
+/* Each buffer of the job's staging is free, receives, or counts, and is so in one place. */
+static void check_staging(const struct core_job *job)
+{
+    size_t buffers = 0;
+    size_t found = 0;
+    for (size_t i = 0; i < job->staging.stacks; i++) {
+        buffers += job->staging.stack[i].buffers;
+        found += job->staging.stack[i].free;
+    }
+    for (size_t i = 0; job->slice != NULL && i < job->job->layout.slices; i++) {
+        const struct core_slice *const slice = job->slice[i];
+        for (uint32_t rank = 0; slice != NULL && rank < slice->round.ranks; rank++) {
+            found += round_of(&slice->round, rank).grad != NULL;
+            found += slice->slice.by_rank[rank].staging != NULL;
+        }
+    }
+    assert(found == buffers);
+    (void)buffers;
+    (void)found;
+}
+
 void job_free(struct core *core, struct core_job *job)
 {
     struct core_job **at = &core->jobs;
@@ -180,6 +192,7 @@ void job_free(struct core *core, struct core_job *job)
         at = &(*at)->next;
     *at = job->next;
     job->snapshot = snapshot_destroy(job->snapshot);
+    check_staging(job);
     for (size_t i = 0; job->slice != NULL && i < job->job->layout.slices; i++) {
         if (job->slice[i] == NULL)
             continue;
@@ -190,7 +203,7 @@ void job_free(struct core *core, struct core_job *job)
     shared_close(core, job);
     members_deinit(&job->members);
     change_deinit(job);
-    free(job->landing);
+    staging_deinit(&job->staging);
     free(job->gate.factor);
     free(job->slice);
     (void)job_unref(job->job);

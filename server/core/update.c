@@ -23,6 +23,7 @@ static void settle_rank(struct core_slice *slice, uint32_t rank, enum stepd_outc
     for (uint64_t clock = contribution.clock - noted + 1; clock <= contribution.clock; clock++)
         record_note(&slice->slice.by_rank[rank].record, clock, outcome, slice->slice.version);
     round_settle(&slice->round, rank);
+    staging_give(slice->staging, contribution.grad);
 }
 
 void settle_counted(struct core_slice *slice, enum stepd_outcome outcome)

@@ -133,8 +133,8 @@ bool job_clips_by_norm(const struct job *job);
 /* Do all slices of a version close together, through a gate (sync/gate.h)? */
 bool job_is_gated(const struct job *job);
 
-/* Floats that one worker's gradient of any slice of a shard takes, where gradients are added up as
- * they arrive; else 0: each slice has a place of its own for them. */
+/* Floats that one worker's gradient of any slice of a shard takes, padded, where gradients are
+ * added up as they arrive; else 0: they are kept until a round closes. */
 uint64_t job_landing_floats(const struct job *job, uint32_t shard);
 
 /* Whole cache lines: what an array of n floats takes. */

@@ -168,7 +168,7 @@ uint64_t job_landing_floats(const struct job *job, uint32_t shard)
         if (slice->shard == shard && floats > most && !job->group[slice->group].frozen)
             most = floats;
     }
-    return most;
+    return job_padded(most);
 }
 
 uint64_t job_memory_bytes(const struct job *job)

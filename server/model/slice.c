@@ -94,13 +94,6 @@ static bool make_array(uint64_t floats, float **ret_array)
     return floats == 0 || *ret_array != NULL;
 }
 
-static void free_arrays(struct slice_rank *rank)
-{
-    free(rank->staging);
-    free(rank->gathered);
-    free(rank->backup);
-}
-
 static enum stepd_status make_ranks(struct slice *slice, const struct slice_size *size,
                                     size_t ranks)
 {
@@ -110,12 +103,8 @@ static enum stepd_status make_ranks(struct slice *slice, const struct slice_size
     for (; slice->ranks < ranks; slice->ranks++) {
         struct slice_rank *rank = &slice->by_rank[slice->ranks];
         rank->backup_version = UINT64_MAX;
-        if (!make_array(size->staging, &rank->staging) ||
-            !make_array(size->gathered, &rank->gathered) ||
-            !make_array(size->backup, &rank->backup)) {
-            free_arrays(rank);
+        if (!make_array(size->backup, &rank->backup))
             return STEPD_RESOURCE_EXHAUSTED;
-        }
     }
     return STEPD_OK;
 }
@@ -145,7 +134,7 @@ enum stepd_status slice_init(struct slice *slice, const struct job *job, uint32_
 void slice_deinit(struct slice *slice)
 {
     for (size_t i = 0; i < slice->ranks; i++)
-        free_arrays(&slice->by_rank[i]);
+        free(slice->by_rank[i].backup);
     free(slice->by_rank);
     free(slice->sum);
     for (int v = 0; v < STEPD_VIEWS; v++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A slice as its shard holds it: the weights and the other views that its group keeps, two buffers
- * for the versions of each; the optimizer's slots and scalars; and for each rank a staging buffer,
- * into which a gradient is received, and a record.
+ * for the versions of each; the optimizer's slots and scalars; and for each rank a record, and
+ * where a gradient of it is being received.
  *
  * A step writes version v+1 of a view into the buffer of v itself when nobody else holds that, and
  * into the other buffer when that is free. When a reader still holds both, the step has to wait
@@ -21,8 +21,8 @@
  *     SWA         the swa_start-th, and then each swa_every-th         the weights
  *
  * Slots belong to a phase: the next one begins with zeros, in the same memory, which is as large as
- * the largest phase needs. A frozen slice is never stepped: it has one buffer of weights, and
- * neither slots nor staging.
+ * the largest phase needs. A frozen slice is never stepped: it has one buffer of weights, and no
+ * slots.
  *
  * A snapshot (slice_state.h) holds the versions that it has taken for as long as it likes, and must
  * not hold a step up: a slice that is pinned has a third buffer of each view that steps make.
@@ -41,10 +41,8 @@
 #include "server/model/weights.h"
 
 struct slice_rank {
-    float *staging; /* owned; plan->elements + plan->extra floats; NULL of a frozen slice, and where
-                     * gradients are added up as they arrive */
-    float *gathered; /* owned; as long: the sum of a step's pushes so far, where several make one;
-                      * else NULL */
+    float *staging; /* where its push is being received, plan->elements + plan->extra floats: taken
+                     * from the job's staging (staging.h), and given back there; NULL: nowhere */
     struct record record;
     float *backup; /* owned; plan->elements floats: the weights that this rank pulled last, where
                     * its delay is to be compensated; else NULL */

@@ -43,8 +43,8 @@ struct contribution {
     uint64_t base_version; /* the gradient was computed at it */
     uint64_t examples;     /* 0: present, with no gradient */
     uint64_t unit;         /* examples of the push that the sum is in units of */
-    float *grad; /* borrowed from the rank's staging; whoever closes the round may change it. NULL:
-                  * it was added to the slice's sum on arrival */
+    float *grad; /* the core's, in staging; whoever closes the round may change it. NULL: no
+                  * gradient came, or it was added to the slice's sum on arrival */
     uint64_t loss_examples; /* behind the loss; 0: it is not known */
     double loss;            /* mean over them */
 };

@@ -256,6 +256,44 @@ static void push__whose_payload_stops_coming__ends_with_its_deadline(void **stat
     shard_teardown(&shard);
 }
 
+/* Where the first slice of a push is received, and then the second. */
+static void receive_two(struct shard *shard, const uint8_t *ret_window[2])
+{
+    const struct stepd_message message = push_message(2);
+    const size_t bytes = SLICE * sizeof(float);
+    assert_int_equal(shard_send(shard, 0, &message, grad, 0, 2 * bytes, NULL), STEPD_OK);
+    for (size_t i = 0; i < 2; i++) {
+        size_t room = 0;
+        uint8_t *const window = core_window(shard->peer[0].conn, &room);
+        assert_int_equal(room, bytes);
+        memcpy(window, grad, bytes);
+        core_filled(shard->peer[0].conn, bytes, shard->now_ms);
+        ret_window[i] = window;
+    }
+}
+
+static void push__whose_rounds_close_at_once__comes_in_through_one_buffer(void **state)
+{
+    (void)state;
+    struct shard shard;
+    const uint8_t *window[2];
+    setup(&shard, 1, 1);
+    receive_two(&shard, window);
+    assert_ptr_equal(window[0], window[1]);
+    shard_teardown(&shard);
+}
+
+static void push__whose_rounds_stay_open__keeps_what_came_in(void **state)
+{
+    (void)state;
+    struct shard shard;
+    const uint8_t *window[2];
+    setup(&shard, 2, 1);
+    receive_two(&shard, window);
+    assert_ptr_not_equal(window[0], window[1]);
+    shard_teardown(&shard);
+}
+
 static void requests__more_than_a_connection_may_have__are_refused(void **state)
 {
     (void)state;
@@ -299,6 +337,8 @@ int main(void)
         cmocka_unit_test(push__with_nan_in_one_slice__counts_the_others),
         cmocka_unit_test(requests__of_a_connection_that_closes__are_forgotten),
         cmocka_unit_test(push__whose_payload_stops_coming__ends_with_its_deadline),
+        cmocka_unit_test(push__whose_rounds_close_at_once__comes_in_through_one_buffer),
+        cmocka_unit_test(push__whose_rounds_stay_open__keeps_what_came_in),
         cmocka_unit_test(requests__more_than_a_connection_may_have__are_refused),
         cmocka_unit_test(requests__that_are_answered__make_room_for_others),
     };

@@ -84,11 +84,8 @@ static void slice_init__of_every_array__is_on_a_cache_line_of_its_own(void **sta
     struct fixture f;
     setup(&f);
     const float *const array[] = {f.slice.view[STEPD_EVALUATION].buffer[0].values,
-                                  f.slice.view[STEPD_EVALUATION].buffer[1].values,
-                                  f.slice.slot[0],
-                                  f.slice.slot[1],
-                                  f.slice.by_rank[0].staging,
-                                  f.slice.by_rank[1].staging};
+                                  f.slice.view[STEPD_EVALUATION].buffer[1].values, f.slice.slot[0],
+                                  f.slice.slot[1]};
     for (size_t i = 0; i < sizeof array / sizeof array[0]; i++)
         assert_int_equal((uintptr_t)array[i] % 64, 0);
     teardown(&f);
@@ -133,14 +130,14 @@ static void slice_deinit__of_a_zeroed_slice__is_fine(void **state)
     assert_null(slice.memory);
 }
 
-static void slice_init__of_a_job__has_staging_for_each_worker(void **state)
+static void slice_init__of_a_job__has_a_record_for_each_worker(void **state)
 {
     (void)state;
     struct fixture f;
     setup(&f);
     assert_int_equal(f.slice.ranks, f.slice.job->workers);
     for (size_t i = 0; i < f.slice.ranks; i++) {
-        assert_non_null(f.slice.by_rank[i].staging);
+        assert_null(f.slice.by_rank[i].staging);
         assert_int_equal(f.slice.by_rank[i].record.clock, 0);
     }
     teardown(&f);
@@ -268,7 +265,7 @@ int main(void)
         cmocka_unit_test(slice_init__of_packed_tensors__gives_each_its_own_values),
         cmocka_unit_test(slice_init__of_an_assigned_tensor__has_no_values),
         cmocka_unit_test(slice_deinit__of_a_zeroed_slice__is_fine),
-        cmocka_unit_test(slice_init__of_a_job__has_staging_for_each_worker),
+        cmocka_unit_test(slice_init__of_a_job__has_a_record_for_each_worker),
         cmocka_unit_test(slice_find_room__without_readers__is_the_current_buffer),
         cmocka_unit_test(slice_find_room__while_the_current_is_read__is_the_other_buffer),
         cmocka_unit_test(slice_find_room__while_readers_hold_both__is_none_until_one_lets_go),

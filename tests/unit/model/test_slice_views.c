@@ -129,7 +129,6 @@ static void slice_init__of_a_frozen_group__has_one_buffer_and_no_state(void **st
     }
     assert_null(f.slice.slot[0]);
     assert_int_equal(f.slice.slots_floats, 0);
-    assert_null(f.slice.by_rank[0].staging);
     teardown(&f);
 }
 
@@ -379,22 +378,6 @@ static void slice_init__of_a_row_of_whole_tensors__joins_the_slots_of_its_parts(
     (void)job_unref(job);
 }
 
-static void slice_init__of_a_row_that_wants_a_hessian__has_room_for_it_in_staging(void **state)
-{
-    (void)state;
-    const struct stepd_group group = settings_group("newton", "");
-    struct stepd_define_job def = draft_definition();
-    def.group = &group;
-    const struct stepd_tensor_def tensor = draft_tensor("b", five, 1);
-    struct job *job = draft_job(&def, &tensor, 1);
-    struct slice slice;
-    assert_int_equal(slice_init(&slice, job, 0), STEPD_OK);
-    assert_int_equal(slice_push_floats(&slice), 5 + 25);
-    slice.by_rank[0].staging[29] = 1.0F; /* a sanitizer would see it miss */
-    slice_deinit(&slice);
-    (void)job_unref(job);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -414,7 +397,6 @@ int main(void)
         cmocka_unit_test(slice_enter__of_a_new_phase__clears_the_scalars),
         cmocka_unit_test(slice_enter__while_the_point_ahead_is_read__leaves_it_to_its_reader),
         cmocka_unit_test(slice_init__of_a_row_of_whole_tensors__joins_the_slots_of_its_parts),
-        cmocka_unit_test(slice_init__of_a_row_that_wants_a_hessian__has_room_for_it_in_staging),
     };
     return cmocka_run_group_tests_name("model/slice_views", tests, NULL, NULL);
 }
