@@ -166,6 +166,8 @@ static int start(struct greeting *greeting, struct listener *listener)
         return failure;
     if (greeting->is_tcp)
         socket_tune(fd, greeting->door->options.tcp_congestion);
+    else
+        socket_tune_local(fd);
     socket_peer(fd, greeting->peer, sizeof greeting->peer);
     return uv_read_start(&greeting->uv.stream, on_alloc, on_read);
 }

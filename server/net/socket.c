@@ -22,6 +22,13 @@
 #define KEEPALIVE_COUNT      6
 #define USER_TIMEOUT_MS      30000
 
+/* What a Unix socket takes in before its reader must come. By itself it is 208 KiB, and then writer
+ * and reader sleep and wake for every 200 KB. A step of 64 MiB, median of 15 in turns with others,
+ * both ends having this: 43.8 ms with what is so by itself, 40.4 with 416 KiB, 41.6 with 832; a
+ * push 15.6, 13.2 and 12.7; a pull 20.3, 18.0 and 17.3, and 20.0 with 1664. TCP, whose buffers grow
+ * by themselves, is left alone. More than net.core.wmem_max the kernel does not give. */
+#define LOCAL_SEND_BYTES (512 << 10)
+
 #define NAME_BYTES 16u  /* of a congestion control and a NUL: TCP_CA_NAME_MAX of Linux */
 #define LIST_BYTES 256u /* of those that are available: TCP_CA_BUF_MAX is 2048, and few are */
 
@@ -101,6 +108,15 @@ void socket_tune(int fd, const char *congestion)
         choose_congestion(fd);
     else
         (void)set_congestion(fd, congestion);
+}
+
+/* Never lowers what the system gives by itself. The kernel doubles what it is asked for. */
+void socket_tune_local(int fd)
+{
+    int bytes = 0;
+    socklen_t size = sizeof bytes;
+    if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, &size) == 0 && bytes < 2 * LOCAL_SEND_BYTES)
+        set_number(fd, SOL_SOCKET, SO_SNDBUF, LOCAL_SEND_BYTES);
 }
 
 void socket_peer(int fd, char *text, size_t size)

@@ -28,6 +28,11 @@ enum stepd_status socket_check_congestion(const char *congestion,
  */
 void socket_tune(int fd, const char *congestion);
 
+/*
+ * Prepares a connected Unix socket for large frames. Likewise.
+ */
+void socket_tune_local(int fd);
+
 /* Writes the peer's address, "unix" for a Unix socket, "?" if it is gone. Any thread. */
 void socket_peer(int fd, char *text, size_t size);
 

@@ -22,7 +22,7 @@ static_assert(STASH_BYTES > STEPD_FRAME_HEAD_MAX_BYTES, "a whole head fits into 
 #define DIRECT_MIN_BYTES (16u << 10)
 
 /* One read takes at most this much, so that one connection does not starve the others. */
-#define WINDOW_MAX_BYTES (1u << 20)
+#define WINDOW_MAX_BYTES (256u << 10)
 
 enum stepd_status stepd_reader_init(struct stepd_reader *reader, struct stepd_pending *pending,
                                     uint32_t shard)

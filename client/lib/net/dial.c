@@ -27,6 +27,9 @@
 #define KEEPALIVE_PROBES     4
 #define USER_TIMEOUT_MS      30000
 
+/* What a Unix socket takes in before its reader must come; server/net/socket.c says why. */
+#define LOCAL_SEND_BYTES (512 << 10)
+
 #define CONGESTION_BYTES 16u /* of a name and a NUL: TCP_CA_NAME_MAX of Linux */
 
 struct stepd_dial {
@@ -159,6 +162,16 @@ static void tune_tcp(int fd)
     choose_congestion(fd);
 }
 
+/* Never lowers what the system gives by itself. The kernel doubles what it is asked for. */
+static void tune_local(int fd)
+{
+    const int wanted = LOCAL_SEND_BYTES;
+    int bytes = 0;
+    socklen_t size = sizeof bytes;
+    if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, &size) == 0 && bytes < 2 * wanted)
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof wanted);
+}
+
 static void note_failure(struct stepd_dial *dial, const char *why)
 {
     const struct stepd_address *const address = &dial->address;
@@ -173,7 +186,9 @@ static void note_failure(struct stepd_dial *dial, const char *why)
 static void succeed(struct stepd_dial *dial)
 {
     dial->error.code = STEPD_OK;
-    if (!dial->address.local)
+    if (dial->address.local)
+        tune_local(dial->fd);
+    else
         tune_tcp(dial->fd);
     finish_later(dial);
 }

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -97,6 +98,47 @@ static void socket_tune__a_name__is_what_the_connection_has(void **state)
     assert_congestion("reno");
 }
 
+/* As much as the system allows to whoever asks, which it doubles. */
+static void socket_tune_local__a_unix_socket__takes_half_a_mebibyte_at_once(void **state)
+{
+    unsigned allowed = 0;
+    int before = 0;
+    int bytes = 0;
+    int fd[2];
+    socklen_t size = sizeof bytes;
+    (void)state;
+    FILE *const file = fopen("/proc/sys/net/core/wmem_max", "re");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%u", &allowed), 1);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+    assert_int_equal(getsockopt(fd[0], SOL_SOCKET, SO_SNDBUF, &before, &size), 0);
+    socket_tune_local(fd[0]);
+    assert_int_equal(getsockopt(fd[0], SOL_SOCKET, SO_SNDBUF, &bytes, &size), 0);
+    const int wanted = 2 * (int)(allowed < 512u << 10 ? allowed : 512u << 10);
+    assert_int_equal(bytes, before > wanted ? before : wanted);
+    assert_int_equal(close(fd[0]), 0);
+    assert_int_equal(close(fd[1]), 0);
+}
+
+static void socket_tune_local__a_larger_buffer__is_left(void **state)
+{
+    const int large = 3 << 20;
+    int before = 0;
+    int after = 0;
+    int fd[2];
+    socklen_t size = sizeof before;
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+    (void)setsockopt(fd[0], SOL_SOCKET, SO_SNDBUF, &large, sizeof large);
+    assert_int_equal(getsockopt(fd[0], SOL_SOCKET, SO_SNDBUF, &before, &size), 0);
+    socket_tune_local(fd[0]);
+    assert_int_equal(getsockopt(fd[0], SOL_SOCKET, SO_SNDBUF, &after, &size), 0);
+    assert_true(after >= before);
+    assert_int_equal(close(fd[0]), 0);
+    assert_int_equal(close(fd[1]), 0);
+}
+
 static void socket_check_congestion__what_there_is__is_taken(void **state)
 {
     (void)state;
@@ -125,6 +167,8 @@ int main(void)
             socket_tune__auto_where_the_systems_choice_is_another__leaves_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(socket_tune__a_name__is_what_the_connection_has, set_up,
                                         tear_down),
+        cmocka_unit_test(socket_tune_local__a_unix_socket__takes_half_a_mebibyte_at_once),
+        cmocka_unit_test(socket_tune_local__a_larger_buffer__is_left),
         cmocka_unit_test(socket_check_congestion__what_there_is__is_taken),
         cmocka_unit_test(
             socket_check_congestion__a_name_without_an_algorithm__is_refused_with_those),
