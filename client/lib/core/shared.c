@@ -149,7 +149,9 @@ static bool can_be_placed(const struct stepd_transfer *transfer)
         exchange->push_dtype != STEPD_F32)
         return false;
     for (size_t i = 0; i < transfer->count; i++) {
-        if (exchange->layout->slice[transfer->slice[i]].extra > 0)
+        const uint32_t slice = transfer->slice[i];
+        /* The place of another push, which the shard may not have read yet, is taken. */
+        if (exchange->layout->slice[slice].extra > 0 || exchange->slice[slice].pushing > 1)
             return false;
     }
     return true;

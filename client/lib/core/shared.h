@@ -70,7 +70,8 @@ float *stepd_shared_writable(const struct stepd_transfer *transfer,
 uint64_t stepd_shared_gradients_bytes(const struct stepd_exchange *exchange, uint32_t shard);
 
 /* Brings the gradients of a transfer to where its shard reads them. False: they go by the socket,
- * because nothing is shared, or because they travel in 16 bits or with a Hessian. */
+ * because nothing is shared, because they travel in 16 bits or with a Hessian, or because another
+ * push of one of these slices is under way. */
 bool stepd_shared_place_gradients(const struct stepd_transfer *transfer);
 
 /* Do the weights of a reply with places lie in what is shared? Its slices are the transfer's. */
