@@ -13,9 +13,9 @@
  * A version that a worker was told the place of stands until the worker pushes that slice, pulls it
  * again or is gone: a reference of its rank says so. Places are told only where no other version
  * can be made meanwhile, which is in sync mode when every member is waited for; in the other modes
- * who is slow would keep both versions of a slice from the rest. Members alone are told of them,
- * for the same reason. A rank that is no member any more must not hold up a step either: its
- * reference is taken away when there is no other room.
+ * who is slow would keep both versions of a slice from the rest. Only who owes the open round a
+ * push is told of them, for the same reason. A rank that is no member any more must not hold up a
+ * step either: its reference is taken away when there is no other room.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -135,11 +135,17 @@ const float *shared_gradient(const struct waiter *waiter)
 
 /* ---- Weights --------------------------------------------------------------------------------- */
 
-/* Can no version be made before every member has asked again? */
-static bool all_are_awaited(const struct consistency *consistency)
+/* Can no further version be made before the waiter's worker has pushed? Not of one that has left,
+ * or has not come yet. */
+static bool is_awaited(const struct waiter *waiter)
 {
+    const struct core_job *job = waiter->slice->job;
+    const struct consistency *consistency = &job->job->consistency;
+    const struct session *session = waiter->request->conn->session;
+    const struct scene scene = slice_scene(waiter->slice);
     return consistency->mode == STEPD_SYNC && consistency->backup == 0.0 &&
-           consistency->close_examples == 0.0;
+           consistency->close_examples == 0.0 && session->rank < scene.ranks &&
+           job->policy->waits_for(&scene, waiter_clock(waiter), session->rank);
 }
 
 bool shared_place(const struct waiter *waiter, uint64_t *ret_place)
@@ -148,8 +154,7 @@ bool shared_place(const struct waiter *waiter, uint64_t *ret_place)
     struct core_slice *slice = waiter->slice;
     const struct core_memory *shared = slice->job->shared;
     if (!request->wants_weights || request->pull_dtype != STEPD_F32 ||
-        !shared_is_lent(request->conn, slice->job) ||
-        !all_are_awaited(&slice->job->job->consistency))
+        !shared_is_lent(request->conn, slice->job) || !is_awaited(waiter))
         return false;
     const uint8_t *values = (const uint8_t *)slice_view(&slice->slice, request->view)->values;
     if (values < shared->at || values >= shared->at + shared->bytes)
