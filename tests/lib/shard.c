@@ -18,12 +18,16 @@ static void keep_result(struct shard_reply *reply, const struct stepd_result *re
 {
     assert_true(result->slices.count <= SHARD_SLICES);
     reply->slices = result->slices.count;
+    reply->places = result->places.count;
     reply->last = result->last;
     for (size_t i = 0; i < reply->slices; i++) {
         reply->slice[i] = result->slices.at[i];
         reply->outcome[i] = (enum stepd_outcome)result->outcomes.at[i];
         reply->version[i] = result->versions.at[i];
     }
+    assert_true(reply->places == 0 || reply->places == reply->slices);
+    for (size_t i = 0; i < reply->places; i++)
+        reply->place[i] = result->places.at[i];
 }
 
 static void keep_error(struct shard_reply *reply, const struct stepd_error_reply *error)
@@ -42,6 +46,8 @@ static void keep_welcome(struct shard_reply *reply, const struct stepd_welcome *
     reply->welcome.world = welcome->world;
     reply->welcome.incarnation = welcome->incarnation;
     reply->welcome.clock = welcome->clock;
+    reply->welcome.weights_bytes = welcome->weights_bytes;
+    reply->welcome.gradients_bytes = welcome->gradients_bytes;
 }
 
 static void keep_payload(struct shard *shard, struct shard_reply *reply,
@@ -91,6 +97,7 @@ static void on_hang_up(void *owner, void *peer)
     struct shard_peer *gone = peer;
     gone->conn = NULL;
     gone->hung_up = true;
+    shard_unlend(gone);
 }
 
 static void keep_heard(struct shard *shard, const struct notice *heard)
@@ -152,8 +159,11 @@ static void on_notify(void *owner, struct notice *notice)
 
 struct core_io shard_io(struct shard *shard)
 {
-    return (struct core_io){
+    struct core_io io = {
         .owner = shard, .reply = on_reply, .hang_up = on_hang_up, .notify = on_notify};
+    if (shard->shares)
+        shard_share(&io);
+    return io;
 }
 
 void shard_release(struct shard *shard)
@@ -204,6 +214,7 @@ enum stepd_status shard_hello(struct shard *shard, size_t peer, uint32_t rank,
     uint8_t session[STEPD_SESSION_BYTES];
     struct stepd_hello hello = shard_hello_of(rank, session);
     hello.shard = shard->index + 1;
+    hello.shares_memory = shard->shares;
     shard_open(shard, peer);
     return shard_say_hello(shard, peer, &hello, reterr);
 }
@@ -220,6 +231,7 @@ void shard_close(struct shard *shard, size_t peer)
     if (shard->peer[peer].conn != NULL)
         core_close(shard->peer[peer].conn, shard->now_ms);
     shard->peer[peer].conn = NULL;
+    shard_unlend(&shard->peer[peer]);
     shard_settle(shard);
 }
 
@@ -253,20 +265,23 @@ static const uint32_t counting[SHARD_SLICES] = {0, 1, 2,  3,  4,  5,  6,  7,
 void shard_push(struct shard *shard, size_t peer, const struct shard_push *push)
 {
     const struct stepd_push_slices body = {
-        .incarnation = shard->job->incarnation,
+        .incarnation = push->incarnation == 0 ? shard->job->incarnation : push->incarnation,
         .clock = push->clock,
         .slices = {.count = push->slices, .at = push->slice == NULL ? counting : push->slice},
         .base_versions = {.count = 1, .at = &push->base_version},
         .examples = push->examples,
+        .dtype = push->dtype,
         .deadline_ms = push->deadline_ms,
         .has_loss = push->has_loss,
         .loss = push->loss,
         .loss_scale = push->loss_scale == 0.0 ? 1.0 : push->loss_scale,
+        .placed = push->placed,
     };
     struct stepd_message message = {.request_id = push->id, .kind = STEPD_MESSAGE_PUSH};
     if (push->step) {
         message.kind = STEPD_MESSAGE_STEP;
-        message.body.step = (struct stepd_step_slices){.push = body, .pull_view = push->view};
+        message.body.step = (struct stepd_step_slices){
+            .push = body, .pull_dtype = push->pull_dtype, .pull_view = push->view};
     } else {
         message.body.push = body;
     }

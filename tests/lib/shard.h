@@ -25,12 +25,16 @@ struct shard_reply {
         uint32_t world;
         uint64_t incarnation;
         uint64_t clock;
+        uint64_t weights_bytes;
+        uint64_t gradients_bytes;
     } welcome;
 
     size_t slices;
     uint32_t slice[SHARD_SLICES];
     enum stepd_outcome outcome[SHARD_SLICES];
     uint64_t version[SHARD_SLICES];
+    size_t places; /* as many as slices, or none */
+    uint64_t place[SHARD_SLICES];
     bool last;
     size_t bytes;  /* payload */
     size_t values; /* the same in floats */
@@ -40,6 +44,7 @@ struct shard_reply {
 struct shard_peer {
     struct core_conn *conn; /* NULL: closed or hung up */
     bool hung_up;
+    uint8_t *gradients; /* owned; what is lent to it, as long as its connection stands; or NULL */
     size_t replies;
     struct shard_reply reply[SHARD_REPLIES];
 };
@@ -49,6 +54,10 @@ struct shard {
     struct job *job;
     uint32_t index; /* of this shard, 0 first */
     uint64_t now_ms;
+    bool shares;               /* every peer says that it shares memory */
+    bool lacks_memory;         /* ... but there is none for weights */
+    bool lends_nothing;        /* ... or none for who comes now */
+    struct core_memory memory; /* the job's weights; at NULL: they are not shared */
     struct shard_peer peer[SHARD_PEERS];
     /* Where replies go instead of being kept, once the test has set it; they have no payload. */
     void (*watch)(void *watcher, const struct stepd_message *message);
@@ -95,6 +104,8 @@ struct shard_job {
     uint32_t slice_elements; /* 0: the default */
     uint32_t shards;         /* 0: one */
     uint32_t shard;          /* which of them this is */
+    bool shares;             /* its peers are on this host, and share memory */
+    bool lacks_memory;       /* ... of which there is none */
     size_t tensors;
     const struct stepd_tensor_def *tensor;
 };
@@ -158,7 +169,11 @@ struct shard_push {
     const uint32_t *slice; /* NULL: 0, 1, ... */
     const float *grad;
     size_t values;
-    bool step; /* also pull */
+    bool placed;            /* the gradients lie in shared memory */
+    enum stepd_dtype dtype; /* that it says they have */
+    uint64_t incarnation;   /* 0: the job's */
+    bool step;              /* also pull */
+    enum stepd_dtype pull_dtype;
     enum stepd_view view;
     uint32_t deadline_ms;
     bool has_loss;
@@ -169,6 +184,13 @@ struct shard_push {
 void shard_push(struct shard *shard, size_t peer, const struct shard_push *push);
 void shard_pull(struct shard *shard, size_t peer, uint64_t id, uint64_t min_version, size_t slices);
 void shard_pull_view(struct shard *shard, size_t peer, enum stepd_view view, size_t slices);
+
+/* ---- Shared memory --------------------------------------------------------------------------- */
+
+/* The slice's place in what was lent to a peer; the fixture fails without. */
+float *shard_gradient(const struct shard *shard, size_t peer, uint32_t slice);
+/* The weights of the i-th slice of a reply with places, in the memory of the job. */
+const float *shard_placed(const struct shard *shard, const struct shard_reply *reply, size_t i);
 
 /* The newest reply of a peer; fails the test if there is none. */
 const struct shard_reply *shard_last(const struct shard *shard, size_t peer);

@@ -53,7 +53,10 @@ static void make_job(struct shard *shard, const struct shard_job *job, uint64_t 
 
 void shard_try_open(struct shard *shard, const struct shard_job *job, struct job_state *state)
 {
-    *shard = (struct shard){.now_ms = 1000, .index = job->shard};
+    *shard = (struct shard){.now_ms = 1000,
+                            .index = job->shard,
+                            .shares = job->shares,
+                            .lacks_memory = job->lacks_memory};
     make_job(shard, job, state == NULL ? 1 : state->job->incarnation + 1);
     const struct core_options options = {
         .shard = job->shard,
