@@ -46,6 +46,7 @@ enum stepd_status stepd_exchange_share(struct stepd_exchange *exchange, uint32_t
                                        struct stepd_error *reterr)
 {
     const uint64_t needed = stepd_shared_gradients_bytes(exchange, shard);
+    exchange->shared[shard - 1] = (struct stepd_shared){.weights = NULL}; /* that is gone */
     if (shared->weights != NULL && shared->gradients_bytes < needed)
         return stepd_fail(reterr, STEPD_INTERNAL,
                           "the server shares %" PRIu64 " bytes for gradients that take %" PRIu64,

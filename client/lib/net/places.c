@@ -139,12 +139,19 @@ static enum stepd_status io_map(void *owner, uint32_t shard, const struct stepd_
 {
     struct place *const place = place_of(owner, shard);
     int fd[STEPD_LINK_DESCRIPTORS];
+    struct stepd_mapping *mapping = NULL;
     assert(place != NULL && place->link != NULL);
-    place->mapping = stepd_mapping_destroy(place->mapping);
     if (!stepd_link_take_descriptors(place->link, fd))
-        return stepd_fail(reterr, STEPD_INTERNAL, "the memory that the server shares did not come");
-    return stepd_mapping_create(fd, welcome->weights_bytes, welcome->gradients_bytes,
-                                &place->mapping, ret_shared, reterr);
+        return stepd_fail(reterr, STEPD_INTERNAL,
+                          "the memory that the server shares did not come with its Welcome; where "
+                          "something between passes on bytes only, connect with sockets_only");
+    const enum stepd_status status = stepd_mapping_create(
+        fd, welcome->weights_bytes, welcome->gradients_bytes, &mapping, ret_shared, reterr);
+    if (status != STEPD_OK)
+        return status; /* what came before stays: the exchange knows it yet */
+    (void)stepd_mapping_destroy(place->mapping);
+    place->mapping = mapping;
+    return STEPD_OK;
 }
 
 static uint64_t io_received(void *owner, uint32_t shard)

@@ -205,6 +205,20 @@ static void share__of_too_little__is_refused(void **state)
     assert_non_null(strstr(error.text, "8192"));
 }
 
+/* What it shared before is not there any more. */
+static void share__of_too_little__leaves_nothing_of_what_was_before(void **state)
+{
+    (void)state;
+    const struct stepd_array array = array_of(0, big_grad, NULL);
+    struct stepd_shared shared = all_of_it();
+    struct stepd_error error;
+    shared.gradients_bytes = PAGE;
+    assert_int_equal(stepd_exchange_share(&scene.rig.exchange, 1, &shared, &error), STEPD_INTERNAL);
+    (void)rig_start(&scene.rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
+    assert_false(last_to(1)->message.body.push.placed);
+    assert_true(scene.gradients[0] == 0.0F);
+}
+
 static void share__of_nothing_after_all__sends_payloads_again(void **state)
 {
     (void)state;
@@ -471,6 +485,7 @@ int main(void)
         TEST(gradients__of_no_examples__are_nowhere),
         TEST(gradients__while_another_push_is_under_way__are_the_payload),
         TEST_ALONE(share__of_too_little__is_refused),
+        TEST(share__of_too_little__leaves_nothing_of_what_was_before),
         TEST(share__of_nothing_after_all__sends_payloads_again),
         TEST(weights__at_places__are_copied_to_the_callers),
         TEST(weights__of_some_tensors_of_a_slice__are_copied_to_those),
