@@ -27,7 +27,7 @@
 #include "proto/message.h"
 #include "server/base/log.h"
 
-#define CONFIG_KEYS     18u  /* rows of the table in schema.c */
+#define CONFIG_KEYS     19u  /* rows of the table in schema.c */
 #define CONFIG_JOBS_MAX 256u /* jobs of one file */
 
 /* The longest path of a Unix socket, without its NUL: sun_path of Linux. */

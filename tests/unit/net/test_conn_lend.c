@@ -32,6 +32,8 @@ static size_t open_descriptors(void)
     return count;
 }
 
+static struct shared_budget budget = {.bytes = 16u << 20, .descriptors = 4};
+
 struct scene {
     struct rig *rig;
     struct shared_memory *weights;
@@ -43,7 +45,7 @@ static int set_up(void **state)
     struct scene *const scene = calloc(1, sizeof *scene);
     assert_non_null(scene);
     scene->descriptors = open_descriptors();
-    scene->weights = shared_memory_create(WEIGHTS_BYTES, SHARED_MEMORY_OURS);
+    scene->weights = shared_memory_create(WEIGHTS_BYTES, SHARED_MEMORY_OURS, &budget);
     assert_non_null(scene->weights);
     scene->rig = rig_create();
     *state = scene;
@@ -116,7 +118,7 @@ static void lend__first_reply__brings_both_with_its_first_byte(void **state)
     int fd[FD_ROOM];
     size_t fds;
     rig_open(rig, NULL, 0);
-    const uint8_t *const gradients = conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES);
+    const uint8_t *const gradients = conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES, &budget);
     assert_non_null(gradients);
     const size_t n = reply(rig, 7, sent);
     rig_turn(rig);
@@ -148,7 +150,7 @@ static void lend__replies_after_the_first__come_in_order_and_bring_nothing(void 
     size_t fds;
     size_t n = 0;
     rig_open(rig, NULL, 0);
-    assert_non_null(conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES));
+    assert_non_null(conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES, &budget));
     for (uint64_t id = 1; id <= 8; id++)
         n += reply(rig, id, sent + n);
     rig_turn(rig);
@@ -170,13 +172,13 @@ static void lend__twice__is_refused_and_the_first_stands(void **state)
     int fd[FD_ROOM];
     size_t fds;
     rig_open(rig, NULL, 0);
-    assert_non_null(conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES));
-    assert_null(conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES));
+    assert_non_null(conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES, &budget));
+    assert_null(conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES, &budget));
     (void)reply(rig, 1, bytes);
     (void)receive(rig->peer, bytes, sizeof bytes, fd, &fds);
     assert_int_equal(fds, 2);
     close_all(fd, fds);
-    assert_null(conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES));
+    assert_null(conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES, &budget));
 }
 
 static void lend__of_more_than_there_is__is_null_and_the_connection_goes_on(void **state)
@@ -188,7 +190,7 @@ static void lend__of_more_than_there_is__is_null_and_the_connection_goes_on(void
     int fd[FD_ROOM];
     size_t fds;
     rig_open(rig, NULL, 0);
-    assert_null(conn_lend(rig->conn, scene->weights, SIZE_MAX));
+    assert_null(conn_lend(rig->conn, scene->weights, SIZE_MAX, &budget));
     const size_t n = reply(rig, 1, sent);
     rig_turn(rig);
     assert_int_equal(receive(rig->peer, got, sizeof got, fd, &fds), n);
@@ -200,7 +202,7 @@ static void lend__never_followed_by_a_reply__leaves_nothing_open(void **state)
 {
     struct scene *const scene = *state;
     rig_open(scene->rig, NULL, 0);
-    assert_non_null(conn_lend(scene->rig->conn, scene->weights, GRADIENTS_BYTES));
+    assert_non_null(conn_lend(scene->rig->conn, scene->weights, GRADIENTS_BYTES, &budget));
 }
 
 static void lend__peer_gone_before_the_reply__closes_the_connection(void **state)
@@ -209,7 +211,7 @@ static void lend__peer_gone_before_the_reply__closes_the_connection(void **state
     struct rig *const rig = scene->rig;
     uint8_t bytes[256];
     rig_open(rig, NULL, 0);
-    assert_non_null(conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES));
+    assert_non_null(conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES, &budget));
     assert_int_equal(close(rig->peer), 0); /* and the loop has not seen it yet */
     rig->peer = -1;
     (void)reply(rig, 1, bytes);
@@ -225,7 +227,7 @@ static void lend__peer_that_takes_nothing__leaves_nothing_open(void **state)
     struct scene *const scene = *state;
     uint8_t bytes[256];
     rig_open(scene->rig, NULL, 0);
-    assert_non_null(conn_lend(scene->rig->conn, scene->weights, GRADIENTS_BYTES));
+    assert_non_null(conn_lend(scene->rig->conn, scene->weights, GRADIENTS_BYTES, &budget));
     (void)reply(scene->rig, 1, bytes);
 }
 
@@ -259,7 +261,7 @@ static void lend__over_tcp__is_null(void **state)
     assert_non_null(caller);
     conn_open(&rig->loop, caller);
     rig_turn(rig);
-    assert_null(conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES));
+    assert_null(conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES, &budget));
     const size_t n = reply(rig, 1, sent);
     rig_turn(rig);
     assert_int_equal(recv(rig->peer, got, n, MSG_WAITALL), n);
