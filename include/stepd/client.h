@@ -321,12 +321,13 @@ struct stepd_step_options {
                            * floats; 0: nothing */
     const struct stepd_hessian *hessians; /* push */
     size_t hessians_count;
+    int32_t priority; /* what is larger goes first among what waits to be sent */
 };
 
 /* Always start from it. */
 #define STEPD_STEP_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        sizeof(struct stepd_step_options), 1, 0, 0, STEPD_TRAINING, false, 0.0, 0.0, NULL, 0       \
+        sizeof(struct stepd_step_options), 1, 0, 0, STEPD_TRAINING, false, 0.0, 0.0, NULL, 0, 0    \
     }
 
 /* What an operation came to, over all its slices; types.h says what the outcomes mean. */
@@ -387,9 +388,19 @@ STEPD_EXPORT enum stepd_status stepd_lend(struct stepd_client *client, size_t te
                                           float **ret_grad, float **ret_weights,
                                           struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The same without waiting. *ret_op: caller frees with stepd_wait. INVALID_ARGUMENT,
- * FAILED_PRECONDITION and RESOURCE_EXHAUSTED that need no answer from the server are returned at
- * once, and then there is no operation; all other failures are stepd_wait's. Any thread. */
+/*
+ * The same without waiting, so that one layer's gradient travels while the next is computed: the
+ * client's own thread moves it on. A backward pass comes to the first layer last, and the next
+ * forward pass needs the first layer first; so a training loop gives the layers priorities that
+ * fall from the first to the last. What waits to be sent to a shard is then in that order, and so
+ * are the weights that come of it; what is sent already (some MiB at most) is not called back.
+ * Whatever the priorities, two pushes of one tensor stay in the order in which they were started. A
+ * pull of higher priority passes a push.
+ *
+ * *ret_op: caller frees with stepd_wait. INVALID_ARGUMENT, FAILED_PRECONDITION and
+ * RESOURCE_EXHAUSTED that need no answer from the server are returned at once, and then there is no
+ * operation; all other failures are stepd_wait's. Any thread.
+ */
 STEPD_EXPORT enum stepd_status stepd_push_start(struct stepd_client *client,
                                                 const struct stepd_array *arrays, size_t count,
                                                 const struct stepd_step_options *options,

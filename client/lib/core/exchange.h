@@ -51,6 +51,7 @@ struct stepd_parcel {
     bool has_loss;
     double loss;
     double loss_scale;
+    int32_t priority;   /* the highest of its operations' */
     const float *extra; /* what the slice takes behind its gradients; NULL: nothing */
     bool awaited;       /* it stands in the reply frame that is arriving */
     bool answered;      /* outcome and version are known */

@@ -32,6 +32,7 @@ static struct stepd_parcel *create_parcel(const struct stepd_exchange *exchange,
     parcel->has_loss = operation->has_loss;
     parcel->loss = operation->loss;
     parcel->loss_scale = operation->loss_scale;
+    parcel->priority = operation->priority;
     return parcel;
 }
 
@@ -188,6 +189,8 @@ static enum stepd_status add_part(struct stepd_exchange *exchange,
     };
     if (fetches)
         parcel->view = operation->view;
+    if (operation->priority > parcel->priority)
+        parcel->priority = operation->priority;
     parcel->pulls = parcel->pulls || fetches;
     if (sends && index == 0 && exchange->layout->slice[part->slice].extra > 0)
         parcel->extra = stepd_operation_hessian(operation, part->tensor);

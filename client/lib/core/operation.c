@@ -62,6 +62,7 @@ enum stepd_status stepd_operation_init(struct stepd_operation *operation,
         .has_loss = chosen.has_loss,
         .loss = chosen.has_loss ? chosen.loss : 0,
         .loss_scale = chosen.loss_scale > 0 ? chosen.loss_scale : 1,
+        .priority = chosen.priority,
     };
     return STEPD_OK;
 }

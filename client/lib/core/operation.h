@@ -31,7 +31,8 @@ struct stepd_operation {
     enum stepd_view view;
     bool has_loss;
     double loss;
-    double loss_scale;         /* above 0 */
+    double loss_scale; /* above 0 */
+    int32_t priority;
     struct stepd_array *array; /* owned; sorted by tensor */
     size_t arrays;
     struct stepd_hessian *hessian; /* owned; what the values point to is borrowed */

@@ -26,7 +26,9 @@ struct stepd_span {
 
 struct stepd_outgoing {
     uint64_t request_id;
-    uint8_t *head; /* owned */
+    int32_t priority; /* as the sender has set it: see sendqueue.h */
+    uint64_t clock;   /* likewise */
+    uint8_t *head;    /* owned */
     size_t head_bytes;
     struct stepd_span *span; /* owned list of borrowed memory; never an empty span */
     size_t spans, room;

@@ -66,6 +66,8 @@ enum stepd_status stepd_transfer_add(struct stepd_transfer *transfer, struct ste
     if (grown == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
     transfer->parcel = grown;
+    if (transfer->count == 0 || parcel->priority > transfer->priority)
+        transfer->priority = parcel->priority;
     transfer->parcel[transfer->count++] = parcel;
     transfer->elements += stepd_exchange_payload(transfer->exchange, parcel);
     return STEPD_OK;
@@ -221,6 +223,8 @@ static enum stepd_status build(struct stepd_transfer *transfer,
         (void)stepd_outgoing_destroy(outgoing);
         return stepd_fail(reterr, status, "no memory to send %zu slices", transfer->count);
     }
+    outgoing->priority = transfer->priority;
+    outgoing->clock = transfer->clock;
     const struct stepd_message message = message_of(transfer);
     status = stepd_outgoing_encode(outgoing, &message, &exchange->arena, reterr);
     if (status == STEPD_OK)

@@ -20,6 +20,7 @@ struct stepd_transfer {
     bool delayed;                 /* it was held */
     bool placed;                  /* its gradients lie in memory that the shard shares */
     uint64_t clock;               /* of all its parcels; 0: a pull */
+    int32_t priority;             /* the highest of theirs */
     struct stepd_parcel **parcel; /* owned, and the parcels until they are settled (NULL then) */
     uint32_t *slice;              /* owned; sorted when it is sent */
     uint64_t *base;               /* owned; the versions that the gradients were computed at */

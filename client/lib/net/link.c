@@ -2,19 +2,22 @@
  *
  * libuv's stream, and little else. Reading: alloc_cb asks the reader for its window, read_cb tells
  * it how much has come. Writing: one uv_write for each frame, with one buffer for the head and one
- * for each span of the payload; the write request lives until its callback.
+ * for each span of the payload; the write request lives until its callback. Frames wait in a queue
+ * of ours and not in libuv's, which knows no priorities (core/sendqueue.h).
  *
- * uv_close() stops reading at once and lets go of what is queued, so the link may tell its owner
- * right after it; the callbacks of the queued writes come later and only free them.
+ * uv_close() stops reading at once and lets go of what is written, so the link may tell its owner
+ * right after it; the callbacks of the writes come later and only free them.
  */
 #include "client/lib/net/link.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "client/lib/core/reader.h"
+#include "client/lib/core/sendqueue.h"
 #include "proto/error.h"
 
 struct stepd_link {
@@ -28,6 +31,7 @@ struct stepd_link {
     struct stepd_link_options options;
     char *peer; /* owned */
     struct stepd_reader reader;
+    struct stepd_sendqueue queue; /* of struct link_write, owned */
     uint64_t received;
     bool closed;
     int descriptor[STEPD_LINK_DESCRIPTORS]; /* owned */
@@ -35,8 +39,10 @@ struct stepd_link {
 };
 
 struct link_write {
+    struct stepd_sendqueue_item item; /* first */
     uv_write_t uv;
     struct stepd_outgoing *outgoing; /* owned */
+    unsigned bufs;
     uv_buf_t buf[];
 };
 
@@ -44,6 +50,12 @@ static void close_descriptors(struct stepd_link *link)
 {
     while (link->descriptors > 0)
         (void)close(link->descriptor[--link->descriptors]);
+}
+
+static void destroy_write(struct link_write *write)
+{
+    write->outgoing = stepd_outgoing_destroy(write->outgoing);
+    free(write);
 }
 
 static void destroy(struct stepd_link *link)
@@ -65,6 +77,9 @@ struct stepd_link *stepd_link_close(struct stepd_link *link)
         return NULL;
     link->closed = true;
     uv_close(&link->uv.handle, on_closed);
+    struct stepd_sendqueue_item *item;
+    while ((item = stepd_sendqueue_drop(&link->queue)) != NULL)
+        destroy_write((struct link_write *)item);
     return NULL;
 }
 
@@ -178,16 +193,37 @@ uint64_t stepd_link_received(const struct stepd_link *link)
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
+static void on_write(uv_write_t *uv, int result);
+
+/* Gives libuv what it may have. Returns the frame that it did not take, and why; NULL: it has. */
+static struct link_write *write_on(struct stepd_link *link, int *ret_result)
+{
+    struct link_write *write;
+    while ((write = (struct link_write *)stepd_sendqueue_take(&link->queue)) != NULL) {
+        const int result =
+            uv_write(&write->uv, &link->uv.stream, write->buf, write->bufs, on_write);
+        if (result != 0) {
+            stepd_sendqueue_written(&link->queue, write->item.bytes);
+            *ret_result = result;
+            return write;
+        }
+    }
+    return NULL;
+}
+
 static void on_write(uv_write_t *uv, int result)
 {
     struct link_write *const write = uv->data;
     struct stepd_link *const link = uv->handle->data;
     struct stepd_error error;
     const uint64_t id = write->outgoing->request_id;
-    write->outgoing = stepd_outgoing_destroy(write->outgoing);
-    free(write);
+    stepd_sendqueue_written(&link->queue, write->item.bytes);
+    destroy_write(write);
     if (link->closed)
         return;
+    struct link_write *const refused = result == 0 ? write_on(link, &result) : NULL;
+    if (refused != NULL)
+        destroy_write(refused);
     if (result == 0) {
         stepd_pending_written(link->options.pending, link->options.shard, id);
         return;
@@ -208,8 +244,14 @@ static struct link_write *create_write(struct stepd_outgoing *outgoing)
         calloc(1, sizeof *write + (1 + outgoing->spans) * sizeof(uv_buf_t));
     if (write == NULL)
         return NULL;
+    write->item = (struct stepd_sendqueue_item){
+        .priority = outgoing->priority,
+        .clock = outgoing->clock,
+        .bytes = outgoing->head_bytes + outgoing->payload_bytes,
+    };
     write->uv.data = write;
     write->outgoing = outgoing;
+    write->bufs = (unsigned)(1 + outgoing->spans);
     write->buf[0] = buffer_of(outgoing->head, outgoing->head_bytes);
     for (size_t i = 0; i < outgoing->spans; i++)
         write->buf[1 + i] = buffer_of(outgoing->span[i].at, outgoing->span[i].bytes);
@@ -223,10 +265,12 @@ enum stepd_status stepd_link_send(struct stepd_link *link, struct stepd_outgoing
     if (write == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to send %zu bytes",
                           outgoing->payload_bytes);
-    const int result = uv_write(&write->uv, &link->uv.stream, write->buf,
-                                (unsigned)(1 + outgoing->spans), on_write);
-    if (result == 0)
+    int result = 0;
+    stepd_sendqueue_add(&link->queue, &write->item);
+    struct link_write *const refused = write_on(link, &result);
+    if (refused == NULL)
         return STEPD_OK;
+    assert(refused == write); /* what was in front of it had to wait, and has to */
     free(write);
     return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to send %zu bytes: %s",
                       outgoing->payload_bytes, uv_strerror(result));

@@ -5,6 +5,7 @@
  */
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -269,6 +270,21 @@ static void close__with_a_step_under_way__waits_for_nobody(void **state)
     assert_null(bench.client);
 }
 
+/* The caller never waits, as one that computes: the client's own thread does it all. */
+static void step_start__while_the_caller_computes__is_answered(void **state)
+{
+    (void)state;
+    for (int step = 1; step <= 3; step++) {
+        struct stepd_op *op;
+        assert_int_equal(stepd_step_start(bench.client, bench.arrays, 2, NULL, &op, &bench.error),
+                         STEPD_OK);
+        while (!stepd_done(op))
+            (void)sched_yield();
+        assert_int_equal(stepd_wait(op, NULL, &bench.error), STEPD_OK);
+        bench_assert_counted(step);
+    }
+}
+
 static void heartbeats__while_the_worker_computes__go_on(void **state)
 {
     (void)state;
@@ -395,6 +411,7 @@ int main(void)
         TEST(step__server_hangs_up__is_unavailable_and_says_where),
         TEST(step__answer_is_cut__is_unavailable),
         TEST(close__with_a_step_under_way__waits_for_nobody),
+        TEST(step_start__while_the_caller_computes__is_answered),
         TEST_OWN_START(heartbeats__while_the_worker_computes__go_on),
         TEST_SERVER(connect__any_rank__is_told_which),
         TEST_SERVER(connect__server_refuses__fails_with_its_words),

@@ -173,6 +173,23 @@ static void packed__different_loss_or_view__newcomer_fails(void **state)
     assert_int_equal(rig->sent_count, 1);
 }
 
+static void packed__two_priorities__the_higher_one_is_the_frames(void **state)
+{
+    struct rig *const rig = *state;
+    static const int32_t priorities[2][2] = {{5, -1}, {-1, 5}};
+    const struct stepd_array a = push_of(1, a_grad), b = push_of(2, b_grad);
+    rig->hold = true;
+    for (size_t i = 0; i < 2; i++) {
+        struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+        options.priority = priorities[i][0];
+        (void)rig_start(rig, STEPD_OPERATION_PUSH, &a, 1, &options);
+        options.priority = priorities[i][1];
+        (void)rig_start(rig, STEPD_OPERATION_PUSH, &b, 1, &options);
+        assert_int_equal(rig->sent[i].outgoing->priority, 5);
+        rig_write(rig, i);
+    }
+}
+
 static void packed__pull_of_one__drops_the_other(void **state)
 {
     struct rig *const rig = *state;
@@ -340,6 +357,7 @@ int main(void)
         TEST(packed__same_tensor_twice__second_waits_for_the_next_round),
         TEST(packed__different_examples__newcomer_fails_and_the_first_goes_on),
         TEST(packed__different_loss_or_view__newcomer_fails),
+        TEST(packed__two_priorities__the_higher_one_is_the_frames),
         TEST(packed__pull_of_one__drops_the_other),
         TEST(packed__operation_fails_elsewhere__leaves_what_it_gathered),
         TEST(packed__never_completed__fails_at_its_deadline),

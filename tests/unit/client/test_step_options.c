@@ -74,6 +74,24 @@ static void step__view_and_loss__stand_in_the_message(void **state)
     assert_true(step->push.loss_scale == 1024);
 }
 
+static void step__priority_and_clock__go_with_each_frame(void **state)
+{
+    struct rig *const rig = *state;
+    float weights[6];
+    const struct stepd_array array = {.tensor = 0, .grad = big_grad, .weights = weights};
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    rig->hold = true;
+    options.priority = -7;
+    (void)rig_start(rig, STEPD_OPERATION_STEP, &array, 1, &options);
+    (void)rig_start(rig, STEPD_OPERATION_PULL, &array, 1, NULL);
+    assert_int_equal(rig->sent_count, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(rig->sent[i].outgoing->priority, i < 2 ? -7 : 0);
+        assert_int_equal(rig->sent[i].outgoing->clock, i < 2 ? 1 : 0);
+        rig_write(rig, i);
+    }
+}
+
 static void push__without_a_loss__says_so(void **state)
 {
     struct rig *const rig = *state;
@@ -344,6 +362,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(pull__view__stands_in_the_message),
         TEST(step__view_and_loss__stand_in_the_message),
+        TEST(step__priority_and_clock__go_with_each_frame),
         TEST(push__without_a_loss__says_so),
         TEST(options__numbers_that_are_none__are_refused),
         TEST(options__of_an_older_program__keep_their_meaning),
