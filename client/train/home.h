@@ -12,8 +12,9 @@
  *         home_step_wait             once per part, before its weights are read again
  *     home_leave, home_destroy
  *
- * A part is what the loop starts and waits for together: one layer of the model. Functions are
- * called by one thread; errors are those of <stepd/client.h>, with texts for people.
+ * A part is what the loop starts and waits for together: one layer of the model, or all of them.
+ * Parts are numbered in the order in which their weights are needed. Functions are called by one
+ * thread; errors are those of <stepd/client.h>, with texts for people.
  */
 #ifndef TRAIN_HOME_H
 #define TRAIN_HOME_H

@@ -109,6 +109,7 @@ static enum stepd_status remote_step_start(struct home *home, size_t part,
     options.examples = step->examples;
     options.has_loss = step->has_loss;
     options.loss = step->loss;
+    options.priority = -(int32_t)part; /* what is needed first goes first */
     return stepd_step_start(remote->client, arrays, count, &options, &remote->op[part], reterr);
 }
 

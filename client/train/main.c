@@ -28,6 +28,11 @@ static void print_result(const struct train_result *result)
 {
     printf("trained %llu steps in %.1f s, %.0f examples/s\n", (unsigned long long)result->steps,
            result->seconds, (double)result->examples_all / fmax(result->seconds, 1e-9));
+    if (result->steps > 0)
+        printf("a step took %.2f ms: %.2f computing, %.2f waiting for weights\n",
+               1e3 * result->seconds / (double)result->steps,
+               1e3 * result->computing / (double)result->steps,
+               1e3 * result->waiting / (double)result->steps);
     if (result->tested)
         printf("test loss %.4f\ntest accuracy %.4f\n", result->test_loss, result->test_accuracy);
 }
@@ -49,6 +54,10 @@ static void print_json(const struct train_options *options, const struct train_r
            (unsigned long long)result->steps, (unsigned long long)result->examples);
     print_json_number("diverged_at", result->diverged_at == 0 ? NAN : (double)result->diverged_at);
     print_json_number("seconds", result->seconds);
+    print_json_number("computing_seconds", result->computing);
+    print_json_number("waiting_seconds", result->waiting);
+    print_json_number("computing_cpu_seconds", result->computing_cpu);
+    print_json_number("cpu_seconds", result->cpu);
     print_json_number("train_loss", result->train_loss);
     print_json_number("test_loss", result->tested ? result->test_loss : NAN);
     print_json_number("test_accuracy", result->tested ? result->test_accuracy : NAN);

@@ -57,8 +57,9 @@ struct train_options {
     uint32_t batch[STEPD_WORKERS_MAX]; /* (world,) examples of each rank's full batch */
     size_t slow_factors;               /* 0: none; 1: of the last rank; otherwise world */
     uint32_t slow[STEPD_WORKERS_MAX];  /* (world,) how many times slower each rank acts */
-    bool share;   /* async and bounded: all workers together take `steps` times world */
-    bool defined; /* the job, in the server's file: optimizer, schedule and mode are not ours */
+    bool share;      /* async and bounded: all workers together take `steps` times world */
+    bool no_overlap; /* gradients leave together, when all are computed */
+    bool defined;    /* the job, in the server's file: optimizer, schedule and mode are not ours */
     bool local;
     bool quiet;
     bool json;

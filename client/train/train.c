@@ -6,8 +6,8 @@
  *     backward   compute the gradients of layer l, send them off            l = ..., 2, 1, 0
  *
  * so while the gradients of a layer travel, those of the layer before it are computed, and the
- * next step begins as soon as the first layer's weights are there. New weights are written over
- * the old ones only after the backward pass has read them for the last time.
+ * next step begins as soon as the first layer's weights are there (traffic.h). New weights are
+ * written over the old ones only after the backward pass has read them for the last time.
  *
  * Which examples a step takes follows from its number alone (batch.h). In sync mode the number is
  * the version of the weights, on which all workers agree; in async mode each counts for itself, and
@@ -17,24 +17,24 @@
  */
 #include "client/train/train.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/train/batch.h"
 #include "client/train/define.h"
 #include "client/train/evaluation.h"
+#include "client/train/meter.h"
 #include "client/train/model.h"
 #include "client/train/pace.h"
 #include "client/train/plot.h"
 #include "client/train/progress.h"
+#include "client/train/traffic.h"
 #include "client/train/weights_file.h"
 #include "proto/error.h"
 
 #define REPORT_EVERY_S 1.0
-
-static_assert(MODEL_LAYERS_MAX <= HOME_PARTS_MAX, "a layer is a part");
 
 struct training {
     const struct train_task *task;       /* borrowed */
@@ -50,13 +50,14 @@ struct training {
     uint64_t updates;    /* of the job: the version of layer 0's newest weights */
     uint64_t noted;      /* updates that progress knows of, where the steps are shared */
     struct model *model; /* owned */
-    struct stepd_array arrays[2 * MODEL_LAYERS_MAX]; /* weight and bias of each layer */
-    bool under_way[MODEL_LAYERS_MAX];                /* sent, and not yet waited for */
-    uint32_t *rows;                                  /* (batch_max,), owned */
-    uint8_t *labels;                                 /* (batch_max,), owned */
+    struct traffic traffic;
+    struct meter meter;
+    uint32_t *rows;  /* (batch_max,), owned */
+    uint8_t *labels; /* (batch_max,), owned */
     struct curve curve;
     struct progress progress;
     double began;
+    double began_cpu;
     enum stepd_mode mode;      /* of the job */
     struct curve_point newest; /* the last step with examples; step 0: none */
     uint64_t reported;         /* the step that the home was told of last; 0: none */
@@ -67,6 +68,12 @@ struct training {
 static double now_seconds(const struct training *t)
 {
     return t->pace.clock->now();
+}
+
+/* That processors have worked for this process. */
+static double cpu_seconds(void)
+{
+    return (double)clock() / CLOCKS_PER_SEC;
 }
 
 /* ---- Setting up ------------------------------------------------------------------------------ */
@@ -97,30 +104,9 @@ static enum stepd_status build_model(struct training *t, struct stepd_error *ret
     t->labels = malloc(batch_max * sizeof *t->labels);
     if (t->rows == NULL || t->labels == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a batch");
-    for (size_t l = 0; l < t->model->layers; l++) {
-        const struct layer *const layer = &t->model->layer[l];
-        t->arrays[2 * l] = (struct stepd_array){
-            .tensor = 2 * l,
-            .grad = layer->weight_grad,
-            .weights = layer->weight,
-        };
-        t->arrays[2 * l + 1] = (struct stepd_array){
-            .tensor = 2 * l + 1,
-            .grad = layer->bias_grad,
-            .weights = layer->bias,
-        };
-    }
+    traffic_init(t->model, t->home, &t->meter, !t->options->no_overlap, &t->traffic);
     t->result.parameters = model_parameters(t->model);
     return STEPD_OK;
-}
-
-/* Fetches the weights; none may be under way. *ret_version: of the oldest. */
-static enum stepd_status pull_all(struct training *t, enum stepd_view view, uint64_t *ret_version,
-                                  struct stepd_error *reterr)
-{
-    const enum stepd_status status =
-        home_pull(t->home, view, t->arrays, 2 * t->model->layers, ret_version, reterr);
-    return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "pull");
 }
 
 static enum stepd_status set_up(struct training *t, struct stepd_error *reterr)
@@ -145,9 +131,10 @@ static enum stepd_status set_up(struct training *t, struct stepd_error *reterr)
         return stepd_fail_in(reterr, status, "define");
     uint64_t version = 0;
     if (t->rank == 0 && t->options->eval_view != STEPD_EVALUATION)
-        status = pull_all(t, t->options->eval_view, &version, reterr); /* is there such a view? */
+        status = traffic_pull(&t->traffic, t->options->eval_view, &version,
+                              reterr); /* is there such a view? */
     if (status == STEPD_OK)
-        status = pull_all(t, STEPD_TRAINING, &version, reterr);
+        status = traffic_pull(&t->traffic, STEPD_TRAINING, &version, reterr);
     if (status != STEPD_OK)
         return status;
     t->mode = t->options->defined ? home_mode(t->home) : t->options->mode;
@@ -204,20 +191,16 @@ static struct progress_step progress_of(struct training *t, double loss)
 /* Waits for the weights of layer l, if they are under way. Those of layer 0 tell the next step. */
 static enum stepd_status wait_for_layer(struct training *t, size_t l, struct stepd_error *reterr)
 {
-    if (!t->under_way[l])
-        return STEPD_OK;
-    t->under_way[l] = false;
+    bool came = false;
     uint64_t version = 0;
-    const enum stepd_status status = home_step_wait(t->home, l, &version, reterr);
-    if (status != STEPD_OK)
-        return stepd_fail_in(reterr, status, "step");
-    if (l == 0) {
+    const enum stepd_status status = traffic_await(&t->traffic, l, &came, &version, reterr);
+    if (status == STEPD_OK && came && l == 0) {
         t->step++;
         t->updates = version;
         if (t->mode == STEPD_SYNC && version > t->step)
             t->step = version;
     }
-    return STEPD_OK;
+    return status;
 }
 
 static enum stepd_status wait_for_all(struct training *t, struct stepd_error *reterr)
@@ -252,11 +235,9 @@ static enum stepd_status backward(struct training *t, size_t batch, double loss,
         pace_begin(&t->pace);
         model_backward(t->model, l, batch);
         pace_end(&t->pace);
-        const enum stepd_status status =
-            home_step_start(t->home, l, &t->arrays[2 * l], 2, &step, reterr);
+        const enum stepd_status status = traffic_send(&t->traffic, l, &step, reterr);
         if (status != STEPD_OK)
-            return stepd_fail_in(reterr, status, "push");
-        t->under_way[l] = true;
+            return status;
     }
     return STEPD_OK;
 }
@@ -357,7 +338,7 @@ static enum stepd_status evaluate_on_the_way(struct training *t, struct stepd_er
     uint64_t version = 0;
     enum stepd_status status = wait_for_all(t, reterr);
     if (status == STEPD_OK)
-        status = pull_all(t, t->options->eval_view, &version, reterr);
+        status = traffic_pull(&t->traffic, t->options->eval_view, &version, reterr);
     if (status != STEPD_OK)
         return status;
     evaluate(t);
@@ -365,7 +346,7 @@ static enum stepd_status evaluate_on_the_way(struct training *t, struct stepd_er
         (void)fprintf(stderr, "%sstep %llu  test loss %.4f  test accuracy %.4f\n",
                       t->progress.terminal ? "\r\x1b[K" : "", (unsigned long long)t->step,
                       t->result.test_loss, t->result.test_accuracy);
-    status = pull_all(t, STEPD_TRAINING, &version, reterr);
+    status = traffic_pull(&t->traffic, STEPD_TRAINING, &version, reterr);
     if (status != STEPD_OK)
         return status;
     if (version > t->updates) /* it is the oldest of all layers' */
@@ -422,9 +403,11 @@ static bool told_to_stop(const struct training *t)
 static enum stepd_status take_steps(struct training *t, struct stepd_error *reterr)
 {
     while (!is_done(t) && !told_to_stop(t)) {
+        (void)meter_enter(&t->meter, METER_COMPUTING);
         enum stepd_status status = take_step(t, reterr);
         if (status == STEPD_OK && t->result.diverged_at == 0)
             status = wait_for_layer(t, 0, reterr);
+        (void)meter_enter(&t->meter, METER_OTHER);
         if (status == STEPD_OK && t->result.diverged_at == 0 && evaluation_due(t))
             status = evaluate_on_the_way(t, reterr);
         if (status != STEPD_OK || t->result.diverged_at != 0)
@@ -438,6 +421,8 @@ static enum stepd_status train_to_the_end(struct training *t, struct stepd_error
 {
     uint64_t version;
     t->began = now_seconds(t);
+    t->began_cpu = cpu_seconds();
+    t->meter = meter_start(t->pace.clock);
     t->progress =
         progress_start(t->options->quiet ? NULL : stderr, isatty(STDERR_FILENO) == 1,
                        t->options->share ? t->updates : t->step, steps_to_take(t), t->began);
@@ -450,9 +435,13 @@ static enum stepd_status train_to_the_end(struct training *t, struct stepd_error
         status = report(t, reterr); /* what status shows of the job from now on */
     progress_end(&t->progress);
     t->result.seconds = now_seconds(t) - t->began;
+    t->result.computing = t->meter.seconds[METER_COMPUTING];
+    t->result.waiting = t->meter.seconds[METER_WAITING];
+    t->result.computing_cpu = t->meter.busy[METER_COMPUTING];
+    t->result.cpu = cpu_seconds() - t->began_cpu;
     t->result.train_loss = t->progress.loss.weight > 0 ? t->progress.loss.mean : NAN;
     if (status == STEPD_OK && t->rank == 0 && t->result.diverged_at == 0)
-        status = pull_all(t, t->options->eval_view, &version, reterr);
+        status = traffic_pull(&t->traffic, t->options->eval_view, &version, reterr);
     return status;
 }
 

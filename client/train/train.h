@@ -38,6 +38,10 @@ struct train_result {
     uint64_t examples_all; /* of these, all workers' as the steps deal them out */
     uint64_t parameters;   /* of the model */
     double seconds;        /* from the first weights to the last step */
+    double computing;      /* of these, in the passes over the model */
+    double waiting;        /* of these, for weights */
+    double computing_cpu;  /* seconds that a processor worked on the passes */
+    double cpu;            /* the same on everything that this process did meanwhile */
     double train_loss;     /* smoothed, of this worker; NAN: it saw no example */
     bool tested;           /* the two below are measured, which rank 0 does */
     double test_loss;

@@ -3,9 +3,9 @@
 """The same inputs give the same weights, bit for bit: real processes, loopback sockets.
 
   - one worker through the daemon gives what `stepd-train --local` gives, also where the daemon does
-    not sleep between frames
+    not sleep between frames, and where gradients do not travel layer by layer
   - four workers with unequal numbers of examples give the same bits twice, with one shard and with
-    two, on the kernels of every instruction set that this machine has
+    two, on the kernels of every instruction set that this machine has; without overlap as well
   - where the whole job is the unit (a clip by the global norm, steps that are made whole) likewise
   - 1, 2 and 4 workers that share the same global batches give the same weights but for roundings
   - another seed gives other bits: the comparison can fail
@@ -105,6 +105,8 @@ def main():
                 f"one worker over {shards} shards differs from --local"
         assert runs.served(1, ["--busy-poll-us", "100000"], *batch) == local, \
             "one worker of a daemon that looks for work without sleep differs from --local"
+        for without in (runs.local, lambda *flags: runs.served(1, [], *flags)):
+            assert without(*batch, "--no-overlap") == local, "one worker without overlap differs"
         print("one worker: the daemon and --local give the same bits")
         check_gate(runs)
         check_worlds(runs)
@@ -119,6 +121,8 @@ def main():
                                        "--batch", UNEQUAL)
                     first = first or bits
                     assert bits == first, f"isa {isa}, {shards} shards, run {attempt} differs"
+        assert runs.served(WORKERS, ["--shards", "2"], "--batch", UNEQUAL, "--no-overlap") == \
+            first, "four workers without overlap differ"
         print(f"{WORKERS} workers: the same bits twice, with 1 and 2 shards, on", ", ".join(isas))
 
 

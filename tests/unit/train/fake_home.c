@@ -81,7 +81,7 @@ static enum stepd_status fake_pull(struct home *home, enum stepd_view view,
 static void note_loss(struct fake_home *fake, size_t part, const struct home_step *step)
 {
     assert_true(step->has_loss == (step->examples > 0));
-    if (part + 1 == fake->tensors / 2)
+    if (2 * part + fake->arrays[part] == fake->tensors) /* the first of the step */
         fake->loss = step->has_loss ? step->loss : (double)NAN;
     else if (step->has_loss)
         assert_true(step->loss == fake->loss);
@@ -92,11 +92,13 @@ static enum stepd_status fake_step_start(struct home *home, size_t part,
                                          const struct home_step *step, struct stepd_error *reterr)
 {
     struct fake_home *const fake = fake_of(home);
-    assert_int_equal(count, 2);
+    assert_true(count == 2 || (part == 0 && count == fake->tensors)); /* a layer, or all */
     assert_null(fake->under_way[part]);
     if (part == 0 && fake->steps_started == fake->fail_at_step) /* the others are on their way */
         return stepd_fail(reterr, STEPD_UNAVAILABLE, "the connection is lost");
     fake->under_way[part] = arrays;
+    fake->arrays[part] = count;
+    fake->parts_started++;
     fake->refused[part] = fake->version == fake->refuse_at_step;
     if (fake->refused[part] && fake->overflow) /* as if it had come so */
         *(float *)(uintptr_t)arrays[0].grad = NAN;
@@ -120,10 +122,10 @@ static enum stepd_status fake_step_wait(struct home *home, size_t part, uint64_t
     fake->under_way[part] = NULL;
     if (fake->refused[part])
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "refused");
-    for (size_t i = 0; i < 2 && fake->examples[part] > 0; i++)
+    for (size_t i = 0; i < fake->arrays[part] && fake->examples[part] > 0; i++)
         for (size_t k = 0; k < fake->size[arrays[i].tensor]; k++)
             fake->weights[arrays[i].tensor][k] -= fake->scale * arrays[i].grad[k];
-    give_weights(fake, arrays, 2);
+    give_weights(fake, arrays, fake->arrays[part]);
     if (part == 0)
         fake->version += 1 + fake->others;
     *ret_version = fake->version;
@@ -162,7 +164,7 @@ static struct home *fake_destroy(struct home *home)
     struct fake_home *const fake = fake_of(home);
     for (size_t part = 0; part < HOME_PARTS_MAX; part++)
         if (fake->under_way[part] != NULL)
-            give_weights(fake, fake->under_way[part], 2);
+            give_weights(fake, fake->under_way[part], fake->arrays[part]);
     fake->destroyed = true;
     return NULL;
 }

@@ -29,6 +29,8 @@ struct fake_home {
     size_t size[FAKE_TENSORS_MAX];
     float weights[FAKE_TENSORS_MAX][FAKE_VALUES_MAX];
     const struct stepd_array *under_way[HOME_PARTS_MAX];
+    size_t arrays[HOME_PARTS_MAX]; /* under way */
+    size_t parts_started;
     uint64_t examples[HOME_PARTS_MAX];
     bool refused[HOME_PARTS_MAX];
     uint64_t steps_started;

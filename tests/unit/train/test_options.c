@@ -85,9 +85,11 @@ static void options_parse__parameters__are_kept_by_name_and_the_last_counts(void
 static void options_parse__words__are_taken_where_they_belong(void **state)
 {
     (void)state;
-    assert_int_equal(parse("--eval-view swa --push-dtype bf16 --pull-dtype f16 --mode async", ""),
-                     STEPD_OK);
+    assert_int_equal(
+        parse("--eval-view swa --push-dtype bf16 --pull-dtype f16 --mode async --no-overlap", ""),
+        STEPD_OK);
     assert_int_equal(options.eval_view, STEPD_SWA);
+    assert_true(options.no_overlap);
     assert_int_equal(options.push_dtype, STEPD_BF16);
     assert_int_equal(options.pull_dtype, STEPD_F16);
     assert_int_equal(options.mode, STEPD_ASYNC);
