@@ -57,12 +57,31 @@ def check_steps(rows, sizes):
     assert all(set(subject) == {"stepd", "bare"} for subject in lanes.values()), lanes
 
 
+def check_training(rows):
+    """Two trainings are compared, and of each there are the shares."""
+    subjects = {}
+    for row in rows:
+        assert row["batch"] == 16 and row["rounds"] == 3, row
+        assert 0 <= row["p10_us"] <= row["us"] <= row["p90_us"], row
+        subjects.setdefault(row["sent"], {})[row["lane"]] = row
+    assert set(subjects) == {"both", "layer", "whole"}, subjects
+    both = subjects.pop("both")
+    assert set(both) == {"stepd", "whole"} and both["stepd"]["ratio"] == 1, both
+    assert all(row["gb_s"] > 0 for row in both.values()), both
+    for lane, parts in (("stepd", subjects["layer"]), ("whole", subjects["whole"])):
+        share = {name: row["ratio"] for name, row in parts.items()}
+        assert set(share) == {"compute", "socket", "server", "idle", "waiting"}, share
+        assert share["compute"] > 0 and share["socket"] > 0 and share["waiting"] < 1, share
+        assert abs(share["compute"] - parts["compute"]["us"] / both[lane]["us"]) < 0.01, share
+
+
 def main(folder):
     report = json.loads(run(folder, "--json"))
-    assert set(report) == {"kernel", "latency", "step"}, report.keys()
+    assert set(report) == {"kernel", "latency", "step", "train"}, report.keys()
     check_kernel(report["kernel"])
     check_steps(report["latency"], {64})
     check_steps(report["step"], {4096, 262144})
+    check_training(report["train"])
     lines = list(csv.DictReader(run(folder, "kernel", "--optimizer", "adamw", "--csv").splitlines()))
     same = [row for row in report["kernel"] if row["optimizer"] == "adamw"]
     assert [line["lane"] for line in lines] == [row["lane"] for row in same], lines
@@ -70,7 +89,8 @@ def main(folder):
     table = run(folder, "kernel", "--optimizer", "adamw").splitlines()
     assert len(table) == 2 + len(lines), table
     print(f"checked {len(report['kernel'])} rows of kernels, "
-          f"{len(report['latency']) + len(report['step'])} of steps")
+          f"{len(report['latency']) + len(report['step'])} of steps, "
+          f"{len(report['train'])} of trainings")
 
 
 if __name__ == "__main__":

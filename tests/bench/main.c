@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * stepd-bench: how much do kernels and steps cost, and how much of that is the machine's own price
- * for memory (kernel.c) and sockets (step.c)? Everything is measured against a bare counterpart in
- * the same run, because times of two runs on a shared machine cannot be compared; the ratios can.
+ * for memory (kernel.c) and sockets (step.c)? What is a training's (train.c)? Everything is
+ * measured against a bare counterpart in the same run, because times of two runs on a shared
+ * machine cannot be compared; the ratios can.
  *
- *     stepd-bench [kernel|latency|step ...] [--optimizer NAME] [--quick] [--csv|--json]
+ *     stepd-bench [kernel|latency|step|train ...] [--optimizer NAME] [--quick] [--csv|--json]
  *
  * The stepd that is measured is the one beside this binary. Build with the preset release.
  */
@@ -18,23 +19,26 @@
 #include "tests/bench/kernel.h"
 #include "tests/bench/report.h"
 #include "tests/bench/step.h"
+#include "tests/bench/train.h"
 
 struct settings {
     bool kernel;
     bool latency;
     bool step;
+    bool train;
     bool quick;
     enum report_form form;
     const char *optimizer; /* NULL: each section's own choice */
 };
 
 static const char usage[] =
-    "usage: stepd-bench [kernel|latency|step ...] [--optimizer NAME] [--quick] [--csv|--json]\n"
+    "usage: stepd-bench [kernel|latency|step|train ...] [--optimizer NAME] [--quick] [--csv|--json]\n"
     "\n"
     "  kernel            optimizers' steps in memory, against a bare loop, memcpy and a plain loop\n"
     "  latency           the smallest step over a socket, against a bare echo through libuv\n"
-    "  step              a step over a socket, against bare sockets; all without a choice\n"
-    "  --optimizer NAME  which one [kernel: all that go element by element; step: adamw]\n"
+    "  step              a step over a socket, against bare sockets\n"
+    "  train             a training by two workers, with and without overlap; all without a choice\n"
+    "  --optimizer NAME  which one [kernel: all that go element by element; others: adamw]\n"
     "  --quick           small sizes and few rounds: does it work?\n"
     "  --csv             comma-separated lines instead of tables\n"
     "  --json            one JSON object instead of tables\n";
@@ -49,6 +53,8 @@ static bool read_arguments(int argc, char *const *argv, struct settings *ret_set
             settings.latency = true;
         else if (strcmp(argv[i], "step") == 0)
             settings.step = true;
+        else if (strcmp(argv[i], "train") == 0)
+            settings.train = true;
         else if (strcmp(argv[i], "--quick") == 0)
             settings.quick = true;
         else if (strcmp(argv[i], "--json") == 0)
@@ -60,8 +66,8 @@ static bool read_arguments(int argc, char *const *argv, struct settings *ret_set
         else
             return false;
     }
-    if (!settings.kernel && !settings.latency && !settings.step)
-        settings.kernel = settings.latency = settings.step = true;
+    if (!settings.kernel && !settings.latency && !settings.step && !settings.train)
+        settings.kernel = settings.latency = settings.step = settings.train = true;
     *ret_settings = settings;
     return true;
 }
@@ -91,7 +97,7 @@ static enum stepd_status run(const struct settings *settings, struct stepd_error
     if (settings->kernel)
         status = kernel_measure(or_else(settings->optimizer, KERNEL_ALL), settings->quick, &report,
                                 reterr);
-    if (status == STEPD_OK && (settings->latency || settings->step)) {
+    if (status == STEPD_OK && (settings->latency || settings->step || settings->train)) {
         char daemon[PATH_MAX];
         status = find_daemon(daemon, reterr);
         const struct step_settings step = {
@@ -103,6 +109,8 @@ static enum stepd_status run(const struct settings *settings, struct stepd_error
             status = latency_measure(&step, &report, reterr);
         if (status == STEPD_OK && settings->step)
             status = step_measure(&step, &report, reterr);
+        if (status == STEPD_OK && settings->train)
+            status = train_measure(daemon, step.optimizer, settings->quick, &report, reterr);
     }
     if (status == STEPD_OK)
         report_end(&report);

@@ -74,25 +74,42 @@ static void write_row(const struct report *report, const struct report_subject *
     }
 }
 
+/* All but the ratio. */
+static struct measured measured_of(const struct report_subject *subject, struct samples *samples)
+{
+    const double median_s = samples_median(samples);
+    return (struct measured){
+        .rounds = samples->count,
+        .us = 1e6 * median_s,
+        .p10_us = 1e6 * samples_quantile(samples, 0.1),
+        .p90_us = 1e6 * samples_quantile(samples, 0.9),
+        .p99_us = 1e6 * samples_quantile(samples, 0.99),
+        .p999_us = 1e6 * samples_quantile(samples, 0.999),
+        .gb_s = subject->bytes == 0 ? 0 : 1e-9 * (double)subject->bytes / median_s,
+    };
+}
+
 void report_comparison(struct report *report, const struct report_subject *subject,
                        const struct report_lane *lane, size_t lanes)
 {
     const double stepd_s = samples_median(lane[0].samples);
     for (size_t i = 0; i < lanes; i++) {
-        struct samples *const samples = lane[i].samples;
-        if (samples == NULL)
+        if (lane[i].samples == NULL)
             continue;
-        const double median_s = samples_median(samples);
-        const struct measured measured = {
-            .rounds = samples->count,
-            .us = 1e6 * median_s,
-            .p10_us = 1e6 * samples_quantile(samples, 0.1),
-            .p90_us = 1e6 * samples_quantile(samples, 0.9),
-            .p99_us = 1e6 * samples_quantile(samples, 0.99),
-            .p999_us = 1e6 * samples_quantile(samples, 0.999),
-            .ratio = stepd_s / median_s,
-            .gb_s = 1e-9 * (double)subject->bytes / median_s,
-        };
+        struct measured measured = measured_of(subject, lane[i].samples);
+        measured.ratio = stepd_s / samples_median(lane[i].samples);
+        write_row(report, subject, lane[i].name, &measured);
+        report->rows++;
+    }
+    (void)fflush(stdout);
+}
+
+void report_shares(struct report *report, const struct report_subject *subject, double whole_s,
+                   const struct report_lane *lane, size_t lanes)
+{
+    for (size_t i = 0; i < lanes; i++) {
+        struct measured measured = measured_of(subject, lane[i].samples);
+        measured.ratio = samples_median(lane[i].samples) / whole_s;
         write_row(report, subject, lane[i].name, &measured);
         report->rows++;
     }

@@ -53,6 +53,11 @@ void report_section(struct report *report, const char *name, const char *title);
 void report_comparison(struct report *report, const struct report_subject *subject,
                        const struct report_lane *lane, size_t lanes);
 
+/* One row for each lane, which is a part of something that takes so long: its ratio is its share.
+ */
+void report_shares(struct report *report, const struct report_subject *subject, double whole_s,
+                   const struct report_lane *lane, size_t lanes);
+
 /* Says on stderr what comes next, and what is left out and why. */
 void report_progress(const struct report *report, const struct report_subject *subject);
 void report_left_out(const struct report *report, size_t size, const char *why);

@@ -76,48 +76,6 @@ static void train_run__learnable_data__is_learnt(void **state)
     assert_true(fake.left);
 }
 
-/* Layer by layer as the rule, and else all at once; what is learnt is the same. */
-static void train_run__without_overlap__sends_a_step_as_a_whole(void **state)
-{
-    (void)state;
-    options.steps = 10;
-    assert_int_equal(run(&fake.home), STEPD_OK);
-    const struct train_result with = result;
-    assert_int_equal(fake.parts_started, 10 * 2);
-    fake_home_init(&fake);
-    options.no_overlap = true;
-    assert_int_equal(run(&fake.home), STEPD_OK);
-    assert_int_equal(fake.parts_started, 10);
-    assert_int_equal(result.steps, 10);
-    assert_true(result.train_loss == with.train_loss && result.test_loss == with.test_loss);
-}
-
-static void train_run__without_overlap__has_the_same_bits_in_this_process(void **state)
-{
-    (void)state;
-    struct train_result with[2];
-    for (size_t i = 0; i < 2; i++) {
-        struct home *home;
-        options.no_overlap = i == 1;
-        options.eval_every = 7;
-        assert_int_equal(home_local_create(&home, &error), STEPD_OK);
-        assert_int_equal(run(home), STEPD_OK);
-        with[i] = result;
-    }
-    assert_true(with[0].train_loss == with[1].train_loss);
-    assert_true(with[0].test_loss == with[1].test_loss);
-}
-
-static void train_run__time__is_computing_and_waiting_but_for_the_rest(void **state)
-{
-    (void)state;
-    options.steps = 10;
-    assert_int_equal(run(&fake.home), STEPD_OK);
-    assert_true(result.computing > 0 && result.waiting > 0);
-    assert_true(result.computing + result.waiting <= result.seconds);
-    assert_true(result.computing_cpu > 0 && result.computing_cpu <= result.cpu + 0.001);
-}
-
 static void train_run__cosine_without_t_max__spans_the_run(void **state)
 {
     (void)state;
@@ -487,9 +445,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(train_run__learnable_data__is_learnt),
-        IN_FOLDER(train_run__without_overlap__sends_a_step_as_a_whole),
-        IN_FOLDER(train_run__without_overlap__has_the_same_bits_in_this_process),
-        IN_FOLDER(train_run__time__is_computing_and_waiting_but_for_the_rest),
         IN_FOLDER(train_run__cosine_without_t_max__spans_the_run),
         IN_FOLDER(train_run__end__is_reported_before_leaving),
         IN_FOLDER(train_run__job_that_is_defined__sends_no_groups_and_has_its_mode),
