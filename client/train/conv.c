@@ -9,14 +9,14 @@
  *     Y (C', H', W')  = max(the largest of each 2x2 of Z, 0)                      forward
  *
  *     dZ (C', P)      = dY where the largest was, if it was above 0; 0 elsewhere
- *     dW += dZ U^T,   db += sum over P of dZ                                      backward
- *     dU (K, P)       = W^T dZ;  dX adds up the rows of dU, moved back
+ *     dU (K, P)       = W^T dZ;  dX adds up the rows of dU, moved back            backward
+ *     dW += dZ U^T,   db += sum over P of dZ                                      gradients
  *
  * This is PyTorch's Conv2d(C, C', 3, padding=1), ReLU, MaxPool2d(2): the largest of the values
  * after the ReLU is the ReLU of the largest, and of equal ones the first in the row counts. Of a
  * forward pass only Y is kept, and for each of its elements which of the four it was (`marks`); U
- * is made again, which costs less than a batch of them would take. The sum over the batch goes
- * image by image, so it has one order.
+ * and dZ are made again, which costs less than a batch of them would take. The sum over the batch
+ * goes image by image, so it has one order.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -226,16 +226,11 @@ static void add_gradients(const struct layer *layer, const float *image, const f
         layer->bias_grad[c] += sum_of(plane + c * pixels, pixels);
 }
 
-static void backward(const struct layer *layer, const float *input, size_t batch, float *below)
+static void backward(const struct layer *layer, size_t batch, float *below)
 {
     float *const plane = plane_of(layer);
-    memset(layer->weight_grad, 0, layer_weights(layer) * sizeof(float));
-    memset(layer->bias_grad, 0, layer->biases * sizeof(float));
-    for (size_t i = 0; i < batch; i++) {
+    for (size_t i = 0; i < batch && below != NULL; i++) {
         unpool(layer, i, plane);
-        add_gradients(layer, input + i * layer->inputs, plane);
-        if (below == NULL)
-            continue;
         blas_multiply(
             &(struct blas_product){
                 .a_turned = true,
@@ -248,11 +243,23 @@ static void backward(const struct layer *layer, const float *input, size_t batch
     }
 }
 
+static void gradients(const struct layer *layer, const float *input, size_t batch)
+{
+    float *const plane = plane_of(layer);
+    memset(layer->weight_grad, 0, layer_weights(layer) * sizeof(float));
+    memset(layer->bias_grad, 0, layer->biases * sizeof(float));
+    for (size_t i = 0; i < batch; i++) {
+        unpool(layer, i, plane);
+        add_gradients(layer, input + i * layer->inputs, plane);
+    }
+}
+
 static const struct layer_kind conv = {
     .scratch_floats = scratch_floats,
     .marks = marks_of,
     .forward = forward,
     .backward = backward,
+    .gradients = gradients,
 };
 
 struct layer conv_layer(size_t n, const struct layer_image *in, size_t channels)

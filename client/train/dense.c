@@ -3,7 +3,8 @@
  * The dense layer. With X (B, I) the input, W (O, I), b (O,):
  *
  *     Z = X W^T + b,  Y = max(Z, 0) or Z                                          forward
- *     dW = dZ^T X,  db = sum over B of dZ,  dX = dZ W                             backward
+ *     dX = dZ W                                                                   backward
+ *     dW = dZ^T X,  db = sum over B of dZ                                         gradients
  *
  * where dZ is dY where the output was positive. The loss has been divided by B, so that every
  * gradient is a mean.
@@ -46,11 +47,24 @@ static void forward(const struct layer *layer, const float *input, size_t batch)
         layer->output[i] = layer->output[i] > 0.0f ? layer->output[i] : 0.0f;
 }
 
-static void backward(const struct layer *layer, const float *input, size_t batch, float *below)
+static void backward(const struct layer *layer, size_t batch, float *below)
 {
     if (layer->relu)
         for (size_t i = 0; i < batch * layer->outputs; i++)
             layer->delta[i] = layer->output[i] > 0.0f ? layer->delta[i] : 0.0f;
+    if (below == NULL)
+        return;
+    blas_multiply(
+        &(struct blas_product){
+            .rows = batch,
+            .cols = layer->inputs,
+            .inner = layer->outputs,
+        },
+        layer->delta, layer->weight, below);
+}
+
+static void gradients(const struct layer *layer, const float *input, size_t batch)
+{
     blas_multiply(
         &(struct blas_product){
             .a_turned = true,
@@ -63,15 +77,6 @@ static void backward(const struct layer *layer, const float *input, size_t batch
     for (size_t i = 1; i < batch; i++)
         for (size_t o = 0; o < layer->outputs; o++)
             layer->bias_grad[o] += layer->delta[i * layer->outputs + o];
-    if (below == NULL)
-        return;
-    blas_multiply(
-        &(struct blas_product){
-            .rows = batch,
-            .cols = layer->inputs,
-            .inner = layer->outputs,
-        },
-        layer->delta, layer->weight, below);
 }
 
 static const struct layer_kind dense = {
@@ -79,6 +84,7 @@ static const struct layer_kind dense = {
     .marks = no_marks,
     .forward = forward,
     .backward = backward,
+    .gradients = gradients,
 };
 
 struct layer dense_layer(size_t n, size_t inputs, size_t outputs, bool relu)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A layer of a model: a weight and a bias, and the two passes over them. The kinds are dense
+ * A layer of a model: a weight and a bias, and the passes over them. The kinds are dense
  * (dense.c) and a convolution with its pooling (conv.c); both can put a ReLU on their output.
  *
  * Letters: B examples of the batch, I inputs and O outputs of one example, all arrays row-major.
@@ -33,11 +33,13 @@ struct layer_kind {
     /* Computes `output` from `input` (B, I). B is at least 1. */
     void (*forward)(const struct layer *layer, const float *input, size_t batch);
     /*
-     * Writes weight_grad and bias_grad, means over the batch where delta is (B, O): the loss by
-     * `output`, which is written over. below (B, I): receives the loss by `input`; NULL: nobody
-     * asks. Nothing reads the weights afterwards.
+     * Begins the backward pass from delta (B, O), the loss by `output`, which is written over.
+     * below (B, I): receives the loss by `input`; NULL: nobody asks. Nothing reads the weights
+     * afterwards.
      */
-    void (*backward)(const struct layer *layer, const float *input, size_t batch, float *below);
+    void (*backward)(const struct layer *layer, size_t batch, float *below);
+    /* Ends it: writes weight_grad and bias_grad, means over the batch. */
+    void (*gradients)(const struct layer *layer, const float *input, size_t batch);
 };
 
 struct layer {

@@ -130,8 +130,15 @@ void model_backward(struct model *model, size_t l, size_t batch)
     assert(l < model->layers && batch <= model->batch_max);
     const struct layer *const layer = &model->layer[l];
     if (batch > 0)
-        layer->kind->backward(layer, input_of(model, l), batch,
-                              l == 0 ? NULL : model->layer[l - 1].delta);
+        layer->kind->backward(layer, batch, l == 0 ? NULL : model->layer[l - 1].delta);
+}
+
+void model_gradients(struct model *model, size_t l, size_t batch)
+{
+    assert(l < model->layers && batch <= model->batch_max);
+    const struct layer *const layer = &model->layer[l];
+    if (batch > 0)
+        layer->kind->gradients(layer, input_of(model, l), batch);
 }
 
 static bool all_finite(const float *values, size_t count)

@@ -42,16 +42,17 @@ enum stepd_status traffic_pull(struct traffic *traffic, enum stepd_view view, ui
 enum stepd_status traffic_send(struct traffic *traffic, size_t l, const struct home_step *step,
                                struct stepd_error *reterr)
 {
-    if (!traffic->overlap && l > 0)
+    if (!traffic->overlap && l + 1 < traffic->layers)
         return STEPD_OK;
+    const size_t part = traffic->overlap ? l : 0;
     const size_t layers = traffic->overlap ? 1 : traffic->layers;
     const enum meter_state before = meter_enter(traffic->meter, METER_WAITING);
     const enum stepd_status status =
-        home_step_start(traffic->home, l, &traffic->arrays[2 * l], 2 * layers, step, reterr);
+        home_step_start(traffic->home, part, &traffic->arrays[2 * part], 2 * layers, step, reterr);
     (void)meter_enter(traffic->meter, before);
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, status, "push");
-    traffic->under_way[l] = true;
+    traffic->under_way[part] = true;
     return STEPD_OK;
 }
 

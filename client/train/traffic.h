@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What travels of a step, and when. With overlap, which is the rule, each layer is a part of its
- * own: its gradients leave while the backward pass computes those of the layer before it, and the
- * next forward pass waits for its weights only when it comes to it. Without, the gradients of all
- * layers leave together when the last has been computed, and the next step begins when all weights
- * are there. The bits are the same; --no-overlap shows what overlap is good for.
+ * own: its gradients leave while those of the next layer are computed, and the next forward pass
+ * waits for its weights only when it comes to it. Without, the gradients of all layers leave
+ * together when the last have been computed, and the next step begins when all weights are there.
+ * The bits are the same; --no-overlap shows what overlap is good for.
  *
- *     traffic_send(l = ..., 2, 1, 0)     after the backward pass of each layer
+ *     traffic_send(l = 0, 1, 2, ...)     when the gradients of a layer are computed
  *     traffic_await(l = 0, 1, 2, ...)    before the forward pass of each layer
  */
 #ifndef TRAIN_TRAFFIC_H
@@ -39,7 +39,7 @@ void traffic_init(const struct model *model, struct home *home, struct meter *me
 enum stepd_status traffic_pull(struct traffic *traffic, enum stepd_view view, uint64_t *ret_version,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The gradients of layer l are there; those of the layers behind it were sent before. */
+/* The gradients of layer l are there; those of the layers before it were sent before. */
 enum stepd_status traffic_send(struct traffic *traffic, size_t l, const struct home_step *step,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 

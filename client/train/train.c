@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The training loop. A step goes through the layers twice, and traffic goes on meanwhile:
+ * The training loop. A step goes through the layers three times, and traffic goes on meanwhile:
  *
  *     forward    wait for the weights of layer l, compute layer l           l = 0, 1, 2, ...
- *     backward   compute the gradients of layer l, send them off            l = ..., 2, 1, 0
+ *     backward   what the loss is by the output of layer l                  l = ..., 2, 1, 0
+ *     gradients  compute the gradients of layer l, send them off            l = 0, 1, 2, ...
  *
- * so while the gradients of a layer travel, those of the layer before it are computed, and the
- * next step begins as soon as the first layer's weights are there (traffic.h). New weights are
- * written over the old ones only after the backward pass has read them for the last time.
+ * so while the gradients of a layer travel, those of the next are computed, and the first layer,
+ * whose weights are needed first, is the first to be sent (traffic.h). New weights are written over
+ * the old ones only after the backward pass has read them for the last time.
  *
  * Which examples a step takes follows from its number alone (batch.h). In sync mode the number is
  * the version of the weights, on which all workers agree; in async mode each counts for itself, and
@@ -234,6 +235,11 @@ static enum stepd_status backward(struct training *t, size_t batch, double loss,
     for (size_t l = t->model->layers; l-- > 0;) {
         pace_begin(&t->pace);
         model_backward(t->model, l, batch);
+        pace_end(&t->pace);
+    }
+    for (size_t l = 0; l < t->model->layers; l++) {
+        pace_begin(&t->pace);
+        model_gradients(t->model, l, batch);
         pace_end(&t->pace);
         const enum stepd_status status = traffic_send(&t->traffic, l, &step, reterr);
         if (status != STEPD_OK)

@@ -81,7 +81,7 @@ static enum stepd_status fake_pull(struct home *home, enum stepd_view view,
 static void note_loss(struct fake_home *fake, size_t part, const struct home_step *step)
 {
     assert_true(step->has_loss == (step->examples > 0));
-    if (2 * part + fake->arrays[part] == fake->tensors) /* the first of the step */
+    if (part == 0) /* the first of the step */
         fake->loss = step->has_loss ? step->loss : (double)NAN;
     else if (step->has_loss)
         assert_true(step->loss == fake->loss);
@@ -94,7 +94,8 @@ static enum stepd_status fake_step_start(struct home *home, size_t part,
     struct fake_home *const fake = fake_of(home);
     assert_true(count == 2 || (part == 0 && count == fake->tensors)); /* a layer, or all */
     assert_null(fake->under_way[part]);
-    if (part == 0 && fake->steps_started == fake->fail_at_step) /* the others are on their way */
+    const bool last = 2 * part + count == fake->tensors; /* the others are on their way */
+    if (last && fake->steps_started == fake->fail_at_step)
         return stepd_fail(reterr, STEPD_UNAVAILABLE, "the connection is lost");
     fake->under_way[part] = arrays;
     fake->arrays[part] = count;
@@ -104,7 +105,7 @@ static enum stepd_status fake_step_start(struct home *home, size_t part,
         *(float *)(uintptr_t)arrays[0].grad = NAN;
     fake->examples[part] = step->examples;
     note_loss(fake, part, step);
-    if (part == 0) {
+    if (last) {
         fake->steps_started++;
         fake->examples_sum += step->examples;
     }

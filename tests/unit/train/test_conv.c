@@ -164,6 +164,8 @@ static void backward_all(struct model *model, size_t batch)
 {
     for (size_t l = model->layers; l-- > 0;)
         model_backward(model, l, batch);
+    for (size_t l = 0; l < model->layers; l++)
+        model_gradients(model, l, batch);
 }
 
 static void model_forward__cnn__gives_the_scores_of_the_definition(void **state)
@@ -230,6 +232,28 @@ static void model_backward__cnn_twice__gives_the_same_bits(void **state)
     memcpy(first, layer->weight_grad, layer_weights(layer) * sizeof(float));
     (void)forward_all(model, labels, BATCH);
     backward_all(model, BATCH);
+    assert_memory_equal(first, layer->weight_grad, layer_weights(layer) * sizeof(float));
+    model_destroy(model);
+}
+
+static void model_gradients__cnn_in_any_order_and_with_new_weights__are_the_same(void **state)
+{
+    (void)state;
+    uint8_t labels[BATCH];
+    struct model *model = make(labels);
+    struct layer *const layer = &model->layer[0];
+    float first[PARAMETERS_MOST];
+    (void)forward_all(model, labels, BATCH);
+    backward_all(model, BATCH);
+    memcpy(first, layer->weight_grad, layer_weights(layer) * sizeof(float));
+    (void)forward_all(model, labels, BATCH);
+    for (size_t l = model->layers; l-- > 0;) {
+        model_backward(model, l, BATCH);
+        for (size_t i = 0; i < layer_weights(&model->layer[l]); i++)
+            model->layer[l].weight[i] = NAN;
+    }
+    for (size_t l = model->layers; l-- > 0;)
+        model_gradients(model, l, BATCH);
     assert_memory_equal(first, layer->weight_grad, layer_weights(layer) * sizeof(float));
     model_destroy(model);
 }
@@ -357,6 +381,7 @@ int main(void)
         cmocka_unit_test(model_forward__cnn__gives_the_scores_of_the_definition),
         cmocka_unit_test(model_backward__cnn__agrees_with_differences),
         cmocka_unit_test(model_backward__cnn_twice__gives_the_same_bits),
+        cmocka_unit_test(model_gradients__cnn_in_any_order_and_with_new_weights__are_the_same),
         cmocka_unit_test(model_backward__cnn_in_two_parts__means_add_up_to_the_whole),
         cmocka_unit_test(model_forward__equal_values_in_a_pool__lets_the_first_have_the_gradient),
         cmocka_unit_test(

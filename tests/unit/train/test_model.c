@@ -62,6 +62,8 @@ static void compute_gradients(struct model *model, const uint8_t *labels, size_t
     (void)loss_of(model, labels, batch);
     for (size_t l = model->layers; l-- > 0;)
         model_backward(model, l, batch);
+    for (size_t l = 0; l < model->layers; l++)
+        model_gradients(model, l, batch);
 }
 
 /* Checks `count` gradients against (loss(w + h) - loss(w - h)) / 2h. The losses are computed in
@@ -114,6 +116,31 @@ static void model_backward__mlp__agrees_with_differences(void **state)
 {
     (void)state;
     check_all_gradients("mlp:6-9-8-5");
+}
+
+/* Whose gradients were sent first has new weights while those of others are computed. */
+static void model_gradients__in_any_order_and_with_new_weights__are_the_same(void **state)
+{
+    (void)state;
+    uint8_t labels[BATCH];
+    struct model *model = make("mlp:6-9-8-5", labels);
+    float first[3][9 * 9];
+    compute_gradients(model, labels, BATCH);
+    for (size_t l = 0; l < 3; l++)
+        memcpy(first[l], model->layer[l].weight_grad,
+               layer_weights(&model->layer[l]) * sizeof(float));
+    (void)loss_of(model, labels, BATCH);
+    for (size_t l = 3; l-- > 0;) {
+        model_backward(model, l, BATCH);
+        for (size_t i = 0; i < layer_weights(&model->layer[l]); i++)
+            model->layer[l].weight[i] = NAN;
+    }
+    for (size_t l = 3; l-- > 0;)
+        model_gradients(model, l, BATCH);
+    for (size_t l = 0; l < 3; l++)
+        assert_memory_equal(first[l], model->layer[l].weight_grad,
+                            layer_weights(&model->layer[l]) * sizeof(float));
+    model_destroy(model);
 }
 
 static void model_backward__batch_in_two_parts__means_add_up_to_the_whole(void **state)
@@ -235,6 +262,7 @@ int main(void)
         cmocka_unit_test(model_backward__linear__agrees_with_differences),
         cmocka_unit_test(model_backward__softmax__agrees_with_differences),
         cmocka_unit_test(model_backward__mlp__agrees_with_differences),
+        cmocka_unit_test(model_gradients__in_any_order_and_with_new_weights__are_the_same),
         cmocka_unit_test(model_backward__batch_in_two_parts__means_add_up_to_the_whole),
         cmocka_unit_test(model_loss__zero_weights__is_what_ignorance_costs),
         cmocka_unit_test(model_loss__huge_scores__stays_finite),

@@ -142,7 +142,7 @@ static void train_run__slow_rank__sleeps_after_each_pass_of_each_layer(void **st
     assert_int_equal(run(0), STEPD_OK);
     assert_int_equal(sleeps, 0);
     assert_int_equal(run(3), STEPD_OK);
-    assert_int_equal(sleeps, 10 * 2 * 2);
+    assert_int_equal(sleeps, 10 * 2 * 3);
 }
 
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
