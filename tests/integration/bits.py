@@ -4,6 +4,7 @@
 
   - one worker through the daemon gives what `stepd-train --local` gives, also where the daemon does
     not sleep between frames, and where gradients do not travel layer by layer
+  - where a step is made of several pushes of each worker, it makes no difference either
   - four workers with unequal numbers of examples give the same bits twice, with one shard and with
     two, on the kernels of every instruction set that this machine has; without overlap as well
   - where the whole job is the unit (a clip by the global norm, steps that are made whole) likewise
@@ -78,6 +79,12 @@ def check_gate(runs):
         "a clip by the global norm differs from --local"
 
 
+def check_parts(runs):
+    parts = ["--batch", "60,20", "--job-param", "accumulate=3"]
+    without = runs.served(2, ["--shards", "2"], *parts, "--no-overlap")
+    assert runs.served(2, [], *parts) == without, "steps made of parts differ without overlap"
+
+
 def check_worlds(runs):
     """Not by Adam with its usual eps: its first steps have the gradient's sign, whatever the
     gradient's size, and make a rounding of one that is nearly 0 large. So does PyTorch's."""
@@ -109,6 +116,7 @@ def main():
             assert without(*batch, "--no-overlap") == local, "one worker without overlap differs"
         print("one worker: the daemon and --local give the same bits")
         check_gate(runs)
+        check_parts(runs)
         check_worlds(runs)
 
         isas = [isa for isa in ("base", "v3", "v4") if runs.has_isa(isa)]
