@@ -5,8 +5,9 @@
  * measured against a bare counterpart in the same run, because times of two runs on a shared
  * machine cannot be compared; the ratios can.
  *
- *     stepd-bench [kernel|latency|step|train ...] [--optimizer NAME] [--quick] [--csv|--json]
+ *     stepd-bench [SECTION ...] [--optimizer NAME] [--quick] [--csv|--json]
  *
+ * Without a section's name all of them are measured, in the order of the table below.
  * The stepd that is measured is the one beside this binary. Build with the preset release.
  */
 #include <limits.h>
@@ -21,40 +22,78 @@
 #include "tests/bench/step.h"
 #include "tests/bench/train.h"
 
+/* What can be measured. */
+struct section {
+    const char *name;
+    const char *what;      /* for --help */
+    const char *optimizer; /* where none is chosen */
+    enum stepd_status (*measure)(const struct step_settings *settings, struct report *report,
+                                 struct stepd_error *reterr);
+};
+
+static enum stepd_status measure_kernels(const struct step_settings *settings,
+                                         struct report *report, struct stepd_error *reterr)
+{
+    return kernel_measure(settings->optimizer, settings->quick, report, reterr);
+}
+
+static enum stepd_status measure_training(const struct step_settings *settings,
+                                          struct report *report, struct stepd_error *reterr)
+{
+    return train_measure(settings->daemon, settings->optimizer, settings->quick, report, reterr);
+}
+
+static const struct section sections[] = {
+    {"kernel", "optimizers' steps in memory, against a bare loop, memcpy and a plain loop",
+     KERNEL_ALL, measure_kernels},
+    {"latency", "the smallest step over a socket, against a bare echo through libuv", "adamw",
+     latency_measure},
+    {"step", "a step over a socket, against bare sockets", "adamw", step_measure},
+    {"train", "a training by two workers, with overlap and without", "adamw", measure_training},
+};
+
+#define SECTIONS (sizeof sections / sizeof sections[0])
+
 struct settings {
-    bool kernel;
-    bool latency;
-    bool step;
-    bool train;
+    bool chosen[SECTIONS];
     bool quick;
     enum report_form form;
     const char *optimizer; /* NULL: each section's own choice */
 };
 
-static const char usage[] =
-    "usage: stepd-bench [kernel|latency|step|train ...] [--optimizer NAME] [--quick] [--csv|--json]\n"
-    "\n"
-    "  kernel            optimizers' steps in memory, against a bare loop, memcpy and a plain loop\n"
-    "  latency           the smallest step over a socket, against a bare echo through libuv\n"
-    "  step              a step over a socket, against bare sockets\n"
-    "  train             a training by two workers, with and without overlap; all without a choice\n"
-    "  --optimizer NAME  which one [kernel: all that go element by element; others: adamw]\n"
-    "  --quick           small sizes and few rounds: does it work?\n"
-    "  --csv             comma-separated lines instead of tables\n"
-    "  --json            one JSON object instead of tables\n";
+static void print_usage(FILE *out)
+{
+    (void)fputs("usage: stepd-bench [SECTION ...] [--optimizer NAME] [--quick] [--csv|--json]\n\n",
+                out);
+    for (size_t i = 0; i < SECTIONS; i++)
+        (void)fprintf(out, "  %-17s %s\n", sections[i].name, sections[i].what);
+    (void)fputs("without a choice all sections\n\n"
+                "  --optimizer NAME  which one [kernel: all that go element by element; otherwise "
+                "adamw]\n"
+                "  --quick           small sizes and few rounds: does it work?\n"
+                "  --csv             comma-separated lines instead of tables\n"
+                "  --json            one JSON object instead of tables\n",
+                out);
+}
+
+static bool choose_section(struct settings *settings, const char *name)
+{
+    for (size_t i = 0; i < SECTIONS; i++) {
+        if (strcmp(sections[i].name, name) != 0)
+            continue;
+        settings->chosen[i] = true;
+        return true;
+    }
+    return false;
+}
 
 static bool read_arguments(int argc, char *const *argv, struct settings *ret_settings)
 {
     struct settings settings = {.optimizer = NULL};
+    bool any = false;
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "kernel") == 0)
-            settings.kernel = true;
-        else if (strcmp(argv[i], "latency") == 0)
-            settings.latency = true;
-        else if (strcmp(argv[i], "step") == 0)
-            settings.step = true;
-        else if (strcmp(argv[i], "train") == 0)
-            settings.train = true;
+        if (choose_section(&settings, argv[i]))
+            any = true;
         else if (strcmp(argv[i], "--quick") == 0)
             settings.quick = true;
         else if (strcmp(argv[i], "--json") == 0)
@@ -66,8 +105,8 @@ static bool read_arguments(int argc, char *const *argv, struct settings *ret_set
         else
             return false;
     }
-    if (!settings.kernel && !settings.latency && !settings.step && !settings.train)
-        settings.kernel = settings.latency = settings.step = settings.train = true;
+    for (size_t i = 0; i < SECTIONS; i++)
+        settings.chosen[i] = settings.chosen[i] || !any;
     *ret_settings = settings;
     return true;
 }
@@ -84,33 +123,24 @@ static enum stepd_status find_daemon(char ret_path[PATH_MAX], struct stepd_error
     return STEPD_OK;
 }
 
-static const char *or_else(const char *choice, const char *fallback)
-{
-    return choice != NULL ? choice : fallback;
-}
-
 static enum stepd_status run(const struct settings *settings, struct stepd_error *reterr)
 {
+    char daemon[PATH_MAX];
+    enum stepd_status status = find_daemon(daemon, reterr);
+    if (status != STEPD_OK)
+        return status;
     struct report report;
     report_begin(&report, settings->form, !settings->quick);
-    enum stepd_status status = STEPD_OK;
-    if (settings->kernel)
-        status = kernel_measure(or_else(settings->optimizer, KERNEL_ALL), settings->quick, &report,
-                                reterr);
-    if (status == STEPD_OK && (settings->latency || settings->step || settings->train)) {
-        char daemon[PATH_MAX];
-        status = find_daemon(daemon, reterr);
-        const struct step_settings step = {
+    for (size_t i = 0; i < SECTIONS && status == STEPD_OK; i++) {
+        const struct section *const section = &sections[i];
+        const char *const chosen = settings->optimizer;
+        const struct step_settings of_section = {
             .daemon = daemon,
-            .optimizer = or_else(settings->optimizer, "adamw"),
+            .optimizer = chosen != NULL ? chosen : section->optimizer,
             .quick = settings->quick,
         };
-        if (status == STEPD_OK && settings->latency)
-            status = latency_measure(&step, &report, reterr);
-        if (status == STEPD_OK && settings->step)
-            status = step_measure(&step, &report, reterr);
-        if (status == STEPD_OK && settings->train)
-            status = train_measure(daemon, step.optimizer, settings->quick, &report, reterr);
+        if (settings->chosen[i])
+            status = section->measure(&of_section, &report, reterr);
     }
     if (status == STEPD_OK)
         report_end(&report);
@@ -121,11 +151,11 @@ int main(int argc, char **argv)
 {
     struct settings settings;
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        (void)fputs(usage, stdout);
+        print_usage(stdout);
         return 0;
     }
     if (!read_arguments(argc, argv, &settings)) {
-        (void)fputs(usage, stderr);
+        print_usage(stderr);
         return 2;
     }
     struct stepd_error error;
