@@ -75,12 +75,19 @@ def check_training(rows):
         assert abs(share["compute"] - parts["compute"]["us"] / both[lane]["us"]) < 0.01, share
 
 
+def check_many(rows):
+    lanes = check_lanes(rows, "transport", "tensors")
+    assert set(lanes) == {("adamw", t, n) for t in ("tcp", "unix") for n in (1, 100, 1000)}, lanes
+    assert all(set(subject) == {"stepd", "one", "define"} for subject in lanes.values()), lanes
+
+
 def main(folder):
     report = json.loads(run(folder, "--json"))
-    assert set(report) == {"kernel", "latency", "step", "train"}, report.keys()
+    assert set(report) == {"kernel", "latency", "step", "many", "train"}, report.keys()
     check_kernel(report["kernel"])
     check_steps(report["latency"], {64})
     check_steps(report["step"], {4096, 262144})
+    check_many(report["many"])
     check_training(report["train"])
     lines = list(csv.DictReader(run(folder, "kernel", "--optimizer", "adamw", "--csv").splitlines()))
     same = [row for row in report["kernel"] if row["optimizer"] == "adamw"]
@@ -89,7 +96,7 @@ def main(folder):
     table = run(folder, "kernel", "--optimizer", "adamw").splitlines()
     assert len(table) == 2 + len(lines), table
     print(f"checked {len(report['kernel'])} rows of kernels, "
-          f"{len(report['latency']) + len(report['step'])} of steps, "
+          f"{sum(len(report[section]) for section in ('latency', 'step', 'many'))} of steps, "
           f"{len(report['train'])} of trainings")
 
 

@@ -18,6 +18,7 @@
 
 #include "proto/error.h"
 #include "tests/bench/kernel.h"
+#include "tests/bench/many.h"
 #include "tests/bench/report.h"
 #include "tests/bench/step.h"
 #include "tests/bench/train.h"
@@ -49,6 +50,8 @@ static const struct section sections[] = {
     {"latency", "the smallest step over a socket, against a bare echo through libuv", "adamw",
      latency_measure},
     {"step", "a step over a socket, against bare sockets", "adamw", step_measure},
+    {"many", "a step of the same elements in 1 to 100,000 tensors, against one tensor", "adamw",
+     many_measure},
     {"train", "a training by two workers, with overlap and without", "adamw", measure_training},
 };
 

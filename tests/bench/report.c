@@ -5,6 +5,7 @@
  */
 #include "tests/bench/report.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 /* A row's numbers. */
@@ -25,23 +26,37 @@ void report_begin(struct report *report, enum report_form form, bool progress)
     if (form == REPORT_JSON)
         printf("{");
     if (form == REPORT_CSV)
-        printf(
-            "section,optimizer,kind,size,lane,rounds,us,p10_us,p90_us,p99_us,p999_us,ratio,gb_s\n");
+        printf("section,optimizer,kind,size,lane,rounds,us,p10_us,p90_us,p99_us,p999_us,ratio,gb_s,"
+               "planned_bytes,grown_bytes\n");
     (void)fflush(stdout);
 }
 
-void report_section(struct report *report, const char *name, const char *title)
+static void open_section(struct report *report, const char *name, const char *title)
 {
     const bool first = report->section == NULL;
     if (report->form == REPORT_JSON)
         printf("%s\"%s\": [", first ? "" : "],\n ", name);
     if (report->form == REPORT_TABLE)
-        printf("%s%s\n%-16s %-5s %10s %-7s %6s %12s %12s %12s %12s %12s %6s %7s\n",
-               first ? "" : "\n", title, "optimizer", "", "size", "lane", "rounds", "median us",
-               "p10 us", "p90 us", "p99 us", "p99.9 us", "ratio", "GB/s");
-    (void)fflush(stdout); /* or the peers that are forked would have it in their buffers, too */
+        printf("%s%s\n", first ? "" : "\n", title);
     report->section = name;
     report->rows = 0;
+}
+
+void report_section(struct report *report, const char *name, const char *title)
+{
+    open_section(report, name, title);
+    if (report->form == REPORT_TABLE)
+        printf("%-16s %-5s %10s %-7s %6s %12s %12s %12s %12s %12s %6s %7s\n", "optimizer", "",
+               "size", "lane", "rounds", "median us", "p10 us", "p90 us", "p99 us", "p99.9 us",
+               "ratio", "GB/s");
+    (void)fflush(stdout); /* or the peers that are forked would have it in their buffers, too */
+}
+
+static void begin_json_row(const struct report *report, const struct report_subject *subject)
+{
+    printf("%s\n  {\"optimizer\": \"%s\", \"%s\": \"%s\", \"%s\": %zu, ",
+           report->rows > 0 ? "," : "", subject->optimizer, subject->kind_name, subject->kind,
+           subject->size_name, subject->size);
 }
 
 static void write_row(const struct report *report, const struct report_subject *subject,
@@ -49,7 +64,7 @@ static void write_row(const struct report *report, const struct report_subject *
 {
     static const char table[] =
         "%-16s %-5s %10zu %-7s %6zu %12.1f %12.1f %12.1f %12.1f %12.1f %6.2f %7.2f\n";
-    static const char csv[] = ",%s,%s,%zu,%s,%zu,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%.3f\n";
+    static const char csv[] = ",%s,%s,%zu,%s,%zu,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%.3f,,\n";
     static const char json[] =
         "\"lane\": \"%s\", \"rounds\": %zu, \"us\": %.3f, "
         "\"p10_us\": %.3f, \"p90_us\": %.3f, \"p99_us\": %.3f, \"p999_us\": %.3f, \"ratio\": %.4f, "
@@ -65,9 +80,7 @@ static void write_row(const struct report *report, const struct report_subject *
                is->p10_us, is->p90_us, is->p99_us, is->p999_us, is->ratio, is->gb_s);
         break;
     case REPORT_JSON:
-        printf("%s\n  {\"optimizer\": \"%s\", \"%s\": \"%s\", \"%s\": %zu, ",
-               report->rows > 0 ? "," : "", subject->optimizer, subject->kind_name, subject->kind,
-               subject->size_name, subject->size);
+        begin_json_row(report, subject);
         printf(json, lane, is->rounds, is->us, is->p10_us, is->p90_us, is->p99_us, is->p999_us,
                is->ratio, is->gb_s);
         break;
@@ -113,6 +126,44 @@ void report_shares(struct report *report, const struct report_subject *subject, 
         write_row(report, subject, lane[i].name, &measured);
         report->rows++;
     }
+    (void)fflush(stdout);
+}
+
+void report_memory_section(struct report *report, const char *name, const char *title)
+{
+    open_section(report, name, title);
+    if (report->form == REPORT_TABLE)
+        printf("%-16s %-10s %8s %12s %12s %12s\n", "optimizer", "", "size", "planned MiB",
+               "grown MiB", "above MiB");
+    (void)fflush(stdout);
+}
+
+static double mebibytes(double bytes)
+{
+    return bytes / (1 << 20);
+}
+
+void report_memory(struct report *report, const struct report_subject *subject,
+                   uint64_t planned_bytes, int64_t grown_bytes)
+{
+    const double planned = (double)planned_bytes;
+    const double grown = (double)grown_bytes;
+    switch (report->form) {
+    case REPORT_TABLE:
+        printf("%-16s %-10s %8zu %12.1f %12.1f %12.1f\n", subject->optimizer, subject->kind,
+               subject->size, mebibytes(planned), mebibytes(grown), mebibytes(grown - planned));
+        break;
+    case REPORT_CSV:
+        printf("%s,%s,%s,%zu,stepd,,,,,,,,,%" PRIu64 ",%" PRId64 "\n", report->section,
+               subject->optimizer, subject->kind, subject->size, planned_bytes, grown_bytes);
+        break;
+    case REPORT_JSON:
+        begin_json_row(report, subject);
+        printf("\"planned_bytes\": %" PRIu64 ", \"grown_bytes\": %" PRId64 "}", planned_bytes,
+               grown_bytes);
+        break;
+    }
+    report->rows++;
     (void)fflush(stdout);
 }
 

@@ -12,13 +12,18 @@
  *
  * us is the median, p10_us and p90_us the spread around it, p99_us and p999_us the tail, ratio
  * stepd's median over the lane's: below 1 where stepd is the faster one. gb_s counts what the
- * section says.
+ * section says. Sections about memory have other rows: what the daemon planned to take, and by how
+ * much it grew:
+ *
+ *     {"memory": [{"optimizer": "adamw", "reduction": "arrival", "workers": 8,
+ *                  "planned_bytes": 167772160, "grown_bytes": 170131456}, ...]}
  */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "tests/bench/samples.h"
 
@@ -34,9 +39,9 @@ struct report {
 /* What a comparison has been of. */
 struct report_subject {
     const char *optimizer;
-    const char *kind_name; /* "isa" or "transport" */
+    const char *kind_name; /* "isa", "transport" or "reduction" */
     const char *kind;
-    const char *size_name; /* "elements" or "bytes" */
+    const char *size_name; /* "elements", "bytes", "tensors", ... */
     size_t size;
     size_t bytes; /* that the rate counts: moved through memory, or sent one way */
 };
@@ -57,6 +62,10 @@ void report_comparison(struct report *report, const struct report_subject *subje
  */
 void report_shares(struct report *report, const struct report_subject *subject, double whole_s,
                    const struct report_lane *lane, size_t lanes);
+/* The same about memory. */
+void report_memory_section(struct report *report, const char *name, const char *title);
+void report_memory(struct report *report, const struct report_subject *subject,
+                   uint64_t planned_bytes, int64_t grown_bytes);
 
 /* Says on stderr what comes next, and what is left out and why. */
 void report_progress(const struct report *report, const struct report_subject *subject);
