@@ -52,7 +52,7 @@ enum stepd_outcome {
 #define STEPD_NAME_MAX_BYTES         200u         /* a job's, worker's, tensor's or group's name */
 #define STEPD_BARRIER_NAME_MAX_BYTES 64u          /* a barrier's name */
 #define STEPD_DIMS_MAX               8u           /* dimensions of a tensor */
-#define STEPD_TENSORS_MAX            65536u       /* tensors of a job */
+#define STEPD_TENSORS_MAX            1048576u     /* tensors of a job */
 #define STEPD_GROUPS_MAX             256u         /* param groups of a job */
 #define STEPD_WORKERS_MAX            4096u        /* members of a job */
 #define STEPD_EXAMPLES_MAX           (1u << 30)   /* examples behind one push */

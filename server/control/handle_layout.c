@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Layouts can be long: 65536 tensors, a million slices. They travel in frames of at most
+ * Layouts can be long: a million tensors, a million slices. They travel in frames of at most
  * CONTROL_PAGE_BYTES each: first all tensors, then all slices with their parts, each frame going on
  * where the one before it ended, the final one marked `last`. A slice is not split between frames:
  * the layout puts no more than LAYOUT_PACK_PARTS_MAX parts into one, and so many always fit.

@@ -276,7 +276,7 @@ static const struct rule rules[] = {
     {STEPD_MESSAGE_DEFINE_TENSORS, init_a_nan, "define_tensors.tensors[2].init.a: not a finite"},
     {STEPD_MESSAGE_DEFINE_TENSORS, init_b_infinite, "define_tensors.tensors[2].init.b: "},
     {STEPD_MESSAGE_DEFINE_TENSORS, tensors_last_page, NULL},
-    {STEPD_MESSAGE_DEFINE_TENSORS, tensors_too_many, "define_tensors.first: 65537"},
+    {STEPD_MESSAGE_DEFINE_TENSORS, tensors_too_many, "define_tensors.first: 1048577"},
     {STEPD_MESSAGE_DEFINE_TENSORS, tensors_first_huge, "define_tensors.first: 4294967297"},
     {STEPD_MESSAGE_LAYOUT, layout_shards_short, "layout.slice_parts: 2 elements, but 1"},
     {STEPD_MESSAGE_LAYOUT, layout_offsets_short, "layout.part_offsets: 2 elements, but 3"},
