@@ -332,6 +332,16 @@ enum stepd_job_state {
     STEPD_JOB_FAILED = 4,
 };
 
+struct stepd_memory_plan {
+    uint64_t weights;
+    uint64_t second_version;
+    uint64_t views;
+    uint64_t slots;
+    uint64_t sums;
+    uint64_t staging;
+    uint64_t backups;
+};
+
 struct stepd_job_status {
     const char *name;
     enum stepd_job_state state;
@@ -351,6 +361,7 @@ struct stepd_job_status {
     uint32_t workers_min;
     const char *failure;
     uint64_t changes;
+    struct stepd_memory_plan memory;
 };
 
 struct stepd_server_status {

@@ -70,6 +70,22 @@ static struct stepd_member_status decode_member(struct stepd_decoder *d,
     };
 }
 
+/* NULL: none of a job that has no tensors yet. */
+static struct stepd_memory_plan decode_memory_plan(const Stepd__V1__MemoryPlan *wire)
+{
+    if (wire == NULL)
+        return (struct stepd_memory_plan){.weights = 0};
+    return (struct stepd_memory_plan){
+        .weights = wire->weights,
+        .second_version = wire->second_version,
+        .views = wire->views,
+        .slots = wire->slots,
+        .sums = wire->sums,
+        .staging = wire->staging,
+        .backups = wire->backups,
+    };
+}
+
 static struct stepd_job_status decode_job_status(struct stepd_decoder *d,
                                                  const struct stepd_place *at,
                                                  const Stepd__V1__JobStatus *wire)
@@ -99,6 +115,7 @@ static struct stepd_job_status decode_job_status(struct stepd_decoder *d,
         .workers_min = wire->workers_min,
         .failure = stepd_take_text(d, at, "failure", &wire->failure, STEPD_ERROR_TEXT_BYTES),
         .changes = wire->changes,
+        .memory = decode_memory_plan(wire->memory),
     };
 }
 

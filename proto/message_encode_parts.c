@@ -78,12 +78,29 @@ static Stepd__V1__MemberStatus **encode_members(struct stepd_arena *arena,
     return wire;
 }
 
+static Stepd__V1__MemoryPlan *encode_memory_plan(struct stepd_arena *arena,
+                                                 const struct stepd_memory_plan *plan)
+{
+    Stepd__V1__MemoryPlan *wire = make(arena, &stepd__v1__memory_plan__descriptor);
+    if (wire == NULL)
+        return NULL;
+    wire->weights = plan->weights;
+    wire->second_version = plan->second_version;
+    wire->views = plan->views;
+    wire->slots = plan->slots;
+    wire->sums = plan->sums;
+    wire->staging = plan->staging;
+    wire->backups = plan->backups;
+    return wire;
+}
+
 static Stepd__V1__JobStatus *encode_job_status(struct stepd_arena *arena,
                                                const struct stepd_job_status *job)
 {
     Stepd__V1__JobStatus *wire = make(arena, &stepd__v1__job_status__descriptor);
     Stepd__V1__MemberStatus **members = encode_members(arena, job);
-    if (wire == NULL || members == NULL)
+    Stepd__V1__MemoryPlan *memory = encode_memory_plan(arena, &job->memory);
+    if (wire == NULL || members == NULL || memory == NULL)
         return NULL;
     wire->name = borrow_text(job->name);
     wire->state = (Stepd__V1__JobStatus__State)job->state;
@@ -104,6 +121,7 @@ static Stepd__V1__JobStatus *encode_job_status(struct stepd_arena *arena,
     wire->workers_min = job->workers_min;
     wire->failure = borrow_text(job->failure);
     wire->changes = job->changes;
+    wire->memory = memory;
     return wire;
 }
 

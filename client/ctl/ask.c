@@ -80,6 +80,15 @@ static json_t *member_to_json(const struct stepd_member_status *member)
                      until_or_null(member), "barrier", member->barrier);
 }
 
+static json_t *memory_to_json(const struct stepd_memory_plan *memory)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights", integer(memory->weights),
+                     "second_version", integer(memory->second_version), "views",
+                     integer(memory->views), "slots", integer(memory->slots), "sums",
+                     integer(memory->sums), "staging", integer(memory->staging), "backups",
+                     integer(memory->backups));
+}
+
 static json_t *job_to_json(const struct stepd_job_status *job)
 {
     json_t *const members = json_array();
@@ -90,14 +99,15 @@ static json_t *job_to_json(const struct stepd_job_status *job)
         return NULL;
     }
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:I}",
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:o, s:I}",
         "name", job->name, "state", job_state(job->state), "failure", job->failure, "mode",
         stepd_mode_name(job->mode), "incarnation", integer(job->incarnation), "workers_min",
         integer(job->workers_min), "workers", integer(job->workers), "tensors",
         integer(job->tensors), "elements", integer(job->elements), "slices", integer(job->slices),
         "version_min", integer(job->version_min), "version_max", integer(job->version_max),
-        "memory_bytes", integer(job->memory_bytes), "parked", integer(job->parked), "waited_for",
-        integers(job->waited_for), "members", members, "changes", integer(job->changes));
+        "memory_bytes", integer(job->memory_bytes), "memory", memory_to_json(&job->memory),
+        "parked", integer(job->parked), "waited_for", integers(job->waited_for), "members", members,
+        "changes", integer(job->changes));
 }
 
 /* A job whose members fill several frames comes in each of them, with the next members. */

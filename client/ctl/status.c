@@ -190,22 +190,50 @@ static void describe_workers(const json_t *job, char *text, size_t size)
         (void)snprintf(text, size, "%llu..%llu", least, most);
 }
 
+/* "  memory 320 MiB: weights 64 MiB, second version 64 MiB, ...", without what takes none. */
+static void print_memory(const json_t *job)
+{
+    static const struct {
+        const char *key;
+        const char *name;
+    } parts[] = {
+        {"weights", "weights"}, {"second_version", "second version"},
+        {"views", "views"},     {"slots", "slots"},
+        {"sums", "sums"},       {"staging", "staging"},
+        {"backups", "backups"},
+    };
+
+    const json_t *const memory = json_object_get(job, "memory");
+    const char *before = ":";
+    char bytes[32];
+    table_bytes(number(job, "memory_bytes"), bytes, sizeof bytes);
+    (void)printf("  memory %s", bytes);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        const uint64_t taken = number(memory, parts[i].key);
+        if (taken == 0)
+            continue;
+        table_bytes(taken, bytes, sizeof bytes);
+        (void)printf("%s %s %s", before, parts[i].name, bytes);
+        before = ",";
+    }
+    (void)printf("\n");
+}
+
 static void print_job(const json_t *job)
 {
     const json_t *const members = json_object_get(job, "members");
     const unsigned long long least = number(job, "version_min"), most = number(job, "version_max");
-    char memory[32];
     char workers[48];
-    table_bytes(number(job, "memory_bytes"), memory, sizeof memory);
     describe_workers(job, workers, sizeof workers);
     (void)printf("\njob %s: %s, %s, version %llu", string(job, "name"), string(job, "state"),
                  string(job, "mode"), least);
     if (most != least)
         (void)printf(" to %llu", most);
-    (void)printf(
-        "\n  tensors %llu, elements %llu, slices %llu, memory %s, workers %zu of %s\n",
-        (unsigned long long)number(job, "tensors"), (unsigned long long)number(job, "elements"),
-        (unsigned long long)number(job, "slices"), memory, json_array_size(members), workers);
+    (void)printf("\n  tensors %llu, elements %llu, slices %llu, workers %zu of %s\n",
+                 (unsigned long long)number(job, "tensors"),
+                 (unsigned long long)number(job, "elements"),
+                 (unsigned long long)number(job, "slices"), json_array_size(members), workers);
+    print_memory(job);
     if (string(job, "failure")[0] != '\0')
         (void)printf("  %s\n", string(job, "failure"));
     if (number(job, "changes") > 0)

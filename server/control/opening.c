@@ -103,6 +103,17 @@ static void warn_of_empty_groups(const struct control *control, const struct job
     }
 }
 
+static void log_memory(const struct control *control, const struct job *job)
+{
+    const struct job_memory memory = job_memory_plan(job);
+    control_log(
+        control, "memory_planned",
+        "job=%s bytes=%" PRIu64 " weights=%" PRIu64 " second_version=%" PRIu64 " views=%" PRIu64
+        " slots=%" PRIu64 " sums=%" PRIu64 " staging=%" PRIu64 " backups=%" PRIu64,
+        control_quote(job->name).text, job_memory_bytes(job), memory.weights, memory.second_version,
+        memory.views, memory.slots, memory.sums, memory.staging, memory.backups);
+}
+
 enum stepd_status control_opening_start(struct control *control, struct control_job *job,
                                         struct stepd_error *reterr)
 {
@@ -122,6 +133,7 @@ enum stepd_status control_opening_start(struct control *control, struct control_
         return status;
     }
     warn_of_empty_groups(control, job->job);
+    log_memory(control, job->job);
     job->opening_left = control->options.shards;
     job->opening_until_ms = control->now_ms + control->options.wait_max_ms;
     job->open_error = (struct stepd_error){.code = STEPD_OK};

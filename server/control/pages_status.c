@@ -16,8 +16,9 @@
 #include "server/control/sessions.h"
 #include "server/control/waits.h"
 
-/* Numbers of a JobStatus and of a MemberStatus, the loss among them. */
-#define JOB_NUMBERS    14u
+/* Numbers of a JobStatus, with those of its MemoryPlan and that message's length, and of a
+ * MemberStatus, the loss among them. */
+#define JOB_NUMBERS    22u
 #define MEMBER_NUMBERS 8u
 
 /* No job takes less, so no page has more jobs. */
@@ -161,6 +162,21 @@ static bool put_tally(struct page *page, const struct control_tally *tally,
     return true;
 }
 
+static void put_memory(const struct job *job, struct stepd_job_status *status)
+{
+    const struct job_memory memory = job_memory_plan(job);
+    status->memory_bytes = job_memory_bytes(job);
+    status->memory = (struct stepd_memory_plan){
+        .weights = memory.weights,
+        .second_version = memory.second_version,
+        .views = memory.views,
+        .slots = memory.slots,
+        .sums = memory.sums,
+        .staging = memory.staging,
+        .backups = memory.backups,
+    };
+}
+
 /* All but the members. */
 static bool put_entry(struct page *page, const struct control_job *job,
                       struct stepd_job_status *status)
@@ -180,7 +196,7 @@ static bool put_entry(struct page *page, const struct control_job *job,
     if (job->job != NULL) {
         status->elements = job->job->elements;
         status->slices = job->job->layout.slices;
-        status->memory_bytes = job_memory_bytes(job->job);
+        put_memory(job->job, status);
     }
     status->changes = job->history.made;
     const struct control_tally *tally = control_query_tally(page->query, job);

@@ -164,8 +164,22 @@ struct slice_size job_slice_size_of(const struct job *job, const struct slice_pl
 uint64_t job_scratch_floats(const struct job *job, const struct slice_plan *slice,
                             const struct group *group);
 
-/* Bytes that the arrays of the job's slices will take over all shards, for all its workers, and
- * what its gradients land in; UINT64_MAX if that is not a number. Records (about 200 bytes for each
+/* The bytes that the arrays of the job's slices will take over all shards, for all its workers, and
+ * what its gradients land in: the parts of job_memory_bytes. A part that is not a number is
+ * UINT64_MAX. */
+struct job_memory {
+    uint64_t weights;        /* one version of those that are evaluated */
+    uint64_t second_version; /* of them */
+    uint64_t views;          /* all versions of the others */
+    uint64_t slots;          /* and the optimizer's scalars */
+    uint64_t sums;           /* of gradients */
+    uint64_t staging;
+    uint64_t backups;
+};
+
+struct job_memory job_memory_plan(const struct job *job);
+
+/* Their sum; UINT64_MAX if that is not a number. Records (about 200 bytes for each
  * slice and worker), encodings of 16-bit pulls, and the room of each shard for one step (a sum of
  * gradients, and scratch for optimizers that see whole tensors) come on top. */
 uint64_t job_memory_bytes(const struct job *job);

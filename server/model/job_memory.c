@@ -134,27 +134,30 @@ uint64_t job_scratch_floats(const struct job *job, const struct slice_plan *slic
 
 /* ---- Jobs ------------------------------------------------------------------------------------ */
 
-/* False: beyond any number. */
-static bool slice_floats(const struct job *job, const struct slice_plan *slice,
-                         uint64_t *ret_floats)
+/* Adds the bytes of an array that there are so many of, and stays at what is not a number. */
+static void take(uint64_t *bytes, uint64_t floats, uint64_t arrays)
 {
-    const struct slice_size size = job_slice_size(job, slice);
-    uint64_t floats = size.slots + size.sum + size.scalars * (sizeof(double) / sizeof(float));
-    uint64_t of_workers = 0;
-    for (int v = 0; v < STEPD_VIEWS; v++)
-        floats += size.buffer * size.buffers[v];
-    return stepd_bytes_mul(size.staging + size.gathered + size.backup, job->workers, &of_workers) &&
-           stepd_bytes_add(floats, of_workers, ret_floats);
+    uint64_t taken = 0;
+    if (!stepd_bytes_mul(floats, arrays, &taken) ||
+        !stepd_bytes_mul(taken, sizeof(float), &taken) || !stepd_bytes_add(*bytes, taken, bytes))
+        *bytes = UINT64_MAX;
 }
 
-/* Where gradients are added up as they arrive, each worker needs a place to receive one slice at a
- * time in, on each shard. False: beyond any number. */
-static bool landing_floats(const struct job *job, uint64_t *ret_floats)
+static void take_slice(const struct job *job, const struct slice_plan *slice,
+                       struct job_memory *memory)
 {
-    uint64_t sum = 0;
-    for (uint32_t shard = 0; shard < job->shards; shard++)
-        sum += job_landing_floats(job, shard);
-    return stepd_bytes_mul(sum, job->workers, ret_floats);
+    const struct slice_size size = job_slice_size(job, slice);
+    const size_t evaluated = size.buffers[STEPD_EVALUATION];
+    take(&memory->weights, size.buffer, 1);
+    take(&memory->second_version, size.buffer, evaluated - 1);
+    for (int v = 0; v < STEPD_VIEWS; v++)
+        if (v != STEPD_EVALUATION)
+            take(&memory->views, size.buffer, size.buffers[v]);
+    take(&memory->slots, size.slots + size.scalars * (sizeof(double) / sizeof(float)), 1);
+    take(&memory->sums, size.sum, 1);
+    take(&memory->sums, size.gathered, job->workers);
+    take(&memory->staging, size.staging, job->workers);
+    take(&memory->backups, size.backup, job->workers);
 }
 
 uint64_t job_landing_floats(const struct job *job, uint32_t shard)
@@ -171,18 +174,26 @@ uint64_t job_landing_floats(const struct job *job, uint32_t shard)
     return job_padded(most);
 }
 
+/* Where gradients are added up as they arrive, each worker needs a place to receive one slice at a
+ * time in, on each shard. */
+struct job_memory job_memory_plan(const struct job *job)
+{
+    struct job_memory memory = {.weights = 0};
+    for (size_t i = 0; i < job->layout.slices; i++)
+        take_slice(job, &job->layout.slice[i], &memory);
+    for (uint32_t shard = 0; shard < job->shards; shard++)
+        take(&memory.staging, job_landing_floats(job, shard), job->workers);
+    return memory;
+}
+
 uint64_t job_memory_bytes(const struct job *job)
 {
+    const struct job_memory memory = job_memory_plan(job);
+    const uint64_t part[] = {memory.weights, memory.second_version, memory.views,  memory.slots,
+                             memory.sums,    memory.staging,        memory.backups};
     uint64_t total = 0;
-    if (!landing_floats(job, &total) || !stepd_bytes_mul(total, sizeof(float), &total))
-        return UINT64_MAX;
-    for (size_t i = 0; i < job->layout.slices; i++) {
-        uint64_t floats = 0;
-        uint64_t bytes = 0;
-        if (!slice_floats(job, &job->layout.slice[i], &floats) ||
-            !stepd_bytes_mul(floats, sizeof(float), &bytes) ||
-            !stepd_bytes_add(total, bytes, &total))
+    for (size_t i = 0; i < sizeof part / sizeof part[0]; i++)
+        if (!stepd_bytes_add(total, part[i], &total))
             return UINT64_MAX;
-    }
     return total;
 }

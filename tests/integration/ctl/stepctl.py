@@ -119,6 +119,8 @@ class Waiting(unittest.TestCase):
         job, = json.loads(self.ask("status", "--json"))["jobs"]
         self.assertEqual((job["name"], job["mode"], job["workers"]), ("waiting", "sync", 2))
         self.assertEqual((job["tensors"], job["elements"]), (2, 7))
+        self.assertEqual(sum(job["memory"].values()), job["memory_bytes"])
+        self.assertGreater(job["memory"]["weights"], 0)
         self.assertEqual((job["version_min"], job["version_max"]), (0, 0))
         member, = job["members"]
         self.assertEqual((member["rank"], member["state"]), (0, "present"))
@@ -128,6 +130,7 @@ class Waiting(unittest.TestCase):
     def test_status__for_people__names_the_job_and_the_worker(self):
         shown = self.ask("status", "--job", "waiting")
         self.assertRegex(shown, r"(?m)^job waiting: \w+, sync, version 0$")
+        self.assertRegex(shown, r"(?m)^  memory \S+ \S+: weights .*, second version .*, staging ")
         self.assertRegex(shown, r"(?m)^  RANK  WORKER +STATE +VERSIONS +CLOCK +SILENT +LOSS +EXAMPLES$")
         self.assertRegex(shown, r"(?m)^  0 .* present +\[0, \.\.\.\) .* 0\.25 +64$")
 

@@ -62,6 +62,9 @@ static void status__open_job__joins_the_answers_of_all_shards(void **state)
     assert_int_equal(job->elements, 1000);
     assert_int_equal(job->slices, 1);
     assert_int_equal(job->memory_bytes, 4 * 4 * 1008); /* in whole cache lines */
+    assert_int_equal(job->memory.weights, 4 * 1008);
+    assert_int_equal(job->memory.second_version, 4 * 1008);
+    assert_int_equal(job->memory.staging, 2 * 4 * 1008);
     assert_int_equal(job->version_min, 4);
     assert_int_equal(job->version_max, 7);
     assert_int_equal(job->parked, 6);

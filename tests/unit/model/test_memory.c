@@ -211,6 +211,40 @@ static void job_memory_bytes__of_what_stands_beside_the_mode__is_what_slices_tak
     }
 }
 
+static void job_memory_plan__of_a_job__says_each_part(void **state)
+{
+    (void)state;
+
+    static const struct {
+        const char *settings;
+        struct job_memory floats;
+    } rows[] = {
+        {"", {.staging = 3 * 160}},
+        {"reduction=arrival", {.sums = 160, .staging = 3 * 150}},
+        {"atomic=job", {.sums = 160, .staging = 3 * 160}},
+        {"accumulate=2", {.sums = 3 * 160, .staging = 3 * 160}},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct stepd_group group = settings_group("adam", "ema_decay=0.5");
+        struct stepd_define_job def = draft_definition();
+        def.settings = settings_of(rows[i].settings);
+        def.workers = 3;
+        def.group = &group;
+        const struct stepd_tensor_def tensor = draft_tensor("w", middle, 2);
+        struct job *job = draft_job(&def, &tensor, 1);
+        const struct job_memory memory = job_memory_plan(job);
+        assert_int_equal(memory.weights, 160 * sizeof(float));
+        assert_int_equal(memory.second_version, 160 * sizeof(float));
+        assert_int_equal(memory.views, 2 * 160 * sizeof(float));
+        assert_int_equal(memory.slots, 2 * 160 * sizeof(float));
+        assert_int_equal(memory.sums, rows[i].floats.sums * sizeof(float));
+        assert_int_equal(memory.staging, rows[i].floats.staging * sizeof(float));
+        assert_int_equal(memory.backups, 0);
+        (void)job_unref(job);
+    }
+}
+
 static void job_memory_bytes__of_a_frozen_group__is_one_version_of_its_weights(void **state)
 {
     (void)state;
@@ -364,6 +398,7 @@ int main(void)
         cmocka_unit_test(job_memory_bytes__of_what_settings_ask_for__is_what_slices_take),
         cmocka_unit_test(job_memory_bytes__of_phases__is_what_the_largest_takes),
         cmocka_unit_test(job_memory_bytes__of_what_stands_beside_the_mode__is_what_slices_take),
+        cmocka_unit_test(job_memory_plan__of_a_job__says_each_part),
         cmocka_unit_test(job_memory_bytes__of_a_frozen_group__is_one_version_of_its_weights),
         cmocka_unit_test(job_memory_bytes__of_newton__counts_a_hessian_for_each_worker),
         cmocka_unit_test(group_init__without_memory__says_so),

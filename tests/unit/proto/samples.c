@@ -102,6 +102,16 @@ static const struct stepd_job_status jobs[] = {
         .workers_min = 2,
         .failure = "rank 4 was lost",
         .changes = 3,
+        .memory =
+            {
+                .weights = UINT64_C(1) << 31,
+                .second_version = UINT64_C(1) << 32,
+                .views = 3,
+                .slots = 4,
+                .sums = 5,
+                .staging = 600,
+                .backups = 7,
+            },
     },
 };
 static const struct stepd_difference differences[] = {
