@@ -81,13 +81,43 @@ def check_many(rows):
     assert all(set(subject) == {"stepd", "one", "define"} for subject in lanes.values()), lanes
 
 
+def check_idle(rows, memory):
+    lanes = check_lanes(rows, "transport", "idle")
+    assert set(lanes) == {("adamw", t, 50) for t in ("tcp", "unix")}, lanes
+    assert all(set(subject) == {"stepd", "alone"} for subject in lanes.values()), lanes
+    assert {(row["transport"], row["idle"]) for row in memory} == {("tcp", 50), ("unix", 50)}, memory
+    assert all(row["planned_bytes"] == 0 for row in memory), memory
+
+
+def check_memory(rows):
+    seen = {(row["reduction"], row["workers"]): row for row in rows}
+    assert set(seen) == {(r, n) for r in ("rank", "arrival") for n in (1, 8)}, rows
+    for row in rows:
+        assert row["optimizer"] == "adamw" and 0 < row["planned_bytes"], row
+        assert 0 < row["grown_bytes"], row
+    # Two versions, two slots, and a gradient of each worker.
+    rank = {n: seen["rank", n]["planned_bytes"] for n in (1, 8)}
+    assert abs(rank[8] / rank[1] - 12 / 5) < 0.01, rows
+
+
+def check_memory_csv(folder):
+    lines = list(csv.DictReader(run(folder, "memory", "--csv").splitlines()))
+    assert len(lines) == 4, lines
+    assert all(line["us"] == "" and int(line["planned_bytes"]) > 0 for line in lines), lines
+    assert len(run(folder, "memory").splitlines()) == 2 + len(lines)
+
+
 def main(folder):
     report = json.loads(run(folder, "--json"))
-    assert set(report) == {"kernel", "latency", "step", "many", "train"}, report.keys()
+    assert set(report) == {"kernel", "latency", "step", "many", "idle", "idle_memory", "memory",
+                           "train"}, report.keys()
     check_kernel(report["kernel"])
     check_steps(report["latency"], {64})
     check_steps(report["step"], {4096, 262144})
     check_many(report["many"])
+    check_idle(report["idle"], report["idle_memory"])
+    check_memory(report["memory"])
+    check_memory_csv(folder)
     check_training(report["train"])
     lines = list(csv.DictReader(run(folder, "kernel", "--optimizer", "adamw", "--csv").splitlines()))
     same = [row for row in report["kernel"] if row["optimizer"] == "adamw"]
@@ -96,7 +126,8 @@ def main(folder):
     table = run(folder, "kernel", "--optimizer", "adamw").splitlines()
     assert len(table) == 2 + len(lines), table
     print(f"checked {len(report['kernel'])} rows of kernels, "
-          f"{sum(len(report[section]) for section in ('latency', 'step', 'many'))} of steps, "
+          f"{sum(len(report[section]) for section in ('latency', 'step', 'many', 'idle'))} of steps, "
+          f"{len(report['idle_memory']) + len(report['memory'])} of memory, "
           f"{len(report['train'])} of trainings")
 
 

@@ -17,8 +17,10 @@
 #include <unistd.h>
 
 #include "proto/error.h"
+#include "tests/bench/idle.h"
 #include "tests/bench/kernel.h"
 #include "tests/bench/many.h"
+#include "tests/bench/memory.h"
 #include "tests/bench/report.h"
 #include "tests/bench/step.h"
 #include "tests/bench/train.h"
@@ -52,6 +54,9 @@ static const struct section sections[] = {
     {"step", "a step over a socket, against bare sockets", "adamw", step_measure},
     {"many", "a step of the same elements in 1 to 100,000 tensors, against one tensor", "adamw",
      many_measure},
+    {"idle", "a step of 200 busy workers with and without 1,000 idle connections", "adamw",
+     idle_measure},
+    {"memory", "what a daemon grows by, against what it planned", MEMORY_ALL, memory_measure},
     {"train", "a training by two workers, with overlap and without", "adamw", measure_training},
 };
 

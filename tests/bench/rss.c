@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From /proc/<pid>/statm, whose second number counts pages.
+ */
+#include "tests/bench/rss.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "proto/error.h"
+
+enum stepd_status rss_read(pid_t pid, int64_t *ret_bytes, struct stepd_error *reterr)
+{
+    char path[64];
+    int64_t pages = 0;
+    (void)snprintf(path, sizeof path, "/proc/%ld/statm", (long)pid);
+    FILE *const in = fopen(path, "r");
+    const int found = in == NULL ? 0 : fscanf(in, "%*d %" SCNd64, &pages);
+    if (in != NULL)
+        (void)fclose(in);
+    if (found != 1)
+        return stepd_fail(reterr, STEPD_UNAVAILABLE,
+                          "cannot read %s: has stepd ended, or is /proc not mounted?", path);
+    *ret_bytes = pages * sysconf(_SC_PAGESIZE);
+    return STEPD_OK;
+}
