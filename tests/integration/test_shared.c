@@ -10,157 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#include <stepd/client.h>
+#include "tests/integration/sharing.h"
 
-#include "tests/lib/daemon.h"
-
-enum { WORKERS = 2, STEPS = 4, TENSORS = 4, LARGE = 300001, ELEMENTS = LARGE + 5 + 77 + 1000 };
-
-/* How gradients and weights travel. */
-enum way { WAY_TCP, WAY_SOCKET, WAY_SHARED, WAY_LENT, WAYS };
-
-/* A daemon on a Unix socket and a TCP port. */
-struct stage {
-    char folder[64];
-    char path[96];
-    char address[112];
-    char tcp_address[32];
-    struct daemon daemon;
-    struct stepd_error error;
-};
-
-/* A worker, and its arrays of each tensor. */
-struct worker {
-    struct stepd_client *client;
-    float *grad[TENSORS];
-    float *weights[TENSORS];
-    struct stepd_array array[TENSORS];
-    float own_grad[ELEMENTS];
-    float own_weights[ELEMENTS];
-};
-
-static const size_t elements[TENSORS] = {LARGE, 5, 77, 1000};
-
-/* ---- The stage ------------------------------------------------------------------------------- */
-
-static int set_up_shards(void **state, const char *shards)
-{
-    struct stage *const stage = calloc(1, sizeof *stage);
-    assert_non_null(stage);
-    *state = stage;
-    (void)snprintf(stage->folder, sizeof stage->folder, "/tmp/stepd-shared-XXXXXX");
-    assert_non_null(mkdtemp(stage->folder));
-    (void)snprintf(stage->path, sizeof stage->path, "%s/socket", stage->folder);
-    (void)snprintf(stage->address, sizeof stage->address, "unix:%s", stage->path);
-    daemon_start(&stage->daemon,
-                 (const char *const[]){"--unix", stage->path, "--shards", shards, NULL});
-    (void)snprintf(stage->tcp_address, sizeof stage->tcp_address, "127.0.0.1:%u",
-                   stage->daemon.port);
-    return 0;
-}
-
-static int set_up(void **state)
-{
-    return set_up_shards(state, "1");
-}
-
-static int set_up_two_shards(void **state)
-{
-    return set_up_shards(state, "2");
-}
-
-static int tear_down(void **state)
-{
-    struct stage *const stage = *state;
-    const int ended = daemon_stop(&stage->daemon);
-    daemon_kill(&stage->daemon);
-    (void)unlink(stage->path);
-    (void)rmdir(stage->folder);
-    free(stage);
-    return ended;
-}
-
-static void must(const struct stage *stage, enum stepd_status status)
-{
-    if (status != STEPD_OK)
-        fail_msg("%s", stage->error.text);
-}
-
-/* ---- Workers --------------------------------------------------------------------------------- */
-
-static struct worker *connect_worker(struct stage *stage, enum way way, const char *job)
-{
-    struct worker *const worker = calloc(1, sizeof *worker);
-    struct stepd_options options = STEPD_OPTIONS_INIT;
-    assert_non_null(worker);
-    options.address = way == WAY_TCP ? stage->tcp_address : stage->address;
-    options.job = job;
-    options.sockets_only = way == WAY_SOCKET;
-    must(stage, stepd_connect(&options, &worker->client, &stage->error));
-    return worker;
-}
-
-static void define(struct stage *stage, struct worker *worker, const struct stepd_job_options *job)
-{
-    static const uint64_t large[] = {LARGE}, small[] = {5}, plane[] = {7, 11}, more[] = {1000};
-    const struct stepd_tensor tensor[TENSORS] = {
-        {.name = "large", .shape = large, .dims = 1, .init = STEPD_TENSOR_NORMAL, .b = 1},
-        {.name = "small", .shape = small, .dims = 1},
-        {.name = "plane", .shape = plane, .dims = 2, .init = STEPD_TENSOR_UNIFORM, .a = -1, .b = 1},
-        {.name = "more", .shape = more, .dims = 1, .init = STEPD_TENSOR_NORMAL, .b = 1, .seed = 7},
-    };
-    must(stage, stepd_define(worker->client, job, tensor, TENSORS, &stage->error));
-}
-
-static void make_arrays(struct stage *stage, struct worker *worker, enum way way)
-{
-    size_t at = 0;
-    for (size_t i = 0; i < TENSORS; i++) {
-        worker->grad[i] = worker->own_grad + at;
-        worker->weights[i] = worker->own_weights + at;
-        if (way == WAY_LENT)
-            must(stage, stepd_lend(worker->client, i, &worker->grad[i], &worker->weights[i],
-                                   &stage->error));
-        worker->array[i] = (struct stepd_array){i, worker->grad[i], worker->weights[i]};
-        at += elements[i];
-    }
-}
-
-/* A gradient that no other worker, step or element has, and that depends on the weights. */
-static void compute(struct worker *worker, size_t rank, size_t step)
-{
-    for (size_t i = 0; i < TENSORS; i++) {
-        for (size_t x = 0; x < elements[i]; x++)
-            worker->grad[i][x] = worker->weights[i][x] * 0.25F +
-                                 (float)((x * 7 + step * 3 + rank) % 13) / 8.0F - 0.75F;
-    }
-}
-
-static void leave(struct stage *stage, struct worker *worker)
-{
-    must(stage, stepd_leave(worker->client, &stage->error));
-    (void)stepd_close(worker->client);
-    free(worker);
-}
-
-/* ---- A training ------------------------------------------------------------------------------ */
-
-static struct stepd_job_options job_options(const char *optimizer, uint32_t workers,
-                                            struct stepd_param_group *group)
-{
-    static const struct stepd_param lr = {.name = "lr", .value = 0.0625};
-    struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
-    *group = (struct stepd_param_group){
-        .match = "*", .optimizer = optimizer, .params = &lr, .params_count = 1};
-    job.groups = group;
-    job.groups_count = 1;
-    job.workers = workers;
-    return job;
-}
+enum { STEPS = 4 };
 
 static void step_together(struct stage *stage, struct worker **worker)
 {
@@ -182,26 +37,21 @@ static float *train(struct stage *stage, const enum way way[WORKERS], const char
     struct worker *worker[WORKERS];
     (void)snprintf(name, sizeof name, "job-%d", jobs++);
     for (size_t i = 0; i < WORKERS; i++)
-        worker[i] = connect_worker(stage, way[i], name);
+        worker[i] = worker_connect(stage, way[i], name);
     for (size_t i = 0; i < WORKERS; i++) {
-        define(stage, worker[i], &job);
-        make_arrays(stage, worker[i], way[i]);
-        must(stage, stepd_pull(worker[i]->client, worker[i]->array, TENSORS, NULL, &stage->error));
+        worker_define(stage, worker[i], way[i], &job);
     }
     for (size_t step = 0; step < STEPS; step++) {
         for (size_t i = 0; i < WORKERS; i++)
-            compute(worker[i], i, step);
+            worker_compute(worker[i], i, step);
         step_together(stage, worker);
     }
-    float *const weights = malloc(ELEMENTS * sizeof *weights);
-    assert_non_null(weights);
-    for (size_t i = 0, at = 0; i < TENSORS; at += elements[i++])
-        memcpy(weights + at, worker[0]->weights[i], elements[i] * sizeof *weights);
+    float *const weights = worker_weights(worker[0]);
     for (size_t i = 0; i < TENSORS; i++)
         assert_memory_equal(worker[1]->weights[i], worker[0]->weights[i],
                             elements[i] * sizeof *weights);
     for (size_t i = 0; i < WORKERS; i++)
-        leave(stage, worker[i]);
+        worker_leave(stage, worker[i]);
     return weights;
 }
 
@@ -248,13 +98,11 @@ static float *push_at_once(struct stage *stage, enum way way, const char *name)
     struct stepd_param_group group;
     struct stepd_job_options job = job_options("sgd", 1, &group);
     job.mode = STEPD_ASYNC;
-    struct worker *const worker = connect_worker(stage, way, name);
+    struct worker *const worker = worker_connect(stage, way, name);
     struct stepd_op *op[PUSHES];
     float *const weights = malloc(LARGE * sizeof *weights);
     assert_non_null(weights);
-    define(stage, worker, &job);
-    make_arrays(stage, worker, way);
-    must(stage, stepd_pull(worker->client, worker->array, TENSORS, NULL, &stage->error));
+    worker_define(stage, worker, way, &job);
     for (size_t i = 0; i < PUSHES; i++) {
         for (size_t x = 0; x < LARGE; x++)
             grad[i][x] = (float)(1u << (4 * i));
@@ -267,7 +115,7 @@ static float *push_at_once(struct stage *stage, enum way way, const char *name)
         must(stage, stepd_wait(op[i], NULL, &stage->error));
     must(stage, stepd_pull(worker->client, worker->array, TENSORS, NULL, &stage->error));
     memcpy(weights, worker->weights[0], LARGE * sizeof *weights);
-    leave(stage, worker);
+    worker_leave(stage, worker);
     return weights;
 }
 
@@ -281,10 +129,10 @@ static void shared__pushes_of_a_tensor_under_way_together__count_each(void **sta
     free(got);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, stage_set_up, stage_tear_down)
 #define TEST_TWO_SHARDS(f)                                                                         \
     {                                                                                              \
-#f " (two shards)", f, set_up_two_shards, tear_down, NULL                                  \
+#f " (two shards)", f, stage_set_up_two_shards, stage_tear_down, NULL                      \
     }
 
 int main(void)
