@@ -48,6 +48,7 @@ static void forget(struct conn *conn)
         return;
     conn->user = NULL;
     conn->loop->handler->closed(user, conn_now(conn));
+    conn->loan = conn_loan_destroy(conn->loan);
 }
 
 static void conn_free(struct conn *conn)
@@ -120,6 +121,7 @@ void conn_finish(struct conn *conn)
     if (conn->state != CONN_OPEN)
         return;
     conn->user = NULL;
+    conn->loan = conn_loan_destroy(conn->loan); /* a peer that lingers is to cost no memory */
     say_goodbye(conn);
 }
 

@@ -38,7 +38,7 @@ const uint8_t *conn_lend(struct conn *conn, const struct shared_memory *weights,
 
 bool conn_has_loan_to_send(const struct conn *conn)
 {
-    return conn->loan != NULL && conn->loan->weights_fd >= 0;
+    return conn->loan != NULL && conn->loan->weights_fd >= 0 && !conn->doomed;
 }
 
 bool conn_send_loan(struct conn *conn, const uint8_t *head, size_t bytes)

@@ -231,6 +231,25 @@ static void lend__peer_that_takes_nothing__leaves_nothing_open(void **state)
     (void)reply(scene->rig, 1, bytes);
 }
 
+/* The peer may linger, and come again meanwhile. */
+static void lend__connection_finished__gives_the_memory_back_at_once(void **state)
+{
+    struct scene *const scene = *state;
+    struct rig *const rig = scene->rig;
+    uint8_t bytes[256];
+    int fd[FD_ROOM];
+    size_t fds;
+    rig_open(rig, NULL, 0);
+    assert_non_null(conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES));
+    (void)reply(rig, 1, bytes);
+    (void)receive(rig->peer, bytes, sizeof bytes, fd, &fds);
+    close_all(fd, fds);
+    const size_t before = open_descriptors();
+    conn_finish(rig->conn);
+    assert_int_equal(open_descriptors(), before - 1);
+    assert_int_equal(rig->gone, 0);
+}
+
 /* A connected pair over TCP. */
 static void make_tcp_pair(int pair[2])
 {
@@ -280,6 +299,7 @@ int main(void)
         TEST(lend__never_followed_by_a_reply__leaves_nothing_open),
         TEST(lend__peer_gone_before_the_reply__closes_the_connection),
         TEST(lend__peer_that_takes_nothing__leaves_nothing_open),
+        TEST(lend__connection_finished__gives_the_memory_back_at_once),
         TEST(lend__over_tcp__is_null),
     };
     return cmocka_run_group_tests(tests, open_what_stays, NULL);
