@@ -24,6 +24,11 @@
 
 /* A place begins on a page, so that a client may map what lies in it by itself. */
 #define PLACE_BYTES 4096u
+
+/* What job_memory_bytes does not count of that is to stay small beside what it does: of a job of
+ * very many tiny slices nothing is shared. */
+#define PADDING_FREE_BYTES (1u << 20)
+#define PADDING_DIVISOR    8u
 static_assert(PLACE_BYTES % JOB_LINE_BYTES == 0, "a page is whole lines");
 
 static size_t place_bytes(uint64_t elements)
@@ -65,6 +70,25 @@ static size_t lay_rows(const struct core_job *job, const struct core *core,
     return at;
 }
 
+/* Bytes of the same weights in the slices' own memory. */
+static size_t own_bytes(const struct core_job *job, const struct core *core)
+{
+    const struct layout *layout = &job->job->layout;
+    uint64_t floats = 0;
+    for (size_t i = 0; i < layout->slices; i++) {
+        const struct slice_size size = job_slice_size(job->job, &layout->slice[i]);
+        for (int v = 0; v < STEPD_VIEWS && layout->slice[i].shard == core->options.shard; v++)
+            floats += size.buffer * size.buffers[v];
+    }
+    return (size_t)floats * sizeof(float);
+}
+
+static bool pads_little(const struct core_job *job, const struct core *core, size_t bytes)
+{
+    const size_t own = own_bytes(job, core);
+    return bytes <= own + own / PADDING_DIVISOR + PADDING_FREE_BYTES;
+}
+
 struct slice_places *shared_open(struct core *core, struct core_job *job)
 {
     const struct core_io *io = &core->io;
@@ -72,7 +96,7 @@ struct slice_places *shared_open(struct core *core, struct core_job *job)
         return NULL;
     struct slice_places *const places = calloc(job->job->layout.slices, sizeof *places);
     const size_t bytes = lay_rows(job, core, NULL);
-    if (places != NULL && bytes > 0)
+    if (places != NULL && bytes > 0 && pads_little(job, core, bytes))
         job->shared = io->share(io->owner, bytes);
     if (job->shared == NULL) {
         free(places);

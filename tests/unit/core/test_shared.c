@@ -90,6 +90,25 @@ static void job__without_memory_to_share__trains_by_payloads(void **state)
     shard_teardown(&shard);
 }
 
+/* Each would take pages of its own, which nobody has counted. */
+static void job__of_many_tiny_slices__shares_nothing(void **state)
+{
+    (void)state;
+    static const uint64_t shape[] = {256 * 400};
+    const struct stepd_tensor_def tensor = shard_tensor("w", shape, 1, 10.0);
+    struct shard shard;
+    struct shard_job job = shared_job(1);
+    job.tensor = &tensor;
+    job.slice_elements = 256;
+    shard_setup(&shard, &job);
+    assert_int_equal(shard.job->layout.slices, 400);
+    assert_null(shard.memory.at);
+    shard_connect(&shard, 0, 0);
+    assert_nothing_is_lent(&shard, 0);
+    assert_true(shared_weight(&shard, 0) == 10.0F);
+    shard_teardown(&shard);
+}
+
 static void connection__without_memory_to_share__goes_by_payloads(void **state)
 {
     (void)state;
@@ -362,6 +381,7 @@ int main(void)
         cmocka_unit_test(hello__without_shares_memory__brings_none),
         cmocka_unit_test(hello__of_an_observer__brings_none),
         cmocka_unit_test(job__without_memory_to_share__trains_by_payloads),
+        cmocka_unit_test(job__of_many_tiny_slices__shares_nothing),
         cmocka_unit_test(connection__without_memory_to_share__goes_by_payloads),
         cmocka_unit_test(connection__that_replaces_another__has_memory_of_its_own),
         cmocka_unit_test(placed_push__of_two_workers__has_the_bits_of_payloads),
