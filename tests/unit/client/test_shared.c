@@ -320,17 +320,6 @@ static void place__where_nothing_is_shared__ends_the_connection(void **state)
     assert_place_ends(0, 0, "beyond the memory");
 }
 
-static void place__of_a_slice_that_nobody_asked_for__ends_the_connection(void **state)
-{
-    (void)state;
-    float weights[6];
-    const uint64_t place = 0;
-    const struct stepd_array array = array_of(0, big_grad, weights);
-    (void)rig_start(&scene.rig, STEPD_OPERATION_PULL, &array, 1, NULL);
-    const struct stepd_message result = placed_result(1, slice2, 1, &place);
-    assert_ends(&result, 0, "slice 2");
-}
-
 /* ---- Loans ----------------------------------------------------------------------------------- */
 
 static void lend(void)
@@ -494,7 +483,6 @@ int main(void)
         TEST(place__within_a_page__ends_the_connection),
         TEST(place__with_a_payload_too__ends_the_connection),
         TEST_ALONE(place__where_nothing_is_shared__ends_the_connection),
-        TEST(place__of_a_slice_that_nobody_asked_for__ends_the_connection),
         TEST(loan__of_a_shared_slice__shows_its_gradients_at_once),
         TEST(loan__pushed__is_not_copied),
         TEST(loan__that_was_not_pushed_itself__leaves_other_arrays_to_be_copied),
