@@ -27,20 +27,23 @@ static void step_together(struct stage *stage, struct worker **worker)
         must(stage, stepd_wait(op[i], NULL, &stage->error));
 }
 
-/* All weights after some steps of two workers, who go the ways; caller frees. */
-static float *train(struct stage *stage, const enum way way[WORKERS], const char *optimizer)
+/* All weights after some steps of two workers, who go the ways; setting NULL: none beside the
+ * optimizer. Caller frees. */
+static float *train(struct stage *stage, const enum way way[WORKERS], const char *optimizer,
+                    const struct stepd_param *setting)
 {
     static int jobs;
     char name[32];
     struct stepd_param_group group;
-    const struct stepd_job_options job = job_options(optimizer, WORKERS, &group);
+    struct stepd_job_options job = job_options(optimizer, WORKERS, &group);
     struct worker *worker[WORKERS];
+    job.params = setting;
+    job.params_count = setting != NULL;
     (void)snprintf(name, sizeof name, "job-%d", jobs++);
     for (size_t i = 0; i < WORKERS; i++)
         worker[i] = worker_connect(stage, way[i], name);
-    for (size_t i = 0; i < WORKERS; i++) {
+    for (size_t i = 0; i < WORKERS; i++)
         worker_define(stage, worker[i], way[i], &job);
-    }
     for (size_t step = 0; step < STEPS; step++) {
         for (size_t i = 0; i < WORKERS; i++)
             worker_compute(worker[i], i, step);
@@ -55,7 +58,8 @@ static float *train(struct stage *stage, const enum way way[WORKERS], const char
     return weights;
 }
 
-static void assert_same_by_all_ways(struct stage *stage, const char *optimizer)
+static void assert_same_by_all_ways(struct stage *stage, const char *optimizer,
+                                    const struct stepd_param *setting)
 {
     static const enum way tcp[WORKERS] = {WAY_TCP, WAY_TCP};
 
@@ -64,9 +68,9 @@ static void assert_same_by_all_ways(struct stage *stage, const char *optimizer)
                                                {WAY_LENT, WAY_LENT},
                                                {WAY_TCP, WAY_LENT}};
 
-    float *const right = train(stage, tcp, optimizer);
+    float *const right = train(stage, tcp, optimizer, setting);
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        float *const got = train(stage, others[i], optimizer);
+        float *const got = train(stage, others[i], optimizer, setting);
         for (size_t x = 0; x < ELEMENTS; x++) {
             if (memcmp(&got[x], &right[x], sizeof right[x]) != 0)
                 fail_msg("way %zu, element %zu: %a, over TCP %a", i, x, (double)got[x],
@@ -79,12 +83,24 @@ static void assert_same_by_all_ways(struct stage *stage, const char *optimizer)
 
 static void shared__sgd__has_the_bits_of_tcp(void **state)
 {
-    assert_same_by_all_ways(*state, "sgd");
+    assert_same_by_all_ways(*state, "sgd", NULL);
 }
 
 static void shared__adamw__has_the_bits_of_tcp(void **state)
 {
-    assert_same_by_all_ways(*state, "adamw");
+    assert_same_by_all_ways(*state, "adamw", NULL);
+}
+
+/* Steps that are more than a slice's own round. */
+static void shared__steps_of_all_kinds__have_the_bits_of_tcp(void **state)
+{
+    static const struct stepd_param setting[] = {
+        {.name = "clip_global_norm", .value = 8.0}, {.name = "accumulate", .value = 2.0},
+        {.name = "reduction", .word = "arrival"},   {.name = "atomic", .word = "job"},
+        {.name = "nonfinite", .word = "skip"},
+    };
+    for (size_t i = 0; i < sizeof setting / sizeof setting[0]; i++)
+        assert_same_by_all_ways(*state, "adamw", &setting[i]);
 }
 
 /* ---- Pushes under way together ----------------------------------------------------------------*/
@@ -142,6 +158,7 @@ int main(void)
         TEST_TWO_SHARDS(shared__sgd__has_the_bits_of_tcp),
         TEST(shared__adamw__has_the_bits_of_tcp),
         TEST_TWO_SHARDS(shared__adamw__has_the_bits_of_tcp),
+        TEST_TWO_SHARDS(shared__steps_of_all_kinds__have_the_bits_of_tcp),
         TEST(shared__pushes_of_a_tensor_under_way_together__count_each),
     };
     return cmocka_run_group_tests_name("integration/shared", tests, NULL, NULL);
