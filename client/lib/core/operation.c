@@ -74,6 +74,18 @@ static int by_tensor(const void *left, const void *right)
     return (a->tensor > b->tensor) - (a->tensor < b->tensor);
 }
 
+/* Training loops give their tensors in the job's order, step for step: nothing is to be sorted
+ * then, and of 100,000 small tensors that is a tenth of the client's work. */
+static void sort(size_t count, struct stepd_array *arrays)
+{
+    for (size_t i = 1; i < count; i++) {
+        if (arrays[i - 1].tensor <= arrays[i].tensor)
+            continue;
+        qsort(arrays, count, sizeof *arrays, by_tensor);
+        return;
+    }
+}
+
 static enum stepd_status check_array(const struct stepd_operation *operation,
                                      const struct stepd_layout_table *layout,
                                      const struct stepd_array *array, struct stepd_error *reterr)
@@ -111,7 +123,7 @@ enum stepd_status stepd_operation_fill(struct stepd_operation *operation,
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for %zu arrays", count);
     if (count > 0)
         memcpy(sorted, arrays, count * sizeof *sorted);
-    qsort(sorted, count, sizeof *sorted, by_tensor);
+    sort(count, sorted);
     for (size_t i = 1; i < count; i++) {
         if (sorted[i - 1].tensor != sorted[i].tensor)
             continue;
