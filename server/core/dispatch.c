@@ -120,7 +120,8 @@ static bool take_piece(struct waiter *waiter, struct core_piece *ret_piece)
 {
     struct weights *weights = slice_view(&waiter->slice->slice, waiter->request->view);
     const enum stepd_dtype dtype = waiter->request->pull_dtype;
-    const uint8_t *bytes = weights_encoded(weights, dtype);
+    const uint8_t *bytes =
+        weights_encoded(weights, dtype, kernels_reduce(waiter->request->conn->core->options.isa));
     if (bytes == NULL)
         return false;
     *ret_piece = (struct core_piece){.weights = weights_ref(weights),

@@ -20,26 +20,34 @@
 #include "proto/dtype.h"
 #include "server/core/core_internal.h"
 
-/* Floats that are copied and looked through while they are in the nearest cache. */
-#define FETCH_ELEMENTS 4096u
+/* All is done to a block before the next: it stays in the nearest cache. */
+#define BLOCK_ELEMENTS 4096u
 
 /* ---- Arrived --------------------------------------------------------------------------------- */
 
 size_t gradient_arrived(const struct core *core, const struct request *request, size_t n,
                         float *grad)
 {
-    const struct reduce_kernels *kernels = kernels_reduce(core->options.isa);
-    stepd_dtype_widen(request->dtype, n, grad);
-    kernels->unscale(n, request->loss_scale, grad);
-    return kernels->first_nonfinite(n, grad);
+    const struct reduce_kernels *const kernels = kernels_reduce(core->options.isa);
+    const uint8_t *wire = stepd_dtype_wire_start(request->dtype, n, grad);
+    size_t bad = n;
+    for (size_t at = 0; at < n; at += BLOCK_ELEMENTS) {
+        const size_t count = n - at < BLOCK_ELEMENTS ? n - at : BLOCK_ELEMENTS;
+        kernels->widen(request->dtype, count, wire, grad + at);
+        kernels->unscale(count, request->loss_scale, grad + at);
+        const size_t first = bad < n ? count : kernels->first_nonfinite(count, grad + at);
+        bad = first < count ? at + first : bad;
+        wire += count * stepd_dtype_bytes(request->dtype);
+    }
+    return bad;
 }
 
 size_t gradient_fetched(const struct core *core, const struct request *request, size_t n,
                         const float *from, float *grad)
 {
     size_t bad = n;
-    for (size_t at = 0; at < n; at += FETCH_ELEMENTS) {
-        const size_t elements = n - at < FETCH_ELEMENTS ? n - at : FETCH_ELEMENTS;
+    for (size_t at = 0; at < n; at += BLOCK_ELEMENTS) {
+        const size_t elements = n - at < BLOCK_ELEMENTS ? n - at : BLOCK_ELEMENTS;
         memcpy(grad + at, from + at, elements * sizeof *grad);
         const size_t index = gradient_arrived(core, request, elements, grad + at);
         if (index < elements && bad == n)

@@ -39,7 +39,8 @@ void weights_unref(struct weights *weights)
     weights->refs--;
 }
 
-const uint8_t *weights_encoded(struct weights *weights, enum stepd_dtype dtype)
+const uint8_t *weights_encoded(struct weights *weights, enum stepd_dtype dtype,
+                               const struct reduce_kernels *kernels)
 {
     const bool as_it_is = dtype == STEPD_F32 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
     if (as_it_is)
@@ -50,7 +51,7 @@ const uint8_t *weights_encoded(struct weights *weights, enum stepd_dtype dtype)
         weights->encoded[dtype] = malloc(weights->elements * stepd_dtype_bytes(dtype));
     if (weights->encoded[dtype] == NULL)
         return NULL;
-    stepd_dtype_narrow(dtype, weights->elements, weights->values, weights->encoded[dtype]);
+    kernels->narrow(dtype, weights->elements, weights->values, weights->encoded[dtype]);
     weights->encoded_valid[dtype] = true;
     return weights->encoded[dtype];
 }

@@ -14,6 +14,8 @@
 #include <stepd/status.h>
 #include <stepd/types.h>
 
+#include "server/optim/kernels.h"
+
 struct weights {
     void *slice; /* whose version this is */
     uint32_t refs;
@@ -34,7 +36,9 @@ struct weights *weights_ref(struct weights *weights);
 void weights_unref(struct weights *weights);
 
 /* The bytes of this version in a dtype, elements * stepd_dtype_bytes of them, borrowed while a
- * reference is held. NULL: no memory for the encoding. */
-const uint8_t *weights_encoded(struct weights *weights, enum stepd_dtype dtype);
+ * reference is held; made with these kernels where nobody has asked for them before. NULL: no
+ * memory for the encoding. */
+const uint8_t *weights_encoded(struct weights *weights, enum stepd_dtype dtype,
+                               const struct reduce_kernels *kernels);
 
 #endif

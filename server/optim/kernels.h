@@ -7,6 +7,8 @@
 #ifndef OPTIM_KERNELS_H
 #define OPTIM_KERNELS_H
 
+#include <stepd/types.h>
+
 #include "server/optim/optimizer.h"
 
 /* Kernels that the rounds need besides the optimizers'. Arrays of n floats that do not overlap. */
@@ -17,6 +19,11 @@ struct reduce_kernels {
     void (*add)(size_t n, float weight, const float *g, float *sum);
     /* The index of the first element that is NaN or infinite, or n. */
     size_t (*first_nonfinite)(size_t n, const float *g);
+
+    /* n wire elements into floats, and back, as proto/dtype.h does: the same bits. In widen both
+     * may be one memory, as stepd_dtype_widen has it; for F32 they must. */
+    void (*widen)(enum stepd_dtype dtype, size_t n, const uint8_t *wire, float *g);
+    void (*narrow)(enum stepd_dtype dtype, size_t n, const float *w, uint8_t *wire);
 
     /* g[i] = g[i] / scale, for a scale above 0: times its reciprocal where that is exact (a power
      * of two), so that nothing is rounded twice. */

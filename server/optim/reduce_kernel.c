@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a round does to gradients before any optimizer sees them: a loss scale taken off, the check
- * that they are finite, the weighted sum, member by member in rank order, the sign turned, values
- * clipped; and what it does to weights after any: the averages of views. Compiled once per
- * instruction set (isa.h). A product is rounded before it is added, so a sum depends on its order
- * and nothing else.
+ * What a round does to gradients before any optimizer sees them: from the wire's type into floats,
+ * a loss scale taken off, the check that they are finite, the weighted sum, member by member in
+ * rank order, the sign turned, values clipped; and what it does to weights after any: the averages
+ * of views. Compiled once per instruction set (isa.h). A product is rounded before it is added, so
+ * a sum depends on its order and nothing else.
  */
 #include "server/optim/isa.h"
 
 #include <string.h>
+
+#include "proto/dtype_loops.h"
 
 /* Elements checked without a branch between: small enough to stay in the nearest cache. */
 #define FINITE_BLOCK 1024u
@@ -66,6 +68,18 @@ static size_t first_nonfinite(size_t n, const float *g)
     while (start < n && !nonfinite(g[start]))
         start++;
     return start;
+}
+
+/* ---- The wire -------------------------------------------------------------------------------- */
+
+static void widen(enum stepd_dtype dtype, size_t n, const uint8_t *wire, float *g)
+{
+    stepd_widen_loop(dtype, n, wire, g);
+}
+
+static void narrow(enum stepd_dtype dtype, size_t n, const float *w, uint8_t *wire)
+{
+    stepd_narrow_loop(dtype, n, w, wire);
 }
 
 /* ---- Treatment ------------------------------------------------------------------------------- */
@@ -152,6 +166,8 @@ const struct reduce_kernels OPTIM_KERNEL(reduce_kernels) = {
     .scale = scale,
     .add = add,
     .first_nonfinite = first_nonfinite,
+    .widen = widen,
+    .narrow = narrow,
     .unscale = unscale,
     .multiply = multiply,
     .negate = negate,
