@@ -20,47 +20,43 @@
  * Every call that waits has a twin ending in _start that returns at once with an operation
  * (struct stepd_op) to wait on, so that one layer's gradient travels while the next is computed.
  *
- * Memory. Gradients are sent from, and weights are received into, arrays of the caller. An array
- * given to an operation is borrowed until that operation has completed, which is until
- * stepd_wait() has returned (for the calls that wait themselves: until they return).
+ * Memory. Gradients are sent from, and weights received into, arrays of the caller, which are
+ * borrowed until the operation has completed: until stepd_wait() has returned, or the call itself.
  *
  * Threads. A client has one thread of its own that drives its sockets and sends heartbeats. Any
  * number of threads may call functions on one client at a time; calls on one operation must not
  * overlap. stepd_define() and stepd_attach() run in one thread at a time, and stepd_close() must
  * be the last call.
  *
- * Errors. Functions return a status and, where the last parameter `reterr` (may be NULL) is
- * given, write the text for people there. A failure leaves ret_* parameters untouched. Beside what
- * stands at a function, each that talks to the server may fail with UNAVAILABLE (below),
- * RESOURCE_EXHAUSTED (no memory here, or a limit there) and INTERNAL (the server broke the
- * protocol).
+ * Errors. Functions return a status and write the text for people to the last parameter `reterr`
+ * (may be NULL). A failure leaves ret_* parameters untouched. Beside what stands at a function,
+ * each that talks to the server may fail with UNAVAILABLE (below), RESOURCE_EXHAUSTED (no memory
+ * here, or a limit there) and INTERNAL (the server broke the protocol).
  *
  * Lost connections. A connection that is lost is made again, in the background, and what was not
- * answered is sent again from the caller's arrays, which are borrowed for as long. What had
- * been counted before is answered as a duplicate, with the weights that came of it; so a worker
- * notices nothing but the time. Attempts are made at random intervals, which grow up to 5 s.
- * Meanwhile operations wait, until their own deadline (DEADLINE_EXCEEDED, which says how the
- * connection was lost, when, and what was tried). A server that goes silent without closing its
- * connections is found out by heartbeats, and no operation outlives its deadline by much more than
- * 5 s. When a connection has been gone for options.reconnect_timeout_ms, or the server does not let
- * the worker in any more, the client gives up: everything fails, then and from then on, with
- * UNAVAILABLE or with what the server said, and the client is of no more use than to be closed.
- * ALREADY_EXISTS says that the worker was silent for longer than its lease, and another one has
- * taken its rank.
+ * answered is sent again from the caller's arrays, which are borrowed for as long. What had been
+ * counted before is answered as a duplicate, with the weights that came of it; so a worker notices
+ * nothing but the time. Attempts come at random intervals of up to 5 s; meanwhile operations wait
+ * until their own deadline (DEADLINE_EXCEEDED says how the connection was lost, when, and what was
+ * tried). A server that goes silent is found out by heartbeats, and no operation outlives its
+ * deadline by much more than 5 s. When a connection has been gone for options.reconnect_timeout_ms,
+ * or the server does not let the worker in any more, the client gives up: everything fails from
+ * then on, with UNAVAILABLE or what the server said, and it can only be closed. ALREADY_EXISTS: the
+ * worker was silent for longer than its lease, and another one has taken its rank.
  *
  * ROLLED_BACK. The server may have gone back: it was restored from a checkpoint, or started again
  * without its state, or it has dropped the job and begun it anew. Then all operations under way
  * fail with ROLLED_BACK, and the client joins the job again by itself. The training loop must
- * handle that status, of any operation: whatever it has computed is of weights that are no more.
- * It calls stepd_define() again with the same lists (which does nothing where the server still has
- * the job's tensors), stepd_pull(), and goes on from the version that came. Until a tensor has been
+ * handle that status, of any operation: what it has computed is of weights that are no more. It
+ * calls stepd_define() again with the same lists (which does nothing where the server still has the
+ * job's tensors), stepd_pull(), and goes on from the version that came. Until a tensor has been
  * pulled, pushes of it fail with ROLLED_BACK; stepd_pull() alone will do where the tensors are
  * still there, and says FAILED_PRECONDITION where they are not.
  *
- * After a client has given up, whether its last pushes were counted is not known. A new client of
- * the same rank finds out: it goes on from the clocks that the server has counted, and what it
- * repeats is answered as a duplicate. The rank is free again when the old one's lease has run out;
- * until then stepd_connect() says ALREADY_EXISTS to who asks for it.
+ * Whether the last pushes of a client that has given up were counted is not known. A new client of
+ * its rank goes on from the clocks that the server has counted, and what it repeats is answered as
+ * a duplicate. The rank is free when the old one's lease has run out; until then stepd_connect()
+ * says ALREADY_EXISTS to who asks for it.
  *
  * Units. Shapes count elements, offsets are row-major; all elements are 32-bit floats in memory,
  * whatever travels. Times are milliseconds. Versions count closed rounds (sync) or updates (async)
@@ -374,28 +370,12 @@ STEPD_EXPORT enum stepd_status stepd_step(struct stepd_client *client,
                                           struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /*
- * Lends the caller arrays of a tensor, of all its elements and 0 at first: *ret_grad to be written
- * by the caller, *ret_weights only to be read. They are the library's, good until stepd_close and
- * the same at each call of one definition, and may stand in operations on this tensor as any
- * others. Where the server is on this host (address "unix:...") they are memory that it shares, as
- * far as can be: then gradients are read by the server where the caller has written them, and
- * weights by the caller where the server has. Copied nevertheless are tensors that travel together
- * with others; weights in async and bounded mode, and with backup or close_examples, because they
- * could not stand for as long as they are read; and gradients after a connection was made again.
- * OUT_OF_RANGE: there is no such tensor. FAILED_PRECONDITION: none is defined. Any thread.
- */
-STEPD_EXPORT enum stepd_status stepd_lend(struct stepd_client *client, size_t tensor,
-                                          float **ret_grad, float **ret_weights,
-                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
-
-/*
  * The same without waiting, so that one layer's gradient travels while the next is computed: the
  * client's own thread moves it on. A backward pass comes to the first layer last, and the next
  * forward pass needs the first layer first; so a training loop gives the layers priorities that
- * fall from the first to the last. What waits to be sent to a shard is then in that order, and so
- * are the weights that come of it; what is sent already (some MiB at most) is not called back.
- * Whatever the priorities, two pushes of one tensor stay in the order in which they were started. A
- * pull of higher priority passes a push.
+ * fall from the first to the last. What waits to be sent to a shard, and the weights that come of
+ * it, are then in that order; some MiB at most are sent already. Two pushes of one tensor stay in
+ * the order in which they were started. A pull of higher priority passes a push.
  *
  * *ret_op: caller frees with stepd_wait. INVALID_ARGUMENT, FAILED_PRECONDITION and
  * RESOURCE_EXHAUSTED that need no answer from the server are returned at once, and then there is no
@@ -420,10 +400,23 @@ STEPD_EXPORT enum stepd_status stepd_step_start(struct stepd_client *client,
 /* Has the operation completed? Never waits; it is for stepd_wait to free it. Any thread. */
 STEPD_EXPORT bool stepd_done(const struct stepd_op *op);
 
-/* Waits until the operation has completed, frees it in any case, and says how it ended: OK, or as
- * push, pull and step fail. ret_counts may be NULL. Any thread, once for each operation. */
+/* Waits until the operation has completed, frees it, and says how it ended: OK, or as push, pull and
+ * step fail. ret_counts may be NULL. Any thread, once for each operation. */
 STEPD_EXPORT enum stepd_status stepd_wait(struct stepd_op *op,
                                           struct stepd_outcome_counts *ret_counts,
+                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/*
+ * Lends arrays of a tensor, of all its elements and 0 at first: *ret_grad to be written by the
+ * caller, *ret_weights only to be read. The library's, good until stepd_close, the same at each
+ * call of one definition, to stand in operations on this tensor as any others. With a server on
+ * this host (address "unix:...") they are memory that it shares, and nothing is copied; but tensors
+ * that travel together with others are, weights unless in sync mode without backup and
+ * close_examples, and gradients after a connection was made again. OUT_OF_RANGE: no such tensor.
+ * FAILED_PRECONDITION: none is defined. Any thread.
+ */
+STEPD_EXPORT enum stepd_status stepd_lend(struct stepd_client *client, size_t tensor,
+                                          float **ret_grad, float **ret_weights,
                                           struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Tells the server the loss of this worker's newest step (its number, from 1), the mean over so
@@ -480,14 +473,13 @@ STEPD_EXPORT enum stepd_status stepd_change(struct stepd_client *client,
  * worker that has left or was given up is not waited for, nor one that joins and is no member yet;
  * whoever takes over a rank must come itself. A job that has not started is waited for. The next
  * call with the same name is another barrier. deadline_ms: 0, or above the server's longest: that.
- * Over lost connections it goes on where it was. A worker waits at one barrier at a time.
+ * Over lost connections it goes on where it was.
  *
  * DEADLINE_EXCEEDED: the text names the ranks that have not come and how long each was silent; this
- * worker waits no more, and may call again. ROLLED_BACK: the job has been restored or lost
- * meanwhile; what to do then is said above, where connections are lost. FAILED_PRECONDITION: the
+ * worker waits no more, and may call again. ROLLED_BACK: see the top. FAILED_PRECONDITION: the
  * tensors are not defined yet, the job has failed, or this worker has left or was given up.
  * INVALID_ARGUMENT: no good name. PERMISSION_DENIED: an observer. RESOURCE_EXHAUSTED: another
- * thread of this worker waits at a barrier. UNAVAILABLE: as for every call. Any thread.
+ * thread of this worker waits at a barrier. Any thread.
  */
 STEPD_EXPORT enum stepd_status stepd_barrier(struct stepd_client *client, const char *name,
                                              uint32_t deadline_ms,

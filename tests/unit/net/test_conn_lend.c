@@ -240,7 +240,7 @@ static void lend__connection_finished__gives_the_memory_back_at_once(void **stat
     int fd[FD_ROOM];
     size_t fds;
     rig_open(rig, NULL, 0);
-    assert_non_null(conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES));
+    assert_non_null(conn_lend(rig->conn, scene->weights, GRADIENTS_BYTES, &budget));
     (void)reply(rig, 1, bytes);
     (void)receive(rig->peer, bytes, sizeof bytes, fd, &fds);
     close_all(fd, fds);
