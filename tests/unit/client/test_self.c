@@ -4,6 +4,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -68,6 +69,28 @@ static void hello__that_rejoins__says_so_and_no_session(void **state)
     assert_true(hello.body.hello.rejoins);
 }
 
+static bool says_that_it_shares(uint32_t shard)
+{
+    return stepd_self_hello(&self, shard, STEPD_GREET_NEW).body.hello.shares_memory;
+}
+
+/* Shard 1 is where control is, shard 2 is elsewhere. */
+static void hello__to_a_shard_at_a_unix_socket__says_that_it_shares_memory(void **state)
+{
+    (void)state;
+    self.address = "unix:/run/stepd";
+    self.shares_memory = true;
+    assert_int_equal(take(3), STEPD_OK);
+    assert_false(says_that_it_shares(0));
+    assert_true(says_that_it_shares(1));
+    assert_false(says_that_it_shares(2));
+    self.observer = true;
+    assert_false(says_that_it_shares(1));
+    self.observer = false;
+    self.shares_memory = false;
+    assert_false(says_that_it_shares(1));
+}
+
 static void hello__of_an_observer__states_no_rank_and_rejoins_nothing(void **state)
 {
     (void)state;
@@ -125,6 +148,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(hello__that_resumes__says_the_session),
         TEST(hello__that_rejoins__says_so_and_no_session),
+        TEST(hello__to_a_shard_at_a_unix_socket__says_that_it_shares_memory),
         TEST(hello__of_an_observer__states_no_rank_and_rejoins_nothing),
         TEST(welcome__of_control__is_taken_whole),
         TEST(welcome__with_another_rank__is_refused_and_changes_nothing),
