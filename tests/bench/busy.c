@@ -19,7 +19,7 @@
 
 #define JOB          "busy"
 #define ELEMENTS     16u
-#define SAMPLE_EVERY 17u   /* steps: the samples shall last for seconds, and meet every worker */
+#define SAMPLE_EVERY 37u   /* steps: the samples shall last for seconds, and meet every worker */
 #define ANSWER_MS    30000 /* then the daemon is taken for dead */
 #define EVENTS       64
 

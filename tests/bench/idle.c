@@ -37,7 +37,7 @@ static const struct size full = {
     .busy = 200,
     .turns = 6,
     .settle_s = 0.2,
-    .turn_s = 0.5,
+    .turn_s = 1.0,
 };
 static const struct size quick = {
     .idle = 50,
