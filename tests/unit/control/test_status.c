@@ -38,6 +38,18 @@ static void status__no_jobs__is_answered_at_once(void **state)
     assert_true(status_of(peer)->last);
 }
 
+static void opening__of_a_job__logs_the_memory_that_is_planned(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *peer = peer_join(brain, hello_worker("j", 0));
+    (void)peer_join(brain, hello_worker("j", 1));
+    assert_null(strstr(brain->log, "memory_planned"));
+    peer_define(peer, "j", STEPD_SYNC, 2);
+    assert_non_null(strstr(brain->log,
+                           "memory_planned job=\"j\" bytes=16128 weights=4032 "
+                           "second_version=4032 views=0 slots=0 sums=0 staging=8064 backups=0\n"));
+}
+
 static void status__open_job__joins_the_answers_of_all_shards(void **state)
 {
     struct brain *brain = *state;
@@ -354,6 +366,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, brain_setup, brain_teardown)
         TEST(status__no_jobs__is_answered_at_once),
+        TEST(opening__of_a_job__logs_the_memory_that_is_planned),
         TEST(status__open_job__joins_the_answers_of_all_shards),
         TEST(status__shard_without_slices__has_no_say_in_the_versions),
         TEST(status__all_jobs__come_in_the_order_of_their_names),
