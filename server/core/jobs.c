@@ -18,7 +18,7 @@ struct core_job *job_find(const struct core *core, const char *name)
     return job;
 }
 
-static enum stepd_status open_slice(struct core_job *job, uint32_t index,
+static enum stepd_status open_slice(struct core_job *job, uint32_t index, float *memory,
                                     const struct slice_places *places)
 {
     struct core_slice *slice = calloc(1, sizeof *slice);
@@ -27,7 +27,7 @@ static enum stepd_status open_slice(struct core_job *job, uint32_t index,
     slice->job = job;
     slice->staging = staging_of(&job->staging, job->job, &job->job->layout.slice[index]);
     job->slice[index] = slice;
-    const enum stepd_status status = slice_init_at(&slice->slice, job->job, index, places);
+    const enum stepd_status status = slice_init_at(&slice->slice, job->job, index, memory, places);
     return status != STEPD_OK ? status : round_admit(&slice->round, job->job->workers - 1);
 }
 
@@ -50,7 +50,20 @@ static enum stepd_status make_buffers(struct core *core, const struct slice *sli
     return status != STEPD_OK ? status : grow(&core->scratch, (size_t)scratch);
 }
 
-/* places: by slice; NULL: each has its weights in its own memory. */
+/* What the slices' versions take beside their places, where they have some, and their slots. */
+static uint64_t block_floats(const struct core *core, const struct core_job *job)
+{
+    const struct layout *layout = &job->job->layout;
+    uint64_t floats = 0;
+    for (size_t i = 0; i < layout->slices; i++) {
+        const struct slice_size size = job_slice_size(job->job, &layout->slice[i]);
+        if (layout->slice[i].shard == core->options.shard)
+            floats += job_block_floats(&size, job->shared != NULL);
+    }
+    return floats;
+}
+
+/* places: by slice; NULL: all have their versions in the job's block. */
 static enum stepd_status open_slices_at(struct core *core, struct core_job *job,
                                         const struct slice_places *places)
 {
@@ -58,16 +71,18 @@ static enum stepd_status open_slices_at(struct core *core, struct core_job *job,
     job->slice = calloc(layout->slices, sizeof(struct core_slice *));
     if (job->slice == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
-    for (uint32_t i = 0; i < layout->slices; i++) {
+    enum stepd_status status = block_init(&job->block, block_floats(core, job));
+    float *at = job->block.floats;
+    for (uint32_t i = 0; i < layout->slices && status == STEPD_OK; i++) {
+        const struct slice_size size = job_slice_size(job->job, &layout->slice[i]);
         if (layout->slice[i].shard != core->options.shard)
             continue;
-        enum stepd_status status = open_slice(job, i, places == NULL ? NULL : &places[i]);
+        status = open_slice(job, i, at, places == NULL ? NULL : &places[i]);
+        at += job_block_floats(&size, places != NULL);
         if (status == STEPD_OK)
             status = make_buffers(core, &job->slice[i]->slice);
-        if (status != STEPD_OK)
-            return status;
     }
-    return STEPD_OK;
+    return status;
 }
 
 static enum stepd_status open_slices(struct core *core, struct core_job *job)
@@ -204,6 +219,7 @@ void job_free(struct core *core, struct core_job *job)
     members_deinit(&job->members);
     change_deinit(job);
     staging_deinit(&job->staging);
+    block_deinit(&job->block);
     free(job->gate.factor);
     free(job->slice);
     (void)job_unref(job->job);

@@ -137,7 +137,8 @@ bool job_is_gated(const struct job *job);
  * added up as they arrive; else 0: they are kept until a round closes. */
 uint64_t job_landing_floats(const struct job *job, uint32_t shard);
 
-/* Whole cache lines: what an array of n floats takes. */
+/* What an array of n floats takes: whole cache lines, and behind a large one so many that the next
+ * array begins elsewhere in its page. */
 #define JOB_LINE_BYTES 64u
 uint64_t job_padded(uint64_t n);
 
@@ -154,6 +155,10 @@ struct slice_size {
 };
 
 struct slice_size job_slice_size(const struct job *job, const struct slice_plan *slice);
+
+/* Floats of the arrays that a slice has in its job's block: all versions of its views, unless they
+ * are placed elsewhere, and slots. */
+uint64_t job_block_floats(const struct slice_size *size, bool placed);
 
 /* The same if its group were this one. */
 struct slice_size job_slice_size_of(const struct job *job, const struct slice_plan *slice,

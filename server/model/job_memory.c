@@ -39,10 +39,22 @@ uint64_t job_slot_floats(const struct job *job, const struct slice_plan *slice,
 
 /* ---- Slices ---------------------------------------------------------------------------------- */
 
+/* Arrays at the same place in their pages of 4 KiB disturb each other: the processor takes a load
+ * for one of what has just been stored to another. Slices are powers of two, so their arrays would
+ * all be. SKEW is an odd number of lines, so that whatever number of arrays lies between two, they
+ * meet in one slice of 64. AdamW over slices of 1 MiB, ns for a parameter with 0 lines of skew, 1,
+ * 5, 17 and 21: 0.62, 0.67, 0.58, 0.58, 0.59 (medians of 9, in turns). */
+#define PAGE_LINES  64u
+#define SKEW_LINES  17u
+#define LARGE_LINES 1024u /* 64 KiB: below it the skew would be a loss of memory that counts */
+
 uint64_t job_padded(uint64_t n)
 {
     const uint64_t line = JOB_LINE_BYTES / sizeof(float);
-    return (n + line - 1) / line * line;
+    const uint64_t lines = (n + line - 1) / line;
+    const uint64_t skew =
+        lines < LARGE_LINES ? 0 : (SKEW_LINES + PAGE_LINES - lines % PAGE_LINES) % PAGE_LINES;
+    return (lines + skew) * line;
 }
 
 static size_t versions_of(const struct group *group, enum stepd_view view)
@@ -109,6 +121,14 @@ struct slice_size job_slice_size_of(const struct job *job, const struct slice_pl
     measure_phases(job, slice, group, &size);
     measure_gradients(job, slice, &size);
     return size;
+}
+
+uint64_t job_block_floats(const struct slice_size *size, bool placed)
+{
+    uint64_t floats = size->slots;
+    for (int v = 0; v < STEPD_VIEWS && !placed; v++)
+        floats += size->buffer * size->buffers[v];
+    return floats;
 }
 
 /* Whole tensors are stepped one by one, or all of a group at once. */

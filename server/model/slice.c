@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One block holds the versions of all views and the slots of a slice, each array on a cache line of
- * its own. It is written once here, so that no later step meets a page fault.
+ * The versions of all views and the slots of a slice lie in its job's block, one after the other,
+ * each array on a cache line of its own.
  */
 #include "server/model/slice.h"
 
@@ -43,31 +43,24 @@ static enum stepd_status make_shapes(struct slice *slice)
     return STEPD_OK;
 }
 
-/* places NULL: the versions stand in the slice's own block. */
-static enum stepd_status make_memory(struct slice *slice, const struct slice_size *size,
-                                     const struct slice_places *places)
+/* Lays the arrays out in the job's block: each view's versions, unless they have their places, then
+ * the slots. */
+static enum stepd_status lay_out(struct slice *slice, const struct slice_size *size, float *memory,
+                                 const struct slice_places *places)
 {
-    const size_t stride = (size_t)size->buffer;
-    size_t arrays = 0;
-    for (int v = 0; v < STEPD_VIEWS && places == NULL; v++)
-        arrays += size->buffers[v];
-    slice->slots_floats = (size_t)size->slots;
-    slice->scalars = (size_t)size->scalars;
-    slice->scalar = calloc(slice->scalars, sizeof *slice->scalar);
-    const size_t floats = stride * arrays + slice->slots_floats;
-    slice->memory = allocate(floats > 0 ? floats : JOB_LINE_BYTES / sizeof(float));
-    if (slice->memory == NULL || slice->scalar == NULL)
-        return STEPD_RESOURCE_EXHAUSTED;
-    float *at = slice->memory;
+    float *at = memory;
     for (int v = 0; v < STEPD_VIEWS; v++) {
         for (size_t i = 0; i < size->buffers[v]; i++) {
             float *const values = places == NULL ? at : places->version[v][i];
             weights_init(&slice->view[v].buffer[i], slice, values, slice->plan->elements);
-            at += places == NULL ? stride : 0;
+            at += places == NULL ? size->buffer : 0;
         }
     }
     slice->slots = at;
-    return STEPD_OK;
+    slice->slots_floats = (size_t)size->slots;
+    slice->scalars = (size_t)size->scalars;
+    slice->scalar = calloc(slice->scalars, sizeof *slice->scalar);
+    return slice->scalar == NULL ? STEPD_RESOURCE_EXHAUSTED : STEPD_OK;
 }
 
 static void fill_first_weights(struct slice *slice)
@@ -110,7 +103,7 @@ static enum stepd_status make_ranks(struct slice *slice, const struct slice_size
 }
 
 enum stepd_status slice_init_at(struct slice *slice, const struct job *job, uint32_t index,
-                                const struct slice_places *places)
+                                float *memory, const struct slice_places *places)
 {
     const struct slice_plan *plan = &job->layout.slice[index];
     *slice =
@@ -118,7 +111,7 @@ enum stepd_status slice_init_at(struct slice *slice, const struct job *job, uint
     const struct slice_size size = job_slice_size(job, plan);
     enum stepd_status status = make_shapes(slice);
     if (status == STEPD_OK)
-        status = make_memory(slice, &size, places);
+        status = lay_out(slice, &size, memory, places);
     if (status != STEPD_OK)
         return status;
     fill_first_weights(slice);
@@ -126,9 +119,10 @@ enum stepd_status slice_init_at(struct slice *slice, const struct job *job, uint
     return make_ranks(slice, &size, job->workers);
 }
 
-enum stepd_status slice_init(struct slice *slice, const struct job *job, uint32_t index)
+enum stepd_status slice_init(struct slice *slice, const struct job *job, uint32_t index,
+                             float *memory)
 {
-    return slice_init_at(slice, job, index, /* places= */ NULL);
+    return slice_init_at(slice, job, index, memory, /* places= */ NULL);
 }
 
 void slice_deinit(struct slice *slice)
@@ -142,7 +136,6 @@ void slice_deinit(struct slice *slice)
             weights_deinit(&slice->view[v].buffer[i]);
     }
     free(slice->spare);
-    free(slice->memory);
     free(slice->scalar);
     free(slice->shape);
     (void)shared_group_unref(slice->changed);

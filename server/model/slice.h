@@ -27,7 +27,8 @@
  * A snapshot (slice_state.h) holds the versions that it has taken for as long as it likes, and must
  * not hold a step up: a slice that is pinned has a third buffer of each view that steps make.
  *
- * All memory but that is allocated and touched by slice_init. Belongs to one shard's thread.
+ * All memory but that is there and touched when slice_init is over: the versions and slots lie in a
+ * block of the job's, the rest is the slice's own. Belongs to one shard's thread.
  */
 #ifndef MODEL_SLICE_H
 #define MODEL_SLICE_H
@@ -90,9 +91,7 @@ struct slice {
 
     struct published view[STEPD_VIEWS];
     uint64_t swa_count; /* weights that the view SWA is the mean of */
-    float *memory;      /* owned: the values of all buffers, unless they have their places, then the
-                           slots */
-    float *slots;       /* in it */
+    float *slots;       /* in the job's block, behind the values of the buffers that stand there */
     size_t slots_floats;
     size_t scalars;
     bool pinned;  /* a snapshot holds versions, or will */
@@ -108,10 +107,11 @@ struct slice {
 /*
  * Allocates, computes the first weights, and enters the first phase. The slice stays without values
  * (valued is false) where a tensor in it has STEPD_INIT_VALUES. It must not move afterwards.
+ * memory: job_block_floats of it, zero, on a cache line, borrowed until slice_deinit.
  * RESOURCE_EXHAUSTED: no memory. The caller frees with slice_deinit.
  */
-enum stepd_status slice_init(struct slice *slice, const struct job *job,
-                             uint32_t index) STEPD_MUST_CHECK;
+enum stepd_status slice_init(struct slice *slice, const struct job *job, uint32_t index,
+                             float *memory) STEPD_MUST_CHECK;
 
 /* Versions of a view that steps take turns with. */
 #define SLICE_VERSIONS 2u
@@ -122,9 +122,10 @@ struct slice_places {
     float *version[STEPD_VIEWS][SLICE_VERSIONS];
 };
 
-/* The same, with the weights in memory that is there already. */
+/* The same, with the versions in places of their own: memory is for the slots. places NULL: as
+ * above. */
 enum stepd_status slice_init_at(struct slice *slice, const struct job *job, uint32_t index,
-                                const struct slice_places *places) STEPD_MUST_CHECK;
+                                float *memory, const struct slice_places *places) STEPD_MUST_CHECK;
 
 /* A zeroed or half-initialised slice is fine. */
 void slice_deinit(struct slice *slice);

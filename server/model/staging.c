@@ -13,7 +13,7 @@ static struct staging_stack need_of(const struct job *job, const struct slice_pl
     const struct slice_size size = job_slice_size(job, slice);
     return (struct staging_stack){
         .floats = (size_t)size.staging,
-        .buffers = job->workers * (size.gathered > 0 ? 2 : 1),
+        .buffers = (size_t)job->workers * (size.gathered > 0 ? 2 : 1),
     };
 }
 
@@ -66,15 +66,12 @@ static enum stepd_status make_buffers(struct staging *staging)
     if (buffers == 0)
         return STEPD_OK;
     staging->buffer = malloc(buffers * sizeof(float *));
-    staging->memory = aligned_alloc(JOB_LINE_BYTES, floats * sizeof(float));
-    if (staging->buffer == NULL || staging->memory == NULL) {
+    if (staging->buffer == NULL || block_init(&staging->memory, floats) != STEPD_OK) {
         staging->stacks = 0;
         return STEPD_RESOURCE_EXHAUSTED;
     }
-    for (size_t i = 0; i < floats; i++) /* no push meets a page fault */
-        staging->memory[i] = 0.0F;
     float **buffer = staging->buffer;
-    float *at = staging->memory;
+    float *at = staging->memory.floats;
     for (size_t i = 0; i < staging->stacks; i++) {
         struct staging_stack *const stack = &staging->stack[i];
         stack->buffer = buffer;
@@ -98,7 +95,7 @@ enum stepd_status staging_init(struct staging *staging, const struct job *job, u
 
 void staging_deinit(struct staging *staging)
 {
-    free(staging->memory);
+    block_deinit(&staging->memory);
     free(staging->buffer);
     free(staging->stack);
     *staging = (struct staging){.stacks = 0};

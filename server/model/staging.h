@@ -26,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "server/model/block.h"
 #include "server/model/job.h"
 
 /* Buffers of one length. */
@@ -40,7 +41,7 @@ struct staging {
     size_t stacks;
     struct staging_stack *stack; /* owned; by length */
     float **buffer;              /* owned; of all stacks */
-    float *memory;               /* owned; all buffers */
+    struct block memory;         /* owned; all buffers */
 };
 
 /* RESOURCE_EXHAUSTED: no memory. The caller frees with staging_deinit. */

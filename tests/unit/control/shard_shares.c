@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "proto/error.h"
+#include "server/model/block.h"
 #include "tests/lib/settings.h"
 
 void shares_define(struct peer *peer, enum stepd_mode mode, uint32_t workers)
@@ -64,7 +65,10 @@ static void make_slice(struct job *job, uint32_t index, uint64_t version, const 
 {
     struct slice slice;
     struct slice_state taken;
-    assert_int_equal(slice_init(&slice, job, index), STEPD_OK);
+    const struct slice_size size = job_slice_size(job, &job->layout.slice[index]);
+    struct block block;
+    assert_int_equal(block_init(&block, job_block_floats(&size, /* placed= */ false)), STEPD_OK);
+    assert_int_equal(slice_init(&slice, job, index, block.floats), STEPD_OK);
     slice.version = version == JOB_STATE_AS_IT_STANDS ? 0 : version;
     for (size_t rank = 0; rank < slice.ranks && rank < 2; rank++)
         slice.by_rank[rank].record.clock = clock[rank];
@@ -73,6 +77,7 @@ static void make_slice(struct job *job, uint32_t index, uint64_t version, const 
     assert_int_equal(slice_state_copy(&taken, ret_state), STEPD_OK);
     slice_state_deinit(&taken);
     slice_deinit(&slice);
+    block_deinit(&block);
 }
 
 struct job_state *shares_make(const struct brain *brain, uint32_t shard, uint64_t version,

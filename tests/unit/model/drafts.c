@@ -77,3 +77,19 @@ struct job *draft_job(const struct stepd_define_job *def, const struct stepd_ten
     (void)job_draft_destroy(draft);
     return job;
 }
+
+enum stepd_status draft_slice_init(struct slice *slice, const struct job *job, uint32_t index,
+                                   struct block *block)
+{
+    const struct slice_size size = job_slice_size(job, &job->layout.slice[index]);
+    const enum stepd_status status =
+        block_init(block, job_block_floats(&size, /* placed= */ false));
+    *slice = (struct slice){.job = NULL};
+    return status != STEPD_OK ? status : slice_init(slice, job, index, block->floats);
+}
+
+void draft_slice_deinit(struct slice *slice, struct block *block)
+{
+    slice_deinit(slice);
+    block_deinit(block);
+}

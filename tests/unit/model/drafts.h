@@ -6,7 +6,8 @@
 #ifndef TESTS_UNIT_MODEL_DRAFTS_H
 #define TESTS_UNIT_MODEL_DRAFTS_H
 
-#include "server/model/job.h"
+#include "server/model/block.h"
+#include "server/model/slice.h"
 
 /* slice_elements of every definition here: tensors of at most SMALL elements are packed. */
 enum { DRAFT_SLICE_ELEMENTS = 640, DRAFT_SMALL = DRAFT_SLICE_ELEMENTS / LAYOUT_PACK_DIVISOR };
@@ -36,5 +37,11 @@ enum stepd_status draft_add_last(struct job_draft *draft, uint32_t first,
 /* The whole way: a job of these tensors, on one shard. The caller gives it back with job_unref. */
 struct job *draft_job(const struct stepd_define_job *def, const struct stepd_tensor_def *tensor,
                       size_t tensors);
+
+/* slice_init in a block for this slice alone, and the way back; of a slice that was not made, the
+ * block is there all the same. */
+enum stepd_status draft_slice_init(struct slice *slice, const struct job *job, uint32_t index,
+                                   struct block *block);
+void draft_slice_deinit(struct slice *slice, struct block *block);
 
 #endif

@@ -68,10 +68,11 @@ static uint64_t taken(const struct job *job)
     staging_deinit(&staging);
     for (uint32_t i = 0; i < job->layout.slices; i++) {
         struct slice slice;
-        assert_int_equal(slice_init(&slice, job, i), STEPD_OK);
+        struct block block;
+        assert_int_equal(draft_slice_init(&slice, job, i, &block), STEPD_OK);
         assert_room(&slice);
         scalars += slice.scalars;
-        slice_deinit(&slice);
+        draft_slice_deinit(&slice, &block);
     }
     return scarcity_had_aligned() - before + scalars * sizeof(double);
 }
@@ -365,6 +366,30 @@ static void job_draft_seal__without_memory__says_so_and_can_be_done_again(void *
     (void)job_draft_destroy(draft);
 }
 
+static void job_padded__of_a_small_array__is_whole_lines(void **state)
+{
+    (void)state;
+    assert_int_equal(job_padded(0), 0);
+    assert_int_equal(job_padded(1), 16);
+    assert_int_equal(job_padded(16), 16);
+    assert_int_equal(job_padded(4096), 4096); /* four pages: a skew would be a loss that counts */
+}
+
+/* Of up to 64 arrays in a row no two begin at the same place in their pages of 1024 floats. */
+static void job_padded__of_large_arrays__parts_them_in_their_pages(void **state)
+{
+    (void)state;
+    for (uint64_t n = 16384; n < 20000; n += 13) {
+        bool taken[64] = {false};
+        assert_true(job_padded(n) >= n && job_padded(n) < n + 1024 + 16);
+        for (uint64_t i = 0; i < 64; i++) {
+            const uint64_t line = i * job_padded(n) % 1024 / 16;
+            assert_false(taken[line]);
+            taken[line] = true;
+        }
+    }
+}
+
 static void slice_init__without_memory__says_so(void **state)
 {
     (void)state;
@@ -380,10 +405,11 @@ static void slice_init__without_memory__says_so(void **state)
     size_t allowed = 0;
     for (; status == STEPD_RESOURCE_EXHAUSTED; allowed++) {
         struct slice slice;
+        struct block block;
         scarcity_after(allowed);
-        status = slice_init(&slice, job, 0);
+        status = draft_slice_init(&slice, job, 0, &block);
         scarcity_after(SCARCITY_NEVER);
-        slice_deinit(&slice);
+        draft_slice_deinit(&slice, &block);
     }
     assert_int_equal(status, STEPD_OK);
     /* Shapes, scalars, arrays, ranks, backups of two workers; and one more. */
@@ -404,6 +430,8 @@ int main(void)
         cmocka_unit_test(group_init__without_memory__says_so),
         cmocka_unit_test(group_copy__without_memory__says_so),
         cmocka_unit_test(job_draft_seal__without_memory__says_so_and_can_be_done_again),
+        cmocka_unit_test(job_padded__of_a_small_array__is_whole_lines),
+        cmocka_unit_test(job_padded__of_large_arrays__parts_them_in_their_pages),
         cmocka_unit_test(slice_init__without_memory__says_so),
     };
     return cmocka_run_group_tests_name("model/memory", tests, NULL, NULL);

@@ -23,6 +23,7 @@ static const uint64_t five[] = {5};
 struct fixture {
     struct job *job;
     struct slice slice;
+    struct block block;
 };
 
 static struct weights *current(struct fixture *fixture)
@@ -58,12 +59,12 @@ static void setup(struct fixture *fixture)
     struct stepd_tensor_def tensor = draft_tensor("w", hundred, 1);
     tensor.init = (struct stepd_init){.kind = STEPD_INIT_CONSTANT, .a = 1.5};
     fixture->job = draft_job(&def, &tensor, 1);
-    assert_int_equal(slice_init(&fixture->slice, fixture->job, 0), STEPD_OK);
+    assert_int_equal(draft_slice_init(&fixture->slice, fixture->job, 0, &fixture->block), STEPD_OK);
 }
 
 static void teardown(struct fixture *fixture)
 {
-    slice_deinit(&fixture->slice);
+    draft_slice_deinit(&fixture->slice, &fixture->block);
     (void)job_unref(fixture->job);
 }
 
@@ -105,11 +106,12 @@ static void slice_init__of_packed_tensors__gives_each_its_own_values(void **stat
     tensor[1].init = (struct stepd_init){.kind = STEPD_INIT_UNIFORM, .b = 1, .seed = 3};
     struct job *job = draft_job(&def, tensor, 2);
     struct slice slice;
-    assert_int_equal(slice_init(&slice, job, 0), STEPD_OK);
+    struct block block;
+    assert_int_equal(draft_slice_init(&slice, job, 0, &block), STEPD_OK);
     float expected[10] = {2, 2, 2, 2, 2};
     initial_values(&tensor[1].init, 1, 0, 5, expected + 5);
     assert_memory_equal(slice_view(&slice, STEPD_EVALUATION)->values, expected, sizeof expected);
-    slice_deinit(&slice);
+    draft_slice_deinit(&slice, &block);
     (void)job_unref(job);
 }
 
@@ -121,9 +123,10 @@ static void slice_init__of_an_assigned_tensor__has_no_values(void **state)
     tensor.init.kind = STEPD_INIT_VALUES;
     struct job *job = draft_job(&def, &tensor, 1);
     struct slice slice;
-    assert_int_equal(slice_init(&slice, job, 0), STEPD_OK);
+    struct block block;
+    assert_int_equal(draft_slice_init(&slice, job, 0, &block), STEPD_OK);
     assert_false(slice.valued);
-    slice_deinit(&slice);
+    draft_slice_deinit(&slice, &block);
     (void)job_unref(job);
 }
 
@@ -132,7 +135,7 @@ static void slice_deinit__of_a_zeroed_slice__is_fine(void **state)
     (void)state;
     struct slice slice = {.job = NULL};
     slice_deinit(&slice);
-    assert_null(slice.memory);
+    assert_null(slice.job);
 }
 
 static void slice_init__of_a_job__has_a_record_for_each_worker(void **state)

@@ -24,6 +24,7 @@ static const uint64_t shape[] = {30, 5};
 struct fixture {
     struct job *job;
     struct slice slice;
+    struct block block;
 };
 
 static void setup(struct fixture *fixture, enum stepd_mode mode, const char *settings,
@@ -36,7 +37,7 @@ static void setup(struct fixture *fixture, enum stepd_mode mode, const char *set
     def.workers = 2;
     const struct stepd_tensor_def tensor = draft_tensor("w", shape, 2);
     fixture->job = draft_job(&def, &tensor, 1);
-    assert_int_equal(slice_init(&fixture->slice, fixture->job, 0), STEPD_OK);
+    assert_int_equal(draft_slice_init(&fixture->slice, fixture->job, 0, &fixture->block), STEPD_OK);
 }
 
 static void setup_plain(struct fixture *fixture)
@@ -47,7 +48,7 @@ static void setup_plain(struct fixture *fixture)
 
 static void teardown(struct fixture *fixture)
 {
-    slice_deinit(&fixture->slice);
+    draft_slice_deinit(&fixture->slice, &fixture->block);
     (void)job_unref(fixture->job);
 }
 
@@ -287,12 +288,13 @@ static void assert_not_restored(const struct slice_state *wrong, const struct jo
                                 const char *words)
 {
     struct slice slice;
+    struct block block;
     struct stepd_error error = {.code = STEPD_OK};
-    assert_int_equal(slice_init(&slice, job, 0), STEPD_OK);
+    assert_int_equal(draft_slice_init(&slice, job, 0, &block), STEPD_OK);
     assert_int_equal(slice_restore(&slice, wrong, &error), STEPD_INVALID_ARGUMENT);
     if (strstr(error.text, words) == NULL)
         fail_msg("'%s' is not in: %s", words, error.text);
-    slice_deinit(&slice);
+    draft_slice_deinit(&slice, &block);
 }
 
 static void slice_restore__of_a_state_that_does_not_fit__says_what(void **state)

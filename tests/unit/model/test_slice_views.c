@@ -22,6 +22,7 @@ static const uint64_t five[] = {5};
 struct fixture {
     struct job *job;
     struct slice slice;
+    struct block block;
 };
 
 static void setup(struct fixture *fixture, const struct stepd_group *group)
@@ -31,7 +32,7 @@ static void setup(struct fixture *fixture, const struct stepd_group *group)
     struct stepd_tensor_def tensor = draft_tensor("w", hundred, 1);
     tensor.init = (struct stepd_init){.kind = STEPD_INIT_CONSTANT, .a = 1.5};
     fixture->job = draft_job(&def, &tensor, 1);
-    assert_int_equal(slice_init(&fixture->slice, fixture->job, 0), STEPD_OK);
+    assert_int_equal(draft_slice_init(&fixture->slice, fixture->job, 0, &fixture->block), STEPD_OK);
 }
 
 /* All views: an interim point, an average, and a mean of the updates 3, 5, 7, ... */
@@ -44,7 +45,7 @@ static void setup_views(struct fixture *fixture)
 
 static void teardown(struct fixture *fixture)
 {
-    slice_deinit(&fixture->slice);
+    draft_slice_deinit(&fixture->slice, &fixture->block);
     (void)job_unref(fixture->job);
 }
 
@@ -366,7 +367,8 @@ static void slice_init__of_a_row_of_whole_tensors__joins_the_slots_of_its_parts(
                                               draft_tensor("b", five, 1)};
     struct job *job = draft_job(&def, tensor, 2);
     struct slice slice;
-    assert_int_equal(slice_init(&slice, job, 0), STEPD_OK);
+    struct block block;
+    assert_int_equal(draft_slice_init(&slice, job, 0, &block), STEPD_OK);
     assert_int_equal(slice.shapes, 2);
     assert_int_equal(slice.shape[0].dims, 2);
     assert_int_equal(slice.shape[1].elements, 5);
@@ -374,7 +376,7 @@ static void slice_init__of_a_row_of_whole_tensors__joins_the_slots_of_its_parts(
     assert_ptr_equal(slice.slot[1], slice.slot[0] + 16);
     assert_ptr_equal(slice.slot[2], slice.slot[1] + 16);
     assert_int_equal(slice.slots_floats, 3 * 16);
-    slice_deinit(&slice);
+    draft_slice_deinit(&slice, &block);
     (void)job_unref(job);
 }
 
