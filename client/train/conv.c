@@ -9,8 +9,9 @@
  *     Y (C', H', W')  = max(the largest of each 2x2 of Z, 0)                      forward
  *
  *     dZ (C', P)      = dY where the largest was, if it was above 0; 0 elsewhere
+ *     db += sum over P of dZ
  *     dU (K, P)       = W^T dZ;  dX adds up the rows of dU, moved back            backward
- *     dW += dZ U^T,   db += sum over P of dZ                                      gradients
+ *     dW += dZ U^T                                                                gradients
  *
  * This is PyTorch's Conv2d(C, C', 3, padding=1), ReLU, MaxPool2d(2): the largest of the values
  * after the ReLU is the ReLU of the largest, and of equal ones the first in the row counts. Of a
@@ -208,7 +209,7 @@ static float sum_of(const float *values, size_t count)
     return sum;
 }
 
-/* Adds what one image gives to dW and db; dZ stands in `plane`. */
+/* Adds what one image gives to dW; dZ stands in `plane`. */
 static void add_gradients(const struct layer *layer, const float *image, const float *plane)
 {
     const size_t pixels = pixels_of(layer);
@@ -222,20 +223,24 @@ static void add_gradients(const struct layer *layer, const float *image, const f
             .beta = 1.0f,
         },
         plane, columns_of(layer), layer->weight_grad);
-    for (size_t c = 0; c < layer->biases; c++)
-        layer->bias_grad[c] += sum_of(plane + c * pixels, pixels);
 }
 
 static void backward(const struct layer *layer, size_t batch, float *below)
 {
+    const size_t pixels = pixels_of(layer);
     float *const plane = plane_of(layer);
-    for (size_t i = 0; i < batch && below != NULL; i++) {
+    memset(layer->bias_grad, 0, layer->biases * sizeof(float));
+    for (size_t i = 0; i < batch; i++) {
         unpool(layer, i, plane);
+        for (size_t c = 0; c < layer->biases; c++)
+            layer->bias_grad[c] += sum_of(plane + c * pixels, pixels);
+        if (below == NULL)
+            continue;
         blas_multiply(
             &(struct blas_product){
                 .a_turned = true,
                 .rows = layer->fan_in,
-                .cols = pixels_of(layer),
+                .cols = pixels,
                 .inner = layer->biases,
             },
             layer->weight, plane, columns_delta_of(layer));
@@ -247,7 +252,6 @@ static void gradients(const struct layer *layer, const float *input, size_t batc
 {
     float *const plane = plane_of(layer);
     memset(layer->weight_grad, 0, layer_weights(layer) * sizeof(float));
-    memset(layer->bias_grad, 0, layer->biases * sizeof(float));
     for (size_t i = 0; i < batch; i++) {
         unpool(layer, i, plane);
         add_gradients(layer, input + i * layer->inputs, plane);

@@ -3,8 +3,8 @@
  * The dense layer. With X (B, I) the input, W (O, I), b (O,):
  *
  *     Z = X W^T + b,  Y = max(Z, 0) or Z                                          forward
- *     dX = dZ W                                                                   backward
- *     dW = dZ^T X,  db = sum over B of dZ                                         gradients
+ *     db = sum over B of dZ,  dX = dZ W                                           backward
+ *     dW = dZ^T X                                                                 gradients
  *
  * where dZ is dY where the output was positive. The loss has been divided by B, so that every
  * gradient is a mean.
@@ -52,6 +52,10 @@ static void backward(const struct layer *layer, size_t batch, float *below)
     if (layer->relu)
         for (size_t i = 0; i < batch * layer->outputs; i++)
             layer->delta[i] = layer->output[i] > 0.0f ? layer->delta[i] : 0.0f;
+    memcpy(layer->bias_grad, layer->delta, layer->outputs * sizeof(float));
+    for (size_t i = 1; i < batch; i++)
+        for (size_t o = 0; o < layer->outputs; o++)
+            layer->bias_grad[o] += layer->delta[i * layer->outputs + o];
     if (below == NULL)
         return;
     blas_multiply(
@@ -73,10 +77,6 @@ static void gradients(const struct layer *layer, const float *input, size_t batc
             .inner = batch,
         },
         layer->delta, input, layer->weight_grad);
-    memcpy(layer->bias_grad, layer->delta, layer->outputs * sizeof(float));
-    for (size_t i = 1; i < batch; i++)
-        for (size_t o = 0; o < layer->outputs; o++)
-            layer->bias_grad[o] += layer->delta[i * layer->outputs + o];
 }
 
 static const struct layer_kind dense = {

@@ -12,8 +12,8 @@
  *         home_step_wait             once per part, before its weights are read again
  *     home_leave, home_destroy
  *
- * A part is what the loop starts and waits for together: one layer of the model, or all of them.
- * Parts are numbered in the order in which their weights are needed. Functions are called by one
+ * A part is what the loop starts and waits for together: one layer of the model, or several. Parts
+ * are numbered in the order in which their weights are needed. Functions are called by one
  * thread; errors are those of <stepd/client.h>, with texts for people.
  */
 #ifndef TRAIN_HOME_H
@@ -41,6 +41,7 @@ struct home_step {
 struct home_kind {
     uint32_t (*rank)(const struct home *home);
     enum stepd_mode (*mode)(const struct home *home);
+    bool (*packed)(const struct home *home, size_t tensor);
     enum stepd_status (*define)(struct home *home, const struct stepd_job_options *job,
                                 const struct stepd_tensor *tensors, size_t count,
                                 struct stepd_error *reterr);
@@ -82,6 +83,13 @@ static inline uint32_t home_rank(const struct home *home)
 static inline enum stepd_mode home_mode(const struct home *home)
 {
     return home->kind->mode(home);
+}
+
+/* Does a tensor travel together with others, so that its gradient leaves when the last of theirs is
+ * there? Once the job is defined. */
+static inline bool home_packed(const struct home *home, size_t tensor)
+{
+    return home->kind->packed(home, tensor);
 }
 
 /* As stepd_define; tensors are known by their index from then on. */

@@ -143,6 +143,14 @@ static enum stepd_mode local_mode(const struct home *home)
     return STEPD_SYNC;
 }
 
+/* Nothing travels. */
+static bool local_packed(const struct home *home, size_t tensor)
+{
+    (void)home;
+    (void)tensor;
+    return false;
+}
+
 static enum stepd_status local_leave(struct home *home, struct stepd_error *reterr)
 {
     (void)home;
@@ -160,6 +168,7 @@ static struct home *local_home_destroy(struct home *home)
 static const struct home_kind local_kind = {
     .rank = local_rank,
     .mode = local_mode,
+    .packed = local_packed,
     .define = local_define,
     .pull = local_pull_all,
     .step_start = local_step_start,

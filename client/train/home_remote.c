@@ -43,6 +43,20 @@ static enum stepd_mode remote_mode(const struct home *home)
     return stepd_client_layout(remote->client)->mode;
 }
 
+/* Likewise. */
+static bool remote_packed(const struct home *home, size_t tensor)
+{
+    const struct stepd_layout_table *const layout =
+        stepd_client_layout(((const struct home_remote *)home)->client);
+    const struct stepd_tensor_place *const place = &layout->tensor[tensor];
+    for (size_t p = 0; p < place->parts; p++) {
+        const struct stepd_part *const part = layout->by_tensor[place->first_part + p];
+        if (layout->slice[part->slice].parts > 1)
+            return true;
+    }
+    return false;
+}
+
 /* One line when a connection is lost, and one when all is well again; how it ends otherwise is said
  * by whoever waited. In the client's thread. */
 static void on_event(void *user, const struct stepd_event *event)
@@ -150,6 +164,7 @@ static struct home *remote_destroy(struct home *home)
 static const struct home_kind remote_kind = {
     .rank = remote_rank,
     .mode = remote_mode,
+    .packed = remote_packed,
     .define = remote_define,
     .pull = remote_pull,
     .step_start = remote_step_start,

@@ -34,11 +34,11 @@ struct layer_kind {
     void (*forward)(const struct layer *layer, const float *input, size_t batch);
     /*
      * Begins the backward pass from delta (B, O), the loss by `output`, which is written over.
-     * below (B, I): receives the loss by `input`; NULL: nobody asks. Nothing reads the weights
-     * afterwards.
+     * Writes bias_grad, a mean over the batch. below (B, I): receives the loss by `input`; NULL:
+     * nobody asks. Nothing reads the weights afterwards.
      */
     void (*backward)(const struct layer *layer, size_t batch, float *below);
-    /* Ends it: writes weight_grad and bias_grad, means over the batch. */
+    /* Ends it: writes weight_grad, likewise. */
     void (*gradients)(const struct layer *layer, const float *input, size_t batch);
 };
 

@@ -11,14 +11,14 @@
  *     cnn                        cnn:16-32
  *
  * A step over a batch goes layer by layer, so that weights may arrive late and gradients may leave
- * early. What the backward pass hands on from layer to layer does not need the gradients, so these
- * come last, in any order: those of the first layer leave first, as its weights are needed first.
+ * early. What the backward pass hands on from layer to layer does not need the weights' gradients,
+ * so these come last, in any order (traffic.h).
  *
  *     dataset_gather(..., model_input(model), labels)
  *     for l = 0 .. layers - 1:   model_forward(model, l, B)        reads the weights of layer l
  *     loss = model_loss(model, labels, B)
  *     for l = layers - 1 .. 0:   model_backward(model, l, B)       the last to read them
- *     for l = 0 .. layers - 1:   model_gradients(model, l, B)
+ *     for each l:                model_gradients(model, l, B)
  *
  * Letters as in layer.h. Gradients are means over the B examples. One thread.
  */
@@ -83,12 +83,13 @@ void model_forward(struct model *model, size_t l, size_t batch);
 double model_loss(struct model *model, const uint8_t *labels, size_t batch);
 
 /*
- * Prepares the gradients of layer l, and layer l - 1. After its return nothing reads the weights of
- * layer l until the next forward, so new ones may be written over them.
+ * Writes the bias's gradient of layer l, and prepares the weight's, and layer l - 1. After its
+ * return nothing reads the weights of layer l until the next forward, so new ones may be written
+ * over them.
  */
 void model_backward(struct model *model, size_t l, size_t batch);
 
-/* Writes the gradients of layer l, whose backward pass has been. */
+/* Writes the weight's gradient of layer l, whose backward pass has been. */
 void model_gradients(struct model *model, size_t l, size_t batch);
 
 /* Is none of the newest gradients NaN or infinite? */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A layer is a part (home.h) with its own number. Without overlap part 0 is the whole model: the
- * forward pass begins with layer 0, so it waits for all of it.
+ * A layer's part has the layer's number (home.h). Tensors are numbered as define.c has them: weight
+ * and bias of layer l are 2 l and 2 l + 1.
  */
 #include "client/train/traffic.h"
 
@@ -11,24 +11,58 @@
 
 static_assert(MODEL_LAYERS_MAX <= HOME_PARTS_MAX, "a layer is a part");
 
+static void add_array(struct traffic *traffic, size_t l, const struct stepd_array *array)
+{
+    traffic->arrays[traffic->first[l] + traffic->count[l]++] = *array;
+}
+
+static void add_weight(struct traffic *traffic, size_t part, const struct model *model, size_t l)
+{
+    const struct layer *const layer = &model->layer[l];
+    add_array(traffic, part,
+              &(struct stepd_array){
+                  .tensor = 2 * l,
+                  .grad = layer->weight_grad,
+                  .weights = layer->weight,
+              });
+}
+
+static void add_bias(struct traffic *traffic, size_t part, const struct model *model, size_t l)
+{
+    const struct layer *const layer = &model->layer[l];
+    add_array(traffic, part,
+              &(struct stepd_array){
+                  .tensor = 2 * l + 1,
+                  .grad = layer->bias_grad,
+                  .weights = layer->bias,
+              });
+}
+
 void traffic_init(const struct model *model, struct home *home, struct meter *meter, bool overlap,
                   struct traffic *ret_traffic)
 {
-    *ret_traffic =
-        (struct traffic){.home = home, .meter = meter, .layers = model->layers, .overlap = overlap};
+    struct traffic traffic = {.home = home, .meter = meter, .layers = model->layers};
+    bool with_first[MODEL_LAYERS_MAX];
+    size_t ordered = 0;
     for (size_t l = 0; l < model->layers; l++) {
-        const struct layer *const layer = &model->layer[l];
-        ret_traffic->arrays[2 * l] = (struct stepd_array){
-            .tensor = 2 * l,
-            .grad = layer->weight_grad,
-            .weights = layer->weight,
-        };
-        ret_traffic->arrays[2 * l + 1] = (struct stepd_array){
-            .tensor = 2 * l + 1,
-            .grad = layer->bias_grad,
-            .weights = layer->bias,
-        };
+        with_first[l] = l == 0 || !overlap || home_packed(home, 2 * l);
+        add_bias(&traffic, 0, model, l);
+        if (!with_first[l])
+            continue;
+        add_weight(&traffic, 0, model, l);
+        if (l > 0)
+            traffic.order[ordered++] = l;
     }
+    traffic.order[ordered++] = 0;
+    size_t used = traffic.count[0];
+    for (size_t l = 1; l < model->layers; l++) {
+        if (with_first[l])
+            continue;
+        traffic.first[l] = used++;
+        add_weight(&traffic, l, model, l);
+        traffic.order[ordered++] = l;
+    }
+    *ret_traffic = traffic;
 }
 
 enum stepd_status traffic_pull(struct traffic *traffic, enum stepd_view view, uint64_t *ret_version,
@@ -42,17 +76,16 @@ enum stepd_status traffic_pull(struct traffic *traffic, enum stepd_view view, ui
 enum stepd_status traffic_send(struct traffic *traffic, size_t l, const struct home_step *step,
                                struct stepd_error *reterr)
 {
-    if (!traffic->overlap && l + 1 < traffic->layers)
+    if (traffic->count[l] == 0)
         return STEPD_OK;
-    const size_t part = traffic->overlap ? l : 0;
-    const size_t layers = traffic->overlap ? 1 : traffic->layers;
+    const struct stepd_array *const arrays = &traffic->arrays[traffic->first[l]];
     const enum meter_state before = meter_enter(traffic->meter, METER_WAITING);
     const enum stepd_status status =
-        home_step_start(traffic->home, part, &traffic->arrays[2 * part], 2 * layers, step, reterr);
+        home_step_start(traffic->home, l, arrays, traffic->count[l], step, reterr);
     (void)meter_enter(traffic->meter, before);
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, status, "push");
-    traffic->under_way[part] = true;
+    traffic->under_way[l] = true;
     return STEPD_OK;
 }
 

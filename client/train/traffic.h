@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What travels of a step, and when. With overlap, which is the rule, each layer is a part of its
- * own: its gradients leave while those of the next layer are computed, and the next forward pass
- * waits for its weights only when it comes to it. Without, the gradients of all layers leave
- * together when the last have been computed, and the next step begins when all weights are there.
- * The bits are the same; --no-overlap shows what overlap is good for.
+ * What travels of a step, and when. With overlap, which is the rule, the weights of each layer are
+ * a part of their own: their gradients leave while those of the next layer are computed, and the
+ * next forward pass waits for them only when it comes to that layer. The first layer's go first, as
+ * they are needed first, and with them all biases, and all weights that are so small that they
+ * share a slice: none of these arrives before all are there. Without overlap everything goes with
+ * the first layer's weights, whose gradients are then the last to be computed. The bits are the
+ * same; --no-overlap shows what overlap is good for.
  *
- *     traffic_send(l = 0, 1, 2, ...)     when the gradients of a layer are computed
- *     traffic_await(l = 0, 1, 2, ...)    before the forward pass of each layer
+ *     l = order[0 .. layers - 1]:        compute the gradients of layer l; traffic_send(l)
+ *     l = 0 .. layers - 1:               traffic_await(l) before the forward pass of layer l
  */
 #ifndef TRAIN_TRAFFIC_H
 #define TRAIN_TRAFFIC_H
@@ -26,12 +28,15 @@ struct traffic {
     struct home *home;   /* borrowed */
     struct meter *meter; /* borrowed; its state is METER_WAITING in the home */
     size_t layers;
-    bool overlap;
-    struct stepd_array arrays[2 * MODEL_LAYERS_MAX]; /* weight and bias of each layer */
+    size_t order[MODEL_LAYERS_MAX]; /* in which their gradients are to be computed */
+    struct stepd_array arrays[2 * MODEL_LAYERS_MAX]; /* of all, part by part */
+    size_t first[MODEL_LAYERS_MAX];                  /* by layer: where its part begins */
+    size_t count[MODEL_LAYERS_MAX];                  /* 0: it goes with the first layer's */
     bool under_way[MODEL_LAYERS_MAX];                /* parts that were sent, and not waited for */
 };
 
-/* Of a model (its arrays are borrowed as long as traffic is used), and of a home. */
+/* Of a model (its arrays are borrowed as long as traffic is used), and of a home where it has been
+ * defined. */
 void traffic_init(const struct model *model, struct home *home, struct meter *meter, bool overlap,
                   struct traffic *ret_traffic);
 
@@ -39,7 +44,7 @@ void traffic_init(const struct model *model, struct home *home, struct meter *me
 enum stepd_status traffic_pull(struct traffic *traffic, enum stepd_view view, uint64_t *ret_version,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The gradients of layer l are there; those of the layers before it were sent before. */
+/* The gradients of layer l are there, which is next in the order. */
 enum stepd_status traffic_send(struct traffic *traffic, size_t l, const struct home_step *step,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 

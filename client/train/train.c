@@ -4,10 +4,10 @@
  *
  *     forward    wait for the weights of layer l, compute layer l           l = 0, 1, 2, ...
  *     backward   what the loss is by the output of layer l                  l = ..., 2, 1, 0
- *     gradients  compute the gradients of layer l, send them off            l = 0, 1, 2, ...
+ *     gradients  compute the gradients of layer l, send them off            as traffic.h says
  *
- * so while the gradients of a layer travel, those of the next are computed, and the first layer,
- * whose weights are needed first, is the first to be sent (traffic.h). New weights are written over
+ * so while the gradients of a layer travel, those of the next are computed, and the first layer's,
+ * whose weights are needed first, are sent first. New weights are written over
  * the old ones only after the backward pass has read them for the last time.
  *
  * Which examples a step takes follows from its number alone (batch.h). In sync mode the number is
@@ -105,7 +105,6 @@ static enum stepd_status build_model(struct training *t, struct stepd_error *ret
     t->labels = malloc(batch_max * sizeof *t->labels);
     if (t->rows == NULL || t->labels == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a batch");
-    traffic_init(t->model, t->home, &t->meter, !t->options->no_overlap, &t->traffic);
     t->result.parameters = model_parameters(t->model);
     return STEPD_OK;
 }
@@ -130,6 +129,7 @@ static enum stepd_status set_up(struct training *t, struct stepd_error *reterr)
     status = define_job(t->home, t->options, t->model, t->total, reterr);
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, status, "define");
+    traffic_init(t->model, t->home, &t->meter, !t->options->no_overlap, &t->traffic);
     uint64_t version = 0;
     if (t->rank == 0 && t->options->eval_view != STEPD_EVALUATION)
         status = traffic_pull(&t->traffic, t->options->eval_view, &version,
@@ -237,7 +237,8 @@ static enum stepd_status backward(struct training *t, size_t batch, double loss,
         model_backward(t->model, l, batch);
         pace_end(&t->pace);
     }
-    for (size_t l = 0; l < t->model->layers; l++) {
+    for (size_t i = 0; i < t->model->layers; i++) {
+        const size_t l = t->traffic.order[i];
         pace_begin(&t->pace);
         model_gradients(t->model, l, batch);
         pace_end(&t->pace);

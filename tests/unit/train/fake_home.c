@@ -40,6 +40,7 @@ static enum stepd_status fake_define(struct home *home, const struct stepd_job_o
             fake->t_max = job->groups[0].schedule_params[i].value;
     assert_true(count <= FAKE_TENSORS_MAX);
     fake->tensors = count;
+    fake->given = 0;
     for (size_t i = 0; i < count; i++) {
         fake->size[i] = 1;
         for (size_t d = 0; d < tensors[i].dims; d++)
@@ -81,7 +82,7 @@ static enum stepd_status fake_pull(struct home *home, enum stepd_view view,
 static void note_loss(struct fake_home *fake, size_t part, const struct home_step *step)
 {
     assert_true(step->has_loss == (step->examples > 0));
-    if (part == 0) /* the first of the step */
+    if (part == 0) /* which is always the first of a step */
         fake->loss = step->has_loss ? step->loss : (double)NAN;
     else if (step->has_loss)
         assert_true(step->loss == fake->loss);
@@ -92,14 +93,14 @@ static enum stepd_status fake_step_start(struct home *home, size_t part,
                                          const struct home_step *step, struct stepd_error *reterr)
 {
     struct fake_home *const fake = fake_of(home);
-    assert_true(count == 2 || (part == 0 && count == fake->tensors)); /* a layer, or all */
     assert_null(fake->under_way[part]);
-    const bool last = 2 * part + count == fake->tensors; /* the others are on their way */
+    const bool last = fake->given + count == fake->tensors; /* the others are on their way */
     if (last && fake->steps_started == fake->fail_at_step)
         return stepd_fail(reterr, STEPD_UNAVAILABLE, "the connection is lost");
     fake->under_way[part] = arrays;
     fake->arrays[part] = count;
     fake->parts_started++;
+    fake->given = last ? 0 : fake->given + count;
     fake->refused[part] = fake->version == fake->refuse_at_step;
     if (fake->refused[part] && fake->overflow) /* as if it had come so */
         *(float *)(uintptr_t)arrays[0].grad = NAN;
@@ -138,6 +139,12 @@ static enum stepd_mode fake_mode(const struct home *home)
     return ((const struct fake_home *)home)->mode;
 }
 
+static bool fake_packed(const struct home *home, size_t tensor)
+{
+    (void)tensor;
+    return ((const struct fake_home *)home)->packs;
+}
+
 static enum stepd_status fake_report(struct home *home, uint64_t step, double loss,
                                      uint64_t examples, struct stepd_error *reterr)
 {
@@ -173,6 +180,7 @@ static struct home *fake_destroy(struct home *home)
 static const struct home_kind fake_kind = {
     .rank = fake_rank,
     .mode = fake_mode,
+    .packed = fake_packed,
     .define = fake_define,
     .pull = fake_pull,
     .step_start = fake_step_start,

@@ -30,7 +30,9 @@ struct fake_home {
     float weights[FAKE_TENSORS_MAX][FAKE_VALUES_MAX];
     const struct stepd_array *under_way[HOME_PARTS_MAX];
     size_t arrays[HOME_PARTS_MAX]; /* under way */
+    size_t given;                  /* tensors of the step that is being started */
     size_t parts_started;
+    bool packs; /* all weights share a slice */
     uint64_t examples[HOME_PARTS_MAX];
     bool refused[HOME_PARTS_MAX];
     uint64_t steps_started;

@@ -71,6 +71,19 @@ static void train_run__without_overlap__sends_a_step_as_a_whole(void **state)
     assert_true(result.train_loss == with.train_loss && result.test_loss == with.test_loss);
 }
 
+/* Two layers, the second of which has nothing to leave with before the first. */
+static void train_run__weights_that_share_a_slice__leave_together(void **state)
+{
+    (void)state;
+    assert_int_equal(run(&fake.home), STEPD_OK);
+    const struct train_result with = result;
+    fake_home_init(&fake);
+    fake.packs = true;
+    assert_int_equal(run(&fake.home), STEPD_OK);
+    assert_int_equal(fake.parts_started, 10);
+    assert_true(result.train_loss == with.train_loss && result.test_loss == with.test_loss);
+}
+
 static void train_run__without_overlap__has_the_same_bits_in_this_process(void **state)
 {
     (void)state;
@@ -117,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(train_run__without_overlap__sends_a_step_as_a_whole),
+        IN_FOLDER(train_run__weights_that_share_a_slice__leave_together),
         IN_FOLDER(train_run__without_overlap__has_the_same_bits_in_this_process),
         IN_FOLDER(train_run__time__is_computing_and_waiting_but_for_the_rest),
         IN_FOLDER(train_run__failure_in_the_middle_of_a_step__ends_it),
