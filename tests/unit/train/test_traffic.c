@@ -29,7 +29,7 @@ static enum stepd_status run(struct home *home)
     return status;
 }
 
-/* A data set of 100 examples, and options for a net of two layers on it. */
+/* A data set of 100 examples, and options for a net of three layers on it. */
 static int setup(void **state)
 {
     files_setup(state);
@@ -38,7 +38,7 @@ static int setup(void **state)
     assert_int_equal(train_data_load(*state, /* with_test= */ true, &data, &error), STEPD_OK);
     options = (struct train_options){
         .job = "test",
-        .model = "mlp:4-16-10",
+        .model = "mlp:4-16-8-10",
         .recipe = {.optimizer = "sgd"},
         .eval_view = STEPD_EVALUATION,
         .schedule = "constant",
@@ -62,7 +62,7 @@ static void train_run__without_overlap__sends_a_step_as_a_whole(void **state)
     (void)state;
     assert_int_equal(run(&fake.home), STEPD_OK);
     const struct train_result with = result;
-    assert_int_equal(fake.parts_started, 10 * 2);
+    assert_int_equal(fake.parts_started, 10 * 3);
     fake_home_init(&fake);
     options.no_overlap = true;
     assert_int_equal(run(&fake.home), STEPD_OK);
@@ -71,7 +71,7 @@ static void train_run__without_overlap__sends_a_step_as_a_whole(void **state)
     assert_true(result.train_loss == with.train_loss && result.test_loss == with.test_loss);
 }
 
-/* Two layers, the second of which has nothing to leave with before the first. */
+/* As the server packs them. */
 static void train_run__weights_that_share_a_slice__leave_together(void **state)
 {
     (void)state;
@@ -119,7 +119,7 @@ static void train_run__failure_in_the_middle_of_a_step__ends_it(void **state)
         fake.fail_at_step = 3;
         assert_int_equal(run(&fake.home), STEPD_UNAVAILABLE);
         assert_string_equal(error.text, "push: the connection is lost");
-        assert_int_equal(fake.parts_started, i == 1 ? 3 : 3 * 2 + 1);
+        assert_int_equal(fake.parts_started, i == 1 ? 3 : 3 * 3 + 2);
         assert_true(fake.destroyed);
     }
 }
