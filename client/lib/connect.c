@@ -94,8 +94,8 @@ static enum stepd_status create(const struct stepd_options *options,
         client->token == NULL)
         status = no_memory(reterr);
     if (status == STEPD_OK)
-        status =
-            stepd_loop_create(&client->brain, options->reconnect_timeout_ms, &client->loop, reterr);
+        status = stepd_loop_create(&client->brain, options->reconnect_timeout_ms,
+                                   options->busy_poll_us, &client->loop, reterr);
     if (status == STEPD_OK)
         *ret_client = client;
     else

@@ -188,6 +188,7 @@ enum stepd_status home_remote_create(const struct train_options *options, struct
     connection->rank = options->rank;
     connection->push_dtype = options->push_dtype;
     connection->pull_dtype = options->pull_dtype;
+    connection->busy_poll_us = (uint32_t)options->busy_poll_us;
     connection->on_event = on_event;
     connection->event_user = connection;
     remote->server = options->server;

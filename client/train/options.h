@@ -18,11 +18,12 @@
 #include "client/train/params.h"
 #include "client/train/recipe.h"
 
-#define TRAIN_BATCH_SIZE_MAX (1u << 16)
-#define TRAIN_EPOCHS_MAX     1000000u
-#define TRAIN_STEPS_MAX      (UINT64_C(1) << 40)
-#define TRAIN_SLOW_MAX       1000u
-#define TRAIN_RANK_ANY       (-1) /* the server gives one */
+#define TRAIN_BATCH_SIZE_MAX   (1u << 16)
+#define TRAIN_EPOCHS_MAX       1000000u
+#define TRAIN_STEPS_MAX        (UINT64_C(1) << 40)
+#define TRAIN_SLOW_MAX         1000u
+#define TRAIN_BUSY_POLL_MAX_US 100000u
+#define TRAIN_RANK_ANY         (-1) /* the server gives one */
 
 /* Marks of the flags below. */
 #define OPTION_OF_JOB  1u /* says how the job is defined: not together with --defined */
@@ -46,6 +47,7 @@ struct train_options {
     enum stepd_mode mode;
     enum stepd_dtype push_dtype;
     enum stepd_dtype pull_dtype;
+    uint64_t busy_poll_us;
     enum stepd_view eval_view; /* the weights that are tested and saved */
     uint64_t epochs;
     uint64_t steps; /* 0: as many as the epochs take */

@@ -120,13 +120,15 @@ struct stepd_options {
      * interest. */
     void (*on_event)(void *event_user, const struct stepd_event *event);
     void *event_user;
-    bool sockets_only; /* share no memory with a server on this host */
+    bool sockets_only;     /* share no memory with a server on this host */
+    uint32_t busy_poll_us; /* for how many microseconds a call that waits looks for its answer
+                            * before it sleeps: for a core of its own; 0: it sleeps at once */
 };
 
 #define STEPD_OPTIONS_INIT                                                                         \
     {                                                                                              \
         sizeof(struct stepd_options), "127.0.0.1:7070", NULL, NULL, NULL, -1, false, STEPD_F32,    \
-            STEPD_F32, 0, 10000, 60000, NULL, NULL, false                                          \
+            STEPD_F32, 0, 10000, 60000, NULL, NULL, false, 0                                       \
     }
 
 /*

@@ -9,6 +9,8 @@
  * runs the loop itself, if nobody does: it sends its letter, sleeps where the answer comes in, and
  * has it at once. The client's own thread takes over where no caller has run the loop for REST_MS,
  * or at once where a letter was posted that nobody waits for; and it lets go when somebody does.
+ * Being woken costs even a caller more than a small step; one that owns its core can look for the
+ * answer, for busy_poll_us of its wait, before it sleeps.
  *
  *     NOBODY --a caller waits--> CALLER --its flag is raised, its time is over--> NOBODY
  *        |
@@ -29,6 +31,8 @@
 #include "proto/error.h"
 
 #define TICK_MS 250u
+
+#define NS_PER_US 1000u
 
 /* A training loop that steps again within so long keeps the loop for itself. */
 #define REST_MS 100u
@@ -57,6 +61,7 @@ struct stepd_loop {
     uv_timer_t alarm;
     struct stepd_brain *brain;   /* borrowed */
     struct stepd_places *places; /* owned */
+    uint32_t busy_poll_us;
     bool stopping;
 
     pthread_t thread;
@@ -98,13 +103,16 @@ static void on_wake(uv_async_t *wake)
     deliver_letters(wake->data);
 }
 
-/* Does what has come, or sleeps until something comes; unless the flag (NULL: none) is raised by
- * a letter. False: the loop is over. */
-static bool turn(struct stepd_loop *loop, const atomic_bool *flag)
+/* Does what has come, or, from sleep_from_ns on (uv_hrtime), sleeps until something comes; unless
+ * the flag (NULL: none) is raised by a letter. False: the loop is over. */
+static bool turn(struct stepd_loop *loop, const atomic_bool *flag, uint64_t sleep_from_ns)
 {
     uv_update_time(&loop->uv);
     deliver_letters(loop);
-    return (flag != NULL && atomic_load(flag)) || uv_run(&loop->uv, UV_RUN_ONCE) != 0;
+    if (flag != NULL && atomic_load(flag))
+        return true;
+    const bool polls = sleep_from_ns != 0 && uv_hrtime() < sleep_from_ns;
+    return uv_run(&loop->uv, polls ? UV_RUN_NOWAIT : UV_RUN_ONCE) != 0;
 }
 
 /* That it has come is enough: the loop has woken up. */
@@ -129,12 +137,14 @@ static void set_alarm(struct stepd_loop *loop, uint64_t until_ms)
 /* In a caller's thread. False: the loop is over. */
 static bool run_for_caller(struct stepd_loop *loop, const atomic_bool *flag, uint64_t until_ms)
 {
+    const uint64_t poll_ns = (uint64_t)NS_PER_US * loop->busy_poll_us;
+    const uint64_t sleep_from_ns = poll_ns > 0 ? uv_hrtime() + poll_ns : 0;
     struct stepd_sigpipe sigpipe;
     bool alive = true;
     stepd_sigpipe_hold(&sigpipe);
     set_alarm(loop, until_ms);
     while (alive && !atomic_load(flag) && !is_past(until_ms))
-        alive = turn(loop, flag);
+        alive = turn(loop, flag, sleep_from_ns);
     (void)uv_timer_stop(&loop->alarm);
     stepd_sigpipe_let_go(&sigpipe);
     return alive;
@@ -198,7 +208,7 @@ static void *run(void *self)
         loop->driver = DRIVER_OWN;
         loop->due = false;
         (void)pthread_mutex_unlock(&mailbox->mutex);
-        const bool alive = turn(loop, NULL);
+        const bool alive = turn(loop, NULL, 0);
         (void)pthread_mutex_lock(&mailbox->mutex);
         let_go(loop, alive);
     }
@@ -255,12 +265,14 @@ static enum stepd_status create_places(struct stepd_loop *loop, uint32_t budget_
 }
 
 enum stepd_status stepd_loop_create(struct stepd_brain *brain, uint32_t reconnect_timeout_ms,
-                                    struct stepd_loop **ret_loop, struct stepd_error *reterr)
+                                    uint32_t busy_poll_us, struct stepd_loop **ret_loop,
+                                    struct stepd_error *reterr)
 {
     struct stepd_loop *const loop = calloc(1, sizeof *loop);
     if (loop == NULL)
         goto fail;
     loop->brain = brain;
+    loop->busy_poll_us = busy_poll_us;
     if (stepd_mailbox_init(&loop->mailbox) != STEPD_OK)
         goto fail_free;
     if (uv_loop_init(&loop->uv) != 0)

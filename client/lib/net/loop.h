@@ -21,10 +21,10 @@
 struct stepd_loop;
 
 /* Starts the own thread. The brain (borrowed until stepd_loop_destroy) gets its links.
- * reconnect_timeout_ms: their budget. *ret_loop: caller frees with stepd_loop_destroy.
- * RESOURCE_EXHAUSTED. */
+ * reconnect_timeout_ms: their budget. busy_poll_us: how long a caller that waits looks for work
+ * before it sleeps. *ret_loop: caller frees with stepd_loop_destroy. RESOURCE_EXHAUSTED. */
 enum stepd_status stepd_loop_create(struct stepd_brain *brain, uint32_t reconnect_timeout_ms,
-                                    struct stepd_loop **ret_loop,
+                                    uint32_t busy_poll_us, struct stepd_loop **ret_loop,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Fails everything under way with CANCELLED, closes the links and ends the thread. Letters that

@@ -82,6 +82,16 @@ static void options_parse__parameters__are_kept_by_name_and_the_last_counts(void
     assert_true(params_number(&options.recipe.hyper, "rho", 0) == 0.9);
 }
 
+static void options_parse__busy_polling__is_taken_in_microseconds(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("", ""), STEPD_OK);
+    assert_int_equal(options.busy_poll_us, 0);
+    assert_int_equal(parse("--busy-poll-us 50", ""), STEPD_OK);
+    assert_int_equal(options.busy_poll_us, 50);
+    assert_int_equal(parse("--busy-poll-us 100001", ""), STEPD_INVALID_ARGUMENT);
+}
+
 static void options_parse__words__are_taken_where_they_belong(void **state)
 {
     (void)state;
@@ -301,6 +311,7 @@ int main(void)
         cmocka_unit_test(options_parse__nothing__gives_the_defaults),
         cmocka_unit_test(options_parse__flags__are_read_in_both_forms),
         cmocka_unit_test(options_parse__parameters__are_kept_by_name_and_the_last_counts),
+        cmocka_unit_test(options_parse__busy_polling__is_taken_in_microseconds),
         cmocka_unit_test(options_parse__words__are_taken_where_they_belong),
         cmocka_unit_test(options_parse__phases__follow_the_optimizer_in_their_order),
         cmocka_unit_test(options_parse__address_in_environment__is_used_unless_a_flag_says_other),
