@@ -14,6 +14,9 @@ from pathlib import Path
 OPTIMIZERS = {"sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "rmsprop_nesterov",
               "adam", "adamw", "amsgrad", "adabound", "amsbound", "adamax", "nadam", "radam", "asgd",
               "rprop", "ftrl", "lion"}
+SECTIONS = ["kernel", "latency", "polling", "push", "pull", "step", "workers", "shards", "many", "idle",
+            "memory", "train"]
+REPORTS = SECTIONS[:10] + ["idle_memory"] + SECTIONS[10:]  # idle connections make two
 PLAIN = {"sgd", "momentum", "adam", "adamw"}
 
 
@@ -51,10 +54,35 @@ def check_kernel(rows):
         assert set(subject) == expected, (optimizer, set(subject))
 
 
-def check_steps(rows, sizes):
+def check_steps(rows, sizes, expected):
+    """A section of one worker's exchanges in each way of connecting."""
     lanes = check_lanes(rows, "transport", "bytes")
-    assert set(lanes) == {("adamw", t, n) for t in ("tcp", "unix") for n in sizes}, lanes
-    assert all(set(subject) == {"stepd", "bare"} for subject in lanes.values()), lanes
+    ways = ("tcp", "tcp-reno", "unix")
+    assert set(lanes) == {("adamw", way, n) for way in ways for n in sizes}, lanes
+    for (_, way, _), subject in lanes.items():
+        assert set(subject) == expected, subject
+        for row in subject.values():
+            # Both ends', or this one's and a "?" where a process may not look into its children.
+            control = (row["control"] or "").removesuffix("/?")
+            assert control if way == "tcp" else control == ("reno" if way == "tcp-reno" else ""), row
+        check_cpu(subject.values(), subject["stepd"])
+
+
+def check_cpu(rows, first):
+    """The serving processes' time, and how it compares to that of the first lane."""
+    for row in rows:
+        assert row["cpu_s_gb"] > 0, row
+        ratio = first["cpu_s_gb"] / row["cpu_s_gb"]
+        assert abs(row["cpu_ratio"] - ratio) < 0.02 * ratio + 0.001, row
+
+
+def check_teams(rows, expected):
+    """A section of several workers, whose lanes are teams."""
+    for transport in ("tcp", "unix"):
+        teams = [row for row in rows if row["transport"] == transport]
+        assert [row["lane"] for row in teams] == expected, teams
+        assert all(0 < row["p10_us"] <= row["us"] <= row["p90_us"] for row in teams), teams
+        check_cpu(teams, teams[0])
 
 
 def check_training(rows):
@@ -107,13 +135,35 @@ def check_memory_csv(folder):
     assert len(run(folder, "memory").splitlines()) == 2 + len(lines)
 
 
+def check_refused(folder, arguments, exit_code, *expected):
+    """Nothing but an error, which names the cause and what there is."""
+    ended = subprocess.run([Path(folder) / "stepd-bench", "--quick", *arguments], text=True,
+                           capture_output=True, timeout=60, check=False)
+    assert ended.returncode == exit_code and ended.stdout == "", ended
+    assert all(text in ended.stderr for text in expected), ended
+
+
+def check_mistakes(folder):
+    check_refused(folder, ["stp"], 2, "'stp'", ", ".join(SECTIONS))
+    check_refused(folder, ["step", "--quik"], 2, "'--quik'", "--help")
+    check_refused(folder, ["step", "--optimizer"], 2, "--optimizer needs")
+    check_refused(folder, ["--csv", "kernel", "--json"], 2, "--csv and --json")
+    check_refused(folder, ["step", "--csv", "--optimizer", "adamv"], 1, "adamv")
+    check_refused(folder, ["kernel", "step", "--optimizer", "all"], 1, "section step")
+
+
 def main(folder):
+    check_mistakes(folder)
     report = json.loads(run(folder, "--json"))
-    assert set(report) == {"kernel", "latency", "step", "many", "idle", "idle_memory", "memory",
-                           "train"}, report.keys()
+    assert list(report) == REPORTS, report.keys()
     check_kernel(report["kernel"])
-    check_steps(report["latency"], {64})
-    check_steps(report["step"], {4096, 262144})
+    check_steps(report["latency"], {64}, {"stepd", "bare"})
+    check_steps(report["polling"], {64}, {"stepd", "bare"})
+    check_steps(report["push"], {4096, 3 << 20}, {"stepd", "bare", "raw"})
+    check_steps(report["pull"], {4096, 3 << 20}, {"stepd", "bare"})
+    check_steps(report["step"], {4096, 3 << 20}, {"stepd", "bare", "raw"})
+    check_teams(report["workers"], ["1-worker", "2-worker", "4-worker", "8-worker"])
+    check_teams(report["shards"], ["1-shard", "2-shard"])
     check_many(report["many"])
     check_idle(report["idle"], report["idle_memory"])
     check_memory(report["memory"])
@@ -126,9 +176,7 @@ def main(folder):
     table = run(folder, "kernel", "--optimizer", "adamw").splitlines()
     assert len(table) == 2 + len(lines), table
     print(f"checked {len(report['kernel'])} rows of kernels, "
-          f"{sum(len(report[section]) for section in ('latency', 'step', 'many', 'idle'))} of steps, "
-          f"{len(report['idle_memory']) + len(report['memory'])} of memory, "
-          f"{len(report['train'])} of trainings")
+          f"{sum(len(report[section]) for section in SECTIONS[1:])} of steps, trainings and memory")
 
 
 if __name__ == "__main__":

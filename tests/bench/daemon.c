@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,17 +22,24 @@
 
 #define START_MAX_S   30.0
 #define LOOK_EVERY_NS 2000000L
+#define FLAGS_MAX     16u
 
 static void path_in(const struct daemon *daemon, const char *name, char path[DAEMON_PATH_BYTES])
 {
     (void)snprintf(path, DAEMON_PATH_BYTES, "%.*s/%s", 64, daemon->folder, name);
 }
 
-static void run_daemon(const char *path, const char *port_file, const char *socket_path)
+/* flags: after those that every daemon of the bench has; NULL is their end. */
+static void run_daemon(const char *path, const char *port_file, const char *socket_path,
+                       const char *const *flags)
 {
+    const char *argument[FLAGS_MAX] = {path,          "--listen",    "127.0.0.1:0",
+                                       "--port-file", port_file,     "--unix",
+                                       socket_path,   "--log-level", "warn"};
+    for (size_t i = 9; i + 1 < FLAGS_MAX && flags != NULL && *flags != NULL; i++)
+        argument[i] = *flags++;
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-    execl(path, path, "--listen", "127.0.0.1:0", "--port-file", port_file, "--unix", socket_path,
-          "--log-level", "warn", (char *)NULL);
+    execv(path, (char *const *)(uintptr_t)argument);
     (void)fprintf(stderr, "cannot run %s: %s\n", path, strerror(errno));
     _exit(127);
 }
@@ -81,10 +89,10 @@ static int end_process(struct daemon *daemon)
     return ended;
 }
 
-/* Removes the folder with what daemon and peers have left in it. */
+/* Removes the folder with what the daemon has left in it. */
 static void remove_folder(const struct daemon *daemon)
 {
-    static const char *const names[] = {"port", "stepd.sock", "bare.sock"};
+    static const char *const names[] = {"port", "stepd.sock"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[DAEMON_PATH_BYTES];
         path_in(daemon, names[i], path);
@@ -96,6 +104,12 @@ static void remove_folder(const struct daemon *daemon)
 enum stepd_status daemon_start(const char *path, struct daemon *ret_daemon,
                                struct stepd_error *reterr)
 {
+    return daemon_start_with(path, NULL, ret_daemon, reterr);
+}
+
+enum stepd_status daemon_start_with(const char *path, const char *const *flags,
+                                    struct daemon *ret_daemon, struct stepd_error *reterr)
+{
     struct daemon daemon = {.folder = "/tmp/stepd-bench-XXXXXX"};
     if (mkdtemp(daemon.folder) == NULL)
         return stepd_fail(reterr, STEPD_UNAVAILABLE, "cannot make a folder in /tmp: %s",
@@ -106,7 +120,7 @@ enum stepd_status daemon_start(const char *path, struct daemon *ret_daemon,
     path_in(&daemon, "stepd.sock", socket_path);
     daemon.pid = fork();
     if (daemon.pid == 0)
-        run_daemon(path, port_file, socket_path);
+        run_daemon(path, port_file, socket_path, flags);
 
     unsigned port = 0;
     enum stepd_status status =

@@ -14,7 +14,7 @@
 
 struct daemon {
     pid_t pid;                            /* 0: not running */
-    char folder[DAEMON_PATH_BYTES];       /* for its sockets, the bare peers' too */
+    char folder[DAEMON_PATH_BYTES];       /* for its socket */
     char tcp_address[DAEMON_PATH_BYTES];  /* as stepd_options.address */
     char unix_address[DAEMON_PATH_BYTES]; /* as stepd_options.address */
 };
@@ -25,6 +25,11 @@ struct daemon {
  */
 enum stepd_status daemon_start(const char *path, struct daemon *ret_daemon,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* The same with flags of stepd, whose end is NULL: at most 6 words. */
+enum stepd_status daemon_start_with(const char *path, const char *const *flags,
+                                    struct daemon *ret_daemon,
+                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* SIGTERM, then waits for its end and removes the folder. INTERNAL: it did not exit with 0. */
 enum stepd_status daemon_stop(struct daemon *daemon, struct stepd_error *reterr) STEPD_MUST_CHECK;

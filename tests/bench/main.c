@@ -17,8 +17,10 @@
 #include <unistd.h>
 
 #include "proto/error.h"
+#include "server/optim/optimizer.h"
 #include "tests/bench/idle.h"
 #include "tests/bench/kernel.h"
+#include "tests/bench/load.h"
 #include "tests/bench/many.h"
 #include "tests/bench/memory.h"
 #include "tests/bench/report.h"
@@ -51,7 +53,16 @@ static const struct section sections[] = {
      KERNEL_ALL, measure_kernels},
     {"latency", "the smallest step over a socket, against a bare echo through libuv", "adamw",
      latency_measure},
-    {"step", "a step over a socket, against bare sockets", "adamw", step_measure},
+    {"polling", "the same where client, server and echo poll instead of sleeping", "adamw",
+     polling_measure},
+    {"push", "a push over a socket, against a bare program, and against the socket alone", "adamw",
+     push_measure},
+    {"pull", "a pull over a socket, against the socket alone", "adamw", pull_measure},
+    {"step", "a step over a socket, against a bare program, and against the socket alone", "adamw",
+     step_measure},
+    {"workers", "a step of 1, 2, 4 and 8 workers at once", "adamw", workers_measure},
+    {"shards", "a step of two workers at once, in a daemon of 1 and of 2 shards", "adamw",
+     shards_measure},
     {"many", "a step of the same elements in 1 to 100,000 tensors, against one tensor", "adamw",
      many_measure},
     {"idle", "a step of 200 busy workers with and without 1,000 idle connections", "adamw",
@@ -95,28 +106,80 @@ static bool choose_section(struct settings *settings, const char *name)
     return false;
 }
 
+static void print_names(FILE *out)
+{
+    for (size_t i = 0; i < SECTIONS; i++)
+        (void)fprintf(out, "%s%s", i > 0 ? ", " : "", sections[i].name);
+}
+
+/* Says what is wrong with the i-th argument. False. */
+static bool refuse(int argc, char *const *argv, int i)
+{
+    const bool is_last = i + 1 == argc;
+    if (strcmp(argv[i], "--optimizer") == 0 && is_last) {
+        (void)fprintf(stderr, "stepd-bench: --optimizer needs the name of one\n");
+        return false;
+    }
+    (void)fprintf(stderr, "stepd-bench: there is no %s '%s'; %s",
+                  argv[i][0] == '-' ? "option" : "section", argv[i],
+                  argv[i][0] == '-' ? "see --help for those that there are" : "there are ");
+    if (argv[i][0] != '-')
+        print_names(stderr);
+    (void)fputc('\n', stderr);
+    return false;
+}
+
+/* The forms exclude each other. */
+static bool choose_form(struct settings *settings, enum report_form form)
+{
+    if (settings->form != REPORT_TABLE && settings->form != form) {
+        (void)fprintf(stderr, "stepd-bench: --csv and --json exclude each other; give one\n");
+        return false;
+    }
+    settings->form = form;
+    return true;
+}
+
+/* False: one is refused, and stderr says why. */
 static bool read_arguments(int argc, char *const *argv, struct settings *ret_settings)
 {
     struct settings settings = {.optimizer = NULL};
     bool any = false;
-    for (int i = 1; i < argc; i++) {
+    bool good = true;
+    for (int i = 1; i < argc && good; i++) {
         if (choose_section(&settings, argv[i]))
             any = true;
         else if (strcmp(argv[i], "--quick") == 0)
             settings.quick = true;
         else if (strcmp(argv[i], "--json") == 0)
-            settings.form = REPORT_JSON;
+            good = choose_form(&settings, REPORT_JSON);
         else if (strcmp(argv[i], "--csv") == 0)
-            settings.form = REPORT_CSV;
+            good = choose_form(&settings, REPORT_CSV);
         else if (strcmp(argv[i], "--optimizer") == 0 && i + 1 < argc)
             settings.optimizer = argv[++i];
         else
-            return false;
+            good = refuse(argc, argv, i);
     }
     for (size_t i = 0; i < SECTIONS; i++)
         settings.chosen[i] = settings.chosen[i] || !any;
     *ret_settings = settings;
-    return true;
+    return good;
+}
+
+/* Is the optimizer one that all chosen sections can take? Asked before anything is written. */
+static enum stepd_status check_optimizer(const struct settings *settings,
+                                         struct stepd_error *reterr)
+{
+    const struct optimizer *optimizer;
+    if (settings->optimizer == NULL)
+        return STEPD_OK;
+    if (strcmp(settings->optimizer, KERNEL_ALL) != 0)
+        return optimizer_find(settings->optimizer, &optimizer, reterr);
+    for (size_t i = 0; i < SECTIONS; i++)
+        if (settings->chosen[i] && strcmp(sections[i].optimizer, KERNEL_ALL) != 0)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "section %s takes one optimizer, not all: name it", sections[i].name);
+    return STEPD_OK;
 }
 
 /* The path of the stepd beside this binary. */
@@ -134,7 +197,9 @@ static enum stepd_status find_daemon(char ret_path[PATH_MAX], struct stepd_error
 static enum stepd_status run(const struct settings *settings, struct stepd_error *reterr)
 {
     char daemon[PATH_MAX];
-    enum stepd_status status = find_daemon(daemon, reterr);
+    enum stepd_status status = check_optimizer(settings, reterr);
+    if (status == STEPD_OK)
+        status = find_daemon(daemon, reterr);
     if (status != STEPD_OK)
         return status;
     struct report report;
@@ -162,10 +227,8 @@ int main(int argc, char **argv)
         print_usage(stdout);
         return 0;
     }
-    if (!read_arguments(argc, argv, &settings)) {
-        print_usage(stderr);
+    if (!read_arguments(argc, argv, &settings))
         return 2;
-    }
     struct stepd_error error;
     if (run(&settings, &error) != STEPD_OK) {
         (void)fprintf(stderr, "stepd-bench: %s\n", error.text);

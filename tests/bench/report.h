@@ -5,15 +5,17 @@
  *
  *     {"kernel": [{"optimizer": "adamw", "isa": "v3", "elements": 262144, "lane": "stepd",
  *                  "rounds": 51, "us": 90.1, "p10_us": 89.7, "p90_us": 99.2, "p99_us": 101.3,
- *                  "p999_us": 101.3, "ratio": 1.0000,
- *                  "gb_s": 20.367}, ...],
+ *                  "p999_us": 101.3, "ratio": 1.0000, "gb_s": 20.367, "cpu_s_gb": null,
+ *                  "cpu_ratio": null, "control": null}, ...],
  *      "step":   [{"optimizer": "adamw", "transport": "tcp", "bytes": 4096, "lane": "stepd",
  *                  ...}, ...]}
  *
  * us is the median, p10_us and p90_us the spread around it, p99_us and p999_us the tail, ratio
  * stepd's median over the lane's: below 1 where stepd is the faster one. gb_s counts what the
- * section says. Sections about memory have other rows: what the daemon planned to take, and by how
- * much it grew:
+ * section says. cpu_s_gb are the seconds of processors that the serving process took for each of
+ * these GB, and cpu_ratio stepd's over the lane's; control is the congestion control that the
+ * lane's sockets were under. Sections about memory have other rows: what the daemon planned to
+ * take, and by how much it grew:
  *
  *     {"memory": [{"optimizer": "adamw", "reduction": "arrival", "workers": 8,
  *                  "planned_bytes": 167772160, "grown_bytes": 170131456}, ...]}

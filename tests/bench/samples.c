@@ -16,6 +16,15 @@ double samples_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+double samples_cpu(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec spent;
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &spent) != 0)
+        return 0;
+    return (double)spent.tv_sec + 1e-9 * (double)spent.tv_nsec;
+}
+
 void samples_add(struct samples *samples, double seconds)
 {
     if (samples->count < SAMPLES_MAX)

@@ -6,16 +6,23 @@
 #define BENCH_SAMPLES_H
 
 #include <stddef.h>
+#include <sys/types.h>
 
 #define SAMPLES_MAX 16384u
 
 struct samples {
-    size_t count; /* at most SAMPLES_MAX; what comes after is not kept */
+    size_t count;        /* at most SAMPLES_MAX; what comes after is not kept */
+    double cpu_s;        /* that a serving process spent on all of them; 0: not known */
+    const char *control; /* congestion control that they were under; NULL: none */
     double seconds[SAMPLES_MAX];
 };
 
 /* Seconds of a clock that only goes forward. Any thread. */
 double samples_now(void);
+
+/* Seconds that the threads of a process have been running, in the system's code or in their own.
+ * 0: there is no such process. */
+double samples_cpu(pid_t pid);
 
 void samples_add(struct samples *samples, double seconds);
 

@@ -1,77 +1,94 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What does optimizer.step() cost as a service? One worker pushes a gradient of n bytes and gets n
- * bytes of weights back, through libstepd and a stepd that this starts, and beside it a bare
- * program sends n bytes to another process and gets n bytes back: what sockets cost by themselves.
- * For each size there are four lanes, stepd and bare over TCP of loopback and over a Unix socket.
- * They take turns, one exchange at a time, so that what else the machine does falls on all of them;
- * reported are the medians, and the ratio of each stepd lane to the bare lane of its transport.
+ * What does optimizer.step() cost as a service? One worker pushes a gradient of n bytes, pulls the
+ * weights, or does both in a step, through libstepd and a stepd that this starts; and beside it two
+ * processes do the same over a plain socket (bare.h): what the machine asks for it. For each size
+ * and each way of connecting (the table below) there are up to three lanes:
  *
- * stepd's lane holds the optimizer's work and all checks of the gradient. It may still be faster
- * than the bare lane for large arrays: slices come back while others are on their way, and the bare
- * peer reads everything before it answers.
+ *     stepd   libstepd and stepd
+ *     bare    the same bytes, slices and streams through memory, without frames, checks and rounds
+ *     raw     the bytes alone
  *
- * Where a step is so small that nothing but the wake-ups counts (latency), the bare lane is an echo
- * that sleeps and wakes as libstepd and stepd do (echo.h), and the tail of the times is of interest
- * as much as their median. The work goes on until its time is up, a few exchanges
- * at least. Each size has a daemon of its own, so none is measured in another's memory.
+ * All lanes of all ways take turns, one exchange at a time, so that what else the machine does
+ * falls on all of them. What the serving process spends on processors is taken from its clock,
+ * after the other lanes have had their turns: so it counts what is done behind the answer, too.
+ *
+ * Where a step is so small that nothing but the wake-ups counts, the bare lane is an echo that
+ * sleeps and wakes as libstepd and stepd do (echo.h), and the tail of the times is of interest as
+ * much as their median.
+ *
+ * The work goes on until its time is up, a few exchanges at least. Each size has a daemon and a
+ * bare peer of its own, so none is measured in another's memory.
  */
 #include "tests/bench/step.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <stepd/client.h>
 
 #include "proto/error.h"
+#include "tests/bench/arrays.h"
+#include "tests/bench/bare.h"
 #include "tests/bench/daemon.h"
 #include "tests/bench/echo.h"
-#include "tests/bench/peer.h"
 
 #define ROUNDS_LEAST  5u
 #define ROUNDS_WARM   2u /* not counted */
 #define SECONDS       3.0
 #define SECONDS_QUICK 0.05
+#define SIZES_MAX     5u
+#define WORKS_MAX     2u
+#define POLL_US       2000 /* longer than any of the steps that are polled for */
+#define POLL_FLAG     "2000"
 
-enum transport { TRANSPORT_TCP, TRANSPORT_UNIX, TRANSPORT_COUNT };
+/* What a course takes at most, in blocks of arrays.h: the weights and what belongs to them in each
+ * way's job, the bare peer, and the worker. */
+#define MEMORY_BLOCKS 4u
 
-static const char *const transport_names[TRANSPORT_COUNT] = {
-    [TRANSPORT_TCP] = "tcp",
-    [TRANSPORT_UNIX] = "unix",
+/* How a worker and its server are connected. */
+struct way {
+    const char *name;
+    bool tcp;
+    const char *control; /* congestion control of all ends; NULL: the system's choice */
 };
+
+static const struct way ways[] = {
+    {"tcp", true, NULL},
+    {"tcp-reno", true, "reno"},
+    {"unix", false, NULL},
+};
+
+#define WAYS (sizeof ways / sizeof ways[0])
+
+/* What is done in one exchange. */
+typedef enum stepd_status exchange_fn(struct stepd_client *client, const struct stepd_array *arrays,
+                                      size_t count, const struct stepd_step_options *options,
+                                      struct stepd_error *reterr);
 
 /* A section of the report. */
 struct section {
     const char *name;
     const char *title;
-    bool echo; /* the bare lane is an echo through libuv */
-    size_t sizes[4];
-    size_t quick_sizes[4]; /* 0: no more */
+    exchange_fn *exchange;
+    enum bare_work work[WORKS_MAX]; /* of the lanes bare and raw */
+    size_t works;                   /* 0: the bare lane is an echo */
+    size_t directions;              /* the array travels there, back, or both */
+    bool polls;                     /* all that wait do so without sleeping */
+    size_t sizes[SIZES_MAX];
+    size_t quick_sizes[SIZES_MAX]; /* 0: no more */
 };
 
-static const struct section step_section = {
-    .name = "step",
-    .title = "One step over a socket, size and GB/s each way; bare: the same bytes alone",
-    .sizes = {4096, 262144, (size_t)4 << 20, (size_t)64 << 20},
-    .quick_sizes = {4096, 262144},
-};
-
-static const struct section latency_section = {
-    .name = "latency",
-    .title = "One step of a tensor of 64 bytes; bare: an echo of them through libuv",
-    .echo = true,
-    .sizes = {64},
-    .quick_sizes = {64},
-};
-
-/* One transport: a worker of stepd, and the bare peer. */
+/* One way: a worker of stepd, and wires to the bare peer. */
 struct lane {
     struct stepd_client *client; /* owned */
-    struct peer peer;            /* owned */
-    struct echo *echo;           /* owned; NULL: the section has none */
+    struct stepd_array array;
+    struct echo *echo; /* owned; NULL: the section has none */
     struct samples stepd;
-    struct samples bare;
+    struct samples bare[WORKS_MAX];
+    char control[2 * WIRE_CONTROL_BYTES];  /* of stepd's lane */
+    char bare_control[WIRE_CONTROL_BYTES]; /* of the others */
 };
 
 /* One size. */
@@ -79,10 +96,13 @@ struct course {
     const struct step_settings *settings;
     const struct section *section;
     size_t bytes;
+    size_t wires; /* of a way */
     struct daemon daemon;
-    float *grad;    /* (bytes / 4,), owned; the bare lane sends these bytes too */
-    float *weights; /* (bytes / 4,), owned; and receives into these */
-    struct lane lane[TRANSPORT_COUNT];
+    struct wire wire[WAYS * WORKS_MAX]; /* owned */
+    struct peer peer[WAYS];             /* owned; a bare peer is the first, with all wires */
+    float *grad;                        /* (bytes / 4,), owned; all lanes send it */
+    float *weights;                     /* (bytes / 4,), owned; and receive into these */
+    struct lane lane[WAYS];
 };
 
 /* ---- Setting up ------------------------------------------------------------------------------ */
@@ -102,54 +122,94 @@ static enum stepd_status define(const struct course *course, struct stepd_client
     return stepd_define(client, &job, &tensor, 1, reterr);
 }
 
-static enum stepd_status start_peer(struct course *course, enum transport transport,
-                                    struct stepd_error *reterr)
+static enum stepd_status open_wires(struct course *course, struct stepd_error *reterr)
 {
-    char socket_path[DAEMON_PATH_BYTES];
-    (void)snprintf(socket_path, sizeof socket_path, "%.64s/bare.sock", course->daemon.folder);
-    return peer_start(transport == TRANSPORT_TCP ? NULL : socket_path,
-                      course->section->echo ? echo_serve : peer_serve, course->bytes,
-                      &course->lane[transport].peer, reterr);
-}
-
-static enum stepd_status join(struct course *course, enum transport transport,
-                              struct stepd_error *reterr)
-{
-    struct lane *const lane = &course->lane[transport];
-    struct stepd_options options = STEPD_OPTIONS_INIT;
-    options.address =
-        transport == TRANSPORT_TCP ? course->daemon.tcp_address : course->daemon.unix_address;
-    options.job = transport_names[transport];
-    enum stepd_status status = stepd_connect(&options, &lane->client, reterr);
-    if (status == STEPD_OK)
-        status = define(course, lane->client, reterr);
-    if (status == STEPD_OK && course->section->echo)
-        status = echo_open(lane->peer.fd, &lane->echo, reterr);
+    enum stepd_status status = STEPD_OK;
+    for (size_t i = 0; i < WAYS * course->wires && status == STEPD_OK; i++) {
+        const struct way *const way = &ways[i / course->wires];
+        struct lane *const lane = &course->lane[i / course->wires];
+        status = wire_open(way->tcp, way->control, &course->wire[i], reterr);
+        if (status != STEPD_OK || !way->tcp)
+            continue;
+        wire_control(course->wire[i].near, lane->bare_control);
+        lane->bare[i % course->wires].control = lane->bare_control;
+    }
     return status;
 }
 
-static void close_lane(struct lane *lane)
+/* One bare peer for all wires, or an echo for each. */
+static enum stepd_status start_peers(struct course *course, struct stepd_error *reterr)
 {
-    stepd_close(lane->client);
-    lane->client = NULL;
-    lane->echo = echo_close(lane->echo);
-    peer_stop(&lane->peer);
+    const struct section *const section = course->section;
+    const struct echo_plan echo = {.polls = section->polls};
+    enum bare_work works[WAYS * WORKS_MAX];
+    const struct bare_plan bare = {.bytes = course->bytes, .works = works};
+    enum stepd_status status = STEPD_OK;
+    for (size_t i = 0; i < WAYS * section->works; i++)
+        works[i] = section->work[i % section->works];
+    if (section->works > 0)
+        return peer_start(course->wire, WAYS * section->works, bare_serve, &bare, &course->peer[0],
+                          reterr);
+    for (size_t i = 0; i < WAYS && status == STEPD_OK; i++)
+        status = peer_start(&course->wire[i], 1, echo_serve, &echo, &course->peer[i], reterr);
+    return status;
+}
+
+static enum stepd_status join(struct course *course, const struct way *way, struct lane *lane,
+                              struct stepd_error *reterr)
+{
+    char system_control[WIRE_CONTROL_BYTES];
+    bool before[WIRE_SOCKETS_MAX];
+    struct stepd_options options = STEPD_OPTIONS_INIT;
+    options.address = way->tcp ? course->daemon.tcp_address : course->daemon.unix_address;
+    options.job = way->name;
+    options.busy_poll_us = course->section->polls ? POLL_US : 0;
+    wire_note_sockets(before);
+    enum stepd_status status = stepd_connect(&options, &lane->client, reterr);
+    if (status == STEPD_OK)
+        status = define(course, lane->client, reterr);
+    if (status == STEPD_OK && course->section->works == 0)
+        status =
+            echo_open(course->wire[way - ways].near, course->section->polls, &lane->echo, reterr);
+    wire_default_control(system_control);
+    if (status == STEPD_OK && way->tcp)
+        wire_set_control(before, course->daemon.pid,
+                         way->control != NULL ? way->control : system_control, lane->control);
+    lane->stepd.control = way->tcp ? lane->control : NULL;
+    lane->array = (struct stepd_array){.grad = course->grad, .weights = course->weights};
+    return status;
+}
+
+/* Written whole, so that no lane meets a page fault. */
+static enum stepd_status make_arrays(struct course *course, struct stepd_error *reterr)
+{
+    course->grad = malloc(course->bytes);
+    course->weights = malloc(course->bytes);
+    if (course->grad == NULL || course->weights == NULL)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for %zu bytes",
+                          course->bytes);
+    for (size_t i = 0; i < course->bytes / sizeof(float); i++) {
+        course->grad[i] = 1e-3f * (float)(i % 7);
+        course->weights[i] = 1.0f;
+    }
+    return STEPD_OK;
 }
 
 static enum stepd_status open_course(struct course *course, struct stepd_error *reterr)
 {
-    course->grad = calloc(1, course->bytes);
-    course->weights = calloc(1, course->bytes);
-    if (course->grad == NULL || course->weights == NULL)
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for %zu bytes",
-                          course->bytes);
-    for (size_t i = 0; i < course->bytes / sizeof(float); i++)
-        course->grad[i] = 1e-3f * (float)(i % 7);
-    enum stepd_status status = daemon_start(course->settings->daemon, &course->daemon, reterr);
-    for (int t = 0; t < TRANSPORT_COUNT && status == STEPD_OK; t++)
-        status = start_peer(course, (enum transport)t, reterr);
-    for (int t = 0; t < TRANSPORT_COUNT && status == STEPD_OK; t++)
-        status = join(course, (enum transport)t, reterr);
+    static const char *const polling[] = {"--busy-poll-us", POLL_FLAG, NULL};
+    course->wires = course->section->works > 0 ? course->section->works : 1;
+    enum stepd_status status = make_arrays(course, reterr);
+    if (status == STEPD_OK)
+        status =
+            daemon_start_with(course->settings->daemon, course->section->polls ? polling : NULL,
+                              &course->daemon, reterr);
+    if (status == STEPD_OK)
+        status = open_wires(course, reterr);
+    if (status == STEPD_OK)
+        status = start_peers(course, reterr);
+    for (size_t i = 0; i < WAYS && status == STEPD_OK; i++)
+        status = join(course, &ways[i], &course->lane[i], reterr);
     return status;
 }
 
@@ -157,8 +217,12 @@ static enum stepd_status open_course(struct course *course, struct stepd_error *
 static enum stepd_status close_course(struct course *course, enum stepd_status status,
                                       struct stepd_error *reterr)
 {
-    for (int t = 0; t < TRANSPORT_COUNT; t++)
-        close_lane(&course->lane[t]);
+    for (size_t i = 0; i < WAYS; i++) {
+        stepd_close(course->lane[i].client);
+        course->lane[i].echo = echo_close(course->lane[i].echo);
+    }
+    for (size_t i = 0; i < WAYS; i++)
+        peer_stop(&course->peer[i], &course->wire[i * course->wires], course->wires);
     if (course->daemon.pid > 0) {
         const enum stepd_status ended =
             daemon_stop(&course->daemon, status == STEPD_OK ? reterr : NULL);
@@ -172,32 +236,62 @@ static enum stepd_status close_course(struct course *course, enum stepd_status s
 
 /* ---- Measuring ------------------------------------------------------------------------------- */
 
-static enum stepd_status exchange(const struct course *course, struct lane *lane,
-                                  struct stepd_error *reterr)
+/* How much the process has spent since `spent_s`, which is moved on. */
+static double spent_since(pid_t pid, double *spent_s)
 {
-    const uint8_t *const send = (const uint8_t *)course->grad;
-    uint8_t *const receive = (uint8_t *)course->weights;
-    if (lane->echo != NULL)
-        return echo_ask(lane->echo, send, receive, course->bytes, reterr);
-    return peer_exchange(&lane->peer, send, receive, course->bytes, reterr);
+    const double now_s = samples_cpu(pid);
+    const double since_s = now_s - *spent_s;
+    *spent_s = now_s;
+    return since_s;
 }
 
-/* One exchange in both halves of a lane. */
-static enum stepd_status take_turn(const struct course *course, struct lane *lane, bool counted,
+static void note(struct samples *samples, bool counted, double seconds, double cpu_s)
+{
+    if (!counted)
+        return;
+    samples_add(samples, seconds);
+    samples->cpu_s += cpu_s;
+}
+
+/* An exchange of each of the bare lanes. */
+static enum stepd_status exchange_bare(struct course *course, size_t way, bool counted,
+                                       struct stepd_error *reterr)
+{
+    const struct section *const section = course->section;
+    struct lane *const lane = &course->lane[way];
+    const pid_t pid = course->peer[section->works > 0 ? (size_t)0 : way].pid;
+    double spent_s = samples_cpu(pid);
+    for (size_t k = 0; k < course->wires; k++) {
+        const struct wire *const wire = &course->wire[way * course->wires + k];
+        const double began = samples_now();
+        const enum stepd_status status =
+            lane->echo != NULL
+                ? echo_ask(lane->echo, course->grad, course->weights, course->bytes, reterr)
+                : bare_ask(wire, section->work[k], course->grad, course->weights, course->bytes,
+                           reterr);
+        const double seconds = samples_now() - began;
+        if (status != STEPD_OK)
+            return status;
+        note(&lane->bare[k], counted, seconds, spent_since(pid, &spent_s));
+    }
+    return STEPD_OK;
+}
+
+/* One exchange in each lane of a way. */
+static enum stepd_status take_turn(struct course *course, size_t way, bool counted,
                                    struct stepd_error *reterr)
 {
-    const struct stepd_array array = {.grad = course->grad, .weights = course->weights};
+    struct lane *const lane = &course->lane[way];
+    double spent_s = samples_cpu(course->daemon.pid);
     const double began = samples_now();
-    enum stepd_status status = stepd_step(lane->client, &array, 1, /* options= */ NULL, reterr);
-    if (status != STEPD_OK)
-        return status;
-    const double between = samples_now();
-    status = exchange(course, lane, reterr);
-    if (status != STEPD_OK || !counted)
-        return status;
-    samples_add(&lane->bare, samples_now() - between);
-    samples_add(&lane->stepd, between - began);
-    return STEPD_OK;
+    enum stepd_status status = course->section->exchange(lane->client, &lane->array, 1,
+                                                         /* options= */ NULL, reterr);
+    const double seconds = samples_now() - began;
+    if (status == STEPD_OK)
+        status = exchange_bare(course, way, counted, reterr);
+    if (status == STEPD_OK)
+        note(&lane->stepd, counted, seconds, spent_since(course->daemon.pid, &spent_s));
+    return status;
 }
 
 static enum stepd_status run_course(struct course *course, struct stepd_error *reterr)
@@ -206,38 +300,39 @@ static enum stepd_status run_course(struct course *course, struct stepd_error *r
     for (size_t round = 0; round < SAMPLES_MAX; round++) {
         if (round >= ROUNDS_WARM + ROUNDS_LEAST && samples_now() >= until)
             break;
-        for (int t = 0; t < TRANSPORT_COUNT; t++) {
-            const enum stepd_status status =
-                take_turn(course, &course->lane[t], round >= ROUNDS_WARM, reterr);
+        for (size_t i = 0; i < WAYS; i++) {
+            const enum stepd_status status = take_turn(course, i, round >= ROUNDS_WARM, reterr);
             if (status != STEPD_OK)
-                return stepd_fail_in(reterr, status, "%s", transport_names[t]);
+                return stepd_fail_in(reterr, status, "%s", ways[i].name);
         }
     }
     return STEPD_OK;
 }
 
-/* What is compared over one transport. */
-static struct report_subject subject_of(const struct course *course, int transport)
+/* What is compared in one way. */
+static struct report_subject subject_of(const struct course *course, size_t way)
 {
     return (struct report_subject){
         .optimizer = course->settings->optimizer,
         .kind_name = "transport",
-        .kind = transport_names[transport],
+        .kind = ways[way].name,
         .size_name = "bytes",
         .size = course->bytes,
-        .bytes = course->bytes,
+        .bytes = course->section->directions * course->bytes,
     };
 }
 
 static void report_course(struct course *course, struct report *report)
 {
-    for (int t = 0; t < TRANSPORT_COUNT; t++) {
-        const struct report_subject subject = subject_of(course, t);
+    for (size_t i = 0; i < WAYS; i++) {
+        struct lane *const lane = &course->lane[i];
+        const struct report_subject subject = subject_of(course, i);
         const struct report_lane lanes[] = {
-            {"stepd", &course->lane[t].stepd},
-            {"bare", &course->lane[t].bare},
+            {"stepd", &lane->stepd},
+            {"bare", &lane->bare[0]},
+            {"raw", &lane->bare[1]},
         };
-        report_comparison(report, &subject, lanes, sizeof lanes / sizeof lanes[0]);
+        report_comparison(report, &subject, lanes, 1 + course->wires);
     }
 }
 
@@ -245,12 +340,18 @@ static enum stepd_status measure(const struct step_settings *settings,
                                  const struct section *section, size_t bytes, struct report *report,
                                  struct stepd_error *reterr)
 {
+    if (!arrays_fit(MEMORY_BLOCKS * bytes / sizeof(float))) {
+        report_left_out(report, bytes, "bytes are left out: not enough memory is available");
+        return STEPD_OK;
+    }
     struct course *const course = calloc(1, sizeof *course); /* samples: too large for a stack */
     if (course == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for samples");
     course->settings = settings;
     course->section = section;
     course->bytes = bytes;
+    const struct report_subject first = subject_of(course, 0);
+    report_progress(report, &first);
     enum stepd_status status = open_course(course, reterr);
     if (status == STEPD_OK)
         status = run_course(course, reterr);
@@ -263,10 +364,9 @@ static enum stepd_status measure_section(const struct step_settings *settings,
                                          const struct section *section, struct report *report,
                                          struct stepd_error *reterr)
 {
-    static const size_t sizes_max = sizeof section->sizes / sizeof section->sizes[0];
     const size_t *const size = settings->quick ? section->quick_sizes : section->sizes;
     report_section(report, section->name, section->title);
-    for (size_t i = 0; i < sizes_max && size[i] > 0; i++) {
+    for (size_t i = 0; i < SIZES_MAX && size[i] > 0; i++) {
         const enum stepd_status status = measure(settings, section, size[i], report, reterr);
         if (status != STEPD_OK)
             return status;
@@ -274,14 +374,84 @@ static enum stepd_status measure_section(const struct step_settings *settings,
     return STEPD_OK;
 }
 
+/* ---- Sections -------------------------------------------------------------------------------- */
+
+#define SIZES                                                                                      \
+    .sizes = {4096, 262144, (size_t)4 << 20, (size_t)64 << 20, 400000000},                         \
+    .quick_sizes = {4096, (size_t)3 << 20}
+
+enum stepd_status push_measure(const struct step_settings *settings, struct report *report,
+                               struct stepd_error *reterr)
+{
+    static const struct section section = {
+        .name = "push",
+        .title = "A push of one tensor; bare: socket and AdamW's memory streams; raw: socket alone",
+        .exchange = stepd_push,
+        .work = {BARE_PUSH, BARE_RAW_PUSH},
+        .works = 2,
+        .directions = 1,
+        SIZES,
+    };
+    return measure_section(settings, &section, report, reterr);
+}
+
+enum stepd_status pull_measure(const struct step_settings *settings, struct report *report,
+                               struct stepd_error *reterr)
+{
+    static const struct section section = {
+        .name = "pull",
+        .title = "A pull of one tensor; bare: the same bytes over a socket",
+        .exchange = stepd_pull,
+        .work = {BARE_PULL},
+        .works = 1,
+        .directions = 1,
+        SIZES,
+    };
+    return measure_section(settings, &section, report, reterr);
+}
+
 enum stepd_status step_measure(const struct step_settings *settings, struct report *report,
                                struct stepd_error *reterr)
 {
-    return measure_section(settings, &step_section, report, reterr);
+    static const struct section section = {
+        .name = "step",
+        .title = "A step of one tensor, GB/s both ways; bare: socket and AdamW's memory streams, "
+                 "pipelined; raw: socket alone",
+        .exchange = stepd_step,
+        .work = {BARE_STEP, BARE_RAW_STEP},
+        .works = 2,
+        .directions = 2,
+        SIZES,
+    };
+    return measure_section(settings, &section, report, reterr);
 }
 
 enum stepd_status latency_measure(const struct step_settings *settings, struct report *report,
                                   struct stepd_error *reterr)
 {
-    return measure_section(settings, &latency_section, report, reterr);
+    static const struct section section = {
+        .name = "latency",
+        .title = "A step of 64 bytes, both sides sleeping; bare: an echo of them through libuv",
+        .exchange = stepd_step,
+        .directions = 2,
+        .sizes = {64},
+        .quick_sizes = {64},
+    };
+    return measure_section(settings, &section, report, reterr);
+}
+
+enum stepd_status polling_measure(const struct step_settings *settings, struct report *report,
+                                  struct stepd_error *reterr)
+{
+    static const struct section section = {
+        .name = "polling",
+        .title = "A step of 64 bytes, client and server polling (busy_poll_us " POLL_FLAG
+                 " in both: needs two free cores); bare: an echo through libuv, both sides polling",
+        .exchange = stepd_step,
+        .directions = 2,
+        .polls = true,
+        .sizes = {64},
+        .quick_sizes = {64},
+    };
+    return measure_section(settings, &section, report, reterr);
 }

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Measuring steps over a socket: libstepd and stepd against a bare program with the same bytes.
+ * Measuring pushes, pulls and steps of one worker: libstepd and stepd against a bare program that
+ * does the same.
  */
 #ifndef BENCH_STEP_H
 #define BENCH_STEP_H
+
+#include <stdbool.h>
 
 #include <stepd/status.h>
 
@@ -15,13 +18,19 @@ struct step_settings {
     bool quick; /* small sizes and few rounds, to see that it works */
 };
 
-/* Errors of the daemon, of the bare peer and of libstepd, with a text for people. */
-/* Steps of all sizes. */
+/* Each is a section. Errors of the daemon, of the bare peer and of libstepd, with a text for
+ * people. */
+enum stepd_status push_measure(const struct step_settings *settings, struct report *report,
+                               struct stepd_error *reterr) STEPD_MUST_CHECK;
+enum stepd_status pull_measure(const struct step_settings *settings, struct report *report,
+                               struct stepd_error *reterr) STEPD_MUST_CHECK;
 enum stepd_status step_measure(const struct step_settings *settings, struct report *report,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The smallest steps, against a bare echo. */
+/* The smallest steps, against a bare echo: both sides sleep, or both poll. */
 enum stepd_status latency_measure(const struct step_settings *settings, struct report *report,
+                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
+enum stepd_status polling_measure(const struct step_settings *settings, struct report *report,
                                   struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 #endif
