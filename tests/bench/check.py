@@ -146,7 +146,8 @@ def check_refused(folder, arguments, exit_code, *expected):
 def check_mistakes(folder):
     check_refused(folder, ["stp"], 2, "'stp'", ", ".join(SECTIONS))
     check_refused(folder, ["step", "--quik"], 2, "'--quik'", "--help")
-    check_refused(folder, ["step", "--optimizer"], 2, "--optimizer needs")
+    check_refused(folder, ["step", "--optimizer"], 2, "--optimizer needs a value")
+    check_refused(folder, ["step", "--bytes", "7"], 2, "--bytes '7'", "multiple of 4")
     check_refused(folder, ["--csv", "kernel", "--json"], 2, "--csv and --json")
     check_refused(folder, ["step", "--csv", "--optimizer", "adamv"], 1, "adamv")
     check_refused(folder, ["kernel", "step", "--optimizer", "all"], 1, "section step")

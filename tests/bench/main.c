@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * stepd-bench: how much do kernels and steps cost, and how much of that is the machine's own price
- * for memory (kernel.c) and sockets (step.c)? What is a training's (train.c)? Everything is
+ * for memory (kernel.c) and sockets (course.c)? What is a training's (train.c)? Everything is
  * measured against a bare counterpart in the same run, because times of two runs on a shared
  * machine cannot be compared; the ratios can.
  *
- *     stepd-bench [SECTION ...] [--optimizer NAME] [--quick] [--csv|--json]
+ *     stepd-bench [SECTION ...] [--optimizer NAME] [--bytes N] [--quick] [--csv|--json]
  *
  * Without a section's name all of them are measured, in the order of the table below.
  * The stepd that is measured is the one beside this binary. Build with the preset release.
@@ -73,22 +73,28 @@ static const struct section sections[] = {
 
 #define SECTIONS (sizeof sections / sizeof sections[0])
 
+#define BYTES_LEAST 4ULL
+#define BYTES_MOST  (1ULL << 33)
+
 struct settings {
     bool chosen[SECTIONS];
     bool quick;
     enum report_form form;
     const char *optimizer; /* NULL: each section's own choice */
+    size_t bytes;          /* 0: the same */
 };
 
 static void print_usage(FILE *out)
 {
-    (void)fputs("usage: stepd-bench [SECTION ...] [--optimizer NAME] [--quick] [--csv|--json]\n\n",
-                out);
+    (void)fputs(
+        "usage: stepd-bench [SECTION ...] [--optimizer NAME] [--bytes N] [--quick] [--csv|--json]\n\n",
+        out);
     for (size_t i = 0; i < SECTIONS; i++)
         (void)fprintf(out, "  %-17s %s\n", sections[i].name, sections[i].what);
     (void)fputs("without a choice all sections\n\n"
                 "  --optimizer NAME  which one [kernel: all that go element by element; otherwise "
                 "adamw]\n"
+                "  --bytes N         of the tensor of push, pull and step [several sizes in turn]\n"
                 "  --quick           small sizes and few rounds: does it work?\n"
                 "  --csv             comma-separated lines instead of tables\n"
                 "  --json            one JSON object instead of tables\n",
@@ -116,8 +122,8 @@ static void print_names(FILE *out)
 static bool refuse(int argc, char *const *argv, int i)
 {
     const bool is_last = i + 1 == argc;
-    if (strcmp(argv[i], "--optimizer") == 0 && is_last) {
-        (void)fprintf(stderr, "stepd-bench: --optimizer needs the name of one\n");
+    if (is_last && (strcmp(argv[i], "--optimizer") == 0 || strcmp(argv[i], "--bytes") == 0)) {
+        (void)fprintf(stderr, "stepd-bench: %s needs a value after it\n", argv[i]);
         return false;
     }
     (void)fprintf(stderr, "stepd-bench: there is no %s '%s'; %s",
@@ -140,6 +146,21 @@ static bool choose_form(struct settings *settings, enum report_form form)
     return true;
 }
 
+/* The size of a tensor of floats. */
+static bool read_bytes(const char *text, size_t *ret_bytes)
+{
+    char *end;
+    const unsigned long long bytes = strtoull(text, &end, 10);
+    if (*end != '\0' || bytes < BYTES_LEAST || bytes > BYTES_MOST || bytes % sizeof(float) != 0) {
+        (void)fprintf(stderr,
+                      "stepd-bench: --bytes '%s': expected a multiple of 4 from %llu to %llu\n",
+                      text, BYTES_LEAST, BYTES_MOST);
+        return false;
+    }
+    *ret_bytes = (size_t)bytes;
+    return true;
+}
+
 /* False: one is refused, and stderr says why. */
 static bool read_arguments(int argc, char *const *argv, struct settings *ret_settings)
 {
@@ -157,6 +178,8 @@ static bool read_arguments(int argc, char *const *argv, struct settings *ret_set
             good = choose_form(&settings, REPORT_CSV);
         else if (strcmp(argv[i], "--optimizer") == 0 && i + 1 < argc)
             settings.optimizer = argv[++i];
+        else if (strcmp(argv[i], "--bytes") == 0 && i + 1 < argc)
+            good = read_bytes(argv[++i], &settings.bytes);
         else
             good = refuse(argc, argv, i);
     }
@@ -211,6 +234,7 @@ static enum stepd_status run(const struct settings *settings, struct stepd_error
             .daemon = daemon,
             .optimizer = chosen != NULL ? chosen : section->optimizer,
             .quick = settings->quick,
+            .bytes = settings->bytes,
         };
         if (settings->chosen[i])
             status = section->measure(&of_section, &report, reterr);

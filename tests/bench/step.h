@@ -7,6 +7,7 @@
 #define BENCH_STEP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <stepd/status.h>
 
@@ -15,7 +16,8 @@
 struct step_settings {
     const char *daemon; /* path of the stepd binary */
     const char *optimizer;
-    bool quick; /* small sizes and few rounds, to see that it works */
+    bool quick;   /* small sizes and few rounds, to see that it works */
+    size_t bytes; /* of the one size that pushes, pulls and steps have; 0: the section's own */
 };
 
 /* Each is a section. Errors of the daemon, of the bare peer and of libstepd, with a text for
