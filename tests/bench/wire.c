@@ -166,6 +166,6 @@ void wire_set_control(const bool before[WIRE_SOCKETS_MAX], pid_t server, const c
     }
     if (pidfd >= 0)
         (void)close(pidfd);
-    (void)snprintf(ret_control, 2 * WIRE_CONTROL_BYTES, strcmp(near, far) == 0 ? "%s" : "%s/%s",
-                   near, far);
+    (void)snprintf(ret_control, (size_t)2 * WIRE_CONTROL_BYTES,
+                   strcmp(near, far) == 0 ? "%s" : "%s/%s", near, far);
 }
