@@ -57,7 +57,7 @@ def check_kernel(rows):
 def check_steps(rows, sizes, expected):
     """A section of one worker's exchanges in each way of connecting."""
     lanes = check_lanes(rows, "transport", "bytes")
-    ways = ("tcp", "tcp-reno", "unix")
+    ways = ("tcp", "tcp-reno", "unix", "shared")
     assert set(lanes) == {("adamw", way, n) for way in ways for n in sizes}, lanes
     for (_, way, _), subject in lanes.items():
         assert set(subject) == expected, subject

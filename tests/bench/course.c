@@ -47,12 +47,14 @@ struct way {
     const char *name;
     bool tcp;
     const char *control; /* congestion control of all ends; NULL: the system's choice */
+    bool shared;         /* memory that worker and server share; the bare peer has a Unix socket */
 };
 
 static const struct way ways[] = {
-    {"tcp", true, NULL},
-    {"tcp-reno", true, "reno"},
-    {"unix", false, NULL},
+    {"tcp", true, NULL, false},
+    {"tcp-reno", true, "reno", false},
+    {"unix", false, NULL, false},
+    {"shared", false, NULL, true},
 };
 
 #define WAYS (sizeof ways / sizeof ways[0])
@@ -132,6 +134,22 @@ static enum stepd_status start_peers(struct course *course, struct stepd_error *
     return status;
 }
 
+/* The arrays of the worker's exchanges: in shared memory both are the library's. */
+static enum stepd_status take_arrays(const struct course *course, const struct way *way,
+                                     struct lane *lane, struct stepd_error *reterr)
+{
+    float *grad = course->grad;
+    float *weights = course->weights;
+    if (way->shared) {
+        const enum stepd_status status = stepd_lend(lane->client, 0, &grad, &weights, reterr);
+        if (status != STEPD_OK)
+            return status;
+        memcpy(grad, course->grad, course->bytes);
+    }
+    lane->array = (struct stepd_array){.grad = grad, .weights = weights};
+    return STEPD_OK;
+}
+
 static enum stepd_status join(struct course *course, const struct way *way, struct lane *lane,
                               struct stepd_error *reterr)
 {
@@ -140,11 +158,14 @@ static enum stepd_status join(struct course *course, const struct way *way, stru
     struct stepd_options options = STEPD_OPTIONS_INIT;
     options.address = way->tcp ? course->daemon.tcp_address : course->daemon.unix_address;
     options.job = way->name;
+    options.sockets_only = !way->shared;
     options.busy_poll_us = course->section->polls ? COURSE_POLL_US : 0;
     wire_note_sockets(before);
     enum stepd_status status = stepd_connect(&options, &lane->client, reterr);
     if (status == STEPD_OK)
         status = define(course, lane->client, reterr);
+    if (status == STEPD_OK)
+        status = take_arrays(course, way, lane, reterr);
     if (status == STEPD_OK && course->section->works == 0)
         status =
             echo_open(course->wire[way - ways].near, course->section->polls, &lane->echo, reterr);
@@ -153,7 +174,6 @@ static enum stepd_status join(struct course *course, const struct way *way, stru
         wire_set_control(before, course->daemon.pid,
                          way->control != NULL ? way->control : system_control, lane->control);
     lane->stepd.control = way->tcp ? lane->control : NULL;
-    lane->array = (struct stepd_array){.grad = course->grad, .weights = course->weights};
     return status;
 }
 
