@@ -38,6 +38,10 @@
 #define SECONDS       6.0
 #define SECONDS_QUICK 0.05
 
+/* Before an exchange that is polled for: the other lanes' processes have gone to sleep, this one's
+ * are awake. */
+#define SETTLE_S (5e-6 * COURSE_POLL_US)
+
 /* What a course takes at most, in blocks of arrays.h: the weights and what belongs to them in each
  * way's job, the bare peer, and the worker. */
 #define MEMORY_BLOCKS 4u
@@ -64,6 +68,7 @@ struct lane {
     struct stepd_client *client; /* owned */
     struct stepd_array array;
     struct echo *echo; /* owned; NULL: the section has none */
+    size_t exchanges;  /* of stepd's */
     struct samples stepd;
     struct samples bare[COURSE_WORKS_MAX];
     char control[2 * WIRE_CONTROL_BYTES];  /* of stepd's lane */
@@ -120,7 +125,7 @@ static enum stepd_status open_wires(struct course *course, struct stepd_error *r
 static enum stepd_status start_peers(struct course *course, struct stepd_error *reterr)
 {
     const struct section *const section = course->section;
-    const struct echo_plan echo = {.polls = section->polls};
+    const struct echo_plan echo = {.poll_us = section->polls ? COURSE_POLL_US : 0};
     enum bare_work works[WAYS * COURSE_WORKS_MAX];
     const struct bare_plan bare = {.bytes = course->bytes, .works = works};
     enum stepd_status status = STEPD_OK;
@@ -250,6 +255,12 @@ static void note(struct samples *samples, bool counted, double seconds, double c
     samples->cpu_s += cpu_s;
 }
 
+static enum stepd_status ask_echo(const struct course *course, const struct lane *lane,
+                                  struct stepd_error *reterr)
+{
+    return echo_ask(lane->echo, course->grad, course->weights, course->bytes, reterr);
+}
+
 /* An exchange of each of the bare lanes. */
 static enum stepd_status exchange_bare(struct course *course, size_t way, bool counted,
                                        struct stepd_error *reterr)
@@ -257,15 +268,20 @@ static enum stepd_status exchange_bare(struct course *course, size_t way, bool c
     const struct section *const section = course->section;
     struct lane *const lane = &course->lane[way];
     const pid_t pid = course->peer[section->works > 0 ? (size_t)0 : way].pid;
+    enum stepd_status settled = STEPD_OK;
+    const double until = samples_now() + SETTLE_S;
+    while (section->polls && settled == STEPD_OK && samples_now() < until)
+        settled = ask_echo(course, lane, reterr);
+    if (settled != STEPD_OK)
+        return settled;
     double spent_s = samples_cpu(pid);
     for (size_t k = 0; k < course->wires; k++) {
         const struct wire *const wire = &course->wire[way * course->wires + k];
         const double began = samples_now();
-        const enum stepd_status status =
-            lane->echo != NULL
-                ? echo_ask(lane->echo, course->grad, course->weights, course->bytes, reterr)
-                : bare_ask(wire, section->work[k], course->grad, course->weights, course->bytes,
-                           reterr);
+        const enum stepd_status status = lane->echo != NULL
+                                             ? ask_echo(course, lane, reterr)
+                                             : bare_ask(wire, section->work[k], course->grad,
+                                                        course->weights, course->bytes, reterr);
         const double seconds = samples_now() - began;
         if (status != STEPD_OK)
             return status;
@@ -283,17 +299,27 @@ static enum stepd_status prepare(const struct course *course, const struct lane 
                                         : STEPD_OK;
 }
 
+static enum stepd_status exchange(const struct course *course, struct lane *lane,
+                                  struct stepd_error *reterr)
+{
+    lane->exchanges++;
+    return course->section->exchange(lane->client, &lane->array, 1, /* options= */ NULL, reterr);
+}
+
 /* One exchange in each lane of a way. */
 static enum stepd_status take_turn(struct course *course, size_t way, bool counted,
                                    struct stepd_error *reterr)
 {
     struct lane *const lane = &course->lane[way];
     enum stepd_status status = prepare(course, lane, reterr);
+    const double until = samples_now() + SETTLE_S;
+    while (course->section->polls && status == STEPD_OK && samples_now() < until)
+        status = exchange(course, lane, reterr);
     if (status != STEPD_OK)
         return status;
     double spent_s = samples_cpu(course->daemon.pid);
     const double began = samples_now();
-    status = course->section->exchange(lane->client, &lane->array, 1, /* options= */ NULL, reterr);
+    status = exchange(course, lane, reterr);
     const double seconds = samples_now() - began;
     if (status == STEPD_OK)
         status = exchange_bare(course, way, counted, reterr);
@@ -304,7 +330,7 @@ static enum stepd_status take_turn(struct course *course, size_t way, bool count
 
 /* Have all gradients come into the weights? One more is sent, and its version tells how many have.
  */
-static enum stepd_status prove(const struct course *course, const struct lane *lane, size_t rounds,
+static enum stepd_status prove(const struct course *course, const struct lane *lane,
                                struct stepd_error *reterr)
 {
     struct stepd_op *op;
@@ -317,9 +343,10 @@ static enum stepd_status prove(const struct course *course, const struct lane *l
             course->section->start(lane->client, &lane->array, 1, /* options= */ NULL, &op, reterr);
     if (status == STEPD_OK)
         status = stepd_wait(op, &counts, reterr);
-    if (status == STEPD_OK && (counts.applied != counts.slices || counts.version_min != rounds + 1))
+    if (status == STEPD_OK &&
+        (counts.applied != counts.slices || counts.version_min != lane->exchanges + 1))
         return stepd_fail(reterr, STEPD_INTERNAL, "of %zu gradients only %zu came into the weights",
-                          rounds + 1, (size_t)counts.version_min);
+                          lane->exchanges + 1, (size_t)counts.version_min);
     return status;
 }
 
@@ -334,7 +361,7 @@ static enum stepd_status run_course(struct course *course, struct stepd_error *r
         for (way = 0; way < WAYS && status == STEPD_OK; way++)
             status = take_turn(course, way, round >= ROUNDS_WARM, reterr);
     for (way = 0; way < WAYS && status == STEPD_OK; way++)
-        status = prove(course, &course->lane[way], round, reterr);
+        status = prove(course, &course->lane[way], reterr);
     return status == STEPD_OK ? STEPD_OK : stepd_fail_in(reterr, status, "%s", ways[way - 1].name);
 }
 

@@ -17,8 +17,8 @@
 
 #define COURSE_SIZES_MAX 5u
 #define COURSE_WORKS_MAX 2u
-#define COURSE_POLL_US   2000 /* longer than any of the steps that are polled for */
-#define COURSE_POLL_FLAG "2000"
+#define COURSE_POLL_US   200 /* longer than any of the steps that are polled for */
+#define COURSE_POLL_FLAG "200"
 
 /* What is done in one exchange. */
 typedef enum stepd_status exchange_fn(struct stepd_client *client, const struct stepd_array *arrays,
@@ -40,7 +40,7 @@ struct section {
     enum bare_work work[COURSE_WORKS_MAX]; /* of the lanes bare and raw */
     size_t works;                          /* 0: the bare lane is an echo */
     size_t directions;                     /* the array travels there, back, or both */
-    bool polls;                            /* all that wait do so without sleeping */
+    bool polls; /* all that wait do so without sleeping, for COURSE_POLL_US */
     size_t sizes[COURSE_SIZES_MAX];
     size_t quick_sizes[COURSE_SIZES_MAX]; /* 0: no more */
 };

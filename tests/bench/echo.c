@@ -4,7 +4,8 @@
  * uv_write_t is not used again before its callback: the far side has one for each answer, and the
  * near side ends an exchange only when it has both the callback and the answer.
  *
- * A side that polls runs its loop again and again, without a limit; it needs a core of its own.
+ * A side that polls runs its loop again and again, and needs a core of its own meanwhile: the near
+ * one while it waits, the far one for a while after each question, as stepd does.
  */
 #include "tests/bench/echo.h"
 
@@ -15,6 +16,7 @@
 #include <uv.h>
 
 #include "proto/error.h"
+#include "tests/bench/samples.h"
 
 #define WINDOW_BYTES 65536u
 
@@ -37,6 +39,11 @@ static bool open_stream(uv_loop_t *loop, int fd, union stream *stream)
 
 /* ---- The far side ---------------------------------------------------------------------------- */
 
+struct far_side {
+    char window[WINDOW_BYTES];
+    bool heard; /* a question has come */
+};
+
 struct answer {
     uv_write_t write;
     char bytes[];
@@ -51,11 +58,12 @@ static void on_answered(uv_write_t *write, int status)
 static void give_window(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_window)
 {
     (void)suggested;
-    *ret_window = uv_buf_init(handle->data, WINDOW_BYTES);
+    *ret_window = uv_buf_init(((struct far_side *)handle->data)->window, WINDOW_BYTES);
 }
 
 static void on_question(uv_stream_t *stream, ssize_t count, const uv_buf_t *window)
 {
+    ((struct far_side *)stream->data)->heard = true;
     struct answer *const answer =
         count > 0 ? malloc(sizeof *answer + (size_t)count) : (struct answer *)NULL;
     if (answer == NULL) {
@@ -72,19 +80,24 @@ static void on_question(uv_stream_t *stream, ssize_t count, const uv_buf_t *wind
 
 void echo_serve(const struct wire *wire, size_t wires, const void *plan)
 {
-    static char window[WINDOW_BYTES];
+    static struct far_side far_side;
     const struct echo_plan *const echo = plan;
     uv_loop_t loop;
     union stream stream;
     (void)wires;
     if (uv_loop_init(&loop) != 0 || !open_stream(&loop, wire->far, &stream))
         return;
-    stream.handle.data = window;
+    stream.handle.data = &far_side;
     if (uv_read_start(&stream.any, give_window, on_question) != 0)
         return;
     bool over = false;
+    double sleeps_at = 0;
     while (!over) {
-        (void)uv_run(&loop, echo->polls ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+        const bool polls = samples_now() < sleeps_at;
+        far_side.heard = false;
+        (void)uv_run(&loop, polls ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+        if (far_side.heard)
+            sleeps_at = samples_now() + 1e-6 * echo->poll_us;
         over = uv_is_closing(&stream.handle) != 0;
     }
 }

@@ -17,7 +17,7 @@
 struct echo;
 
 struct echo_plan {
-    bool polls; /* looks for what comes without ever sleeping */
+    unsigned poll_us; /* looks for what comes so long before it sleeps */
 };
 
 /* The far side: a peer_serve_fn for one wire, whose plan is an echo_plan. */
