@@ -9,6 +9,7 @@
 #include "client/lib/client.h"
 #include "client/lib/net/mapping.h"
 #include "proto/error.h"
+#include "proto/place.h"
 
 struct stepd_rooms {
     struct stepd_rooms *next;
@@ -40,8 +41,7 @@ struct lend {
 /* Whole pages of zeros for all elements of a tensor. NULL: there is no memory. */
 static float *make_room(struct stepd_client *client, uint64_t elements)
 {
-    const uint64_t page = STEPD_SHARED_PAGE_BYTES;
-    const uint64_t bytes = (elements * sizeof(float) + page - 1) / page * page;
+    const uint64_t bytes = stepd_place_bytes(elements);
     struct stepd_rooms *const room = malloc(sizeof *room);
     void *const pages = room == NULL ? NULL : stepd_mapping_take(bytes);
     if (pages == NULL) {

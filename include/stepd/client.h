@@ -330,9 +330,11 @@ STEPD_EXPORT enum stepd_status stepd_wait(struct stepd_op *op,
  * step of the tensor is started, or this worker is no member any more. Copied nevertheless are
  * tensors that travel together with others; weights in async and bounded mode, and with backup or
  * close_examples, because they could not stand for as long as they are read; gradients while
- * another push of the tensor is under way, and after a connection was made again; and all of a job
- * of very many tiny slices. OUT_OF_RANGE: there is no such tensor. FAILED_PRECONDITION: none is
- * defined. Any thread.
+ * another push of the tensor is under way, and after a connection was made again; all of a job of
+ * very many tiny slices; and what is beyond some 16,000 slices. Weights that are shared cannot be
+ * written: who does is ended by the system. The arrays of earlier definitions stay, too.
+ * OUT_OF_RANGE: there is no such tensor. FAILED_PRECONDITION: none is defined. RESOURCE_EXHAUSTED:
+ * no memory for two arrays of its length. Any thread.
  */
 STEPD_EXPORT enum stepd_status stepd_lend(struct stepd_client *client, size_t tensor,
                                           float **ret_grad, float **ret_weights,

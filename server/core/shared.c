@@ -20,22 +20,14 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "proto/place.h"
 #include "server/core/core_internal.h"
-
-/* A place begins on a page, so that a client may map what lies in it by itself. */
-#define PLACE_BYTES 4096u
 
 /* What job_memory_bytes does not count of that is to stay small beside what it does: of a job of
  * very many tiny slices nothing is shared. */
 #define PADDING_FREE_BYTES (1u << 20)
 #define PADDING_DIVISOR    8u
-static_assert(PLACE_BYTES % JOB_LINE_BYTES == 0, "a page is whole lines");
-
-static size_t place_bytes(uint64_t elements)
-{
-    const size_t bytes = (size_t)elements * sizeof(float);
-    return (bytes + PLACE_BYTES - 1) / PLACE_BYTES * PLACE_BYTES;
-}
+static_assert(STEPD_PLACE_BYTES % JOB_LINE_BYTES == 0, "a page is whole lines");
 
 /* ---- Opening --------------------------------------------------------------------------------- */
 
@@ -54,7 +46,7 @@ static size_t lay_row(const struct core_job *job, const struct core *core, enum 
             continue;
         if (places != NULL)
             places[i].version[view][version] = (float *)(job->shared->at + at);
-        at += place_bytes(plan->elements);
+        at += (size_t)stepd_place_bytes(plan->elements);
     }
     return at;
 }
@@ -124,7 +116,7 @@ static size_t lay_gradients(struct core_job *job)
         if (slice == NULL)
             continue;
         slice->gradient_at = at;
-        at += place_bytes(slice->slice.plan->elements);
+        at += (size_t)stepd_place_bytes(slice->slice.plan->elements);
     }
     return at;
 }

@@ -5,6 +5,7 @@
  * is sent by hand, and libuv has nothing in hand that it could overtake.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -29,6 +30,10 @@ const uint8_t *conn_lend(struct conn *conn, const struct shared_memory *weights,
         .weights_fd = weights->fd,
     };
     if (loan->gradients == NULL) {
+        log_event(conn->loop->log, LOG_INFO, "sharing_refused",
+                  "peer=%s gradients_bytes=%zu shared_max_bytes=%" PRIu64 " used_bytes=%" PRIu64
+                  " instead=socket",
+                  conn->peer, gradients_bytes, budget->bytes, atomic_load(&budget->bytes_used));
         (void)conn_loan_destroy(loan);
         return NULL;
     }

@@ -101,6 +101,7 @@ struct stepd_exchange {
     size_t shards;
     struct stepd_shared *shared; /* owned; by shard - 1 */
     uint64_t shares;             /* that there have been: the newest one's serial */
+    uint32_t shown;              /* pieces of loans */
     struct stepd_loan *loan;     /* owned; by tensor; its arrays are the client's */
     uint64_t clock;   /* the highest that has been sent, or that the server has told of */
     bool pushed;      /* has an operation pushed yet? */

@@ -8,14 +8,7 @@
 #include <string.h>
 
 #include "client/lib/core/transfer.h"
-
-#define PLACE_BYTES STEPD_SHARED_PAGE_BYTES
-
-static uint64_t place_bytes(uint64_t elements)
-{
-    const uint64_t bytes = elements * sizeof(float);
-    return (bytes + PLACE_BYTES - 1) / PLACE_BYTES * PLACE_BYTES;
-}
+#include "proto/place.h"
 
 /* ---- Where ----------------------------------------------------------------------------------- */
 
@@ -28,7 +21,7 @@ void stepd_shared_lay_out(struct stepd_exchange *exchange)
             if (layout->slice[i].shard != shard)
                 continue;
             exchange->slice[i].gradient_at = at;
-            at += place_bytes(layout->slice[i].elements);
+            at += stepd_place_bytes(layout->slice[i].elements);
         }
     }
 }
@@ -38,7 +31,8 @@ uint64_t stepd_shared_gradients_bytes(const struct stepd_exchange *exchange, uin
     const struct stepd_layout_table *const layout = exchange->layout;
     for (size_t i = layout->slices; i > 0; i--) {
         if (layout->slice[i - 1].shard == shard)
-            return exchange->slice[i - 1].gradient_at + place_bytes(layout->slice[i - 1].elements);
+            return exchange->slice[i - 1].gradient_at +
+                   stepd_place_bytes(layout->slice[i - 1].elements);
     }
     return 0;
 }
@@ -61,8 +55,24 @@ static const struct stepd_part *own_part(const struct stepd_exchange *exchange, 
 {
     const struct stepd_slice_place *const place = &exchange->layout->slice[slice];
     const struct stepd_part *const part = &exchange->layout->part[place->first_part];
-    const bool own = place->parts == 1 && part->offset * sizeof(float) % PLACE_BYTES == 0;
+    const bool own = place->parts == 1 && part->offset * sizeof(float) % STEPD_PLACE_BYTES == 0;
     return own && exchange->loan[part->tensor].grad != NULL ? part : NULL;
+}
+
+/* Lets the gradients of a slice in a loan be what its shard reads. */
+static void show_gradients(struct stepd_exchange *exchange, uint32_t slice)
+{
+    const struct stepd_part *const part = own_part(exchange, slice);
+    const struct stepd_shared *const shared =
+        &exchange->shared[exchange->layout->slice[slice].shard - 1];
+    struct stepd_slice_state *const state = &exchange->slice[slice];
+    if (part == NULL || shared->weights == NULL || exchange->shown >= STEPD_SHOWN_MAX ||
+        !shared->show(shared->owner, STEPD_SHOW_GRADIENTS, state->gradient_at,
+                      stepd_place_bytes(part->elements),
+                      exchange->loan[part->tensor].grad + part->offset))
+        return;
+    state->lent.grad = shared->serial;
+    exchange->shown++;
 }
 
 void stepd_shared_lend(struct stepd_exchange *exchange, size_t tensor,
@@ -71,17 +81,8 @@ void stepd_shared_lend(struct stepd_exchange *exchange, size_t tensor,
     const struct stepd_layout_table *const layout = exchange->layout;
     const struct stepd_tensor_place *const place = &layout->tensor[tensor];
     exchange->loan[tensor] = *loan;
-    for (size_t i = 0; i < place->parts; i++) {
-        const uint32_t slice = layout->by_tensor[place->first_part + i]->slice;
-        const uint32_t shard = layout->slice[slice].shard;
-        const struct stepd_shared *const shared = &exchange->shared[shard - 1];
-        const struct stepd_part *const part = own_part(exchange, slice);
-        struct stepd_slice_state *const state = &exchange->slice[slice];
-        if (part != NULL && shared->weights != NULL &&
-            shared->show(shared->owner, STEPD_SHOW_GRADIENTS, state->gradient_at,
-                         place_bytes(part->elements), loan->grad + part->offset))
-            state->lent.grad = shared->serial;
-    }
+    for (size_t i = 0; i < place->parts; i++)
+        show_gradients(exchange, layout->by_tensor[place->first_part + i]->slice);
 }
 
 static void hide(struct stepd_exchange *exchange, uint32_t slice)
@@ -91,8 +92,9 @@ static void hide(struct stepd_exchange *exchange, uint32_t slice)
         return;
     const struct stepd_part *const part = own_part(exchange, slice);
     const struct stepd_loan *const loan = &exchange->loan[part->tensor];
-    loan->hide(loan->weights + part->offset, place_bytes(part->elements));
+    loan->hide(loan->weights + part->offset, stepd_place_bytes(part->elements));
     lent->weights = 0;
+    exchange->shown--;
 }
 
 void stepd_shared_hide_all(struct stepd_exchange *exchange)
@@ -128,12 +130,15 @@ static bool show(const struct stepd_transfer *transfer, const struct stepd_parce
         return false;
     if (lent->weights == shared->serial && lent->place == at)
         return true;
+    if (lent->weights == 0 && exchange->shown >= STEPD_SHOWN_MAX)
+        return false;
     if (!shared->show(shared->owner, STEPD_SHOW_WEIGHTS, at,
-                      place_bytes(stepd_exchange_elements(exchange, parcel)),
+                      stepd_place_bytes(stepd_exchange_elements(exchange, parcel)),
                       parcel->part[0].weights)) {
         hide(exchange, parcel->slice);
         return false;
     }
+    exchange->shown += lent->weights == 0;
     lent->weights = shared->serial;
     lent->place = at;
     return true;
@@ -191,10 +196,9 @@ bool stepd_shared_has_weights(const struct stepd_transfer *transfer,
     const struct stepd_layout_table *const layout = transfer->exchange->layout;
     for (size_t i = 0; i < reply->places.count; i++) {
         const uint64_t at = reply->places.at[i];
-        const uint64_t bytes = layout->slice[reply->slices.at[i]].elements * sizeof(float);
-        if (shared->weights == NULL || at % PLACE_BYTES != 0 ||
-            place_bytes(bytes / sizeof(float)) > shared->weights_bytes ||
-            at > shared->weights_bytes - place_bytes(bytes / sizeof(float)))
+        const uint64_t bytes = stepd_place_bytes(layout->slice[reply->slices.at[i]].elements);
+        if (shared->weights == NULL || at % STEPD_PLACE_BYTES != 0 ||
+            bytes > shared->weights_bytes || at > shared->weights_bytes - bytes)
             return false;
     }
     return true;

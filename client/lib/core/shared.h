@@ -50,7 +50,9 @@ struct stepd_lent {
     uint64_t place;   /* of the weights */
 };
 
-#define STEPD_SHARED_PAGE_BYTES 4096u
+/* Pieces of loans that are shown at a time: each is a mapping of the process, of which Linux gives
+ * 65,530 unless told otherwise, and the caller needs some too. What is beyond is copied. */
+#define STEPD_SHOWN_MAX 16384u
 
 /* Computes where the gradients of each slice go. */
 void stepd_shared_lay_out(struct stepd_exchange *exchange);

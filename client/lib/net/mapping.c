@@ -6,6 +6,7 @@
 #include "client/lib/net/mapping.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -50,7 +51,9 @@ static enum stepd_status map_both(const int fd[2], struct stepd_shared *shared,
     shared->gradients = map(fd[1], shared->gradients_bytes, PROT_READ | PROT_WRITE);
     if (shared->weights == NULL || shared->gradients == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
-                          "no room to map the memory that the server shares");
+                          "no room to map the %" PRIu64 " MiB of memory that the server shares; "
+                          "raise the limit (ulimit -v), or connect with sockets_only",
+                          (shared->weights_bytes + shared->gradients_bytes) >> 20);
     return STEPD_OK;
 }
 

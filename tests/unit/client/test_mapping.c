@@ -4,6 +4,7 @@
  * taken away under our hands is not mapped.
  */
 #include "client/lib/net/mapping.h"
+#include "proto/place.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -17,7 +18,7 @@
 
 #include <cmocka.h>
 
-enum { PAGE = STEPD_SHARED_PAGE_BYTES, WEIGHTS = 2 * PAGE, GRADIENTS = PAGE };
+enum { PAGE = STEPD_PLACE_BYTES, WEIGHTS = 2 * PAGE, GRADIENTS = PAGE };
 
 static size_t open_descriptors(void)
 {

@@ -13,9 +13,10 @@
 
 #include <cmocka.h>
 
+#include "proto/place.h"
 #include "tests/unit/client/rig.h"
 
-enum { PAGE = STEPD_SHARED_PAGE_BYTES, PAGES = 4, SHOWN_MAX = 16 };
+enum { PAGE = STEPD_PLACE_BYTES, PAGES = 4, SHOWN_MAX = 16 };
 
 static const float big_grad[] = {1, 2, 3, 4, 5, 6};
 static const float other_grad[] = {11, 12, 13, 14, 15, 16};
@@ -46,22 +47,18 @@ struct scene {
 
 static struct scene scene; /* hide has no owner */
 
-static void note(const struct shown *shown)
-{
-    assert_true(scene.shows < SHOWN_MAX);
-    scene.shown[scene.shows++] = *shown;
-}
-
 static bool show(void *owner, enum stepd_show what, uint64_t at, uint64_t bytes, void *pages)
 {
     assert_ptr_equal(owner, &scene);
-    note(&(struct shown){.what = what, .at = at, .bytes = bytes, .pages = pages});
+    assert_true(scene.shows < SHOWN_MAX);
+    scene.shown[scene.shows++] = (struct shown){false, what, at, bytes, pages};
     return !scene.cannot_show;
 }
 
 static void hide(void *pages, uint64_t bytes)
 {
-    note(&(struct shown){.hidden = true, .bytes = bytes, .pages = pages});
+    assert_true(scene.shows < SHOWN_MAX);
+    scene.shown[scene.shows++] = (struct shown){.hidden = true, .bytes = bytes, .pages = pages};
 }
 
 static struct stepd_shared all_of_it(void)
@@ -281,43 +278,27 @@ static void assert_ends(const struct stepd_message *message, size_t payload_byte
         fail_msg("'%s' says nothing of '%s'", error.text, text);
 }
 
-static void assert_place_ends(uint64_t place, size_t payload_bytes, const char *text)
+/* A test's state. */
+struct bad_place {
+    uint64_t place;
+    size_t payload_bytes;
+    const char *text;
+};
+
+static struct bad_place beyond_the_memory = {PAGES * PAGE, 0, "beyond the memory"};
+static struct bad_place beyond_all_numbers = {UINT64_MAX / PAGE * PAGE, 0, "beyond the memory"};
+static struct bad_place within_a_page = {PAGE / 2, 0, "beyond the memory"};
+static struct bad_place with_a_payload_too = {0, 4 * sizeof(float), "16 bytes of weights"};
+static struct bad_place where_nothing_is_shared = {0, 0, "beyond the memory"};
+
+static void place__ends_the_connection(void **state)
 {
+    const struct bad_place *const bad = *state;
     float weights[6];
     const struct stepd_array array = array_of(0, big_grad, weights);
     (void)rig_start(&scene.rig, STEPD_OPERATION_PULL, &array, 1, NULL);
-    const struct stepd_message result = placed_result(1, slice0, 1, &place);
-    assert_ends(&result, payload_bytes, text);
-}
-
-static void place__beyond_the_memory__ends_the_connection(void **state)
-{
-    (void)state;
-    assert_place_ends(PAGES * PAGE, 0, "beyond the memory");
-}
-
-static void place__beyond_all_numbers__ends_the_connection(void **state)
-{
-    (void)state;
-    assert_place_ends(UINT64_MAX / PAGE * PAGE, 0, "beyond the memory");
-}
-
-static void place__within_a_page__ends_the_connection(void **state)
-{
-    (void)state;
-    assert_place_ends(PAGE / 2, 0, "beyond the memory");
-}
-
-static void place__with_a_payload_too__ends_the_connection(void **state)
-{
-    (void)state;
-    assert_place_ends(0, 4 * sizeof(float), "16 bytes of weights");
-}
-
-static void place__where_nothing_is_shared__ends_the_connection(void **state)
-{
-    (void)state;
-    assert_place_ends(0, 0, "beyond the memory");
+    const struct stepd_message result = placed_result(1, slice0, 1, &bad->place);
+    assert_ends(&result, bad->payload_bytes, bad->text);
 }
 
 /* ---- Loans ----------------------------------------------------------------------------------- */
@@ -387,6 +368,20 @@ static void loan__that_cannot_be_shown__is_copied(void **state)
     memcpy(scene.lent_grad, big_grad, sizeof big_grad);
     scene.weights[0] = 3.0F;
     step_at(1, 0);
+    assert_memory_equal(scene.gradients, big_grad, 4 * sizeof(float));
+    assert_true(scene.lent_weights[0] == 3.0F);
+}
+
+/* The process has only so many mappings, and its caller wants some. */
+static void loan__beyond_what_is_shown_at_a_time__is_copied(void **state)
+{
+    (void)state;
+    scene.rig.exchange.shown = STEPD_SHOWN_MAX;
+    lend();
+    memcpy(scene.lent_grad, big_grad, sizeof big_grad);
+    scene.weights[0] = 3.0F;
+    step_at(1, 0);
+    assert_int_equal(scene.shows, 0);
     assert_memory_equal(scene.gradients, big_grad, 4 * sizeof(float));
     assert_true(scene.lent_weights[0] == 3.0F);
 }
@@ -463,7 +458,12 @@ static void loan__after_the_link_was_made_again__is_copied_and_shown_anew(void *
     assert_shown(2, STEPD_SHOW_WEIGHTS, PAGE, scene.lent_weights);
 }
 
-#define TEST(f)       cmocka_unit_test_setup_teardown(f, set_up_shared, tear_down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up_shared, tear_down)
+#define PLACE(bad, set_up)                                                                         \
+    {                                                                                              \
+        "place__" #bad "__ends_the_connection", place__ends_the_connection, set_up, tear_down,     \
+            &(bad)                                                                                 \
+    }
 #define TEST_ALONE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -478,15 +478,16 @@ int main(void)
         TEST(share__of_nothing_after_all__sends_payloads_again),
         TEST(weights__at_places__are_copied_to_the_callers),
         TEST(weights__of_some_tensors_of_a_slice__are_copied_to_those),
-        TEST(place__beyond_the_memory__ends_the_connection),
-        TEST(place__beyond_all_numbers__ends_the_connection),
-        TEST(place__within_a_page__ends_the_connection),
-        TEST(place__with_a_payload_too__ends_the_connection),
-        TEST_ALONE(place__where_nothing_is_shared__ends_the_connection),
+        PLACE(beyond_the_memory, set_up_shared),
+        PLACE(beyond_all_numbers, set_up_shared),
+        PLACE(within_a_page, set_up_shared),
+        PLACE(with_a_payload_too, set_up_shared),
+        PLACE(where_nothing_is_shared, set_up),
         TEST(loan__of_a_shared_slice__shows_its_gradients_at_once),
         TEST(loan__pushed__is_not_copied),
         TEST(loan__that_was_not_pushed_itself__leaves_other_arrays_to_be_copied),
         TEST(loan__that_cannot_be_shown__is_copied),
+        TEST(loan__beyond_what_is_shown_at_a_time__is_copied),
         TEST(loan__answered_with_a_place__is_shown_it_until_it_changes),
         TEST(loan__answered_with_a_payload__is_hidden_before),
         TEST(loan__pulled_into_another_array__stays_shown),
