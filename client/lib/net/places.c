@@ -142,9 +142,11 @@ static enum stepd_status io_map(void *owner, uint32_t shard, const struct stepd_
     struct stepd_mapping *mapping = NULL;
     assert(place != NULL && place->link != NULL);
     if (!stepd_link_take_descriptors(place->link, fd))
-        return stepd_fail(reterr, STEPD_INTERNAL,
-                          "the memory that the server shares did not come with its Welcome; where "
-                          "something between passes on bytes only, connect with sockets_only");
+        return stepd_fail(
+            reterr, STEPD_INTERNAL,
+            "the memory that the server shares did not come with its Welcome: this "
+            "process has no descriptors left (ulimit -n), or something between passes "
+            "on bytes only; connect with sockets_only there");
     const enum stepd_status status = stepd_mapping_create(
         fd, welcome->weights_bytes, welcome->gradients_bytes, &mapping, ret_shared, reterr);
     if (status != STEPD_OK)
