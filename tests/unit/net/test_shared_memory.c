@@ -195,7 +195,8 @@ static void shared_memory__descriptor__is_closed_on_exec(void **state)
 }
 
 /* Makes it with so little of a resource that it cannot be made; nothing may be left of it. */
-static void assert_not_made(int resource, size_t bytes, enum shared_memory_writer writer)
+static void assert_not_made(__rlimit_resource_t resource, size_t bytes,
+                            enum shared_memory_writer writer)
 {
     struct rlimit before;
     assert_int_equal(getrlimit(resource, &before), 0);
