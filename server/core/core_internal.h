@@ -136,6 +136,7 @@ struct core_job {
     struct staging staging;    /* owned */
     struct core_memory *shared; /* owned; where its weights stand, which workers on this host can
                                  * read; NULL: the slices' own */
+    size_t gradients_bytes;     /* of one such worker's gradients here */
     struct core_gate gate;
     struct core_snapshot *snapshot; /* owned; snapshot.h; NULL: none is taken or read */
     size_t pieces; /* references to weights that replies and ranks hold, and one for the snapshot */
@@ -312,6 +313,8 @@ void requests_expire(struct core *core);
  * stand; caller frees. NULL: in the slices' own memory. */
 struct slice_places *shared_open(struct core *core, struct core_job *job);
 void shared_close(struct core *core, struct core_job *job);
+/* The slices are there: where a worker's gradients of each will lie. */
+void shared_lay_gradients(struct core_job *job);
 
 /* Lends a worker that can map it the memory of its job (NULL: it has none yet), and says so in its
  * Welcome, which must be the next reply. */

@@ -90,6 +90,8 @@ static enum stepd_status open_slices(struct core *core, struct core_job *job)
     struct slice_places *const places = shared_open(core, job);
     const enum stepd_status status = open_slices_at(core, job, places);
     free(places);
+    if (status == STEPD_OK)
+        shared_lay_gradients(job);
     return status;
 }
 

@@ -107,18 +107,17 @@ void shared_close(struct core *core, struct core_job *job)
 
 /* ---- Lending --------------------------------------------------------------------------------- */
 
-/* Bytes of one worker's gradients, and where each slice's lie. */
-static size_t lay_gradients(struct core_job *job)
+void shared_lay_gradients(struct core_job *job)
 {
     size_t at = 0;
-    for (size_t i = 0; i < job->job->layout.slices; i++) {
+    for (size_t i = 0; job->shared != NULL && i < job->job->layout.slices; i++) {
         struct core_slice *slice = job->slice[i];
         if (slice == NULL)
             continue;
         slice->gradient_at = at;
         at += (size_t)stepd_place_bytes(slice->slice.plan->elements);
     }
-    return at;
+    job->gradients_bytes = at;
 }
 
 void shared_lend(struct core_conn *conn, struct core_job *job, struct stepd_welcome *welcome)
@@ -127,13 +126,12 @@ void shared_lend(struct core_conn *conn, struct core_job *job, struct stepd_welc
     if (job == NULL || job->shared == NULL || conn->session->observer ||
         conn->session->rank >= job->job->workers)
         return;
-    const size_t bytes = lay_gradients(job);
-    conn->gradients = io->lend(io->owner, conn->peer, job->shared, bytes);
+    conn->gradients = io->lend(io->owner, conn->peer, job->shared, job->gradients_bytes);
     if (conn->gradients == NULL)
         return;
     conn->lent_incarnation = job->job->incarnation;
     welcome->weights_bytes = job->shared->bytes;
-    welcome->gradients_bytes = bytes;
+    welcome->gradients_bytes = job->gradients_bytes;
 }
 
 bool shared_is_lent(const struct core_conn *conn, const struct core_job *job)

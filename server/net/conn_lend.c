@@ -74,7 +74,7 @@ bool conn_send_loan(struct conn *conn, const uint8_t *head, size_t bytes)
     do {
         sent = sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (sent < 0 && errno == EINTR);
-    shared_memory_keep(loan->gradients);
+    shared_memory_close_descriptor(loan->gradients);
     return sent >= 0 && (size_t)sent == bytes; /* the socket is empty, and the head small */
 }
 

@@ -88,7 +88,7 @@ struct shared_memory *shared_memory_create(size_t bytes, enum shared_memory_writ
     return shared_memory_destroy(memory);
 }
 
-void shared_memory_keep(struct shared_memory *memory)
+void shared_memory_close_descriptor(struct shared_memory *memory)
 {
     (void)close(memory->fd);
     memory->fd = -1;

@@ -40,7 +40,7 @@ struct shared_memory *shared_memory_create(size_t bytes, enum shared_memory_writ
                                            struct shared_budget *budget);
 
 /* It is shared with all who ever will: the descriptor is not needed any more. */
-void shared_memory_keep(struct shared_memory *memory);
+void shared_memory_close_descriptor(struct shared_memory *memory);
 
 /* Who has mapped the memory, or has its descriptor, keeps it. NULL is fine. Returns NULL. */
 struct shared_memory *shared_memory_destroy(struct shared_memory *memory);

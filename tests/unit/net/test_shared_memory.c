@@ -52,13 +52,13 @@ static void budget__used_up__gives_no_more_until_some_is_back(void **state)
 }
 
 /* One that is sealed off from the descriptors goes on to be what is mapped. */
-static void keep__a_memory_that_was_shared__closes_its_descriptor(void **state)
+static void close_descriptor__of_what_is_mapped__leaves_the_memory(void **state)
 {
     (void)state;
     struct shared_memory *const memory = shared_memory_create(BYTES, SHARED_MEMORY_OURS, &budget);
     assert_non_null(memory);
     const int fd = memory->fd;
-    shared_memory_keep(memory);
+    shared_memory_close_descriptor(memory);
     assert_int_equal(fcntl(fd, F_GETFD), -1);
     memory->memory.at[BYTES - 1] = 7;
     assert_int_equal(memory->memory.at[BYTES - 1], 7);
@@ -232,7 +232,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(budget__used_up__gives_no_more_until_some_is_back),
-        cmocka_unit_test(keep__a_memory_that_was_shared__closes_its_descriptor),
+        cmocka_unit_test(close_descriptor__of_what_is_mapped__leaves_the_memory),
         cmocka_unit_test(create__more_than_the_machine_has__is_none),
         cmocka_unit_test(shared_memory__of_either_kind__keeps_its_size_and_its_seals),
         cmocka_unit_test(shared_memory__made__has_all_its_pages),
