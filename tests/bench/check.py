@@ -69,8 +69,12 @@ def check_steps(rows, sizes, expected):
 
 
 def check_cpu(rows, first):
-    """The serving processes' time, and how it compares to that of the first lane."""
+    """The serving processes' time, and how it compares to that of the first lane. Some kernels count
+    it in ticks of 10 ms: a short lane may have taken none."""
     for row in rows:
+        if None in (first["cpu_s_gb"], row["cpu_s_gb"]):
+            assert row["cpu_ratio"] is None, row
+            continue
         assert row["cpu_s_gb"] > 0, row
         ratio = first["cpu_s_gb"] / row["cpu_s_gb"]
         assert abs(row["cpu_ratio"] - ratio) < 0.02 * ratio + 0.001, row
@@ -167,6 +171,7 @@ def main(folder):
     check_teams(report["shards"], ["1-shard", "2-shard"])
     check_many(report["many"])
     check_idle(report["idle"], report["idle_memory"])
+    assert any(row.get("cpu_s_gb") for section in SECTIONS for row in report[section]), report
     check_memory(report["memory"])
     check_memory_csv(folder)
     check_training(report["train"])

@@ -3,10 +3,12 @@
 """Push and pull by torch.distributed.rpc, one worker and a parameter server, beside a bare exchange.
 
 The server holds the weights and their optimizer (fused AdamW); the worker calls it with a gradient of n
-bytes and gets n bytes of weights.
+bytes and gets n bytes of weights. TensorPipe chooses how bytes travel (shared memory on one host), or
+takes its sockets where the kernel has no boot_id, without which it does not start shared memory.
 
     python3 tests/bench/peers/rpc.py [--json] [--quick]
 """
+import os
 import tempfile
 import warnings
 
@@ -14,6 +16,7 @@ import peer
 
 WORLD = 2
 SERVER = "server"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 class Server:
@@ -39,7 +42,8 @@ def run(rank, report, store):
     import torch.distributed.rpc as rpc
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="torch.distributed")  # of its own doing
-    options = rpc.TensorPipeRpcBackendOptions(init_method=f"file://{store}/store")
+    ways = {} if os.path.exists(BOOT_ID) else {"_transports": ["uv"], "_channels": ["basic"]}
+    options = rpc.TensorPipeRpcBackendOptions(init_method=f"file://{store}/store", **ways)
     rpc.init_rpc(SERVER if rank == 1 else "worker", rank=rank, world_size=WORLD,
                  rpc_backend_options=options)
     if rank == 0:
