@@ -24,6 +24,7 @@ build  libprotobuf-c-dev      messages
 build  protobuf-c-compiler    messages
 build  libyaml-dev            the configuration file
 build  libjansson-dev         JSON
+build  libxxhash-dev          checksums
 build  libopenblas-dev        muon, newton, the reference worker's matrix products
 build  zlib1g-dev             the reference worker's data sets
 build  libcmocka-dev          unit tests

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Holds every #include to the order of the layers, and every library to its place.
 
-    main -> {net, disk, admin} -> {core, control} -> {sync, persist} -> model
+    main -> {net, disk, admin} -> persist -> {core, control} -> sync -> model
          -> {optim, schedule} -> base -> proto -> include
     client/* -> client/lib -> proto -> include
 
@@ -24,8 +24,9 @@ from sources import ROOT, finish, project_files
 DAEMON_ORDER = [
     ["server"],  # main.c, the only file outside the folders
     ["server/net", "server/disk", "server/admin"],
+    ["server/persist"],
     ["server/core", "server/control"],
-    ["server/sync", "server/persist"],
+    ["server/sync"],
     ["server/model"],
     ["server/optim", "server/schedule"],
     ["server/base"],
@@ -47,6 +48,7 @@ LIBRARY_HOMES = [
     (r"uv(/.*)?\.h", {"server", "server/net", "client/lib", "client/ctl"}, "libuv"),
     (r"protobuf-c/.*|.*\.pb-c\.h", r"proto/message\w*\.[ch]", "protobuf-c"),
     (r"cyaml/.*|yaml\.h", {"server/config"}, "YAML"),
+    (r"xxhash\.h", {"server/persist"}, "xxHash"),
     (r"zlib\.h", {"client/train"}, "zlib"),
     (r"(.*/)?(cblas|lapacke?|openblas_config)\.h", {"client/train", "server/optim"}, "BLAS"),
 ]
