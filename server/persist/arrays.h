@@ -21,15 +21,15 @@
  * Where slices are stepped one by one, some of a tensor's may have what others have not: another
  * phase's slots, an average that has begun. What then is on a stretch of the tensor only is an
  * array of its own, with the first element of the stretch behind an '@'; of weights that have come
- * in part only, <tensor>/evaluation@<from>. Nothing of these is filled up. Each slice's state in the
- * manifest says what the slice has, which makes the same map again.
+ * in part only, <tensor>/evaluation@<from>. Nothing of these is filled up. Each slice's state in
+ * the manifest says what the slice has, which makes the same map again.
  *
  * All elements are F32. A slice without values has no arrays: its slots are still zeros, its tensor
  * is not in the files. Nor has a backup that was never pulled.
  *
  * A map of another layout of the same tensors, with other slices, has the same arrays where all
- * slices of a tensor are at one point. Where they are not, the stretches are others, and arrays_match
- * says so.
+ * slices of a tensor are at one point. Where they are not, the stretches are others, and
+ * arrays_match says so.
  */
 #ifndef PERSIST_ARRAYS_H
 #define PERSIST_ARRAYS_H
@@ -44,6 +44,7 @@
 #include "server/persist/safetensors.h"
 
 enum arrays_file { ARRAYS_MODEL, ARRAYS_OPTIMIZER };
+
 #define ARRAYS_FILES 2u
 
 /* Floats of an array that lie together. */

@@ -12,8 +12,8 @@
  * every offset is held to every other, to the shape and to the length of the file, so that what has
  * been decoded can be read without another check. What the format does not know is refused.
  *
- * A head of the largest size takes some 20 times as much memory while it is decoded, if it is made
- * for that; one of a model takes two or three times its size.
+ * A head takes some ten times its size in memory while it is decoded, and at most some 25 times,
+ * which one takes that is made for that (safetensors_decode.c).
  */
 #ifndef PERSIST_SAFETENSORS_H
 #define PERSIST_SAFETENSORS_H
@@ -63,12 +63,15 @@ enum safetensors_dtype { SAFETENSORS_DTYPE_MAP(X) SAFETENSORS_DTYPES };
 /* "F32". Static. */
 const char *safetensors_dtype_name(enum safetensors_dtype dtype);
 
+struct json_t; /* jansson's */
+
 struct safetensors_tensor {
     const char *name; /* valid UTF-8 without NUL; of any characters beside: quote it for people */
     enum safetensors_dtype dtype;
     size_t dims;
     uint64_t shape[SAFETENSORS_DIMS_MAX];
-    uint64_t begin; /* first byte, and the one behind the last; 0 is the first one behind the head */
+    uint64_t
+        begin; /* first byte, and the one behind the last; 0 is the first one behind the head */
     uint64_t end;
 };
 
@@ -83,9 +86,10 @@ struct safetensors_text {
 /*
  * Makes the head, length and all, of a file with these tensors, in any order, and texts. They are
  * borrowed until return; names and keys must not repeat. The same lists make the same bytes.
- * INVALID_ARGUMENT: a name or a text is no UTF-8, or too long; or the tensors do not fill the bytes
- * without hole or overlap, or not as their shapes want it. RESOURCE_EXHAUSTED: a head above
- * SAFETENSORS_JSON_MAX_BYTES, or no memory. *ret_head: caller frees with free().
+ * INVALID_ARGUMENT: a name or a text is no UTF-8 that can be printed, a name is too long or
+ * __metadata__; or the tensors do not fill the bytes without hole or overlap, or not as their
+ * shapes want it. RESOURCE_EXHAUSTED: a head above SAFETENSORS_JSON_MAX_BYTES, or no memory.
+ * *ret_head: caller frees with free().
  */
 enum stepd_status safetensors_encode(const struct safetensors_tensor *tensor, size_t tensors,
                                      const struct safetensors_text *text, size_t texts,
@@ -102,7 +106,7 @@ struct safetensors {
     uint64_t begins_at;            /* where in the file byte 0 of the tensors is */
 
     const struct safetensors_tensor **by_name; /* owned */
-    void *json;                                /* owned */
+    struct json_t *json;                       /* owned */
 };
 
 /* The length of the JSON, from the first bytes of a file of file_bytes; `first` has eight or,
