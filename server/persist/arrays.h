@@ -34,6 +34,7 @@
 #ifndef PERSIST_ARRAYS_H
 #define PERSIST_ARRAYS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -62,24 +63,25 @@ struct array {
     uint64_t floats; /* at least 1 */
     uint64_t begin;  /* its first byte in the file, behind the head */
     size_t pieces;
-    struct array_piece *piece; /* borrowed from the map; in the order of elements */
+    struct array_piece *piece; /* borrowed from the list; in the order of elements */
 };
 
 struct arrays_list {
     size_t count;
-    struct array *array; /* owned; by rising begin */
-    uint64_t bytes;      /* of all */
+    struct array *array;       /* owned; by rising begin */
+    struct array_piece *piece; /* owned; of all of them */
+    uint64_t bytes;            /* of all of them: from the head's end to the file's */
 };
 
 struct arrays {
     struct arrays_list file[ARRAYS_FILES];
-    struct array_piece *piece; /* owned; of all arrays */
 };
 
 /*
  * Maps the arrays of a job whose slices are in these shares: those of all shards, or one whole
  * state. They must outlive the map, and stay as they are but for the floats.
- * INVALID_ARGUMENT: no share has one of the slices. RESOURCE_EXHAUSTED: no memory.
+ * INVALID_ARGUMENT: no share has one of the slices, or it is in a phase that its group has not.
+ * RESOURCE_EXHAUSTED: no memory.
  * *ret_arrays: caller frees with arrays_destroy. Any thread, while nobody writes the shares.
  */
 enum stepd_status arrays_create(const struct job_state *const *share, size_t shares,
