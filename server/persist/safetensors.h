@@ -119,7 +119,8 @@ enum stepd_status safetensors_json_bytes(const uint8_t *first, uint64_t file_byt
 /*
  * Reads the JSON, as long as safetensors_json_bytes has said, of a file of file_bytes; borrowed
  * until return. INVALID_ARGUMENT: the head breaks a rule; the text names the tensor and the rule.
- * RESOURCE_EXHAUSTED: no memory. *ret_file: caller frees with safetensors_deinit.
+ * RESOURCE_EXHAUSTED: no memory, as far as jansson tells it from a text that is none. *ret_file:
+ * caller frees with safetensors_deinit.
  */
 enum stepd_status safetensors_decode(const uint8_t *json, size_t json_bytes, uint64_t file_bytes,
                                      struct safetensors *ret_file,

@@ -1,5 +1,7 @@
-// SPDX-License-Identifier: Apache-2.0
-// Bytes have the checksum that xxh128sum prints, in whatever pieces they come.
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Bytes have the checksum that xxh128sum prints, in whatever pieces they come.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,14 +11,14 @@
 
 #include "server/persist/checksum.h"
 
-static void test_known_values(void **state)
+static void checksum__of_bytes_in_pieces__is_that_of_all_of_them(void **state)
 {
     (void)state;
     struct checksum *checksum = checksum_create();
     assert_non_null(checksum);
     char text[CHECKSUM_TEXT_BYTES];
     checksum_text(checksum, text);
-    assert_string_equal(text, "99aa06d3014798d86001c324468d497f"); // of no bytes
+    assert_string_equal(text, "99aa06d3014798d86001c324468d497f"); /* of no bytes */
     checksum_add(checksum, "st", 2);
     checksum_add(checksum, "epd", 3);
     char pieces[CHECKSUM_TEXT_BYTES];
@@ -29,7 +31,7 @@ static void test_known_values(void **state)
     (void)checksum_destroy(checksum);
 }
 
-static void test_one_bit(void **state)
+static void checksum__of_bytes_with_one_bit_turned__is_another(void **state)
 {
     (void)state;
     struct checksum *checksum = checksum_create();
@@ -50,8 +52,8 @@ static void test_one_bit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_values),
-        cmocka_unit_test(test_one_bit),
+        cmocka_unit_test(checksum__of_bytes_in_pieces__is_that_of_all_of_them),
+        cmocka_unit_test(checksum__of_bytes_with_one_bit_turned__is_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
