@@ -49,6 +49,23 @@ static int compare_begins(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
+/* "[30, 50]", cut where it is too long for a sentence. */
+struct shape_text {
+    char text[STEPD_DIMS_MAX * 22 + 8];
+};
+
+static struct shape_text text_of_shape(size_t dims, const uint64_t *shape)
+{
+    struct shape_text text = {.text = "["};
+    size_t used = 1;
+    for (size_t i = 0; i < dims && i < STEPD_DIMS_MAX; i++)
+        used += stepd_format(text.text + used, sizeof text.text - used, "%s%" PRIu64,
+                             i > 0 ? ", " : "", shape[i]);
+    (void)stepd_format(text.text + used, sizeof text.text - used, "%s]",
+                       dims > STEPD_DIMS_MAX ? ", .." : "");
+    return text;
+}
+
 static enum stepd_status match(struct array *array, const struct safetensors *head,
                                struct stepd_error *reterr)
 {
@@ -62,11 +79,10 @@ static enum stepd_status match(struct array *array, const struct safetensors *he
                           safetensors_dtype_name(tensor->dtype));
     if (tensor->dims != array->dims ||
         memcmp(tensor->shape, array->shape, array->dims * sizeof *array->shape) != 0)
-        return stepd_fail(
-            reterr, STEPD_INVALID_ARGUMENT,
-            "array '%s' has another shape than in the job: %zu dimensions and %" PRIu64
-            " elements, and not %zu and %" PRIu64,
-            array->name, tensor->dims, safetensors_elements(tensor), array->dims, array->floats);
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "array '%s' is of shape %s, and in the job of %s", array->name,
+                          text_of_shape(tensor->dims, tensor->shape).text,
+                          text_of_shape(array->dims, array->shape).text);
     array->begin = tensor->begin;
     return STEPD_OK;
 }
