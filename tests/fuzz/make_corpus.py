@@ -6,9 +6,11 @@ usage: make_corpus.py WRITE_SAMPLES CORPUS_FOLDER
 
 Seeds are our encoder's samples of every message, streams of several frames, the example of a config
 file with its jobs, and hostile inputs that have names: lies about lengths, fields in another order,
-strangers, repeated sub-messages; YAML that refers to itself, is deep, long or no YAML.
+strangers, repeated sub-messages; YAML that refers to itself, is deep, long or no YAML; safetensors
+files whose head says something else than what is in them.
 """
 
+import json
 import pathlib
 import struct
 import subprocess
@@ -169,6 +171,57 @@ HOSTILE_CONFIGS = {
 }
 
 
+def safetensors(head, size=0, pad=b" "):
+    """A file of this head, of an object or as text, with so many bytes behind it."""
+    text = head if isinstance(head, bytes) else json.dumps(head, separators=(",", ":")).encode()
+    text += pad * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + bytes(range(256)) * (size // 256) + bytes(size % 256)
+
+
+def place(begin, end, shape=None, dtype="F32"):
+    return {"dtype": dtype, "shape": [(end - begin) // 4] if shape is None else shape,
+            "data_offsets": [begin, end]}
+
+
+SAFETENSORS_FILES = {
+    "empty": safetensors({}),
+    "model": safetensors({"__metadata__": {"format": "pt"}, "fc1.weight": place(0, 48, [3, 4]),
+                          "fc1.bias": place(48, 60), "scale": place(60, 64, [])}, 64),
+    "halves": safetensors({"a": place(0, 8, [2, 2], "F16"), "b": place(8, 12, [2], "BF16"),
+                           "c": place(12, 28, [2, 1], "F64"), "none": place(12, 12, [0])}, 28),
+    "narrow": safetensors({"a": place(0, 3, [3, 2], "F4"), "b": place(3, 6, [4], "F6_E2M3"),
+                           "c": place(6, 8, [2], "F8_E4M3")}, 8),
+    "hostile_short": b"\x02\0\0",
+    "hostile_length": b"\xff" * 8 + b"{}",
+    "hostile_length_beyond": struct.pack("<Q", 99) + b"{}",
+    "hostile_zeros": safetensors(b"{}", pad=b"\0"),
+    "hostile_twice": safetensors(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
+                                 b'"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}', 8),
+    "hostile_hole": safetensors({"a": place(0, 4), "b": place(8, 12)}, 12),
+    "hostile_overlap": safetensors({"a": place(0, 8), "b": place(4, 12)}, 12),
+    "hostile_shape": safetensors({"a": place(0, 8, [3])}, 8),
+    "hostile_product": safetensors({"a": place(0, 0, [2**32, 2**32])}),
+    "hostile_product_of_0": safetensors({"a": place(0, 0, [2**62, 2**62, 0])}),
+    "hostile_beyond": safetensors({"a": place(0, 8)}, 4),
+    "hostile_more": safetensors({"a": place(0, 8)}, 12),
+    "hostile_backwards": safetensors({"a": place(8, 0, [2])}, 8),
+    "hostile_dtype": safetensors({"a": place(0, 4, [1], "F33")}, 4),
+    "hostile_metadata": safetensors({"__metadata__": {"a": 1}}),
+    "hostile_metadata_tensor": safetensors({"__metadata__": place(0, 4)}, 4),
+    "hostile_key": safetensors({"a": {**place(0, 4), "scale": 2}}, 4),
+    "hostile_name": safetensors({"\u202e\ud83d\ude00\x07": place(0, 4)}, 4),
+    "hostile_nul": safetensors(b'{"a\\u0000":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 4),
+    "hostile_not_utf8": safetensors(b'{"\xff":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 4),
+    "hostile_numbers": safetensors(b'{"a":{"dtype":"F32","shape":[1.0],"data_offsets":[-0,4]}}', 4),
+    "hostile_large_number": safetensors(
+        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,18446744073709551620]}}', 4),
+    "hostile_brackets": safetensors(b'{"a":' + b"[" * 2000),
+    "hostile_objects": safetensors(b'{"a":[' + b"{}," * 2000),
+    "hostile_dims": safetensors({"a": place(0, 4, [1] * 40)}, 4),
+    "hostile_long_name": safetensors({"n" * 3000: place(0, 4)}, 4),
+}
+
+
 def example_jobs():
     """The jobs that the example file has behind a # in each line."""
     text = (pathlib.Path(__file__).parents[2] / "deploy/stepd.yaml").read_text()
@@ -199,6 +252,8 @@ def main():
     write(corpus / "config", "group", GROUP)
     for name, data in HOSTILE_CONFIGS.items():
         write(corpus / "config", f"hostile_{name}", data)
+    for name, data in SAFETENSORS_FILES.items():
+        write(corpus / "safetensors", name, data)
 
 
 if __name__ == "__main__":
