@@ -11,8 +11,9 @@
 # its last line says which failed. All output is kept in build/test-logs.
 #
 # The stage dev compares with PyTorch, for which a virtual environment is made in build/venv-torch
-# when it is not there. pip's own configuration says where packages come from; what is to be said
-# beside it, such as an index of builds without CUDA, goes into STEPD_TORCH_PIP_ARGS.
+# when it is not there, and with the package safetensors, which is installed beside it. pip's own
+# configuration says where packages come from; what is to be said of torch beside it, such as an
+# index of builds without CUDA, goes into STEPD_TORCH_PIP_ARGS.
 # STEPD_WITHOUT_TORCH=1 leaves these tests out.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -20,6 +21,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly LOGS=build/test-logs
 readonly VENV=build/venv-torch
 readonly TORCH=2.13.0 # tests/torch/need_torch.py asks for the same
+readonly SAFETENSORS=0.8.0
 
 # preset, the tests it runs as arguments to ctest, what it is for. What a sanitizer, a compiler or
 # the optimizer cannot change is left out; the widest stage comes last, so its summary ends it all.
@@ -55,6 +57,12 @@ import sys, torch
 sys.exit(torch.__version__.split('+')[0] != '$TORCH')" 2>/dev/null
 }
 
+has_safetensors() {
+    "$VENV/bin/python" -c "
+import sys, numpy, safetensors
+sys.exit(safetensors.__version__ != '$SAFETENSORS')" 2>/dev/null
+}
+
 # Prints a log as it grows, up to ctest's summary: that of the last stage is printed at the very end.
 progress() {
     awk '/^[0-9]+% tests passed/ { summary = 1 } !summary { print; fflush() }'
@@ -84,15 +92,26 @@ make_venv() {
         "$VENV/bin/python" -m pip install "${extra[@]}" "torch==$TORCH" && has_torch
 }
 
-prepare_torch() {
-    has_torch && return
-    echo "test: installs torch $TORCH into $VENV"
-    logged "$LOGS/torch.install.log" make_venv || {
-        echo "FAILED: torch $TORCH, with which the stage dev compares, could not be installed: see" \
-            "above and $LOGS/torch.install.log. STEPD_TORCH_PIP_ARGS gives pip arguments," \
-            "STEPD_WITHOUT_TORCH=1 leaves the comparison out."
+install_safetensors() {
+    "$VENV/bin/python" -m pip install numpy "safetensors==$SAFETENSORS" && has_safetensors
+}
+
+# A package and its version, how one sees that it is there, and what puts it there.
+prepare() {
+    local package=$1 is_there=$2 install=$3
+    "$is_there" && return
+    echo "test: installs $package into $VENV"
+    logged "$LOGS/${package%% *}.install.log" "$install" || {
+        echo "FAILED: $package, with which the stage dev compares, could not be installed: see" \
+            "above and $LOGS/${package%% *}.install.log. STEPD_TORCH_PIP_ARGS gives pip arguments" \
+            "for torch, STEPD_WITHOUT_TORCH=1 leaves the comparison out."
         return 1
     }
+}
+
+prepare_torch() {
+    prepare "torch $TORCH" has_torch make_venv &&
+        prepare "safetensors $SAFETENSORS" has_safetensors install_safetensors
 }
 
 # configure, build, test. The first part that fails is the stage's result.
