@@ -232,6 +232,8 @@ static void array__in_any_two_parts__has_the_bytes_of_the_whole(void **state)
     for (uint64_t cut = 0; cut <= 1500; cut += 50) {
         memset(parts, 0, sizeof parts);
         array_encode(big, 0, cut, parts);
+        for (size_t i = 4 * cut; i < sizeof parts; i++)
+            assert_int_equal(parts[i], 0);
         array_encode(big, cut, 1500 - cut, parts + 4 * cut);
         assert_memory_equal(whole, parts, sizeof whole);
     }
@@ -331,6 +333,17 @@ static void file__with_an_array_of_another_dtype__is_refused(void **state)
                     "array 'scalar' is of I32, and a job's state is of F32");
 }
 
+static void file__with_an_array_of_more_dimensions__is_refused(void **state)
+{
+    (void)state;
+    struct safetensors_tensor tensor[FILE_TENSORS];
+    list_tensors(tensor);
+    tensor[2].dims = 2;
+    tensor[2].shape[1] = 1;
+    expect_mismatch(tensor, SHARES_TENSORS,
+                    "array 'tiny' is of shape [4, 1], and in the job of [4]");
+}
+
 static void file__with_an_array_of_another_shape__is_refused(void **state)
 {
     (void)state;
@@ -358,6 +371,7 @@ int main(void)
         cmocka_unit_test(file__without_one_of_the_arrays__is_refused),
         cmocka_unit_test(file__with_an_array_more__is_refused),
         cmocka_unit_test(file__with_an_array_of_another_dtype__is_refused),
+        cmocka_unit_test(file__with_an_array_of_more_dimensions__is_refused),
         cmocka_unit_test(file__with_an_array_of_another_shape__is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -168,6 +168,14 @@ static void tensor__of_another_size_than_its_shape__is_refused(void **state)
            "tensor \"a\" of F32: its shape makes 16 bytes, and its offsets are 0 and 12");
 }
 
+static void tensor__of_a_dimension_that_json_has_not__is_refused(void **state)
+{
+    (void)state;
+    const struct safetensors_tensor tensor = {
+        .name = "a", .dims = 2, .shape = {0, (uint64_t)INT64_MAX + 1}};
+    refuse(&tensor, 1, "tensor \"a\" of F32: the product of its shape is beyond any number");
+}
+
 static void head__that_is_too_long__is_refused(void **state)
 {
     (void)state;
@@ -214,6 +222,7 @@ int main(void)
         cmocka_unit_test(name__that_is_too_long__is_refused),
         cmocka_unit_test(tensors__with_a_hole_between__are_refused),
         cmocka_unit_test(tensor__of_another_size_than_its_shape__is_refused),
+        cmocka_unit_test(tensor__of_a_dimension_that_json_has_not__is_refused),
         cmocka_unit_test(head__that_is_too_long__is_refused),
         cmocka_unit_test(head__without_memory__is_refused),
     };
