@@ -91,10 +91,11 @@ enum stepd_status arrays_create(const struct job_state *const *share, size_t sha
 /* NULL is fine. Returns NULL. */
 struct arrays *arrays_destroy(struct arrays *arrays);
 
-/* The head of one of the files. Errors as safetensors_encode. *ret_head: caller frees with free().
+/* The head of one of the files, with texts, as safetensors_encode has them. Errors as there.
+ * *ret_head: caller frees with free().
  */
 enum stepd_status arrays_head(const struct arrays *arrays, enum arrays_file file,
-                              const struct safetensors_text *text, size_t texts, uint8_t **ret_head,
+                              const struct safetensors_text *text, uint8_t **ret_head,
                               size_t *ret_head_bytes, struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Floats [first, first + n) of an array as they stand in its file, 4 * n bytes at `bytes`. */

@@ -120,7 +120,7 @@ static enum stepd_status check(const struct job_state *state, const bool (*view_
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < state->job->layout.slices; i++) {
-        struct wanted wanted;
+        struct wanted wanted = {.job = NULL};
         const enum stepd_status status = want(state, i, view_made[i], &wanted, reterr);
         if (status != STEPD_OK)
             return status;
@@ -140,7 +140,7 @@ enum stepd_status arrays_allocate(struct job_state *state, const bool (*view_mad
 {
     enum stepd_status status = check(state, view_made, bytes_max, reterr);
     for (uint32_t i = 0; i < state->job->layout.slices && status == STEPD_OK; i++) {
-        struct wanted wanted;
+        struct wanted wanted = {.job = NULL};
         status = want(state, i, view_made[i], &wanted, reterr);
         if (status == STEPD_OK && allocate(&wanted, &state->slice[i]) != STEPD_OK)
             status = stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,

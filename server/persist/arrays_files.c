@@ -17,7 +17,7 @@
 /* ---- Heads ----------------------------------------------------------------------------------- */
 
 enum stepd_status arrays_head(const struct arrays *arrays, enum arrays_file file,
-                              const struct safetensors_text *text, size_t texts, uint8_t **ret_head,
+                              const struct safetensors_text *text, uint8_t **ret_head,
                               size_t *ret_head_bytes, struct stepd_error *reterr)
 {
     const struct arrays_list *const list = &arrays->file[file];
@@ -37,7 +37,7 @@ enum stepd_status arrays_head(const struct arrays *arrays, enum arrays_file file
         memcpy(tensor[i].shape, array->shape, array->dims * sizeof *array->shape);
     }
     const enum stepd_status status =
-        safetensors_encode(tensor, list->count, text, texts, ret_head, ret_head_bytes, reterr);
+        safetensors_encode(tensor, list->count, text, ret_head, ret_head_bytes, reterr);
     free(tensor);
     return status;
 }

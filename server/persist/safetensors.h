@@ -75,7 +75,7 @@ struct safetensors_tensor {
     uint64_t end;
 };
 
-/* An entry of __metadata__. */
+/* An entry of __metadata__. A list of them ends at a NULL key. */
 struct safetensors_text {
     const char *key;
     const char *value;
@@ -84,16 +84,17 @@ struct safetensors_text {
 /* ---- Writing --------------------------------------------------------------------------------- */
 
 /*
- * Makes the head, length and all, of a file with these tensors, in any order, and texts. They are
- * borrowed until return; names and keys must not repeat. The same lists make the same bytes.
+ * Makes the head, length and all, of a file with these tensors, in any order, and texts (NULL: it
+ * has none). They are borrowed until return; names and keys must not repeat. The same lists make
+ * the same bytes.
  * INVALID_ARGUMENT: a name or a text is no UTF-8 that can be printed, a name is too long or
  * __metadata__; or the tensors do not fill the bytes without hole or overlap, or not as their
  * shapes want it. RESOURCE_EXHAUSTED: a head above SAFETENSORS_JSON_MAX_BYTES, or no memory.
  * *ret_head: caller frees with free().
  */
 enum stepd_status safetensors_encode(const struct safetensors_tensor *tensor, size_t tensors,
-                                     const struct safetensors_text *text, size_t texts,
-                                     uint8_t **ret_head, size_t *ret_head_bytes,
+                                     const struct safetensors_text *text, uint8_t **ret_head,
+                                     size_t *ret_head_bytes,
                                      struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* ---- Reading --------------------------------------------------------------------------------- */
@@ -102,7 +103,7 @@ struct safetensors {
     size_t tensors;
     struct safetensors_tensor *tensor; /* owned; by rising begin, names borrowed from json */
     size_t texts;
-    struct safetensors_text *text; /* owned; as above */
+    struct safetensors_text *text; /* owned, and a list too; NULL: the file has no __metadata__ */
     uint64_t begins_at;            /* where in the file byte 0 of the tensors is */
 
     const struct safetensors_tensor **by_name; /* owned */

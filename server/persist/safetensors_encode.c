@@ -79,17 +79,17 @@ static enum stepd_status check_text(const char *text, struct stepd_error *reterr
                       safetensors_quote(text, strlen(text)).text);
 }
 
-static enum stepd_status give_texts(json_t *head, const struct safetensors_text *text, size_t texts,
+static enum stepd_status give_texts(json_t *head, const struct safetensors_text *text,
                                     struct stepd_error *reterr)
 {
     json_t *const metadata = json_object();
     enum stepd_status status = metadata == NULL ? no_memory(reterr) : STEPD_OK;
-    for (size_t i = 0; i < texts && status == STEPD_OK; i++) {
-        status = check_text(text[i].key, reterr);
+    for (; text != NULL && text->key != NULL && status == STEPD_OK; text++) {
+        status = check_text(text->key, reterr);
         if (status == STEPD_OK)
-            status = check_text(text[i].value, reterr);
+            status = check_text(text->value, reterr);
         if (status == STEPD_OK)
-            status = give(metadata, text[i].key, json_string(text[i].value), reterr);
+            status = give(metadata, text->key, json_string(text->value), reterr);
     }
     if (status != STEPD_OK) {
         json_decref(metadata);
@@ -154,9 +154,8 @@ static enum stepd_status write_out(const json_t *head, uint8_t **ret_head, size_
 }
 
 enum stepd_status safetensors_encode(const struct safetensors_tensor *tensor, size_t tensors,
-                                     const struct safetensors_text *text, size_t texts,
-                                     uint8_t **ret_head, size_t *ret_head_bytes,
-                                     struct stepd_error *reterr)
+                                     const struct safetensors_text *text, uint8_t **ret_head,
+                                     size_t *ret_head_bytes, struct stepd_error *reterr)
 {
     enum stepd_status status = check_places(tensor, tensors, reterr);
     if (status != STEPD_OK)
@@ -164,7 +163,7 @@ enum stepd_status safetensors_encode(const struct safetensors_tensor *tensor, si
     json_t *const head = json_object();
     if (head == NULL)
         return no_memory(reterr);
-    status = give_texts(head, text, texts, reterr);
+    status = give_texts(head, text, reterr);
     for (size_t i = 0; i < tensors && status == STEPD_OK; i++)
         status = give_tensor(head, &tensor[i], reterr);
     if (status == STEPD_OK)

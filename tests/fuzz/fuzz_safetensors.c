@@ -45,7 +45,7 @@ static void check_again(const struct safetensors *file, uint64_t bytes)
     struct safetensors again;
     struct stepd_error error = {.text = ""};
     const enum stepd_status status =
-        safetensors_encode(file->tensor, file->tensors, file->text, file->texts, &head, &n, &error);
+        safetensors_encode(file->tensor, file->tensors, file->text, &head, &n, &error);
     if (status != STEPD_OK) {
         check_error(status, &error);
         return;

@@ -71,8 +71,8 @@ static void copy(const char *from, const char *to)
     struct stepd_error error = {.code = STEPD_OK};
     uint8_t *head = NULL;
     size_t n = 0;
-    if (safetensors_encode(input.head.tensor, input.head.tensors, input.head.text, input.head.texts,
-                           &head, &n, &error) != STEPD_OK)
+    if (safetensors_encode(input.head.tensor, input.head.tensors, input.head.text, &head, &n,
+                           &error) != STEPD_OK)
         give_up(from, error.text);
     const size_t bytes = input.n - input.head.begins_at;
     uint8_t *const file = realloc(head, n + bytes);

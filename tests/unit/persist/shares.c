@@ -119,7 +119,7 @@ uint8_t *shares_write(const struct arrays *arrays, enum arrays_file file, size_t
     const struct arrays_list *const list = &arrays->file[file];
     uint8_t *head = NULL;
     size_t n = 0;
-    assert_int_equal(arrays_head(arrays, file, NULL, 0, &head, &n, NULL), STEPD_OK);
+    assert_int_equal(arrays_head(arrays, file, NULL, &head, &n, NULL), STEPD_OK);
     uint8_t *const bytes = realloc(head, n + list->bytes + 1);
     assert_non_null(bytes);
     for (size_t i = 0; i < list->count; i++)

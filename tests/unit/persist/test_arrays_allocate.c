@@ -58,7 +58,7 @@ static void arrays__of_a_state__are_zeros(void **state)
     struct fixture f;
     setup(&f);
     f.shares.made[1][STEPD_EMA] = true;
-    assert_int_equal(allocate(&f, STATE_BYTES + 500 * 4, NULL), STEPD_OK);
+    assert_int_equal(allocate(&f, STATE_BYTES + UINT64_C(2000), NULL), STEPD_OK);
     for (size_t i = 0; i < f.shares.job->layout.slices; i++) {
         const struct slice_state *const slice = &f.state->slice[i];
         assert_int_equal(slice->view[STEPD_EMA] != NULL, i == 1);

@@ -265,7 +265,7 @@ static enum stepd_status match(const struct safetensors_tensor *tensor, size_t t
     struct safetensors head;
     uint8_t *bytes = NULL;
     size_t n = 0;
-    assert_int_equal(safetensors_encode(tensor, tensors, NULL, 0, &bytes, &n, NULL), STEPD_OK);
+    assert_int_equal(safetensors_encode(tensor, tensors, NULL, &bytes, &n, NULL), STEPD_OK);
     assert_int_equal(safetensors_decode(bytes + 8, n - 8, n + tensor[tensors - 1].end, &head, NULL),
                      STEPD_OK);
     free(bytes);

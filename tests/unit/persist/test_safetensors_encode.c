@@ -17,8 +17,8 @@
 static enum stepd_status encode(const struct safetensors_tensor *tensor, size_t tensors,
                                 uint8_t **ret_head, size_t *ret_bytes, struct stepd_error *reterr)
 {
-    static const struct safetensors_text text = {"format", "pt"};
-    return safetensors_encode(tensor, tensors, &text, 1, ret_head, ret_bytes, reterr);
+    static const struct safetensors_text text[] = {{"format", "pt"}, {.key = NULL}};
+    return safetensors_encode(tensor, tensors, text, ret_head, ret_bytes, reterr);
 }
 
 static void refuse(const struct safetensors_tensor *tensor, size_t tensors, const char *text)
@@ -107,7 +107,7 @@ static void head__without_tensors__is_written(void **state)
     (void)state;
     uint8_t *head = NULL;
     size_t bytes = 0;
-    assert_int_equal(safetensors_encode(NULL, 0, NULL, 0, &head, &bytes, NULL), STEPD_OK);
+    assert_int_equal(safetensors_encode(NULL, 0, NULL, &head, &bytes, NULL), STEPD_OK);
     assert_int_equal(bytes, 32);
     assert_memory_equal(head + 8, "{\"__metadata__\":{}}     ", 24);
     free(head);
@@ -185,8 +185,8 @@ static void head__that_is_too_long__is_refused(void **state)
     assert_non_null(text);
     memset(text, 't', SAFETENSORS_JSON_MAX_BYTES);
     text[SAFETENSORS_JSON_MAX_BYTES] = '\0';
-    const struct safetensors_text long_text = {"k", text};
-    assert_int_equal(safetensors_encode(NULL, 0, &long_text, 1, &head, &bytes, NULL),
+    const struct safetensors_text long_text[] = {{"k", text}, {.key = NULL}};
+    assert_int_equal(safetensors_encode(NULL, 0, long_text, &head, &bytes, NULL),
                      STEPD_RESOURCE_EXHAUSTED);
     free(text);
 }
