@@ -12,8 +12,8 @@
  * every offset is held to every other, to the shape and to the length of the file, so that what has
  * been decoded can be read without another check. What the format does not know is refused.
  *
- * A head takes some ten times its size in memory while it is decoded, and at most some 25 times,
- * which one takes that is made for that (safetensors_decode.c).
+ * A model's head takes some five times its size in memory while it is decoded, and one that is made
+ * to take much some 16 times (safetensors_decode.c).
  */
 #ifndef PERSIST_SAFETENSORS_H
 #define PERSIST_SAFETENSORS_H
