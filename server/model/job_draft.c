@@ -341,6 +341,11 @@ static enum stepd_status check_new_tensor(const struct job_draft *draft,
                           STEPD_TENSORS_MAX);
     if (def->name[0] == '\0')
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "tensor %zu has no name", draft->tensors);
+    if (strcmp(def->name, "__metadata__") == 0)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "tensor %zu cannot be called '%s', which means something else in the "
+                          "files of a checkpoint; give it another name",
+                          draft->tensors, def->name);
     if (def->dims > STEPD_DIMS_MAX)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "tensor '%s' has %zu dimensions; the most are %u", def->name, def->dims,

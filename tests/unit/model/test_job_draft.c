@@ -154,6 +154,16 @@ static void job_draft_add__of_an_empty_name__is_refused(void **state)
     (void)job_draft_destroy(draft);
 }
 
+static void job_draft_add__of_a_name_that_no_file_could_have__is_refused(void **state)
+{
+    (void)state;
+    struct job_draft *draft = plain_draft();
+    const struct stepd_tensor_def tensor = draft_tensor("__metadata__", six, 1);
+    assert_int_equal(draft_add(draft, 0, &tensor, 1, &error), STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "tensor 0 cannot be called '__metadata__'"));
+    (void)job_draft_destroy(draft);
+}
+
 static void job_draft_add__of_too_many_tensors__is_refused(void **state)
 {
     (void)state;
@@ -322,6 +332,7 @@ int main(void)
         cmocka_unit_test(job_draft_add__that_fails_midway__takes_nothing_of_the_page),
         cmocka_unit_test(job_draft_add__of_a_name_twice__is_refused_and_names_it),
         cmocka_unit_test(job_draft_add__of_an_empty_name__is_refused),
+        cmocka_unit_test(job_draft_add__of_a_name_that_no_file_could_have__is_refused),
         cmocka_unit_test(job_draft_add__of_too_many_tensors__is_refused),
         cmocka_unit_test(job_draft_add__of_another_shape__names_both),
         cmocka_unit_test(job_draft_add__of_another_name__names_both),
