@@ -5,6 +5,7 @@
  */
 #include "server/model/consistency.h"
 
+#include <assert.h>
 #include <float.h>
 #include <stddef.h>
 #include <string.h>
@@ -89,6 +90,8 @@ static const struct setting_spec specs[] = {
 };
 
 #define SPECS (sizeof specs / sizeof specs[0])
+
+static_assert(SPECS <= CONSISTENCY_SETTINGS_MAX, "there are more");
 
 /* ---- Values ---------------------------------------------------------------------------------- */
 
@@ -260,6 +263,25 @@ static enum stepd_status check_together(const struct consistency *c, struct step
                           "mode bounded needs staleness: how many clocks the slowest worker may be "
                           "behind the fastest");
     return check_accumulation(c, reterr);
+}
+
+size_t consistency_settings(const struct consistency *consistency,
+                            struct stepd_setting ret_setting[CONSISTENCY_SETTINGS_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < SPECS; i++) {
+        const struct setting_spec *const spec = &specs[i];
+        const double value = get(spec, consistency);
+        if ((spec->modes & IN(consistency->mode)) == 0 || value == CONSISTENCY_NONE)
+            continue;
+        ret_setting[count++] = (struct stepd_setting){
+            .name = spec->name,
+            .values = spec->word == NULL ? 1 : 0,
+            .value = (const void *)((const char *)consistency + spec->offset),
+            .word = spec->word == NULL ? "" : spec->word[(size_t)value],
+        };
+    }
+    return count;
 }
 
 bool consistency_accumulates(const struct consistency *consistency)

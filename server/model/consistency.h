@@ -79,6 +79,14 @@ uint32_t consistency_start(const struct consistency *consistency, uint32_t worke
 /* Below how many members a job is not shrunk. */
 uint32_t consistency_least(const struct consistency *consistency);
 
+/* More than there are. */
+#define CONSISTENCY_SETTINGS_MAX 32u
+
+/* The settings that come to the same: each that belongs to the mode and is not CONSISTENCY_NONE.
+ * Returns how many. Numbers are borrowed as long as consistency lives. */
+size_t consistency_settings(const struct consistency *consistency,
+                            struct stepd_setting ret_setting[CONSISTENCY_SETTINGS_MAX]);
+
 /*
  * Merges settings over the mode's defaults. INVALID_ARGUMENT: an unknown setting (the text names
  * the nearest), one that stands twice or belongs to other modes, a word or a list where a number

@@ -104,16 +104,15 @@ static enum stepd_status take_phase(const struct stepd_group *defaults,
 }
 
 static enum stepd_status take_phases(const struct stepd_group *defaults,
-                                     const struct stepd_group *def, struct group *group,
-                                     struct stepd_error *reterr)
+                                     const struct stepd_group *def, uint64_t from,
+                                     struct group *group, struct stepd_error *reterr)
 {
-    if (def->phases > STEPD_PHASES_MAX)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%zu phases; the most are %u",
-                          def->phases, STEPD_PHASES_MAX);
     group->phase = calloc(1 + def->phases, sizeof *group->phase);
     if (group->phase == NULL)
         return no_memory(reterr);
     enum stepd_status status = take_first_phase(defaults, def, group, reterr);
+    if (status == STEPD_OK)
+        group->phase[0].from = from;
     for (size_t i = 0; i < def->phases && status == STEPD_OK; i++) {
         status = take_phase(defaults, def, &def->phase[i], group, reterr);
         if (status != STEPD_OK)
@@ -125,8 +124,24 @@ static enum stepd_status take_phases(const struct stepd_group *defaults,
 
 /* ---- Groups ---------------------------------------------------------------------------------- */
 
-enum stepd_status group_init(const struct stepd_group *defaults, const struct stepd_group *def,
-                             struct group *ret_group, struct stepd_error *reterr)
+/* Which definitions a group may have. */
+struct bounds {
+    uint64_t from; /* where the first phase begins */
+    size_t phases; /* behind it, at most */
+};
+
+static enum stepd_status check_phases(const struct stepd_group *def, size_t most,
+                                      struct stepd_error *reterr)
+{
+    if (def->phases > most)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%zu phases; the most are %zu",
+                          def->phases, most);
+    return STEPD_OK;
+}
+
+static enum stepd_status init_group(const struct stepd_group *defaults,
+                                    const struct stepd_group *def, struct bounds bounds,
+                                    struct group *ret_group, struct stepd_error *reterr)
 {
     const char *match = group_text(def->match);
     const char *name = group_text(def->name);
@@ -139,7 +154,9 @@ enum stepd_status group_init(const struct stepd_group *defaults, const struct st
     if (status == STEPD_OK)
         status = take_ndim(&def->ndim, &group, reterr);
     if (status == STEPD_OK)
-        status = take_phases(defaults, def, &group, reterr);
+        status = check_phases(def, bounds.phases, reterr);
+    if (status == STEPD_OK)
+        status = take_phases(defaults, def, bounds.from, &group, reterr);
     if (status == STEPD_OK)
         status = group_init_schedule(defaults, def, &group.schedule, reterr);
     if (status == STEPD_OK)
@@ -150,6 +167,21 @@ enum stepd_status group_init(const struct stepd_group *defaults, const struct st
     }
     *ret_group = group;
     return STEPD_OK;
+}
+
+enum stepd_status group_init(const struct stepd_group *defaults, const struct stepd_group *def,
+                             struct group *ret_group, struct stepd_error *reterr)
+{
+    const struct bounds bounds = {.phases = STEPD_PHASES_MAX};
+    return init_group(defaults, def, bounds, ret_group, reterr);
+}
+
+enum stepd_status group_init_changed(const struct stepd_group *def, uint64_t from,
+                                     struct group *ret_group, struct stepd_error *reterr)
+{
+    static const struct stepd_group nothing = {.name = ""};
+    const struct bounds bounds = {.from = from, .phases = GROUP_PHASES_MAX};
+    return init_group(&nothing, def, bounds, ret_group, reterr);
 }
 
 /* What belongs to one group and not to all of them. */

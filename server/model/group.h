@@ -54,6 +54,16 @@ struct group {
 enum stepd_status group_init(const struct stepd_group *defaults, const struct stepd_group *def,
                              struct group *ret_group, struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* More phases than a group ever comes to: each change may leave STEPD_PHASES_MAX behind those that
+ * are over. */
+#define GROUP_PHASES_MAX 1024u
+
+/* The same of what has become of a group in a running job: there are no defaults, its first phase
+ * may begin at any step, and it may have so many phases. */
+enum stepd_status group_init_changed(const struct stepd_group *def, uint64_t from,
+                                     struct group *ret_group,
+                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* Checks the defaults by themselves: each setting must be one that their optimizer, or where they
  * name none any optimizer, or the treatment knows. Errors as group_init, behind "defaults: ". */
 enum stepd_status group_check_defaults(const struct stepd_group *defaults,

@@ -133,6 +133,11 @@ enum stepd_status schedule_set(struct schedule *schedule, const char *name, size
 enum stepd_status schedule_set_word(struct schedule *schedule, const char *name, const char *word,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* What a parameter is: *ret_values numbers, one unless it is a list; of a word, its value. NULL: it
+ * must be given, and was not, or it is an empty list. Borrowed as long as the schedule lives. */
+const double *schedule_get(const struct schedule *schedule, const struct schedule_param_spec *spec,
+                           size_t *ret_values);
+
 /* Adds a part; takes ownership of it, on failure too. INVALID_ARGUMENT: this kind is not made of
  * others, the part is, or it wants the loss; RESOURCE_EXHAUSTED: too many, or no memory. Whether it
  * is complete is for schedule_check. */

@@ -161,14 +161,24 @@ enum stepd_status schedule_set_word(struct schedule *schedule, const char *name,
                             spec->name, kind->name, quoted);
 }
 
-static bool missing(const struct schedule_param_spec *spec, const struct schedule *schedule)
+const double *schedule_get(const struct schedule *schedule, const struct schedule_param_spec *spec,
+                           size_t *ret_values)
 {
     const char *const at = (const char *)schedule->params + spec->offset;
-    if (!isnan(spec->fallback))
-        return false;
-    return spec->type == SCHEDULE_LIST
-               ? ((const struct schedule_list *)(const void *)at)->count == 0
-               : isnan(*(const double *)(const void *)at);
+    if (spec->type == SCHEDULE_LIST) {
+        const struct schedule_list *const list = (const void *)at;
+        *ret_values = list->count;
+        return list->count > 0 ? list->at : NULL;
+    }
+    const double *const value = (const void *)at;
+    *ret_values = 1;
+    return isnan(*value) ? NULL : value;
+}
+
+static bool missing(const struct schedule_param_spec *spec, const struct schedule *schedule)
+{
+    size_t values = 0;
+    return isnan(spec->fallback) && schedule_get(schedule, spec, &values) == NULL;
 }
 
 /* All but the parts. */
