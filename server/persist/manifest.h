@@ -15,13 +15,14 @@
  * slices can go on is not asked here but by control_restore and slice_restore. No file, no thread.
  *
  *     manifest.c           the text as a whole, its checksum, format and version
+ *     manifest_text.c      the text as it grows
  *     manifest_json.c      numbers, words and bytes to JSON and back; keys that are missing or
  *                          strange
- *     manifest_group.c     groups as they are defined, and what has become of them
- *     manifest_job.c       the job's definition, its tensors
+ *     manifest_job.c       the job's definition, its tensors; groups in manifest_group.c
  *     manifest_members.c   members and their sessions
+ *     manifest_changed.c   what groups have become
  *     manifest_history.c   changes that were made and are to come
- *     manifest_slices.c    the state of slices, said once for those that say the same
+ *     manifest_slices.c    slices, those that say the same but once; a slice in manifest_slice.c
  *     manifest_sums.c      checksums of files and arrays
  */
 #ifndef PERSIST_MANIFEST_H
