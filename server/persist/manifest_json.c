@@ -316,7 +316,7 @@ bool manifest_take_bool(struct manifest_object *object, const char *key)
     return json_is_true(value);
 }
 
-/* ---- Texts -----------------------------------------------------------------------------------  */
+/* ---- Texts ----------------------------------------------------------------------------------- */
 
 void manifest_take_bytes(struct manifest_object *object, const char *key, uint8_t *ret_bytes,
                          size_t n)
@@ -417,7 +417,7 @@ void manifest_take_error(struct manifest_object *object, const char *key,
         (void)stepd_fail_in(object->reterr, object->status, "%s", key);
 }
 
-/* ---- Lists -----------------------------------------------------------------------------------  */
+/* ---- Lists ----------------------------------------------------------------------------------- */
 
 const json_t *manifest_take_list(struct manifest_object *object, const char *key, size_t most)
 {

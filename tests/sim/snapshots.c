@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "server/control/control.h"
+#include "tests/lib/manifests.h"
 
 void snapshots_init(struct snapshots *snapshots, const struct plan *plan)
 {
@@ -76,6 +77,20 @@ void snapshots_go_on(struct snapshots *snapshots, uint64_t now_ms)
                                             &error) == STEPD_OK;
 }
 
+/* What was kept becomes what somebody finds who reads a checkpoint of it, which must be the same.
+ */
+static void write_down(struct snapshots_kept *kept)
+{
+    struct manifest manifest = manifests_go_round(&kept->control, kept->state);
+    const struct job_snapshot snapshot = manifest.snapshot;
+    struct job_state *const state = manifest.state;
+    manifest.snapshot = kept->control;
+    manifest.state = kept->state;
+    manifest_deinit(&manifest);
+    kept->control = snapshot;
+    kept->state = state;
+}
+
 const struct snapshots_kept *snapshots_restore(struct snapshots *snapshots, size_t index,
                                                uint64_t now_ms)
 {
@@ -87,6 +102,7 @@ const struct snapshots_kept *snapshots_restore(struct snapshots *snapshots, size
         if (other > kept->control.incarnation)
             kept->control.incarnation = other;
     }
+    write_down(kept);
     if (control_restore(snapshots->control, &kept->control, kept->state, now_ms, &error) !=
         STEPD_OK)
         plan_fail(snapshots->plan, "the job cannot be restored: %s", error.text);
