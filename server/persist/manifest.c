@@ -188,10 +188,10 @@ static enum stepd_status read_whole(const json_t *json, struct manifest *manifes
         .snapshot = manifest_take(&object, "snapshot"),
         .job = manifest_take(&object, "job"),
         .members = manifest_take_list(&object, "members", STEPD_WORKERS_MAX),
-        .changed = manifest_take_list(&object, "groups_changed", SIZE_MAX),
+        .changed = manifest_take_list(&object, "groups_changed", MANIFEST_CHANGED_MAX),
         .history = manifest_take(&object, "history"),
         .slices = manifest_take(&object, "slices"),
-        .files = manifest_take_list(&object, "files", SIZE_MAX),
+        .files = manifest_take_list(&object, "files", MANIFEST_FILES_MAX),
         .arrays = manifest_take(&object, "arrays"),
     };
     (void)manifest_take(&object, "checksum");

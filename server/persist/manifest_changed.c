@@ -10,10 +10,6 @@
 #include "proto/error.h"
 #include "server/model/group_fits.h"
 
-/* Two for each group, and for each that is to come; and in jobs whose slices have no version in
- * common, what slices that lag behind have. */
-#define CHANGED_MAX ((size_t)4 * STEPD_GROUPS_MAX * (1 + CONTROL_COMING_MAX))
-
 /* ---- Gathering ------------------------------------------------------------------------------- */
 
 static size_t find(const struct manifest_changed *changed, const struct shared_group *shared)
@@ -154,9 +150,6 @@ enum stepd_status manifest_read_changed(const json_t *list, const struct job *jo
 {
     const size_t count = json_array_size(list);
     struct manifest_changed changed = {.count = 0};
-    if (count > CHANGED_MAX)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "groups_changed must be a list of at most %zu", CHANGED_MAX);
     for (size_t i = 0; i < count; i++) {
         const enum stepd_status status = read_group(json_array_get(list, i), job, &changed, reterr);
         if (status != STEPD_OK) {

@@ -46,6 +46,10 @@ enum stepd_status manifest_read_members(const json_t *list, struct job_snapshot 
 
 /* ---- manifest_changed.c ---------------------------------------------------------------------- */
 
+/* More than there are: two for each group, one for each change to come, and in jobs whose slices
+ * have no version in common what slices that lag behind have. */
+#define MANIFEST_CHANGED_MAX ((size_t)4 * STEPD_GROUPS_MAX * (1 + CONTROL_COMING_MAX))
+
 /* What groups have become, each named by its index where history and slices speak of it. */
 struct manifest_changed {
     size_t count;
@@ -105,6 +109,9 @@ enum stepd_status manifest_read_slices(const json_t *json, const struct manifest
                                        struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* ---- manifest_sums.c ------------------------------------------------------------------------- */
+
+/* A checkpoint has two beside the manifest. */
+#define MANIFEST_FILES_MAX 64u
 
 /* Arrays in the order of their names. INVALID_ARGUMENT: a name stands twice. RESOURCE_EXHAUSTED. */
 enum stepd_status manifest_write_sums(struct manifest_text *text, const struct manifest_sums *sums,

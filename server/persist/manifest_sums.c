@@ -9,9 +9,6 @@
 #include "proto/error.h"
 #include "server/persist/manifest_internal.h"
 
-/* A checkpoint has two beside the manifest. */
-#define FILES_MAX 64u
-
 /* A file's name, a tensor's, and what is said of which of its arrays it is. */
 #define ARRAY_NAME_MAX_BYTES ((size_t)3 * STEPD_NAME_MAX_BYTES)
 
@@ -117,9 +114,6 @@ static enum stepd_status read_files(const json_t *list, struct manifest_sums *su
 {
     const size_t count = json_array_size(list);
     enum stepd_status status = STEPD_OK;
-    if (count > FILES_MAX)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "files must be a list of at most %u",
-                          FILES_MAX);
     sums->file = calloc(count + 1, sizeof *sums->file);
     if (sums->file == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to read the manifest");
