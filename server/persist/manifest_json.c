@@ -116,10 +116,11 @@ void manifest_object_no_memory(struct manifest_object *object)
 enum stepd_status manifest_fail_json(const json_error_t *error, struct stepd_error *reterr)
 {
     char quoted[TEXT_QUOTED_BYTES(JSON_ERROR_TEXT_LENGTH)];
-    if (json_error_code(error) == json_error_out_of_memory)
+    if (json_error_code(error) == json_error_out_of_memory || error->text[0] == '\0')
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to read the manifest");
     (void)text_quote(error->text, strlen(error->text), quoted, sizeof quoted);
-    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "line %d is no JSON: %s", error->line,
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                      "line %d is no JSON, or there was no memory to read it: %s", error->line,
                       quoted);
 }
 

@@ -119,8 +119,9 @@ static const struct lie lies[] = {
      "unknown key \"\\x1b[2J\": known are "},
     {"\"members\"", "\"member\"", "members is missing"},
     {"\"format\"", "\"files\"",
-     "line 57 is no JSON: \"duplicate object key near '\\\"files\\\"'\""},
-    {"\"format\": ", "\"format\": ,", "line 2 is no JSON: \"unexpected token near ','\""},
+     "line 57 is no JSON, or there was no memory to read it: \"duplicate object key near '\\\"files\\\"'\""},
+    {"\"format\": ", "\"format\": ,",
+     "line 2 is no JSON, or there was no memory to read it: \"unexpected token near ','\""},
     /* The snapshot */
     {"\"incarnation\": 77", "\"incarnation\": -1",
      "snapshot: incarnation must be a whole number from 0 to 18446744073709551614"},
