@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the seeds of the fuzzers' corpora, which are checked in.
 
-usage: make_corpus.py WRITE_SAMPLES CORPUS_FOLDER
+usage: make_corpus.py WRITE_SAMPLES WRITE_MANIFESTS CORPUS_FOLDER
 
 Seeds are our encoder's samples of every message, streams of several frames, the example of a config
 file with its jobs, and hostile inputs that have names: lies about lengths, fields in another order,
 strangers, repeated sub-messages; YAML that refers to itself, is deep, long or no YAML; safetensors
-files whose head says something else than what is in them.
+files whose head says something else than what is in them; manifests that ask for much, or for what is
+not there.
 """
 
 import json
@@ -222,6 +223,30 @@ SAFETENSORS_FILES = {
 }
 
 
+# What stands in the small manifest, and what takes its place.
+HOSTILE_MANIFESTS = {
+    "deep": (b'"coming": []', b'"coming": ' + b"[" * 3000),
+    "objects": (b'"coming": []', b'"coming": ' + b'{"a":' * 3000),
+    "workers": (b'"workers": 2', b'"workers": 4096'),
+    "elements": (b'"shape": [20, 30]', b'"shape": [65536, 65536]'),
+    "slices": (b'"shape": [20, 30]', b'"shape": [16384, 16384]'),
+    "shape_overflows": (b'"shape": [20, 30]', b'"shape": [9223372036854775807, 3]'),
+    "integer_overflows": (b'"incarnation": 77', b'"incarnation": 9223372036854775808'),
+    "real_overflows": (b'"b": 1', b'"b": 1e999'),
+    "nan": (b'"b": 1', b'"b": "nan:7ff8000000000000"'),
+    "key_twice": (b'"stepd"', b'"version": 1, "stepd"'),
+    "nul": (b'"fc.bias"', b'"fc\\u0000bias"'),
+    "not_utf8": (b'"fc.bias"', b'"fc\xffbias"'),
+    "surrogate": (b'"fc.bias"', b'"fc\\ud800bias"'),
+    "escape": (b'"stepd":', b'"\\u001b[2J": 0, "stepd":'),
+    "glob": (b'"match": "*"', b'"match": "' + b"*[a" * 60 + b'"'),
+    "changes_of_nothing": (b'"coming": []',
+                           b'"coming": [{"number": 1, "version": 0, "changes": [{"group": 0}]}]'),
+    "changed_of_nothing": (b'"changed": null', b'"changed": 0'),
+    "ranks_many": (b'"ranks": [', b'"ranks": [' + b"{}, " * 4096),
+}
+
+
 def example_jobs():
     """The jobs that the example file has behind a # in each line."""
     text = (pathlib.Path(__file__).parents[2] / "deploy/stepd.yaml").read_text()
@@ -234,7 +259,13 @@ def write(folder, name, data):
 
 
 def main():
-    write_samples, corpus = sys.argv[1], pathlib.Path(sys.argv[2])
+    write_samples, write_manifests, corpus = *sys.argv[1:3], pathlib.Path(sys.argv[3])
+    (corpus / "manifest").mkdir(exist_ok=True)
+    subprocess.run([write_manifests, corpus / "manifest"], check=True, stdout=subprocess.DEVNULL)
+    small = (corpus / "manifest" / "small").read_bytes()
+    for name, (old, new) in HOSTILE_MANIFESTS.items():
+        assert old in small, name
+        write(corpus / "manifest", f"hostile_{name}", small.replace(old, new, 1))
     with tempfile.TemporaryDirectory() as scratch:
         subprocess.run([write_samples, scratch], check=True)
         samples = {p.stem: p.read_bytes() for p in sorted(pathlib.Path(scratch).glob("*.frame"))}
