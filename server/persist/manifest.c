@@ -70,8 +70,9 @@ static enum stepd_status check_seal(const char *text, size_t length, struct step
     if (memcmp(text + length - tail, digits, DIGITS) == 0)
         return STEPD_OK;
     return stepd_fail(reterr, STEPD_DATA_LOSS,
-                      "the manifest is not as it was written: its checksum is %s, and it says %.*s",
-                      digits, (int)DIGITS, text + length - tail);
+                      "the manifest is not as it was written: the checksum of its text is %s, and "
+                      "it says another",
+                      digits);
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */

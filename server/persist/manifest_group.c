@@ -162,8 +162,10 @@ struct stepd_settings manifest_take_settings(struct manifest_object *object,
     struct stepd_setting *const at = stepd_arena_calloc(arena, STEPD_SETTINGS_MAX, sizeof *at);
     struct stepd_settings settings = {.at = at};
     const json_t *value = NULL;
-    if (at == NULL)
+    if (at == NULL) {
         manifest_object_no_memory(object);
+        return settings;
+    }
     for (const char *name = manifest_take_rest(object, STEPD_NAME_MAX_BYTES, &value); name != NULL;
          name = manifest_take_rest(object, STEPD_NAME_MAX_BYTES, &value)) {
         if (settings.count == STEPD_SETTINGS_MAX)
@@ -177,9 +179,14 @@ struct stepd_settings manifest_take_settings(struct manifest_object *object,
 
 /* ---- Groups ---------------------------------------------------------------------------------- */
 
-/* Reads one value of a list of objects into the index-th element. */
-typedef enum stepd_status read_fn(const json_t *json, struct stepd_arena *arena, void *element,
-                                  struct stepd_error *reterr);
+/* A list under a key, whose values become elements of so many bytes. */
+struct list_key {
+    const char *name;
+    size_t most;
+    size_t size;
+    enum stepd_status (*read)(const json_t *json, struct stepd_arena *arena, void *element,
+                              struct stepd_error *reterr);
+};
 
 static enum stepd_status read_part(const json_t *json, struct stepd_arena *arena, void *element,
                                    struct stepd_error *reterr)
@@ -204,19 +211,32 @@ static enum stepd_status read_phase(const json_t *json, struct stepd_arena *aren
     return manifest_object_end(&object);
 }
 
-/* A list of at most so many elements of so many bytes; NULL: the object has failed. */
-static void *take_list(struct manifest_object *object, const char *key, size_t most, size_t size,
-                       read_fn *read, struct stepd_arena *arena, size_t *ret_count)
+static const struct list_key schedules_key = {.name = "schedules",
+                                              .most = STEPD_SCHEDULE_PARTS_MAX,
+                                              .size = sizeof(struct stepd_schedule_part),
+                                              .read = read_part};
+
+static const struct list_key phases_key = {.name = "phases",
+                                           .most = GROUP_PHASES_MAX,
+                                           .size = sizeof(struct stepd_phase),
+                                           .read = read_phase};
+
+/* Elements in the arena; NULL: the object has failed. */
+static void *take_list(struct manifest_object *object, const struct list_key *key,
+                       struct stepd_arena *arena, size_t *ret_count)
 {
-    const json_t *const list = manifest_take_list(object, key, most);
+    const json_t *const list = manifest_take_list(object, key->name, key->most);
     const size_t count = json_array_size(list);
-    char *const elements = stepd_arena_calloc(arena, count, size);
-    if (elements == NULL)
+    char *const elements = stepd_arena_calloc(arena, count, key->size);
+    if (elements == NULL) {
         manifest_object_no_memory(object);
+        return NULL;
+    }
     for (size_t i = 0; i < count && object->status == STEPD_OK; i++) {
-        object->status = read(json_array_get(list, i), arena, elements + i * size, object->reterr);
+        object->status =
+            key->read(json_array_get(list, i), arena, elements + i * key->size, object->reterr);
         if (object->status != STEPD_OK)
-            (void)stepd_fail_in(object->reterr, object->status, "%s[%zu]", key, i);
+            (void)stepd_fail_in(object->reterr, object->status, "%s[%zu]", key->name, i);
     }
     *ret_count = count;
     return elements;
@@ -228,10 +248,8 @@ static enum stepd_status read_schedule(const json_t *json, struct stepd_arena *a
     struct manifest_object object;
     manifest_object_begin(&object, json, reterr);
     def->schedule = manifest_take_name(&object, "kind", STEPD_NAME_MAX_BYTES);
-    if (manifest_object_has(&object, "schedules"))
-        def->schedule_part =
-            take_list(&object, "schedules", STEPD_SCHEDULE_PARTS_MAX, sizeof *def->schedule_part,
-                      read_part, arena, &def->schedule_parts);
+    if (manifest_object_has(&object, schedules_key.name))
+        def->schedule_part = take_list(&object, &schedules_key, arena, &def->schedule_parts);
     def->schedule_settings = manifest_take_settings(&object, arena);
     return manifest_object_end(&object);
 }
@@ -276,9 +294,8 @@ struct stepd_group manifest_take_group(struct manifest_object *object, struct st
         def.frozen = manifest_take_bool(object, "frozen");
     def.optimizer = manifest_take_name(object, "optimizer", STEPD_NAME_MAX_BYTES);
     take_schedule(object, arena, &def);
-    if (manifest_object_has(object, "phases"))
-        def.phase = take_list(object, "phases", GROUP_PHASES_MAX, sizeof *def.phase, read_phase,
-                              arena, &def.phases);
+    if (manifest_object_has(object, phases_key.name))
+        def.phase = take_list(object, &phases_key, arena, &def.phases);
     def.settings = manifest_take_settings(object, arena);
     return def;
 }

@@ -150,10 +150,10 @@ static enum stepd_status read_tensors(const json_t *list, struct reading *readin
     const size_t count = json_array_size(list);
     struct stepd_tensor_def *const tensor =
         stepd_arena_calloc(&reading->arena, count, sizeof *tensor);
-    enum stepd_status status = tensor != NULL
-                                   ? STEPD_OK
-                                   : stepd_fail(reading->reterr, STEPD_RESOURCE_EXHAUSTED,
-                                                "no memory to read %zu tensors", count);
+    enum stepd_status status = STEPD_OK;
+    if (tensor == NULL)
+        return stepd_fail(reading->reterr, STEPD_RESOURCE_EXHAUSTED,
+                          "no memory to read %zu tensors", count);
     for (size_t i = 0; i < count && status == STEPD_OK; i++) {
         status = read_tensor(json_array_get(list, i), reading, &tensor[i]);
         if (status != STEPD_OK)
@@ -167,9 +167,10 @@ static enum stepd_status read_groups(const json_t *list, struct reading *reading
 {
     const size_t count = json_array_size(list);
     struct stepd_group *const group = stepd_arena_calloc(&reading->arena, count, sizeof *group);
-    enum stepd_status status = group != NULL ? STEPD_OK
-                                             : stepd_fail(reading->reterr, STEPD_RESOURCE_EXHAUSTED,
-                                                          "no memory to read %zu groups", count);
+    enum stepd_status status = STEPD_OK;
+    if (group == NULL)
+        return stepd_fail(reading->reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to read %zu groups",
+                          count);
     for (size_t i = 0; i < count && status == STEPD_OK; i++) {
         struct manifest_object object;
         manifest_object_begin(&object, json_array_get(list, i), reading->reterr);

@@ -30,9 +30,16 @@ static const char *const outcome_words[] = {
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+static uint64_t bits_of(double number)
+{
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    return bits;
+}
+
 static bool same_double(double a, double b)
 {
-    return memcmp(&a, &b, sizeof a) == 0;
+    return bits_of(a) == bits_of(b);
 }
 
 /* A list to which `added` says whether all was added, or NULL. */

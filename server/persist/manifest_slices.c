@@ -307,7 +307,6 @@ enum stepd_status manifest_read_slices(const json_t *json, const struct manifest
                                        struct manifest *manifest, struct stepd_error *reterr)
 {
     const struct job *const job = manifest->snapshot.job;
-    enum stepd_status status = STEPD_OK;
     const struct reading reading = {
         .manifest = manifest,
         .changed = changed,
@@ -315,10 +314,11 @@ enum stepd_status manifest_read_slices(const json_t *json, const struct manifest
         .reterr = reterr,
     };
     manifest->slice = calloc(job->layout.slices, sizeof *manifest->slice);
-    if (reading.common == NULL || manifest->slice == NULL)
-        status = stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to read the slices");
-    if (status == STEPD_OK)
-        status = begin_groups(json_object_get(json, "by_group"), &reading);
+    if (reading.common == NULL || manifest->slice == NULL) {
+        free(reading.common);
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to read the slices");
+    }
+    enum stepd_status status = begin_groups(json_object_get(json, "by_group"), &reading);
     if (status == STEPD_OK)
         status = read_each(json_object_get(json, "each"), &reading);
     free(reading.common);

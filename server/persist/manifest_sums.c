@@ -3,6 +3,7 @@
  * What the other files of the checkpoint must be: their lengths and checksums, and those of every
  * array. Names of files are names within the checkpoint's folder and lead nowhere else.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,31 +102,34 @@ static enum stepd_status read_file(const json_t *json, struct manifest_file *fil
                              "'/' and no '.' first");
     if (checksum != NULL && !is_checksum(checksum))
         manifest_object_fail(&object, "checksum", "must be 32 digits of 0 to 9 and a to f");
-    file->name = object.status == STEPD_OK ? strdup(name) : NULL;
+    const enum stepd_status status = manifest_object_end(&object);
+    if (status != STEPD_OK)
+        return status;
+    assert(name != NULL && checksum != NULL);
+    memcpy(file->checksum, checksum, CHECKSUM_TEXT_BYTES);
+    file->name = strdup(name);
     if (file->name == NULL)
-        manifest_object_no_memory(&object);
-    else
-        memcpy(file->checksum, checksum, CHECKSUM_TEXT_BYTES);
-    return manifest_object_end(&object);
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to read the manifest");
+    return STEPD_OK;
 }
 
 static enum stepd_status read_files(const json_t *list, struct manifest_sums *sums,
                                     struct stepd_error *reterr)
 {
     const size_t count = json_array_size(list);
-    enum stepd_status status = STEPD_OK;
     sums->file = calloc(count + 1, sizeof *sums->file);
     if (sums->file == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to read the manifest");
-    while (sums->files < count && status == STEPD_OK) {
-        struct manifest_file *const file = &sums->file[sums->files];
-        status = read_file(json_array_get(list, sums->files++), file, reterr);
-        if (status == STEPD_OK && manifest_sums_file(sums, file->name) != file)
-            status = fail_twice(file->name, reterr);
-        if (status != STEPD_OK)
-            (void)stepd_fail_in(reterr, status, "files[%zu]", sums->files - 1);
+    for (size_t i = 0; i < count; i++) {
+        struct manifest_file file = {.name = NULL};
+        const enum stepd_status status = read_file(json_array_get(list, i), &file, reterr);
+        if (file.name == NULL)
+            return stepd_fail_in(reterr, status, "files[%zu]", i);
+        sums->file[sums->files++] = file;
+        if (manifest_sums_file(sums, file.name) != &sums->file[i])
+            return fail_twice(file.name, reterr);
     }
-    return status;
+    return STEPD_OK;
 }
 
 /* Is it in a file that is listed? */
@@ -168,7 +172,7 @@ static enum stepd_status read_arrays(const json_t *json, struct manifest_sums *s
     manifest_object_begin(&object, json, reterr);
     sums->array = calloc(json_object_size(json) + 1, sizeof *sums->array);
     if (sums->array == NULL)
-        manifest_object_no_memory(&object);
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to read the manifest");
     for (const char *name = manifest_take_rest(&object, ARRAY_NAME_MAX_BYTES, &value); name != NULL;
          name = manifest_take_rest(&object, ARRAY_NAME_MAX_BYTES, &value))
         take_array(&object, name, value, sums);
@@ -181,6 +185,7 @@ static enum stepd_status read_arrays(const json_t *json, struct manifest_sums *s
 enum stepd_status manifest_read_sums(const json_t *files, const json_t *arrays,
                                      struct manifest_sums *sums, struct stepd_error *reterr)
 {
+    *sums = (struct manifest_sums){.files = 0};
     const enum stepd_status status = read_files(files, sums, reterr);
     return status == STEPD_OK ? read_arrays(arrays, sums, reterr) : status;
 }

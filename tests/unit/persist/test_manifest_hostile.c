@@ -251,7 +251,7 @@ static const struct lie lies[] = {
     {"\"name\": \"model.safetensors\"", "\"name\": \"../model.safetensors\"",
      "files[0]: name must be that of a file beside the manifest, without '/' and no '.' first"},
     {"\"name\": \"model.safetensors\"", "\"name\": \"optimizer.safetensors\"",
-     "files[1]: 'optimizer.safetensors' is listed twice, with a checksum each"},
+     "'optimizer.safetensors' is listed twice, with a checksum each"},
     {"\"model.safetensors/fc.bias\"", "\"model/fc.bias\"",
      "arrays: model/fc.bias must begin with the name of one of the files and '/'"},
     {"\"model.safetensors/fc.bias\": \"c", "\"model.safetensors/fc.bias\": \"C",
