@@ -247,6 +247,12 @@ static const struct lie lies[] = {
      "slices: each has 4, and the job's definition makes 5 slices"},
     {"{\"parts\": [[\"fc.weight\", 0, 200]]", "{\"parts\": [[\"fc.weight\", 0, 200]], \"x\": 0",
      "slices: each[0]: unknown key \"x\": known are "},
+    {"[[149, ", "[[0, ",
+     "slices: by_group[0]: ranks[0]: results 0 must be [clock, version, outcome]"},
+    {"[[149, ", "[[150, ",
+     "slices: by_group[0]: ranks[0]: results 1 must be [clock, version, outcome]"},
+    {"[[149, ", "[[9149, ",
+     "slices: by_group[0]: ranks[0]: results 0 must be [clock, version, outcome]"},
     /* Sums */
     {"\"name\": \"model.safetensors\"", "\"name\": \"../model.safetensors\"",
      "files[0]: name must be that of a file beside the manifest, without '/' and no '.' first"},

@@ -73,6 +73,7 @@ static void manifest__of_many_slices_that_say_the_same__says_it_once(void **stat
     for (size_t i = 0; i < SLICES; i++)
         step(&all->slice[i]);
     all->slice[SLICES / 2].t = STEPS - 1;
+    all->slice[SLICES / 4].by_rank[1].record.entry[STEPS % RECORD_DEPTH].version = STEPS - 1;
     size_t length = 0;
     char *const text = manifests_write(&snapshot, all, NULL, &length);
     if (length > (size_t)SLICES * BYTES_PER_SLICE)
@@ -81,6 +82,8 @@ static void manifest__of_many_slices_that_say_the_same__says_it_once(void **stat
     assert_int_equal(manifest.state->slice[SLICES - 1].t, STEPS);
     assert_int_equal(manifest.state->slice[SLICES / 2].t, STEPS - 1);
     assert_int_equal(manifest.state->slice[SLICES / 2 + 1].t, STEPS);
+    assert_memory_equal(&manifest.state->slice[SLICES / 4].by_rank[1].record,
+                        &all->slice[SLICES / 4].by_rank[1].record, sizeof(struct record));
     assert_memory_equal(&manifest.state->slice[SLICES - 1].by_rank[WORKERS - 1].record,
                         &all->slice[0].by_rank[0].record, sizeof(struct record));
     manifest_deinit(&manifest);
