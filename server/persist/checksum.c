@@ -41,10 +41,20 @@ void checksum_add(struct checksum *checksum, const void *bytes, size_t n)
     (void)XXH3_128bits_update(checksum->state, bytes, n);
 }
 
-void checksum_text(const struct checksum *checksum, char ret_text[CHECKSUM_TEXT_BYTES])
+static void print(XXH128_hash_t hash, char ret_text[CHECKSUM_TEXT_BYTES])
 {
     XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(checksum->state));
+    XXH128_canonicalFromHash(&canonical, hash);
     for (size_t i = 0; i < sizeof canonical.digest; i++)
         (void)snprintf(&ret_text[2 * i], 3, "%02x", canonical.digest[i]);
+}
+
+void checksum_text(const struct checksum *checksum, char ret_text[CHECKSUM_TEXT_BYTES])
+{
+    print(XXH3_128bits_digest(checksum->state), ret_text);
+}
+
+void checksum_of(const void *bytes, size_t n, char ret_text[CHECKSUM_TEXT_BYTES])
+{
+    print(XXH3_128bits(bytes, n), ret_text);
 }

@@ -27,4 +27,7 @@ void checksum_add(struct checksum *checksum, const void *bytes, size_t n);
 /* That of all bytes so far; more may follow. */
 void checksum_text(const struct checksum *checksum, char ret_text[CHECKSUM_TEXT_BYTES]);
 
+/* That of these bytes alone. */
+void checksum_of(const void *bytes, size_t n, char ret_text[CHECKSUM_TEXT_BYTES]);
+
 #endif

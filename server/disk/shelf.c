@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/disk/shelf.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proto/error.h"
+#include "server/disk/file.h"
+
+#define NEW          ".new-"
+#define OLD          ".old-"
+#define INCARNATION  "incarnation"
+#define HIDDEN_BYTES (sizeof NEW + SHELF_CHECKPOINT_BYTES)
+#define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define NUMBER_BYTES 24u /* an incarnation and its newline */
+
+/* "mnist/step-00001200: cannot open it: No space left on device" */
+static enum stepd_status refuse(const struct shelf *shelf, const char *name, const char *doing,
+                                struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_UNAVAILABLE, "%s%s%s: cannot %s it: %s", shelf->name.text,
+                      name[0] == '\0' ? "" : "/", name, doing, strerror(errno));
+}
+
+/* ---- Names ----------------------------------------------------------------------------------- */
+
+struct shelf_checkpoint shelf_checkpoint_of(uint64_t step)
+{
+    struct shelf_checkpoint checkpoint = {.step = step};
+    (void)snprintf(checkpoint.name, sizeof checkpoint.name, "step-%08" PRIu64, step);
+    return checkpoint;
+}
+
+bool shelf_checkpoint_parse(const char *name, struct shelf_checkpoint *ret_checkpoint)
+{
+    if (strncmp(name, "step-", 5) != 0 || !isdigit((unsigned char)name[5]))
+        return false;
+    errno = 0;
+    char *end = NULL;
+    const unsigned long long step = strtoull(&name[5], &end, 10);
+    if (errno != 0 || *end != '\0')
+        return false;
+    *ret_checkpoint = shelf_checkpoint_of(step);
+    return strcmp(ret_checkpoint->name, name) == 0;
+}
+
+static void hidden(char text[HIDDEN_BYTES], const char *prefix, const char *name)
+{
+    (void)snprintf(text, HIDDEN_BYTES, "%s%s", prefix, name);
+}
+
+/* ---- Walking --------------------------------------------------------------------------------- */
+
+/* Calls visit for each name until it says false. False: it did, or the folder cannot be read. */
+static bool walk(const struct shelf *shelf, bool (*visit)(void *owner, const char *name),
+                 void *owner)
+{
+    const int again = openat(shelf->folder, ".", FOLDER_FLAGS);
+    DIR *const folder = again < 0 ? NULL : fdopendir(again);
+    if (folder == NULL) {
+        if (again >= 0)
+            (void)close(again);
+        return false;
+    }
+    bool goes_on = true;
+    const struct dirent *entry;
+    while (goes_on && (entry = readdir(folder)) != NULL)
+        goes_on = visit(owner, entry->d_name);
+    const int cause = errno;
+    (void)closedir(folder);
+    errno = cause;
+    return goes_on;
+}
+
+struct list {
+    struct shelf_checkpoint *checkpoint;
+    size_t count;
+};
+
+static bool add(void *owner, const char *name)
+{
+    struct list *const list = owner;
+    struct shelf_checkpoint checkpoint;
+    if (!shelf_checkpoint_parse(name, &checkpoint))
+        return true;
+    struct shelf_checkpoint *const longer =
+        realloc(list->checkpoint, (list->count + 1) * sizeof *longer);
+    if (longer == NULL)
+        return false;
+    list->checkpoint = longer;
+    list->checkpoint[list->count++] = checkpoint;
+    return true;
+}
+
+static int by_falling_step(const void *a, const void *b)
+{
+    const struct shelf_checkpoint *const one = a, *const other = b;
+    return (one->step < other->step) - (one->step > other->step);
+}
+
+enum stepd_status shelf_list(const struct shelf *shelf, struct shelf_checkpoint **ret_list,
+                             size_t *ret_count, struct stepd_error *reterr)
+{
+    struct list list = {.count = 0};
+    if (!walk(shelf, add, &list)) {
+        free(list.checkpoint);
+        return refuse(shelf, "", "list", reterr);
+    }
+    if (list.count > 0)
+        qsort(list.checkpoint, list.count, sizeof *list.checkpoint, by_falling_step);
+    *ret_list = list.checkpoint;
+    *ret_count = list.count;
+    return STEPD_OK;
+}
+
+/* ---- Opening --------------------------------------------------------------------------------- */
+
+enum stepd_status shelf_open(const struct store *store, const struct store_shelf_name *name,
+                             struct shelf *ret_shelf, struct stepd_error *reterr)
+{
+    *ret_shelf = (struct shelf){.name = *name};
+    ret_shelf->folder = openat(store_folder(store), name->text, FOLDER_FLAGS);
+    if (ret_shelf->folder >= 0)
+        return STEPD_OK;
+    if (errno == ENOENT)
+        return stepd_fail(reterr, STEPD_NOT_FOUND, "there is no checkpoint of '%s'", name->text);
+    return refuse(ret_shelf, "", "open", reterr);
+}
+
+static bool remove_hidden(void *owner, const char *name)
+{
+    const struct shelf *const shelf = owner;
+    if (strncmp(name, NEW, strlen(NEW)) != 0 && strncmp(name, OLD, strlen(OLD)) != 0)
+        return true;
+    /* A folder, or a file beside the one that it was to replace. */
+    return unlinkat(shelf->folder, name, 0) == 0 || file_remove_folder(shelf->folder, name);
+}
+
+enum stepd_status shelf_open_to_write(const struct store *store,
+                                      const struct store_shelf_name *name, struct shelf *ret_shelf,
+                                      struct stepd_error *reterr)
+{
+    const bool made = mkdirat(store_folder(store), name->text, 0700) == 0;
+    if ((!made && errno != EEXIST) || (made && !file_sync_folder(store_folder(store)))) {
+        *ret_shelf = (struct shelf){.name = *name, .folder = -1};
+        return refuse(ret_shelf, "", "make", reterr);
+    }
+    const enum stepd_status status = shelf_open(store, name, ret_shelf, reterr);
+    if (status != STEPD_OK)
+        return status;
+    if (walk(ret_shelf, remove_hidden, ret_shelf))
+        return STEPD_OK;
+    const enum stepd_status refused = refuse(ret_shelf, "", "clear", reterr);
+    shelf_close(ret_shelf);
+    return refused;
+}
+
+void shelf_close(struct shelf *shelf)
+{
+    if (shelf->folder >= 0)
+        (void)close(shelf->folder);
+    shelf->folder = -1;
+}
+
+int shelf_open_checkpoint(const struct shelf *shelf, const char *name, struct stepd_error *reterr)
+{
+    const int folder = openat(shelf->folder, name, FOLDER_FLAGS);
+    if (folder < 0 && errno == ENOENT)
+        (void)stepd_fail(reterr, STEPD_NOT_FOUND, "there is no checkpoint %s/%s", shelf->name.text,
+                         name);
+    else if (folder < 0)
+        (void)refuse(shelf, name, "open", reterr);
+    return folder;
+}
+
+/* ---- Writing --------------------------------------------------------------------------------- */
+
+int shelf_begin(const struct shelf *shelf, const struct shelf_checkpoint *checkpoint,
+                struct stepd_error *reterr)
+{
+    char name[HIDDEN_BYTES];
+    hidden(name, NEW, checkpoint->name);
+    int folder = -1;
+    if (file_remove_folder(shelf->folder, name) && mkdirat(shelf->folder, name, 0700) == 0)
+        folder = openat(shelf->folder, name, FOLDER_FLAGS);
+    if (folder < 0)
+        (void)refuse(shelf, checkpoint->name, "begin", reterr);
+    return folder;
+}
+
+void shelf_abandon(const struct shelf *shelf, const struct shelf_checkpoint *checkpoint)
+{
+    char name[HIDDEN_BYTES];
+    hidden(name, NEW, checkpoint->name);
+    (void)file_remove_folder(shelf->folder, name);
+}
+
+/* Where there is an older one of this name, the two change places, so that the name never stands
+ * for none. */
+static bool take_name(const struct shelf *shelf, const char *new_name, const char *name)
+{
+    if (renameat(shelf->folder, new_name, shelf->folder, name) == 0)
+        return true;
+    if (errno != EEXIST && errno != ENOTEMPTY)
+        return false;
+    if (renameat2(shelf->folder, new_name, shelf->folder, name, RENAME_EXCHANGE) == 0)
+        return true;
+    if (errno != EINVAL && errno != ENOSYS)
+        return false;
+    /* This file system cannot: there is none for an instant. */
+    char old_name[HIDDEN_BYTES];
+    hidden(old_name, OLD, name);
+    const bool taken = renameat(shelf->folder, name, shelf->folder, old_name) == 0 &&
+                       renameat(shelf->folder, new_name, shelf->folder, name) == 0;
+    const int cause = errno;
+    if (taken)
+        (void)file_remove_folder(shelf->folder, old_name);
+    errno = cause;
+    return taken;
+}
+
+enum stepd_status shelf_commit(const struct shelf *shelf, int folder,
+                               const struct shelf_checkpoint *checkpoint,
+                               struct stepd_error *reterr)
+{
+    char name[HIDDEN_BYTES];
+    hidden(name, NEW, checkpoint->name);
+    if (!file_sync_folder(folder) || !take_name(shelf, name, checkpoint->name) ||
+        !file_sync_folder(shelf->folder))
+        return refuse(shelf, checkpoint->name, "finish", reterr);
+    (void)file_remove_folder(shelf->folder, name); /* what it has replaced */
+    return STEPD_OK;
+}
+
+enum stepd_status shelf_remove(const struct shelf *shelf, const char *name,
+                               struct stepd_error *reterr)
+{
+    char old_name[HIDDEN_BYTES];
+    hidden(old_name, OLD, name);
+    if (file_remove_folder(shelf->folder, old_name) &&
+        renameat(shelf->folder, name, shelf->folder, old_name) == 0 &&
+        file_remove_folder(shelf->folder, old_name))
+        return STEPD_OK;
+    return refuse(shelf, name, "remove", reterr);
+}
+
+/* ---- The incarnation ------------------------------------------------------------------------- */
+
+enum stepd_status shelf_read_incarnation(const struct shelf *shelf, uint64_t *ret_incarnation,
+                                         struct stepd_error *reterr)
+{
+    uint64_t bytes = 0;
+    const int file = file_open(shelf->folder, INCARNATION, &bytes);
+    *ret_incarnation = 0;
+    if (file < 0)
+        return errno == ENOENT ? STEPD_OK : refuse(shelf, INCARNATION, "open", reterr);
+    char text[NUMBER_BYTES] = "";
+    const bool read = bytes < sizeof text && file_read(file, text, (size_t)bytes, 0);
+    (void)close(file);
+    char *end = NULL;
+    errno = 0;
+    const unsigned long long number = strtoull(text, &end, 10);
+    if (!read || !isdigit((unsigned char)text[0]) || errno != 0 || strcmp(end, "\n") != 0)
+        return stepd_fail(reterr, STEPD_DATA_LOSS, "%s/%s: what stands there is no number",
+                          shelf->name.text, INCARNATION);
+    *ret_incarnation = number;
+    return STEPD_OK;
+}
+
+enum stepd_status shelf_write_incarnation(const struct shelf *shelf, uint64_t incarnation,
+                                          struct stepd_error *reterr)
+{
+    char text[NUMBER_BYTES];
+    const int length = snprintf(text, sizeof text, "%" PRIu64 "\n", incarnation);
+    return file_replace(shelf->folder, INCARNATION, text, (size_t)length)
+               ? STEPD_OK
+               : refuse(shelf, INCARNATION, "write", reterr);
+}

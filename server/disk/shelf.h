@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The checkpoints of one job, in its folder of a store (store.h).
+ */
+#ifndef DISK_SHELF_H
+#define DISK_SHELF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <stepd/status.h>
+
+#include "server/disk/store.h"
+
+#define SHELF_CHECKPOINT_BYTES 32u /* "step-18446744073709551615" */
+
+struct shelf_checkpoint {
+    char name[SHELF_CHECKPOINT_BYTES];
+    uint64_t step;
+};
+
+struct shelf {
+    struct store_shelf_name name;
+    int folder; /* owned */
+};
+
+/* Opens a shelf to be read. NOT_FOUND: there is none. The caller closes it with shelf_close. */
+enum stepd_status shelf_open(const struct store *store, const struct store_shelf_name *name,
+                             struct shelf *ret_shelf, struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* The same to be written: makes it where there is none, and removes what is not whole. */
+enum stepd_status shelf_open_to_write(const struct store *store,
+                                      const struct store_shelf_name *name, struct shelf *ret_shelf,
+                                      struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+void shelf_close(struct shelf *shelf);
+
+/* The shelf's checkpoints by falling step. *ret_list: owned by the caller, who frees it. */
+enum stepd_status shelf_list(const struct shelf *shelf, struct shelf_checkpoint **ret_list,
+                             size_t *ret_count, struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Reads a name as such. False: it is none. */
+bool shelf_checkpoint_parse(const char *name, struct shelf_checkpoint *ret_checkpoint);
+struct shelf_checkpoint shelf_checkpoint_of(uint64_t step);
+
+/* The folder of a whole checkpoint, to be read, and of one that is begun, to be written. -1, and
+ * reterr says why not. The caller closes it. */
+int shelf_open_checkpoint(const struct shelf *shelf, const char *name, struct stepd_error *reterr);
+int shelf_begin(const struct shelf *shelf, const struct shelf_checkpoint *checkpoint,
+                struct stepd_error *reterr);
+
+/*
+ * The bytes of a checkpoint that was begun are on the disk: syncs its folder, gives it its name and
+ * syncs the shelf. One of the same step that is there already is removed. UNAVAILABLE: it could not
+ * be; the older one stays.
+ */
+enum stepd_status shelf_commit(const struct shelf *shelf, int folder,
+                               const struct shelf_checkpoint *checkpoint,
+                               struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Removes one that was begun, or that is whole. */
+void shelf_abandon(const struct shelf *shelf, const struct shelf_checkpoint *checkpoint);
+enum stepd_status shelf_remove(const struct shelf *shelf, const char *name,
+                               struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/*
+ * The highest incarnation that was written down; 0: none was. DATA_LOSS: what stands there is no
+ * number. Writing it down is durable when it returns.
+ */
+enum stepd_status shelf_read_incarnation(const struct shelf *shelf, uint64_t *ret_incarnation,
+                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
+enum stepd_status shelf_write_incarnation(const struct shelf *shelf, uint64_t incarnation,
+                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+#endif

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/disk/store.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proto/error.h"
+#include "server/persist/checksum.h"
+
+/* A name that takes more stands cut, with its checksum: no file system takes more than 255. */
+#define PLAIN_MAX (STORE_SHELF_BYTES - 1 - CHECKSUM_TEXT_BYTES)
+
+struct store {
+    int folder; /* owned, as is the lock */
+    int lock;
+};
+
+/* ---- Names ----------------------------------------------------------------------------------- */
+
+/* No name begins with a dot, so that none is "..", or hidden. '~' is before a checksum alone. */
+static bool is_plain(char c, bool first)
+{
+    return isalnum((unsigned char)c) || c == '_' || c == '-' || (c == '.' && !first);
+}
+
+/* False: it takes more room. */
+static bool escape(const char *name, size_t room, char *text)
+{
+    size_t length = 0;
+    for (const char *at = name; *at != '\0'; at++) {
+        const bool plain = is_plain(*at, at == name);
+        const size_t needed = plain ? 1 : 3;
+        if (length + needed >= room)
+            return false;
+        if (plain)
+            text[length] = *at;
+        else
+            (void)snprintf(&text[length], 4, "%%%02X", (unsigned)(unsigned char)*at);
+        length += needed;
+    }
+    text[length] = '\0';
+    return true;
+}
+
+struct store_shelf_name store_shelf_name(const char *job_name)
+{
+    struct store_shelf_name name = {.text = ""};
+    if (escape(job_name, sizeof name.text, name.text))
+        return name;
+    char head[PLAIN_MAX / 3];
+    (void)snprintf(head, sizeof head, "%s", job_name);
+    (void)escape(head, PLAIN_MAX, name.text);
+    const size_t length = strlen(name.text);
+    name.text[length] = '~';
+    checksum_of(job_name, strlen(job_name), &name.text[length + 1]);
+    return name;
+}
+
+/* ---- The store ------------------------------------------------------------------------------- */
+
+static enum stepd_status refuse(const char *path, const char *doing, struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "cannot %s the checkpoint folder %s: %s",
+                      doing, path, strerror(errno));
+}
+
+static enum stepd_status take_lock(struct store *store, const char *path,
+                                   struct stepd_error *reterr)
+{
+    store->lock = openat(store->folder, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (store->lock < 0)
+        return refuse(path, "write to", reterr);
+    if (flock(store->lock, LOCK_EX | LOCK_NB) == 0)
+        return STEPD_OK;
+    if (errno != EWOULDBLOCK)
+        return refuse(path, "lock", reterr);
+    return stepd_fail(
+        reterr, STEPD_FAILED_PRECONDITION,
+        "another stepd keeps its checkpoints in %s; end it, or give this one a folder "
+        "of its own",
+        path);
+}
+
+enum stepd_status store_open(const char *path, struct store **ret_store, struct stepd_error *reterr)
+{
+    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        return refuse(path, "make", reterr);
+    struct store *store = malloc(sizeof *store);
+    if (store == NULL)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for %s", path);
+    *store = (struct store){.lock = -1};
+    store->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const enum stepd_status status =
+        store->folder < 0 ? refuse(path, "open", reterr) : take_lock(store, path, reterr);
+    if (status != STEPD_OK) {
+        (void)store_close(store);
+        return status;
+    }
+    *ret_store = store;
+    return STEPD_OK;
+}
+
+struct store *store_close(struct store *store)
+{
+    if (store == NULL)
+        return NULL;
+    if (store->lock >= 0)
+        (void)close(store->lock);
+    if (store->folder >= 0)
+        (void)close(store->folder);
+    free(store);
+    return NULL;
+}
+
+int store_folder(const struct store *store)
+{
+    return store->folder;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct store_shelf_name *const one = a, *const other = b;
+    return strcmp(one->text, other->text);
+}
+
+/* Appends the name of a folder to the list, if it is one of a shelf. False: no memory. */
+static bool add_shelf(int folder, const char *entry, struct store_shelf_name **list, size_t *count)
+{
+    struct stat stat;
+    if (entry[0] == '.' || strlen(entry) >= STORE_SHELF_BYTES ||
+        fstatat(folder, entry, &stat, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(stat.st_mode))
+        return true;
+    struct store_shelf_name *const longer = realloc(*list, (*count + 1) * sizeof **list);
+    if (longer == NULL)
+        return false;
+    *list = longer;
+    (void)snprintf(longer[*count].text, sizeof longer->text, "%s", entry);
+    (*count)++;
+    return true;
+}
+
+enum stepd_status store_shelves(const struct store *store, struct store_shelf_name **ret_shelf,
+                                size_t *ret_shelves, struct stepd_error *reterr)
+{
+    const int again = openat(store->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *const folder = again < 0 ? NULL : fdopendir(again);
+    if (folder == NULL) {
+        const enum stepd_status status = refuse("", "list", reterr);
+        if (again >= 0)
+            (void)close(again);
+        return status;
+    }
+    struct store_shelf_name *list = NULL;
+    size_t count = 0;
+    bool added = true;
+    const struct dirent *entry;
+    while (added && (entry = readdir(folder)) != NULL)
+        added = add_shelf(store->folder, entry->d_name, &list, &count);
+    (void)closedir(folder);
+    if (!added) {
+        free(list);
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a list of jobs");
+    }
+    if (count > 0)
+        qsort(list, count, sizeof *list, compare_names);
+    *ret_shelf = list;
+    *ret_shelves = count;
+    return STEPD_OK;
+}
