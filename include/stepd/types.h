@@ -49,6 +49,7 @@ enum stepd_outcome {
 };
 
 /* Limits that both ends check before anything is allocated. */
+#define STEPD_CHECKPOINT_NAME_BYTES  32u          /* "step-00001200", with its end */
 #define STEPD_NAME_MAX_BYTES         200u         /* a job's, worker's, tensor's or group's name */
 #define STEPD_BARRIER_NAME_MAX_BYTES 64u          /* a barrier's name */
 #define STEPD_DIMS_MAX               8u           /* dimensions of a tensor */

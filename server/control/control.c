@@ -224,7 +224,7 @@ enum stepd_status control_snapshot(struct control *control, const char *job_name
                                    struct stepd_error *reterr)
 {
     note_time(control, now_ms);
-    return control_snapshot_begin(control, job_name, reterr);
+    return control_snapshot_begin(control, job_name, &(struct snapshot_wish){.every = 0}, reterr);
 }
 
 void control_snapshot_end(struct control *control, const struct job_snapshot *snapshot,
@@ -232,6 +232,32 @@ void control_snapshot_end(struct control *control, const struct job_snapshot *sn
 {
     note_time(control, now_ms);
     control_snapshot_close(control, snapshot);
+}
+
+void control_checkpoint_written(struct control *control, const struct job_snapshot *snapshot,
+                                const struct control_written *written, uint64_t now_ms)
+{
+    note_time(control, now_ms);
+    struct control_job *job = control_snapshot_job(control, snapshot);
+    control_snapshot_close(control, snapshot);
+    if (job != NULL)
+        control_checkpoint_ended(control, job, written);
+}
+
+void control_checkpoint_all(struct control *control, uint64_t now_ms)
+{
+    note_time(control, now_ms);
+    struct control_job *job = control->options.checkpoint_on_exit ? control->first_job : NULL;
+    for (; job != NULL; job = job->next)
+        control_checkpoint_last(control, job);
+}
+
+size_t control_checkpoints_left(const struct control *control)
+{
+    size_t left = 0;
+    for (const struct control_job *job = control->first_job; job != NULL; job = job->next)
+        left += job->checkpoints.asked > job->checkpoints.answered;
+    return left;
 }
 
 enum stepd_status control_restore(struct control *control, struct job_snapshot *snapshot,
@@ -257,6 +283,7 @@ void control_on_tick(struct control *control, uint64_t now_ms)
         control_loss_on_tick(control, job);
         control_gate_on_tick(control, job);
         control_changes_on_tick(control, job);
+        control_checkpoints_on_tick(control, job);
         control_job_tell_shards(control, job);
         control_job_forget_if_idle(control, job);
     }

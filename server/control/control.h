@@ -29,6 +29,15 @@ struct control;
 struct control_conn;
 struct job_snapshot;
 
+/* What became of a checkpoint that io.checkpoint began to write. */
+struct control_written {
+    struct stepd_error error; /* code OK, or why it was not written; the rest is nothing then */
+    char name[STEPD_CHECKPOINT_NAME_BYTES];
+    uint64_t step;
+    uint64_t bytes;
+    uint64_t at_ms; /* filled in by control */
+};
+
 /* A single job's definition takes at most some 30 MiB. */
 #define CONTROL_DRAFTS_MAX_BYTES (UINT64_C(256) << 20)
 
@@ -46,6 +55,9 @@ struct control_options {
     uint64_t memory_max_bytes;  /* for the slices of all jobs */
     uint64_t drafts_max_bytes;  /* for the definitions of all jobs; 0: CONTROL_DRAFTS_MAX_BYTES */
     const char *server_version; /* borrowed as long as control lives */
+    uint64_t checkpoint_every_steps; /* versions; 0: none is taken for how far a job is */
+    uint64_t checkpoint_every_ms;    /* 0: none is taken for the time */
+    bool checkpoint_on_exit;         /* and when a job has finished */
 };
 
 struct control_io {
@@ -65,6 +77,11 @@ struct control_io {
      * borrowed until return. NULL where nobody begins any. */
     void (*snapshot)(void *owner, const struct job_snapshot *snapshot,
                      const struct stepd_error *error);
+
+    /* A snapshot is to be written down as the checkpoint of this step, beside all else; to be read
+     * on any thread until control_checkpoint_written, which is not before this has returned. NULL:
+     * no checkpoints are kept. */
+    void (*checkpoint)(void *owner, const struct job_snapshot *snapshot, uint64_t step);
 
     /* Fills n bytes nobody can guess. */
     void (*random)(void *owner, uint8_t *bytes, size_t n);
@@ -124,6 +141,16 @@ enum stepd_status control_snapshot(struct control *control, const char *job_name
 /* Nobody reads that snapshot any more, whose pointer is of no use then. */
 void control_snapshot_end(struct control *control, const struct job_snapshot *snapshot,
                           uint64_t now_ms);
+
+/* A checkpoint was written, or not; its snapshot is of no use then. written is borrowed until
+ * return. */
+void control_checkpoint_written(struct control *control, const struct job_snapshot *snapshot,
+                                const struct control_written *written, uint64_t now_ms);
+
+/* Before the daemon ends: asks for a checkpoint of every job that has begun, where that is wanted.
+ * control_checkpoints_left: how many are not done yet, well or not. */
+void control_checkpoint_all(struct control *control, uint64_t now_ms);
+size_t control_checkpoints_left(const struct control *control);
 
 /*
  * Brings a job back as a snapshot has it, into a control that has no job of that name, under the

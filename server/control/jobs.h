@@ -31,6 +31,7 @@
 #include <stdint.h>
 
 #include "server/control/brain.h"
+#include "server/control/checkpoints.h"
 #include "server/control/history.h"
 #include "server/model/job.h"
 #include "server/model/order.h"
@@ -94,6 +95,7 @@ struct control_job {
     bool failure_untold;        /* the shards do not know it yet */
     struct control_changes changes;
     struct control_history history;
+    struct control_checkpoints checkpoints;
 
     size_t ranks;                   /* length of member: the highest rank that joined, plus 1 */
     struct control_member **member; /* owned, as are they; by rank, NULL where nobody joined */

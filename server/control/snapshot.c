@@ -35,12 +35,14 @@ enum snapshot_state {
 struct control_snapshot {
     struct control_snapshot *next;
     enum snapshot_state state;
-    const struct control_job *job; /* NULL: dropped meanwhile */
-    char *job_name;                /* owned */
-    uint64_t number;               /* of the attempt */
-    uint64_t version;              /* that it asks for */
+    struct control_job *job; /* NULL: dropped meanwhile */
+    struct snapshot_wish wish;
+    char *job_name;   /* owned */
+    uint64_t number;  /* of the attempt */
+    uint64_t version; /* that it asks for */
+    uint64_t from;    /* or, as it stands, not before a slice is at this one */
     unsigned attempts;
-    uint64_t until_ms;               /* ASKED */
+    uint64_t until_ms;               /* ASKED; UINT64_MAX: as long as it takes */
     uint32_t left;                   /* ASKED: shards that have not taken their shares */
     struct job_snapshot whole;       /* WHOLE */
     const struct job_state *share[]; /* lent; by shard; NULL: it is not taken */
@@ -92,6 +94,7 @@ static enum stepd_status order(struct control *control, const struct control_sna
                                                .job_name = snapshot->job_name,
                                                .query = snapshot->number,
                                                .version = snapshot->version,
+                                               .from = snapshot->from,
                                            });
 }
 
@@ -106,10 +109,15 @@ static void end(struct control *control, struct control_snapshot *snapshot)
 static void fail(struct control *control, struct control_snapshot *snapshot,
                  const struct stepd_error *error)
 {
-    control_warn(control, "no_snapshot", "job=%s cause=%s", control_quote(snapshot->job_name).text,
-                 control_quote(error->text).text);
+    if (!snapshot->wish.checkpoint)
+        control_warn(control, "no_snapshot", "job=%s cause=%s",
+                     control_quote(snapshot->job_name).text, control_quote(error->text).text);
+    const bool checkpoint = snapshot->wish.checkpoint;
+    struct control_job *const job = snapshot->job;
     end(control, snapshot);
-    if (control->io.snapshot != NULL)
+    if (checkpoint)
+        control_checkpoint_taken(control, job, NULL, error);
+    else if (control->io.snapshot != NULL)
         control->io.snapshot(control->io.owner, NULL, error);
 }
 
@@ -156,7 +164,26 @@ static enum stepd_status check(const struct control *control, const char *job_na
     return STEPD_OK;
 }
 
+/* The first multiple beyond a version. */
+static uint64_t next_multiple(uint64_t every, uint64_t behind)
+{
+    return behind / every > UINT64_MAX / every - 2 ? JOB_STATE_AS_IT_STANDS - 1
+                                                   : (behind / every + 1) * every;
+}
+
+/* What the first attempt asks for. */
+static enum stepd_status ask_first(struct control *control, struct control_snapshot *snapshot)
+{
+    const struct snapshot_wish *wish = &snapshot->wish;
+    const uint64_t at = wish->every > 0 ? next_multiple(wish->every, wish->behind) : 0;
+    if (is_sync(snapshot->job))
+        return ask(control, snapshot, at);
+    snapshot->from = at;
+    return ask(control, snapshot, JOB_STATE_AS_IT_STANDS);
+}
+
 enum stepd_status control_snapshot_begin(struct control *control, const char *job_name,
+                                         const struct snapshot_wish *wish,
                                          struct stepd_error *reterr)
 {
     struct control_job *job = control_job_find(control, job_name);
@@ -175,8 +202,10 @@ enum stepd_status control_snapshot_begin(struct control *control, const char *jo
     snapshot->state = SNAPSHOT_ASKED;
     snapshot->job = job;
     snapshot->job_name = copy;
-    snapshot->until_ms = control->now_ms + control->options.wait_max_ms;
-    if (ask(control, snapshot, is_sync(job) ? 0 : JOB_STATE_AS_IT_STANDS) != STEPD_OK) {
+    snapshot->wish = *wish;
+    snapshot->until_ms =
+        wish->every > 0 ? UINT64_MAX : control->now_ms + control->options.wait_max_ms;
+    if (ask_first(control, snapshot) != STEPD_OK) {
         destroy(snapshot);
         return no_memory(job_name, reterr);
     }
@@ -196,9 +225,11 @@ static void ask_again(struct control *control, struct control_snapshot *snapshot
         snapshot->attempts < ATTEMPTS_DOUBLED ? snapshot->attempts : ATTEMPTS_DOUBLED;
     const uint64_t ahead = (UINT64_C(1) << doubled) - 1;
     struct stepd_error error = {.code = STEPD_OK};
+    const uint64_t every = snapshot->wish.every;
+    const uint64_t version = every > 0 ? next_multiple(every, newest + ahead) : newest + ahead;
     snapshot->attempts++;
     if (order(control, snapshot, ORDER_SNAPSHOT_END) == STEPD_OK &&
-        ask(control, snapshot, newest + ahead) == STEPD_OK)
+        ask(control, snapshot, version) == STEPD_OK)
         return;
     (void)no_memory(snapshot->job_name, &error);
     fail(control, snapshot, &error);
@@ -214,6 +245,10 @@ static void finish(struct control *control, struct control_snapshot *snapshot)
         return;
     }
     snapshot->state = SNAPSHOT_WHOLE;
+    if (snapshot->wish.checkpoint) {
+        control_checkpoint_taken(control, snapshot->job, &snapshot->whole, &error);
+        return;
+    }
     control_log(control, "snapshot", "job=%s incarnation=%" PRIu64,
                 control_quote(snapshot->job_name).text, snapshot->whole.incarnation);
     if (control->io.snapshot != NULL)
@@ -248,6 +283,22 @@ void control_snapshot_close(struct control *control, const struct job_snapshot *
         snapshot = snapshot->next;
     assert(snapshot != NULL && snapshot->state == SNAPSHOT_WHOLE);
     end(control, snapshot);
+}
+
+void control_snapshot_call_off(struct control *control, const struct control_job *job)
+{
+    struct control_snapshot *snapshot = find(control, job);
+    assert(snapshot != NULL && snapshot->state == SNAPSHOT_ASKED);
+    end(control, snapshot);
+}
+
+struct control_job *control_snapshot_job(const struct control *control,
+                                         const struct job_snapshot *whole)
+{
+    struct control_snapshot *snapshot = control->first_snapshot;
+    while (&snapshot->whole != whole)
+        snapshot = snapshot->next;
+    return snapshot->job;
 }
 
 static void expire(struct control *control, struct control_snapshot *snapshot)

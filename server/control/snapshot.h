@@ -86,13 +86,29 @@ enum stepd_status job_snapshot_init(struct job_snapshot *snapshot, const struct 
 enum stepd_status job_snapshot_copy(const struct job_snapshot *snapshot,
                                     struct job_snapshot *ret_copy) STEPD_MUST_CHECK;
 
+/* What a snapshot is for, and when it is to be taken. */
+struct snapshot_wish {
+    bool checkpoint; /* what becomes of it is told to checkpoints.h, and not to io.snapshot */
+    uint64_t every;  /* 0: at once; else when the slices get to a multiple of this version, however
+                      * long that takes */
+    uint64_t behind; /* every: the multiple is beyond this version */
+};
+
 /* As control_snapshot and control_snapshot_end. */
 enum stepd_status control_snapshot_begin(struct control *control, const char *job_name,
+                                         const struct snapshot_wish *wish,
                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
 void control_snapshot_close(struct control *control, const struct job_snapshot *whole);
 
 /* Is a snapshot of the job being taken, and not whole yet? */
 bool control_snapshot_is_taken(const struct control *control, const struct control_job *job);
+
+/* Nobody wants the one of this job any more that is not whole yet; nobody is told. */
+void control_snapshot_call_off(struct control *control, const struct control_job *job);
+
+/* Whose snapshot this is; NULL: the job was dropped. */
+struct control_job *control_snapshot_job(const struct control *control,
+                                         const struct job_snapshot *whole);
 
 /* A shard has taken its share, or not. One of an attempt that is over changes nothing. notice is
  * borrowed until return. */

@@ -15,6 +15,7 @@ struct core_snapshot {
     uint64_t number;         /* of control's order */
     struct job_state *state; /* the only reference; lent to control when all slices are taken */
     struct notice *notice;   /* owned; NULL: it was sent, and control reads the state */
+    uint64_t from;           /* as it stands: it is taken when a slice gets to this version */
     size_t missing;          /* slices here that are stepped and have not closed the version */
 };
 
@@ -64,18 +65,6 @@ static void take(const struct core_job *job, const struct core_slice *slice)
     snapshot->missing -= is_stepped(slice);
 }
 
-void snapshot_on_closed(struct core *core, struct core_slice *slice)
-{
-    struct core_job *job = slice->job;
-    const struct core_snapshot *snapshot = job->snapshot;
-    if (snapshot == NULL || snapshot->notice == NULL ||
-        slice->slice.version != snapshot->state->version)
-        return;
-    take(job, slice);
-    if (snapshot->missing == 0)
-        finish(core, job);
-}
-
 /* ---- Beginning ------------------------------------------------------------------------------- */
 
 /* Room for the states of all slices here. */
@@ -99,6 +88,7 @@ static enum stepd_status create(struct core *core, struct core_job *job, const s
     bool made = snapshot != NULL;
     if (made) {
         snapshot->number = order->query;
+        snapshot->from = order->from;
         snapshot->notice = notice_create(NOTICE_SNAPSHOT, job->job->name);
         made = snapshot->notice != NULL &&
                job_state_create(job->job, order->version, &snapshot->state) == STEPD_OK &&
@@ -127,6 +117,38 @@ static uint64_t newest_version(const struct core_job *job)
             newest = slice->slice.version;
     }
     return newest;
+}
+
+/* Takes what is at the version, or all where it is to be taken as it stands. */
+static void take_due(struct core *core, struct core_job *job)
+{
+    const struct core_snapshot *const snapshot = job->snapshot;
+    const uint64_t version = snapshot->state->version;
+    const bool as_it_stands =
+        version == JOB_STATE_AS_IT_STANDS && newest_version(job) >= snapshot->from;
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        const struct core_slice *slice = job->slice[i];
+        if (slice != NULL && (as_it_stands || slice->slice.version == version))
+            take(job, slice);
+    }
+    if (snapshot->missing == 0)
+        finish(core, job);
+}
+
+void snapshot_on_closed(struct core *core, struct core_slice *slice)
+{
+    struct core_job *job = slice->job;
+    const struct core_snapshot *const snapshot = job->snapshot;
+    if (snapshot == NULL || snapshot->notice == NULL)
+        return;
+    const uint64_t version = snapshot->state->version;
+    if (version == JOB_STATE_AS_IT_STANDS && slice->slice.version >= snapshot->from) {
+        take_due(core, job);
+    } else if (slice->slice.version == version) {
+        take(job, slice);
+        if (snapshot->missing == 0)
+            finish(core, job);
+    }
 }
 
 static enum stepd_status check(const struct core *core, const struct core_job *job,
@@ -177,15 +199,7 @@ void snapshot_begin(struct core *core, struct core_job *job, const struct order 
         refuse(core, job, order, &error);
         return;
     }
-    for (size_t i = 0; i < job->job->layout.slices; i++) {
-        const struct core_slice *slice = job->slice[i];
-        const bool due = slice != NULL && (order->version == JOB_STATE_AS_IT_STANDS ||
-                                           slice->slice.version == order->version);
-        if (due)
-            take(job, slice);
-    }
-    if (job->snapshot->missing == 0)
-        finish(core, job);
+    take_due(core, job);
 }
 
 /* ---- Ending ---------------------------------------------------------------------------------- */

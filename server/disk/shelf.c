@@ -18,7 +18,7 @@
 #define NEW          ".new-"
 #define OLD          ".old-"
 #define INCARNATION  "incarnation"
-#define HIDDEN_BYTES (sizeof NEW + SHELF_CHECKPOINT_BYTES)
+#define HIDDEN_BYTES (sizeof NEW + STEPD_CHECKPOINT_NAME_BYTES)
 #define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 #define NUMBER_BYTES 24u /* an incarnation and its newline */
 

@@ -9,13 +9,12 @@
 #include <stdint.h>
 
 #include <stepd/status.h>
+#include <stepd/types.h>
 
 #include "server/disk/store.h"
 
-#define SHELF_CHECKPOINT_BYTES 32u /* "step-18446744073709551615" */
-
 struct shelf_checkpoint {
-    char name[SHELF_CHECKPOINT_BYTES];
+    char name[STEPD_CHECKPOINT_NAME_BYTES];
     uint64_t step;
 };
 

@@ -70,7 +70,7 @@ struct order {
 
     /* SESSION, MEMBER, GIVE_UP, CHANGE of a MEMBER */
     uint32_t rank;
-    uint64_t from;
+    uint64_t from;       /* SNAPSHOT as it stands: not before a slice is at this version */
     uint64_t clock;      /* that it goes on from */
     uint64_t last_clock; /* UINT64_MAX: still a member */
 

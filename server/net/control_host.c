@@ -102,6 +102,12 @@ static void io_order(void *owner, uint32_t shard, struct order *order)
     host->options.order(host->options.owner, shard, order);
 }
 
+static void io_checkpoint(void *owner, const struct job_snapshot *snapshot, uint64_t step)
+{
+    const struct control_host *const host = owner;
+    host->options.checkpoint(host->options.owner, snapshot, step);
+}
+
 /* getrandom() fails only when a signal interrupts it before the system has any randomness. */
 static void io_random(void *owner, uint8_t *bytes, size_t n)
 {
@@ -146,6 +152,7 @@ enum stepd_status control_host_create(const struct control_host_options *options
         .reply = io_reply,
         .hang_up = io_hang_up,
         .order = io_order,
+        .checkpoint = options->checkpoint == NULL ? NULL : io_checkpoint,
         .random = io_random,
         .log = io_log,
     };

@@ -31,6 +31,9 @@ struct control_host_options {
     /* Brings an order to a shard (0 first). Takes ownership. */
     void (*order)(void *owner, uint32_t shard, struct order *order);
 
+    /* As io.checkpoint of control.h; NULL: no checkpoints are kept. */
+    void (*checkpoint)(void *owner, const struct job_snapshot *snapshot, uint64_t step);
+
     /* A caller that was served or refused is gone. */
     void (*gone)(void *owner);
 };

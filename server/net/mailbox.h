@@ -22,14 +22,17 @@ enum letter_kind {
     LETTER_ORDER,  /* order: control decided */
     LETTER_CALLER, /* caller: serve this connection */
     /* to the main thread */
-    LETTER_NOTICE, /* notice: a shard tells control */
-    LETTER_GONE,   /* one connection fewer */
-    LETTER_ENDED,  /* shard: its thread does nothing any more and can be joined */
+    LETTER_NOTICE,  /* notice: a shard tells control */
+    LETTER_GONE,    /* one connection fewer */
+    LETTER_WRITTEN, /* written: a checkpoint, or not */
+    LETTER_ENDED,   /* shard: its thread does nothing any more and can be joined */
     /* to both */
     LETTER_DRAIN, /* finish what was said, close, end */
     LETTER_CUT,   /* close and end now */
     LETTER_LOST,  /* there was no memory to keep a letter: the daemon cannot go on */
 };
+
+struct server_written;
 
 struct letter {
     enum letter_kind kind;
@@ -38,6 +41,7 @@ struct letter {
         struct order *order;
         struct notice *notice;
         struct caller *caller;
+        struct server_written *written;
         uint32_t shard;
     };
 };

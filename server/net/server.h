@@ -7,9 +7,10 @@
  *     server_run()        listens, serves, and returns when it has been stopped
  *     server_destroy()
  *
- * SIGTERM and SIGINT stop it while it runs: the first lets it drain (no more callers, replies
- * flushed for a few seconds), the second ends it at once. SIGHUP asks whoever made it to reread
- * what can change while it runs.
+ * SIGTERM and SIGINT stop it while it runs: the first has the last checkpoints written, where any
+ * are kept, and lets it drain (no more callers, replies flushed for a few seconds); each further
+ * one passes over what the one before has begun. SIGHUP asks whoever made it to reread what can
+ * change while it runs.
  */
 #ifndef NET_SERVER_H
 #define NET_SERVER_H
@@ -21,8 +22,10 @@
 
 #include "proto/message.h"
 #include "server/base/log.h"
+#include "server/control/control.h"
 #include "server/optim/kernels.h"
 
+struct job_state;
 struct server;
 
 /* Strings and the log are borrowed until server_destroy. */
@@ -49,7 +52,15 @@ struct server_options {
     const char *version;
     const struct log *log; /* may be NULL */
 
+    uint64_t checkpoint_every_steps; /* see control.h */
+    uint64_t checkpoint_every_ms;
+    bool checkpoint_on_exit;
+
     void *owner;
+
+    /* As io.checkpoint of control.h: server_note_written says what came of it. On server_run's
+     * thread. NULL: no checkpoints are kept. */
+    void (*checkpoint)(void *owner, const struct job_snapshot *snapshot, uint64_t step);
     void (*reload)(void *owner); /* SIGHUP came; on server_run's thread. NULL: nothing is done */
 };
 
@@ -71,6 +82,20 @@ enum stepd_status server_define(struct server *server, const char *name,
 enum stepd_status server_redefine(struct server *server, const char *name,
                                   const struct stepd_define_job *def,
                                   struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Brings a job back before server_run; as control_restore. */
+enum stepd_status server_restore(struct server *server, struct job_snapshot *snapshot,
+                                 struct job_state *state,
+                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* What came of a snapshot that was to be written. */
+struct server_written {
+    const struct job_snapshot *snapshot; /* borrowed; of no use any more */
+    struct control_written written;
+};
+
+/* Takes ownership of written. Any thread, between `checkpoint` and server_destroy. */
+void server_note_written(struct server *server, struct server_written *written);
 
 /*
  * Serves until it is stopped; once. The calling thread is control's meanwhile. SIGPIPE is ignored

@@ -181,6 +181,7 @@ static void deliver(void *owner, const struct letter *letter)
     case LETTER_LOST: mailbox_post(shard->options.main, *letter); break;
     case LETTER_NOTICE:
     case LETTER_GONE:
+    case LETTER_WRITTEN:
     case LETTER_ENDED: assert(false && "this letter is for the main thread"); break;
     }
 }

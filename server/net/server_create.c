@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Making a server of its options, what it is told before it runs, and the way back.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "proto/error.h"
+#include "proto/frame.h"
+#include "server/net/address.h"
+#include "server/net/server_internal.h"
+#include "server/net/socket.h"
+
+/* Is this an address that a daemon without TLS and login may listen on? */
+static enum stepd_status check_exposure(const struct server_options *options,
+                                        const struct sockaddr_storage *listen,
+                                        struct stepd_error *reterr)
+{
+    if (options->insecure || address_is_loopback((const struct sockaddr *)listen))
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                      "listen: %.80s can be reached from other machines, and there is neither TLS "
+                      "nor login: listen on 127.0.0.1, or say --insecure if the network is trusted",
+                      options->listen);
+}
+
+/* Checks what no single option can be blamed for. */
+static enum stepd_status check_options(const struct server_options *options,
+                                       struct sockaddr_storage *ret_listen,
+                                       struct stepd_error *reterr)
+{
+    const size_t elements = stepd_frame_payload_max(options->frame_max_bytes) / sizeof(float);
+    if (options->slice_elements > elements)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "slice_elements is %u, but a frame of frame_max_bytes = %u holds at most "
+                          "%zu elements",
+                          (unsigned)options->slice_elements, (unsigned)options->frame_max_bytes,
+                          elements);
+    struct address address;
+    enum stepd_status status = address_parse(options->listen, &address, reterr);
+    if (status == STEPD_OK)
+        status = address_resolve(&address, ret_listen, reterr);
+    if (status != STEPD_OK)
+        return stepd_fail_in(reterr, STEPD_FAILED_PRECONDITION, "listen");
+    status = check_exposure(options, ret_listen, reterr);
+    if (status == STEPD_OK)
+        status = socket_check_congestion(options->tcp_congestion, reterr);
+    return status;
+}
+
+static enum stepd_status create_control(struct server *server)
+{
+    const struct server_options *const options = &server->options;
+    const struct control_host_options host = {
+        .uv = &server->uv,
+        .log = options->log,
+        .control =
+            {
+                .shards = options->shards,
+                .slice_elements = options->slice_elements,
+                .lease_ms = options->lease_ms,
+                .wait_max_ms = options->wait_max_ms,
+                .frame_max_bytes = options->frame_max_bytes,
+                .jobs_max = options->jobs_max,
+                .memory_max_bytes = options->memory_max_bytes,
+                .server_version = options->version,
+                .checkpoint_every_steps = options->checkpoint_every_steps,
+                .checkpoint_every_ms = options->checkpoint_every_ms,
+                .checkpoint_on_exit = options->checkpoint_on_exit,
+            },
+        .write_timeout_ms = options->write_timeout_ms,
+        .read_timeout_ms = options->read_timeout_ms,
+        .owner = server,
+        .order = server_bring_order,
+        .gone = server_gone,
+        .checkpoint = options->checkpoint == NULL ? NULL : server_checkpoint,
+    };
+    return control_host_create(&host, &server->control);
+}
+
+static enum stepd_status create_door(struct server *server)
+{
+    const struct door_options options = {
+        .uv = &server->uv,
+        .log = server->options.log,
+        .shards = server->options.shards,
+        .connections_max = server->options.connections_max,
+        .hello_timeout_ms = server->options.hello_timeout_ms,
+        .tcp_congestion = server->options.tcp_congestion,
+        .owner = server,
+        .admit = server_admit,
+        .refuse = server_refuse,
+    };
+    server->door = door_create(&options);
+    return server->door == NULL ? STEPD_RESOURCE_EXHAUSTED : STEPD_OK;
+}
+
+static enum stepd_status create_shards(struct server *server)
+{
+    const struct server_options *const options = &server->options;
+    server->shard = calloc(options->shards, sizeof(struct shard *));
+    if (server->shard == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    for (uint32_t i = 0; i < options->shards; i++) {
+        const struct shard_options shard = {
+            .core =
+                {
+                    .shard = i,
+                    .isa = options->isa,
+                    .wait_max_ms = options->wait_max_ms,
+                    .frame_max_bytes = options->frame_max_bytes,
+                },
+            .write_timeout_ms = options->write_timeout_ms,
+            .read_timeout_ms = options->read_timeout_ms,
+            .busy_poll_us = options->busy_poll_us,
+            .shared = options->unix_path[0] != '\0' ? &server->shared : NULL,
+            .log = options->log,
+            .main = &server->mailbox,
+        };
+        const enum stepd_status status = shard_create(&shard, &server->shard[i]);
+        if (status != STEPD_OK)
+            return status;
+    }
+    return STEPD_OK;
+}
+
+/* Makes the main thread's handles. Nothing here can fail but for want of memory. */
+static enum stepd_status create_parts(struct server *server)
+{
+    (void)uv_timer_init(&server->uv, &server->tick);
+    server->tick.data = server;
+    if (uv_signal_init(&server->uv, &server->sigterm) != 0 ||
+        uv_signal_init(&server->uv, &server->sigint) != 0 ||
+        uv_signal_init(&server->uv, &server->sighup) != 0)
+        return STEPD_RESOURCE_EXHAUSTED;
+    server->sigterm.data = server;
+    server->sigint.data = server;
+    server->sighup.data = server;
+    enum stepd_status status = create_control(server);
+    if (status == STEPD_OK)
+        status = create_door(server);
+    if (status == STEPD_OK)
+        status = create_shards(server);
+    return status;
+}
+
+enum stepd_status server_create(const struct server_options *options, struct server **ret_server,
+                                struct stepd_error *reterr)
+{
+    struct sockaddr_storage listen;
+    const enum stepd_status checked = check_options(options, &listen, reterr);
+    if (checked != STEPD_OK)
+        return checked;
+    struct server *const server = malloc(sizeof *server);
+    if (server == NULL)
+        goto fail;
+    *server = (struct server){
+        .options = *options, .listen = listen, .shared.bytes = options->shared_max_bytes};
+    if (uv_loop_init(&server->uv) != 0)
+        goto fail_free;
+    if (mailbox_init(&server->mailbox, &server->uv, server_deliver, server) != STEPD_OK)
+        goto fail_loop;
+    if (create_parts(server) != STEPD_OK) {
+        server_destroy(server);
+        goto fail;
+    }
+    *ret_server = server;
+    return STEPD_OK;
+fail_loop:
+    (void)uv_loop_close(&server->uv);
+fail_free:
+    free(server);
+fail:
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory or descriptors for the server");
+}
+
+static void close_handle(uv_handle_t *handle, void *nothing)
+{
+    (void)nothing;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+struct server *server_destroy(struct server *server)
+{
+    if (server == NULL)
+        return NULL;
+    control_host_destroy(server->control);
+    for (uint32_t i = 0; server->shard != NULL && i < server->options.shards; i++)
+        shard_destroy(server->shard[i]);
+    free(server->shard);
+    if (server->state != SERVER_ENDED) { /* it never ran */
+        mailbox_close(&server->mailbox);
+        uv_walk(&server->uv, close_handle, NULL);
+        (void)uv_run(&server->uv, UV_RUN_DEFAULT);
+    }
+    door_destroy(server->door);
+    mailbox_deinit(&server->mailbox);
+    const int busy = uv_loop_close(&server->uv);
+    assert(busy == 0);
+    (void)busy;
+    free(server);
+    return NULL;
+}
+
+enum stepd_status server_define(struct server *server, const char *name,
+                                const struct stepd_define_job *def, struct stepd_error *reterr)
+{
+    return control_define(control_host_control(server->control), name, def, reterr);
+}
+
+enum stepd_status server_redefine(struct server *server, const char *name,
+                                  const struct stepd_define_job *def, struct stepd_error *reterr)
+{
+    return control_redefine(control_host_control(server->control), name, def, reterr);
+}
+
+enum stepd_status server_restore(struct server *server, struct job_snapshot *snapshot,
+                                 struct job_state *state, struct stepd_error *reterr)
+{
+    return control_restore(control_host_control(server->control), snapshot, state,
+                           uv_now(&server->uv), reterr);
+}
