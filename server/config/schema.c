@@ -24,6 +24,8 @@ static const char *const levels[] = {
 
 static const char *const isas[] = {"auto", "base", "v3", "v4", NULL};
 
+static const char *const resumes[] = {"auto", "never", NULL};
+
 static const struct schema_row rows[] = {
     {
         .key = "listen",
@@ -208,6 +210,62 @@ static const struct schema_row rows[] = {
         .most = CONFIG_SLICE_ELEMENTS_MOST,
         .doc = "elements of the largest slice; 4 bytes each must fit a frame",
         .offset = FIELD(slice_elements),
+    },
+    {
+        .key = "checkpoint_dir",
+        .flag = "checkpoint-dir",
+        .type = &value_path,
+        .fallback = "",
+        .most = VALUE_PATH_MAX_BYTES,
+        .doc = "folder to keep checkpoints in, of this daemon alone; empty for none",
+        .offset = FIELD(checkpoint_dir),
+    },
+    {
+        .key = "checkpoint_every_steps",
+        .flag = "checkpoint-every-steps",
+        .type = &value_whole,
+        .fallback = "0",
+        .least = 0,
+        .most = 1000000000,
+        .doc = "a checkpoint of each job at every multiple of so many steps; 0 for none",
+        .offset = FIELD(checkpoint_every_steps),
+    },
+    {
+        .key = "checkpoint_every_s",
+        .flag = "checkpoint-every-s",
+        .type = &value_whole,
+        .fallback = "600",
+        .least = 0,
+        .most = 30 * DAY_MS / 1000,
+        .doc = "a checkpoint of each job so many seconds after its last one; 0 for none",
+        .offset = FIELD(checkpoint_every_s),
+    },
+    {
+        .key = "checkpoint_keep",
+        .flag = "checkpoint-keep",
+        .type = &value_whole,
+        .fallback = "3",
+        .least = 1,
+        .most = 1000000,
+        .doc = "checkpoints of a job that are kept; older ones are removed",
+        .offset = FIELD(checkpoint_keep),
+    },
+    {
+        .key = "checkpoint_on_exit",
+        .flag = "checkpoint-on-exit",
+        .type = &value_switch,
+        .fallback = "true",
+        .doc = "a last checkpoint of each job when it has finished, and when the daemon ends",
+        .offset = FIELD(checkpoint_on_exit),
+    },
+    {
+        .key = "resume",
+        .flag = "resume",
+        .type = &value_choice,
+        .fallback = "auto",
+        .choice = resumes,
+        .doc = "jobs at the start: auto brings each back from its newest good checkpoint; or never",
+        .offset = FIELD(resume),
     },
 };
 

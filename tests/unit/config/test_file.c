@@ -57,6 +57,12 @@ static void file__every_key_given__is_taken(void **state)
                                       "busy_poll_us: 17\n"
                                       "tcp_congestion: reno\n"
                                       "slice_elements: 256\n"
+                                      "checkpoint_dir: /var/lib/stepd\n"
+                                      "checkpoint_every_steps: 18\n"
+                                      "checkpoint_every_s: 19\n"
+                                      "checkpoint_keep: 20\n"
+                                      "checkpoint_on_exit: false\n"
+                                      "resume: never\n"
                                       "jobs: []\n",
                                       &config, &error),
                      STEPD_OK);
@@ -79,6 +85,12 @@ static void file__every_key_given__is_taken(void **state)
     assert_int_equal(config.busy_poll_us, 17);
     assert_string_equal(config.tcp_congestion, "reno");
     assert_int_equal(config.slice_elements, 256);
+    assert_string_equal(config.checkpoint_dir, "/var/lib/stepd");
+    assert_int_equal(config.checkpoint_every_steps, 18);
+    assert_int_equal(config.checkpoint_every_s, 19);
+    assert_int_equal(config.checkpoint_keep, 20);
+    assert_false(config.checkpoint_on_exit);
+    assert_string_equal(config.resume, "never");
     assert_int_equal(config.jobs, 0);
     config_deinit(&config);
 }
