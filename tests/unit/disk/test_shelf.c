@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What has the name of a checkpoint is whole, and nothing else is left lying about.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/disk/file.h"
+#include "server/disk/shelf.h"
+#include "tests/unit/disk/scratch.h"
+
+struct fixture {
+    struct store *store;
+    struct shelf shelf;
+};
+
+static struct fixture open_shelf(const struct scratch *scratch)
+{
+    struct fixture fixture = {.store = NULL};
+    struct stepd_error error;
+    const struct store_shelf_name name = store_shelf_name("job");
+    assert_int_equal(store_open(scratch_path(scratch, "store"), &fixture.store, &error), STEPD_OK);
+    assert_int_equal(shelf_open_to_write(fixture.store, &name, &fixture.shelf, &error), STEPD_OK);
+    return fixture;
+}
+
+static void close_shelf(struct fixture *fixture)
+{
+    shelf_close(&fixture->shelf);
+    fixture->store = store_close(fixture->store);
+}
+
+/* A checkpoint with one file in it. */
+static void commit(const struct shelf *shelf, uint64_t step, const char *file_name)
+{
+    struct stepd_error error;
+    const struct shelf_checkpoint checkpoint = shelf_checkpoint_of(step);
+    const int folder = shelf_begin(shelf, &checkpoint, &error);
+    assert_true(folder >= 0);
+    assert_true(file_finish(file_create(folder, file_name)));
+    assert_int_equal(shelf_commit(shelf, folder, &checkpoint, &error), STEPD_OK);
+    assert_int_equal(close(folder), 0);
+}
+
+static void shelf_list__of_many__falls(void **state)
+{
+    struct fixture fixture = open_shelf(*state);
+    commit(&fixture.shelf, 900, "a");
+    commit(&fixture.shelf, 123456789012, "a");
+    commit(&fixture.shelf, 1200, "a");
+    assert_int_equal(mkdir(scratch_path(*state, "store/job/step-12"), 0700), 0); /* no such name */
+    struct shelf_checkpoint *list = NULL;
+    size_t count = 0;
+    struct stepd_error error;
+    assert_int_equal(shelf_list(&fixture.shelf, &list, &count, &error), STEPD_OK);
+    assert_int_equal(count, 3);
+    assert_string_equal(list[0].name, "step-123456789012");
+    assert_string_equal(list[1].name, "step-00001200");
+    assert_int_equal(list[2].step, 900);
+    free(list);
+    close_shelf(&fixture);
+}
+
+static void shelf_begin__without_commit__leaves_no_checkpoint(void **state)
+{
+    struct fixture fixture = open_shelf(*state);
+    struct stepd_error error;
+    const struct shelf_checkpoint checkpoint = shelf_checkpoint_of(7);
+    const int folder = shelf_begin(&fixture.shelf, &checkpoint, &error);
+    assert_true(file_finish(file_create(folder, "half")));
+    assert_int_equal(close(folder), 0);
+    assert_false(scratch_has(*state, "store/job/step-00000007"));
+    assert_true(scratch_has(*state, "store/job/.new-step-00000007/half"));
+    close_shelf(&fixture);
+    fixture = open_shelf(*state); /* the next daemon */
+    assert_false(scratch_has(*state, "store/job/.new-step-00000007"));
+    close_shelf(&fixture);
+}
+
+static void shelf_commit__over_an_older_one__takes_its_place(void **state)
+{
+    struct fixture fixture = open_shelf(*state);
+    commit(&fixture.shelf, 5, "old");
+    commit(&fixture.shelf, 5, "new");
+    assert_true(scratch_has(*state, "store/job/step-00000005/new"));
+    assert_false(scratch_has(*state, "store/job/step-00000005/old"));
+    assert_false(scratch_has(*state, "store/job/.new-step-00000005"));
+    close_shelf(&fixture);
+}
+
+static void shelf_remove__of_one__leaves_the_others(void **state)
+{
+    struct fixture fixture = open_shelf(*state);
+    struct stepd_error error;
+    commit(&fixture.shelf, 5, "a");
+    commit(&fixture.shelf, 6, "a");
+    assert_int_equal(shelf_remove(&fixture.shelf, "step-00000005", &error), STEPD_OK);
+    assert_false(scratch_has(*state, "store/job/step-00000005"));
+    assert_true(scratch_has(*state, "store/job/step-00000006/a"));
+    assert_int_equal(shelf_remove(&fixture.shelf, "step-00000005", &error), STEPD_UNAVAILABLE);
+    assert_string_equal(error.text,
+                        "job/step-00000005: cannot remove it: No such file or directory");
+    close_shelf(&fixture);
+}
+
+static void shelf_open_to_write__of_a_link__is_refused(void **state)
+{
+    struct fixture fixture = open_shelf(*state);
+    struct stepd_error error;
+    struct shelf shelf;
+    const struct store_shelf_name name = store_shelf_name("link");
+    assert_int_equal(symlink("/tmp", scratch_path(*state, "store/link")), 0);
+    assert_int_equal(shelf_open_to_write(fixture.store, &name, &shelf, &error), STEPD_UNAVAILABLE);
+    close_shelf(&fixture);
+}
+
+static void shelf_incarnation__is_read_as_it_was_written(void **state)
+{
+    struct fixture fixture = open_shelf(*state);
+    struct stepd_error error;
+    uint64_t incarnation = 1;
+    assert_int_equal(shelf_read_incarnation(&fixture.shelf, &incarnation, &error), STEPD_OK);
+    assert_int_equal(incarnation, 0);
+    assert_int_equal(shelf_write_incarnation(&fixture.shelf, UINT64_MAX - 1, &error), STEPD_OK);
+    assert_int_equal(shelf_read_incarnation(&fixture.shelf, &incarnation, &error), STEPD_OK);
+    assert_true(incarnation == UINT64_MAX - 1);
+    static const char *const bad[] = {"",     "7",      "x\n",
+                                      "-1\n", "7\n7\n", "99999999999999999999999\n"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        scratch_write(*state, "store/job/incarnation", bad[i]);
+        assert_int_equal(shelf_read_incarnation(&fixture.shelf, &incarnation, &error),
+                         STEPD_DATA_LOSS);
+    }
+    close_shelf(&fixture);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(shelf_list__of_many__falls),
+        TEST(shelf_begin__without_commit__leaves_no_checkpoint),
+        TEST(shelf_commit__over_an_older_one__takes_its_place),
+        TEST(shelf_remove__of_one__leaves_the_others),
+        TEST(shelf_open_to_write__of_a_link__is_refused),
+        TEST(shelf_incarnation__is_read_as_it_was_written),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
