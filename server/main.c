@@ -16,6 +16,7 @@
 #include "proto/error.h"
 #include "server/base/log.h"
 #include "server/config/config.h"
+#include "server/keeping.h"
 #include "server/model/group.h"
 #include "server/net/server.h"
 #include "server/optim/blas.h"
@@ -40,6 +41,7 @@ struct daemon {
     const struct config *config; /* as it took effect */
     struct config *read;         /* owned; as it was reread last; NULL: never */
     struct server *server;       /* owned */
+    struct keeping keeping;
     struct log log;
 };
 
@@ -204,6 +206,18 @@ static void reload(void *owner)
 
 /* ---- Running --------------------------------------------------------------------------------- */
 
+static uint64_t jobs_memory_bytes(const struct config *config)
+{
+    return config->memory_max_bytes > 0 ? config->memory_max_bytes
+                                        : memory_bytes(MEMORY_SHARE_PERCENT);
+}
+
+static void checkpoint(void *owner, struct server_written *written, uint64_t step)
+{
+    struct daemon *const daemon = owner;
+    keeping_write(&daemon->keeping, written, step);
+}
+
 static enum stepd_status create_server(struct daemon *daemon, struct server **ret_server,
                                        struct stepd_error *reterr)
 {
@@ -219,8 +233,7 @@ static enum stepd_status create_server(struct daemon *daemon, struct server **re
         .shards = config->shards,
         .insecure = config->insecure,
         .isa = isa,
-        .memory_max_bytes = config->memory_max_bytes > 0 ? config->memory_max_bytes
-                                                         : memory_bytes(MEMORY_SHARE_PERCENT),
+        .memory_max_bytes = jobs_memory_bytes(config),
         .shared_max_bytes = config->shared_max_bytes > 0 ? config->shared_max_bytes
                                                          : memory_bytes(SHARED_SHARE_PERCENT),
         .frame_max_bytes = (uint32_t)config->frame_max_bytes, /* at most 1 GiB */
@@ -236,7 +249,11 @@ static enum stepd_status create_server(struct daemon *daemon, struct server **re
         .jobs_max = JOBS_MAX,
         .version = STEPD_VERSION,
         .log = &daemon->log,
+        .checkpoint_every_steps = config->checkpoint_every_steps,
+        .checkpoint_every_ms = config->checkpoint_every_s * UINT64_C(1000),
+        .checkpoint_on_exit = config->checkpoint_on_exit,
         .owner = daemon,
+        .checkpoint = config->checkpoint_dir[0] == '\0' ? NULL : checkpoint,
         .reload = reload,
     };
     return server_create(&options, ret_server, reterr);
@@ -253,6 +270,19 @@ static int exit_code_of(enum stepd_status status)
     }
 }
 
+/* Jobs that are brought back come before those of the file, which may be the same. */
+static enum stepd_status bring_back(struct daemon *daemon, struct stepd_error *reterr)
+{
+    const struct config *const config = daemon->config;
+    enum stepd_status status = keeping_open(&daemon->keeping, config, &daemon->log, reterr);
+    if (status == STEPD_OK)
+        status =
+            keeping_resume(&daemon->keeping, daemon->server, jobs_memory_bytes(config), reterr);
+    if (status == STEPD_OK)
+        status = keeping_start(&daemon->keeping, reterr);
+    return status;
+}
+
 /* Checks the config as far as that goes without opening anything; then runs, unless told not to. */
 static int serve(const struct config *config, int argc, char *const argv[])
 {
@@ -261,10 +291,13 @@ static int serve(const struct config *config, int argc, char *const argv[])
     log_init(&daemon.log, stderr, config->log_level);
     blas_use_one_thread();
     enum stepd_status status = create_server(&daemon, &daemon.server, &error);
+    if (status == STEPD_OK && config->action == CONFIG_RUN)
+        status = bring_back(&daemon, &error);
     if (status == STEPD_OK)
         status = define_jobs(daemon.server, config, &error);
     if (status == STEPD_OK && config->action == CONFIG_RUN)
         status = server_run(daemon.server, &error);
+    keeping_end(&daemon.keeping);
     server_destroy(daemon.server);
     config_deinit(daemon.read);
     free(daemon.read);

@@ -85,6 +85,24 @@ struct control *control_destroy(struct control *control)
     return NULL;
 }
 
+/* A job that goes on from a checkpoint is as that says, but for what its groups do: that is changed
+ * to what the file says when the job is open. */
+static enum stepd_status adopt(struct control_job *job, const struct stepd_define_job *def,
+                               struct stepd_error *reterr)
+{
+    job->from_config = true;
+    if (job_draft_same(job->draft, def, NULL) == STEPD_OK)
+        return STEPD_OK;
+    const enum stepd_status status = job_draft_same_but_groups(job->draft, def, reterr);
+    if (status != STEPD_OK)
+        return stepd_fail_in(
+            reterr, status,
+            "its checkpoint says otherwise, and so it goes on; undo the change, or "
+            "begin anew with --resume never");
+    job->file_says = def;
+    return STEPD_OK;
+}
+
 enum stepd_status control_define(struct control *control, const char *name,
                                  const struct stepd_define_job *def, struct stepd_error *reterr)
 {
@@ -93,6 +111,8 @@ enum stepd_status control_define(struct control *control, const char *name,
         const enum stepd_status status = control_job_create(control, name, &job, reterr);
         if (status != STEPD_OK)
             return status;
+    } else if (job->restored != NULL) {
+        return adopt(job, def, reterr);
     }
     const enum stepd_status status = control_define_entry(control, job, def, reterr);
     if (status == STEPD_OK)

@@ -99,8 +99,10 @@ enum stepd_status control_create(const struct control_options *options, const st
 /* All connections must be closed. NULL is fine. Returns NULL. */
 struct control *control_destroy(struct control *control);
 
-/* Defines a job from the config file, as DefineJob of a client would. Logs nothing as long as no
- * call has told the time: the file may only be checked. */
+/* Defines a job from the config file, as DefineJob of a client would. Of one that was restored
+ * before def may say other things about groups, which are changed when the job is open; def is
+ * borrowed until then. Logs nothing as long as no call has told the time: the file may only be
+ * checked. */
 enum stepd_status control_define(struct control *control, const char *name,
                                  const struct stepd_define_job *def,
                                  struct stepd_error *reterr) STEPD_MUST_CHECK;

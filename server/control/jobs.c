@@ -193,6 +193,7 @@ void control_job_empty(struct control *control, struct control_job *job)
     job->job = job_unref(job->job);
     job->open_error = (struct stepd_error){.code = STEPD_OK};
     job->restored = job_state_unref(job->restored);
+    job->file_says = NULL;
     job->started = false;
     job->failure = (struct stepd_error){.code = STEPD_OK};
     job->failure_untold = false;

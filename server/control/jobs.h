@@ -103,7 +103,10 @@ struct control_job {
 
     struct job_state
         *restored; /* OPENING: what its slices go on from, a reference; NULL: new ones */
-    bool started;  /* restored: its rounds could close before, and need not wait for all to join */
+    const struct stepd_define_job
+        *file_says; /* restored: what the config file has made of its definition meanwhile,
+                     * borrowed until the job is open; NULL: the same */
+    bool started;   /* restored: its rounds could close before, and need not wait for all to join */
 
     uint64_t opening;              /* OPENING: number of the attempt */
     uint64_t opening_until_ms;     /* OPENING: when it counts as failed */

@@ -150,6 +150,8 @@ static void finish(struct control *control, struct control_job *job)
     job->close_untold = !opened;
     control_job_restored(control, job, opened);
     control_job_tell_shards(control, job);
+    if (opened)
+        control_job_follow_file(control, job);
 }
 
 /* Whether the shard has answered to this attempt, and not late to one that was given up. A shard

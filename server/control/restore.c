@@ -13,6 +13,7 @@
 #include "proto/error.h"
 #include "server/control/drafts.h"
 #include "server/control/gates.h"
+#include "server/control/handle_change.h"
 #include "server/control/members.h"
 #include "server/control/opening.h"
 #include "server/control/sessions.h"
@@ -185,4 +186,14 @@ void control_job_restored(struct control *control, struct control_job *job, bool
         for (uint32_t shard = 0; shard < member->shards; shard++)
             member->counted[shard] = 0;
     }
+}
+
+void control_job_follow_file(struct control *control, struct control_job *job)
+{
+    const struct stepd_define_job *const def = job->file_says;
+    struct stepd_error error;
+    job->file_says = NULL;
+    if (def != NULL && control_change_from_file(control, job, def, &error) != STEPD_OK)
+        control_warn(control, "change_refused", "job=%s by=file reason=%s",
+                     control_quote(job->name).text, control_quote(error.text).text);
 }

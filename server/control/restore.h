@@ -18,4 +18,7 @@ enum stepd_status control_job_restore(struct control *control, struct job_snapsh
  * incarnation and with its members, and the log says so. */
 void control_job_restored(struct control *control, struct control_job *job, bool opened);
 
+/* A job that was restored is open: what the config file says of its groups now becomes of them. */
+void control_job_follow_file(struct control *control, struct control_job *job);
+
 #endif

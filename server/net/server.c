@@ -188,8 +188,14 @@ static void on_tick(uv_timer_t *timer)
 
 void server_checkpoint(void *owner, const struct job_snapshot *snapshot, uint64_t step)
 {
-    const struct server *const server = owner;
-    server->options.checkpoint(server->options.owner, snapshot, step);
+    struct server *const server = owner;
+    struct server_written *const written = calloc(1, sizeof *written);
+    if (written == NULL) { /* nobody could tell control that the snapshot is free */
+        mailbox_post(&server->mailbox, (struct letter){.kind = LETTER_LOST});
+        return;
+    }
+    written->snapshot = snapshot;
+    server->options.checkpoint(server->options.owner, written, step);
 }
 
 void server_note_written(struct server *server, struct server_written *written)

@@ -27,6 +27,7 @@
 
 struct job_state;
 struct server;
+struct server_written;
 
 /* Strings and the log are borrowed until server_destroy. */
 struct server_options {
@@ -58,9 +59,10 @@ struct server_options {
 
     void *owner;
 
-    /* As io.checkpoint of control.h: server_note_written says what came of it. On server_run's
-     * thread. NULL: no checkpoints are kept. */
-    void (*checkpoint)(void *owner, const struct job_snapshot *snapshot, uint64_t step);
+    /* Writes a snapshot down as the checkpoint of this step, on another thread. Takes ownership of
+     * written, which goes back to server_note_written with what came of it. On server_run's thread.
+     * NULL: no checkpoints are kept. */
+    void (*checkpoint)(void *owner, struct server_written *written, uint64_t step);
     void (*reload)(void *owner); /* SIGHUP came; on server_run's thread. NULL: nothing is done */
 };
 
@@ -88,9 +90,9 @@ enum stepd_status server_restore(struct server *server, struct job_snapshot *sna
                                  struct job_state *state,
                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* What came of a snapshot that was to be written. */
+/* A snapshot that is being written, and what comes of it. */
 struct server_written {
-    const struct job_snapshot *snapshot; /* borrowed; of no use any more */
+    const struct job_snapshot *snapshot; /* borrowed until it goes back */
     struct control_written written;
 };
 

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reading a checkpoint, and believing nothing of it: the manifest is held to its own checksum, the
+ * files to their lengths and checksums, the arrays to theirs and to what the manifest says there
+ * must be.
+ */
+#ifndef DISK_LOAD_H
+#define DISK_LOAD_H
+
+#include <stdint.h>
+
+#include <stepd/status.h>
+
+#include "server/persist/manifest.h"
+
+/* What a checkpoint says of itself: its manifest alone. folder is that of the checkpoint, borrowed;
+ * errors as load_checkpoint. */
+enum stepd_status load_manifest(int folder, struct manifest *ret_manifest,
+                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/*
+ * Reads the checkpoint in a folder, borrowed: manifest->snapshot and manifest->state go to
+ * control_restore. bytes_max bounds what the arrays may take. NOT_FOUND: a file is missing.
+ * DATA_LOSS: bytes are not those that were written. INVALID_ARGUMENT: the files do not fit each
+ * other or make no job. UNAVAILABLE: the disk refuses. RESOURCE_EXHAUSTED: no memory, or more than
+ * bytes_max. The text names the file and, where it can, the array. *ret_manifest: the caller frees
+ * with manifest_deinit.
+ */
+enum stepd_status load_checkpoint(int folder, uint64_t bytes_max, struct manifest *ret_manifest,
+                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+#endif

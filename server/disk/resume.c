@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A job's incarnation rises with each restore, and it is on the disk before anybody can be told of
+ * it: one that is used twice would be a way back that nobody notices.
+ */
+#include "server/disk/resume.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proto/error.h"
+#include "server/disk/load.h"
+#include "server/disk/retire.h"
+#include "server/disk/shelf.h"
+
+struct candidate {
+    struct shelf_checkpoint checkpoint;
+    uint64_t incarnation;
+};
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct candidate *const one = a, *const other = b;
+    if (one->incarnation != other->incarnation)
+        return one->incarnation < other->incarnation ? 1 : -1;
+    return (one->checkpoint.step < other->checkpoint.step) -
+           (one->checkpoint.step > other->checkpoint.step);
+}
+
+static void note_skipped(const struct resume *resume, const struct shelf *shelf, const char *name,
+                         const struct stepd_error *cause)
+{
+    log_event(resume->log, LOG_WARN, "checkpoint_skipped", "job=%s name=%s cause=%s",
+              shelf->name.text, name, cause->text);
+}
+
+/* Opens a checkpoint and reads it, whole or its manifest alone. */
+static enum stepd_status read_one(const struct resume *resume, const struct shelf *shelf,
+                                  const char *name, bool whole, struct manifest *ret_manifest,
+                                  struct stepd_error *reterr)
+{
+    const int folder = shelf_open_checkpoint(shelf, name, reterr);
+    if (folder < 0)
+        return reterr->code;
+    enum stepd_status status =
+        whole ? load_checkpoint(folder, resume->bytes_max, ret_manifest, reterr)
+              : load_manifest(folder, ret_manifest, reterr);
+    (void)close(folder);
+    if (status != STEPD_OK)
+        return status;
+    const struct store_shelf_name own = store_shelf_name(ret_manifest->snapshot.job->name);
+    if (strcmp(own.text, shelf->name.text) == 0)
+        return STEPD_OK;
+    status = stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "it is of job '%s'",
+                        ret_manifest->snapshot.job->name);
+    manifest_deinit(ret_manifest);
+    return status;
+}
+
+/* The checkpoints whose manifests are good, the newest first. newest_cause: why the highest step
+ * that is not among them is not. */
+static enum stepd_status find_candidates(const struct resume *resume, const struct shelf *shelf,
+                                         struct candidate **ret_list, size_t *ret_count,
+                                         struct stepd_error *newest_cause,
+                                         struct stepd_error *reterr)
+{
+    struct shelf_checkpoint *all = NULL;
+    size_t count = 0;
+    const enum stepd_status status = shelf_list(shelf, &all, &count, reterr);
+    if (status != STEPD_OK)
+        return status;
+    struct candidate *const list = calloc(count + 1, sizeof *list);
+    size_t good = 0;
+    for (size_t i = 0; i < count && list != NULL; i++) {
+        struct manifest manifest;
+        struct stepd_error cause;
+        if (read_one(resume, shelf, all[i].name, false, &manifest, &cause) != STEPD_OK) {
+            note_skipped(resume, shelf, all[i].name, &cause);
+            if (newest_cause->code == STEPD_OK)
+                *newest_cause = cause;
+            continue;
+        }
+        list[good++] =
+            (struct candidate){.checkpoint = all[i], .incarnation = manifest.snapshot.incarnation};
+        manifest_deinit(&manifest);
+    }
+    free(all);
+    if (list == NULL)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a list of checkpoints");
+    qsort(list, good, sizeof *list, newest_first);
+    *ret_list = list;
+    *ret_count = good;
+    return STEPD_OK;
+}
+
+static enum stepd_status restore(const struct resume *resume, const struct shelf *shelf,
+                                 const struct candidate *candidate, struct manifest *manifest,
+                                 uint64_t highest, struct stepd_error *reterr)
+{
+    struct job_snapshot *const snapshot = &manifest->snapshot;
+    if (snapshot->incarnation < highest)
+        snapshot->incarnation = highest;
+    enum stepd_status status = resume->restore(resume->owner, snapshot, manifest->state, reterr);
+    if (status == STEPD_OK)
+        status = shelf_write_incarnation(shelf, snapshot->incarnation, reterr);
+    if (status == STEPD_OK)
+        log_event(resume->log, LOG_INFO, "resumed", "job=%s checkpoint=%s incarnation=%" PRIu64,
+                  shelf->name.text, candidate->checkpoint.name, snapshot->incarnation);
+    return status;
+}
+
+static enum stepd_status try_candidates(const struct resume *resume, const struct shelf *shelf,
+                                        const struct candidate *list, size_t count,
+                                        uint64_t highest, struct stepd_error *newest_cause,
+                                        struct stepd_error *reterr)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct manifest manifest;
+        struct stepd_error cause;
+        if (read_one(resume, shelf, list[i].checkpoint.name, true, &manifest, &cause) != STEPD_OK) {
+            note_skipped(resume, shelf, list[i].checkpoint.name, &cause);
+            if (newest_cause->code == STEPD_OK)
+                *newest_cause = cause;
+            continue;
+        }
+        const enum stepd_status status =
+            restore(resume, shelf, &list[i], &manifest, highest, reterr);
+        manifest_deinit(&manifest);
+        return status;
+    }
+    if (newest_cause->code == STEPD_OK) /* there is none at all */
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_DATA_LOSS,
+                      "no checkpoint of job '%s' is good (%s); bring one back from elsewhere, or "
+                      "begin anew with --resume never, which sets them aside",
+                      shelf->name.text, newest_cause->text);
+}
+
+static enum stepd_status resume_job(const struct resume *resume,
+                                    const struct store_shelf_name *name, struct stepd_error *reterr)
+{
+    struct shelf shelf;
+    enum stepd_status status = shelf_open_to_write(resume->store, name, &shelf, reterr);
+    if (status != STEPD_OK)
+        return status;
+    struct candidate *list = NULL;
+    size_t count = 0;
+    uint64_t highest = 0;
+    struct stepd_error newest_cause = {.code = STEPD_OK};
+    status = shelf_read_incarnation(&shelf, &highest, reterr);
+    if (status == STEPD_OK)
+        status = find_candidates(resume, &shelf, &list, &count, &newest_cause, reterr);
+    if (count > 0 && list[0].incarnation > highest)
+        highest = list[0].incarnation;
+    if (status == STEPD_OK)
+        status = try_candidates(resume, &shelf, list, count, highest, &newest_cause, reterr);
+    free(list);
+    shelf_close(&shelf);
+    return status;
+}
+
+/* "mnist~1" is one that was set aside, and "...~" with a checksum behind it a long name. */
+static bool is_aside(const struct store_shelf_name *name)
+{
+    const char *const tilde = strrchr(name->text, '~');
+    return tilde != NULL && strlen(tilde + 1) < CHECKSUM_TEXT_BYTES - 1;
+}
+
+static enum stepd_status for_each(const struct store *store,
+                                  enum stepd_status (*visit)(const void *owner,
+                                                             const struct store_shelf_name *name,
+                                                             struct stepd_error *reterr),
+                                  const void *owner, struct stepd_error *reterr)
+{
+    struct store_shelf_name *shelf = NULL;
+    size_t shelves = 0;
+    enum stepd_status status = store_shelves(store, &shelf, &shelves, reterr);
+    for (size_t i = 0; i < shelves && status == STEPD_OK; i++) {
+        if (!is_aside(&shelf[i]))
+            status = visit(owner, &shelf[i], reterr);
+    }
+    if (shelves > 0)
+        free(shelf);
+    return status;
+}
+
+static enum stepd_status visit_resume(const void *owner, const struct store_shelf_name *name,
+                                      struct stepd_error *reterr)
+{
+    return resume_job(owner, name, reterr);
+}
+
+static enum stepd_status visit_set_aside(const void *owner, const struct store_shelf_name *name,
+                                         struct stepd_error *reterr)
+{
+    return retire_set_aside(owner, name, reterr);
+}
+
+enum stepd_status resume_jobs(const struct resume *resume, struct stepd_error *reterr)
+{
+    return for_each(resume->store, visit_resume, resume, reterr);
+}
+
+enum stepd_status resume_none(const struct store *store, struct stepd_error *reterr)
+{
+    return for_each(store, visit_set_aside, store, reterr);
+}

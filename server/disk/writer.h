@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The thread that writes checkpoints, one after the other, in the order in which they were asked
+ * for, and removes the oldest of a job when a newer one is durable. It owns the store meanwhile.
+ */
+#ifndef DISK_WRITER_H
+#define DISK_WRITER_H
+
+#include <stdint.h>
+
+#include <stepd/status.h>
+
+#include "server/base/log.h"
+#include "server/control/control.h"
+#include "server/disk/store.h"
+
+struct job_snapshot;
+struct writer;
+
+struct writer_options {
+    const struct store *store; /* borrowed while the writer lives */
+    uint32_t keep;             /* checkpoints of a job; at least 1 */
+    const char *stepd;         /* the daemon's version, borrowed likewise */
+    const struct log *log;     /* likewise; may be NULL */
+
+    /* A snapshot was written, or not; nobody reads it any more. On the writer's thread, or within
+     * writer_write. */
+    void (*written)(void *owner, void *token, const struct control_written *written);
+    void *owner;
+};
+
+/* Starts the thread. RESOURCE_EXHAUSTED: no memory or no thread. *ret_writer: caller ends it with
+ * writer_end. */
+enum stepd_status writer_start(const struct writer_options *options,
+                               struct writer **ret_writer) STEPD_MUST_CHECK;
+
+/* Asks for a snapshot to be written as the checkpoint of this step; `written` follows. */
+void writer_write(struct writer *writer, const struct job_snapshot *snapshot, uint64_t step,
+                  void *token);
+
+/* Gives up what is being written and what waits, and ends the thread. NULL is fine. Returns NULL.
+ */
+struct writer *writer_end(struct writer *writer);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What stands between the server, which knows no files, and the disk, which knows no loop: the
+ * store, what is brought back from it, and the thread that writes to it.
+ *
+ *     keeping_open      takes the store
+ *     keeping_resume    before the jobs of the config file are defined
+ *     keeping_start     before the server runs
+ *     keeping_end       when it has ended, and before it is destroyed
+ *
+ * Without a checkpoint_dir all of them do nothing.
+ */
+#ifndef SERVER_KEEPING_H
+#define SERVER_KEEPING_H
+
+#include <stdint.h>
+
+#include <stepd/status.h>
+
+#include "server/base/log.h"
+#include "server/config/config.h"
+#include "server/disk/store.h"
+#include "server/disk/writer.h"
+#include "server/net/server.h"
+
+struct keeping {
+    const struct config *config; /* borrowed, like the next two, until keeping_end */
+    const struct log *log;
+    struct server *server;
+    struct store *store;   /* owned; NULL: no checkpoints are kept */
+    struct writer *writer; /* owned; NULL: not started */
+};
+
+/* Errors as store_open. */
+enum stepd_status keeping_open(struct keeping *keeping, const struct config *config,
+                               const struct log *log, struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Brings jobs back into the server, or not, as the config says. Errors as resume_jobs. */
+enum stepd_status keeping_resume(struct keeping *keeping, struct server *server, uint64_t bytes_max,
+                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* RESOURCE_EXHAUSTED: no thread. */
+enum stepd_status keeping_start(struct keeping *keeping,
+                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* The server's `checkpoint`. */
+void keeping_write(struct keeping *keeping, struct server_written *written, uint64_t step);
+
+/* A zeroed one is fine. */
+void keeping_end(struct keeping *keeping);
+
+#endif
