@@ -340,6 +340,7 @@ struct stepd_memory_plan {
     uint64_t sums;
     uint64_t staging;
     uint64_t backups;
+    uint64_t spare;
 };
 
 struct stepd_job_status {

@@ -83,6 +83,7 @@ static struct stepd_memory_plan decode_memory_plan(const Stepd__V1__MemoryPlan *
         .sums = wire->sums,
         .staging = wire->staging,
         .backups = wire->backups,
+        .spare = wire->spare,
     };
 }
 

@@ -91,6 +91,7 @@ static Stepd__V1__MemoryPlan *encode_memory_plan(struct stepd_arena *arena,
     wire->sums = plan->sums;
     wire->staging = plan->staging;
     wire->backups = plan->backups;
+    wire->spare = plan->spare;
     return wire;
 }
 

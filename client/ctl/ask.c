@@ -82,11 +82,11 @@ static json_t *member_to_json(const struct stepd_member_status *member)
 
 static json_t *memory_to_json(const struct stepd_memory_plan *memory)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights", integer(memory->weights),
-                     "second_version", integer(memory->second_version), "views",
-                     integer(memory->views), "slots", integer(memory->slots), "sums",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights",
+                     integer(memory->weights), "second_version", integer(memory->second_version),
+                     "views", integer(memory->views), "slots", integer(memory->slots), "sums",
                      integer(memory->sums), "staging", integer(memory->staging), "backups",
-                     integer(memory->backups));
+                     integer(memory->backups), "spare", integer(memory->spare));
 }
 
 static json_t *job_to_json(const struct stepd_job_status *job)

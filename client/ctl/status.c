@@ -200,7 +200,7 @@ static void print_memory(const json_t *job)
         {"weights", "weights"}, {"second_version", "second version"},
         {"views", "views"},     {"slots", "slots"},
         {"sums", "sums"},       {"staging", "staging"},
-        {"backups", "backups"},
+        {"backups", "backups"}, {"spare", "spare"},
     };
 
     const json_t *const memory = json_object_get(job, "memory");

@@ -34,6 +34,12 @@ static enum stepd_status taken(const struct control *control, const struct contr
 {
     const struct control_session *session = member->session;
     const uint64_t silent_ms = control_session_silent_ms(session, control->now_ms);
+    if (session->restored)
+        return stepd_fail(reterr, STEPD_ALREADY_EXISTS,
+                          "rank %u is kept for worker '%s', which has not come back since the job "
+                          "was restored; ask for this rank by its number to take its place, or wait "
+                          "%" PRIu64 " ms",
+                          member->rank, session->worker, session->lease_ms - silent_ms);
     return stepd_fail(reterr, STEPD_ALREADY_EXISTS,
                       "rank %u is taken by worker '%s', silent for %" PRIu64
                       " ms; resume its session, or wait until its lease runs out in %" PRIu64 " ms",
@@ -62,19 +68,26 @@ static enum stepd_status check_left(const struct control_job *job,
     return STEPD_OK;
 }
 
+/* How somebody without a session comes to a rank. */
+struct claim {
+    bool by_number; /* it asks for this one */
+    bool rejoins;   /* it has been a worker before */
+};
+
 /* May a worker that brings no session take this rank now? Whoever rejoins was away while somebody
  * else left for it: it is not to do that one's work again. But where the session is one that a
  * snapshot has brought back, and nobody has come with it, whoever rejoins may have had the rank
- * later than the snapshot was taken, when that session had lost it. */
+ * later than the snapshot was taken, when that session had lost it; and whoever asks for it by its
+ * number may stand for a worker that was started again with the daemon, and has no session. */
 static enum stepd_status check_rank(const struct control *control, const struct control_job *job,
-                                    uint32_t rank, bool rejoins, struct stepd_error *reterr)
+                                    uint32_t rank, struct claim claim, struct stepd_error *reterr)
 {
     const struct control_member *member = control_member_find(job, rank);
     if (member == NULL)
         return STEPD_OK;
     const bool restored = member->session->restored;
     switch (member->state) {
-    case STEPD_MEMBER_LEFT: return check_left(job, member, rejoins && !restored, reterr);
+    case STEPD_MEMBER_LEFT: return check_left(job, member, claim.rejoins && !restored, reterr);
     case STEPD_MEMBER_GIVEN_UP: return STEPD_OK;
     case STEPD_MEMBER_JOINING:
         return stepd_fail(reterr, STEPD_ALREADY_EXISTS, "rank %u is taken by worker '%s'", rank,
@@ -82,8 +95,8 @@ static enum stepd_status check_rank(const struct control *control, const struct 
     case STEPD_MEMBER_PRESENT:
     case STEPD_MEMBER_LOST: break;
     }
-    const bool is_free =
-        control_session_is_over(member->session, control->now_ms) || (rejoins && restored);
+    const bool is_free = control_session_is_over(member->session, control->now_ms) ||
+                         ((claim.rejoins || claim.by_number) && restored);
     return is_free ? STEPD_OK : taken(control, member, reterr);
 }
 
@@ -106,7 +119,7 @@ static enum stepd_status any_rank(const struct control *control, const struct co
     if (rank == ranks) {
         rank = 0;
         while (rank < ranks &&
-               check_rank(control, job, rank, /* rejoins= */ false, NULL) != STEPD_OK)
+               check_rank(control, job, rank, (struct claim){.rejoins = false}, NULL) != STEPD_OK)
             rank++;
     }
     if (rank == ranks)
@@ -126,7 +139,8 @@ static enum stepd_status choose_rank(const struct control *control, const struct
     if (status != STEPD_OK)
         return status;
     *ret_rank = (uint32_t)hello->rank;
-    return check_rank(control, job, *ret_rank, hello->rejoins, reterr);
+    const struct claim claim = {.by_number = true, .rejoins = hello->rejoins};
+    return check_rank(control, job, *ret_rank, claim, reterr);
 }
 
 /* ---- Taking ---------------------------------------------------------------------------------- */

@@ -106,17 +106,19 @@ static void warn_of_empty_groups(const struct control *control, const struct job
 static void log_memory(const struct control *control, const struct job *job)
 {
     const struct job_memory memory = job_memory_plan(job);
-    control_log(
-        control, "memory_planned",
-        "job=%s bytes=%" PRIu64 " weights=%" PRIu64 " second_version=%" PRIu64 " views=%" PRIu64
-        " slots=%" PRIu64 " sums=%" PRIu64 " staging=%" PRIu64 " backups=%" PRIu64,
-        control_quote(job->name).text, job_memory_bytes(job), memory.weights, memory.second_version,
-        memory.views, memory.slots, memory.sums, memory.staging, memory.backups);
+    control_log(control, "memory_planned",
+                "job=%s bytes=%" PRIu64 " weights=%" PRIu64 " second_version=%" PRIu64
+                " views=%" PRIu64 " slots=%" PRIu64 " sums=%" PRIu64 " staging=%" PRIu64
+                " backups=%" PRIu64 " spare=%" PRIu64,
+                control_quote(job->name).text, job_memory_bytes(job), memory.weights,
+                memory.second_version, memory.views, memory.slots, memory.sums, memory.staging,
+                memory.backups, memory.spare);
 }
 
 enum stepd_status control_opening_start(struct control *control, struct control_job *job,
                                         struct stepd_error *reterr)
 {
+    job_draft_set_spare(job->draft, control->io.checkpoint != NULL);
     enum stepd_status status =
         job_draft_seal(job->draft, job->incarnation, control->options.shards, &job->job, reterr);
     if (status == STEPD_OK)

@@ -174,6 +174,7 @@ static void put_memory(const struct job *job, struct stepd_job_status *status)
         .sums = memory.sums,
         .staging = memory.staging,
         .backups = memory.backups,
+        .spare = memory.spare,
     };
 }
 

@@ -133,6 +133,7 @@ struct core_job {
     struct group_changes *changes; /* owned; that some slices here have not got to, in order */
     struct core_slice **slice; /* owned; by index in the layout, NULL where another shard owns it */
     struct block block;        /* owned; versions and slots of all slices, in the layout's order */
+    struct block spare;        /* owned; likewise the room of each for a snapshot, or nothing */
     struct staging staging;    /* owned */
     struct core_memory *shared; /* owned; where its weights stand, which workers on this host can
                                  * read; NULL: the slices' own */

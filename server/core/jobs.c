@@ -63,6 +63,20 @@ static uint64_t block_floats(const struct core *core, const struct core_job *job
     return floats;
 }
 
+/* Room for a snapshot, touched as well: it is written beside the steps, which it must not hold up.
+ */
+static enum stepd_status open_spare(const struct core *core, struct core_job *job)
+{
+    const struct layout *layout = &job->job->layout;
+    uint64_t floats = 0;
+    for (size_t i = 0; i < layout->slices && job->job->spare; i++) {
+        const struct slice_size size = job_slice_size(job->job, &layout->slice[i]);
+        if (layout->slice[i].shard == core->options.shard)
+            floats += job_state_room(&size);
+    }
+    return block_init(&job->spare, floats);
+}
+
 /* places: by slice; NULL: all have their versions in the job's block. */
 static enum stepd_status open_slices_at(struct core *core, struct core_job *job,
                                         const struct slice_places *places)
@@ -72,6 +86,8 @@ static enum stepd_status open_slices_at(struct core *core, struct core_job *job,
     if (job->slice == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
     enum stepd_status status = block_init(&job->block, block_floats(core, job));
+    if (status == STEPD_OK)
+        status = open_spare(core, job);
     float *at = job->block.floats;
     for (uint32_t i = 0; i < layout->slices && status == STEPD_OK; i++) {
         const struct slice_size size = job_slice_size(job->job, &layout->slice[i]);
@@ -222,6 +238,7 @@ void job_free(struct core *core, struct core_job *job)
     change_deinit(job);
     staging_deinit(&job->staging);
     block_deinit(&job->block);
+    block_deinit(&job->spare);
     free(job->gate.factor);
     free(job->slice);
     (void)job_unref(job->job);

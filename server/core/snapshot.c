@@ -70,12 +70,15 @@ static void take(const struct core_job *job, const struct core_slice *slice)
 /* Room for the states of all slices here. */
 static enum stepd_status make_states(struct core_job *job, struct core_snapshot *snapshot)
 {
+    float *room = job->spare.floats;
     for (size_t i = 0; i < job->job->layout.slices; i++) {
         struct core_slice *slice = job->slice[i];
         if (slice == NULL)
             continue;
-        if (slice_state_init(&snapshot->state->slice[i], &slice->slice) != STEPD_OK)
+        if (slice_state_init(&snapshot->state->slice[i], &slice->slice, room) != STEPD_OK)
             return STEPD_RESOURCE_EXHAUSTED;
+        const struct slice_size size = job_slice_size(job->job, slice->slice.plan);
+        room += room == NULL ? 0 : job_state_room(&size);
         snapshot->missing += is_stepped(slice);
     }
     return STEPD_OK;

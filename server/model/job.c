@@ -104,6 +104,7 @@ enum stepd_status job_draft_seal(struct job_draft *draft, uint64_t incarnation, 
                         .strict = draft->strict,
                         .slice_elements = draft->slice_elements,
                         .shards = shards,
+                        .spare = draft->spare,
                         .refs = 1};
     const enum stepd_status status = build(draft, job, reterr);
     if (status != STEPD_OK) {

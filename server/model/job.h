@@ -35,6 +35,7 @@ struct job {
     bool strict;
     uint32_t slice_elements;
     uint32_t shards;
+    bool spare; /* there is room for a snapshot of it from the start (job_state.h) */
     size_t groups;
     struct group *group;   /* owned */
     size_t *group_tensors; /* owned; how many tensors each group has taken */
@@ -85,6 +86,9 @@ uint32_t job_draft_workers(const struct job_draft *draft);
 enum stepd_mode job_draft_mode(const struct job_draft *draft);
 /* Borrowed as long as the draft lives. */
 const struct consistency *job_draft_consistency(const struct job_draft *draft);
+
+/* Whether jobs that are sealed from now on have room for a snapshot; at first they have none. */
+void job_draft_set_spare(struct job_draft *draft, bool spare);
 
 /* How many tensors the draft holds. */
 size_t job_draft_tensors(const struct job_draft *draft);
@@ -180,6 +184,7 @@ struct job_memory {
     uint64_t sums;           /* of gradients */
     uint64_t staging;
     uint64_t backups;
+    uint64_t spare; /* for a snapshot */
 };
 
 struct job_memory job_memory_plan(const struct job *job);

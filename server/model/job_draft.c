@@ -162,6 +162,11 @@ void job_draft_reset(struct job_draft *draft)
     draft->sealed = false;
 }
 
+void job_draft_set_spare(struct job_draft *draft, bool spare)
+{
+    draft->spare = spare;
+}
+
 uint32_t job_draft_workers(const struct job_draft *draft)
 {
     return draft->workers;

@@ -28,6 +28,7 @@ struct job_draft {
     struct tensor *tensor; /* owned */
     void *names;           /* owned; tree of the tensors' names, as tsearch(3) keeps it: a list of
                             * many tensors must not cost their square */
+    bool spare;            /* as the job's */
     bool sealed;           /* takes no more tensors */
 };
 

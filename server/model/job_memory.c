@@ -5,6 +5,7 @@
  */
 #include "proto/bytes.h"
 #include "server/model/job.h"
+#include "server/model/job_state.h"
 
 struct optim_shape job_tensor_shape(const struct tensor *tensor)
 {
@@ -203,14 +204,15 @@ struct job_memory job_memory_plan(const struct job *job)
         take_slice(job, &job->layout.slice[i], &memory);
     for (uint32_t shard = 0; shard < job->shards; shard++)
         take(&memory.staging, job_landing_floats(job, shard), job->workers);
+    memory.spare = job->spare ? job_state_bytes(job) : 0;
     return memory;
 }
 
 uint64_t job_memory_bytes(const struct job *job)
 {
     const struct job_memory memory = job_memory_plan(job);
-    const uint64_t part[] = {memory.weights, memory.second_version, memory.views,  memory.slots,
-                             memory.sums,    memory.staging,        memory.backups};
+    const uint64_t part[] = {memory.weights, memory.second_version, memory.views,   memory.slots,
+                             memory.sums,    memory.staging,        memory.backups, memory.spare};
     uint64_t total = 0;
     for (size_t i = 0; i < sizeof part / sizeof part[0]; i++)
         if (!stepd_bytes_add(total, part[i], &total))

@@ -133,15 +133,21 @@ uint64_t job_state_clock(const struct job_state *state, const struct job *job, u
     return lowest;
 }
 
+uint64_t job_state_room(const struct slice_size *size)
+{
+    uint64_t floats = size->slots;
+    for (int v = 0; v < STEPD_VIEWS; v++)
+        floats += size->buffers[v] > 1 ? size->buffer : 0;
+    return floats;
+}
+
 /* False: beyond any number. */
 static bool slice_bytes(const struct job *job, const struct slice_plan *slice, uint64_t *ret_bytes)
 {
     const struct slice_size size = job_slice_size(job, slice);
-    uint64_t floats = size.slots;
+    uint64_t floats = job_state_room(&size);
     uint64_t backups = 0;
     uint64_t bytes = 0;
-    for (int v = 0; v < STEPD_VIEWS; v++)
-        floats += size.buffers[v] > 1 ? size.buffer : 0;
     return stepd_bytes_mul(size.backup > 0 ? slice->elements : 0, job->workers, &backups) &&
            stepd_bytes_add(floats, backups, &floats) &&
            stepd_bytes_mul(floats, sizeof(float), &bytes) &&

@@ -57,8 +57,12 @@ uint64_t job_state_clock(const struct job_state *state, const struct job *job, u
  * Bytes that taking a state of all slices of a job allocates over all shards: their slots and
  * scalars, and for a step to go on meanwhile a third version of each view that steps make, and
  * backups; records (about 200 bytes for each slice and worker) come on top. UINT64_MAX if that is
- * not a number. Only one state of a job is taken at a time, so this is the most.
+ * not a number. Only one state of a job is taken at a time, so this is the most. A job with `spare`
+ * has it from the start.
  */
 uint64_t job_state_bytes(const struct job *job);
+
+/* Floats of what one of its slices needs of that for slots and a third version: its room. */
+uint64_t job_state_room(const struct slice_size *size);
 
 #endif

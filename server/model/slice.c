@@ -135,7 +135,8 @@ void slice_deinit(struct slice *slice)
         for (size_t i = 0; i < SLICE_BUFFERS; i++)
             weights_deinit(&slice->view[v].buffer[i]);
     }
-    free(slice->spare);
+    if (slice->owns_spare)
+        free(slice->spare);
     free(slice->scalar);
     free(slice->shape);
     (void)shared_group_unref(slice->changed);
@@ -266,7 +267,7 @@ static bool is_stepped_into(const struct published *view)
     return view->buffer[1].values != NULL;
 }
 
-static enum stepd_status make_spare(struct slice *slice)
+static enum stepd_status make_spare(struct slice *slice, float *room)
 {
     const size_t stride = (size_t)job_padded(slice->plan->elements);
     size_t arrays = 0;
@@ -275,7 +276,9 @@ static enum stepd_status make_spare(struct slice *slice)
     if (arrays == 0)
         return STEPD_OK;
     /* Not touched yet: a step writes a version whole, and all spares at once would take long. */
-    slice->spare = aligned_alloc(JOB_LINE_BYTES, stride * arrays * sizeof *slice->spare);
+    slice->owns_spare = room == NULL;
+    slice->spare =
+        room != NULL ? room : aligned_alloc(JOB_LINE_BYTES, stride * arrays * sizeof *slice->spare);
     if (slice->spare == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
     float *at = slice->spare;
@@ -299,15 +302,16 @@ static void trim(struct slice *slice)
     }
     for (int v = 0; v < STEPD_VIEWS; v++)
         weights_deinit(&slice->view[v].buffer[SLICE_BUFFERS - 1]);
-    free(slice->spare);
+    if (slice->owns_spare)
+        free(slice->spare);
     slice->spare = NULL;
 }
 
-enum stepd_status slice_pin(struct slice *slice)
+enum stepd_status slice_pin(struct slice *slice, float *room)
 {
     assert(!slice->pinned);
     /* What an earlier snapshot has left, and no step has relieved yet, will do. */
-    const enum stepd_status status = slice->spare == NULL ? make_spare(slice) : STEPD_OK;
+    const enum stepd_status status = slice->spare == NULL ? make_spare(slice, room) : STEPD_OK;
     slice->pinned = status == STEPD_OK;
     return status;
 }

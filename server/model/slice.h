@@ -25,7 +25,8 @@
  * slots.
  *
  * A snapshot (slice_state.h) holds the versions that it has taken for as long as it likes, and must
- * not hold a step up: a slice that is pinned has a third buffer of each view that steps make.
+ * not hold a step up: a slice that is pinned has a third buffer of each view that steps make, in
+ * room that its job has for it from the start, or in its own.
  *
  * All memory but that is there and touched when slice_init is over: the versions and slots lie in a
  * block of the job's, the rest is the slice's own. Belongs to one shard's thread.
@@ -95,10 +96,11 @@ struct slice {
     size_t slots_floats;
     size_t scalars;
     bool pinned;  /* a snapshot holds versions, or will */
-    float *spare; /* owned; the third buffers of all views that are made; NULL: there are none */
-    float *sum;   /* owned; as long as staging: the open round's gradients, each times its examples,
-                   * where they are added up as they arrive; the mean that waits for a gate; else
-                   * NULL */
+    float *spare; /* the third buffers of all views that are made; NULL: there are none */
+    bool owns_spare;
+    float *sum; /* owned; as long as staging: the open round's gradients, each times its examples,
+                 * where they are added up as they arrive; the mean that waits for a gate; else
+                 * NULL */
 
     size_t ranks;               /* the job's number of workers */
     struct slice_rank *by_rank; /* owned */
@@ -152,9 +154,11 @@ void slice_publish(struct slice *slice, const struct slice_room *room);
 /* version + 1 is the same weights: a round closed without an update. */
 void slice_publish_same(struct slice *slice);
 
-/* A snapshot will hold one version of each view for a while: makes room for one more. For a slice
- * that is not pinned. RESOURCE_EXHAUSTED: no memory, and it is not. */
-enum stepd_status slice_pin(struct slice *slice) STEPD_MUST_CHECK;
+/* A snapshot will hold one version of each view for a while: makes room for one more, or takes
+ * this, which has a buffer for each view that steps make, is borrowed as long as the slice lives,
+ * and is the same each time; NULL: its own. For a slice that is not pinned. RESOURCE_EXHAUSTED: no
+ * memory, and it is not. */
+enum stepd_status slice_pin(struct slice *slice, float *room) STEPD_MUST_CHECK;
 
 /* The snapshot holds nothing any more. The room goes as soon as no weights stand in it. */
 void slice_unpin(struct slice *slice);

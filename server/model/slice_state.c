@@ -42,26 +42,32 @@ static enum stepd_status make_ranks(struct slice_state *state, size_t ranks, boo
 static enum stepd_status make_arrays(struct slice_state *state, size_t floats, size_t scalars)
 {
     state->memory = floats > 0 ? malloc(floats * sizeof *state->memory) : NULL;
+    state->owns_memory = true;
     state->scalars_memory = scalars > 0 ? malloc(scalars * sizeof *state->scalars_memory) : NULL;
     const bool made =
         (state->memory != NULL || floats == 0) && (state->scalars_memory != NULL || scalars == 0);
     return made ? STEPD_OK : STEPD_RESOURCE_EXHAUSTED;
 }
 
-enum stepd_status slice_state_init(struct slice_state *state, struct slice *slice)
+enum stepd_status slice_state_init(struct slice_state *state, struct slice *slice, float *room)
 {
     *state = (struct slice_state){.elements = slice->plan->elements};
     const bool backups = slice->by_rank[0].backup != NULL;
-    enum stepd_status status = make_arrays(state, slice->slots_floats, slice->scalars);
+    const size_t floats = room == NULL ? slice->slots_floats : 0;
+    enum stepd_status status = make_arrays(state, floats, slice->scalars);
     if (status == STEPD_OK)
         status = make_ranks(state, slice->ranks, backups);
     if (status == STEPD_OK)
-        status = slice_pin(slice);
+        status = slice_pin(slice, room == NULL ? NULL : room + slice->slots_floats);
     if (status != STEPD_OK) {
         slice_state_deinit(state);
         return status;
     }
     state->pinned = slice;
+    if (room != NULL) {
+        state->memory = room;
+        state->owns_memory = false;
+    }
     return STEPD_OK;
 }
 
@@ -146,7 +152,8 @@ void slice_state_deinit(struct slice_state *state)
         slice_unpin(state->pinned);
     free_ranks(state);
     (void)shared_group_unref(state->changed);
-    free(state->memory);
+    if (state->owns_memory)
+        free(state->memory);
     free(state->scalars_memory);
     *state = (struct slice_state){.taken = false};
 }

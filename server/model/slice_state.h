@@ -67,13 +67,17 @@ struct slice_state {
     /* Where these lie. */
     struct slice *pinned;              /* borrowed: whose state it is; NULL of a copy */
     struct weights *held[STEPD_VIEWS]; /* references into it */
-    float *memory;                     /* owned: the slots; of a copy the views too */
-    double *scalars_memory;            /* owned */
+    float *memory;                     /* the slots; of a copy the views too */
+    bool owns_memory;
+    double *scalars_memory; /* owned */
 };
 
-/* Makes room for the state of a slice, and pins it. RESOURCE_EXHAUSTED: no memory, and nothing has
- * changed. The slice must outlive the state. The caller frees with slice_state_deinit. */
-enum stepd_status slice_state_init(struct slice_state *state, struct slice *slice) STEPD_MUST_CHECK;
+/* Makes room for the state of a slice, and pins it. room: job_state_room of it, on a cache line,
+ * borrowed as long as the slice lives and the same each time; NULL: memory of its own.
+ * RESOURCE_EXHAUSTED: no memory, and nothing has changed. The slice must outlive the state. The
+ * caller frees with slice_state_deinit. */
+enum stepd_status slice_state_init(struct slice_state *state, struct slice *slice,
+                                   float *room) STEPD_MUST_CHECK;
 
 /* Takes the state of its slice as it is now, once. Between two entries into the core, or right
  * after a round has closed. */

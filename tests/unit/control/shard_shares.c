@@ -72,7 +72,7 @@ static void make_slice(struct job *job, uint32_t index, uint64_t version, const 
     slice.version = version == JOB_STATE_AS_IT_STANDS ? 0 : version;
     for (size_t rank = 0; rank < slice.ranks && rank < 2; rank++)
         slice.by_rank[rank].record.clock = clock[rank];
-    assert_int_equal(slice_state_init(&taken, &slice), STEPD_OK);
+    assert_int_equal(slice_state_init(&taken, &slice, NULL), STEPD_OK);
     slice_state_take(&taken);
     assert_int_equal(slice_state_copy(&taken, ret_state), STEPD_OK);
     slice_state_deinit(&taken);

@@ -45,9 +45,9 @@ static void opening__of_a_job__logs_the_memory_that_is_planned(void **state)
     (void)peer_join(brain, hello_worker("j", 1));
     assert_null(strstr(brain->log, "memory_planned"));
     peer_define(peer, "j", STEPD_SYNC, 2);
-    assert_non_null(strstr(brain->log,
-                           "memory_planned job=\"j\" bytes=16128 weights=4032 "
-                           "second_version=4032 views=0 slots=0 sums=0 staging=8064 backups=0\n"));
+    assert_non_null(strstr(
+        brain->log, "memory_planned job=\"j\" bytes=16128 weights=4032 "
+                    "second_version=4032 views=0 slots=0 sums=0 staging=8064 backups=0 spare=0\n"));
 }
 
 static void status__open_job__joins_the_answers_of_all_shards(void **state)

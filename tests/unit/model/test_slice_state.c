@@ -63,7 +63,7 @@ static bool publish(struct slice *slice)
 
 static void take(struct fixture *fixture, struct slice_state *state)
 {
-    assert_int_equal(slice_state_init(state, &fixture->slice), STEPD_OK);
+    assert_int_equal(slice_state_init(state, &fixture->slice, NULL), STEPD_OK);
     slice_state_take(state);
 }
 
@@ -203,7 +203,7 @@ static void slice_state_init__without_memory__leaves_the_slice_as_it_was(void **
     size_t allowed = 0;
     for (; status == STEPD_RESOURCE_EXHAUSTED; allowed++) {
         scarcity_after(allowed);
-        status = slice_state_init(&taken, &f.slice);
+        status = slice_state_init(&taken, &f.slice, NULL);
         scarcity_after(SCARCITY_NEVER);
         assert_int_equal(f.slice.pinned, status == STEPD_OK);
         assert_int_equal(f.slice.spare != NULL, status == STEPD_OK);

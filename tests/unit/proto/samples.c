@@ -111,6 +111,7 @@ static const struct stepd_job_status jobs[] = {
                 .sums = 5,
                 .staging = 600,
                 .backups = 7,
+                .spare = 8,
             },
     },
 };
