@@ -69,6 +69,12 @@ enum stepd_status curve_append(struct curve *curve, const struct curve_point *po
     return written < 0 || fflush(curve->csv) != 0 ? fail_file(curve, reterr) : STEPD_OK;
 }
 
+void curve_cut(struct curve *curve, uint64_t step)
+{
+    while (curve->count > 0 && curve->points[curve->count - 1].step > step)
+        curve->count--;
+}
+
 struct curve curve_take(struct curve *curve)
 {
     const struct curve taken = {

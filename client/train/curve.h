@@ -39,6 +39,9 @@ enum stepd_status curve_open(const char *csv_path, struct curve *ret_curve,
 enum stepd_status curve_append(struct curve *curve, const struct curve_point *point,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* Forgets the points behind a step, which are to be made again; the file keeps its lines. */
+void curve_cut(struct curve *curve, uint64_t step);
+
 /* Closes the file and gives the points away; the curve is empty then. *returned: caller frees with
  * curve_close. */
 struct curve curve_take(struct curve *curve);

@@ -104,3 +104,14 @@ enum stepd_status traffic_await(struct traffic *traffic, size_t l, bool *ret_cam
     *ret_came = true;
     return STEPD_OK;
 }
+
+void traffic_drop(struct traffic *traffic)
+{
+    for (size_t l = 0; l < traffic->layers; l++) {
+        bool came = false;
+        uint64_t version = 0;
+        struct stepd_error nobody_asks;
+        if (traffic_await(traffic, l, &came, &version, &nobody_asks) != STEPD_OK)
+            continue; /* that is what it is dropped for */
+    }
+}

@@ -53,4 +53,7 @@ enum stepd_status traffic_send(struct traffic *traffic, size_t l, const struct h
 enum stepd_status traffic_await(struct traffic *traffic, size_t l, bool *ret_came,
                                 uint64_t *ret_version, struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* Waits for all that is under way, whatever becomes of it. */
+void traffic_drop(struct traffic *traffic);
+
 #endif

@@ -16,55 +16,18 @@
  * that comes with weights is the number of updates that have been made.
  * Rank 0 also keeps the curve, evaluates, and writes the files.
  */
-#include "client/train/train.h"
-
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "client/train/batch.h"
-#include "client/train/define.h"
 #include "client/train/evaluation.h"
-#include "client/train/meter.h"
-#include "client/train/model.h"
-#include "client/train/pace.h"
 #include "client/train/plot.h"
-#include "client/train/progress.h"
-#include "client/train/traffic.h"
+#include "client/train/train_internal.h"
 #include "client/train/weights_file.h"
 #include "proto/error.h"
 
 #define REPORT_EVERY_S 1.0
-
-struct training {
-    const struct train_task *task;       /* borrowed */
-    const struct train_options *options; /* of the task */
-    const struct train_data *data;       /* of the task */
-    struct home *home;                   /* owned */
-    uint32_t rank;
-    struct batch_plan plan;
-    struct pace pace;
-    uint64_t total;      /* steps */
-    uint64_t step;       /* number of the next step, 0 first */
-    uint64_t sent;       /* steps whose gradients were sent */
-    uint64_t updates;    /* of the job: the version of layer 0's newest weights */
-    uint64_t noted;      /* updates that progress knows of, where the steps are shared */
-    struct model *model; /* owned */
-    struct traffic traffic;
-    struct meter meter;
-    uint32_t *rows;  /* (batch_max,), owned */
-    uint8_t *labels; /* (batch_max,), owned */
-    struct curve curve;
-    struct progress progress;
-    double began;
-    double began_cpu;
-    enum stepd_mode mode;      /* of the job */
-    struct curve_point newest; /* the last step with examples; step 0: none */
-    uint64_t reported;         /* the step that the home was told of last; 0: none */
-    double reported_at;
-    struct train_result result;
-};
 
 static double now_seconds(const struct training *t)
 {
@@ -75,76 +38,6 @@ static double now_seconds(const struct training *t)
 static double cpu_seconds(void)
 {
     return (double)clock() / CLOCKS_PER_SEC;
-}
-
-/* ---- Setting up ------------------------------------------------------------------------------ */
-
-static struct batch_plan plan_of(const struct train_options *options, const struct train_data *data)
-{
-    return (struct batch_plan){
-        .seed = options->seed,
-        .examples = (uint32_t)data->train.examples,
-        .world = options->world,
-        .sizes = options->batch,
-    };
-}
-
-static enum stepd_status build_model(struct training *t, struct stepd_error *reterr)
-{
-    const size_t own = t->options->batch[t->rank];
-    const size_t batch_max = own < EVALUATION_BATCH ? EVALUATION_BATCH : own;
-    const struct model_task task = {
-        .image = {.channels = 1, .height = t->data->train.height, .width = t->data->train.width},
-        .classes = DATASET_CLASSES,
-    };
-    const enum stepd_status status =
-        model_create(t->options->model, &task, batch_max, &t->model, reterr);
-    if (status != STEPD_OK)
-        return status;
-    t->rows = malloc(batch_max * sizeof *t->rows);
-    t->labels = malloc(batch_max * sizeof *t->labels);
-    if (t->rows == NULL || t->labels == NULL)
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a batch");
-    t->result.parameters = model_parameters(t->model);
-    return STEPD_OK;
-}
-
-static enum stepd_status set_up(struct training *t, struct stepd_error *reterr)
-{
-    t->rank = home_rank(t->home);
-    t->result.rank = t->rank;
-    if (t->rank >= t->options->world)
-        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
-                          "the server gave rank %u, but --world is %u", t->rank, t->options->world);
-    t->plan = plan_of(t->options, t->data);
-    t->pace.factor = t->options->slow[t->rank];
-    t->total = t->options->steps != 0 ? t->options->steps
-                                      : t->options->epochs * batch_steps_per_epoch(&t->plan);
-    enum stepd_status status = build_model(t, reterr);
-    if (status == STEPD_OK)
-        status = curve_open(t->rank == 0 ? t->options->csv : NULL, &t->curve, reterr);
-    if (status != STEPD_OK)
-        return status;
-
-    status = define_job(t->home, t->options, t->model, t->total, reterr);
-    if (status != STEPD_OK)
-        return stepd_fail_in(reterr, status, "define");
-    traffic_init(t->model, t->home, &t->meter, !t->options->no_overlap, &t->traffic);
-    uint64_t version = 0;
-    if (t->rank == 0 && t->options->eval_view != STEPD_EVALUATION)
-        status = traffic_pull(&t->traffic, t->options->eval_view, &version,
-                              reterr); /* is there such a view? */
-    if (status == STEPD_OK)
-        status = traffic_pull(&t->traffic, STEPD_TRAINING, &version, reterr);
-    if (status != STEPD_OK)
-        return status;
-    t->mode = t->options->defined ? home_mode(t->home) : t->options->mode;
-    t->step = t->mode == STEPD_SYNC ? version : 0;
-    t->updates = version;
-    if (t->options->share && t->mode == STEPD_SYNC)
-        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
-                          "--share is for the modes async and bounded, and the job's mode is sync");
-    return STEPD_OK;
 }
 
 /* The home goes first: parts may be under way, and it reads and writes the model's arrays. */
@@ -423,10 +316,25 @@ static enum stepd_status take_steps(struct training *t, struct stepd_error *rete
     return wait_for_all(t, reterr);
 }
 
-/* Trains, and fetches the final weights where they will be looked at. */
-static enum stepd_status train_to_the_end(struct training *t, struct stepd_error *reterr)
+/* Takes the steps, says what came of them, fetches the final weights where they will be looked at,
+ * and leaves: before the evaluation, so that nobody waits for it. */
+static enum stepd_status finish_steps(struct training *t, struct stepd_error *reterr)
 {
     uint64_t version;
+    enum stepd_status status = judge(t, take_steps(t, reterr));
+    if (status == STEPD_OK)
+        status = report(t, reterr); /* what status shows of the job from now on */
+    if (status == STEPD_OK && t->rank == 0 && t->result.diverged_at == 0)
+        status = traffic_pull(&t->traffic, t->options->eval_view, &version, reterr);
+    if (status != STEPD_OK)
+        return status;
+    status = home_leave(t->home, reterr);
+    return status == STEPD_OK ? status : stepd_fail_in(reterr, status, "leave");
+}
+
+/* Trains, however often the job goes back. */
+static enum stepd_status train_to_the_end(struct training *t, struct stepd_error *reterr)
+{
     t->began = now_seconds(t);
     t->began_cpu = cpu_seconds();
     t->meter = meter_start(t->pace.clock);
@@ -437,9 +345,12 @@ static enum stepd_status train_to_the_end(struct training *t, struct stepd_error
     t->progress.title = t->task->title;
     if (t->rank != 0)
         t->progress.out = NULL;
-    enum stepd_status status = judge(t, take_steps(t, reterr));
-    if (status == STEPD_OK)
-        status = report(t, reterr); /* what status shows of the job from now on */
+    enum stepd_status status = finish_steps(t, reterr);
+    while (status == STEPD_ROLLED_BACK) {
+        status = train_begin_again(t, reterr);
+        if (status == STEPD_OK)
+            status = finish_steps(t, reterr);
+    }
     progress_end(&t->progress);
     t->result.seconds = now_seconds(t) - t->began;
     t->result.computing = t->meter.seconds[METER_COMPUTING];
@@ -447,23 +358,17 @@ static enum stepd_status train_to_the_end(struct training *t, struct stepd_error
     t->result.computing_cpu = t->meter.busy[METER_COMPUTING];
     t->result.cpu = cpu_seconds() - t->began_cpu;
     t->result.train_loss = t->progress.loss.weight > 0 ? t->progress.loss.mean : NAN;
-    if (status == STEPD_OK && t->rank == 0 && t->result.diverged_at == 0)
-        status = traffic_pull(&t->traffic, t->options->eval_view, &version, reterr);
     return status;
 }
 
 static enum stepd_status train(struct training *t, struct stepd_error *reterr)
 {
-    enum stepd_status status = set_up(t, reterr);
+    enum stepd_status status = train_begin(t, reterr);
     if (status != STEPD_OK || t->task->rehearse)
         return status;
     status = train_to_the_end(t, reterr);
     if (status != STEPD_OK)
         return status;
-    /* Leaving comes before the evaluation, so that nobody waits for it. */
-    status = home_leave(t->home, reterr);
-    if (status != STEPD_OK)
-        return stepd_fail_in(reterr, status, "leave");
     return t->rank == 0 ? conclude(t, reterr) : STEPD_OK;
 }
 

@@ -35,11 +35,12 @@ static enum stepd_status taken(const struct control *control, const struct contr
     const struct control_session *session = member->session;
     const uint64_t silent_ms = control_session_silent_ms(session, control->now_ms);
     if (session->restored)
-        return stepd_fail(reterr, STEPD_ALREADY_EXISTS,
-                          "rank %u is kept for worker '%s', which has not come back since the job "
-                          "was restored; ask for this rank by its number to take its place, or wait "
-                          "%" PRIu64 " ms",
-                          member->rank, session->worker, session->lease_ms - silent_ms);
+        return stepd_fail(
+            reterr, STEPD_ALREADY_EXISTS,
+            "rank %u is kept for worker '%s', which has not come back since the job "
+            "was restored; ask for this rank by its number to take its place, or wait "
+            "%" PRIu64 " ms",
+            member->rank, session->worker, session->lease_ms - silent_ms);
     return stepd_fail(reterr, STEPD_ALREADY_EXISTS,
                       "rank %u is taken by worker '%s', silent for %" PRIu64
                       " ms; resume its session, or wait until its lease runs out in %" PRIu64 " ms",
@@ -109,6 +110,21 @@ static bool is_missed(const struct control *control, const struct control_job *j
            control_session_is_over(member->session, control->now_ms);
 }
 
+static enum stepd_status none_is_free(const struct control_job *job, struct stepd_error *reterr)
+{
+    uint32_t kept = 0;
+    for (size_t rank = 0; rank < job->ranks; rank++)
+        kept += job->member[rank] != NULL && job->member[rank]->session->restored;
+    if (kept > 0)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                          "all %u ranks of job '%s' are taken, %u of them by workers that have not "
+                          "come back since the job was restored; ask for one of these by its "
+                          "number, or wait until their leases run out",
+                          control_job_ranks(job), job->name, kept);
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "all %u ranks of job '%s' are taken",
+                      control_job_ranks(job), job->name);
+}
+
 static enum stepd_status any_rank(const struct control *control, const struct control_job *job,
                                   uint32_t *ret_rank, struct stepd_error *reterr)
 {
@@ -123,8 +139,7 @@ static enum stepd_status any_rank(const struct control *control, const struct co
             rank++;
     }
     if (rank == ranks)
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "all %u ranks of job '%s' are taken",
-                          ranks, job->name);
+        return none_is_free(job, reterr);
     *ret_rank = rank;
     return STEPD_OK;
 }
