@@ -172,9 +172,9 @@ void control_checkpoint_taken(struct control *control, struct control_job *job,
     struct control_checkpoints *own = &job->checkpoints;
     own->reaching = reached_by(snapshot);
     own->step = step_of(snapshot);
-    const bool asked = own->serves > own->answered;
-    if (!asked && own->newest.name[0] != '\0' && is_same(&own->reaching, &own->reached)) {
+    if (own->newest.name[0] != '\0' && is_same(&own->reaching, &own->reached)) {
         control_snapshot_close(control, snapshot); /* what is durable says the same */
+        own->failure = (struct stepd_error){.code = STEPD_OK};
         rest(control, job);
         return;
     }

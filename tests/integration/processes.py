@@ -29,6 +29,7 @@ class Said:
 
     def __init__(self, process):
         self.lines, self.ended, self.more = [], False, threading.Condition()
+        self.waited = {}  # pattern: lines that were waited for
         self.reader = threading.Thread(target=self._read, args=(process.stderr,), daemon=True)
         self.reader.start()
 
@@ -54,6 +55,17 @@ class Said:
         with self.more:
             self.more.wait_for(lambda: self.ended or self.find(pattern), timeout_s)
         return self.find(pattern)
+
+
+    def wait_for_next(self, pattern, timeout_s):
+        """Until one more line matches than had when this was called last, or the process ends."""
+        before = self.waited.get(pattern, 0)
+
+        def count():
+            return sum(1 for line in list(self.lines) if re.search(pattern, line))
+        with self.more:
+            self.more.wait_for(lambda: self.ended or count() > before, timeout_s)
+        self.waited[pattern] = before + 1
 
 
 class Daemon:

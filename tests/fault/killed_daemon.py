@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon is killed with -9 at random moments, while it writes checkpoints too, and started again
+each time; half of the time its workers are killed with it. The training ends with the same bits as
+one that nobody has disturbed.
+
+usage: killed_daemon.py BIN [KILLS [SEED]]
+"""
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
+
+from processes import Daemon, environment, write_images  # pylint: disable=wrong-import-position
+
+WORLD, STEPS, EVERY = 2, 12000, 20
+KILLS, SEED = 50, 1
+CHECKPOINTS = 2  # at most, that a daemon writes before it is killed
+THEN_S = 0.12  # at most, from there to its death: about what one takes to write
+TIMEOUT_S = 240
+
+
+class Training:
+    """Workers with ranks of their own, who can be started again; rank 0 saves the weights."""
+
+    def __init__(self, bin_folder, folder, weights):
+        self.bin, self.folder, self.weights = bin_folder, folder, weights
+        self.workers = [None] * WORLD
+
+    def start_missing(self, address):
+        """Starts each worker that has died, and none that has done its work."""
+        for rank, worker in enumerate(self.workers):
+            if worker is None or worker.poll() not in (None, 0):
+                self.workers[rank] = self.start(rank, address)
+
+    def start(self, rank, address):
+        flags = ["--server", address, "--data", self.folder, "--model", "mlp:784-48-10",
+                 "--steps", str(STEPS), "--batch", "16", "--world", str(WORLD), "--rank", str(rank),
+                 "--optimizer", "adam", "--lr", "0.003", "--schedule", "cosine", "--quiet"]
+        if rank == 0:
+            flags += ["--save-weights", self.weights]
+        log = open(f"{self.folder}/worker-{rank}", "a", encoding="utf-8")
+        with log:
+            return subprocess.Popen([f"{self.bin}/stepd-train", *flags], stdout=log, stderr=log,
+                                    env=environment())
+
+    def kill(self):
+        for worker in self.workers:
+            if worker is not None and worker.poll() is None:
+                worker.send_signal(signal.SIGKILL)
+                worker.wait()
+
+    def is_over(self):
+        return all(worker.poll() == 0 for worker in self.workers)
+
+    def said(self):
+        return "".join(pathlib.Path(f"{self.folder}/worker-{rank}").read_text(encoding="utf-8")
+                       for rank in range(WORLD))
+
+    def wait(self, address, until):
+        """Until all have done their work."""
+        while not self.is_over():
+            assert time.monotonic() < until, self.said()
+            self.start_missing(address)
+            for worker in self.workers:
+                try:
+                    worker.wait(1)
+                except subprocess.TimeoutExpired:
+                    continue
+
+    def end(self):
+        self.kill()
+
+
+def daemon_of(bin_folder, store, listen="127.0.0.1:0"):
+    return Daemon(f"{bin_folder}/stepd", "--shards", "2", "--slice-elements", "4096",
+                  "--checkpoint-dir", store, "--checkpoint-every-steps", str(EVERY),
+                  "--checkpoint-keep", "2", listen=listen)
+
+
+def undisturbed(bin_folder, folder):
+    weights = f"{folder}/weights-undisturbed"
+    training = Training(bin_folder, folder, weights)
+    try:
+        with daemon_of(bin_folder, f"{folder}/store-undisturbed") as daemon:
+            training.start_missing(daemon.address)
+            training.wait(daemon.address, time.monotonic() + TIMEOUT_S)
+    finally:
+        training.end()
+    return pathlib.Path(weights).read_bytes()
+
+
+class Killer:
+    """Counts what was going on when the daemon died."""
+
+    def __init__(self, store, rng):
+        self.store, self.rng = store, rng
+        self.killed, self.writing = 0, 0
+
+    def kill(self, daemon, training):
+        for _ in range(self.rng.randint(0, CHECKPOINTS)):
+            daemon.said.wait_for_next("event=checkpoint ", TIMEOUT_S)
+        try:
+            daemon.process.wait(self.rng.uniform(0, THEN_S))
+            raise AssertionError(f"the daemon has ended by itself:\n{daemon.said.text()}")
+        except subprocess.TimeoutExpired:
+            pass
+        daemon.process.send_signal(signal.SIGKILL)
+        daemon.process.wait()
+        self.killed += 1
+        self.writing += any(pathlib.Path(self.store).glob("*/.new-step-*"))
+        if self.rng.random() < 0.5:
+            training.kill()
+
+
+def disturbed(bin_folder, folder, kills, seed):
+    store, rng = f"{folder}/store", random.Random(seed)
+    training = Training(bin_folder, folder, f"{folder}/weights")
+    killer = Killer(store, rng)
+    listen, resumed = "127.0.0.1:0", 0
+    try:
+        while killer.killed < kills and not (killer.killed and training.is_over()):
+            daemon = daemon_of(bin_folder, store, listen).__enter__()
+            try:
+                listen = daemon.address
+                resumed += bool(daemon.log("event=resumed"))
+                training.start_missing(listen)
+                killer.kill(daemon, training)
+            finally:
+                daemon.process.kill()
+                daemon.process.wait()
+                daemon.said.reader.join()
+        with daemon_of(bin_folder, store, listen) as daemon:
+            training.wait(listen, time.monotonic() + TIMEOUT_S)
+            assert not daemon.log("event=checkpoint_skipped"), daemon.said.text()
+    finally:
+        training.end()
+    print(f"killed {killer.killed} times, {killer.writing} while a checkpoint was being written; "
+          f"resumed {resumed} times")
+    assert killer.killed == kills, "training was over too early"
+    assert killer.writing > 0 and resumed > kills // 2
+    return pathlib.Path(f"{folder}/weights").read_bytes()
+
+
+def main(bin_folder, kills=KILLS, seed=SEED):
+    with tempfile.TemporaryDirectory() as folder:
+        write_images(folder)
+        expected = undisturbed(bin_folder, folder)
+        found = disturbed(bin_folder, folder, int(kills), int(seed))
+        assert found == expected, "the weights differ from those of the undisturbed training"
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
