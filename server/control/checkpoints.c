@@ -173,7 +173,8 @@ void control_checkpoint_taken(struct control *control, struct control_job *job,
     own->reaching = reached_by(snapshot);
     own->step = step_of(snapshot);
     if (own->newest.name[0] != '\0' && is_same(&own->reaching, &own->reached)) {
-        control_snapshot_close(control, snapshot); /* what is durable says the same */
+        control_snapshot_close(control, snapshot,
+                               /* durable= */ false); /* what is durable says the same */
         own->failure = (struct stepd_error){.code = STEPD_OK};
         rest(control, job);
         return;

@@ -251,7 +251,7 @@ void control_snapshot_end(struct control *control, const struct job_snapshot *sn
                           uint64_t now_ms)
 {
     note_time(control, now_ms);
-    control_snapshot_close(control, snapshot);
+    control_snapshot_close(control, snapshot, /* durable= */ false);
 }
 
 void control_checkpoint_written(struct control *control, const struct job_snapshot *snapshot,
@@ -259,7 +259,7 @@ void control_checkpoint_written(struct control *control, const struct job_snapsh
 {
     note_time(control, now_ms);
     struct control_job *job = control_snapshot_job(control, snapshot);
-    control_snapshot_close(control, snapshot);
+    control_snapshot_close(control, snapshot, written->error.code == STEPD_OK);
     if (job != NULL)
         control_checkpoint_ended(control, job, written);
 }

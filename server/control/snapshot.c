@@ -43,6 +43,7 @@ struct control_snapshot {
     uint64_t from;    /* or, as it stands, not before a slice is at this one */
     unsigned attempts;
     uint64_t until_ms;               /* ASKED; UINT64_MAX: as long as it takes */
+    bool durable;                    /* OVER: it was written down */
     uint32_t left;                   /* ASKED: shards that have not taken their shares */
     struct job_snapshot whole;       /* WHOLE */
     const struct job_state *share[]; /* lent; by shard; NULL: it is not taken */
@@ -93,6 +94,7 @@ static enum stepd_status order(struct control *control, const struct control_sna
                                                .kind = kind,
                                                .job_name = snapshot->job_name,
                                                .query = snapshot->number,
+                                               .durable = snapshot->durable,
                                                .version = snapshot->version,
                                                .from = snapshot->from,
                                            });
@@ -276,12 +278,13 @@ void control_snapshot_answered(struct control *control, const struct notice *not
 
 /* ---- Endings --------------------------------------------------------------------------------- */
 
-void control_snapshot_close(struct control *control, const struct job_snapshot *whole)
+void control_snapshot_close(struct control *control, const struct job_snapshot *whole, bool durable)
 {
     struct control_snapshot *snapshot = control->first_snapshot;
     while (snapshot != NULL && &snapshot->whole != whole)
         snapshot = snapshot->next;
     assert(snapshot != NULL && snapshot->state == SNAPSHOT_WHOLE);
+    snapshot->durable = durable;
     end(control, snapshot);
 }
 
@@ -301,14 +304,25 @@ struct control_job *control_snapshot_job(const struct control *control,
     return snapshot->job;
 }
 
+enum stepd_status control_snapshot_late(const struct control *control,
+                                        const struct control_job *job, struct stepd_error *reterr)
+{
+    const struct control_snapshot *snapshot = find(control, job);
+    assert(snapshot != NULL && snapshot->state == SNAPSHOT_ASKED);
+    char what[64] = "have not said that they have it";
+    if (snapshot->version != JOB_STATE_AS_IT_STANDS)
+        (void)stepd_format(what, sizeof what, "have slices that have not closed version %" PRIu64,
+                           snapshot->version);
+    return stepd_fail(reterr, STEPD_DEADLINE_EXCEEDED,
+                      "no snapshot of job '%s' yet: %u of %u shards %s; its status says for which "
+                      "ranks they wait",
+                      snapshot->job_name, snapshot->left, control->options.shards, what);
+}
+
 static void expire(struct control *control, struct control_snapshot *snapshot)
 {
     struct stepd_error error = {.code = STEPD_OK};
-    (void)stepd_fail(&error, STEPD_DEADLINE_EXCEEDED,
-                     "no snapshot of job '%s' in %u ms: %u of %u shards have slices that have not "
-                     "closed version %" PRIu64 "; its status says for which ranks they wait",
-                     snapshot->job_name, control->options.wait_max_ms, snapshot->left,
-                     control->options.shards, snapshot->version);
+    (void)control_snapshot_late(control, snapshot->job, &error);
     fail(control, snapshot, &error);
 }
 

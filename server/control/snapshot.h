@@ -98,7 +98,13 @@ struct snapshot_wish {
 enum stepd_status control_snapshot_begin(struct control *control, const char *job_name,
                                          const struct snapshot_wish *wish,
                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
-void control_snapshot_close(struct control *control, const struct job_snapshot *whole);
+/* durable: it was written down, so that its versions would survive a crash. */
+void control_snapshot_close(struct control *control, const struct job_snapshot *whole,
+                            bool durable);
+
+/* Says why the one of this job that is being taken is not whole yet: DEADLINE_EXCEEDED. */
+enum stepd_status control_snapshot_late(const struct control *control,
+                                        const struct control_job *job, struct stepd_error *reterr);
 
 /* Is a snapshot of the job being taken, and not whole yet? */
 bool control_snapshot_is_taken(const struct control *control, const struct control_job *job);

@@ -94,6 +94,7 @@ struct core_slice {
         uint32_t index;
     } nonfinite;
 
+    uint64_t durable;   /* version that would survive a crash; 0: none */
     uint64_t listed;    /* number of the request that listed it last: finds repetitions */
     size_t gradient_at; /* byte where its gradient begins in memory that a worker shares */
 };

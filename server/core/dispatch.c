@@ -138,8 +138,14 @@ struct frame {
     size_t slices;
     size_t pieces;
     size_t payload_bytes;
-    bool placed; /* its weights stay where they are */
+    bool placed;      /* its weights stay where they are */
+    uint64_t durable; /* the oldest durable version of its slices; UINT64_MAX: none is stepped */
 };
+
+static struct frame new_frame(struct request *request)
+{
+    return (struct frame){.request = request, .durable = UINT64_MAX};
+}
 
 static void send_frame(struct frame *frame)
 {
@@ -155,12 +161,13 @@ static void send_frame(struct frame *frame)
                 .outcomes = {.count = frame->slices, .at = room->outcome},
                 .versions = {.count = frame->slices, .at = room->version},
                 .dtype = request->pull_dtype,
+                .durable_version = frame->durable == UINT64_MAX ? 0 : frame->durable,
                 .last = request->unsent == 0,
                 .places = {.count = frame->placed ? frame->slices : 0, .at = room->place},
             },
     };
     core->io.reply(core->io.owner, request->conn->peer, &message, room->piece, frame->pieces);
-    *frame = (struct frame){.request = request};
+    *frame = new_frame(request);
 }
 
 /* Bytes that a slice's weights will add to a frame. */
@@ -206,6 +213,8 @@ static enum stepd_status add_to_frame(struct frame *frame, struct waiter *waiter
     /* Weights come with their own version, which may be newer than what the request waited for. */
     room->version[frame->slices] =
         waiter->request->wants_weights ? waiter->slice->slice.version : waiter->version;
+    if (!waiter->slice->slice.group->frozen && waiter->slice->durable < frame->durable)
+        frame->durable = waiter->slice->durable;
     frame->slices++;
     frame->payload_bytes += bytes;
     waiter->state = WAITER_SENT;
@@ -216,7 +225,7 @@ static enum stepd_status add_to_frame(struct frame *frame, struct waiter *waiter
 static void send_ready(struct request *request)
 {
     const size_t most = stepd_frame_payload_max(request->conn->frame_max_bytes);
-    struct frame frame = {.request = request};
+    struct frame frame = new_frame(request);
     for (size_t i = 0; i < request->count; i++) {
         struct waiter *waiter = &request->waiter[i];
         if (waiter->state == WAITER_READY &&

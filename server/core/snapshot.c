@@ -207,6 +207,14 @@ void snapshot_begin(struct core *core, struct core_job *job, const struct order 
 
 /* ---- Ending ---------------------------------------------------------------------------------- */
 
+static void note_durable(const struct core_job *job)
+{
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        if (job->slice[i] != NULL)
+            job->slice[i]->durable = job->snapshot->state->slice[i].version;
+    }
+}
+
 void snapshot_end(struct core *core, const struct order *order)
 {
     struct core_job *job = core->jobs;
@@ -215,6 +223,8 @@ void snapshot_end(struct core *core, const struct order *order)
         job = job->next;
     if (job == NULL)
         return;
+    if (order->durable)
+        note_durable(job);
     job->snapshot = snapshot_destroy(job->snapshot);
     job->pieces--;
     if (job->closing && job->pieces == 0)
@@ -276,6 +286,7 @@ enum stepd_status snapshot_restore(struct core_job *job, const struct job_state 
             slice_restore(&job->slice[i]->slice, &state->slice[i], reterr);
         if (status != STEPD_OK)
             return status;
+        job->slice[i]->durable = job->slice[i]->slice.version;
     }
     return restore_gate(job, state, reterr);
 }

@@ -77,6 +77,7 @@ struct order {
     /* QUERY, JOB_OPEN, PROPOSE, CHANGE, SNAPSHOT: number to answer with; SNAPSHOT_END: that number
      */
     uint64_t query;
+    bool durable; /* SNAPSHOT_END: that state would survive a crash now */
 
     enum order_change change; /* CHANGE */
     uint64_t version;         /* COMMIT, WITHOUT, PROPOSE, CHANGE: that the step starts from;

@@ -19,6 +19,7 @@ static void keep_result(struct shard_reply *reply, const struct stepd_result *re
     assert_true(result->slices.count <= SHARD_SLICES);
     reply->slices = result->slices.count;
     reply->places = result->places.count;
+    reply->durable_version = result->durable_version;
     reply->last = result->last;
     for (size_t i = 0; i < reply->slices; i++) {
         reply->slice[i] = result->slices.at[i];

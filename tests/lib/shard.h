@@ -35,6 +35,7 @@ struct shard_reply {
     uint64_t version[SHARD_SLICES];
     size_t places; /* as many as slices, or none */
     uint64_t place[SHARD_SLICES];
+    uint64_t durable_version;
     bool last;
     size_t bytes;  /* payload */
     size_t values; /* the same in floats */
@@ -133,6 +134,8 @@ void shard_give(struct shard *shard, const struct order *like);
 /* Orders a snapshot of the job at a version, or ends it. */
 void shard_snapshot(struct shard *shard, uint64_t version);
 void shard_snapshot_end(struct shard *shard);
+/* The same, when it was written down. */
+void shard_snapshot_written(struct shard *shard);
 /* A copy of what the newest snapshot has taken, which must be all of the job. Caller frees with
  * job_state_unref. */
 struct job_state *shard_state(const struct shard *shard);

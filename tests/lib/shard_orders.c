@@ -171,11 +171,21 @@ void shard_snapshot(struct shard *shard, uint64_t version)
     shard_give(shard, &like);
 }
 
-void shard_snapshot_end(struct shard *shard)
+static void snapshot_end(struct shard *shard, bool durable)
 {
     const struct order like = {
-        .kind = ORDER_SNAPSHOT_END, .job_name = shard->job->name, .query = 7};
+        .kind = ORDER_SNAPSHOT_END, .job_name = shard->job->name, .query = 7, .durable = durable};
     shard_give(shard, &like);
+}
+
+void shard_snapshot_end(struct shard *shard)
+{
+    snapshot_end(shard, /* durable= */ false);
+}
+
+void shard_snapshot_written(struct shard *shard)
+{
+    snapshot_end(shard, /* durable= */ true);
 }
 
 struct job_state *shard_state(const struct shard *shard)
