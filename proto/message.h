@@ -49,7 +49,9 @@
     X(CHANGE_JOB, change_job, stepd_change_job, 28)                                                \
     X(GET_CHANGES, get_changes, stepd_get_changes, 29)                                             \
     X(CHANGES, changes, stepd_change_list, 30)                                                     \
-    X(BARRIER, barrier, stepd_barrier_at, 31)
+    X(BARRIER, barrier, stepd_barrier_at, 31)                                                      \
+    X(CHECKPOINT, checkpoint, stepd_checkpoint_job, 32)                                            \
+    X(CHECKPOINT_WRITTEN, checkpoint_written, stepd_checkpoint_written, 33)
 
 enum stepd_message_kind {
 
@@ -343,6 +345,14 @@ struct stepd_memory_plan {
     uint64_t spare;
 };
 
+struct stepd_checkpoint_status {
+    const char *name;
+    uint64_t step;
+    uint64_t bytes;
+    uint64_t age_ms;
+    const char *failure;
+};
+
 struct stepd_job_status {
     const char *name;
     enum stepd_job_state state;
@@ -363,6 +373,7 @@ struct stepd_job_status {
     const char *failure;
     uint64_t changes;
     struct stepd_memory_plan memory;
+    struct stepd_checkpoint_status checkpoint;
 };
 
 struct stepd_server_status {
@@ -433,6 +444,17 @@ struct stepd_change_list {
     const struct stepd_change_record *record;
     uint64_t forgotten;
     bool last;
+};
+
+struct stepd_checkpoint_job {
+    const char *job;
+    uint32_t deadline_ms;
+};
+
+struct stepd_checkpoint_written {
+    const char *name; /* less than STEPD_CHECKPOINT_NAME_BYTES long */
+    uint64_t step;
+    uint64_t bytes;
 };
 
 struct stepd_error_reply {

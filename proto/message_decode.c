@@ -391,6 +391,29 @@ static struct stepd_change_list decode_changes(struct stepd_decoder *d,
     };
 }
 
+/* ---- Keeping --------------------------------------------------------------------------------- */
+
+static struct stepd_checkpoint_job decode_checkpoint(struct stepd_decoder *d,
+                                                     const struct stepd_place *at,
+                                                     const Stepd__V1__Checkpoint *wire)
+{
+    return (struct stepd_checkpoint_job){
+        .job = stepd_take_name(d, at, "job", &wire->job),
+        .deadline_ms = wire->deadline_ms,
+    };
+}
+
+static struct stepd_checkpoint_written
+decode_checkpoint_written(struct stepd_decoder *d, const struct stepd_place *at,
+                          const Stepd__V1__CheckpointWritten *wire)
+{
+    return (struct stepd_checkpoint_written){
+        .name = stepd_take_text(d, at, "name", &wire->name, STEPD_CHECKPOINT_NAME_BYTES - 1),
+        .step = wire->step,
+        .bytes = wire->bytes,
+    };
+}
+
 /* ---- Errors ---------------------------------------------------------------------------------- */
 
 static struct stepd_error_reply decode_error(struct stepd_decoder *d, const struct stepd_place *at,

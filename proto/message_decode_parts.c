@@ -87,6 +87,24 @@ static struct stepd_memory_plan decode_memory_plan(const Stepd__V1__MemoryPlan *
     };
 }
 
+/* NULL: of a server that keeps none. */
+static struct stepd_checkpoint_status
+decode_checkpoint_status(struct stepd_decoder *d, const struct stepd_place *above,
+                         const Stepd__V1__CheckpointStatus *wire)
+{
+    const struct stepd_place at = {
+        .above = above, .field = "checkpoint", .index = STEPD_PLACE_NO_INDEX};
+    if (wire == NULL)
+        return (struct stepd_checkpoint_status){.name = "", .failure = ""};
+    return (struct stepd_checkpoint_status){
+        .name = stepd_take_text(d, &at, "name", &wire->name, STEPD_CHECKPOINT_NAME_BYTES - 1),
+        .step = wire->step,
+        .bytes = wire->bytes,
+        .age_ms = wire->age_ms,
+        .failure = stepd_take_text(d, &at, "failure", &wire->failure, STEPD_ERROR_TEXT_BYTES),
+    };
+}
+
 static struct stepd_job_status decode_job_status(struct stepd_decoder *d,
                                                  const struct stepd_place *at,
                                                  const Stepd__V1__JobStatus *wire)
@@ -117,6 +135,7 @@ static struct stepd_job_status decode_job_status(struct stepd_decoder *d,
         .failure = stepd_take_text(d, at, "failure", &wire->failure, STEPD_ERROR_TEXT_BYTES),
         .changes = wire->changes,
         .memory = decode_memory_plan(wire->memory),
+        .checkpoint = decode_checkpoint_status(d, at, wire->checkpoint),
     };
 }
 

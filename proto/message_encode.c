@@ -372,6 +372,31 @@ static Stepd__V1__Changes *encode_changes(struct stepd_arena *arena,
     return wire;
 }
 
+/* ---- Keeping --------------------------------------------------------------------------------- */
+
+static Stepd__V1__Checkpoint *encode_checkpoint(struct stepd_arena *arena,
+                                                const struct stepd_checkpoint_job *checkpoint)
+{
+    Stepd__V1__Checkpoint *wire = make(arena, &stepd__v1__checkpoint__descriptor);
+    if (wire == NULL)
+        return NULL;
+    wire->job = borrow_text(checkpoint->job);
+    wire->deadline_ms = checkpoint->deadline_ms;
+    return wire;
+}
+
+static Stepd__V1__CheckpointWritten *
+encode_checkpoint_written(struct stepd_arena *arena, const struct stepd_checkpoint_written *written)
+{
+    Stepd__V1__CheckpointWritten *wire = make(arena, &stepd__v1__checkpoint_written__descriptor);
+    if (wire == NULL)
+        return NULL;
+    wire->name = borrow_text(written->name);
+    wire->step = written->step;
+    wire->bytes = written->bytes;
+    return wire;
+}
+
 /* ---- Errors ---------------------------------------------------------------------------------- */
 
 static Stepd__V1__Error *encode_error(struct stepd_arena *arena,

@@ -95,13 +95,28 @@ static Stepd__V1__MemoryPlan *encode_memory_plan(struct stepd_arena *arena,
     return wire;
 }
 
+static Stepd__V1__CheckpointStatus *
+encode_checkpoint_status(struct stepd_arena *arena, const struct stepd_checkpoint_status *newest)
+{
+    Stepd__V1__CheckpointStatus *wire = make(arena, &stepd__v1__checkpoint_status__descriptor);
+    if (wire == NULL)
+        return NULL;
+    wire->name = borrow_text(newest->name);
+    wire->step = newest->step;
+    wire->bytes = newest->bytes;
+    wire->age_ms = newest->age_ms;
+    wire->failure = borrow_text(newest->failure);
+    return wire;
+}
+
 static Stepd__V1__JobStatus *encode_job_status(struct stepd_arena *arena,
                                                const struct stepd_job_status *job)
 {
     Stepd__V1__JobStatus *wire = make(arena, &stepd__v1__job_status__descriptor);
     Stepd__V1__MemberStatus **members = encode_members(arena, job);
     Stepd__V1__MemoryPlan *memory = encode_memory_plan(arena, &job->memory);
-    if (wire == NULL || members == NULL || memory == NULL)
+    Stepd__V1__CheckpointStatus *newest = encode_checkpoint_status(arena, &job->checkpoint);
+    if (wire == NULL || members == NULL || memory == NULL || newest == NULL)
         return NULL;
     wire->name = borrow_text(job->name);
     wire->state = (Stepd__V1__JobStatus__State)job->state;
@@ -123,6 +138,7 @@ static Stepd__V1__JobStatus *encode_job_status(struct stepd_arena *arena,
     wire->failure = borrow_text(job->failure);
     wire->changes = job->changes;
     wire->memory = memory;
+    wire->checkpoint = newest;
     return wire;
 }
 

@@ -89,6 +89,15 @@ static json_t *memory_to_json(const struct stepd_memory_plan *memory)
                      integer(memory->backups), "spare", integer(memory->spare));
 }
 
+/* null: there is none. */
+static json_t *checkpoint_to_json(const struct stepd_checkpoint_status *newest)
+{
+    if (newest->name[0] == '\0')
+        return json_null();
+    return json_pack("{s:s, s:I, s:I, s:I}", "name", newest->name, "step", integer(newest->step),
+                     "bytes", integer(newest->bytes), "age_ms", integer(newest->age_ms));
+}
+
 static json_t *job_to_json(const struct stepd_job_status *job)
 {
     json_t *const members = json_array();
@@ -99,7 +108,8 @@ static json_t *job_to_json(const struct stepd_job_status *job)
         return NULL;
     }
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:o, s:I}",
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:o, s:I, "
+        "s:o, s:s}",
         "name", job->name, "state", job_state(job->state), "failure", job->failure, "mode",
         stepd_mode_name(job->mode), "incarnation", integer(job->incarnation), "workers_min",
         integer(job->workers_min), "workers", integer(job->workers), "tensors",
@@ -107,7 +117,8 @@ static json_t *job_to_json(const struct stepd_job_status *job)
         "version_min", integer(job->version_min), "version_max", integer(job->version_max),
         "memory_bytes", integer(job->memory_bytes), "memory", memory_to_json(&job->memory),
         "parked", integer(job->parked), "waited_for", integers(job->waited_for), "members", members,
-        "changes", integer(job->changes));
+        "changes", integer(job->changes), "checkpoint", checkpoint_to_json(&job->checkpoint),
+        "checkpoint_failure", job->checkpoint.failure);
 }
 
 /* A job whose members fill several frames comes in each of them, with the next members. */

@@ -12,7 +12,8 @@
 
 /*
  * {"server_version", "uptime_ms", "jobs": [{"name", "state", "mode", ..., "waited_for": [rank],
- * "members": [{"rank", "worker", "state", ...}]}]}. job NULL: all. *ret_status: caller frees with
+ * "members": [{"rank", "worker", "state", ...}], "checkpoint": {"name", "step", "bytes",
+ * "age_ms"} or null, "checkpoint_failure"}]}. job NULL: all. *ret_status: caller frees with
  * json_decref. Fails as stepd_call does.
  */
 enum stepd_status ask_status(struct stepd_client *client, const char *job, json_t **ret_status,

@@ -31,6 +31,7 @@ int status_run(const struct ctl_options *ctl, int argc, char **argv);
 int groups_run(const struct ctl_options *ctl, int argc, char **argv);
 int change_run(const struct ctl_options *ctl, int argc, char **argv);
 int changes_run(const struct ctl_options *ctl, int argc, char **argv);
+int checkpoint_run(const struct ctl_options *ctl, int argc, char **argv);
 int optimizers_run(const struct ctl_options *ctl, int argc, char **argv);
 int schedules_run(const struct ctl_options *ctl, int argc, char **argv);
 int schedule_run(const struct ctl_options *ctl, int argc, char **argv);

@@ -27,6 +27,7 @@ static const struct command commands[] = {
      .summary = "change a job that runs: rates, schedule, optimizer",
      .run = change_run},
     {.name = "changes", .summary = "show what was changed about a job", .run = changes_run},
+    {.name = "checkpoint", .summary = "take a checkpoint of a job now", .run = checkpoint_run},
     {.name = "schedule", .summary = "show what a schedule will do", .run = schedule_run},
     {.name = "schedules", .summary = "list the schedules, or explain one", .run = schedules_run},
     {.name = "optimizers", .summary = "list the optimizers, or explain one", .run = optimizers_run},

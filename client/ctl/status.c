@@ -26,17 +26,18 @@ struct status_options {
 
 static int print_help(void)
 {
-    (void)printf("usage: stepctl status [--job JOB] [--json] [--watch SECONDS]\n"
-                 "\n"
-                 "Shows the server's jobs: their members, the versions of their weights, and for\n"
-                 "which ranks the open rounds wait.\n"
-                 "\n"
-                 "options:\n"
-                 "  --job JOB         this job only\n"
-                 "  --json            one JSON object, for programs\n"
-                 "  --watch SECONDS   again every so many seconds, until interrupted\n"
-                 "  --server ADDRESS  as for stepctl itself\n"
-                 "  --help            this text\n");
+    (void)printf(
+        "usage: stepctl status [--job JOB] [--json] [--watch SECONDS]\n"
+        "\n"
+        "Shows the server's jobs: their members, the versions of their weights, for which\n"
+        "ranks the open rounds wait, and the newest checkpoint that is on the disk.\n"
+        "\n"
+        "options:\n"
+        "  --job JOB         this job only\n"
+        "  --json            one JSON object, for programs\n"
+        "  --watch SECONDS   again every so many seconds, until interrupted\n"
+        "  --server ADDRESS  as for stepctl itself\n"
+        "  --help            this text\n");
     return CTL_OK;
 }
 
@@ -219,6 +220,21 @@ static void print_memory(const json_t *job)
     (void)printf("\n");
 }
 
+/* The newest that is on the disk, and what is wrong with any later one. */
+static void print_checkpoint(const json_t *job)
+{
+    const json_t *const newest = json_object_get(job, "checkpoint");
+    char bytes[32], age[32];
+    if (json_is_object(newest)) {
+        table_bytes(number(newest, "bytes"), bytes, sizeof bytes);
+        table_duration(number(newest, "age_ms"), age, sizeof age);
+        (void)printf("  checkpoint %s, %s, %s ago\n", string(newest, "name"), bytes, age);
+    }
+    if (string(job, "checkpoint_failure")[0] != '\0')
+        (void)printf("  DEGRADED: no newer checkpoint could be written: %s\n",
+                     string(job, "checkpoint_failure"));
+}
+
 static void print_job(const json_t *job)
 {
     const json_t *const members = json_object_get(job, "members");
@@ -236,6 +252,7 @@ static void print_job(const json_t *job)
     print_memory(job);
     if (string(job, "failure")[0] != '\0')
         (void)printf("  %s\n", string(job, "failure"));
+    print_checkpoint(job);
     if (number(job, "changes") > 0)
         (void)printf("  changed %llu time%s while it ran: stepctl changes --job %s\n",
                      (unsigned long long)number(job, "changes"),

@@ -388,6 +388,29 @@ STEPD_EXPORT enum stepd_status stepd_change(struct stepd_client *client,
                                             struct stepd_change_result *ret_result,
                                             struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* What came of stepd_checkpoint. */
+struct stepd_checkpoint_result {
+    char name[STEPD_CHECKPOINT_NAME_BYTES]; /* of its folder among those of the job */
+    uint64_t step;  /* version of its slices; in async and bounded mode the highest of them */
+    uint64_t bytes; /* of all its files */
+};
+
+/*
+ * Asks for a checkpoint of a job now (NULL: the client's), beside those that the server takes by
+ * itself, and waits until all of its bytes are on the disk; training goes on meanwhile.
+ * deadline_ms: how long to wait at most; 0, or above the server's longest: that. ret_result may be
+ * NULL. An observer may call it. Over a lost connection another one is asked for.
+ *
+ * NOT_FOUND: no such job. FAILED_PRECONDITION: the server keeps no checkpoints, or the job has not
+ * started or has failed. UNAVAILABLE: it could not be written; the last good one stays, and a later
+ * call tries anew. DEADLINE_EXCEEDED: the text says what it waits for; it is written all the same.
+ * Any thread.
+ */
+STEPD_EXPORT enum stepd_status stepd_checkpoint(struct stepd_client *client, const char *job,
+                                                uint32_t deadline_ms,
+                                                struct stepd_checkpoint_result *ret_result,
+                                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /*
  * Waits until all members of the job have come to the barrier of this name, which has 1 to
  * STEPD_BARRIER_NAME_MAX_BYTES letters, digits and any of - _ . : / (borrowed until return). A

@@ -57,6 +57,29 @@ static bool is_same(const struct control_reached *a, const struct control_reache
     return a->versions == b->versions && a->changes == b->changes && a->members == b->members;
 }
 
+/* ---- Ending ---------------------------------------------------------------------------------- */
+
+/* It is over, well or not; the next by time is as long from now as ever. */
+static void rest(struct control *control, struct control_job *job)
+{
+    struct control_checkpoints *own = &job->checkpoints;
+    own->state = CHECKPOINT_RESTING;
+    own->answered = own->serves;
+    own->due_ms = control->now_ms + control->options.checkpoint_every_ms;
+    control_waits_release(control);
+}
+
+static void fail(struct control *control, struct control_job *job, const struct stepd_error *error)
+{
+    struct control_checkpoints *own = &job->checkpoints;
+    own->failure = *error;
+    own->not_before_ms = control->now_ms + AFTER_FAILURE_MS;
+    control_warn(control, "checkpoint_failed", "job=%s cause=%s consequence=%s",
+                 control_quote(job->name).text, control_quote(error->text).text,
+                 "\"the last good one stays; training goes on\"");
+    rest(control, job);
+}
+
 /* ---- Beginning ------------------------------------------------------------------------------- */
 
 /* Not OK: the job's failure says why, and so does the log. */
@@ -99,6 +122,11 @@ static void on_finished(struct control *control, struct control_job *job)
 void control_checkpoints_on_tick(struct control *control, struct control_job *job)
 {
     struct control_checkpoints *own = &job->checkpoints;
+    if (job->state == CONTROL_JOB_FAILED && own->state == CHECKPOINT_RESTING &&
+        own->asked > own->answered) {
+        own->serves = own->asked; /* they waited for one that was under way when it failed */
+        fail(control, job, &job->failure);
+    }
     if (!are_kept(control) || !is_worth_it(job))
         return;
     if (own->due_ms == 0)
@@ -139,27 +167,6 @@ void control_checkpoint_last(struct control *control, struct control_job *job)
 }
 
 /* ---- What comes of it ------------------------------------------------------------------------ */
-
-/* It is over, well or not; the next by time is as long from now as ever. */
-static void rest(struct control *control, struct control_job *job)
-{
-    struct control_checkpoints *own = &job->checkpoints;
-    own->state = CHECKPOINT_RESTING;
-    own->answered = own->serves;
-    own->due_ms = control->now_ms + control->options.checkpoint_every_ms;
-    control_waits_release(control);
-}
-
-static void fail(struct control *control, struct control_job *job, const struct stepd_error *error)
-{
-    struct control_checkpoints *own = &job->checkpoints;
-    own->failure = *error;
-    own->not_before_ms = control->now_ms + AFTER_FAILURE_MS;
-    control_warn(control, "checkpoint_failed", "job=%s cause=%s consequence=%s",
-                 control_quote(job->name).text, control_quote(error->text).text,
-                 "\"the last good one stays; training goes on\"");
-    rest(control, job);
-}
 
 void control_checkpoint_taken(struct control *control, struct control_job *job,
                               const struct job_snapshot *snapshot, const struct stepd_error *error)

@@ -12,6 +12,7 @@
 #include "proto/error.h"
 #include "server/control/handle_barrier.h"
 #include "server/control/handle_change.h"
+#include "server/control/handle_checkpoint.h"
 #include "server/control/handle_define.h"
 #include "server/control/handle_hello.h"
 #include "server/control/handle_layout.h"
@@ -64,6 +65,7 @@ static const struct request_row rows[] = {
     [STEPD_MESSAGE_GET_CHANGES] = {.handle = control_handle_get_changes,
                                    .also_when_left = true,
                                    .asks_only = true},
+    [STEPD_MESSAGE_CHECKPOINT] = {.handle = control_handle_checkpoint},
 };
 
 /* ---- Sending --------------------------------------------------------------------------------- */

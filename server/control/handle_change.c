@@ -20,20 +20,6 @@
 /* Changes of one job that wait to be decided. */
 #define PENDING_MAX 64u
 
-static enum stepd_status find_job(struct control_conn *conn, const char *name,
-                                  struct control_job **ret_job, struct stepd_error *reterr)
-{
-    struct control_job *job =
-        name[0] == '\0' ? conn->session->job : control_job_find(conn->control, name);
-    if (job == NULL && name[0] == '\0')
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "name the job that is meant");
-    if (job == NULL)
-        return stepd_fail(reterr, STEPD_NOT_FOUND,
-                          "there is no job '%s'; `stepctl status` lists those there are", name);
-    *ret_job = job;
-    return STEPD_OK;
-}
-
 static enum stepd_status check_state(const struct control_job *job, struct stepd_error *reterr)
 {
     if (job->state == CONTROL_JOB_FINISHED)
@@ -95,7 +81,7 @@ enum stepd_status control_handle_change_job(struct control_conn *conn,
     const struct stepd_change_job *change = &request->body.change_job;
     struct control_job *job = NULL;
     struct control_edit *edit = NULL;
-    enum stepd_status status = find_job(conn, change->job, &job, reterr);
+    enum stepd_status status = control_session_job(conn, change->job, &job, reterr);
     if (status == STEPD_OK)
         status = check_request(job, change, reterr);
     if (status == STEPD_OK)
@@ -136,7 +122,8 @@ enum stepd_status control_handle_get_changes(struct control_conn *conn,
                                              struct stepd_error *reterr)
 {
     struct control_job *job = NULL;
-    const enum stepd_status status = find_job(conn, request->body.get_changes.job, &job, reterr);
+    const enum stepd_status status =
+        control_session_job(conn, request->body.get_changes.job, &job, reterr);
     if (status != STEPD_OK)
         return status;
     struct control_edited *edited = calloc(1, sizeof *edited);

@@ -16,9 +16,9 @@
 #include "server/control/sessions.h"
 #include "server/control/waits.h"
 
-/* Numbers of a JobStatus, with those of its MemoryPlan and that message's length, and of a
- * MemberStatus, the loss among them. */
-#define JOB_NUMBERS    22u
+/* Numbers of a JobStatus, with those of its MemoryPlan and CheckpointStatus and these messages'
+ * lengths, and of a MemberStatus, the loss among them. */
+#define JOB_NUMBERS    27u
 #define MEMBER_NUMBERS 8u
 
 /* No job takes less, so no page has more jobs. */
@@ -178,6 +178,19 @@ static void put_memory(const struct job *job, struct stepd_job_status *status)
     };
 }
 
+static struct stepd_checkpoint_status checkpoint_status(const struct control_checkpoints *own,
+                                                        uint64_t now_ms)
+{
+    const bool any = own->newest.name[0] != '\0';
+    return (struct stepd_checkpoint_status){
+        .name = own->newest.name,
+        .step = own->newest.step,
+        .bytes = own->newest.bytes,
+        .age_ms = any ? now_ms - own->newest.at_ms : 0,
+        .failure = own->failure.code == STEPD_OK ? "" : own->failure.text,
+    };
+}
+
 /* All but the members. */
 static bool put_entry(struct page *page, const struct control_job *job,
                       struct stepd_job_status *status)
@@ -200,6 +213,7 @@ static bool put_entry(struct page *page, const struct control_job *job,
         put_memory(job->job, status);
     }
     status->changes = job->history.made;
+    status->checkpoint = checkpoint_status(&job->checkpoints, page->pages->conn->control->now_ms);
     const struct control_tally *tally = control_query_tally(page->query, job);
     return tally == NULL || put_tally(page, tally, status);
 }
@@ -210,6 +224,9 @@ static size_t entry_bytes(const struct page *page, const struct control_job *job
     size_t bytes = PAGE_TAG_BYTES + page_text_bytes(job->name) + PAGE_TAG_BYTES + JOB_LEAST_BYTES;
     if (job->failure.code != STEPD_OK)
         bytes += page_text_bytes(job->failure.text);
+    if (job->checkpoints.failure.code != STEPD_OK)
+        bytes += page_text_bytes(job->checkpoints.failure.text);
+    bytes += page_text_bytes(job->checkpoints.newest.name);
     const struct control_tally *tally = control_query_tally(page->query, job);
     const size_t count = tally == NULL ? 0 : control_tally_waited_for(tally, ranks);
     for (size_t i = 0; i < count; i++)

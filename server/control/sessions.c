@@ -163,6 +163,20 @@ uint64_t control_session_silent_ms(const struct control_session *session, uint64
     return now_ms - session->heard_ms;
 }
 
+enum stepd_status control_session_job(const struct control_conn *conn, const char *name,
+                                      struct control_job **ret_job, struct stepd_error *reterr)
+{
+    struct control_job *job =
+        name[0] == '\0' ? conn->session->job : control_job_find(conn->control, name);
+    if (job == NULL && name[0] == '\0')
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "name the job that is meant");
+    if (job == NULL)
+        return stepd_fail(reterr, STEPD_NOT_FOUND,
+                          "there is no job '%s'; `stepctl status` lists those there are", name);
+    *ret_job = job;
+    return STEPD_OK;
+}
+
 bool control_session_is_over(const struct control_session *session, uint64_t now_ms)
 {
     return control_session_silent_ms(session, now_ms) >= session->lease_ms;

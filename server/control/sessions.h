@@ -94,6 +94,12 @@ void control_session_free(struct control *control, struct control_session *sessi
 
 uint64_t control_session_silent_ms(const struct control_session *session, uint64_t now_ms);
 
+/* The job that a request of this connection names; "": its own. INVALID_ARGUMENT: it has none.
+ * NOT_FOUND. */
+enum stepd_status control_session_job(const struct control_conn *conn, const char *name,
+                                      struct control_job **ret_job,
+                                      struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* Has the lease run out? */
 bool control_session_is_over(const struct control_session *session, uint64_t now_ms);
 

@@ -13,6 +13,7 @@
 #include "server/control/barriers.h"
 #include "server/control/dispatch.h"
 #include "server/control/handle_change.h"
+#include "server/control/handle_checkpoint.h"
 #include "server/control/handle_hello.h"
 #include "server/control/handle_layout.h"
 #include "server/control/handle_status.h"
@@ -46,6 +47,11 @@ static bool membership_is_settled(const struct control_wait *wait)
 static bool change_is_decided(const struct control_wait *wait)
 {
     return wait->edited->decided;
+}
+
+static bool checkpoint_is_done(const struct control_wait *wait)
+{
+    return wait->job->checkpoints.answered >= wait->sequence;
 }
 
 /* ---- The answers ----------------------------------------------------------------------------- */
@@ -221,6 +227,12 @@ static const struct wait_row rows[] = {
             .over = control_barrier_is_over,
             .answer = control_barrier_answer,
             .too_late = barrier_too_late,
+        },
+    [CONTROL_WAIT_CHECKPOINT] =
+        {
+            .over = checkpoint_is_done,
+            .answer = control_checkpoint_answer,
+            .too_late = control_checkpoint_too_late,
         },
 };
 

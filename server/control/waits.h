@@ -23,6 +23,7 @@ enum control_wait_kind {
     CONTROL_WAIT_MEMBER,  /* Hello: until the shards have agreed from which version on it is one */
     CONTROL_WAIT_CHANGE,  /* ChangeJob: until it is decided */
     CONTROL_WAIT_BARRIER, /* Barrier: until all members have come */
+    CONTROL_WAIT_CHECKPOINT, /* Checkpoint: until it is done */
 };
 
 struct control_edited;
@@ -37,7 +38,7 @@ struct control_wait {
     struct control_job *job;       /* STATUS: NULL for all */
     struct control_query *query;   /* to give back; STATUS, GROUPS */
     struct control_edited *edited; /* owned; CHANGE: what became of it */
-    uint64_t sequence;             /* BARRIER */
+    uint64_t sequence;             /* BARRIER; CHECKPOINT: that control_checkpoint_ask gave it */
 };
 
 /*

@@ -19,6 +19,7 @@ static enum stepd_message_kind reply_kind(enum stepd_message_kind kind)
     case STEPD_MESSAGE_GET_GROUPS: return STEPD_MESSAGE_GROUPS;
     case STEPD_MESSAGE_CHANGE_JOB:
     case STEPD_MESSAGE_GET_CHANGES: return STEPD_MESSAGE_CHANGES;
+    case STEPD_MESSAGE_CHECKPOINT: return STEPD_MESSAGE_CHECKPOINT_WRITTEN;
     default: return STEPD_MESSAGE_ACK;
     }
 }

@@ -48,13 +48,14 @@ class Empty(unittest.TestCase):
                           ["status", "--watch", "never"], ["change"], ["changes"],
                           ["change", "--job", "j", "lr"], ["change", "--job", "j", "lr="],
                           ["change", "--job", "j", "--at", "0", "lr=1"],
-                          ["change", "--job", "j", "--phase", "sgd"]):
+                          ["change", "--job", "j", "--phase", "sgd"], ["checkpoint"],
+                          ["checkpoint", "a", "b"], ["checkpoint", "j", "--wait", "0"]):
             self.assertEqual(stepctl(*arguments).returncode, 2, arguments)
 
     def test_help__of_everything__is_exit_0(self):
         for arguments in (["--help"], ["launch", "--help"], ["status", "--help"],
                           ["groups", "--help"], ["change", "--help"],
-                          ["changes", "--help"], ["schedule", "--help"], ["schedules", "--help"],
+                          ["changes", "--help"], ["checkpoint", "--help"], ["schedule", "--help"], ["schedules", "--help"],
                           ["optimizers", "--help"], ["--version"]):
             asked = stepctl(*arguments)
             self.assertEqual(asked.returncode, 0, arguments)
@@ -62,8 +63,8 @@ class Empty(unittest.TestCase):
 
     def test_help__of_stepctl_itself__lists_each_command(self):
         shown = stepctl("--help").stdout
-        for command in ("launch", "status", "groups", "change", "changes", "schedule",
-                        "schedules", "optimizers"):
+        for command in ("launch", "status", "groups", "change", "changes", "checkpoint",
+                        "schedule", "schedules", "optimizers"):
             self.assertRegex(shown, rf"(?m)^  {command} +\w")
 
 
@@ -143,6 +144,13 @@ class Waiting(unittest.TestCase):
         self.assertEqual(member["barrier"], "evaluation")
         shown = self.ask("status", "--job", "waiting")
         self.assertIn("\n  1 worker waits at barrier 'evaluation' for the job to start\n", shown)
+
+    def test_checkpoint__where_none_are_kept__is_exit_1(self):
+        asked = stepctl("--server", self.daemon.address, "checkpoint", "waiting")
+        self.assertEqual((asked.returncode, asked.stdout), (1, ""))
+        self.assertIn("start it with --checkpoint-dir", asked.stderr)
+        job, = json.loads(self.ask("status", "--json"))["jobs"]
+        self.assertEqual((job["checkpoint"], job["checkpoint_failure"]), (None, ""))
 
     def test_groups__as_json__say_how_each_tensor_is_trained(self):
         weight, bias = json.loads(self.ask("groups", "--job", "waiting", "--json"))["tensors"]

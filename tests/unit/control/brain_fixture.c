@@ -71,6 +71,14 @@ static void on_snapshot(void *owner, const struct job_snapshot *snapshot,
     brain->snapshot_error = *error;
 }
 
+static void on_checkpoint(void *owner, const struct job_snapshot *snapshot, uint64_t step)
+{
+    struct brain *brain = owner;
+    brain->checkpoints++;
+    brain->checkpoint = snapshot;
+    brain->checkpoint_step = step;
+}
+
 static void on_random(void *owner, uint8_t *bytes, size_t n)
 {
     struct brain *brain = owner;
@@ -117,6 +125,7 @@ struct brain *brain_create(const struct control_options *options)
         .hang_up = on_hang_up,
         .order = on_order,
         .snapshot = on_snapshot,
+        .checkpoint = on_checkpoint,
         .random = on_random,
         .log = on_log,
     };
@@ -173,6 +182,15 @@ void brain_wait(struct brain *brain, uint64_t ms)
 {
     brain->now_ms += ms;
     control_on_tick(brain->control, brain->now_ms);
+}
+
+void brain_written(struct brain *brain, const char *failure)
+{
+    struct control_written written = {
+        .name = "step-00000007", .step = brain->checkpoint_step, .bytes = 12345};
+    if (failure != NULL)
+        (void)stepd_fail(&written.error, STEPD_UNAVAILABLE, "%s", failure);
+    control_checkpoint_written(brain->control, brain->checkpoint, &written, brain->now_ms);
 }
 
 /* ---- Shards ---------------------------------------------------------------------------------- */
@@ -476,19 +494,4 @@ void peer_define_with(struct peer *peer, const char *job, enum stepd_mode mode, 
     peer_request(peer, define_tensor(1000));
     brain_opened_all(peer->brain, job);
     (void)peer_answer(peer, STEPD_MESSAGE_TENSORS_DEFINED);
-}
-
-struct stepd_message leave_at(uint64_t clock)
-{
-    return (struct stepd_message){.kind = STEPD_MESSAGE_LEAVE, .body.leave = {.clock = clock}};
-}
-
-struct stepd_message get_status(const char *job)
-{
-    return (struct stepd_message){.kind = STEPD_MESSAGE_GET_STATUS, .body.get_status = {job}};
-}
-
-struct stepd_message plain(enum stepd_message_kind kind)
-{
-    return (struct stepd_message){.kind = kind};
 }

@@ -55,6 +55,9 @@ struct brain {
     const struct job_snapshot
         *snapshot; /* control's, until the test has ended it; NULL: see error */
     struct stepd_error snapshot_error;
+    size_t checkpoints;                    /* that were to be written */
+    const struct job_snapshot *checkpoint; /* the newest of them, control's until it is written */
+    uint64_t checkpoint_step;
     char log[1u << 16]; /* "event facts\n", one line each; behind "warn: " where it is one */
 };
 
@@ -67,6 +70,9 @@ void brain_destroy(struct brain *brain);
 /* For CMocka: *state is a struct brain with brain_options(). */
 int brain_setup(void **state);
 int brain_teardown(void **state);
+
+/* The newest checkpoint was written as step-00000007, 12345 bytes long; or, with a text, not. */
+void brain_written(struct brain *brain, const char *failure);
 
 /* Moves the clock and ticks. */
 void brain_wait(struct brain *brain, uint64_t ms);
@@ -160,8 +166,19 @@ void peer_define(struct peer *peer, const char *job, enum stepd_mode mode, uint3
 void peer_define_with(struct peer *peer, const char *job, enum stepd_mode mode, uint32_t workers,
                       const char *settings);
 
-struct stepd_message leave_at(uint64_t clock);
-struct stepd_message get_status(const char *job);
-struct stepd_message plain(enum stepd_message_kind kind);
+static inline struct stepd_message leave_at(uint64_t clock)
+{
+    return (struct stepd_message){.kind = STEPD_MESSAGE_LEAVE, .body.leave = {.clock = clock}};
+}
+
+static inline struct stepd_message get_status(const char *job)
+{
+    return (struct stepd_message){.kind = STEPD_MESSAGE_GET_STATUS, .body.get_status = {job}};
+}
+
+static inline struct stepd_message plain(enum stepd_message_kind kind)
+{
+    return (struct stepd_message){.kind = kind};
+}
 
 #endif

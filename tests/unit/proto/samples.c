@@ -113,6 +113,14 @@ static const struct stepd_job_status jobs[] = {
                 .backups = 7,
                 .spare = 8,
             },
+        .checkpoint =
+            {
+                .name = "step-00001200",
+                .step = 1200,
+                .bytes = UINT64_C(1) << 34,
+                .age_ms = 61000,
+                .failure = "the disk is full",
+            },
     },
 };
 static const struct stepd_difference differences[] = {
@@ -298,6 +306,12 @@ static const struct stepd_message samples[] = {
     {.kind = STEPD_MESSAGE_CHANGES,
      .request_id = 24,
      .body.changes = {.records = COUNT(records), .record = records, .forgotten = 5, .last = true}},
+    {.kind = STEPD_MESSAGE_CHECKPOINT,
+     .request_id = 25,
+     .body.checkpoint = {.job = "mnist", .deadline_ms = 9000}},
+    {.kind = STEPD_MESSAGE_CHECKPOINT_WRITTEN,
+     .request_id = 26,
+     .body.checkpoint_written = {.name = "step-00001200", .step = 1200, .bytes = 1u << 30}},
 };
 
 static_assert(COUNT(samples) == SAMPLES_COUNT, "one sample of each kind");

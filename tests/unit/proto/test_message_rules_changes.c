@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The rules of what ChangeJob, GetChanges and Changes may say.
+ * The rules of what ChangeJob, GetChanges, Changes, Checkpoint and CheckpointWritten may say.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -75,6 +75,21 @@ static void changes_difference(struct stepd_message *m)
     m->body.changes.record = &record;
 }
 
+static void checkpoint_name(struct stepd_message *m)
+{
+    m->body.checkpoint.job = rule_name_too_long;
+}
+
+static void written_name_long(struct stepd_message *m)
+{
+    m->body.checkpoint_written.name = "step-000000000000000000000000012";
+}
+
+static void written_name_broken(struct stepd_message *m)
+{
+    m->body.checkpoint_written.name = "step-1\n";
+}
+
 static const struct rule rules[] = {
     {STEPD_MESSAGE_CHANGE_JOB, change_job_name, "change_job.job: 201 bytes"},
     {STEPD_MESSAGE_CHANGE_JOB, change_group_name, "change_job.group.name: 201 bytes"},
@@ -90,6 +105,9 @@ static const struct rule rules[] = {
     {STEPD_MESSAGE_GET_CHANGES, changes_name, "get_changes.job: 201 bytes"},
     {STEPD_MESSAGE_CHANGES, changes_by, "changes.records[0].by: 201 bytes"},
     {STEPD_MESSAGE_CHANGES, changes_difference, "changes.records[0].differences[0].to: "},
+    {STEPD_MESSAGE_CHECKPOINT, checkpoint_name, "checkpoint.job: 201 bytes"},
+    {STEPD_MESSAGE_CHECKPOINT_WRITTEN, written_name_long, "checkpoint_written.name: 32 bytes"},
+    {STEPD_MESSAGE_CHECKPOINT_WRITTEN, written_name_broken, "checkpoint_written.name: "},
 };
 
 static void changes__that_break_a_rule__are_refused_by_name(void **state)
