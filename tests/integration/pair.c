@@ -21,12 +21,17 @@ static void must(const struct pair *pair, enum stepd_status status)
 
 int pair_set_up(void **state)
 {
+    return pair_set_up_with(state, (const char *const[]){"--shards", "2", NULL});
+}
+
+int pair_set_up_with(void **state, const char *const flags[])
+{
     struct pair *const pair = calloc(1, sizeof *pair);
     char address[32];
     struct stepd_options options = STEPD_OPTIONS_INIT;
     assert_non_null(pair);
     *state = pair;
-    daemon_start(&pair->daemon, (const char *const[]){"--shards", "2", NULL});
+    daemon_start(&pair->daemon, flags);
     (void)snprintf(address, sizeof address, "127.0.0.1:%u", (unsigned)pair->daemon.port);
     options.address = address;
     options.job = "pair";

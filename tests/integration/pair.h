@@ -40,6 +40,9 @@ struct pair {
 int pair_set_up(void **state);
 int pair_tear_down(void **state);
 
+/* pair_set_up with other flags of the daemon than two shards; NULL-terminated. */
+int pair_set_up_with(void **state, const char *const flags[]);
+
 /* Defines the job from both workers and pulls its first weights. */
 void pair_define(struct pair *pair, const struct stepd_job_options *job,
                  const struct stepd_tensor *tensors, size_t count);
