@@ -47,6 +47,30 @@ int ctl_usage(const char *command)
     return CTL_USAGE;
 }
 
+int ctl_read_words(const struct ctl_words *words, int argc, char **argv, bool *ret_json)
+{
+    static const struct option long_options[] = {
+        {"json", no_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        switch (option) {
+        case 'o': *ret_json = true; break;
+        case 'h': return fputs(words->help, stdout) < 0 ? CTL_FAILURE : CTL_OK;
+        default: return ctl_usage(words->command);
+        }
+    }
+    const int count = argc - optind;
+    if (count >= words->least && count <= words->most)
+        return -1;
+    (void)fprintf(stderr, "stepctl %s: %s%s\n", words->command,
+                  count < words->least ? words->first : "unexpected argument",
+                  count < words->least ? " is missing" : "");
+    return ctl_usage(words->command);
+}
+
 int ctl_run_of_job(const struct ctl_job_command *command, const struct ctl_options *ctl, int argc,
                    char **argv)
 {

@@ -8,6 +8,8 @@
 #ifndef CLIENT_CTL_CTL_H
 #define CLIENT_CTL_CTL_H
 
+#include <stdbool.h>
+
 #include <stepd/client.h>
 
 /* A person waits for the answer, so a server that is mute is reported soon. */
@@ -32,6 +34,10 @@ int groups_run(const struct ctl_options *ctl, int argc, char **argv);
 int change_run(const struct ctl_options *ctl, int argc, char **argv);
 int changes_run(const struct ctl_options *ctl, int argc, char **argv);
 int checkpoint_run(const struct ctl_options *ctl, int argc, char **argv);
+int list_run(const struct ctl_options *ctl, int argc, char **argv);
+int verify_run(const struct ctl_options *ctl, int argc, char **argv);
+int export_run(const struct ctl_options *ctl, int argc, char **argv);
+int diff_run(const struct ctl_options *ctl, int argc, char **argv);
 int optimizers_run(const struct ctl_options *ctl, int argc, char **argv);
 int schedules_run(const struct ctl_options *ctl, int argc, char **argv);
 int schedule_run(const struct ctl_options *ctl, int argc, char **argv);
@@ -46,6 +52,18 @@ int ctl_fail(const char *what, const struct stepd_error *error);
 
 /* Says on stderr that there is more to know with --help; returns CTL_USAGE. */
 int ctl_usage(const char *command);
+
+/* A command that takes words and --json, and needs no server. */
+struct ctl_words {
+    const char *command;
+    const char *help;  /* what --help prints */
+    const char *first; /* what is missing where there are too few */
+    int least;
+    int most;
+};
+
+/* Reads them: the words are those from optind on. The exit code, or -1: go on. */
+int ctl_read_words(const struct ctl_words *words, int argc, char **argv, bool *ret_json);
 
 /* A command that asks about one job. */
 struct ctl_job_command {

@@ -8,7 +8,8 @@
 Left sees right, never back, and the members of one brace do not see each other. config stands
 beside the daemon's layers: it sees base, and only main and stepctl see it. client/train may also
 see the daemon's brain, which it runs in its own process, and client/ctl the pure layers up to
-model, and config, which say without a daemon what one would do. Tests may include anything.
+model, and config, which say without a daemon what one would do, and persist and disk, to read
+checkpoints as a daemon does. Tests may include anything.
 
 CMake's targets say the same, but all layers share one include path, so a wrong #include of a header
 that needs no linking would go unnoticed there.
@@ -36,8 +37,9 @@ DAEMON_ORDER = [
 CLIENT_PARTS = ["client/lib", "client/train", "client/ctl", "client/python", "client/examples"]
 BRAIN = {"server/core", "server/model", "server/sync", "server/optim", "server/schedule",
          "server/base"}
-# What can be asked without running anything.
-KNOWLEDGE = {"server/config", "server/model", "server/optim", "server/schedule", "server/base"}
+# What can be asked without running anything, and checkpoints.
+KNOWLEDGE = {"server/config", "server/disk", "server/persist", "server/model", "server/optim",
+             "server/schedule", "server/base"}
 
 # Layers that decide: they see no thread, no socket, no clock and no file.
 PURE = {"proto", "server/optim", "server/schedule", "server/model", "server/sync", "server/core",

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/ctl/shelves.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proto/error.h"
+#include "server/disk/save.h"
+#include "server/disk/shelf.h"
+#include "server/persist/manifest.h"
+
+#define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+
+/* For rounding up to cache lines, and weights that have not come yet. */
+#define SLACK_BYTES (UINT64_C(64) << 20)
+
+static enum stepd_status refuse(const char *path, const char *doing, struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, errno == ENOENT ? STEPD_NOT_FOUND : STEPD_FAILED_PRECONDITION,
+                      "cannot %s %s: %s", doing, path, strerror(errno));
+}
+
+static bool is_checkpoint(int folder)
+{
+    struct stat stat;
+    return fstatat(folder, MANIFEST_FILE, &stat, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int shelves_open(const char *path, struct stepd_error *reterr)
+{
+    const int folder = open(path, FOLDER_FLAGS);
+    if (folder < 0) {
+        (void)refuse(path, "open", reterr);
+        return -1;
+    }
+    if (is_checkpoint(folder))
+        return folder;
+    (void)stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                     "%s is no checkpoint: it has no %s; `stepctl list` shows those in a folder",
+                     path, MANIFEST_FILE);
+    (void)close(folder);
+    return -1;
+}
+
+uint64_t shelves_bytes_max(int folder)
+{
+    static const char *const names[] = {SAVE_MODEL_FILE, SAVE_OPTIMIZER_FILE};
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct stat stat;
+        if (fstatat(folder, names[i], &stat, AT_SYMLINK_NOFOLLOW) == 0)
+            bytes += (uint64_t)stat.st_size;
+    }
+    return 2 * bytes + SLACK_BYTES;
+}
+
+/* ---- One job --------------------------------------------------------------------------------- */
+
+static enum stepd_status visit_shelf(const struct shelves *shelves, const struct shelf *shelf,
+                                     size_t *visited, struct stepd_error *reterr)
+{
+    struct shelf_checkpoint *list = NULL;
+    size_t count = 0;
+    const enum stepd_status status = shelf_list(shelf, &list, &count, reterr);
+    if (status != STEPD_OK)
+        return status;
+    for (size_t i = 0; i < count; i++) {
+        struct shelves_checkpoint found = {.job = shelf->name.text, .name = list[i].name};
+        found.folder = shelf_open_checkpoint(shelf, found.name, &found.error);
+        shelves->visit(shelves->owner, &found);
+        if (found.folder >= 0)
+            (void)close(found.folder);
+    }
+    *visited += count;
+    free(list);
+    return STEPD_OK;
+}
+
+/* ---- All jobs -------------------------------------------------------------------------------- */
+
+/* What store_shelf_name makes, and so nothing that a terminal must not be shown. */
+static int is_shelf(const struct dirent *entry)
+{
+    const char *const name = entry->d_name;
+    const size_t length = strlen(name);
+    return name[0] != '.' && length < STORE_SHELF_BYTES &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-%~") ==
+               length;
+}
+
+static bool is_meant(const struct shelves *shelves, const char *name)
+{
+    return shelves->job == NULL || strcmp(shelves->job, name) == 0 ||
+           strcmp(store_shelf_name(shelves->job).text, name) == 0;
+}
+
+/* What is no folder, or is a link, is passed over. */
+static enum stepd_status visit_entry(const struct shelves *shelves, int root, const char *name,
+                                     size_t *visited, struct stepd_error *reterr)
+{
+    struct shelf shelf = {.folder = openat(root, name, FOLDER_FLAGS | O_NOFOLLOW)};
+    if (shelf.folder < 0)
+        return errno == ENOTDIR || errno == ELOOP ? STEPD_OK : refuse(name, "open", reterr);
+    (void)stepd_format(shelf.name.text, sizeof shelf.name.text, "%s", name);
+    const enum stepd_status status = visit_shelf(shelves, &shelf, visited, reterr);
+    shelf_close(&shelf);
+    return status;
+}
+
+static enum stepd_status visit_root(const struct shelves *shelves, int root, size_t *visited,
+                                    struct stepd_error *reterr)
+{
+    struct dirent **entry = NULL;
+    const int count = scandir(shelves->path, &entry, is_shelf, alphasort);
+    if (count < 0)
+        return refuse(shelves->path, "list", reterr);
+    enum stepd_status status = STEPD_OK;
+    for (int i = 0; i < count; i++) {
+        if (status == STEPD_OK && is_meant(shelves, entry[i]->d_name))
+            status = visit_entry(shelves, root, entry[i]->d_name, visited, reterr);
+        free(entry[i]);
+    }
+    free((void *)entry);
+    return status;
+}
+
+/* Has the folder checkpoints, being that of one job? */
+static bool is_of_a_job(int root)
+{
+    const struct shelf shelf = {.folder = root};
+    struct shelf_checkpoint *list = NULL;
+    size_t count = 0;
+    struct stepd_error error;
+    if (shelf_list(&shelf, &list, &count, &error) != STEPD_OK)
+        return false;
+    free(list);
+    return count > 0;
+}
+
+static enum stepd_status visit_any(const struct shelves *shelves, int root, size_t *visited,
+                                   struct stepd_error *reterr)
+{
+    if (is_checkpoint(root)) {
+        shelves->visit(shelves->owner, &(struct shelves_checkpoint){
+                                           .job = "", .name = shelves->path, .folder = root});
+        ++*visited;
+        return STEPD_OK;
+    }
+    if (!is_of_a_job(root))
+        return visit_root(shelves, root, visited, reterr);
+    const struct shelf shelf = {.folder = root}; /* named by the path */
+    return visit_shelf(shelves, &shelf, visited, reterr);
+}
+
+enum stepd_status shelves_visit(const struct shelves *shelves, struct stepd_error *reterr)
+{
+    size_t visited = 0;
+    const int root = open(shelves->path, FOLDER_FLAGS);
+    if (root < 0)
+        return refuse(shelves->path, "open", reterr);
+    enum stepd_status status = visit_any(shelves, root, &visited, reterr);
+    (void)close(root);
+    if (status == STEPD_OK && visited == 0)
+        status = stepd_fail(reterr, STEPD_NOT_FOUND, "there is no checkpoint%s%s in %s",
+                            shelves->job == NULL ? "" : " of job ",
+                            shelves->job == NULL ? "" : shelves->job, shelves->path);
+    return status;
+}
