@@ -488,9 +488,8 @@ enum stepd_status stepd_message_decode(const uint8_t *header, size_t n, struct s
                                        struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /*
- * Encodes a message as a whole frame head for a payload of payload_bytes: what is to be sent in
- * front of the payload. *ret_head is allocated with malloc, the caller frees it with free();
- * *ret_head_bytes is its length. The arena gives the scratch memory and is not reset.
+ * Encodes a message as the whole head of a frame with a payload of payload_bytes. *ret_head, of
+ * *ret_head_bytes: caller frees with free(). The arena gives scratch memory, and is not reset.
  * RESOURCE_EXHAUSTED: the header would be above STEPD_HEADER_MAX_BYTES, or no memory.
  */
 enum stepd_status stepd_message_encode(const struct stepd_message *message, size_t payload_bytes,

@@ -440,24 +440,29 @@ static enum stepd_status refuse_bodyless(const Stepd__V1__Header *wire, struct s
     return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "the header has no body");
 }
 
+/* False: it is none that this build knows. */
+static bool decode_body(struct stepd_decoder *d, const Stepd__V1__Header *wire,
+                        struct stepd_message *message)
+{
+    const struct stepd_place at = {.field = stepd_message_name(message->kind),
+                                   .index = STEPD_PLACE_NO_INDEX};
+    switch (message->kind) {
+#define X(KIND, member, type, number)                                                              \
+    case STEPD_MESSAGE_##KIND:                                                                     \
+        message->body.member = decode_##member(d, &at, wire->member);                              \
+        return true;
+        STEPD_MESSAGE_MAP(X)
+#undef X
+    }
+    return false;
+}
+
 enum stepd_status stepd_message_decode_body(const Stepd__V1__Header *wire,
                                             struct stepd_arena *arena,
                                             struct stepd_message *ret_message,
                                             struct stepd_error *reterr)
 {
     struct stepd_decoder d = {.arena = arena, .reterr = reterr, .status = STEPD_OK};
-    const enum stepd_message_kind kind = (enum stepd_message_kind)wire->body_case;
-    const struct stepd_place at = {.field = stepd_message_name(kind),
-                                   .index = STEPD_PLACE_NO_INDEX};
-    switch (kind) {
-#define X(KIND, member, type, number)                                                              \
-    case STEPD_MESSAGE_##KIND:                                                                     \
-        ret_message->body.member = decode_##member(&d, &at, wire->member);                         \
-        break;
-        STEPD_MESSAGE_MAP(X)
-#undef X
-    default: return refuse_bodyless(wire, reterr);
-    }
-    ret_message->kind = kind;
-    return d.status;
+    ret_message->kind = (enum stepd_message_kind)wire->body_case;
+    return decode_body(&d, wire, ret_message) ? d.status : refuse_bodyless(wire, reterr);
 }
