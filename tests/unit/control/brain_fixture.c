@@ -114,7 +114,7 @@ struct control_options brain_options(void)
     };
 }
 
-struct brain *brain_create(const struct control_options *options)
+static struct brain *create(const struct control_options *options, bool keeps)
 {
     struct brain *brain = calloc(1, sizeof *brain);
     assert_non_null(brain);
@@ -125,12 +125,17 @@ struct brain *brain_create(const struct control_options *options)
         .hang_up = on_hang_up,
         .order = on_order,
         .snapshot = on_snapshot,
-        .checkpoint = on_checkpoint,
+        .checkpoint = keeps ? on_checkpoint : NULL,
         .random = on_random,
         .log = on_log,
     };
     assert_int_equal(control_create(options, &io, &brain->control), STEPD_OK);
     return brain;
+}
+
+struct brain *brain_create(const struct control_options *options)
+{
+    return create(options, /* keeps= */ false);
 }
 
 void brain_forget_orders(struct brain *brain)
@@ -172,6 +177,13 @@ int brain_setup(void **state)
     return 0;
 }
 
+int brain_setup_keeping(void **state)
+{
+    const struct control_options options = brain_options();
+    *state = create(&options, /* keeps= */ true);
+    return 0;
+}
+
 int brain_teardown(void **state)
 {
     brain_destroy(*state);
@@ -182,15 +194,6 @@ void brain_wait(struct brain *brain, uint64_t ms)
 {
     brain->now_ms += ms;
     control_on_tick(brain->control, brain->now_ms);
-}
-
-void brain_written(struct brain *brain, const char *failure)
-{
-    struct control_written written = {
-        .name = "step-00000007", .step = brain->checkpoint_step, .bytes = 12345};
-    if (failure != NULL)
-        (void)stepd_fail(&written.error, STEPD_UNAVAILABLE, "%s", failure);
-    control_checkpoint_written(brain->control, brain->checkpoint, &written, brain->now_ms);
 }
 
 /* ---- Shards ---------------------------------------------------------------------------------- */

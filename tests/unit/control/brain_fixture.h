@@ -71,8 +71,8 @@ void brain_destroy(struct brain *brain);
 int brain_setup(void **state);
 int brain_teardown(void **state);
 
-/* The newest checkpoint was written as step-00000007, 12345 bytes long; or, with a text, not. */
-void brain_written(struct brain *brain, const char *failure);
+/* The same, and checkpoints are kept. */
+int brain_setup_keeping(void **state);
 
 /* Moves the clock and ticks. */
 void brain_wait(struct brain *brain, uint64_t ms);

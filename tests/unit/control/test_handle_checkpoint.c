@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "proto/error.h"
-#include "server/control/brain.h"
+#include "server/control/jobs.h"
 #include "shard_shares.h"
 
 static const uint64_t clocks[2] = {7, 7};
@@ -50,6 +50,16 @@ static void take(struct scene *scene, uint64_t version)
     }
 }
 
+/* The newest checkpoint was written as step-00000007, 12345 bytes long; or, with a text, not. */
+static void end_writing(struct brain *brain, const char *failure)
+{
+    struct control_written written = {
+        .name = "step-00000007", .step = brain->checkpoint_step, .bytes = 12345};
+    if (failure != NULL)
+        (void)stepd_fail(&written.error, STEPD_UNAVAILABLE, "%s", failure);
+    control_checkpoint_written(brain->control, brain->checkpoint, &written, brain->now_ms);
+}
+
 static void end(struct scene *scene)
 {
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
@@ -74,7 +84,7 @@ static void checkpoint__when_it_is_on_the_disk__is_answered(void **state)
     take(&scene, 7);
     assert_int_equal(peer_answers(scene.observer), 0); /* it is being written */
     assert_int_equal(scene.brain->checkpoints, 1);
-    brain_written(scene.brain, NULL);
+    end_writing(scene.brain, NULL);
     const struct stepd_checkpoint_written *written =
         &peer_answer(scene.observer, STEPD_MESSAGE_CHECKPOINT_WRITTEN)->body.checkpoint_written;
     assert_string_equal(written->name, "step-00000007");
@@ -88,7 +98,7 @@ static void checkpoint__of_a_worker__is_taken_as_well(void **state)
     struct scene scene = start(*state, STEPD_SYNC);
     peer_request(scene.worker[1], ask("", 0));
     take(&scene, 7);
-    brain_written(scene.brain, NULL);
+    end_writing(scene.brain, NULL);
     (void)peer_answer(scene.worker[1], STEPD_MESSAGE_CHECKPOINT_WRITTEN);
     end(&scene);
 }
@@ -98,7 +108,7 @@ static void checkpoint__that_could_not_be_written__is_answered_with_the_cause(vo
     struct scene scene = start(*state, STEPD_SYNC);
     peer_request(scene.observer, ask("j", 0));
     take(&scene, 7);
-    brain_written(scene.brain, "the disk is full; make room");
+    end_writing(scene.brain, "the disk is full; make room");
     peer_assert_error(scene.observer, STEPD_UNAVAILABLE, "the disk is full; make room");
     end(&scene);
 }
@@ -119,11 +129,11 @@ static void checkpoint__while_one_is_written__is_another_one(void **state)
     peer_request(scene.worker[0], ask("", 0));
     take(&scene, 7);
     peer_request(scene.observer, ask("", 0));
-    brain_written(scene.brain, NULL);
+    end_writing(scene.brain, NULL);
     (void)peer_answer(scene.worker[0], STEPD_MESSAGE_CHECKPOINT_WRITTEN);
     assert_int_equal(peer_answers(scene.observer), 0);
     take(&scene, 7);
-    brain_written(scene.brain, NULL);
+    end_writing(scene.brain, NULL);
     (void)peer_answer(scene.observer, STEPD_MESSAGE_CHECKPOINT_WRITTEN);
     assert_int_equal(scene.brain->checkpoints, 2);
     end(&scene);
@@ -136,9 +146,9 @@ static void checkpoint__of_two_at_the_same_time__is_one(void **state)
     take(&scene, 7);
     peer_request(scene.observer, ask("", 0));
     peer_request(scene.worker[1], ask("", 0));
-    brain_written(scene.brain, NULL);
+    end_writing(scene.brain, NULL);
     take(&scene, 7);
-    brain_written(scene.brain, NULL);
+    end_writing(scene.brain, NULL);
     (void)peer_answer(scene.observer, STEPD_MESSAGE_CHECKPOINT_WRITTEN);
     (void)peer_answer(scene.worker[1], STEPD_MESSAGE_CHECKPOINT_WRITTEN);
     assert_int_equal(scene.brain->checkpoints, 2);
@@ -152,9 +162,9 @@ static void checkpoint__behind_one_of_a_job_that_fails__is_told_why(void **state
     peer_request(scene.worker[0], ask("", 0));
     take(&scene, 7);
     peer_request(scene.observer, ask("", 0));
-    struct control *control = scene.brain->control;
+    struct control *const control = scene.brain->control;
     control_job_fail(control, control_job_find(control, "j"), &why, /* shards_know= */ true);
-    brain_written(scene.brain, NULL);
+    end_writing(scene.brain, NULL);
     peer_assert_error(scene.observer, STEPD_ABORTED, "rank 1 was lost");
     end(&scene);
 }
@@ -191,7 +201,7 @@ static void checkpoint__that_the_disk_is_slow_with__says_for_how_long(void **sta
     take(&scene, 7);
     brain_wait(scene.brain, 500);
     peer_assert_error(scene.observer, STEPD_DEADLINE_EXCEEDED, "written for 500 ms");
-    brain_written(scene.brain, NULL);
+    end_writing(scene.brain, NULL);
     assert_string_equal(status_of(&scene)->name, "step-00000007"); /* written all the same */
     end(&scene);
 }
@@ -215,7 +225,6 @@ static void checkpoint__of_a_job_that_has_not_started__is_refused(void **state)
 static void checkpoint__where_none_are_kept__is_refused(void **state)
 {
     struct scene scene = start(*state, STEPD_SYNC);
-    scene.brain->control->io.checkpoint = NULL;
     peer_request(scene.observer, ask("", 0));
     peer_assert_error(scene.observer, STEPD_FAILED_PRECONDITION, "--checkpoint-dir");
 }
@@ -227,7 +236,7 @@ static void status__after_a_checkpoint__names_it_and_its_age(void **state)
     struct scene scene = start(*state, STEPD_SYNC);
     peer_request(scene.observer, ask("", 0));
     take(&scene, 7);
-    brain_written(scene.brain, NULL);
+    end_writing(scene.brain, NULL);
     brain_wait(scene.brain, 1500);
     const struct stepd_checkpoint_status *newest = status_of(&scene);
     assert_string_equal(newest->name, "step-00000007");
@@ -242,10 +251,10 @@ static void status__after_one_that_failed__has_the_last_good_one_and_the_cause(v
     struct scene scene = start(*state, STEPD_SYNC);
     peer_request(scene.observer, ask("", 0));
     take(&scene, 7);
-    brain_written(scene.brain, NULL);
+    end_writing(scene.brain, NULL);
     peer_request(scene.observer, ask("", 0));
     take(&scene, 7);
-    brain_written(scene.brain, "the disk is full");
+    end_writing(scene.brain, "the disk is full");
     const struct stepd_checkpoint_status *newest = status_of(&scene);
     assert_string_equal(newest->name, "step-00000007");
     assert_string_equal(newest->failure, "the disk is full");
@@ -267,7 +276,7 @@ static void shards__after_a_checkpoint__are_told_that_it_is_durable(void **state
     peer_request(scene.observer, ask("", 0));
     take(&scene, 7);
     assert_int_equal(brain_count(scene.brain, 1, ORDER_SNAPSHOT_END), 0);
-    brain_written(scene.brain, NULL);
+    end_writing(scene.brain, NULL);
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
         assert_true(brain_newest(scene.brain, shard, ORDER_SNAPSHOT_END)->durable);
     end(&scene);
@@ -278,7 +287,7 @@ static void shards__after_one_that_failed__are_told_that_it_is_not(void **state)
     struct scene scene = start(*state, STEPD_SYNC);
     peer_request(scene.observer, ask("", 0));
     take(&scene, 7);
-    brain_written(scene.brain, "the disk is full");
+    end_writing(scene.brain, "the disk is full");
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
         assert_false(brain_newest(scene.brain, shard, ORDER_SNAPSHOT_END)->durable);
     end(&scene);
@@ -286,7 +295,7 @@ static void shards__after_one_that_failed__are_told_that_it_is_not(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, brain_setup, brain_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, brain_setup_keeping, brain_teardown)
     const struct CMUnitTest tests[] = {
         TEST(checkpoint__when_it_is_on_the_disk__is_answered),
         TEST(checkpoint__of_a_worker__is_taken_as_well),
@@ -300,7 +309,8 @@ int main(void)
         TEST(checkpoint__that_the_disk_is_slow_with__says_for_how_long),
         TEST(checkpoint__of_an_unknown_job__is_refused),
         TEST(checkpoint__of_a_job_that_has_not_started__is_refused),
-        TEST(checkpoint__where_none_are_kept__is_refused),
+        cmocka_unit_test_setup_teardown(checkpoint__where_none_are_kept__is_refused, brain_setup,
+                                        brain_teardown),
         TEST(status__after_a_checkpoint__names_it_and_its_age),
         TEST(status__after_one_that_failed__has_the_last_good_one_and_the_cause),
         TEST(status__before_any__has_none),
