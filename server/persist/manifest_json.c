@@ -51,6 +51,11 @@ static uint64_t bits_of(double number)
     return bits;
 }
 
+bool manifest_same_double(double a, double b)
+{
+    return bits_of(a) == bits_of(b);
+}
+
 json_t *manifest_of_double(double number)
 {
     char text[sizeof nan_prefix + 16];

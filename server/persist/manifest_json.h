@@ -36,6 +36,9 @@ json_t *manifest_of_bytes(const uint8_t *bytes, size_t n);
 /* OK: null. */
 json_t *manifest_of_error(const struct stepd_error *error);
 
+/* Of the same bits. */
+bool manifest_same_double(double a, double b);
+
 /* ---- Writing text ---------------------------------------------------------------------------- */
 
 /* Lines that grow. A zeroed one is empty. */

@@ -30,18 +30,6 @@ static const char *const outcome_words[] = {
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static uint64_t bits_of(double number)
-{
-    uint64_t bits;
-    memcpy(&bits, &number, sizeof bits);
-    return bits;
-}
-
-static bool same_double(double a, double b)
-{
-    return bits_of(a) == bits_of(b);
-}
-
 /* A list to which `added` says whether all was added, or NULL. */
 static json_t *whole_list(json_t *list, bool added)
 {
@@ -203,9 +191,9 @@ static bool same_schedule(const struct manifest_slice_key *key, const struct sli
     const struct schedule_state *const x = &a->schedule_state;
     const struct schedule_state *const y = &b->schedule_state;
     (void)key;
-    return x->seen == y->seen && same_double(x->best, y->best) && same_double(x->sum, y->sum) &&
-           x->rounds == y->rounds && x->bad == y->bad && x->cooling == y->cooling &&
-           x->drops == y->drops;
+    return x->seen == y->seen && manifest_same_double(x->best, y->best) &&
+           manifest_same_double(x->sum, y->sum) && x->rounds == y->rounds && x->bad == y->bad &&
+           x->cooling == y->cooling && x->drops == y->drops;
 }
 
 /* Mostly it has heard nothing. */
