@@ -133,11 +133,11 @@ static enum stepd_status make_head(struct writing *writing, struct stepd_error *
     (void)stepd_format(step, sizeof step, "%" PRIu64, writing->out->step);
     const struct safetensors_text text[] = {{.key = "format", .value = "pt"},
                                             {.key = "stepd_job", .value = job->name},
-                                            {.key = "stepd_step", .value = step}};
+                                            {.key = "stepd_step", .value = step},
+                                            {.key = NULL}};
     place_tensors(writing->out, tensor);
-    const enum stepd_status status =
-        safetensors_encode(tensor, job->tensors, text, sizeof text / sizeof text[0], &writing->head,
-                           &writing->head_bytes, reterr);
+    const enum stepd_status status = safetensors_encode(tensor, job->tensors, text, &writing->head,
+                                                        &writing->head_bytes, reterr);
     free(tensor);
     return status;
 }

@@ -104,6 +104,7 @@ static void say_so(const struct training *t, uint64_t before)
 enum stepd_status train_begin_again(struct training *t, struct stepd_error *reterr)
 {
     const uint64_t before = t->step;
+    const struct stepd_error why = *reterr;
     enum stepd_status status = STEPD_ROLLED_BACK;
     for (unsigned i = 0; i < ATTEMPTS_MAX && status == STEPD_ROLLED_BACK; i++) {
         uint64_t version = 0;
@@ -117,6 +118,8 @@ enum stepd_status train_begin_again(struct training *t, struct stepd_error *rete
     }
     if (status != STEPD_OK)
         return status;
+    if (t->updates == 0 && before > 0) /* to train all of it again is for a person to decide */
+        return stepd_fail(reterr, STEPD_DATA_LOSS, "%s", why.text);
     curve_cut(&t->curve, t->step);
     t->newest.step = t->reported; /* what it was of is void */
     say_so(t, before);

@@ -46,8 +46,9 @@ struct training {
 /* Makes the model, defines the job, and fetches the weights that the first step is taken with. */
 enum stepd_status train_begin(struct training *t, struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The job went back: fetches the weights that it has now, and goes on from the step that they are
- * of. Whatever was under way is void. */
+/* The job went back, as *reterr says: fetches the weights that it has now, and goes on from the
+ * step that they are of. Whatever was under way is void. DATA_LOSS: nothing is left of the
+ * training. */
 enum stepd_status train_begin_again(struct training *t,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
 

@@ -154,6 +154,7 @@ enum stepd_status control_checkpoint_ask(struct control *control, struct control
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "job '%s' has not started: there is nothing to keep yet", job->name);
     *ret_number = ++job->checkpoints.asked;
+    job->checkpoints.awaited = *ret_number;
     control_checkpoints_on_tick(control, job);
     return STEPD_OK;
 }
@@ -179,7 +180,8 @@ void control_checkpoint_taken(struct control *control, struct control_job *job,
     struct control_checkpoints *own = &job->checkpoints;
     own->reaching = reached_by(snapshot);
     own->step = step_of(snapshot);
-    if (own->newest.name[0] != '\0' && is_same(&own->reaching, &own->reached)) {
+    const bool awaited = own->awaited > own->answered && own->awaited <= own->serves;
+    if (!awaited && own->newest.name[0] != '\0' && is_same(&own->reaching, &own->reached)) {
         control_snapshot_close(control, snapshot,
                                /* durable= */ false); /* what is durable says the same */
         own->failure = (struct stepd_error){.code = STEPD_OK};

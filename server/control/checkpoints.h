@@ -40,6 +40,7 @@ struct control_reached {
 struct control_checkpoints {
     enum control_checkpoint_state state;
     uint64_t asked;    /* how many were asked for by somebody who waits, or because the job ends */
+    uint64_t awaited;  /* of these, the newest that somebody waits for: it is written in any case */
     uint64_t serves;   /* of these, the newest that the one under way is for */
     uint64_t answered; /* the newest that is done, well or not */
     bool at_the_end;   /* the one of a job that has finished was asked for */

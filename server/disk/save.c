@@ -98,11 +98,12 @@ static enum stepd_status put_head(struct writing *writing, int file, enum arrays
         {.key = "format", .value = "pt"},
         {.key = "stepd_job", .value = writing->save->snapshot->job->name},
         {.key = "stepd_step", .value = step},
+        {.key = NULL},
     };
     uint8_t *head = NULL;
     size_t head_bytes = 0;
-    enum stepd_status status = arrays_head(
-        writing->arrays, which, text, sizeof text / sizeof text[0], &head, &head_bytes, reterr);
+    enum stepd_status status =
+        arrays_head(writing->arrays, which, text, &head, &head_bytes, reterr);
     if (status == STEPD_OK && !put(writing, file, head, head_bytes))
         status = refuse(writing, file_name, reterr);
     free(head);

@@ -52,7 +52,7 @@ static void hello__of_a_client_that_holds_a_rank__goes_on_with_its_restored_sess
     crash_end(&crash);
 }
 
-static void hello__of_another_client__is_refused_the_restored_rank(void **state)
+static void hello__of_another_client__is_refused_a_rank_that_was_taken_again(void **state)
 {
     (void)state;
     struct crash crash;
@@ -60,6 +60,7 @@ static void hello__of_another_client__is_refused_the_restored_rank(void **state)
     hello.body.hello.client = (struct stepd_bytes){.count = sizeof client, .at = client};
     crash_begin(&crash, STEPD_SYNC);
     restore(&crash, 5);
+    (void)peer_join(crash.brain, hello_resume(crash.worker[1]));
     brain_assert_refused(crash.brain, hello, STEPD_ALREADY_EXISTS, "is taken");
     crash_end(&crash);
 }
@@ -203,7 +204,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hello__of_a_client_that_holds_a_rank__goes_on_with_its_restored_session),
-        cmocka_unit_test(hello__of_another_client__is_refused_the_restored_rank),
+        cmocka_unit_test(hello__of_another_client__is_refused_a_rank_that_was_taken_again),
         cmocka_unit_test(worker__that_had_lost_its_rank__is_told_so_by_the_restored_job),
         cmocka_unit_test(worker__that_was_given_up__is_fenced_by_the_restored_job),
         cmocka_unit_test(worker__that_was_given_up_behind_the_snapshot__is_a_member_again),

@@ -203,10 +203,25 @@ static void rank__whose_worker_does_not_come_back__can_be_taken_when_its_lease_i
     struct crash crash;
     setup_restored(&crash);
     brain_opened_all(crash.brain, "j");
-    brain_assert_refused(crash.brain, hello_worker("j", 1), STEPD_ALREADY_EXISTS, "is taken");
+    brain_assert_refused(crash.brain, hello_worker("j", -1), STEPD_RESOURCE_EXHAUSTED,
+                         "2 of them by workers that have not come back since the job was restored");
     brain_wait(crash.brain, BRAIN_LEASE_MS);
-    struct peer *peer = peer_join(crash.brain, hello_worker("j", 1));
+    struct peer *peer = peer_join(crash.brain, hello_worker("j", -1));
     assert_int_equal(peer_welcome(peer)->clock, 5);
+    crash_end(&crash);
+}
+
+/* A worker that was started again with the daemon has no session, and knows its rank. */
+static void rank__whose_worker_does_not_come_back__goes_to_who_asks_for_it(void **state)
+{
+    (void)state;
+    struct crash crash;
+    setup_restored(&crash);
+    brain_opened_all(crash.brain, "j");
+    struct peer *peer = peer_join(crash.brain, hello_worker("j", 1));
+    assert_int_equal(peer_welcome(peer)->rank, 1);
+    assert_int_equal(peer_welcome(peer)->clock, 5);
+    brain_assert_refused(crash.brain, hello_worker("j", 1), STEPD_ALREADY_EXISTS, "is taken");
     crash_end(&crash);
 }
 
@@ -343,6 +358,7 @@ int main(void)
         cmocka_unit_test(worker__that_joined_after_the_snapshot__is_not_known),
         cmocka_unit_test(
             rank__whose_worker_does_not_come_back__can_be_taken_when_its_lease_is_over),
+        cmocka_unit_test(rank__whose_worker_does_not_come_back__goes_to_who_asks_for_it),
         cmocka_unit_test(definition__that_is_said_again__is_the_same),
         cmocka_unit_test(definition__that_differs__is_refused),
         cmocka_unit_test(config__that_says_the_same__keeps_the_restored_job),

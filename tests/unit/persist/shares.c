@@ -80,7 +80,7 @@ void shares_take(struct shares *shares)
     for (size_t i = 0; i < shares->job->layout.slices; i++) {
         struct slice_state *const state = &shares->share[i % SHARES]->slice[i];
         fill_slice(&shares->slice[i], shares->made[i], &next);
-        assert_int_equal(slice_state_init(state, &shares->slice[i]), STEPD_OK);
+        assert_int_equal(slice_state_init(state, &shares->slice[i], NULL), STEPD_OK);
         slice_state_take(state);
     }
 }
