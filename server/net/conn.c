@@ -260,12 +260,12 @@ enum stepd_status conn_loop_init(struct conn_loop *loop, const struct conn_loop_
 void conn_loop_deinit(struct conn_loop *loop)
 {
     assert(loop->first == NULL);
-    conn_write_release_unsent(loop);
+    conn_loop_settle(loop);
     stepd_arena_deinit(&loop->decode);
     stepd_arena_deinit(&loop->encode);
     free(loop->receive);
     free(loop->buf);
-    free(loop->unsent);
+    free(loop->spent);
     *loop = (struct conn_loop){.first = NULL};
 }
 
@@ -292,11 +292,11 @@ static void tick(struct conn *conn, uint64_t now_ms)
 
 void conn_loop_tick(struct conn_loop *loop, uint64_t now_ms)
 {
-    conn_write_release_unsent(loop);
     for (struct conn *conn = loop->first; conn != NULL; conn = conn->next) {
         if (conn->state != CONN_CLOSED)
             tick(conn, now_ms);
     }
+    conn_loop_settle(loop);
 }
 
 void conn_loop_drain(struct conn_loop *loop)

@@ -80,10 +80,10 @@ struct conn_loop {
 
     struct conn *first; /* linked by conn.next; owned */
     size_t count;
-    uint64_t reads;          /* that have brought bytes */
-    struct weights **unsent; /* owned; references of failed replies, for the next tick */
-    size_t unsents;
-    size_t unsent_room;
+    uint64_t reads;         /* that have brought bytes */
+    struct weights **spent; /* owned; references of replies that have left, or failed */
+    size_t spents;
+    size_t spent_room;
     struct stepd_arena decode; /* one message at a time lives in each */
     struct stepd_arena encode;
     uint8_t *receive; /* owned; where small reads go */
@@ -108,6 +108,11 @@ enum stepd_status conn_loop_init(struct conn_loop *loop,
 
 /* All connections must be gone (count is 0). Leaves it zeroed; a zeroed one is fine. */
 void conn_loop_deinit(struct conn_loop *loop);
+
+/* Gives back what replies held that have left. To be called behind whatever may have made the
+ * handler reply; what the connections bring settles itself, and the tick does what was forgotten.
+ */
+void conn_loop_settle(struct conn_loop *loop);
 
 /* Time has passed: unread replies and farewells run out. Every 100 ms or so. */
 void conn_loop_tick(struct conn_loop *loop, uint64_t now_ms);

@@ -82,7 +82,7 @@ struct conn {
     struct conn_loan *loan; /* owned; NULL: the peer shares no memory with us */
 };
 
-/* A reply on its way. */
+/* A reply on its way, of which the socket has not taken all at once. */
 struct conn_write {
     uv_write_t request;
     struct conn *conn;
@@ -136,8 +136,5 @@ bool conn_write_stuck(struct conn *conn, uint64_t now_ms);
 
 /* Reserves what conn_write.c needs of a loop. False: no memory. */
 bool conn_write_init(struct conn_loop *loop);
-
-/* Releases what the failed replies of a loop held. Not from inside the handler. */
-void conn_write_release_unsent(struct conn_loop *loop);
 
 #endif

@@ -215,14 +215,16 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 {
     struct conn *const conn = stream->data;
+    struct conn_loop *const loop = conn->loop;
     conn->reads += nread > 0;
-    conn->loop->reads += nread > 0;
+    loop->reads += nread > 0;
     if (nread > 0)
         received(conn, (const uint8_t *)buf->base, (size_t)nread);
     else if (nread == UV_EOF)
         conn_on_end(conn);
     else if (nread < 0)
         conn_drop(conn, uv_strerror((int)nread));
+    conn_loop_settle(loop);
 }
 
 void conn_read_on(struct conn *conn)

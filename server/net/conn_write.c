@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Replies to bytes. A reply is one uv_write of the encoded head and, behind it, the pieces where
- * they lie: nothing of the weights is copied. The uv_write_t, the head and the references stay
- * until the write's callback, even where all bytes left at once: the peer may have them, and answer
- * them, before libuv has told us.
+ * Replies to bytes: the encoded head and, behind it, the pieces where they lie. Nothing of the
+ * weights is copied. Where nothing is on its way, a reply is given to the socket at once, which
+ * nearly always takes all of it: such a one leaves nothing behind but its references. What the
+ * socket does not take is one uv_write; the uv_write_t, the head and the references stay until its
+ * callback, even where all bytes have left: the peer may have them, and answer them, before libuv
+ * has told us.
+ *
+ * Giving references back may make the handler reply, and a reply is made inside the handler. So
+ * they are put aside (conn_loop.spent), and given back when nobody of the handler's is running: at
+ * the end of a read, by conn_loop_settle(), or by the tick. Memory for that is reserved before a
+ * byte is sent, and for one reply of any length from the start: a server without memory must still
+ * be able to give back what it holds.
  *
  * Bounded: above queue_high_bytes of unsent replies the connection is not read from, so a peer
  * that asks and never listens fills its own socket, not our memory. What it had asked for before is
@@ -12,33 +20,52 @@
  * trickles holds a version of the weights, and so a round, no longer than one that takes nothing.
  *
  * What goes wrong: a reply that cannot be encoded or given to libuv may not be answered by calling
- * the handler, which is what has called us. Its references are put aside (conn_loop.unsent), and
- * the connection, which has lost a reply, is doomed; the next tick releases the ones and closes the
- * other. Memory for the references is reserved from the start: a server without memory must still
- * be able to give back what it holds.
+ * the handler either. The connection, which has lost a reply, is doomed; the next tick closes it.
+ * What is wrong with a socket libuv says in its callback.
  */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "server/net/conn_internal.h"
 
-/* References of failed replies that always find room: as many as one header can list slices. */
-#define UNSENT_ROOM_FIRST STEPD_HEADER_MAX_BYTES
+/* References that always find room: as many as one header can list slices. */
+#define SPENT_ROOM_FIRST STEPD_HEADER_MAX_BYTES
 
 /* Bytes of a long reply that a peer must take in a second, 1 MiB, beyond write_timeout_ms. */
 #define RATE_LEAST_BYTES_PER_S (UINT64_C(1) << 20)
 
-/* Records a reply, its references included. NULL: no memory. */
-static struct conn_write *write_create(struct conn *conn, const struct core_piece *piece,
-                                       size_t pieces)
+/* A reply that is to be sent. */
+struct reply {
+    uint8_t *head; /* owned; malloc's */
+    size_t head_bytes;
+    const struct core_piece *piece; /* (pieces,), borrowed; a reference each */
+    size_t pieces;
+};
+
+static size_t payload_of(const struct reply *reply)
 {
-    struct conn_write *const write = malloc(sizeof *write + pieces * sizeof write->held[0]);
+    size_t bytes = 0;
+    for (size_t i = 0; i < reply->pieces; i++)
+        bytes += reply->piece[i].count;
+    return bytes;
+}
+
+/* Records what cannot be sent at once: its head and references are the record's. NULL: no memory.
+ */
+static struct conn_write *write_create(struct conn *conn, const struct reply *reply)
+{
+    struct conn_write *const write = malloc(sizeof *write + reply->pieces * sizeof write->held[0]);
     if (write == NULL)
         return NULL;
-    *write = (struct conn_write){.conn = conn, .pieces = pieces};
+    *write = (struct conn_write){
+        .conn = conn,
+        .bytes = reply->head_bytes + payload_of(reply),
+        .head = reply->head,
+        .pieces = reply->pieces,
+    };
     write->request.data = write;
-    for (size_t i = 0; i < pieces; i++)
-        write->held[i] = piece[i].weights;
+    for (size_t i = 0; i < reply->pieces; i++)
+        write->held[i] = reply->piece[i].weights;
     return write;
 }
 
@@ -52,53 +79,53 @@ static void write_destroy(struct conn_loop *loop, struct conn_write *write)
     free(write);
 }
 
-/* ---- Replies that failed --------------------------------------------------------------------- */
+/* ---- References that are given back ---------------------------------------------------------- */
 
 bool conn_write_init(struct conn_loop *loop)
 {
-    loop->unsent = malloc(UNSENT_ROOM_FIRST * sizeof loop->unsent[0]);
-    loop->unsent_room = UNSENT_ROOM_FIRST;
-    return loop->unsent != NULL;
+    loop->spent = malloc(SPENT_ROOM_FIRST * sizeof loop->spent[0]);
+    loop->spent_room = SPENT_ROOM_FIRST;
+    return loop->spent != NULL;
 }
 
 /* Makes room for n more references. False without memory. */
-static bool reserve_unsent(struct conn_loop *loop, size_t n)
+static bool reserve_spent(struct conn_loop *loop, size_t n)
 {
-    if (n <= loop->unsent_room - loop->unsents)
+    if (n <= loop->spent_room - loop->spents)
         return true;
-    const size_t room = loop->unsents + n;
-    struct weights **const grown = realloc(loop->unsent, room * sizeof loop->unsent[0]);
+    const size_t room = loop->spents + n;
+    struct weights **const grown = realloc(loop->spent, room * sizeof loop->spent[0]);
     if (grown == NULL)
         return false;
-    loop->unsent = grown;
-    loop->unsent_room = room;
+    loop->spent = grown;
+    loop->spent_room = room;
     return true;
 }
 
-static void put_aside(struct conn_loop *loop, const struct core_piece *piece, size_t pieces)
+static void put_aside(struct conn_loop *loop, const struct reply *reply)
 {
-    if (!reserve_unsent(loop, pieces)) {
+    if (!reserve_spent(loop, reply->pieces)) {
         log_event(loop->log, LOG_ERROR, "weights_leaked", "reason=out_of_memory pieces=%zu",
-                  pieces);
+                  reply->pieces);
         return;
     }
-    for (size_t i = 0; i < pieces; i++)
-        loop->unsent[loop->unsents++] = piece[i].weights;
+    for (size_t i = 0; i < reply->pieces; i++)
+        loop->spent[loop->spents++] = reply->piece[i].weights;
 }
 
-void conn_write_release_unsent(struct conn_loop *loop)
+void conn_loop_settle(struct conn_loop *loop)
 {
-    /* A release may make the handler reply, and that may fail and put more aside. */
-    while (loop->unsents > 0) {
-        struct weights *const weights = loop->unsent[--loop->unsents];
+    /* A release may make the handler reply, and that puts more aside. */
+    while (loop->spents > 0) {
+        struct weights *const weights = loop->spent[--loop->spents];
         loop->handler->release(loop->owner, weights, uv_now(loop->uv));
     }
 }
 
 /* The connection has lost a reply: it will be closed when nobody of the handler's is running. */
-static void lose(struct conn *conn, const struct core_piece *piece, size_t pieces, const char *why)
+static void lose(struct conn *conn, const struct reply *reply, const char *why)
 {
-    put_aside(conn->loop, piece, pieces);
+    put_aside(conn->loop, reply);
     if (conn->state == CONN_CLOSED)
         return;
     log_event(conn->loop->log, LOG_ERROR, "reply_lost", "peer=%s reason=%s", conn->peer, why);
@@ -150,88 +177,107 @@ static void on_written(uv_write_t *request, int status)
 {
     struct conn_write *const write = request->data;
     struct conn *const conn = write->conn;
+    struct conn_loop *const loop = conn->loop;
     dequeue(write);
-    write_destroy(conn->loop, write);
+    write_destroy(loop, write);
     if (status == 0)
         after_write(conn);
     else if (status != UV_ECANCELED)
         conn_drop(conn, uv_strerror(status));
+    conn_loop_settle(loop);
 }
 
-/* Makes room for the buffers of one write, which libuv copies. False without memory. */
-static bool reserve_bufs(struct conn_loop *loop, size_t bufs)
+/* Lists the buffers of a reply in the loop's scratch. False without memory. */
+static bool list_bufs(struct conn_loop *loop, const struct reply *reply)
 {
-    if (bufs <= loop->bufs)
-        return true;
-    uv_buf_t *const grown = realloc(loop->buf, bufs * sizeof *grown);
-    if (grown == NULL)
-        return false;
-    loop->buf = grown;
-    loop->bufs = bufs;
+    if (loop->bufs < reply->pieces + 1) {
+        uv_buf_t *const grown = realloc(loop->buf, (reply->pieces + 1) * sizeof *grown);
+        if (grown == NULL)
+            return false;
+        loop->buf = grown;
+        loop->bufs = reply->pieces + 1;
+    }
+    loop->buf[0] = (uv_buf_t){.base = (char *)reply->head, .len = reply->head_bytes};
+    for (size_t i = 0; i < reply->pieces; i++) {
+        /* libuv's buffers are not const; a write only reads them. */
+        loop->buf[i + 1] = (uv_buf_t){.base = (char *)(uintptr_t)reply->piece[i].bytes,
+                                      .len = reply->piece[i].count};
+    }
     return true;
 }
 
-/* Hands head and pieces to libuv. False: nothing of it will be sent. */
-static bool submit(struct conn_write *write, size_t head_bytes, const struct core_piece *piece)
+/* Gives libuv the rest of a reply of which so many bytes have left. False: it will not be sent. */
+static bool send_later(struct conn *conn, const struct reply *reply, size_t sent)
 {
-    struct conn *const conn = write->conn;
-    struct conn_loop *const loop = conn->loop;
-    if (!reserve_bufs(loop, write->pieces + 1))
+    uv_buf_t *buf = conn->loop->buf;
+    for (; sent >= buf->len; buf++)
+        sent -= buf->len;
+    *buf = (uv_buf_t){.base = buf->base + sent, .len = buf->len - sent};
+    const size_t bufs = reply->pieces + 1 - (size_t)(buf - conn->loop->buf);
+    struct conn_write *const write = write_create(conn, reply);
+    if (write == NULL)
         return false;
-    write->bytes = head_bytes;
-    loop->buf[0] = uv_buf_init((char *)write->head, (unsigned)head_bytes);
-    for (size_t i = 0; i < write->pieces; i++) {
-        /* libuv's buffers are not const; a write only reads them. */
-        loop->buf[i + 1] =
-            (uv_buf_t){.base = (char *)(uintptr_t)piece[i].bytes, .len = piece[i].count};
-        write->bytes += piece[i].count;
+    if (uv_write(&write->request, &conn->uv.stream, buf, (unsigned)bufs, on_written) != 0) {
+        free(write);
+        return false;
     }
-    if (uv_write(&write->request, &conn->uv.stream, loop->buf, (unsigned)write->pieces + 1,
-                 on_written) != 0)
-        return false;
     enqueue(write);
     choke(conn);
     return true;
 }
 
-/* Encodes the head of a reply with this payload. */
-static enum stepd_status encode(struct conn_write *write, const struct stepd_message *message,
-                                const struct core_piece *piece, size_t *ret_head_bytes,
-                                struct stepd_error *reterr)
+/* Sends head and pieces. False: not all of it will be sent, and head and references are still the
+ * caller's. */
+static bool submit(struct conn *conn, const struct reply *reply)
 {
-    struct stepd_arena *const arena = &write->conn->loop->encode;
-    size_t payload_bytes = 0;
-    for (size_t i = 0; i < write->pieces; i++)
-        payload_bytes += piece[i].count;
-    const enum stepd_status status =
-        stepd_message_encode(message, payload_bytes, arena, &write->head, ret_head_bytes, reterr);
+    struct conn_loop *const loop = conn->loop;
+    if (!list_bufs(loop, reply) || !reserve_spent(loop, reply->pieces))
+        return false;
+    /* Below 0 while others wait, and where something is wrong with the socket: that uv_write() will
+     * find, too. */
+    const int taken = uv_try_write(&conn->uv.stream, loop->buf, (unsigned)reply->pieces + 1);
+    const size_t sent = taken > 0 ? (size_t)taken : 0;
+    if (sent < reply->head_bytes + payload_of(reply))
+        return send_later(conn, reply, sent);
+    put_aside(loop, reply);
+    free(reply->head);
+    return true;
+}
+
+/* Encodes the head of a reply with these pieces. */
+static enum stepd_status encode(struct conn *conn, const struct stepd_message *message,
+                                struct reply *reply, struct stepd_error *reterr)
+{
+    struct stepd_arena *const arena = &conn->loop->encode;
+    const enum stepd_status status = stepd_message_encode(message, payload_of(reply), arena,
+                                                          &reply->head, &reply->head_bytes, reterr);
     stepd_arena_reset(arena);
     return status;
+}
+
+/* Sends the head of a reply, and the memory that goes with it. False: likewise. */
+static bool submit_loan(struct conn *conn, const struct reply *reply)
+{
+    if (!conn_send_loan(conn, reply->head, reply->head_bytes))
+        return false;
+    free(reply->head);
+    return true;
 }
 
 void conn_reply(struct conn *conn, const struct stepd_message *message,
                 const struct core_piece *piece, size_t pieces)
 {
-    struct stepd_error error = {.text = "it could not be written"};
-    struct conn_write *const write = write_create(conn, piece, pieces);
-    if (write == NULL) {
-        lose(conn, piece, pieces, "out of memory");
+    struct stepd_error error;
+    struct reply reply = {.piece = piece, .pieces = pieces};
+    if (conn->state == CONN_CLOSED || encode(conn, message, &reply, &error) != STEPD_OK) {
+        lose(conn, &reply, conn->state == CONN_CLOSED ? "it is closed" : error.text);
         return;
     }
-    size_t head_bytes = 0;
-    const bool encoded = conn->state != CONN_CLOSED &&
-                         encode(write, message, piece, &head_bytes, &error) == STEPD_OK;
-    if (encoded && conn_has_loan_to_send(conn) && pieces == 0) {
-        if (conn_send_loan(conn, write->head, head_bytes)) {
-            write_destroy(conn->loop, write);
-            return;
-        }
-    } else if (encoded && submit(write, head_bytes, piece)) {
+    const bool lends = conn_has_loan_to_send(conn) && pieces == 0;
+    if (lends ? submit_loan(conn, &reply) : submit(conn, &reply))
         return;
-    }
-    lose(conn, piece, pieces, error.text);
-    free(write->head);
-    free(write);
+    lose(conn, &reply, "it could not be written");
+    free(reply.head);
 }
 
 /* ---- A peer that does not listen ------------------------------------------------------------- */

@@ -184,14 +184,15 @@ static void deliver(void *owner, const struct letter *letter)
     case LETTER_WRITTEN:
     case LETTER_ENDED: assert(false && "this letter is for the main thread"); break;
     }
+    conn_loop_settle(&shard->loop);
 }
 
 static void on_tick(uv_timer_t *timer)
 {
     struct shard *const shard = timer->data;
     const uint64_t now_ms = uv_now(&shard->uv);
-    conn_loop_tick(&shard->loop, now_ms);
     core_on_tick(shard->core, now_ms);
+    conn_loop_tick(&shard->loop, now_ms);
 }
 
 /* ---- The thread ------------------------------------------------------------------------------ */

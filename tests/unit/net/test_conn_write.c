@@ -108,10 +108,11 @@ static void conn__reply_with_pieces__is_head_and_pieces_in_order(void **state)
     memcpy(payload + 4, piece_bytes + 3, 5000);
     const size_t n = rig_frame(expected, 0, &ack, payload, sizeof payload);
     conn_reply(rig->conn, &ack, piece, 3);
-    assert_int_equal(rig->released, 0); /* all bytes have left, but libuv has not said so */
+    assert_int_equal(rig->released, 0); /* all bytes have left, but the handler may be running */
+    conn_loop_settle(&rig->loop);
+    assert_int_equal(rig->released, 3);
     rig_read(rig, got, n);
     assert_memory_equal(got, expected, n);
-    assert_int_equal(rig->released, 3);
 }
 
 static void conn__peer_that_never_reads__is_not_read_from(void **state)
@@ -342,7 +343,7 @@ static void conn__reply_that_cannot_be_encoded__is_closed_by_the_tick(void **sta
     ask(rig, 2);
     assert_int_equal(rig->messages, 1); /* a reply is lost: nothing more is heard */
     assert_int_equal(rig->closed, 0);
-    assert_int_equal(rig->released, 0);
+    assert_int_equal(rig->released, 1);
     conn_loop_tick(&rig->loop, uv_now(&rig->uv));
     rig_turn(rig);
     assert_int_equal(rig->released, 1);
