@@ -6,8 +6,8 @@
  */
 #include "client/lib/core/sendqueue.h"
 
-#include <assert.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 static bool may_pass(const struct stepd_sendqueue_item *item,
                      const struct stepd_sendqueue_item *other)
@@ -27,7 +27,7 @@ void stepd_sendqueue_add(struct stepd_sendqueue *queue, struct stepd_sendqueue_i
     *at = item;
 }
 
-struct stepd_sendqueue_item *stepd_sendqueue_drop(struct stepd_sendqueue *queue)
+struct stepd_sendqueue_item *stepd_sendqueue_take(struct stepd_sendqueue *queue)
 {
     struct stepd_sendqueue_item *const item = queue->first;
     if (item == NULL)
@@ -35,23 +35,4 @@ struct stepd_sendqueue_item *stepd_sendqueue_drop(struct stepd_sendqueue *queue)
     queue->first = item->next;
     item->next = NULL;
     return item;
-}
-
-struct stepd_sendqueue_item *stepd_sendqueue_take(struct stepd_sendqueue *queue)
-{
-    const struct stepd_sendqueue_item *const first = queue->first;
-    if (first == NULL)
-        return NULL;
-    const bool fits = first->bytes <= STEPD_SENDQUEUE_AHEAD_BYTES &&
-                      queue->flying <= STEPD_SENDQUEUE_AHEAD_BYTES - first->bytes;
-    if (queue->flying > 0 && !fits)
-        return NULL;
-    queue->flying += first->bytes;
-    return stepd_sendqueue_drop(queue);
-}
-
-void stepd_sendqueue_written(struct stepd_sendqueue *queue, size_t bytes)
-{
-    assert(bytes <= queue->flying);
-    queue->flying -= bytes;
 }

@@ -23,8 +23,7 @@ struct stepd_link;
 
 struct stepd_link_options {
     int fd;      /* a connected socket */
-    bool local;  /* it is a Unix socket */
-    bool shares; /* ... over which memory may come */
+    bool shares; /* it is a Unix socket, over which memory may come */
     uint32_t shard;
     const char *peer; /* for people: "127.0.0.1:7070"; copied */
     struct stepd_pending *pending;

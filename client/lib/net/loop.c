@@ -16,7 +16,7 @@
  *        |
  *        +--for REST_MS, or something is due--> OWN --a caller waits--> NOBODY
  *
- * The own thread is created with all signals blocked, for sigpipe.h's reason.
+ * The own thread is created with all signals blocked: they are for the process's own threads.
  */
 #include "client/lib/net/loop.h"
 
@@ -27,7 +27,6 @@
 
 #include "client/lib/net/clock.h"
 #include "client/lib/net/places.h"
-#include "client/lib/net/sigpipe.h"
 #include "proto/error.h"
 
 #define TICK_MS 250u
@@ -139,14 +138,11 @@ static bool run_for_caller(struct stepd_loop *loop, const atomic_bool *flag, uin
 {
     const uint64_t poll_ns = (uint64_t)NS_PER_US * loop->busy_poll_us;
     const uint64_t sleep_from_ns = poll_ns > 0 ? uv_hrtime() + poll_ns : 0;
-    struct stepd_sigpipe sigpipe;
     bool alive = true;
-    stepd_sigpipe_hold(&sigpipe);
     set_alarm(loop, until_ms);
     while (alive && !atomic_load(flag) && !is_past(until_ms))
         alive = turn(loop, flag, sleep_from_ns);
     (void)uv_timer_stop(&loop->alarm);
-    stepd_sigpipe_let_go(&sigpipe);
     return alive;
 }
 

@@ -66,7 +66,6 @@ static void on_dialled(void *user, int fd, bool local, const struct stepd_error 
     }
     const struct stepd_link_options options = {
         .fd = fd,
-        .local = local,
         .shares = local && place->shard > 0,
         .shard = place->shard,
         .peer = stepd_links_address(links, place->shard),

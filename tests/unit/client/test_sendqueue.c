@@ -12,7 +12,7 @@
 
 #include "client/lib/core/sendqueue.h"
 
-enum { ITEMS = 4, LARGE = 4 << 20, SMALL = 1 << 10 };
+enum { ITEMS = 4 };
 
 static struct stepd_sendqueue queue;
 static struct stepd_sendqueue_item item[ITEMS];
@@ -26,7 +26,7 @@ static int setup(void **state)
 }
 
 /* Adds items of these priorities and clocks, in this order, and says in which they leave: "0213".
- * All of them are large, so one leaves when the one before is written. */
+ */
 static void assert_leave(const int32_t priority[ITEMS], const uint64_t clock[ITEMS],
                          const char *order)
 {
@@ -34,15 +34,12 @@ static void assert_leave(const int32_t priority[ITEMS], const uint64_t clock[ITE
     for (size_t i = 0; i < ITEMS; i++) {
         item[i].priority = priority[i];
         item[i].clock = clock[i];
-        item[i].bytes = LARGE;
         stepd_sendqueue_add(&queue, &item[i]);
     }
     for (size_t i = 0; i < ITEMS; i++) {
         const struct stepd_sendqueue_item *const next = stepd_sendqueue_take(&queue);
         assert_non_null(next);
-        assert_null(stepd_sendqueue_take(&queue));
         left[i] = (char)('0' + (next - item));
-        stepd_sendqueue_written(&queue, next->bytes);
     }
     assert_null(stepd_sendqueue_take(&queue));
     assert_string_equal(left, order);
@@ -79,42 +76,16 @@ static void push__of_an_older_clock__passes_what_a_later_one_must_not(void **sta
     assert_leave((const int32_t[]){0, 5, 6, 7}, (const uint64_t[]){5, 6, 5, 6}, "2031");
 }
 
-/* Until the socket has written what it was given, it gets nothing that is large. */
-static void item__while_a_large_one_is_written__waits_and_may_be_passed(void **state)
+static void item__that_comes_late__passes_those_that_still_wait(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        item[i].priority = (int32_t)i;
-        item[i].bytes = LARGE;
+    for (size_t i = 0; i < 2; i++)
         stepd_sendqueue_add(&queue, &item[i]);
-        assert_ptr_equal(stepd_sendqueue_take(&queue), i == 0 ? &item[0] : NULL);
-    }
-    stepd_sendqueue_written(&queue, LARGE);
-    assert_ptr_equal(stepd_sendqueue_take(&queue), &item[2]);
-}
-
-static void items__that_are_small__leave_together(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < ITEMS; i++) {
-        item[i].bytes = SMALL;
-        stepd_sendqueue_add(&queue, &item[i]);
-        assert_ptr_equal(stepd_sendqueue_take(&queue), &item[i]);
-    }
-    assert_int_equal(queue.flying, ITEMS * SMALL);
-}
-
-static void drop__gives_all_whatever_the_socket_has(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        item[i].bytes = LARGE;
-        stepd_sendqueue_add(&queue, &item[i]);
-    }
     assert_ptr_equal(stepd_sendqueue_take(&queue), &item[0]);
-    assert_null(stepd_sendqueue_take(&queue));
-    assert_ptr_equal(stepd_sendqueue_drop(&queue), &item[1]);
-    assert_null(stepd_sendqueue_drop(&queue));
+    item[2].priority = 1;
+    stepd_sendqueue_add(&queue, &item[2]);
+    assert_ptr_equal(stepd_sendqueue_take(&queue), &item[2]);
+    assert_ptr_equal(stepd_sendqueue_take(&queue), &item[1]);
 }
 
 int main(void)
@@ -125,9 +96,7 @@ int main(void)
         cmocka_unit_test_setup(push__of_a_later_clock__passes_no_older_one, setup),
         cmocka_unit_test_setup(pull__passes_a_push_of_lower_priority, setup),
         cmocka_unit_test_setup(push__of_an_older_clock__passes_what_a_later_one_must_not, setup),
-        cmocka_unit_test_setup(item__while_a_large_one_is_written__waits_and_may_be_passed, setup),
-        cmocka_unit_test_setup(items__that_are_small__leave_together, setup),
-        cmocka_unit_test_setup(drop__gives_all_whatever_the_socket_has, setup),
+        cmocka_unit_test_setup(item__that_comes_late__passes_those_that_still_wait, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
