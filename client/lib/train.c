@@ -76,9 +76,10 @@ static enum stepd_status make(struct stepd_client *client, const struct request 
     const struct stepd_layout_table *const layout = stepd_client_layout(client);
     if (client->brain.self.observer && request->kind != STEPD_OPERATION_PULL)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "an observer cannot push");
-    struct stepd_op *const op = calloc(1, sizeof *op);
+    struct stepd_op *const op = malloc(sizeof *op);
     if (op == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for an operation");
+    *op = (struct stepd_op){.letter.deliver = deliver, .client = client};
     enum stepd_status status =
         stepd_operation_init(&op->operation, request->kind, layout, request->options, reterr);
     if (status == STEPD_OK)
@@ -91,9 +92,7 @@ static enum stepd_status make(struct stepd_client *client, const struct request 
         free(op);
         return status;
     }
-    op->letter.deliver = deliver;
     op->operation.on_done = on_done;
-    op->client = client;
     enlist(op);
     *ret_op = op;
     return STEPD_OK;

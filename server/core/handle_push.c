@@ -89,8 +89,7 @@ static bool is_as_told(const struct waiter *waiter, uint64_t clock)
            clock <= job_clock(waiter->slice->job, rank_of(waiter)) + 1;
 }
 
-static enum stepd_status check_clock(const struct waiter *waiter, const char *name,
-                                     struct stepd_error *reterr)
+static enum stepd_status check_clock(const struct waiter *waiter, struct stepd_error *reterr)
 {
     const uint64_t clock = waiter->request->clock;
     const struct contribution open = round_of(&waiter->slice->round, rank_of(waiter));
@@ -100,13 +99,13 @@ static enum stepd_status check_clock(const struct waiter *waiter, const char *na
                           "clock is 0; a worker's first push has 1");
     if (open.state == CONTRIBUTION_COUNTED && clock > open.clock)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
-                          "%s: clock %" PRIu64 " came before clock %" PRIu64
+                          "clock %" PRIu64 " came before clock %" PRIu64
                           " was answered; wait for that answer",
-                          name, clock, open.clock);
+                          clock, open.clock);
     if (clock > newest_clock(waiter) && !is_as_told(waiter, clock))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "%s: clock %" PRIu64 " leaves a gap; the next of rank %u is %" PRIu64,
-                          name, clock, rank_of(waiter), counted + 1);
+                          "clock %" PRIu64 " leaves a gap; the next of rank %u is %" PRIu64, clock,
+                          rank_of(waiter), counted + 1);
     return STEPD_OK;
 }
 
@@ -139,8 +138,7 @@ static enum stepd_status check_loss(const struct waiter *waiter, struct stepd_er
 }
 
 /* Weights that a gradient was computed at are kept of each rank's last pull. */
-static enum stepd_status check_backup(const struct waiter *waiter, const char *name,
-                                      struct stepd_error *reterr)
+static enum stepd_status check_backup(const struct waiter *waiter, struct stepd_error *reterr)
 {
     const struct slice *slice = &waiter->slice->slice;
     const struct slice_rank *of_rank = &slice->by_rank[rank_of(waiter)];
@@ -149,28 +147,38 @@ static enum stepd_status check_backup(const struct waiter *waiter, const char *n
         waiter->request->clock <= of_rank->record.clock)
         return STEPD_OK;
     return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
-                      "%s: base version %" PRIu64 " is not what rank %u pulled last; to compensate "
-                      "its delay the gradient must be computed at the weights of the last pull",
-                      name, waiter->base_version, rank_of(waiter));
+                      "base version %" PRIu64 " is not what rank %u pulled last; to compensate its "
+                      "delay the gradient must be computed at the weights of the last pull",
+                      waiter->base_version, rank_of(waiter));
+}
+
+static enum stepd_status check_base(const struct waiter *waiter, struct stepd_error *reterr)
+{
+    const uint64_t newest = waiter->slice->slice.version;
+    if (waiter->base_version <= newest)
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                      "base version %" PRIu64 " does not exist; the newest is %" PRIu64,
+                      waiter->base_version, newest);
 }
 
 static enum stepd_status check_slice(const struct waiter *waiter, struct stepd_error *reterr)
 {
-    struct core_slice *slice = waiter->slice;
+    const struct core_slice *slice = waiter->slice;
     char name[JOB_SLICE_NAME_BYTES];
+    enum stepd_status status = check_base(waiter, reterr);
+    if (status == STEPD_OK)
+        status = check_clock(waiter, reterr);
+    if (status == STEPD_OK)
+        status = check_backup(waiter, reterr);
+    if (status == STEPD_OK && slice->slice.valued)
+        return check_loss(waiter, reterr);
     job_slice_name(slice->job->job, slice->slice.index, name, sizeof name);
     if (!slice->slice.valued)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "%s has no values yet; rank 0 must send them, and you pull them first",
                           name);
-    if (waiter->base_version > slice->slice.version)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "%s: base version %" PRIu64 " does not exist; the newest is %" PRIu64,
-                          name, waiter->base_version, slice->slice.version);
-    enum stepd_status status = check_clock(waiter, name, reterr);
-    if (status == STEPD_OK)
-        status = check_backup(waiter, name, reterr);
-    return status != STEPD_OK ? status : check_loss(waiter, reterr);
+    return stepd_fail_in(reterr, status, "%s", name);
 }
 
 /* A gradient that no payload brings must lie where it was agreed, as it is. */

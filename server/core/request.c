@@ -147,20 +147,22 @@ enum stepd_status request_create(struct core_conn *conn, const struct request_te
                           "%zu slices wait for answers on this connection, and the most are %u; "
                           "read the replies before you ask for more",
                           conn->waiters, CONN_WAITERS_MAX);
-    struct request *request = calloc(1, sizeof *request + count * sizeof request->waiter[0]);
+    struct request *request = malloc(sizeof *request + count * sizeof request->waiter[0]);
     if (request == NULL || !make_room(core, count)) {
         free(request);
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for the request");
     }
     const uint32_t most = core->options.wait_max_ms;
     const bool stated = terms->deadline_ms != 0 && terms->deadline_ms < most;
-    request->conn = conn;
-    request->job = job;
-    request->id = terms->id;
-    request->kind = terms->kind;
-    request->deadline_ms = core->now_ms + (stated ? terms->deadline_ms : most);
-    request->count = count;
-    request->unsent = count;
+    *request = (struct request){
+        .conn = conn,
+        .job = job,
+        .id = terms->id,
+        .kind = terms->kind,
+        .deadline_ms = core->now_ms + (stated ? terms->deadline_ms : most),
+        .count = count,
+        .unsent = count,
+    };
     for (size_t i = 0; i < count; i++)
         request->waiter[i] =
             (struct waiter){.request = request, .slice = job->slice[terms->slices.at[i]]};

@@ -18,21 +18,24 @@ static struct stepd_parcel *create_parcel(const struct stepd_exchange *exchange,
                                           const struct stepd_operation *operation)
 {
     const uint32_t parts = exchange->layout->slice[slice].parts;
-    struct stepd_parcel *const parcel =
-        calloc(1, sizeof *parcel + parts * sizeof(struct stepd_parcel_part));
+    struct stepd_parcel *const parcel = malloc(sizeof *parcel + parts * sizeof parcel->part[0]);
     if (parcel == NULL)
         return NULL;
-    parcel->slice = slice;
-    parcel->parts = parts;
-    parcel->pushes = stepd_operation_pushes(operation);
-    parcel->examples = operation->examples;
-    parcel->min_version = operation->min_version;
-    parcel->deadline_ms = operation->deadline_ms;
-    parcel->view = operation->view;
-    parcel->has_loss = operation->has_loss;
-    parcel->loss = operation->loss;
-    parcel->loss_scale = operation->loss_scale;
-    parcel->priority = operation->priority;
+    *parcel = (struct stepd_parcel){
+        .slice = slice,
+        .parts = parts,
+        .pushes = stepd_operation_pushes(operation),
+        .examples = operation->examples,
+        .min_version = operation->min_version,
+        .deadline_ms = operation->deadline_ms,
+        .view = operation->view,
+        .has_loss = operation->has_loss,
+        .loss = operation->loss,
+        .loss_scale = operation->loss_scale,
+        .priority = operation->priority,
+    };
+    for (uint32_t i = 0; i < parts; i++)
+        parcel->part[i] = (struct stepd_parcel_part){.operation = NULL};
     return parcel;
 }
 

@@ -118,7 +118,7 @@ enum stepd_status stepd_operation_fill(struct stepd_operation *operation,
         if (status != STEPD_OK)
             return status;
     }
-    struct stepd_array *const sorted = calloc(count + 1, sizeof *sorted);
+    struct stepd_array *const sorted = malloc((count + 1) * sizeof *sorted);
     if (sorted == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for %zu arrays", count);
     if (count > 0)

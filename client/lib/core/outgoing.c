@@ -23,11 +23,13 @@ static bool travels_as_it_is(enum stepd_dtype dtype)
 
 struct stepd_outgoing *stepd_outgoing_create(enum stepd_dtype dtype, size_t elements)
 {
-    struct stepd_outgoing *const outgoing = calloc(1, sizeof *outgoing);
+    struct stepd_outgoing *const outgoing = malloc(sizeof *outgoing);
     if (outgoing == NULL)
         return NULL;
-    outgoing->dtype = dtype;
-    outgoing->payload_max = elements * stepd_dtype_bytes(dtype);
+    *outgoing = (struct stepd_outgoing){
+        .dtype = dtype,
+        .payload_max = elements * stepd_dtype_bytes(dtype),
+    };
     if (elements == 0 || travels_as_it_is(dtype))
         return outgoing;
     outgoing->narrowed = malloc(outgoing->payload_max);

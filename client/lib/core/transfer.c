@@ -26,13 +26,15 @@ static_assert(SLICES_MAX * 15 + 128 < STEPD_HEADER_MAX_BYTES, "the longest messa
 struct stepd_transfer *stepd_transfer_create(struct stepd_exchange *exchange, uint32_t shard,
                                              const struct stepd_parcel *like)
 {
-    struct stepd_transfer *const transfer = calloc(1, sizeof *transfer);
+    struct stepd_transfer *const transfer = malloc(sizeof *transfer);
     if (transfer == NULL)
         return NULL;
-    transfer->exchange = exchange;
-    transfer->shard = shard;
-    transfer->pulls = like->pulls;
-    transfer->clock = like->pushes ? stepd_exchange_next_clock(exchange, like->slice) : 0;
+    *transfer = (struct stepd_transfer){
+        .exchange = exchange,
+        .shard = shard,
+        .pulls = like->pulls,
+        .clock = like->pushes ? stepd_exchange_next_clock(exchange, like->slice) : 0,
+    };
     return transfer;
 }
 
@@ -98,8 +100,9 @@ static uint64_t expiry_of(const struct stepd_transfer *transfer)
 /* Sorts the parcels and lists their slices and base versions. */
 static enum stepd_status list_slices(struct stepd_transfer *transfer)
 {
-    transfer->slice = calloc(transfer->count, sizeof *transfer->slice);
-    transfer->base = calloc(transfer->count, sizeof *transfer->base);
+    /* At most SLICES_MAX of each. */
+    transfer->slice = malloc(transfer->count * sizeof *transfer->slice);
+    transfer->base = malloc(transfer->count * sizeof *transfer->base);
     if (transfer->slice == NULL || transfer->base == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
     qsort((void *)transfer->parcel, transfer->count, sizeof(struct stepd_parcel *), by_slice);

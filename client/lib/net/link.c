@@ -8,8 +8,8 @@
  *
  * Why no stream of libuv's: it writes with writev(), which raises SIGPIPE, the process's and not
  * ours, where the peer has gone; it says that all has left a turn of the loop and two system calls
- * later; and it takes descriptors in as streams only. A small step took 3 us less without it,
- * of 20.
+ * later; and it takes descriptors in as streams only. Without it a step of 64 bytes takes 0.9 of
+ * the time.
  *
  * What is wrong with the socket is found by the loop, never in stepd_link_send(): the one who sends
  * has just made the request that would be lost.

@@ -127,6 +127,8 @@ static bool is_past(uint64_t until_ms)
 
 static void set_alarm(struct stepd_loop *loop, uint64_t until_ms)
 {
+    if (until_ms == 0)
+        return;
     const uint64_t now_ms = stepd_clock_ms();
     uv_update_time(&loop->uv);
     if (until_ms > now_ms)
