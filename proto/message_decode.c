@@ -431,15 +431,6 @@ static struct stepd_error_reply decode_error(struct stepd_decoder *d, const stru
 
 /* ---- Which one it is ------------------------------------------------------------------------- */
 
-static enum stepd_status refuse_bodyless(const Stepd__V1__Header *wire, struct stepd_error *reterr)
-{
-    if (wire->base.n_unknown_fields > 0)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "the header has no body that this build knows, but a field %u",
-                          wire->base.unknown_fields[0].tag);
-    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "the header has no body");
-}
-
 /* False: it is none that this build knows. */
 static bool decode_body(struct stepd_decoder *d, const Stepd__V1__Header *wire,
                         struct stepd_message *message)
@@ -464,5 +455,7 @@ enum stepd_status stepd_message_decode_body(const Stepd__V1__Header *wire,
 {
     struct stepd_decoder d = {.arena = arena, .reterr = reterr, .status = STEPD_OK};
     ret_message->kind = (enum stepd_message_kind)wire->body_case;
-    return decode_body(&d, wire, ret_message) ? d.status : refuse_bodyless(wire, reterr);
+    if (!decode_body(&d, wire, ret_message))
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "the header has no body");
+    return d.status;
 }

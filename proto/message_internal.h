@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What message.c, message_scan.c, message_decode.c and message_encode.c share. Nobody else may
- * include it: behind it is protobuf-c's output, whose names end here.
+ * What message.c, message_pack.c, message_scan.c, message_decode.c and message_encode.c share.
+ * Nobody else may include it: behind it is protobuf-c's output, whose names end here.
  */
 #ifndef PROTO_MESSAGE_INTERNAL_H
 #define PROTO_MESSAGE_INTERNAL_H
@@ -28,13 +28,29 @@ static_assert((int)STEPD_MEMBER_GIVEN_UP == (int)STEPD__V1__MEMBER_STATUS__STATE
 static_assert((int)STEPD_JOB_FAILED == (int)STEPD__V1__JOB_STATUS__STATE__FAILED,
               "enum stepd_job_state");
 
+/* What a Header is made of. */
+struct stepd_message_outline {
+    uint64_t request_id;
+    const ProtobufCFieldDescriptor *body; /* NULL: it has none that is known */
+    const uint8_t *body_at;               /* borrowed; the encoded message */
+    size_t body_bytes;
+    unsigned unknown; /* the first field of its that is not known; 0: there is none */
+};
+
 /*
  * Looks through an encoded Header before protobuf-c does, allocating nothing: refuses what is no
  * protobuf, and every singular sub-message that occurs more than once, which protobuf-c would
  * merge in quadratic time. INVALID_ARGUMENT.
  */
 enum stepd_status stepd_message_scan(const uint8_t *header, size_t n,
+                                     struct stepd_message_outline *ret_outline,
                                      struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/*
+ * Packs a Header into the end of the room: its bytes are the last ones there. Returns how many they
+ * are, or room_bytes + 1 where they do not fit.
+ */
+size_t stepd_message_pack(const Stepd__V1__Header *wire, uint8_t *room, size_t room_bytes);
 
 /*
  * Checks the body of an unpacked Header and fills in ret_message->kind and ->body. Lists of

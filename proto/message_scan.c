@@ -5,6 +5,8 @@
  * takes 0.2 s). No encoder writes such input, so it is refused. The scan knows the messages from
  * protobuf-c's own descriptors, so it cannot fall behind stepd.proto.
  *
+ * On its way it notes what the Header is made of, so that protobuf-c has to parse the body alone.
+ *
  * It keeps the sub-messages that it is in on a small stack of its own. None of our messages is
  * recursive; were one to become so, the stack would bound it, which protobuf-c does not.
  */
@@ -14,6 +16,8 @@
 #include "proto/message_internal.h"
 
 #define DEPTH_MAX 6u
+
+#define REQUEST_ID 1u /* the number of that field of Header */
 
 /* Field 63 of `seen`: the oneof. One member of it may occur, whichever. */
 #define ONEOF_BIT 63u
@@ -37,6 +41,7 @@ struct scan {
     size_t at;
     struct level stack[DEPTH_MAX];
     size_t depth; /* levels in use; stack[depth - 1] is the innermost */
+    struct stepd_message_outline outline;
     struct stepd_error *reterr;
 };
 
@@ -89,8 +94,24 @@ static enum stepd_status enter(struct scan *s, const ProtobufCFieldDescriptor *f
     }
     if (s->depth == DEPTH_MAX)
         return malformed(s);
+    if (s->depth == 1) { /* all sub-messages of a Header are bodies */
+        s->outline.body = field;
+        s->outline.body_at = s->bytes + s->at;
+        s->outline.body_bytes = (size_t)length;
+    }
     s->stack[s->depth++] = (struct level){.type = field->descriptor, .end = s->at + (size_t)length};
     return STEPD_OK;
+}
+
+/* A field of Header is a number or a message, or one that nobody knows. */
+static bool is_as_declared(struct scan *s, uint64_t tag)
+{
+    const ProtobufCFieldDescriptor *const field = protobuf_c_message_descriptor_get_field(
+        &stepd__v1__header__descriptor, (unsigned)(tag >> 3));
+    const bool message = field != NULL && field->type == PROTOBUF_C_TYPE_MESSAGE;
+    if (field == NULL && s->outline.unknown == 0)
+        s->outline.unknown = (unsigned)(tag >> 3);
+    return field == NULL || (tag & 7u) == (message ? WIRE_LENGTH : WIRE_VARINT);
 }
 
 static enum stepd_status scan_field(struct scan *s)
@@ -102,8 +123,14 @@ static enum stepd_status scan_field(struct scan *s)
         return status;
     if (tag > UINT32_MAX || tag >> 3 == 0)
         return malformed(s);
+    if (s->depth == 1 && !is_as_declared(s, tag))
+        return malformed(s);
     switch ((enum wire_type)(tag & 7u)) {
-    case WIRE_VARINT: return read_varint(s, &value);
+    case WIRE_VARINT:
+        status = read_varint(s, &value);
+        if (s->depth == 1 && tag >> 3 == REQUEST_ID)
+            s->outline.request_id = value;
+        return status;
     case WIRE_64_BIT: return skip(s, 8);
     case WIRE_32_BIT: return skip(s, 4);
     case WIRE_LENGTH:
@@ -119,7 +146,9 @@ static enum stepd_status scan_field(struct scan *s)
     return malformed(s);
 }
 
-enum stepd_status stepd_message_scan(const uint8_t *header, size_t n, struct stepd_error *reterr)
+enum stepd_status stepd_message_scan(const uint8_t *header, size_t n,
+                                     struct stepd_message_outline *ret_outline,
+                                     struct stepd_error *reterr)
 {
     struct scan s = {
         .bytes = header,
@@ -136,5 +165,6 @@ enum stepd_status stepd_message_scan(const uint8_t *header, size_t n, struct ste
         if (status != STEPD_OK)
             return status;
     }
+    *ret_outline = s.outline;
     return STEPD_OK;
 }
