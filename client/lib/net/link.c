@@ -273,17 +273,17 @@ static void finish(struct stepd_link *link)
     stepd_pending_written(link->options.pending, link->options.shard, id);
 }
 
-/* Writes until the socket takes no more. What is wrong with it, or 0. */
+/* Writes until the socket has not taken all that it was offered: asked again at once it would take
+ * little, again and again. What is wrong with it, or 0. */
 static int write_on(struct stepd_link *link)
 {
     ssize_t sent = 0;
     link->busy = true;
     for (size_t all = 0; all < TURN_BYTES && has_next(link); all += (size_t)sent) {
         sent = send_some(link);
-        if (sent < 0)
+        if (sent < 0 || link->writing->at < link->writing->parts)
             break;
-        if (link->writing->at == link->writing->parts)
-            finish(link);
+        finish(link);
     }
     const int error = sent < 0 && !comes_later(errno) ? errno : 0;
     link->busy = false;
