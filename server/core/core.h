@@ -65,7 +65,7 @@ enum stepd_status core_on_message(struct core_conn *conn, const struct stepd_mes
 /*
  * Where the next payload bytes go: *ret_room bytes (at least 1 while payload is left) at the
  * address returned, good until core_filled. NULL: they are not wanted; read and drop *ret_room
- * bytes and report them with core_filled all the same.
+ * bytes and report them with core_filled all the same. Not while the peer is held (core_io.hold).
  */
 uint8_t *core_window(struct core_conn *conn, size_t *ret_room);
 

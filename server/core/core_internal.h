@@ -178,6 +178,8 @@ struct core_conn {
     struct request *receiving; /* whose payload is coming in, or NULL */
     size_t receiving_at;       /* its waiter that the next byte belongs to */
     uint64_t received;         /* bytes of that waiter's part that are in */
+    bool held;                 /* there is no buffer for that waiter's part yet; in core->held */
+    struct core_conn *next_held;
     uint64_t discard;          /* bytes of a refused request's payload that are still to come */
     const uint8_t *gradients;  /* borrowed from io: what its worker writes; NULL: nothing is lent */
     uint64_t lent_incarnation; /* of the job that it was lent for */
@@ -191,6 +193,7 @@ struct core {
     struct core_job *jobs;
     struct session *sessions;
     struct core_conn *conns;
+    struct core_conn *held; /* who waits for a buffer to receive into, in the order of coming */
     struct request *dirty;
     uint64_t requests_made;
 
@@ -347,6 +350,9 @@ void receive_start(struct request *request);
 void receive_abort(struct core_conn *conn);
 /* The request is to end early: the rest of its payload will be read and dropped. */
 void receive_cancel(struct core_conn *conn);
+/* Whoever is held, and finds a buffer now, goes on; who stays held is not silent. */
+void receive_go_on(struct core *core);
+void receive_on_tick(const struct core *core);
 
 /* ---- dispatch.c ------------------------------------------------------------------------------ */
 

@@ -253,6 +253,7 @@ static void finish(struct request *request)
 
 void dispatch_flush(struct core *core)
 {
+    receive_go_on(core);
     while (core->dirty != NULL) {
         struct request *request = core->dirty;
         core->dirty = request->next_dirty;

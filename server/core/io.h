@@ -7,6 +7,7 @@
 #ifndef CORE_IO_H
 #define CORE_IO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,6 +43,13 @@ struct core_io {
      * calls nothing with this peer again, and core_close must not be called for it.
      */
     void (*hang_up)(void *owner, void *peer);
+
+    /*
+     * Brings nothing more of a peer's bytes to the core, or (hold false) brings them on, behind
+     * what it runs now. They wait where they are, so that a peer that sends more fills its own
+     * socket. Never called where only one peer pushes: NULL will do there.
+     */
+    void (*hold)(void *owner, void *peer, bool hold);
 
     /* Takes ownership of the notice and brings it to control. */
     void (*notify)(void *owner, struct notice *notice);

@@ -223,8 +223,10 @@ void core_on_tick(struct core *core, uint64_t now_ms)
 {
     core->now_ms = now_ms;
     requests_expire(core);
+    receive_on_tick(core);
     for (struct core_job *job = core->jobs; job != NULL; job = job->next)
         gate_on_tick(core, job);
+    dispatch_flush(core);
     if (now_ms - core->told_ms < HEARD_INTERVAL_MS)
         return;
     core->told_ms = now_ms;

@@ -4,7 +4,15 @@
  * A slice counts the moment its last byte is in, whatever becomes of the rest; a slice that is
  * cut short leaves nothing behind. Bytes that nobody wants (a refused request, a push that had
  * counted before, a gradient of frozen weights) are read and dropped.
+ *
+ * Where gradients are added up as they arrive there are fewer buffers than workers. A connection
+ * whose next slice finds none is held: nothing more of it is read, until its turn comes in the
+ * order in which they were held (receive_go_on). Nobody waits for long: who has a buffer waits for
+ * nothing but its own bytes, and gives it back when the slice is whole, when its connection ends
+ * (at the latest when nothing has come for read_timeout_ms), or when its request does.
  */
+#include <assert.h>
+
 #include "proto/dtype.h"
 #include "server/core/core_internal.h"
 
@@ -45,6 +53,87 @@ static uint64_t lacking(const struct core_conn *conn)
     return empty ? 0 : waiter_payload_bytes(current(conn)) - conn->received;
 }
 
+/* ---- Buffers that are few -------------------------------------------------------------------- */
+
+static bool needs_landing(const struct waiter *waiter)
+{
+    const struct request *request = waiter->request;
+    return !is_assign(request) && request->examples > 0 && !request->placed &&
+           waiter->slice->staging != NULL && core_job_adds_on_arrival(request->job);
+}
+
+/* Is there a buffer for the slice whose turn it is, which nobody has waited for longer? */
+static bool may_land(const struct core_conn *conn)
+{
+    const struct waiter *waiter = current(conn);
+    const struct core_conn *first = conn->core->held;
+    if (!needs_landing(waiter))
+        return true;
+    while (first != NULL && first != conn && first->receiving->job != conn->receiving->job)
+        first = first->next_held;
+    return (first == NULL || first == conn) && staging_has_spare(waiter->slice->staging);
+}
+
+static void hold(struct core_conn *conn, bool hold)
+{
+    const struct core_io *io = &conn->core->io;
+    conn->held = hold;
+    io->hold(io->owner, conn->peer, hold);
+}
+
+static void wait_for_landing(struct core_conn *conn)
+{
+    struct core_conn **at = &conn->core->held;
+    while (*at != NULL)
+        at = &(*at)->next_held;
+    *at = conn;
+    conn->next_held = NULL;
+    hold(conn, true);
+}
+
+static void leave_held(struct core_conn *conn)
+{
+    struct core_conn **at = &conn->core->held;
+    while (*at != conn)
+        at = &(*at)->next_held;
+    *at = conn->next_held;
+}
+
+/* The turn of the slice has come. */
+static void start(struct core_conn *conn)
+{
+    if (may_land(conn))
+        begin(current(conn));
+    else
+        wait_for_landing(conn);
+}
+
+static struct core_conn *first_to_go_on(const struct core *core)
+{
+    struct core_conn *conn = core->held;
+    while (conn != NULL && !may_land(conn))
+        conn = conn->next_held;
+    return conn;
+}
+
+void receive_go_on(struct core *core)
+{
+    struct core_conn *conn;
+    while ((conn = first_to_go_on(core)) != NULL) {
+        leave_held(conn);
+        hold(conn, false);
+        begin(current(conn));
+    }
+}
+
+void receive_on_tick(const struct core *core)
+{
+    for (const struct core_conn *conn = core->held; conn != NULL; conn = conn->next_held)
+        session_heard(core, conn->session);
+}
+
+/* ---- Slice by slice -------------------------------------------------------------------------- */
+
 /* Completes slices that lack nothing, and begins the next one, until bytes are needed. */
 static void advance(struct core_conn *conn)
 {
@@ -58,7 +147,7 @@ static void advance(struct core_conn *conn)
             dispatch_dirty(request);
             return;
         }
-        begin(current(conn));
+        start(conn);
     }
 }
 
@@ -68,7 +157,7 @@ void receive_start(struct request *request)
     conn->receiving = request;
     conn->receiving_at = 0;
     conn->received = 0;
-    begin(current(conn));
+    start(conn);
     advance(conn);
 }
 
@@ -76,7 +165,9 @@ void receive_abort(struct core_conn *conn)
 {
     if (conn->receiving == NULL)
         return;
-    if (!is_assign(conn->receiving) && !current(conn)->discard)
+    if (conn->held)
+        leave_held(conn);
+    else if (!is_assign(conn->receiving) && !current(conn)->discard)
         push_abort(current(conn));
     conn->receiving = NULL;
 }
@@ -88,6 +179,8 @@ void receive_cancel(struct core_conn *conn)
     for (size_t i = conn->receiving_at + 1; i < request->count && left > 0; i++)
         left += waiter_payload_bytes(&request->waiter[i]);
     receive_abort(conn);
+    if (conn->held)
+        hold(conn, false);
     conn->discard = left;
 }
 

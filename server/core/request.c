@@ -405,16 +405,37 @@ static const struct waiter *first_parked(const struct request *request)
     return NULL;
 }
 
-/* Its own payload has stopped coming: what counted of it counts, the rest is read and dropped. All
- * results may be out already, if nobody wanted that payload. */
+/* A connection that receives a payload for the same job: what one that is held waits for. NULL:
+ * they have all just ended. */
+static const struct core_conn *find_receiving(const struct request *request)
+{
+    const struct core_conn *conn = request->conn->core->conns;
+    while (conn != NULL &&
+           (conn->held || conn->receiving == NULL || conn->receiving->job != request->job))
+        conn = conn->next;
+    return conn;
+}
+
+/* Its own payload has stopped coming, or was not read from: what counted of it counts, the rest is
+ * read and dropped. All results may be out already, if nobody wanted that payload. */
 static void expire_receiving(struct request *request)
 {
+    struct core_conn *conn = request->conn;
+    const struct core_conn *other = conn->held ? find_receiving(request) : NULL;
     struct stepd_error error = {.code = STEPD_OK};
+    const uint32_t rank = other != NULL ? other->session->rank : 0;
+    char who[160];
     (void)stepd_fail(&error, STEPD_DEADLINE_EXCEEDED,
                      "the payload of this request had not come in whole");
-    receive_cancel(request->conn);
+    if (other != NULL) {
+        (void)explain_rank(conn->core, request->job, rank, who, sizeof who);
+        (void)stepd_fail(&error, STEPD_DEADLINE_EXCEEDED,
+                         "the payload of this request was waiting for that of %s to come in", who);
+    }
+    const struct stepd_u32s waited_for = {.count = other != NULL, .at = &rank};
+    receive_cancel(conn);
     if (request->unsent > 0)
-        dispatch_error(request->conn, request->id, &error, (struct stepd_u32s){.count = 0});
+        dispatch_error(conn, request->id, &error, waited_for);
     request_destroy(request);
 }
 

@@ -137,8 +137,13 @@ bool job_clips_by_norm(const struct job *job);
 /* Do all slices of a version close together, through a gate (sync/gate.h)? */
 bool job_is_gated(const struct job *job);
 
-/* Floats that one worker's gradient of any slice of a shard takes, padded, where gradients are
- * added up as they arrive; else 0: they are kept until a round closes. */
+/* Where gradients are added up as they arrive: how many slices of a job a shard receives at once,
+ * and one more. So few stay in cache; what comes meanwhile from workers whose turn it is not waits
+ * in their sockets. */
+#define JOB_LANDINGS 3u
+
+/* Floats of each of these: what a gradient of any slice of the shard takes, padded. 0: gradients
+ * are kept until a round closes. */
 uint64_t job_landing_floats(const struct job *job, uint32_t shard);
 
 /* What an array of n floats takes: whole cache lines, and behind a large one so many that the next

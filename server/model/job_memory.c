@@ -195,15 +195,13 @@ uint64_t job_landing_floats(const struct job *job, uint32_t shard)
     return job_padded(most);
 }
 
-/* Where gradients are added up as they arrive, each worker needs a place to receive one slice at a
- * time in, on each shard. */
 struct job_memory job_memory_plan(const struct job *job)
 {
     struct job_memory memory = {.weights = 0};
     for (size_t i = 0; i < job->layout.slices; i++)
         take_slice(job, &job->layout.slice[i], &memory);
     for (uint32_t shard = 0; shard < job->shards; shard++)
-        take(&memory.staging, job_landing_floats(job, shard), job->workers);
+        take(&memory.staging, job_landing_floats(job, shard), JOB_LANDINGS);
     memory.spare = job->spare ? job_state_bytes(job) : 0;
     return memory;
 }

@@ -30,7 +30,7 @@ static void collect(struct staging *staging, const struct job *job, uint32_t sha
     const size_t landing = (size_t)job_landing_floats(job, shard);
     if (landing > 0)
         staging->stack[staging->stacks++] =
-            (struct staging_stack){.floats = landing, .buffers = job->workers};
+            (struct staging_stack){.floats = landing, .buffers = JOB_LANDINGS};
     for (size_t i = 0; i < job->layout.slices; i++) {
         const struct slice_plan *const slice = &job->layout.slice[i];
         const struct staging_stack need = need_of(job, slice);
@@ -110,6 +110,11 @@ struct staging_stack *staging_of(const struct staging *staging, const struct job
         return staging->stack;
     const struct staging_stack need = need_of(job, slice);
     return bsearch(&need, staging->stack, staging->stacks, sizeof need, by_floats);
+}
+
+bool staging_has_spare(const struct staging_stack *stack)
+{
+    return stack->free > 1;
 }
 
 float *staging_take(struct staging_stack *stack)

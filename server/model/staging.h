@@ -15,14 +15,17 @@
  *
  * There are as many as all open rounds can hold at once, so taking one never fails: a buffer for
  * each slice and worker, two where several pushes make a step. Where gradients are added up as they
- * arrive, a buffer is held only while a slice comes in, and there is one for each worker, as long
- * as the longest slice.
+ * arrive, a buffer is held only while a slice comes in, and there are JOB_LANDINGS of them, as long
+ * as the longest slice, however many the workers are. Then whoever receives over a time takes one
+ * only where another is left (staging_has_spare): for those who need it for a moment, within one
+ * call, there always is one.
  *
  * All memory is allocated and touched by staging_init. Belongs to one shard's thread.
  */
 #ifndef MODEL_STAGING_H
 #define MODEL_STAGING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +57,9 @@ void staging_deinit(struct staging *staging);
 /* The stack that a slice's pushes take from; NULL: it is frozen, and they bring nothing. */
 struct staging_stack *staging_of(const struct staging *staging, const struct job *job,
                                  const struct slice_plan *slice);
+
+/* Is there one besides the last? */
+bool staging_has_spare(const struct staging_stack *stack);
 
 /* A buffer that is on no other's mind; what it holds is anything. */
 float *staging_take(struct staging_stack *stack);

@@ -12,7 +12,7 @@
  *     release(owner, weights)             for each piece of a reply, sent or not
  *
  * A handler answers with conn_reply() whenever it likes between opened and closed, from inside
- * these calls too. conn_reply() and conn_finish() call nothing of the handler's.
+ * these calls too. conn_reply(), conn_hold() and conn_finish() call nothing of the handler's.
  *
  * What goes wrong costs the peer its connection and nobody else anything: a frame or message that
  * cannot be read is answered by Error{request_id 0}, and so is a frame whose rest does not come for
@@ -22,6 +22,7 @@
 #ifndef NET_CONN_H
 #define NET_CONN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
@@ -81,6 +82,7 @@ struct conn_loop {
     struct conn *first; /* linked by conn.next; owned */
     size_t count;
     uint64_t reads;         /* that have brought bytes */
+    bool freed;             /* a connection is held no more, and not read from yet */
     struct weights **spent; /* owned; references of replies that have left, or failed */
     size_t spents;
     size_t spent_room;
@@ -117,6 +119,10 @@ void conn_loop_settle(struct conn_loop *loop);
 /* Time has passed: unread replies and farewells run out. Every 100 ms or so. */
 void conn_loop_tick(struct conn_loop *loop, uint64_t now_ms);
 
+/* Reads on from connections that are held no more. Before the loop sleeps, and not from inside the
+ * handler. */
+void conn_loop_go_on(struct conn_loop *loop);
+
 /* Says goodbye to all: what was replied is flushed, then they close. */
 void conn_loop_drain(struct conn_loop *loop);
 
@@ -146,6 +152,10 @@ void conn_reply(struct conn *conn, const struct stepd_message *message,
  */
 const uint8_t *conn_lend(struct conn *conn, const struct shared_memory *weights,
                          size_t gradients_bytes, struct shared_budget *budget);
+
+/* From now on nothing more of the peer's bytes comes to the handler (hold), or it does again, after
+ * conn_loop_go_on(). */
+void conn_hold(struct conn *conn, bool hold);
 
 /* The handler has forgotten the connection: flush what was replied, then close. */
 void conn_finish(struct conn *conn);

@@ -61,6 +61,7 @@ struct conn {
     /* Reading */
     bool reading;            /* libuv has been told to read */
     bool choked;             /* too many replies unread: read nothing */
+    bool held;               /* the handler takes nothing now: the same */
     bool ended;              /* the peer will send nothing more */
     struct conn_bytes head;  /* the beginning of a frame whose head has been cut */
     struct conn_bytes stash; /* received and not looked at yet */

@@ -9,9 +9,9 @@
  *
  * consume() is one loop over the bytes at hand. It never waits for a callback of libuv's to go on
  * with bytes that are there already, so frames may be empty, many in one read, or cut anywhere. It
- * stops early when the connection has ended or too many replies pile up (conn.choked); the receive
- * buffer belongs to all connections of the loop, so the rest is then stashed, and conn_read_on()
- * looks at it when the replies have been taken.
+ * stops early when the connection has ended, too many replies pile up (conn.choked), or the handler
+ * takes nothing now (conn.held); the receive buffer belongs to all connections of the loop, so the
+ * rest is then stashed, and conn_read_on() looks at it when the connection is taken from again.
  *
  * A head that lies whole in the bytes is parsed where it lies; one that is cut is collected in
  * conn.head, which grows up to STEPD_FRAME_HEAD_MAX_BYTES and shrinks back when the head was long.
@@ -44,7 +44,7 @@ static size_t least(size_t a, size_t b)
 /* Does the handler want to hear more now? */
 static bool takes_input(const struct conn *conn)
 {
-    return conn->state == CONN_OPEN && !conn->choked && !conn->doomed;
+    return conn->state == CONN_OPEN && !conn->choked && !conn->held && !conn->doomed;
 }
 
 /* ---- Bytes of our own ------------------------------------------------------------------------ */
@@ -245,6 +245,23 @@ void conn_read_stop(struct conn *conn)
 {
     (void)uv_read_stop(&conn->uv.stream);
     conn->reading = false;
+}
+
+void conn_hold(struct conn *conn, bool hold)
+{
+    conn->held = hold;
+    if (hold && conn->state == CONN_OPEN)
+        conn_read_stop(conn);
+    conn->loop->freed |= !hold;
+}
+
+void conn_loop_go_on(struct conn_loop *loop)
+{
+    while (loop->freed) {
+        loop->freed = false;
+        for (struct conn *conn = loop->first; conn != NULL; conn = conn->next)
+            conn_read_on(conn);
+    }
 }
 
 bool conn_read_stuck(struct conn *conn, uint64_t now_ms)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The shard's thread runs its loop until nothing is open on it: connections, the tick, the mailbox.
+ * The shard's thread runs its loop until nothing is open on it: connections, the tick, the mailbox,
+ * and what is looked at before it sleeps.
  * LETTER_DRAIN says goodbye to the connections, LETTER_CUT closes them; when the last one is gone,
  * the tick and the mailbox go, the loop has nothing left to wait for, and the thread ends. Callers
  * and orders that arrive meanwhile find a shard that is ending, or a closed mailbox, and are thrown
@@ -26,6 +27,7 @@ struct shard {
     struct shard_options options;
     uv_loop_t uv;
     uv_timer_t tick;
+    uv_prepare_t before_sleep;
     struct mailbox mailbox;
     struct conn_loop loop;
     struct core *core; /* owned */
@@ -43,6 +45,7 @@ static void end(struct shard *shard)
         return;
     shard->ended = true;
     uv_close((uv_handle_t *)&shard->tick, NULL);
+    uv_close((uv_handle_t *)&shard->before_sleep, NULL);
     mailbox_close(&shard->mailbox);
 }
 
@@ -120,6 +123,12 @@ static void io_hang_up(void *owner, void *peer)
     conn_finish(peer);
 }
 
+static void io_hold(void *owner, void *peer, bool hold)
+{
+    (void)owner;
+    conn_hold(peer, hold);
+}
+
 static void io_notify(void *owner, struct notice *notice)
 {
     const struct shard *const shard = owner;
@@ -195,6 +204,12 @@ static void on_tick(uv_timer_t *timer)
     conn_loop_tick(&shard->loop, now_ms);
 }
 
+static void before_sleep(uv_prepare_t *prepare)
+{
+    struct shard *const shard = prepare->data;
+    conn_loop_go_on(&shard->loop);
+}
+
 /* ---- The thread ------------------------------------------------------------------------------ */
 
 static void run(void *argument)
@@ -220,6 +235,7 @@ static enum stepd_status create_brain(struct shard *shard)
         .owner = shard,
         .reply = io_reply,
         .hang_up = io_hang_up,
+        .hold = io_hold,
         .notify = io_notify,
         .share = io_share,
         .unshare = io_unshare,
@@ -243,6 +259,8 @@ enum stepd_status shard_create(const struct shard_options *options, struct shard
         goto fail_loop;
     (void)uv_timer_init(&shard->uv, &shard->tick); /* cannot fail */
     shard->tick.data = shard;
+    (void)uv_prepare_init(&shard->uv, &shard->before_sleep); /* nor this */
+    shard->before_sleep.data = shard;
     if (create_brain(shard) != STEPD_OK) {
         shard_destroy(shard);
         return STEPD_RESOURCE_EXHAUSTED;
@@ -261,6 +279,7 @@ enum stepd_status shard_start(struct shard *shard)
     sigset_t all;
     sigset_t before;
     (void)uv_timer_start(&shard->tick, on_tick, TICK_MS, TICK_MS); /* fails without a callback */
+    (void)uv_prepare_start(&shard->before_sleep, before_sleep);    /* the same */
     /* A thread inherits the mask: signals are the main thread's to take. */
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -130,6 +130,7 @@ def check_memory(rows):
     # Two versions, two slots, and a gradient of each worker.
     rank = {n: seen["rank", n]["planned_bytes"] for n in (1, 8)}
     assert abs(rank[8] / rank[1] - 12 / 5) < 0.01, rows
+    assert seen["arrival", 8]["planned_bytes"] == seen["arrival", 1]["planned_bytes"], rows
 
 
 def check_memory_csv(folder):

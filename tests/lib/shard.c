@@ -101,6 +101,13 @@ static void on_hang_up(void *owner, void *peer)
     shard_unlend(gone);
 }
 
+static void on_hold(void *owner, void *peer, bool hold)
+{
+    struct shard_peer *const held = peer;
+    (void)owner;
+    held->held = hold;
+}
+
 static void keep_heard(struct shard *shard, const struct notice *heard)
 {
     shard->heard = heard->ranks;
@@ -160,8 +167,11 @@ static void on_notify(void *owner, struct notice *notice)
 
 struct core_io shard_io(struct shard *shard)
 {
-    struct core_io io = {
-        .owner = shard, .reply = on_reply, .hang_up = on_hang_up, .notify = on_notify};
+    struct core_io io = {.owner = shard,
+                         .reply = on_reply,
+                         .hang_up = on_hang_up,
+                         .hold = on_hold,
+                         .notify = on_notify};
     if (shard->shares)
         shard_share(&io);
     return io;

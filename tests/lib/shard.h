@@ -45,6 +45,7 @@ struct shard_reply {
 struct shard_peer {
     struct core_conn *conn; /* NULL: closed or hung up */
     bool hung_up;
+    bool held;          /* nothing more of its bytes is to be brought */
     uint8_t *gradients; /* owned; what is lent to it, as long as its connection stands; or NULL */
     size_t replies;
     struct shard_reply reply[SHARD_REPLIES];

@@ -53,6 +53,7 @@
     X(GATHERED, "rounds of several pushes of a worker")                                            \
     X(TURNED, "rounds of several turns of pushes")                                                 \
     X(ARRIVAL, "rounds summed as they arrived, of several")                                        \
+    X(HELD, "connections held until there was a buffer for a slice")                               \
     X(HELD_BACK, "pulls held back for a slow worker")                                              \
     X(GAVE_UP, "workers that gave up waiting for each other")                                      \
     X(DEAF, "readers cut off that took nothing")                                                   \

@@ -118,6 +118,13 @@ static void on_hang_up(void *owner, void *peer)
     link_hang_up(peer);
 }
 
+static void on_hold(void *owner, void *peer, bool hold)
+{
+    const struct host *host = owner;
+    coverage_count(host->plan->coverage, COVERAGE_HELD, hold);
+    link_hold(peer, hold);
+}
+
 static void core_notify(void *owner, struct notice *notice)
 {
     struct host *host = owner;
@@ -134,8 +141,11 @@ static void make_core(struct host *host)
         .wait_max_ms = plan_wait_max_ms(host->plan),
         .frame_max_bytes = STEPD_FRAME_MAX_BYTES,
     };
-    const struct core_io io = {
-        .owner = host, .reply = core_reply, .hang_up = on_hang_up, .notify = core_notify};
+    const struct core_io io = {.owner = host,
+                               .reply = core_reply,
+                               .hang_up = on_hang_up,
+                               .hold = on_hold,
+                               .notify = core_notify};
     assert_int_equal(core_create(&options, &io, &host->core), STEPD_OK);
 }
 

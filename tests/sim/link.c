@@ -52,6 +52,7 @@ struct link {
     size_t arrived; /* bytes of up */
     size_t taken;   /* of these, what the core has taken */
     size_t payload_left;
+    bool held; /* the core takes nothing now */
 
     struct run *runs; /* first to go */
     struct run **runs_end;
@@ -155,6 +156,11 @@ void link_hang_up(struct link *link)
     link->conn = NULL;
 }
 
+void link_hold(struct link *link, bool hold)
+{
+    link->held = hold;
+}
+
 /* ---- Up -------------------------------------------------------------------------------------- */
 
 static uint32_t deadline_of(const struct stepd_message *message)
@@ -242,10 +248,10 @@ static void take_payload(struct link *link)
 bool link_carry_up(struct link *link, size_t n)
 {
     const size_t left = link->up.count - link->arrived;
-    if (left == 0 || link->conn == NULL)
+    if ((left == 0 && link->taken == link->arrived) || link->conn == NULL || link->held)
         return false;
     link->arrived += n < left ? n : left;
-    while (link->conn != NULL && link->taken < link->arrived) {
+    while (link->conn != NULL && !link->held && link->taken < link->arrived) {
         if (link->payload_left > 0)
             take_payload(link);
         else if (!take_head(link))

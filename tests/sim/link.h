@@ -72,5 +72,6 @@ void link_open(struct link *link);
 void link_reply(struct link *link, const struct stepd_message *message,
                 const struct core_piece *piece, size_t pieces);
 void link_hang_up(struct link *link);
+void link_hold(struct link *link, bool hold);
 
 #endif

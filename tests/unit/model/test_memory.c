@@ -221,7 +221,7 @@ static void job_memory_plan__of_a_job__says_each_part(void **state)
         struct job_memory floats;
     } rows[] = {
         {"", {.staging = 3 * 160}},
-        {"reduction=arrival", {.sums = 160, .staging = 3 * 160}},
+        {"reduction=arrival", {.sums = 160, .staging = JOB_LANDINGS * 160}},
         {"atomic=job", {.sums = 160, .staging = 3 * 160}},
         {"accumulate=2", {.sums = 3 * 160, .staging = 3 * 160}},
     };

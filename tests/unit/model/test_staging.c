@@ -89,13 +89,13 @@ static void staging_of__several_pushes_a_step__has_two_for_each_worker(void **st
     teardown(&f);
 }
 
-static void staging_of__added_up_on_arrival__has_one_for_each_worker_and_any_slice(void **state)
+static void staging_of__added_up_on_arrival__has_a_few_for_any_slice(void **state)
 {
     (void)state;
     struct fixture f;
     setup(&f, NULL, "reduction=arrival", false);
     assert_int_equal(f.staging.stacks, 1);
-    assert_int_equal(stack_of(&f, 2)->buffers, WORKERS);
+    assert_int_equal(stack_of(&f, 2)->buffers, JOB_LANDINGS);
     assert_int_equal(stack_of(&f, 2)->floats, DRAFT_SLICE_ELEMENTS);
     teardown(&f);
 }
@@ -170,7 +170,7 @@ int main(void)
         cmocka_unit_test(staging_take__what_was_given_back_last__comes_first),
         cmocka_unit_test(staging_of__slices_of_one_length__is_one_stack),
         cmocka_unit_test(staging_of__several_pushes_a_step__has_two_for_each_worker),
-        cmocka_unit_test(staging_of__added_up_on_arrival__has_one_for_each_worker_and_any_slice),
+        cmocka_unit_test(staging_of__added_up_on_arrival__has_a_few_for_any_slice),
         cmocka_unit_test(staging_of__a_frozen_group__is_none),
         cmocka_unit_test(staging_of__a_row_that_wants_a_hessian__has_room_for_it),
         cmocka_unit_test(staging_take__all_there_are__are_apart),

@@ -101,6 +101,29 @@ static void conn__many_frames_in_one_read__are_all_heard(void **state)
     assert_int_equal(rig->request_id[999], 999);
 }
 
+static void hold(struct rig *rig)
+{
+    conn_hold(rig->conn, true);
+}
+
+static void conn__held__hears_what_came_when_it_is_let_go(void **state)
+{
+    struct rig *const rig = *state;
+    rig->on_message = hold;
+    rig_open(rig, NULL, 0);
+    rig_write(rig, buffer, three_frames());
+    rig_write(rig, buffer, rig_heartbeat(buffer, 0, 4));
+    assert_int_equal(rig->messages, 1);
+    rig->on_message = NULL;
+    conn_hold(rig->conn, false);
+    rig_turn(rig);
+    assert_int_equal(rig->messages, 1); /* not from inside the handler */
+    conn_loop_go_on(&rig->loop);
+    rig_turn(rig);
+    assert_int_equal(rig->messages, 4);
+    assert_memory_equal(rig->payload, pattern, 8);
+}
+
 static void conn__large_payload__arrives_whole(void **state)
 {
     struct rig *const rig = *state;
@@ -307,6 +330,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(conn__frames_byte_by_byte__are_whole, set_up, tear_down),
         cmocka_unit_test(conn__bytes_read_at_the_door__come_first),
         cmocka_unit_test_setup_teardown(conn__many_frames_in_one_read__are_all_heard, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(conn__held__hears_what_came_when_it_is_let_go, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(conn__large_payload__arrives_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(conn__large_window__is_read_into_directly, set_up,
