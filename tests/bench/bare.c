@@ -147,6 +147,9 @@ static bool serve(int fd, enum bare_work work, const struct arrays *arrays)
         return receive_all(fd, few, sizeof few, /* window= */ 0) &&
                send_all(fd, (uint8_t *)arrays->w, bytes);
     case BARE_STEP: return take_gradient(fd, arrays, streams(), /* back= */ true);
+    case BARE_KEEP:
+        return receive_all(fd, (uint8_t *)arrays->g, bytes, /* window= */ 0) &&
+               send_all(fd, few, sizeof few);
     case BARE_RAW_PUSH:
         return receive_all(fd, (uint8_t *)arrays->g, bytes, WINDOW_BYTES) &&
                send_all(fd, few, sizeof few);
@@ -181,7 +184,7 @@ enum stepd_status bare_ask(const struct wire *wire, enum bare_work work, const v
     struct flow in = {.bytes = weights, .until = bytes};
     if (work == BARE_PULL)
         out = (struct flow){.bytes = few, .until = sizeof few};
-    if (work == BARE_PUSH || work == BARE_RAW_PUSH)
+    if (work == BARE_PUSH || work == BARE_KEEP || work == BARE_RAW_PUSH)
         in = (struct flow){.bytes = few, .until = sizeof few};
     /* Where only one way has much to move, nothing can come before it has ended. */
     const bool both = work == BARE_STEP || work == BARE_RAW_STEP;

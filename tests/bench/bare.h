@@ -19,6 +19,7 @@ enum bare_work {
     BARE_PUSH,     /* send a gradient, which is worked in slice by slice; get a few bytes */
     BARE_PULL,     /* send a few bytes; get the weights */
     BARE_STEP,     /* send a gradient, and meanwhile get each slice's new weights */
+    BARE_KEEP,     /* as a push, and the gradient is only kept */
     BARE_RAW_PUSH, /* as a push, and nothing is done with the gradient */
     BARE_RAW_STEP, /* as a step, the same */
 };

@@ -14,9 +14,9 @@ from pathlib import Path
 OPTIMIZERS = {"sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "rmsprop_nesterov",
               "adam", "adamw", "amsgrad", "adabound", "amsbound", "adamax", "nadam", "radam", "asgd",
               "rprop", "ftrl", "lion"}
-SECTIONS = ["kernel", "latency", "polling", "push", "pull", "step", "workers", "shards", "many", "idle",
-            "memory", "train"]
-REPORTS = SECTIONS[:10] + ["idle_memory"] + SECTIONS[10:]  # idle connections make two
+SECTIONS = ["kernel", "latency", "polling", "push", "receive", "pull", "step", "workers", "shards",
+            "many", "idle", "memory", "train"]
+REPORTS = SECTIONS[:11] + ["idle_memory"] + SECTIONS[11:]  # idle connections make two
 PLAIN = {"sgd", "momentum", "adam", "adamw"}
 
 
@@ -166,6 +166,7 @@ def main(folder):
     check_steps(report["latency"], {64}, {"stepd", "bare"})
     check_steps(report["polling"], {64}, {"stepd", "bare"})
     check_steps(report["push"], {4096, 3 << 20}, {"stepd", "bare", "raw"})
+    check_steps(report["receive"], {4096, 3 << 20}, {"stepd", "bare", "raw"})
     check_steps(report["pull"], {4096, 3 << 20}, {"stepd", "bare"})
     check_steps(report["step"], {4096, 3 << 20}, {"stepd", "bare", "raw"})
     check_teams(report["workers"], ["1-worker", "2-worker", "4-worker", "8-worker"])

@@ -99,8 +99,11 @@ static enum stepd_status define(const struct course *course, struct stepd_client
         .optimizer = course->settings->optimizer,
     };
     struct stepd_job_options job = STEPD_JOB_OPTIONS_INIT;
+    const struct stepd_param accumulate = {"accumulate", .value = course->section->pushes_a_step};
     job.groups = &group;
     job.groups_count = 1;
+    job.params = &accumulate;
+    job.params_count = course->section->pushes_a_step > 0;
     const uint64_t shape[] = {course->bytes / sizeof(float)};
     const struct stepd_tensor tensor = {.name = "w", .shape = shape, .dims = 1};
     return stepd_define(client, &job, &tensor, 1, reterr);
@@ -290,20 +293,25 @@ static enum stepd_status exchange_bare(struct course *course, size_t way, bool c
     return STEPD_OK;
 }
 
-/* A gradient counts only where the weights that it was computed at are the newest. */
-static enum stepd_status prepare(const struct course *course, const struct lane *lane,
-                                 struct stepd_error *reterr)
-{
-    return course->section->pulls_first ? stepd_pull(lane->client, &lane->array, 1,
-                                                     /* options= */ NULL, reterr)
-                                        : STEPD_OK;
-}
-
 static enum stepd_status exchange(const struct course *course, struct lane *lane,
                                   struct stepd_error *reterr)
 {
     lane->exchanges++;
     return course->section->exchange(lane->client, &lane->array, 1, /* options= */ NULL, reterr);
+}
+
+/* A gradient counts only where the weights that it was computed at are the newest; and of a step
+ * that is made of several, those that have not been sent come before the first of the next. */
+static enum stepd_status prepare(const struct course *course, struct lane *lane,
+                                 struct stepd_error *reterr)
+{
+    const int pushes = course->section->pushes_a_step;
+    enum stepd_status status = STEPD_OK;
+    for (int i = 1; i < pushes && lane->exchanges > 0 && status == STEPD_OK; i++)
+        status = exchange(course, lane, reterr);
+    return status == STEPD_OK && course->section->pulls_first
+               ? stepd_pull(lane->client, &lane->array, 1, /* options= */ NULL, reterr)
+               : status;
 }
 
 /* One exchange in each lane of a way. */
@@ -330,7 +338,7 @@ static enum stepd_status take_turn(struct course *course, size_t way, bool count
 
 /* Have all gradients come into the weights? One more is sent, and its version tells how many have.
  */
-static enum stepd_status prove(const struct course *course, const struct lane *lane,
+static enum stepd_status prove(const struct course *course, struct lane *lane,
                                struct stepd_error *reterr)
 {
     struct stepd_op *op;
@@ -343,10 +351,12 @@ static enum stepd_status prove(const struct course *course, const struct lane *l
             course->section->start(lane->client, &lane->array, 1, /* options= */ NULL, &op, reterr);
     if (status == STEPD_OK)
         status = stepd_wait(op, &counts, reterr);
-    if (status == STEPD_OK &&
-        (counts.applied != counts.slices || counts.version_min != lane->exchanges + 1))
-        return stepd_fail(reterr, STEPD_INTERNAL, "of %zu gradients only %zu came into the weights",
-                          lane->exchanges + 1, (size_t)counts.version_min);
+    const int pushes = course->section->pushes_a_step;
+    const size_t steps = pushes > 0 ? lane->exchanges / (size_t)pushes : lane->exchanges + 1;
+    const uint64_t counted = pushes > 0 ? counts.accumulated : counts.applied;
+    if (status == STEPD_OK && (counted != counts.slices || counts.version_min != steps))
+        return stepd_fail(reterr, STEPD_INTERNAL, "of %zu steps only %zu came into the weights",
+                          steps, (size_t)counts.version_min);
     return status;
 }
 

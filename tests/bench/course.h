@@ -35,8 +35,9 @@ struct section {
     const char *name;
     const char *title;
     exchange_fn *exchange;
-    start_fn *start;  /* its twin that does not wait; NULL: no gradient is sent */
-    bool pulls_first; /* before each exchange, unmeasured */
+    start_fn *start;   /* its twin that does not wait; NULL: no gradient is sent */
+    bool pulls_first;  /* before each exchange, unmeasured */
+    int pushes_a_step; /* of a job that accumulates: the first is measured; 0: each makes one */
     enum bare_work work[COURSE_WORKS_MAX]; /* of the lanes bare and raw */
     size_t works;                          /* 0: the bare lane is an echo */
     size_t directions;                     /* the array travels there, back, or both */

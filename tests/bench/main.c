@@ -57,6 +57,8 @@ static const struct section sections[] = {
      polling_measure},
     {"push", "a push over a socket, against a bare program, and against the socket alone", "adamw",
      push_measure},
+    {"receive", "a push that is kept for a step to come, against the socket alone", "adamw",
+     receive_measure},
     {"pull", "a pull over a socket, against the socket alone", "adamw", pull_measure},
     {"step", "a step over a socket, against a bare program, and against the socket alone", "adamw",
      step_measure},
@@ -91,14 +93,15 @@ static void print_usage(FILE *out)
         out);
     for (size_t i = 0; i < SECTIONS; i++)
         (void)fprintf(out, "  %-17s %s\n", sections[i].name, sections[i].what);
-    (void)fputs("without a choice all sections\n\n"
-                "  --optimizer NAME  which one [kernel: all that go element by element; otherwise "
-                "adamw]\n"
-                "  --bytes N         of the tensor of push, pull and step [several sizes in turn]\n"
-                "  --quick           small sizes and few rounds: does it work?\n"
-                "  --csv             comma-separated lines instead of tables\n"
-                "  --json            one JSON object instead of tables\n",
-                out);
+    (void)fputs(
+        "without a choice all sections\n\n"
+        "  --optimizer NAME  which one [kernel: all that go element by element; otherwise "
+        "adamw]\n"
+        "  --bytes N         of the tensor of push, receive, pull and step [several sizes in turn]\n"
+        "  --quick           small sizes and few rounds: does it work?\n"
+        "  --csv             comma-separated lines instead of tables\n"
+        "  --json            one JSON object instead of tables\n",
+        out);
 }
 
 static bool choose_section(struct settings *settings, const char *name)

@@ -27,6 +27,26 @@ enum stepd_status push_measure(const struct step_settings *settings, struct repo
     return course_measure(settings, &section, report, reterr);
 }
 
+/* Where several pushes make a step, the first of them is received, checked and kept. */
+enum stepd_status receive_measure(const struct step_settings *settings, struct report *report,
+                                  struct stepd_error *reterr)
+{
+    static const struct section section = {
+        .name = "receive",
+        .title = "A push that is kept for a step to come; bare: into memory of its own; raw: "
+                 "through a window of it",
+        .exchange = stepd_push,
+        .start = stepd_push_start,
+        .pulls_first = true,
+        .pushes_a_step = 2,
+        .work = {BARE_KEEP, BARE_RAW_PUSH},
+        .works = 2,
+        .directions = 1,
+        SIZES,
+    };
+    return course_measure(settings, &section, report, reterr);
+}
+
 enum stepd_status pull_measure(const struct step_settings *settings, struct report *report,
                                struct stepd_error *reterr)
 {

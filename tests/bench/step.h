@@ -24,6 +24,8 @@ struct step_settings {
  * people. */
 enum stepd_status push_measure(const struct step_settings *settings, struct report *report,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+enum stepd_status receive_measure(const struct step_settings *settings, struct report *report,
+                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
 enum stepd_status pull_measure(const struct step_settings *settings, struct report *report,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 enum stepd_status step_measure(const struct step_settings *settings, struct report *report,
