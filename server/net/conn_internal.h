@@ -67,6 +67,7 @@ struct conn {
     struct conn_bytes stash; /* received and not looked at yet */
     uint64_t payload_left;   /* of the frame whose head was read last */
     const uint8_t *direct;   /* the handler's window that libuv reads into, if it does */
+    bool was_direct;         /* the last bytes of a payload went into one */
     uint64_t reads;          /* that brought bytes, since the beginning */
     uint64_t reads_seen;     /* of them when the tick last saw more, or none missing */
     uint64_t reads_seen_ms;  /* and when that was */

@@ -30,6 +30,9 @@
 
 /* A smaller window is filled through the receive buffer, which takes in what follows it too. */
 #define DIRECT_LEAST_BYTES 16384u
+/* Behind a payload that was read so comes the head of another such, as a rule: no more than this is
+ * read with it, for what comes behind it would have to be copied. */
+#define HEAD_READ_BYTES 4096u
 /* A larger one in pieces: they stay in cache, and the other connections get their turn. */
 #define DIRECT_MOST_BYTES (256u << 10)
 
@@ -143,6 +146,7 @@ static size_t take_payload(struct conn *conn, const uint8_t *bytes, size_t n)
     assert(taken > 0);
     if (window != NULL)
         memcpy(window, bytes, taken);
+    conn->was_direct = false;
     conn->payload_left -= taken;
     handler->filled(conn->user, taken, conn_now(conn));
     return taken;
@@ -179,6 +183,7 @@ static void look_at_stash(struct conn *conn)
 
 static uv_buf_t place_for_bytes(struct conn *conn)
 {
+    const bool head_only = conn->was_direct && conn->payload_left == 0;
     conn->direct = NULL;
     if (takes_input(conn) && conn->payload_left > 0) {
         size_t room = 0;
@@ -189,7 +194,8 @@ static uv_buf_t place_for_bytes(struct conn *conn)
             return uv_buf_init((char *)window, (unsigned)room);
         }
     }
-    return uv_buf_init((char *)conn->loop->receive, CONN_RECEIVE_BYTES);
+    return uv_buf_init((char *)conn->loop->receive,
+                       head_only ? HEAD_READ_BYTES : CONN_RECEIVE_BYTES);
 }
 
 static void received(struct conn *conn, const uint8_t *bytes, size_t n)
@@ -197,6 +203,7 @@ static void received(struct conn *conn, const uint8_t *bytes, size_t n)
     if (conn->state != CONN_OPEN)
         return; /* a farewell: nobody listens any more */
     if (bytes == conn->direct) {
+        conn->was_direct = true;
         conn->payload_left -= n;
         conn->loop->handler->filled(conn->user, n, conn_now(conn));
         return;

@@ -21,6 +21,10 @@ static_assert(STASH_BYTES > STEPD_FRAME_HEAD_MAX_BYTES, "a whole head fits into 
 /* From this size on a run is read straight into its array; below, one read takes many runs. */
 #define DIRECT_MIN_BYTES (16u << 10)
 
+/* Behind a payload that was read straight into its array comes the head of another such, as a rule:
+ * no more than this is read with it, for what comes behind it would have to be copied. */
+#define HEAD_READ_BYTES (4u << 10)
+
 /* One read takes at most this much, so that one connection does not starve the others. */
 #define WINDOW_MAX_BYTES (256u << 10)
 
@@ -50,6 +54,7 @@ static uint8_t *piece_next(struct stepd_reader *reader)
 void stepd_reader_window(struct stepd_reader *reader, struct stepd_room *ret_room)
 {
     const size_t missing = reader->piece_bytes - reader->piece_at;
+    const bool head_only = reader->was_direct && reader->payload_left == 0;
     reader->direct =
         reader->start == reader->end && reader->piece.to != NULL && missing >= DIRECT_MIN_BYTES;
     if (reader->direct) {
@@ -63,7 +68,7 @@ void stepd_reader_window(struct stepd_reader *reader, struct stepd_room *ret_roo
         reader->start = 0;
     }
     ret_room->at = reader->stash + reader->end;
-    ret_room->bytes = STASH_BYTES - reader->end;
+    ret_room->bytes = head_only ? HEAD_READ_BYTES : STASH_BYTES - reader->end;
 }
 
 /* The frame is complete; nothing of its message is needed any more. */
@@ -210,6 +215,7 @@ static enum stepd_status take_head(struct stepd_reader *reader, bool *ret_more,
 enum stepd_status stepd_reader_advance(struct stepd_reader *reader, size_t n,
                                        struct stepd_error *reterr)
 {
+    reader->was_direct = reader->direct;
     if (reader->direct) {
         count_payload(reader, n);
         return STEPD_OK;

@@ -34,6 +34,7 @@ struct stepd_reader {
     uint8_t *stash;           /* owned */
     size_t start, end;        /* the unread bytes in it */
     bool direct;              /* the last window was the piece, not the stash */
+    bool was_direct;          /* and so was that of the last bytes that came */
     uint64_t answers;         /* frames that belonged to a request other than a Hello */
 
     /* The frame whose payload is arriving. */

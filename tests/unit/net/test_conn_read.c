@@ -150,6 +150,26 @@ static void conn__large_window__is_read_into_directly(void **state)
     assert_memory_equal(rig->payload, pattern, 1 << 20);
 }
 
+/* What is read with the head behind a large payload must be copied: it is little. */
+static void conn__large_payload_behind_another__is_hardly_copied(void **state)
+{
+    enum { PAYLOAD = 1 << 20, HEAD_READ = 4096, RECEIVE = 65536 };
+
+    struct rig *const rig = *state;
+    const size_t n = rig_push(buffer, 0, 1, pattern, PAYLOAD);
+    const size_t head_bytes = n - PAYLOAD;
+    rig_open(rig, NULL, 0);
+    rig_write(rig, buffer, head_bytes);
+    rig_write(rig, buffer + head_bytes, PAYLOAD);
+    rig_write(rig, buffer + n, rig_heartbeat(buffer, n, 2) - n);
+    memset(rig->loop.receive, 0xEE, RECEIVE);
+    rig_write(rig, buffer, n);
+    assert_int_equal(rig->filled, 2 * PAYLOAD);
+    assert_memory_equal(rig->payload + PAYLOAD, pattern, PAYLOAD);
+    for (size_t i = HEAD_READ; i < RECEIVE; i++)
+        assert_int_equal(rig->loop.receive[i], 0xEE);
+}
+
 static void conn__windows_of_every_small_size__arrive_whole(void **state)
 {
     (void)state;
@@ -336,6 +356,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(conn__large_payload__arrives_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(conn__large_window__is_read_into_directly, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(conn__large_payload_behind_another__is_hardly_copied,
+                                        set_up, tear_down),
         cmocka_unit_test(conn__windows_of_every_small_size__arrive_whole),
         cmocka_unit_test_setup_teardown(conn__unwanted_payload__is_dropped_and_the_next_frame_heard,
                                         set_up, tear_down),
