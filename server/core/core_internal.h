@@ -178,6 +178,8 @@ struct core_conn {
     struct request *receiving; /* whose payload is coming in, or NULL */
     size_t receiving_at;       /* its waiter that the next byte belongs to */
     uint64_t received;         /* bytes of that waiter's part that are in */
+    size_t looked;             /* floats of it that have been looked through, */
+    size_t bad;                /* and the first that is not finite, or SIZE_MAX */
     bool held;                 /* there is no buffer for that waiter's part yet; in core->held */
     struct core_conn *next_held;
     uint64_t discard;          /* bytes of a refused request's payload that are still to come */
@@ -384,7 +386,8 @@ void push_settle(struct waiter *waiter, enum stepd_outcome outcome, uint64_t ver
 
 /* What becomes of a push of a slice whose turn in the payload has come. */
 void push_begin(struct waiter *waiter);
-/* Its part of the payload is in staging (or it has none, with examples = 0). */
+/* So many bytes of its part of the payload are in staging; all are, or it has none. */
+void push_look(struct waiter *waiter, uint64_t received);
 void push_complete(struct waiter *waiter);
 /* Where an open round has its NaN or infinity, in words. */
 void push_explain_nonfinite(const struct core *core, const struct core_slice *slice,
@@ -404,13 +407,10 @@ void pull_settle(struct waiter *waiter);
 
 /* ---- gradient.c ------------------------------------------------------------------------------ */
 
-/* Widens the n floats that came in, takes their loss scale off, and gives the index of the first
- * that is NaN or infinite, or n. */
-size_t gradient_arrived(const struct core *core, const struct request *request, size_t n,
-                        float *grad);
-/* The same of one that lies in memory which its worker may write to at any time: reads it once. */
-size_t gradient_fetched(const struct core *core, const struct request *request, size_t n,
-                        const float *from, float *grad);
+/* Of n floats that come in `have` are there: widens and unscales them, finds what is not finite. */
+void gradient_look(struct core_conn *conn, size_t n, float *grad, size_t have);
+/* All of one that lies in memory which its worker may write to at any time: reads it once. */
+void gradient_fetch(struct core_conn *conn, size_t n, const float *from, float *grad);
 /* The mean of all that counts in a round. */
 struct gradient gradient_of_all(struct core *core, const struct core_slice *slice);
 /* Adds what has arrived of a rank to the slice's sum, where gradients are added up so. */

@@ -2,8 +2,8 @@
  *
  * Gradients on their way to the optimizer. This is the whole order of what is done to one:
  *
- *     arrived    widened to f32, divided by its own loss scale, and looked through for NaN and
- *                infinity: what is not finite is refused before it counts
+ *     arriving   widened to f32, divided by its own loss scale, and looked through for NaN and
+ *                infinity, as it comes in: what is not finite is refused before it counts
  *     counted    where several pushes of a rank make its contribution, added to what it has
  *     closing    the mean over the examples, in rank order (or, where the job wants that, added up
  *                as they arrived); the loss in rank order, in double
@@ -23,37 +23,37 @@
 /* All is done to a block before the next: it stays in the nearest cache. */
 #define BLOCK_ELEMENTS 4096u
 
-/* ---- Arrived --------------------------------------------------------------------------------- */
+/* ---- Arriving -------------------------------------------------------------------------------- */
 
-size_t gradient_arrived(const struct core *core, const struct request *request, size_t n,
-                        float *grad)
+void gradient_look(struct core_conn *conn, size_t n, float *grad, size_t have)
 {
-    const struct reduce_kernels *const kernels = kernels_reduce(core->options.isa);
+    const struct request *request = conn->receiving;
+    const struct reduce_kernels *kernels = kernels_reduce(conn->core->options.isa);
     const uint8_t *wire = stepd_dtype_wire_start(request->dtype, n, grad);
-    size_t bad = n;
-    for (size_t at = 0; at < n; at += BLOCK_ELEMENTS) {
-        const size_t count = n - at < BLOCK_ELEMENTS ? n - at : BLOCK_ELEMENTS;
-        kernels->widen(request->dtype, count, wire, grad + at);
+    while (conn->looked < have) {
+        const size_t at = conn->looked;
+        const size_t left = have - at;
+        const size_t count = left < BLOCK_ELEMENTS ? left : BLOCK_ELEMENTS;
+        if (count < BLOCK_ELEMENTS && have < n)
+            return;
+        kernels->widen(request->dtype, count, wire + at * stepd_dtype_bytes(request->dtype),
+                       grad + at);
         kernels->unscale(count, request->loss_scale, grad + at);
-        const size_t first = bad < n ? count : kernels->first_nonfinite(count, grad + at);
-        bad = first < count ? at + first : bad;
-        wire += count * stepd_dtype_bytes(request->dtype);
+        const size_t first = conn->bad < n ? count : kernels->first_nonfinite(count, grad + at);
+        if (first < count)
+            conn->bad = at + first;
+        conn->looked += count;
     }
-    return bad;
 }
 
-size_t gradient_fetched(const struct core *core, const struct request *request, size_t n,
-                        const float *from, float *grad)
+void gradient_fetch(struct core_conn *conn, size_t n, const float *from, float *grad)
 {
-    size_t bad = n;
-    for (size_t at = 0; at < n; at += BLOCK_ELEMENTS) {
+    while (conn->looked < n) {
+        const size_t at = conn->looked;
         const size_t elements = n - at < BLOCK_ELEMENTS ? n - at : BLOCK_ELEMENTS;
         memcpy(grad + at, from + at, elements * sizeof *grad);
-        const size_t index = gradient_arrived(core, request, elements, grad + at);
-        if (index < elements && bad == n)
-            bad = at + index;
+        gradient_look(conn, n, grad, at + elements);
     }
-    return bad;
 }
 
 /* ---- Closing --------------------------------------------------------------------------------- */

@@ -356,6 +356,8 @@ void push_begin(struct waiter *waiter)
         return;
     }
     round_begin(&slice->round, rank_of(waiter), request->clock, waiter->base_version);
+    request->conn->looked = 0;
+    request->conn->bad = SIZE_MAX;
     if (request->examples > 0 && slice->staging != NULL)
         slice->slice.by_rank[rank_of(waiter)].staging = staging_take(slice->staging);
     waiter->outcome = STEPD_APPLIED;
@@ -420,14 +422,13 @@ static void note_nonfinite(const struct waiter *waiter, uint32_t index)
     slice->nonfinite.index = index;
 }
 
-/* Its gradient is in staging, or is brought there. The first element that is not finite, or n. */
-static size_t take_gradient(const struct waiter *waiter, size_t n, float *grad)
+void push_look(struct waiter *waiter, uint64_t received)
 {
     const struct request *request = waiter->request;
-    const struct core *core = request->conn->core;
-    if (request->placed)
-        return gradient_fetched(core, request, n, shared_gradient(waiter), grad);
-    return gradient_arrived(core, request, n, grad);
+    float *const grad = waiter->discard ? NULL : push_staging(waiter);
+    if (grad != NULL)
+        gradient_look(request->conn, slice_push_floats(&waiter->slice->slice), grad,
+                      (size_t)received / stepd_dtype_bytes(request->dtype));
 }
 
 void push_complete(struct waiter *waiter)
@@ -446,7 +447,9 @@ void push_complete(struct waiter *waiter)
         return;
     }
     if (grad != NULL) {
-        const size_t bad = take_gradient(waiter, n, grad);
+        if (request->placed)
+            gradient_fetch(request->conn, n, shared_gradient(waiter), grad);
+        const size_t bad = request->conn->bad;
         if (bad < n && refuses_nonfinite(slice)) {
             refuse(waiter, (uint32_t)bad);
             return;

@@ -221,6 +221,8 @@ void core_filled(struct core_conn *conn, size_t n, uint64_t now_ms)
         return;
     }
     conn->received += n;
+    if (!is_assign(conn->receiving))
+        push_look(current(conn), conn->received);
     advance(conn);
     dispatch_flush(core);
 }
