@@ -268,6 +268,7 @@ void conn_loop_go_on(struct conn_loop *loop)
         loop->freed = false;
         for (struct conn *conn = loop->first; conn != NULL; conn = conn->next)
             conn_read_on(conn);
+        conn_loop_settle(loop);
     }
 }
 
