@@ -160,9 +160,8 @@ struct session {
     struct stepd_error fenced; /* code OK, or why nothing of it is taken any more */
 };
 
-/* Slices that may wait for an answer on one connection. */
-#define CONN_WAITERS_MAX (1u << 18)
-/* Requests that may. */
+/* Slices, and requests, that may wait for an answer on one connection. */
+#define CONN_WAITERS_MAX  (1u << 18)
 #define CONN_REQUESTS_MAX 4096u
 
 struct core_conn {
@@ -489,12 +488,10 @@ uint64_t step_clock(const struct core_slice *slice);
 void member_set(struct core *core, struct core_job *job, const struct order *order);
 void member_give_up(struct core *core, struct core_job *job, const struct order *order);
 
-/* ---- orders.c -------------------------------------------------------------------------------- */
+/* ---- orders.c, core.c ------------------------------------------------------------------------ */
 
 /* Gives a notice to control. Takes ownership of it. */
 void notice_send(struct core *core, struct notice *notice);
-
-/* ---- conn (core.c) --------------------------------------------------------------------------- */
 
 /* Forgets a connection that the core wants to end, and tells io. */
 void conn_hang_up(struct core_conn *conn);
