@@ -42,7 +42,6 @@ static enum stepd_status make_ranks(struct slice_state *state, size_t ranks, boo
 static enum stepd_status make_arrays(struct slice_state *state, size_t floats, size_t scalars)
 {
     state->memory = floats > 0 ? malloc(floats * sizeof *state->memory) : NULL;
-    state->owns_memory = true;
     state->scalars_memory = scalars > 0 ? malloc(scalars * sizeof *state->scalars_memory) : NULL;
     const bool made =
         (state->memory != NULL || floats == 0) && (state->scalars_memory != NULL || scalars == 0);
@@ -66,7 +65,7 @@ enum stepd_status slice_state_init(struct slice_state *state, struct slice *slic
     state->pinned = slice;
     if (room != NULL) {
         state->memory = room;
-        state->owns_memory = false;
+        state->in_room = true;
     }
     return STEPD_OK;
 }
@@ -152,7 +151,7 @@ void slice_state_deinit(struct slice_state *state)
         slice_unpin(state->pinned);
     free_ranks(state);
     (void)shared_group_unref(state->changed);
-    if (state->owns_memory)
+    if (!state->in_room)
         free(state->memory);
     free(state->scalars_memory);
     *state = (struct slice_state){.taken = false};
@@ -195,6 +194,7 @@ enum stepd_status slice_state_copy(const struct slice_state *state, struct slice
     assert(state->taken);
     struct slice_state copy = *state;
     copy.pinned = NULL;
+    copy.in_room = false;
     copy.changed = state->changed == NULL ? NULL : shared_group_ref(state->changed);
     copy.ranks = 0;
     copy.by_rank = NULL;

@@ -67,9 +67,9 @@ struct slice_state {
     /* Where these lie. */
     struct slice *pinned;              /* borrowed: whose state it is; NULL of a copy */
     struct weights *held[STEPD_VIEWS]; /* references into it */
-    float *memory;                     /* the slots; of a copy the views too */
-    bool owns_memory;
-    double *scalars_memory; /* owned */
+    float *memory;                     /* owned: the slots; of a copy the views too */
+    bool in_room;                      /* that is the slice's room instead, and borrowed */
+    double *scalars_memory;            /* owned */
 };
 
 /* Makes room for the state of a slice, and pins it. room: job_state_room of it, on a cache line,

@@ -102,7 +102,6 @@ static enum stepd_status allocate(const struct wanted *wanted, struct slice_stat
 {
     if (wanted->floats > 0) {
         slice->memory = calloc((size_t)wanted->floats, sizeof *slice->memory);
-        slice->owns_memory = true;
         if (slice->memory == NULL)
             return STEPD_RESOURCE_EXHAUSTED;
     }

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Each call that reaches the disk while a checkpoint is written goes wrong in turn: it fails, writes
+half, or the process dies before or behind it, with and without what had not been synced. Whatever
+happens, what is loaded then is the checkpoint before or the new one, whole; and the new one where it
+was said to be durable.
+
+usage: disk.py BIN KEEP_ONE DISK_FAULTS
+"""
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+KINDS = ("eio", "enospc", "short", "kill", "after", "drop")
+GIVEN_UP = 3
+OLD, NEW = 100, 200
+
+
+class Disk:
+    def __init__(self, program, faults, folder):
+        self.program, self.faults, self.folder = program, faults, folder
+
+    def run(self, *arguments, fault=None, **variables):
+        variables |= {"LD_PRELOAD": self.faults, "DISK_FAULT": fault} if fault else {}
+        # A sanitizer wants to be loaded first, and finds leaks of a process that was killed.
+        return subprocess.run([self.program, *arguments], capture_output=True, text=True, timeout=60,
+                              env={**os.environ, **variables,
+                                   "ASAN_OPTIONS": "verify_asan_link_order=0"}, check=False)
+
+    def save(self, store, step, **how):
+        return self.run("save", store, str(step), **how)
+
+    def load(self, store):
+        loaded = self.run("load", store)
+        assert loaded.returncode == 0, loaded.stderr
+        return int(loaded.stdout)
+
+    def count(self):
+        """Calls of one more checkpoint."""
+        store, counted = f"{self.folder}/counted", f"{self.folder}/count"
+        shutil.copytree(f"{self.folder}/old", store)
+        saved = self.save(store, NEW, fault="count", DISK_FAULT_COUNT=counted)
+        assert saved.returncode == 0, saved.stderr
+        return int(pathlib.Path(counted).read_text(encoding="utf-8"))
+
+    def go_wrong(self, kind, at):
+        """What came of it, and what is loaded then."""
+        store = f"{self.folder}/store"
+        shutil.rmtree(store, ignore_errors=True)
+        shutil.copytree(f"{self.folder}/old", store)
+        saved = self.save(store, NEW, fault=f"{kind}:{at}")
+        assert saved.returncode in (0, GIVEN_UP, -signal.SIGKILL), saved
+        what = f"{kind} at call {at}: {saved.returncode} {saved.stderr}"
+        assert saved.returncode == 0 or saved.returncode < 0 or saved.stderr.strip(), what
+        step = self.load(store)
+        assert step in (OLD, NEW), what
+        assert step == NEW or saved.returncode != 0, f"{what}: it was durable, and is lost"
+        # The disk is well again, and so is the store.
+        assert self.save(store, NEW + 1).returncode == 0, what
+        assert self.load(store) == NEW + 1, what
+        left = sorted(os.listdir(f"{store}/j"))
+        assert left == ["incarnation", f"step-{NEW + 1:08}"], f"{what}: {left}"
+        return saved.returncode, step
+
+
+def main(_, program, faults):
+    with tempfile.TemporaryDirectory() as folder:
+        disk = Disk(program, faults, folder)
+        assert disk.save(f"{folder}/old", OLD).returncode == 0
+        calls = disk.count()
+        assert calls > 30, calls
+        seen = {}
+        for kind in KINDS:
+            for at in range(1, calls + 1):
+                came = disk.go_wrong(kind, at)
+                seen[came] = seen.get(came, 0) + 1
+    print(f"{calls} calls, each of which went wrong in {len(KINDS)} ways; "
+          f"(exit code, step that was loaded): times: {seen}")
+    assert {(0, NEW), (GIVEN_UP, OLD), (-signal.SIGKILL, OLD), (-signal.SIGKILL, NEW)} <= set(seen)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
