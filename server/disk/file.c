@@ -29,7 +29,7 @@ int file_open(int folder, const char *name, uint64_t *ret_bytes)
         *ret_bytes = (uint64_t)stat.st_size;
         return file;
     }
-    (void)close(file);
+    file_close(file);
     errno = EINVAL;
     return -1;
 }
@@ -42,7 +42,7 @@ static void pass(struct iovec **piece, size_t *pieces, size_t n)
         (*piece)++;
         (*pieces)--;
     }
-    if (n > 0) {
+    if (n > 0 && *pieces > 0) {
         (*piece)->iov_base = (uint8_t *)(*piece)->iov_base + n;
         (*piece)->iov_len -= n;
     }
@@ -93,6 +93,13 @@ bool file_finish(int file)
     return synced && closed;
 }
 
+void file_close(int file)
+{
+    const int cause = errno;
+    (void)close(file);
+    errno = cause;
+}
+
 bool file_sync_folder(int folder)
 {
     return fsync(folder) == 0;
@@ -133,7 +140,7 @@ static bool remove_files(int folder)
     DIR *list = again < 0 ? NULL : fdopendir(again);
     if (list == NULL) {
         if (again >= 0)
-            (void)close(again);
+            file_close(again);
         return false;
     }
     bool removed = true;
@@ -155,7 +162,7 @@ bool file_remove_folder(int folder, const char *name)
         return errno == ENOENT;
     const bool emptied = remove_files(inner);
     const int cause = errno;
-    (void)close(inner);
+    file_close(inner);
     errno = cause;
     return emptied && unlinkat(folder, name, AT_REMOVEDIR) == 0;
 }

@@ -30,6 +30,9 @@ bool file_read(int file, void *bytes, size_t n, uint64_t offset);
 /* Syncs what was written, and closes; in every case the descriptor is gone. */
 bool file_finish(int file);
 
+/* Closes what was only read, or is given up; errno stays. */
+void file_close(int file);
+
 /* Syncs the names in a folder. */
 bool file_sync_folder(int folder);
 

@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "proto/error.h"
 #include "server/disk/file.h"
@@ -48,7 +47,7 @@ enum stepd_status load_manifest(int folder, struct manifest *ret_manifest,
                             MANIFEST_FILE, bytes, MANIFEST_MAX_BYTES);
     else if (!file_read(file, text, (size_t)bytes, 0))
         status = refuse(MANIFEST_FILE, "read", reterr);
-    (void)close(file);
+    file_close(file);
     if (status == STEPD_OK) {
         status = manifest_parse(text, (size_t)bytes, ret_manifest, reterr);
         if (status != STEPD_OK)
@@ -182,7 +181,7 @@ static enum stepd_status read_file(int folder, struct arrays *arrays, enum array
     const bool made = reading.window != NULL && reading.of_file != NULL && reading.of_array != NULL;
     const enum stepd_status status =
         made ? get_file(&reading, arrays, which, sums, reterr) : no_memory(&reading, reterr);
-    (void)close(reading.file);
+    file_close(reading.file);
     free(reading.window);
     (void)checksum_destroy(reading.of_file);
     (void)checksum_destroy(reading.of_array);

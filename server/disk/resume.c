@@ -8,9 +8,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "proto/error.h"
+#include "server/disk/file.h"
 #include "server/disk/load.h"
 #include "server/disk/retire.h"
 #include "server/disk/shelf.h"
@@ -18,6 +18,14 @@
 struct candidate {
     struct shelf_checkpoint checkpoint;
     uint64_t incarnation;
+};
+
+/* What there is of a job. */
+struct found {
+    struct candidate *list; /* owned; those whose manifests are good, the newest first */
+    size_t count;
+    uint64_t highest;         /* incarnation that the job has been at */
+    struct stepd_error cause; /* code OK, or why the newest that is no good is not */
 };
 
 static int newest_first(const void *a, const void *b)
@@ -29,13 +37,6 @@ static int newest_first(const void *a, const void *b)
            (one->checkpoint.step > other->checkpoint.step);
 }
 
-static void note_skipped(const struct resume *resume, const struct shelf *shelf, const char *name,
-                         const struct stepd_error *cause)
-{
-    log_event(resume->log, LOG_WARN, "checkpoint_skipped", "job=%s name=%s cause=%s",
-              shelf->name.text, name, cause->text);
-}
-
 /* Opens a checkpoint and reads it, whole or its manifest alone. */
 static enum stepd_status read_one(const struct resume *resume, const struct shelf *shelf,
                                   const char *name, bool whole, struct manifest *ret_manifest,
@@ -43,11 +44,11 @@ static enum stepd_status read_one(const struct resume *resume, const struct shel
 {
     const int folder = shelf_open_checkpoint(shelf, name, reterr);
     if (folder < 0)
-        return reterr->code;
+        return reterr->code == STEPD_OK ? STEPD_UNAVAILABLE : reterr->code;
     enum stepd_status status =
         whole ? load_checkpoint(folder, resume->bytes_max, ret_manifest, reterr)
               : load_manifest(folder, ret_manifest, reterr);
-    (void)close(folder);
+    file_close(folder);
     if (status != STEPD_OK)
         return status;
     const struct store_shelf_name own = store_shelf_name(ret_manifest->snapshot.job->name);
@@ -59,39 +60,41 @@ static enum stepd_status read_one(const struct resume *resume, const struct shel
     return status;
 }
 
-/* The checkpoints whose manifests are good, the newest first. newest_cause: why the highest step
- * that is not among them is not. */
+static void note_skipped(const struct resume *resume, const struct shelf *shelf, const char *name,
+                         const struct stepd_error *cause, struct found *found)
+{
+    log_event(resume->log, LOG_WARN, "checkpoint_skipped", "job=%s name=%s cause=%s",
+              shelf->name.text, name, cause->text);
+    if (found->cause.code == STEPD_OK)
+        found->cause = *cause;
+}
+
 static enum stepd_status find_candidates(const struct resume *resume, const struct shelf *shelf,
-                                         struct candidate **ret_list, size_t *ret_count,
-                                         struct stepd_error *newest_cause,
-                                         struct stepd_error *reterr)
+                                         struct found *found, struct stepd_error *reterr)
 {
     struct shelf_checkpoint *all = NULL;
     size_t count = 0;
     const enum stepd_status status = shelf_list(shelf, &all, &count, reterr);
     if (status != STEPD_OK)
         return status;
-    struct candidate *const list = calloc(count + 1, sizeof *list);
-    size_t good = 0;
-    for (size_t i = 0; i < count && list != NULL; i++) {
+    found->list = calloc(count + 1, sizeof *found->list);
+    for (size_t i = 0; i < count && found->list != NULL; i++) {
         struct manifest manifest;
         struct stepd_error cause;
         if (read_one(resume, shelf, all[i].name, false, &manifest, &cause) != STEPD_OK) {
-            note_skipped(resume, shelf, all[i].name, &cause);
-            if (newest_cause->code == STEPD_OK)
-                *newest_cause = cause;
+            note_skipped(resume, shelf, all[i].name, &cause, found);
             continue;
         }
-        list[good++] =
-            (struct candidate){.checkpoint = all[i], .incarnation = manifest.snapshot.incarnation};
+        const uint64_t incarnation = manifest.snapshot.incarnation;
+        found->list[found->count++] =
+            (struct candidate){.checkpoint = all[i], .incarnation = incarnation};
+        found->highest = incarnation > found->highest ? incarnation : found->highest;
         manifest_deinit(&manifest);
     }
     free(all);
-    if (list == NULL)
+    if (found->list == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a list of checkpoints");
-    qsort(list, good, sizeof *list, newest_first);
-    *ret_list = list;
-    *ret_count = good;
+    qsort(found->list, found->count, sizeof *found->list, newest_first);
     return STEPD_OK;
 }
 
@@ -112,30 +115,28 @@ static enum stepd_status restore(const struct resume *resume, const struct shelf
 }
 
 static enum stepd_status try_candidates(const struct resume *resume, const struct shelf *shelf,
-                                        const struct candidate *list, size_t count,
-                                        uint64_t highest, struct stepd_error *newest_cause,
-                                        struct stepd_error *reterr)
+                                        struct found *found, struct stepd_error *reterr)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < found->count; i++) {
+        const struct candidate *const candidate = &found->list[i];
         struct manifest manifest;
         struct stepd_error cause;
-        if (read_one(resume, shelf, list[i].checkpoint.name, true, &manifest, &cause) != STEPD_OK) {
-            note_skipped(resume, shelf, list[i].checkpoint.name, &cause);
-            if (newest_cause->code == STEPD_OK)
-                *newest_cause = cause;
+        if (read_one(resume, shelf, candidate->checkpoint.name, true, &manifest, &cause) !=
+            STEPD_OK) {
+            note_skipped(resume, shelf, candidate->checkpoint.name, &cause, found);
             continue;
         }
         const enum stepd_status status =
-            restore(resume, shelf, &list[i], &manifest, highest, reterr);
+            restore(resume, shelf, candidate, &manifest, found->highest, reterr);
         manifest_deinit(&manifest);
         return status;
     }
-    if (newest_cause->code == STEPD_OK) /* there is none at all */
+    if (found->cause.code == STEPD_OK) /* there is none at all */
         return STEPD_OK;
     return stepd_fail(reterr, STEPD_DATA_LOSS,
                       "no checkpoint of job '%s' is good (%s); bring one back from elsewhere, or "
                       "begin anew with --resume never, which sets them aside",
-                      shelf->name.text, newest_cause->text);
+                      shelf->name.text, found->cause.text);
 }
 
 static enum stepd_status resume_job(const struct resume *resume,
@@ -145,18 +146,13 @@ static enum stepd_status resume_job(const struct resume *resume,
     enum stepd_status status = shelf_open_to_write(resume->store, name, &shelf, reterr);
     if (status != STEPD_OK)
         return status;
-    struct candidate *list = NULL;
-    size_t count = 0;
-    uint64_t highest = 0;
-    struct stepd_error newest_cause = {.code = STEPD_OK};
-    status = shelf_read_incarnation(&shelf, &highest, reterr);
+    struct found found = {.list = NULL};
+    status = shelf_read_incarnation(&shelf, &found.highest, reterr);
     if (status == STEPD_OK)
-        status = find_candidates(resume, &shelf, &list, &count, &newest_cause, reterr);
-    if (count > 0 && list[0].incarnation > highest)
-        highest = list[0].incarnation;
+        status = find_candidates(resume, &shelf, &found, reterr);
     if (status == STEPD_OK)
-        status = try_candidates(resume, &shelf, list, count, highest, &newest_cause, reterr);
-    free(list);
+        status = try_candidates(resume, &shelf, &found, reterr);
+    free(found.list);
     shelf_close(&shelf);
     return status;
 }

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "proto/error.h"
 #include "server/disk/file.h"
@@ -115,7 +114,7 @@ static enum stepd_status finish(const struct writing *writing, int file, const c
                                 enum stepd_status status, struct stepd_error *reterr)
 {
     if (status != STEPD_OK) {
-        (void)close(file); /* it is given up */
+        file_close(file); /* it is given up */
         return status;
     }
     return file_finish(file) ? STEPD_OK : refuse(writing, file_name, reterr);
@@ -230,7 +229,7 @@ enum stepd_status save_checkpoint(const struct save *save, uint64_t *ret_bytes,
         writing.folder = shelf_begin(save->shelf, &writing.checkpoint, reterr);
         status = writing.folder < 0 ? STEPD_UNAVAILABLE : put_all(&writing, reterr);
         if (writing.folder >= 0)
-            (void)close(writing.folder);
+            file_close(writing.folder);
         if (status != STEPD_OK)
             shelf_abandon(save->shelf, &writing.checkpoint);
     }

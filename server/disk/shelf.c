@@ -67,7 +67,7 @@ static bool walk(const struct shelf *shelf, bool (*visit)(void *owner, const cha
     DIR *const folder = again < 0 ? NULL : fdopendir(again);
     if (folder == NULL) {
         if (again >= 0)
-            (void)close(again);
+            file_close(again);
         return false;
     }
     bool goes_on = true;
@@ -166,7 +166,7 @@ enum stepd_status shelf_open_to_write(const struct store *store,
 void shelf_close(struct shelf *shelf)
 {
     if (shelf->folder >= 0)
-        (void)close(shelf->folder);
+        file_close(shelf->folder);
     shelf->folder = -1;
 }
 
@@ -264,7 +264,7 @@ enum stepd_status shelf_read_incarnation(const struct shelf *shelf, uint64_t *re
         return errno == ENOENT ? STEPD_OK : refuse(shelf, INCARNATION, "open", reterr);
     char text[NUMBER_BYTES] = "";
     const bool read = bytes < sizeof text && file_read(file, text, (size_t)bytes, 0);
-    (void)close(file);
+    file_close(file);
     char *end = NULL;
     errno = 0;
     const unsigned long long number = strtoull(text, &end, 10);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "proto/error.h"
+#include "server/disk/file.h"
 #include "server/persist/checksum.h"
 
 /* A name that takes more stands cut, with its checksum: no file system takes more than 255. */
@@ -114,9 +115,9 @@ struct store *store_close(struct store *store)
     if (store == NULL)
         return NULL;
     if (store->lock >= 0)
-        (void)close(store->lock);
+        file_close(store->lock);
     if (store->folder >= 0)
-        (void)close(store->folder);
+        file_close(store->folder);
     free(store);
     return NULL;
 }
@@ -156,7 +157,7 @@ enum stepd_status store_shelves(const struct store *store, struct store_shelf_na
     if (folder == NULL) {
         const enum stepd_status status = refuse("", "list", reterr);
         if (again >= 0)
-            (void)close(again);
+            file_close(again);
         return status;
     }
     struct store_shelf_name *list = NULL;
