@@ -48,11 +48,8 @@ enum stepd_status load_manifest(int folder, struct manifest *ret_manifest,
     else if (!file_read(file, text, (size_t)bytes, 0))
         status = refuse(MANIFEST_FILE, "read", reterr);
     file_close(file);
-    if (status == STEPD_OK) {
+    if (status == STEPD_OK)
         status = manifest_parse(text, (size_t)bytes, ret_manifest, reterr);
-        if (status != STEPD_OK)
-            (void)stepd_fail_in(reterr, status, "%s", MANIFEST_FILE);
-    }
     free(text);
     return status;
 }
