@@ -15,15 +15,10 @@
 
 #include "tests/lib/settings.h"
 
-void shares_setup(struct shares *shares, const struct stepd_define_job *def)
+void shares_setup_tensors(struct shares *shares, const struct stepd_define_job *def,
+                          const struct stepd_tensor_def *tensor, size_t tensors)
 {
-    static const uint64_t big[] = {30, 50};
-    static const uint64_t tiny[] = {4};
-    static const uint64_t two[] = {2, 3};
-    const struct stepd_tensor_def tensor[SHARES_TENSORS] = {
-        draft_tensor("big", big, 2), draft_tensor("tiny", tiny, 1), draft_tensor("two", two, 2),
-        draft_tensor("scalar", NULL, 0)};
-    *shares = (struct shares){.job = draft_job(def, tensor, SHARES_TENSORS)};
+    *shares = (struct shares){.job = draft_job(def, tensor, tensors)};
     const size_t slices = shares->job->layout.slices;
     shares->slice = calloc(slices, sizeof *shares->slice);
     shares->block = calloc(slices, sizeof *shares->block);
@@ -32,6 +27,17 @@ void shares_setup(struct shares *shares, const struct stepd_define_job *def)
     for (uint32_t i = 0; i < slices; i++)
         assert_int_equal(draft_slice_init(&shares->slice[i], shares->job, i, &shares->block[i]),
                          STEPD_OK);
+}
+
+void shares_setup(struct shares *shares, const struct stepd_define_job *def)
+{
+    static const uint64_t big[] = {30, 50};
+    static const uint64_t tiny[] = {4};
+    static const uint64_t two[] = {2, 3};
+    const struct stepd_tensor_def tensor[SHARES_TENSORS] = {
+        draft_tensor("big", big, 2), draft_tensor("tiny", tiny, 1), draft_tensor("two", two, 2),
+        draft_tensor("scalar", NULL, 0)};
+    shares_setup_tensors(shares, def, tensor, SHARES_TENSORS);
 }
 
 void shares_setup_group(struct shares *shares, const char *optimizer, const char *settings)

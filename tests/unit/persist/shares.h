@@ -35,7 +35,10 @@ struct shares {
 #define SHARES_TENSORS 4u
 
 void shares_setup(struct shares *shares, const struct stepd_define_job *def);
-/* The same of one group "g", and two workers. */
+/* The same of other tensors. */
+void shares_setup_tensors(struct shares *shares, const struct stepd_define_job *def,
+                          const struct stepd_tensor_def *tensor, size_t tensors);
+/* As shares_setup, of one group "g", and two workers. */
 void shares_setup_group(struct shares *shares, const char *optimizer, const char *settings);
 void shares_take(struct shares *shares);
 void shares_teardown(struct shares *shares);
