@@ -155,7 +155,8 @@ enum stepd_status store_shelves(const struct store *store, struct store_shelf_na
     const int again = openat(store->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *const folder = again < 0 ? NULL : fdopendir(again);
     if (folder == NULL) {
-        const enum stepd_status status = refuse("", "list", reterr);
+        const enum stepd_status status = stepd_fail(
+            reterr, STEPD_UNAVAILABLE, "cannot list the checkpoint folder: %s", strerror(errno));
         if (again >= 0)
             file_close(again);
         return status;
