@@ -162,7 +162,7 @@ struct session {
 
 /* Slices, and requests, that may wait for an answer on one connection. */
 #define CONN_WAITERS_MAX  (1u << 18)
-#define CONN_REQUESTS_MAX 4096u
+#define CONN_REQUESTS_MAX (1u << 14)
 
 struct core_conn {
     struct core *core;

@@ -15,8 +15,10 @@
 #include "proto/frame.h"
 
 /* A frame carries about this much: large enough for the wire, small enough that the server works
- * on one while the next one travels. */
-#define PAYLOAD_TARGET_BYTES (4u << 20)
+ * on one while the next one travels. Gradients go in frames that a socket's buffers keep in cache;
+ * weights come in fewer, larger ones, since the server has only to write them. */
+#define PUSH_TARGET_BYTES (1u << 20)
+#define PULL_TARGET_BYTES (4u << 20)
 
 /* Slices of one message: their numbers (5 bytes) and base versions (10) stay below the header's
  * 64 KiB. */
@@ -58,7 +60,8 @@ bool stepd_transfer_fits(const struct stepd_transfer *transfer, const struct ste
     const uint64_t header = 128 + 15 * (transfer->count + 1);
     const uint64_t payload =
         (transfer->elements + stepd_exchange_payload(exchange, parcel)) * sizeof(float);
-    return payload <= PAYLOAD_TARGET_BYTES && header + payload <= exchange->frame_max_bytes;
+    const uint64_t target = parcel->pushes ? PUSH_TARGET_BYTES : PULL_TARGET_BYTES;
+    return payload <= target && header + payload <= exchange->frame_max_bytes;
 }
 
 enum stepd_status stepd_transfer_add(struct stepd_transfer *transfer, struct stepd_parcel *parcel)

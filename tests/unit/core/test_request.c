@@ -300,12 +300,12 @@ static void requests__more_than_a_connection_may_have__are_refused(void **state)
     struct shard shard;
     setup(&shard, 1, 1);
     const size_t replies = shard.peer[0].replies;
-    for (uint64_t i = 0; i < 4096; i++)
+    for (uint64_t i = 0; i < 16384; i++)
         shard_pull(&shard, 0, 100 + i, 1, 1);
     assert_int_equal(shard.peer[0].replies, replies); /* all of them wait */
     shard_pull(&shard, 0, 99, 0, 1);
     assert_int_equal(shard_last(&shard, 0)->code, STEPD_RESOURCE_EXHAUSTED);
-    assert_non_null(strstr(shard_last(&shard, 0)->text, "4096 requests"));
+    assert_non_null(strstr(shard_last(&shard, 0)->text, "16384 requests"));
     shard_teardown(&shard);
 }
 
