@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import tables
+
 # Of the kernels, those that go element by element; the plain loop is that of a few.
 OPTIMIZERS = {"sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "rmsprop_nesterov",
               "adam", "adamw", "amsgrad", "adabound", "amsbound", "adamax", "nadam", "radam", "asgd",
@@ -158,6 +160,17 @@ def check_mistakes(folder):
     check_refused(folder, ["kernel", "step", "--optimizer", "all"], 1, "section step")
 
 
+def check_tables(report):
+    """Each of BENCHMARKS.md can be made of the report, and has a place there."""
+    made = tables.made(report)
+    assert set(made) == set(tables.TABLES), set(tables.TABLES) - set(made)
+    text = (Path(__file__).parents[2] / "BENCHMARKS.md").read_text()
+    replaced = tables.put(text, made)
+    for name, lines in made.items():
+        assert len(lines.splitlines()) > 2, name
+        assert f"<!-- table {name} -->\n{lines}\n<!-- end -->" in replaced, name
+
+
 def main(folder):
     check_mistakes(folder)
     report = json.loads(run(folder, "--json"))
@@ -177,6 +190,7 @@ def main(folder):
     check_memory(report["memory"])
     check_memory_csv(folder)
     check_training(report["train"])
+    check_tables(report)
     lines = list(csv.DictReader(run(folder, "kernel", "--optimizer", "adamw", "--csv").splitlines()))
     same = [row for row in report["kernel"] if row["optimizer"] == "adamw"]
     assert [line["lane"] for line in lines] == [row["lane"] for row in same], lines
