@@ -70,6 +70,9 @@ static void on_event(void *user, const struct stepd_event *event)
         (void)fprintf(stderr, "%sstepd-train: connected again after %.1f s and %u attempt%s\n",
                       begin, (double)event->down_ms / 1000, event->attempts,
                       event->attempts == 1 ? "" : "s");
+    else if (event->kind == STEPD_EVENT_UNSHARED)
+        (void)fprintf(stderr, "%sstepd-train: %s; everything goes by the socket\n", begin,
+                      event->text);
 }
 
 /* What is said when the server lets us wait; it is given up at timeout_ms. */

@@ -88,6 +88,8 @@ enum stepd_event_kind {
     STEPD_EVENT_BACK = 2,        /* all stand again, and what was not answered is sent again */
     STEPD_EVENT_ROLLED_BACK = 3, /* operations fail with ROLLED_BACK: see above */
     STEPD_EVENT_ENDED = 4,       /* given up: everything fails from now on */
+    STEPD_EVENT_UNSHARED = 5,    /* memory that a server on this host shares cannot be mapped: with
+                                  * that shard everything goes by the socket, more slowly */
 };
 
 struct stepd_event {
@@ -95,8 +97,8 @@ struct stepd_event {
     enum stepd_event_kind kind;
     enum stepd_status code; /* why; OK for BACK */
     const char *text;       /* the same for people, without a line's end; "" for BACK */
-    uint32_t attempts;      /* at connecting again, since the loss */
-    uint64_t down_ms;       /* since the loss */
+    uint32_t attempts;      /* at connecting again, since the loss; 0 without one */
+    uint64_t down_ms;       /* since the loss; 0 without one */
 };
 
 /* Always start from STEPD_OPTIONS_INIT; strings are borrowed until stepd_connect returns. */

@@ -83,6 +83,13 @@ struct stepd_job_options job_options(const char *optimizer, uint32_t workers,
     return job;
 }
 
+static void on_event(void *user, const struct stepd_event *event)
+{
+    struct worker *const worker = user;
+    if (event->kind == STEPD_EVENT_UNSHARED)
+        atomic_fetch_add(&worker->unshared, 1);
+}
+
 struct worker *worker_connect(struct stage *stage, enum way way, const char *job)
 {
     struct worker *const worker = calloc(1, sizeof *worker);
@@ -92,6 +99,8 @@ struct worker *worker_connect(struct stage *stage, enum way way, const char *job
     options.job = job;
     options.lease_ms = 1000;
     options.sockets_only = way == WAY_SOCKET;
+    options.on_event = on_event;
+    options.event_user = worker;
     must(stage, stepd_connect(&options, &worker->client, &stage->error));
     return worker;
 }

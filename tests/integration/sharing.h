@@ -6,6 +6,7 @@
 #ifndef TESTS_INTEGRATION_SHARING_H
 #define TESTS_INTEGRATION_SHARING_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -40,6 +41,7 @@ struct stage {
 /* A worker, and its arrays of each tensor. */
 struct worker {
     struct stepd_client *client;
+    atomic_uint unshared; /* events of that kind */
     float *grad[TENSORS];
     float *weights[TENSORS];
     struct stepd_array array[TENSORS];

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -82,6 +83,45 @@ static void shared__connections_cut_in_mid_step__has_the_same_bits(void **state)
     free(right);
     free(copied);
     free(lent);
+}
+
+/* ---- Memory that does not come --------------------------------------------------------------- */
+
+/* Leaves this process so many descriptors to open; returns the limit that was. */
+static struct rlimit leave_descriptors(rlim_t more)
+{
+    struct rlimit before, lowered;
+    const int lowest = dup(STDERR_FILENO);
+    assert_true(lowest >= 0);
+    (void)close(lowest);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    lowered = before;
+    lowered.rlim_cur = (rlim_t)lowest + more;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &lowered), 0);
+    return before;
+}
+
+/* There is one left for the connection, and none for the memory that comes over it. */
+static void shared__memory_that_has_no_descriptors__goes_by_the_socket(void **state)
+{
+    struct stage *const stage = *state;
+    struct stepd_param_group group;
+    const struct stepd_job_options job = job_options("adamw", 1, &group);
+    float *weights[2];
+    for (size_t i = 0; i < 2; i++) {
+        struct worker *const worker =
+            worker_connect(stage, i == 0 ? WAY_TCP : WAY_LENT, i == 0 ? "tcp" : "few");
+        const struct rlimit before = leave_descriptors(i == 0 ? 64 : 1);
+        worker_define(stage, worker, i == 0 ? WAY_TCP : WAY_LENT, &job);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_int_equal(worker->unshared, i);
+        worker_train(stage, worker, STEPS);
+        weights[i] = worker_weights(worker);
+        worker_leave(stage, worker);
+    }
+    assert_memory_equal(weights[1], weights[0], ELEMENTS * sizeof *weights[0]);
+    free(weights[0]);
+    free(weights[1]);
 }
 
 /* What was lent before stays readable, and is no part of the new job. */
@@ -177,6 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_TWO_SHARDS(shared__connections_cut_in_mid_step__has_the_same_bits),
+        TEST(shared__memory_that_has_no_descriptors__goes_by_the_socket),
         TEST(lent__by_a_daemon_that_was_killed_and_started_again__trains_anew),
         TEST(shared__worker_killed_in_mid_step__the_other_goes_on),
     };

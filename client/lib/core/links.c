@@ -2,43 +2,23 @@
  *
  * Between the keeper, which decides, and the io, which has the connections. Whatever happens (an
  * attempt ends, a link breaks, a time comes) is told to the keeper, which acts through the
- * functions called act_; and then settle() looks for who can go on, and when the keeper wants to
- * be called again.
+ * functions called act_; and then links_settle() looks for who can go on, and when the keeper wants
+ * to be called again.
  */
 #include "client/lib/core/links.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "client/lib/core/greeting.h"
+#include "client/lib/core/links_internal.h"
 #include "proto/error.h"
 
-struct spot {
-    struct stepd_greeting_request greeting;
-    enum stepd_greeting how; /* of the attempt */
-    bool connected;
-    bool stands;             /* ... and was welcomed */
-    bool met;                /* it has stood in this incarnation */
-    uint64_t received;       /* bytes, at the last heartbeat */
-    struct stepd_error gone; /* why it is no more */
-};
-
-struct stepd_links {
-    struct stepd_links_options options;
-    struct stepd_keeper keeper;
-    struct stepd_exchange *exchange; /* borrowed; NULL until it was given */
-    struct spot **spot;              /* owned, as what it points to; by shard */
-    size_t spots;
-    struct stepd_opening *openings; /* borrowed */
-    bool stopping;
-};
-
-static struct spot *spot_of(const struct stepd_links *links, uint32_t shard)
+struct spot *links_spot(const struct stepd_links *links, uint32_t shard)
 {
     return shard < links->spots ? links->spot[shard] : NULL;
 }
 
-static uint64_t now_ms(const struct stepd_links *links)
+uint64_t links_now_ms(const struct stepd_links *links)
 {
     return links->options.io.now_ms(links->options.io.owner);
 }
@@ -46,16 +26,6 @@ static uint64_t now_ms(const struct stepd_links *links)
 const char *stepd_links_address(const struct stepd_links *links, uint32_t shard)
 {
     return links->options.greeter.address(links->options.greeter.self, shard);
-}
-
-/* Ends the connection or the attempt at one without a word. */
-static void hang_up(struct stepd_links *links, uint32_t shard)
-{
-    struct spot *const spot = links->spot[shard];
-    links->options.io.close(links->options.io.owner, shard);
-    spot->connected = false;
-    spot->stands = false;
-    stepd_greeting_forget(&spot->greeting);
 }
 
 /* ---- Who waits ------------------------------------------------------------------------------- */
@@ -77,8 +47,7 @@ static void finish(struct stepd_links *links, struct stepd_opening *opening,
     opening->on_done(opening);
 }
 
-/* After everything that the keeper was told. */
-static void settle(struct stepd_links *links)
+void links_settle(struct stepd_links *links)
 {
     struct stepd_opening *next;
     if (links->stopping)
@@ -95,80 +64,8 @@ static void settle(struct stepd_links *links)
 
 void stepd_links_tick(struct stepd_links *links)
 {
-    stepd_keeper_tick(&links->keeper, now_ms(links));
-    settle(links);
-}
-
-/* ---- Connections ----------------------------------------------------------------------------- */
-
-static void fail(struct stepd_links *links, uint32_t shard, const struct stepd_error *error)
-{
-    stepd_keeper_failed(&links->keeper, shard, error, now_ms(links));
-    settle(links);
-}
-
-static enum stepd_status on_welcome(void *self, uint32_t shard, const struct stepd_welcome *welcome,
-                                    struct stepd_error *reterr)
-{
-    struct stepd_links *const links = self;
-    const struct stepd_links_options *const to = &links->options;
-    struct stepd_shared shared = {.weights = NULL};
-    enum stepd_status status = STEPD_OK;
-    if (welcome->weights_bytes > 0)
-        status = to->io.map(to->io.owner, shard, welcome, &shared, reterr);
-    if (status != STEPD_OK)
-        return status;
-    return to->greeter.welcome(to->greeter.self, shard, welcome, &shared, !links->spot[shard]->met,
-                               reterr);
-}
-
-static void on_greeted(void *self, uint32_t shard, uint64_t incarnation,
-                       const struct stepd_error *error)
-{
-    struct stepd_links *const links = self;
-    struct spot *const spot = links->spot[shard];
-    if (error != NULL) {
-        const struct stepd_error copy = *error; /* it is the greeting's */
-        hang_up(links, shard);
-        fail(links, shard, &copy);
-        return;
-    }
-    spot->stands = true;
-    spot->met = true;
-    stepd_keeper_opened(&links->keeper, shard, incarnation, now_ms(links));
-    settle(links);
-}
-
-void stepd_links_connected(struct stepd_links *links, uint32_t shard)
-{
-    const struct stepd_greeter *const greeter = &links->options.greeter;
-    const struct stepd_links_io *const io = &links->options.io;
-    struct spot *const spot = links->spot[shard];
-    const struct stepd_message hello = greeter->hello(greeter->self, shard, spot->how);
-    struct stepd_outgoing *outgoing = NULL;
-    struct stepd_error error;
-    spot->connected = true;
-    enum stepd_status status = stepd_greeting_begin(&spot->greeting, links->options.pending, shard,
-                                                    &hello, &outgoing, &error);
-    if (status == STEPD_OK)
-        status = io->send(io->owner, shard, outgoing, &error);
-    if (status == STEPD_OK)
-        return;
-    (void)stepd_outgoing_destroy(outgoing);
-    hang_up(links, shard);
-    fail(links, shard, &error);
-}
-
-void stepd_links_broke(struct stepd_links *links, uint32_t shard, const struct stepd_error *error)
-{
-    const bool stood = links->spot[shard]->stands;
-    hang_up(links, shard);
-    if (!stood) {
-        fail(links, shard, error);
-        return;
-    }
-    stepd_keeper_lost(&links->keeper, shard, error, now_ms(links));
-    settle(links);
+    stepd_keeper_tick(&links->keeper, links_now_ms(links));
+    links_settle(links);
 }
 
 void stepd_links_answered(struct stepd_links *links, uint32_t shard)
@@ -188,18 +85,18 @@ static void act_attempt(void *owner, uint32_t shard, enum stepd_greeting how)
 static void act_drop(void *owner, uint32_t shard, const struct stepd_error *why)
 {
     struct stepd_links *const links = owner;
-    if (spot_of(links, shard) == NULL)
+    if (links_spot(links, shard) == NULL)
         return;
-    hang_up(links, shard);
+    links_hang_up(links, shard);
     stepd_pending_suspend(links->options.pending, shard, why);
 }
 
 static void act_fail(void *owner, uint32_t shard, const struct stepd_error *error)
 {
     struct stepd_links *const links = owner;
-    struct spot *const spot = spot_of(links, shard);
+    struct spot *const spot = links_spot(links, shard);
     if (spot != NULL) {
-        hang_up(links, shard);
+        links_hang_up(links, shard);
         spot->gone = *error;
     }
     if (links->exchange != NULL && shard > 0)
@@ -212,7 +109,7 @@ static void act_resume(void *owner, uint32_t shard)
 {
     struct stepd_links *const links = owner;
     if (links->exchange != NULL && shard > 0)
-        stepd_exchange_resend(links->exchange, shard, now_ms(links));
+        stepd_exchange_resend(links->exchange, shard, links_now_ms(links));
     else
         stepd_pending_resume(links->options.pending, shard);
 }
@@ -301,48 +198,26 @@ struct stepd_links *stepd_links_destroy(struct stepd_links *links)
 
 /* ---- Opening --------------------------------------------------------------------------------- */
 
-/* Spots are few, and come in order: growing by one each time does no harm. */
-static struct spot *make_spot(struct stepd_links *links, uint32_t shard)
-{
-    struct spot *const spot = calloc(1, sizeof *spot);
-    struct spot **grown = NULL;
-    if (spot != NULL && shard < links->spots)
-        grown = links->spot;
-    else if (spot != NULL)
-        grown = realloc((void *)links->spot, ((size_t)shard + 1) * sizeof(struct spot *));
-    if (grown == NULL) {
-        free(spot);
-        return NULL;
-    }
-    links->spot = grown;
-    while (links->spots <= shard)
-        links->spot[links->spots++] = NULL;
-    spot->greeting.owner =
-        (struct stepd_greeting_owner){.self = links, .welcome = on_welcome, .ended = on_greeted};
-    links->spot[shard] = spot;
-    return spot;
-}
-
 void stepd_links_open(struct stepd_links *links, struct stepd_opening *opening)
 {
     struct stepd_error error;
     enum stepd_status status = STEPD_OK;
     opening->next = links->openings;
     links->openings = opening;
-    if (spot_of(links, opening->shard) == NULL && make_spot(links, opening->shard) == NULL)
+    if (links_spot(links, opening->shard) == NULL && links_make_spot(links, opening->shard) == NULL)
         status = stepd_fail(&error, STEPD_RESOURCE_EXHAUSTED, "no memory for a connection");
     if (status == STEPD_OK)
-        status = stepd_keeper_open(&links->keeper, opening->shard, now_ms(links), &error);
+        status = stepd_keeper_open(&links->keeper, opening->shard, links_now_ms(links), &error);
     if (status != STEPD_OK)
         finish(links, opening, &error);
-    settle(links);
+    links_settle(links);
 }
 
 /* An attempt takes too long: what is wrong with it? */
 static void explain_delay(const struct stepd_links *links, uint32_t shard,
                           struct stepd_error *ret_error)
 {
-    const struct spot *const spot = spot_of(links, shard);
+    const struct spot *const spot = links_spot(links, shard);
     const struct stepd_error *const last = stepd_keeper_last(&links->keeper, shard);
     const char *const address = stepd_links_address(links, shard);
     if (spot != NULL && spot->connected)
@@ -365,7 +240,7 @@ void stepd_links_stop_waiting(struct stepd_links *links, struct stepd_opening *o
     explain_delay(links, opening->shard, &error);
     stepd_keeper_forget(&links->keeper, opening->shard);
     finish(links, opening, &error);
-    settle(links);
+    links_settle(links);
 }
 
 /* ---- Using ----------------------------------------------------------------------------------- */
@@ -375,9 +250,9 @@ bool stepd_links_hold(struct stepd_links *links, uint32_t shard)
     if (stepd_keeper_sleeps(&links->keeper, shard)) {
         struct stepd_error error;
         const enum stepd_status status =
-            stepd_keeper_open(&links->keeper, shard, now_ms(links), &error);
+            stepd_keeper_open(&links->keeper, shard, links_now_ms(links), &error);
         (void)status; /* a spot that was made once stays: it is there */
-        settle(links);
+        links_settle(links);
     }
     return stepd_keeper_holds(&links->keeper, shard);
 }
@@ -385,7 +260,7 @@ bool stepd_links_hold(struct stepd_links *links, uint32_t shard)
 enum stepd_status stepd_links_send(struct stepd_links *links, uint32_t shard,
                                    struct stepd_outgoing *outgoing, struct stepd_error *reterr)
 {
-    const struct spot *const spot = spot_of(links, shard);
+    const struct spot *const spot = links_spot(links, shard);
     if (spot != NULL && spot->stands)
         return links->options.io.send(links->options.io.owner, shard, outgoing, reterr);
     if (spot != NULL && spot->gone.code != STEPD_OK)
@@ -396,7 +271,7 @@ enum stepd_status stepd_links_send(struct stepd_links *links, uint32_t shard,
 void stepd_links_explain(const struct stepd_links *links, uint32_t shard,
                          struct stepd_error *ret_error)
 {
-    stepd_keeper_explain(&links->keeper, shard, now_ms(links), ret_error);
+    stepd_keeper_explain(&links->keeper, shard, links_now_ms(links), ret_error);
 }
 
 uint32_t stepd_links_overdue_ms(const struct stepd_links *links)
@@ -418,22 +293,22 @@ void stepd_links_overdue(struct stepd_links *links, uint32_t shard)
 
 bool stepd_links_beat(struct stepd_links *links)
 {
-    struct spot *const spot = spot_of(links, 0);
+    struct spot *const spot = links_spot(links, 0);
     if (spot == NULL)
         return false;
     const struct stepd_links_io *const io = &links->options.io;
     const uint64_t received = spot->connected ? io->received(io->owner, 0) : 0;
     const bool heard = received != spot->received;
     spot->received = received;
-    const bool send = stepd_keeper_beat(&links->keeper, heard, now_ms(links));
-    settle(links);
+    const bool send = stepd_keeper_beat(&links->keeper, heard, links_now_ms(links));
+    links_settle(links);
     return send;
 }
 
 void stepd_links_rolled_back(struct stepd_links *links)
 {
     stepd_keeper_rolled_back(&links->keeper);
-    settle(links);
+    links_settle(links);
 }
 
 static enum stepd_status port_send(void *self, uint32_t shard, struct stepd_outgoing *outgoing,
@@ -464,8 +339,9 @@ void stepd_links_use_exchange(struct stepd_links *links, struct stepd_exchange *
     for (size_t i = 1; i < links->spots; i++) {
         if (links->spot[i] == NULL)
             continue;
-        hang_up(links, (uint32_t)i); /* a Hello under way is no part of what fails */
+        links_hang_up(links, (uint32_t)i); /* a Hello under way is no part of what fails */
         links->spot[i]->met = false;
+        links->spot[i]->unshared = false; /* other tensors, another size */
         links->spot[i]->gone = gone == NULL ? replaced : *gone;
     }
     if (links->exchange != NULL)
@@ -473,20 +349,20 @@ void stepd_links_use_exchange(struct stepd_links *links, struct stepd_exchange *
     links->exchange = exchange;
     if (exchange == NULL) {
         stepd_keeper_know_nothing(&links->keeper);
-        settle(links);
+        links_settle(links);
         return;
     }
     exchange->port = (struct stepd_port){
         .self = links, .send = port_send, .holds = port_holds, .rolled_back = port_rolled_back};
     stepd_keeper_know(&links->keeper, exchange->incarnation);
-    settle(links);
+    links_settle(links);
 }
 
 void stepd_links_laid_out(struct stepd_links *links, uint64_t incarnation,
                           const struct stepd_error *error)
 {
-    stepd_keeper_laid_out(&links->keeper, incarnation, error, now_ms(links));
-    settle(links);
+    stepd_keeper_laid_out(&links->keeper, incarnation, error, links_now_ms(links));
+    links_settle(links);
 }
 
 void stepd_links_leaving(struct stepd_links *links)

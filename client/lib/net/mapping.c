@@ -52,7 +52,7 @@ static enum stepd_status map_both(const int fd[2], struct stepd_shared *shared,
     if (shared->weights == NULL || shared->gradients == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
                           "no room to map the %" PRIu64 " MiB of memory that the server shares; "
-                          "raise the limit (ulimit -v), or connect with sockets_only",
+                          "raise the limit (ulimit -v)",
                           (shared->weights_bytes + shared->gradients_bytes) >> 20);
     return STEPD_OK;
 }

@@ -142,10 +142,10 @@ static enum stepd_status io_map(void *owner, uint32_t shard, const struct stepd_
     assert(place != NULL && place->link != NULL);
     if (!stepd_link_take_descriptors(place->link, fd))
         return stepd_fail(
-            reterr, STEPD_INTERNAL,
+            reterr, STEPD_RESOURCE_EXHAUSTED,
             "the memory that the server shares did not come with its Welcome: this "
             "process has no descriptors left (ulimit -n), or something between passes "
-            "on bytes only; connect with sockets_only there");
+            "on bytes only");
     const enum stepd_status status = stepd_mapping_create(
         fd, welcome->weights_bytes, welcome->gradients_bytes, &mapping, ret_shared, reterr);
     if (status != STEPD_OK)

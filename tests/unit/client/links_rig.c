@@ -69,9 +69,12 @@ static void note_message(struct links_rig *rig, uint32_t shard,
     assert_int_equal(stepd_message_decode(outgoing->head + head.header_at, head.header_bytes,
                                           &arena, &message, NULL),
                      STEPD_OK);
+    if (message.kind == STEPD_MESSAGE_HELLO)
+        rig->asked = message.body.hello.shares_memory;
+    const bool shares = message.kind == STEPD_MESSAGE_HELLO && rig->asked;
     if (message.kind == STEPD_MESSAGE_LEAVE)
         rig->sent_clock = message.body.leave.clock;
-    note(rig, "send", shard, stepd_message_name(message.kind));
+    note(rig, "send", shard, shares ? "sharing hello" : stepd_message_name(message.kind));
     stepd_arena_deinit(&arena);
 }
 
@@ -86,6 +89,21 @@ static enum stepd_status io_send(void *owner, uint32_t shard, struct stepd_outgo
     note_message(rig, shard, outgoing);
     (void)stepd_outgoing_destroy(outgoing);
     stepd_pending_written(rig->pending, shard, rig->sent_id[shard]);
+    return STEPD_OK;
+}
+
+static enum stepd_status io_map(void *owner, uint32_t shard, const struct stepd_welcome *welcome,
+                                struct stepd_shared *ret_shared, struct stepd_error *reterr)
+{
+    static uint8_t memory[1];
+    struct links_rig *const rig = owner;
+    note(rig, "map", shard, "");
+    if (rig->map != STEPD_OK)
+        return stepd_fail(reterr, rig->map, "no room to map it");
+    *ret_shared = (struct stepd_shared){.weights = memory,
+                                        .weights_bytes = welcome->weights_bytes,
+                                        .gradients = memory,
+                                        .gradients_bytes = welcome->gradients_bytes};
     return STEPD_OK;
 }
 
@@ -120,6 +138,7 @@ static struct stepd_message hello(void *self, uint32_t shard, enum stepd_greetin
                        .job = "job",
                        .worker = "worker",
                        .rank = 0,
+                       .shares_memory = ((const struct links_rig *)self)->shares,
                        .shard = shard},
     };
 }
@@ -130,9 +149,8 @@ static enum stepd_status welcome(void *self, uint32_t shard, const struct stepd_
 {
     struct links_rig *const rig = self;
     (void)message;
-    (void)shared;
     rig->first = first;
-    note(rig, "welcome", shard, "");
+    note(rig, "welcome", shard, shared->weights == NULL ? "" : "with memory");
     if (rig->welcome == STEPD_OK)
         return STEPD_OK;
     return stepd_fail(reterr, rig->welcome, "another rank");
@@ -146,8 +164,8 @@ static void roll_back(void *self, const struct stepd_error *error)
 
 static void tell(void *self, const struct stepd_event *event)
 {
-    (void)self;
-    (void)event;
+    if (event->kind == STEPD_EVENT_UNSHARED)
+        note(self, "tell", 0, "unshared");
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */
@@ -162,6 +180,7 @@ static void create(struct links_rig *rig, struct stepd_links_options options)
         .connect = io_connect,
         .close = io_close,
         .send = io_send,
+        .map = io_map,
         .received = io_received,
         .wake_at = io_wake_at,
     };
@@ -245,7 +264,7 @@ enum stepd_status links_rig_answer(struct links_rig *rig, uint32_t shard,
     return stepd_reader_advance(&rig->reader[shard], n, &error);
 }
 
-void links_rig_welcome_to(struct links_rig *rig, uint32_t shard, uint64_t incarnation)
+static enum stepd_status answer_welcome(struct links_rig *rig, uint32_t shard, uint64_t incarnation)
 {
     static const char *const nowhere_else[LINKS_RIG_SHARDS] = {"", ""};
     const uint8_t session[STEPD_SESSION_BYTES] = {1};
@@ -253,11 +272,28 @@ void links_rig_welcome_to(struct links_rig *rig, uint32_t shard, uint64_t incarn
         .kind = STEPD_MESSAGE_WELCOME,
         .body.welcome = {.session = {.count = sizeof session, .at = session},
                          .epoch = 1,
+                         .weights_bytes = rig->asked ? 4096 : 0,
+                         .gradients_bytes = rig->asked ? 4096 : 0,
                          .incarnation = incarnation,
                          .shards = LINKS_RIG_SHARDS,
                          .shard_address = nowhere_else},
     };
-    assert_int_equal(links_rig_answer(rig, shard, message), STEPD_OK);
+    return links_rig_answer(rig, shard, message);
+}
+
+void links_rig_welcome_to(struct links_rig *rig, uint32_t shard, uint64_t incarnation)
+{
+    assert_int_equal(answer_welcome(rig, shard, incarnation), STEPD_OK);
+}
+
+void links_rig_welcome_as(struct links_rig *rig, uint32_t shard, enum stepd_status expected)
+{
+    const enum stepd_status status = answer_welcome(rig, shard, 1);
+    assert_int_equal(status, expected);
+    if (status != STEPD_OK) {
+        const struct stepd_error error = {.code = status, .text = "no good"};
+        stepd_links_broke(rig->links, shard, &error);
+    }
 }
 
 void links_rig_welcome(struct links_rig *rig, uint32_t shard)

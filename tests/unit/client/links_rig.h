@@ -17,7 +17,10 @@ struct links_rig {
     struct stepd_links *links;
     uint64_t now_ms;
     uint64_t wake_ms;
-    bool no_memory; /* nothing can be sent */
+    bool no_memory;        /* nothing can be sent */
+    bool shares;           /* the client asks for memory */
+    bool asked;            /* ... as did the newest Hello */
+    enum stepd_status map; /* what becomes of memory that has come */
     bool open[LINKS_RIG_SHARDS + 1];
     struct stepd_reader reader[LINKS_RIG_SHARDS + 1];
     uint64_t sent_id[LINKS_RIG_SHARDS + 1]; /* of the newest frame */
@@ -48,6 +51,8 @@ void links_rig_break(struct links_rig *rig, uint32_t shard);
 enum stepd_status links_rig_answer(struct links_rig *rig, uint32_t shard,
                                    struct stepd_message message);
 void links_rig_welcome(struct links_rig *rig, uint32_t shard);
+/* One that ends the attempt, unless it is OK. */
+void links_rig_welcome_as(struct links_rig *rig, uint32_t shard, enum stepd_status expected);
 void links_rig_welcome_to(struct links_rig *rig, uint32_t shard, uint64_t incarnation);
 
 /* This link stands, and nothing is in the log. */

@@ -102,6 +102,57 @@ static void hello__answered_with_something_else__is_a_breach_of_the_protocol(voi
     assert_int_equal(links_rig_answer(&rig, 0, ack), STEPD_INTERNAL);
 }
 
+/* Of a shard that shares memory, of which this comes. */
+static void welcome_with_memory(enum stepd_status mapped)
+{
+    rig.shares = true;
+    rig.map = mapped;
+    links_rig_want(&rig, &shard, 2);
+    links_rig_connect(&rig, 2);
+    ASSERT_DID("connect 2; hello 2 resume; send 2 sharing hello");
+    links_rig_welcome_as(&rig, 2, mapped);
+}
+
+static void memory__that_has_come__is_mapped_before_the_welcome_is_taken(void **state)
+{
+    (void)state;
+    welcome_with_memory(STEPD_OK);
+    ASSERT_DID("map 2; welcome 2 with memory; done 2 OK");
+}
+
+static void memory__that_cannot_be_mapped__is_done_without_from_then_on(void **state)
+{
+    (void)state;
+    welcome_with_memory(STEPD_RESOURCE_EXHAUSTED);
+    ASSERT_DID("map 2; close 2; tell 0 unshared; connect 2");
+    links_rig_connect(&rig, 2);
+    ASSERT_DID("hello 2 resume; send 2 hello");
+    links_rig_welcome(&rig, 2);
+    ASSERT_DID("welcome 2; done 2 OK");
+    links_rig_break(&rig, 2);
+    links_rig_wake(&rig);
+    links_rig_connect(&rig, 2);
+    ASSERT_DID("connect 2; hello 2 resume; send 2 hello");
+}
+
+static void memory__that_is_no_such_memory__fails_the_attempt(void **state)
+{
+    (void)state;
+    welcome_with_memory(STEPD_INTERNAL);
+    ASSERT_DID("map 2; close 2");
+}
+
+static void memory__done_without__leaves_the_next_failure_to_the_keeper(void **state)
+{
+    (void)state;
+    welcome_with_memory(STEPD_RESOURCE_EXHAUSTED);
+    (void)links_did(&rig);
+    links_rig_break(&rig, 2);
+    ASSERT_DID("");
+    links_rig_wake(&rig);
+    ASSERT_DID("connect 2");
+}
+
 static void hello__that_cannot_be_sent__fails_the_attempt(void **state)
 {
     (void)state;
@@ -232,6 +283,10 @@ int main(void)
         TEST(connection__that_breaks_before_its_welcome__forgets_the_hello, setup),
         TEST(hello__that_is_refused__closes_and_tells_who_waits, setup),
         TEST(hello__answered_with_something_else__is_a_breach_of_the_protocol, setup),
+        TEST(memory__that_has_come__is_mapped_before_the_welcome_is_taken, setup_standing),
+        TEST(memory__that_cannot_be_mapped__is_done_without_from_then_on, setup_standing),
+        TEST(memory__that_is_no_such_memory__fails_the_attempt, setup_standing),
+        TEST(memory__done_without__leaves_the_next_failure_to_the_keeper, setup_standing),
         TEST(hello__that_cannot_be_sent__fails_the_attempt, setup),
         TEST(attempt__without_an_answer__is_given_up, setup),
         TEST(waiting__that_is_over__says_what_is_wrong, setup),
