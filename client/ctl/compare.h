@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "client/ctl/tensors.h"
+#include "server/disk/tensors.h"
 
 struct compare_result {
     uint64_t elements;

@@ -2,8 +2,8 @@
  *
  * A safetensors file that somebody else has written, to be read tensor by tensor.
  */
-#ifndef CLIENT_CTL_TENSORS_H
-#define CLIENT_CTL_TENSORS_H
+#ifndef DISK_TENSORS_H
+#define DISK_TENSORS_H
 
 #include <stddef.h>
 #include <stdint.h>

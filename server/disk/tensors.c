@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "client/ctl/tensors.h"
+#include "server/disk/tensors.h"
 
 #include <errno.h>
 #include <stdlib.h>
