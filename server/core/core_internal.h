@@ -252,7 +252,8 @@ void session_fence(struct session *session, const struct stepd_error *why);
 /* ---- jobs.c ---------------------------------------------------------------------------------- */
 
 struct core_job *job_find(const struct core *core, const char *name);
-enum stepd_status job_open(struct core *core, struct job *job);
+/* first: what its slices begin with, borrowed until return; NULL: as they are defined. */
+enum stepd_status job_open(struct core *core, struct job *job, struct first_weights *first);
 /* Nothing more is taken: all its requests end with the error. */
 void job_fail(struct core *core, struct core_job *job, const struct stepd_error *why);
 /* Ends its requests; frees it, at once or with the last piece. */

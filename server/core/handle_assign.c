@@ -80,7 +80,7 @@ void assign_complete(struct waiter *waiter)
         refuse(waiter, (uint32_t)bad);
         return;
     }
-    slice->slice.valued = true;
+    slice_assigned(&slice->slice);
     waiter_ready(waiter, STEPD_APPLIED, slice->slice.version);
     waiters_wake(slice);
 }

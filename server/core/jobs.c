@@ -111,7 +111,15 @@ static enum stepd_status open_slices(struct core *core, struct core_job *job)
     return status;
 }
 
-enum stepd_status job_open(struct core *core, struct job *job)
+static void begin_with(struct core_job *job, struct first_weights *first)
+{
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        if (job->slice[i] != NULL)
+            slice_begin_with(&job->slice[i]->slice, first);
+    }
+}
+
+enum stepd_status job_open(struct core *core, struct job *job, struct first_weights *first)
 {
     struct core_job *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
@@ -125,11 +133,14 @@ enum stepd_status job_open(struct core *core, struct job *job)
         status = staging_init(&opened->staging, job, core->options.shard);
     if (status == STEPD_OK)
         status = open_slices(core, opened);
-    if (status != STEPD_OK)
+    if (status != STEPD_OK) {
         job_free(core, opened);
-    else
-        gate_open(core, opened);
-    return status;
+        return status;
+    }
+    if (first != NULL)
+        begin_with(opened, first);
+    gate_open(core, opened);
+    return STEPD_OK;
 }
 
 void job_fail(struct core *core, struct core_job *job, const struct stepd_error *why)

@@ -25,7 +25,7 @@ void notice_send(struct core *core, struct notice *notice)
 static enum stepd_status open_slices(struct core *core, const struct order *order,
                                      struct stepd_error *reterr)
 {
-    if (job_open(core, order->job) != STEPD_OK)
+    if (job_open(core, order->job, order->first) != STEPD_OK)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "shard %u has no memory for job '%s'",
                           core->options.shard + 1, order->job_name);
     if (order->state == NULL)

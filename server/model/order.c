@@ -55,6 +55,7 @@ struct order *order_copy(const struct order *like)
     order->rank_list = ranks;
     order->job = copied && like->job != NULL ? job_ref(like->job) : NULL;
     order->state = copied && like->state != NULL ? job_state_ref(like->state) : NULL;
+    order->first = copied && like->first != NULL ? first_weights_ref(like->first) : NULL;
     order->groups = like->groups == NULL ? NULL : group_changes_copy(like->groups);
     copied = copied && (like->groups == NULL || order->groups != NULL);
     return copied ? order : order_destroy(order);
@@ -81,6 +82,7 @@ struct order *order_destroy(struct order *order)
     free(order->job_name);
     (void)job_unref(order->job);
     (void)job_state_unref(order->state);
+    (void)first_weights_unref(order->first);
     free(order->worker);
     free(order->factor);
     free(order->rank_list);

@@ -16,6 +16,7 @@
 
 #include <stepd/types.h>
 
+#include "server/model/first_weights.h"
 #include "server/model/group_change.h"
 #include "server/model/job.h"
 #include "server/model/job_state.h"
@@ -61,6 +62,8 @@ struct order {
     struct job *job;         /* JOB_OPEN; a reference */
     struct job_state *state; /* JOB_OPEN: a whole one that the slices go on from, a reference; NULL:
                               * they are new */
+    struct first_weights *first; /* JOB_OPEN of new ones: what they begin with, a reference; NULL:
+                                  * as they are defined */
 
     /* SESSION, SESSION_GONE */
     uint8_t session[STEPD_SESSION_BYTES];

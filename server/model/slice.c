@@ -80,6 +80,39 @@ static void fill_first_weights(struct slice *slice)
     }
 }
 
+/* Copies what there is into place. Returns of how many parts there is none. */
+static uint32_t copy_first(const struct slice *slice, const struct first_weights *first)
+{
+    float *values = slice->view[STEPD_EVALUATION].current->values;
+    uint32_t without = 0;
+    for (uint32_t i = 0; i < slice->plan->parts; i++) {
+        const struct part *part = &slice->job->layout.part[slice->plan->first_part + i];
+        const float *const from = first->values[part->tensor];
+        if (from != NULL)
+            memcpy(values, from + part->offset, part->elements * sizeof *values);
+        without += from == NULL;
+        values += part->elements;
+    }
+    return without;
+}
+
+void slice_begin_with(struct slice *slice, struct first_weights *first)
+{
+    const uint32_t without = copy_first(slice, first);
+    if (slice->valued || without == slice->plan->parts)
+        return;
+    slice->valued = without == 0; /* all parts of a slice are assigned, or none */
+    slice->first = slice->valued ? NULL : first_weights_ref(first);
+}
+
+void slice_assigned(struct slice *slice)
+{
+    if (slice->first != NULL)
+        (void)copy_first(slice, slice->first);
+    slice->first = first_weights_unref(slice->first);
+    slice->valued = true;
+}
+
 /* An array of so many floats, or none of 0. False: no memory. */
 static bool make_array(uint64_t floats, float **ret_array)
 {
@@ -140,6 +173,7 @@ void slice_deinit(struct slice *slice)
     free(slice->scalar);
     free(slice->shape);
     (void)shared_group_unref(slice->changed);
+    (void)first_weights_unref(slice->first);
     *slice = (struct slice){.job = NULL};
 }
 

@@ -38,6 +38,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "server/model/first_weights.h"
 #include "server/model/group_change.h"
 #include "server/model/record.h"
 #include "server/model/weights.h"
@@ -74,9 +75,11 @@ struct slice {
     struct shared_group *changed; /* a reference: that; NULL: the group is as it was defined */
     uint64_t change;              /* number of the change that it came with; 0: as above */
 
-    uint64_t version; /* rounds (sync) or updates (async) that have closed */
-    uint64_t t;       /* updates that were applied */
-    bool valued;      /* the first weights are there */
+    uint64_t version;            /* rounds (sync) or updates (async) that have closed */
+    uint64_t t;                  /* updates that were applied */
+    bool valued;                 /* the first weights are there */
+    struct first_weights *first; /* a reference: those that a worker's must not replace, as long as
+                                  * these are not there; NULL: there are none */
     struct schedule_state schedule_state;
 
     const struct phase *phase; /* whose state is in slots and scalars: that of the next step */
@@ -128,6 +131,13 @@ struct slice_places {
  * above. */
 enum stepd_status slice_init_at(struct slice *slice, const struct job *job, uint32_t index,
                                 float *memory, const struct slice_places *places) STEPD_MUST_CHECK;
+
+/* A slice that was just made begins with these, where there are any for its tensors; with its own
+ * where there are not. */
+void slice_begin_with(struct slice *slice, struct first_weights *first);
+
+/* A worker's first weights are in the buffer of EVALUATION now, for all of its tensors. */
+void slice_assigned(struct slice *slice);
 
 /* A zeroed or half-initialised slice is fine. */
 void slice_deinit(struct slice *slice);

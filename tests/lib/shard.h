@@ -110,6 +110,7 @@ struct shard_job {
     bool lacks_memory;       /* ... of which there is none */
     size_t tensors;
     const struct stepd_tensor_def *tensor;
+    struct first_weights *first; /* that it begins with; NULL: as it is defined */
 };
 
 /* Opens the job, a session and membership for each worker, and starts it. */

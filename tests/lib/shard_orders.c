@@ -69,6 +69,7 @@ void shard_try_open(struct shard *shard, const struct shard_job *job, struct job
     struct order *order = make_order(shard, ORDER_JOB_OPEN);
     order->job = job_ref(shard->job);
     order->state = state == NULL ? NULL : job_state_ref(state);
+    order->first = job->first == NULL ? NULL : first_weights_ref(job->first);
     core_on_order(shard->core, order, shard->now_ms);
 }
 

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -195,6 +196,31 @@ static void assign__in_16_bits__is_widened(void **state)
     shard_teardown(&shard);
 }
 
+/* Two tensors of two elements in one slice; of the first there is something else. */
+static void assign__of_a_tensor_that_comes_from_elsewhere__leaves_it(void **state)
+{
+    (void)state;
+    static const uint64_t two[] = {2};
+    struct shard shard;
+    struct stepd_tensor_def tensor[] = {shard_tensor("a", two, 1, 0.0),
+                                        shard_tensor("b", two, 1, 0.0)};
+    tensor[0].init.kind = tensor[1].init.kind = STEPD_INIT_VALUES;
+    struct first_weights *const first = first_weights_create(2);
+    first->values[0] = calloc(2, sizeof(float));
+    first->values[0][1] = 0.5F;
+    const struct shard_job job = {
+        .workers = 2, .lr = 1.0, .tensors = 2, .tensor = tensor, .first = first};
+    shard_setup(&shard, &job);
+    (void)first_weights_unref(first);
+    shard_connect(&shard, 0, 0);
+    shard_connect(&shard, 1, 1);
+    assert_true(is_unvalued(&shard));
+    assign(&shard, 0, values, sizeof values);
+    assert_int_equal(shard_last(&shard, 0)->outcome[0], STEPD_APPLIED);
+    assert_weights(&shard, (const float[]){0, 0.5F, 3, 4});
+    shard_teardown(&shard);
+}
+
 static void push__before_the_values__is_refused(void **state)
 {
     (void)state;
@@ -234,6 +260,7 @@ int main(void)
         cmocka_unit_test(assign__cut_at_every_byte__leaves_the_slice_without_values),
         cmocka_unit_test(assign__of_another_length__is_refused_and_read_to_its_end),
         cmocka_unit_test(assign__in_16_bits__is_widened),
+        cmocka_unit_test(assign__of_a_tensor_that_comes_from_elsewhere__leaves_it),
         cmocka_unit_test(push__before_the_values__is_refused),
         cmocka_unit_test(pull__past_its_deadline_without_values__waits_for_rank_0),
     };
