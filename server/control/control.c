@@ -264,6 +264,16 @@ void control_checkpoint_written(struct control *control, const struct job_snapsh
         control_checkpoint_ended(control, job, written);
 }
 
+void control_fetched(struct control *control, const struct control_fetched *got, uint64_t now_ms)
+{
+    note_time(control, now_ms);
+    struct control_job *job = control_job_find(control, got->job_name);
+    if (job == NULL)
+        return;
+    control_opening_fetched(control, job, got);
+    control_waits_release(control);
+}
+
 void control_checkpoint_all(struct control *control, uint64_t now_ms)
 {
     note_time(control, now_ms);

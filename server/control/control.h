@@ -27,6 +27,8 @@
 
 struct control;
 struct control_conn;
+struct first_weights;
+struct job;
 struct job_snapshot;
 
 /* What became of a checkpoint that io.checkpoint began to write. */
@@ -36,6 +38,14 @@ struct control_written {
     uint64_t step;
     uint64_t bytes;
     uint64_t at_ms; /* filled in by control */
+};
+
+/* What became of first weights that io.fetch went for. */
+struct control_fetched {
+    const char *job_name;
+    uint64_t attempt;
+    struct stepd_error error;    /* code OK, or why there are none */
+    struct first_weights *first; /* a reference, which stays the caller's */
 };
 
 /* A single job's definition takes at most some 30 MiB. */
@@ -82,6 +92,12 @@ struct control_io {
      * on any thread until control_checkpoint_written, which is not before this has returned. NULL:
      * no checkpoints are kept. */
     void (*checkpoint)(void *owner, const struct job_snapshot *snapshot, uint64_t step);
+
+    /* Are the first weights of a job to come from elsewhere than its definition? They are gone for
+     * on another thread then, *ret_fetching is true, and control_fetched follows, not before this
+     * has returned. job: the callee takes a reference. RESOURCE_EXHAUSTED: no memory to go for
+     * them. NULL: those of no job are. */
+    enum stepd_status (*fetch)(void *owner, struct job *job, uint64_t attempt, bool *ret_fetching);
 
     /* Fills n bytes nobody can guess. */
     void (*random)(void *owner, uint8_t *bytes, size_t n);
@@ -148,6 +164,9 @@ void control_snapshot_end(struct control *control, const struct job_snapshot *sn
  * return. */
 void control_checkpoint_written(struct control *control, const struct job_snapshot *snapshot,
                                 const struct control_written *written, uint64_t now_ms);
+
+/* First weights are there, or not. got is borrowed until return. */
+void control_fetched(struct control *control, const struct control_fetched *got, uint64_t now_ms);
 
 /* Before the daemon ends: asks for a checkpoint of every job that has begun, where that is wanted.
  * control_checkpoints_left: how many are not done yet, well or not. */

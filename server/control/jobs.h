@@ -109,6 +109,8 @@ struct control_job {
     bool started;   /* restored: its rounds could close before, and need not wait for all to join */
 
     uint64_t opening;              /* OPENING: number of the attempt */
+    bool fetching;                 /* OPENING: its first weights are gone for (io.fetch), and the
+                                    * shards do not know of it yet */
     uint64_t opening_until_ms;     /* OPENING: when it counts as failed */
     uint32_t opening_left;         /* OPENING: shards that have not answered */
     struct stepd_error open_error; /* why the newest opening failed; code OK: it did not */

@@ -4,6 +4,9 @@
  * also when the first one has failed, but no longer than any request may wait. A failed attempt
  * forgets the tensors, so that the next list may be another one. Attempts have numbers: an answer
  * to one that was given up is not taken for one to the next.
+ *
+ * Where a job begins anew, and its first weights are to come from elsewhere, these are gone for
+ * before the shards hear of it: a job that cannot have them is not opened.
  */
 #include "server/control/opening.h"
 
@@ -82,14 +85,34 @@ static enum stepd_status check_frames(const struct control *control, const struc
 }
 
 static enum stepd_status send_open(struct control *control, struct control_job *job,
-                                   struct stepd_error *reterr)
+                                   struct first_weights *first, struct stepd_error *reterr)
 {
     control_job_tell_shards(control, job);
-    if (job->close_untold || control_order_open(control, job, control->query + 1) != STEPD_OK)
+    if (job->close_untold || control_order_open(control, job, first, job->opening) != STEPD_OK)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to open job '%s'",
                           job->name);
-    job->opening = ++control->query;
     return STEPD_OK;
+}
+
+/* Goes for the first weights of a job that begins anew, where they come from elsewhere. */
+static enum stepd_status fetch(struct control *control, struct control_job *job,
+                               struct stepd_error *reterr)
+{
+    const struct control_io *const io = &control->io;
+    job->fetching = false;
+    if (job->restored != NULL || io->fetch == NULL ||
+        io->fetch(io->owner, job->job, job->opening, &job->fetching) == STEPD_OK)
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                      "no memory to go for the first weights of job '%s'", job->name);
+}
+
+static enum stepd_status begin(struct control *control, struct control_job *job,
+                               struct stepd_error *reterr)
+{
+    job->opening = ++control->query;
+    const enum stepd_status status = fetch(control, job, reterr);
+    return status != STEPD_OK || job->fetching ? status : send_open(control, job, NULL, reterr);
 }
 
 /* A group without tensors was meant for some: where the job is not strict, the log says so. */
@@ -129,7 +152,7 @@ enum stepd_status control_opening_start(struct control *control, struct control_
     if (status == STEPD_OK)
         status = make_room(control, job->job, reterr);
     if (status == STEPD_OK)
-        status = send_open(control, job, reterr);
+        status = begin(control, job, reterr);
     if (status != STEPD_OK) {
         control_job_reset_tensors(job);
         return status;
@@ -164,6 +187,19 @@ static bool is_answer(const struct control_job *job, const struct notice *notice
            (notice->query == 0 || notice->query == job->opening);
 }
 
+void control_opening_fetched(struct control *control, struct control_job *job,
+                             const struct control_fetched *got)
+{
+    if (job->state != CONTROL_JOB_OPENING || !job->fetching || job->opening != got->attempt)
+        return;
+    job->fetching = false;
+    job->opening_until_ms = control->now_ms + control->options.wait_max_ms;
+    job->open_error = got->error;
+    if (got->error.code != STEPD_OK ||
+        send_open(control, job, got->first, &job->open_error) != STEPD_OK)
+        finish(control, job);
+}
+
 void control_opening_answered(struct control *control, struct control_job *job,
                               const struct notice *notice)
 {
@@ -179,10 +215,16 @@ void control_opening_on_tick(struct control *control, struct control_job *job)
 {
     if (job->state != CONTROL_JOB_OPENING || control->now_ms < job->opening_until_ms)
         return;
-    (void)stepd_fail(&job->open_error, STEPD_DEADLINE_EXCEEDED,
-                     "job '%s' was not opened: %u of %u shards have not answered in %u ms; try "
-                     "again",
-                     job->name, job->opening_left, control->options.shards,
-                     control->options.wait_max_ms);
+    const uint32_t waited_ms = control->options.wait_max_ms;
+    if (job->fetching)
+        (void)stepd_fail(&job->open_error, STEPD_DEADLINE_EXCEEDED,
+                         "job '%s' was not opened: its first weights (init_from) have not been "
+                         "read in %u ms; try again, or raise wait_max_ms",
+                         job->name, waited_ms);
+    else
+        (void)stepd_fail(&job->open_error, STEPD_DEADLINE_EXCEEDED,
+                         "job '%s' was not opened: %u of %u shards have not answered in %u ms; try "
+                         "again",
+                         job->name, job->opening_left, control->options.shards, waited_ms);
     finish(control, job);
 }

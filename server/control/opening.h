@@ -18,11 +18,17 @@
 enum stepd_status control_opening_start(struct control *control, struct control_job *job,
                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* The first weights of a job have come for which the opening has waited, or not. One for an attempt
+ * that is over changes nothing. got is borrowed until return. */
+void control_opening_fetched(struct control *control, struct control_job *job,
+                             const struct control_fetched *got);
+
 /* A shard has opened the job, or not. notice is borrowed until return. */
 void control_opening_answered(struct control *control, struct control_job *job,
                               const struct notice *notice);
 
-/* Gives an attempt up that the shards have not answered for wait_max_ms. */
+/* Gives an attempt up where the first weights have not come, or the shards have not answered, for
+ * wait_max_ms. */
 void control_opening_on_tick(struct control *control, struct control_job *job);
 
 #endif

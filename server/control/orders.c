@@ -24,13 +24,14 @@ static enum stepd_status send_all(struct control *control, const struct order *l
 }
 
 enum stepd_status control_order_open(struct control *control, const struct control_job *job,
-                                     uint64_t attempt)
+                                     struct first_weights *first, uint64_t attempt)
 {
     return send_all(control, &(struct order){
                                  .kind = ORDER_JOB_OPEN,
                                  .job_name = job->name,
                                  .job = job->job,
                                  .state = job->restored,
+                                 .first = first,
                                  .query = attempt,
                              });
 }

@@ -12,8 +12,10 @@
 #include "server/control/members.h"
 #include "server/control/sessions.h"
 
-/* The shards answer with the number of the attempt. */
+/* The shards answer with the number of the attempt. first: what a job begins with that is not
+ * restored; NULL: as it is defined. */
 enum stepd_status control_order_open(struct control *control, const struct control_job *job,
+                                     struct first_weights *first,
                                      uint64_t attempt) STEPD_MUST_CHECK;
 
 /* JOB_CLOSE or JOB_START. */

@@ -137,6 +137,11 @@ static enum stepd_status opening_too_late(const struct control_wait *wait,
                           "worker has sent the last page",
                           job->name, job_draft_tensors(job->draft));
     default:
+        if (job->fetching)
+            return stepd_fail(reterr, STEPD_DEADLINE_EXCEEDED,
+                              "job '%s' is being opened: its first weights (init_from) have not "
+                              "been read yet; try again",
+                              job->name);
         return stepd_fail(reterr, STEPD_DEADLINE_EXCEEDED,
                           "job '%s' is being opened: %u of %u shards have not answered; try again",
                           job->name, job->opening_left, wait->conn->control->options.shards);

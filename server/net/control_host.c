@@ -108,6 +108,13 @@ static void io_checkpoint(void *owner, const struct job_snapshot *snapshot, uint
     host->options.checkpoint(host->options.owner, snapshot, step);
 }
 
+static enum stepd_status io_fetch(void *owner, struct job *job, uint64_t attempt,
+                                  bool *ret_fetching)
+{
+    const struct control_host *const host = owner;
+    return host->options.fetch(host->options.owner, job, attempt, ret_fetching);
+}
+
 /* getrandom() fails only when a signal interrupts it before the system has any randomness. */
 static void io_random(void *owner, uint8_t *bytes, size_t n)
 {
@@ -153,6 +160,7 @@ enum stepd_status control_host_create(const struct control_host_options *options
         .hang_up = io_hang_up,
         .order = io_order,
         .checkpoint = options->checkpoint == NULL ? NULL : io_checkpoint,
+        .fetch = options->fetch == NULL ? NULL : io_fetch,
         .random = io_random,
         .log = io_log,
     };

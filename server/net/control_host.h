@@ -34,6 +34,9 @@ struct control_host_options {
     /* As io.checkpoint of control.h; NULL: no checkpoints are kept. */
     void (*checkpoint)(void *owner, const struct job_snapshot *snapshot, uint64_t step);
 
+    /* As io.fetch of control.h; NULL: all jobs begin as they are defined. */
+    enum stepd_status (*fetch)(void *owner, struct job *job, uint64_t attempt, bool *ret_fetching);
+
     /* A caller that was served or refused is gone. */
     void (*gone)(void *owner);
 };

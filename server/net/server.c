@@ -50,6 +50,7 @@ static void post_to_shards(struct server *server, enum letter_kind kind)
 static void drain(struct server *server)
 {
     server->state = SERVER_DRAINING;
+    atomic_store(&server->ending, true);
     server->drain_until_ms = uv_now(&server->uv) + DRAIN_MS;
     door_close(server->door);
     control_host_drain(server->control);
@@ -59,6 +60,7 @@ static void drain(struct server *server)
 static void cut(struct server *server)
 {
     server->state = SERVER_CUT;
+    atomic_store(&server->ending, true);
     door_close(server->door);
     control_host_cut(server->control);
     post_to_shards(server, LETTER_CUT);

@@ -15,6 +15,7 @@
 #ifndef NET_SERVER_H
 #define NET_SERVER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -25,6 +26,8 @@
 #include "server/control/control.h"
 #include "server/optim/kernels.h"
 
+struct first_weights;
+struct job;
 struct job_state;
 struct server;
 struct server_written;
@@ -63,6 +66,15 @@ struct server_options {
      * written, which goes back to server_note_written with what came of it. On server_run's thread.
      * NULL: no checkpoints are kept. */
     void (*checkpoint)(void *owner, struct server_written *written, uint64_t step);
+
+    /* Are the first weights of a job of this name to come from elsewhere than its definition? On
+     * server_run's thread. NULL: those of no job are. */
+    bool (*is_initialized)(void *owner, const char *job);
+    /* Brings them, on another thread; gives up when stop is set. *reterr is of a failure, whose
+     * text goes to clients. *ret_first: a reference for the server. */
+    enum stepd_status (*fetch)(void *owner, const struct job *job, const atomic_bool *stop,
+                               struct first_weights **ret_first, struct stepd_error *reterr);
+
     void (*reload)(void *owner); /* SIGHUP came; on server_run's thread. NULL: nothing is done */
 };
 

@@ -74,6 +74,7 @@ static enum stepd_status create_control(struct server *server)
         .order = server_bring_order,
         .gone = server_gone,
         .checkpoint = options->checkpoint == NULL ? NULL : server_checkpoint,
+        .fetch = options->fetch == NULL ? NULL : server_fetch,
     };
     return control_host_create(&host, &server->control);
 }

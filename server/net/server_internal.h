@@ -5,6 +5,7 @@
 #ifndef NET_SERVER_INTERNAL_H
 #define NET_SERVER_INTERNAL_H
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "server/net/control_host.h"
@@ -38,7 +39,8 @@ struct server {
     uint32_t running;             /* shards whose threads were started and have not ended */
     enum server_state state;
     uint64_t drain_until_ms;
-    bool broken; /* a letter was lost */
+    atomic_bool ending; /* what other threads do for control is of no use any more */
+    bool broken;        /* a letter was lost */
 };
 
 /* What the parts of a server call, with the server as owner. */
@@ -47,6 +49,7 @@ void server_refuse(void *owner, struct caller *caller, const struct stepd_error 
 void server_gone(void *owner);
 void server_bring_order(void *owner, uint32_t shard, struct order *order);
 void server_checkpoint(void *owner, const struct job_snapshot *snapshot, uint64_t step);
+enum stepd_status server_fetch(void *owner, struct job *job, uint64_t attempt, bool *ret_fetching);
 void server_deliver(void *owner, const struct letter *letter);
 
 #endif

@@ -79,6 +79,16 @@ static void on_checkpoint(void *owner, const struct job_snapshot *snapshot, uint
     brain->checkpoint_step = step;
 }
 
+static enum stepd_status on_fetch(void *owner, struct job *job, uint64_t attempt,
+                                  bool *ret_fetching)
+{
+    struct brain *brain = owner;
+    (void)job;
+    brain->attempt = attempt;
+    *ret_fetching = brain->fetches;
+    return STEPD_OK;
+}
+
 static void on_random(void *owner, uint8_t *bytes, size_t n)
 {
     struct brain *brain = owner;
@@ -126,6 +136,7 @@ static struct brain *create(const struct control_options *options, bool keeps)
         .order = on_order,
         .snapshot = on_snapshot,
         .checkpoint = keeps ? on_checkpoint : NULL,
+        .fetch = on_fetch,
         .random = on_random,
         .log = on_log,
     };
@@ -188,12 +199,6 @@ int brain_teardown(void **state)
 {
     brain_destroy(*state);
     return 0;
-}
-
-void brain_wait(struct brain *brain, uint64_t ms)
-{
-    brain->now_ms += ms;
-    control_on_tick(brain->control, brain->now_ms);
 }
 
 /* ---- Shards ---------------------------------------------------------------------------------- */
@@ -480,11 +485,6 @@ struct stepd_message define_tensor(uint64_t n)
         .kind = STEPD_MESSAGE_DEFINE_TENSORS,
         .body.define_tensors = {.tensors = 1, .tensor = &tensor, .last = true},
     };
-}
-
-void peer_define(struct peer *peer, const char *job, enum stepd_mode mode, uint32_t workers)
-{
-    peer_define_with(peer, job, mode, workers, "");
 }
 
 void peer_define_with(struct peer *peer, const char *job, enum stepd_mode mode, uint32_t workers,

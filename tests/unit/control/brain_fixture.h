@@ -58,6 +58,8 @@ struct brain {
     size_t checkpoints;                    /* that were to be written */
     const struct job_snapshot *checkpoint; /* the newest of them, control's until it is written */
     uint64_t checkpoint_step;
+    bool fetches;       /* first weights come from elsewhere */
+    uint64_t attempt;   /* that they were asked for last */
     char log[1u << 16]; /* "event facts\n", one line each; behind "warn: " where it is one */
 };
 
@@ -75,7 +77,11 @@ int brain_teardown(void **state);
 int brain_setup_keeping(void **state);
 
 /* Moves the clock and ticks. */
-void brain_wait(struct brain *brain, uint64_t ms);
+static inline void brain_wait(struct brain *brain, uint64_t ms)
+{
+    brain->now_ms += ms;
+    control_on_tick(brain->control, brain->now_ms);
+}
 
 /* ---- Shards ---------------------------------------------------------------------------------- */
 
@@ -159,12 +165,17 @@ struct stepd_message define_job(enum stepd_mode mode, uint32_t workers);
 /* One tensor "w" of n elements, the last page. Lives in static memory until the next call. */
 struct stepd_message define_tensor(uint64_t n);
 
-/* A worker defines a job with one tensor of 1000 elements, and the shards open it. */
-void peer_define(struct peer *peer, const char *job, enum stepd_mode mode, uint32_t workers);
-
-/* The same with settings beside the mode (tests/lib/settings.h). */
+/* A worker defines a job with one tensor of 1000 elements and settings beside the mode
+ * (tests/lib/settings.h), and the shards open it. */
 void peer_define_with(struct peer *peer, const char *job, enum stepd_mode mode, uint32_t workers,
                       const char *settings);
+
+/* The same without settings. */
+static inline void peer_define(struct peer *peer, const char *job, enum stepd_mode mode,
+                               uint32_t workers)
+{
+    peer_define_with(peer, job, mode, workers, "");
+}
 
 static inline struct stepd_message leave_at(uint64_t clock)
 {
