@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "server/disk/init_read.h"
 #include "server/disk/resume.h"
 
 enum stepd_status keeping_open(struct keeping *keeping, const struct config *config,
@@ -18,8 +19,17 @@ enum stepd_status keeping_open(struct keeping *keeping, const struct config *con
 static enum stepd_status restore(void *owner, struct job_snapshot *snapshot,
                                  struct job_state *state, struct stepd_error *reterr)
 {
-    const struct keeping *const keeping = owner;
-    return server_restore(keeping->server, snapshot, state, reterr);
+    struct keeping *const keeping = owner;
+    const char *const name = snapshot->job->name;
+    const enum stepd_status status = server_restore(keeping->server, snapshot, state, reterr);
+    const struct config_job *const job = config_find_job(keeping->config, name);
+    if (status != STEPD_OK || job == NULL)
+        return status;
+    keeping->resumed[job - keeping->config->job] = true;
+    if (job->init_from.file[0] != '\0')
+        log_event(keeping->log, LOG_INFO, "init_from_unused", "job=%s file=%s reason=%s", name,
+                  job->init_from.file, "the job goes on from its checkpoint");
+    return STEPD_OK;
 }
 
 enum stepd_status keeping_resume(struct keeping *keeping, struct server *server, uint64_t bytes_max,
@@ -38,6 +48,33 @@ enum stepd_status keeping_resume(struct keeping *keeping, struct server *server,
         .owner = keeping,
     };
     return resume_jobs(&resume, reterr);
+}
+
+enum stepd_status keeping_check_init_from(const struct keeping *keeping,
+                                          const struct config_job *job, struct stepd_error *reterr)
+{
+    const char *const file = job->init_from.file;
+    if (file[0] == '\0' || keeping->resumed[job - keeping->config->job] ||
+        init_read_check(file, reterr) == STEPD_OK)
+        return STEPD_OK;
+    return stepd_fail_in(reterr, STEPD_FAILED_PRECONDITION, "init_from");
+}
+
+bool keeping_is_initialized(const struct keeping *keeping, const char *job)
+{
+    const struct config_job *const found = config_find_job(keeping->config, job);
+    return found != NULL && found->init_from.file[0] != '\0';
+}
+
+enum stepd_status keeping_fetch(const struct keeping *keeping, const struct job *job,
+                                const atomic_bool *stop, struct first_weights **ret_first,
+                                struct stepd_error *reterr)
+{
+    const struct config_init_from *const from =
+        &config_find_job(keeping->config, job->name)->init_from;
+    const struct init_read reading = {
+        .file = from->file, .naming = &from->naming, .stop = stop, .log = keeping->log};
+    return init_read(&reading, job, ret_first, reterr);
 }
 
 static void on_written(void *owner, void *token, const struct control_written *written)

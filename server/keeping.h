@@ -8,7 +8,8 @@
  *     keeping_start     before the server runs
  *     keeping_end       when it has ended, and before it is destroyed
  *
- * Without a checkpoint_dir all of them do nothing.
+ * Without a checkpoint_dir all of them do nothing. Jobs that begin anew may begin with a file of
+ * somebody else's, with or without a checkpoint_dir.
  */
 #ifndef SERVER_KEEPING_H
 #define SERVER_KEEPING_H
@@ -23,12 +24,16 @@
 #include "server/disk/writer.h"
 #include "server/net/server.h"
 
+/* By index of the config's jobs. */
+typedef bool keeping_jobs[CONFIG_JOBS_MAX];
+
 struct keeping {
     const struct config *config; /* borrowed, like the next two, until keeping_end */
     const struct log *log;
     struct server *server;
     struct store *store;   /* owned; NULL: no checkpoints are kept */
     struct writer *writer; /* owned; NULL: not started */
+    keeping_jobs resumed;  /* brought back */
 };
 
 /* Errors as store_open. */
@@ -41,6 +46,18 @@ enum stepd_status keeping_resume(struct keeping *keeping, struct server *server,
 
 /* RESOURCE_EXHAUSTED: no thread. */
 enum stepd_status keeping_start(struct keeping *keeping,
+                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Can a job of the config begin with its init_from? It need not, where it was brought back.
+ * FAILED_PRECONDITION: not with that file; the text says why. */
+enum stepd_status keeping_check_init_from(const struct keeping *keeping,
+                                          const struct config_job *job,
+                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* The server's `is_initialized` and `fetch`. */
+bool keeping_is_initialized(const struct keeping *keeping, const char *job);
+enum stepd_status keeping_fetch(const struct keeping *keeping, const struct job *job,
+                                const atomic_bool *stop, struct first_weights **ret_first,
                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* The server's `checkpoint`. */

@@ -112,15 +112,18 @@ static enum stepd_status check_jobs(const struct config *config, struct stepd_er
 }
 
 /* Defines the jobs of the config file. A failure names the file and the line. */
-static enum stepd_status define_jobs(struct server *server, const struct config *config,
-                                     struct stepd_error *reterr)
+static enum stepd_status define_jobs(const struct daemon *daemon, struct stepd_error *reterr)
 {
+    const struct config *const config = daemon->config;
     enum stepd_status status = check_jobs(config, reterr);
     for (size_t i = 0; i < config->jobs && status == STEPD_OK; i++) {
         const struct config_job *const job = &config->job[i];
-        status = server_define(server, job->name, &job->definition, reterr);
+        status = server_define(daemon->server, job->name, &job->definition, reterr);
         if (status != STEPD_OK)
             return config_fail_in_job(config, job, job->line, status, reterr);
+        status = keeping_check_init_from(&daemon->keeping, job, reterr);
+        if (status != STEPD_OK)
+            return config_fail_in_job(config, job, job->init_from.line, status, reterr);
     }
     return status;
 }
@@ -135,6 +138,14 @@ static void note_difference(void *owner, const char *key, bool reloadable)
         log_event(&daemon->log, LOG_WARN, "needs_restart", "key=%s", key);
 }
 
+/* Files are read as the config had them when the daemon started: another thread may be at it. */
+static void note_init_from(const struct daemon *daemon, const struct config_job *job)
+{
+    const struct config_job *const before = config_find_job(daemon->config, job->name);
+    if (before != NULL && !config_same_init_from(&before->init_from, &job->init_from))
+        log_event(&daemon->log, LOG_WARN, "needs_restart", "key=init_from job=%s", job->name);
+}
+
 /* What the file says of a job now, where that is other than when it was read last: what was changed
  * by other means stays as it is until the file itself is. */
 static void redefine_jobs(struct daemon *daemon, const struct config *config)
@@ -145,6 +156,7 @@ static void redefine_jobs(struct daemon *daemon, const struct config *config)
         struct stepd_error error;
         if (config_same_job(before, config, job->name))
             continue;
+        note_init_from(daemon, job);
         const enum stepd_status status =
             server_redefine(daemon->server, job->name, &job->definition, &error);
         if (status == STEPD_OK)
@@ -218,6 +230,19 @@ static void checkpoint(void *owner, struct server_written *written, uint64_t ste
     keeping_write(&daemon->keeping, written, step);
 }
 
+static bool is_initialized(void *owner, const char *job)
+{
+    const struct daemon *const daemon = owner;
+    return keeping_is_initialized(&daemon->keeping, job);
+}
+
+static enum stepd_status fetch(void *owner, const struct job *job, const atomic_bool *stop,
+                               struct first_weights **ret_first, struct stepd_error *reterr)
+{
+    const struct daemon *const daemon = owner;
+    return keeping_fetch(&daemon->keeping, job, stop, ret_first, reterr);
+}
+
 static enum stepd_status create_server(struct daemon *daemon, struct server **ret_server,
                                        struct stepd_error *reterr)
 {
@@ -254,6 +279,8 @@ static enum stepd_status create_server(struct daemon *daemon, struct server **re
         .checkpoint_on_exit = config->checkpoint_on_exit,
         .owner = daemon,
         .checkpoint = config->checkpoint_dir[0] == '\0' ? NULL : checkpoint,
+        .is_initialized = is_initialized,
+        .fetch = fetch,
         .reload = reload,
     };
     return server_create(&options, ret_server, reterr);
@@ -286,7 +313,8 @@ static enum stepd_status bring_back(struct daemon *daemon, struct stepd_error *r
 /* Checks the config as far as that goes without opening anything; then runs, unless told not to. */
 static int serve(const struct config *config, int argc, char *const argv[])
 {
-    struct daemon daemon = {.argc = argc, .argv = argv, .config = config};
+    struct daemon daemon = {
+        .argc = argc, .argv = argv, .config = config, .keeping = {.config = config}};
     struct stepd_error error;
     log_init(&daemon.log, stderr, config->log_level);
     blas_use_one_thread();
@@ -294,7 +322,7 @@ static int serve(const struct config *config, int argc, char *const argv[])
     if (status == STEPD_OK && config->action == CONFIG_RUN)
         status = bring_back(&daemon, &error);
     if (status == STEPD_OK)
-        status = define_jobs(daemon.server, config, &error);
+        status = define_jobs(&daemon, &error);
     if (status == STEPD_OK && config->action == CONFIG_RUN)
         status = server_run(daemon.server, &error);
     keeping_end(&daemon.keeping);

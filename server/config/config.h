@@ -26,6 +26,7 @@
 #include "proto/arena.h"
 #include "proto/message.h"
 #include "server/base/log.h"
+#include "server/base/naming.h"
 
 #define CONFIG_KEYS     25u  /* rows of the table in schema.c */
 #define CONFIG_JOBS_MAX 256u /* jobs of one file */
@@ -60,6 +61,14 @@ struct config_origin {
     size_t line; /* FILE: 1 first */
 };
 
+/* A safetensors file that a job begins with the weights of. Where nothing says which tensors are
+ * taken, it is all of the job's, and all of the file's. */
+struct config_init_from {
+    const char *file; /* "": none */
+    struct naming naming;
+    size_t line;
+};
+
 /* A job of the file. */
 struct config_job {
     const char *name;
@@ -68,6 +77,7 @@ struct config_job {
     size_t defaults_line;     /* 0: none stand there */
     uint32_t workers_min;     /* of `workers: 2..8`; 0: a number stands there */
     const size_t *group_line; /* definition.groups of them */
+    struct config_init_from init_from;
 };
 
 /* Everything that is configured. Strings and arrays live in the arena until config_deinit(). */
@@ -143,6 +153,9 @@ const struct config_job *config_find_job(const struct config *config, const char
 /* Do both say the same of a job? False as well where one of them has none of that name, or without
  * memory to tell. */
 bool config_same_job(const struct config *a, const struct config *b, const char *name);
+
+/* Do both begin a job with the same, or with nothing? */
+bool config_same_init_from(const struct config_init_from *a, const struct config_init_from *b);
 
 /*
  * Puts the place, `file:line: job "x": `, in front of an error that only the caller could find;

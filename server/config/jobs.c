@@ -16,6 +16,7 @@
 #include "proto/mode.h"
 #include "server/base/nearest.h"
 #include "server/config/groups.h"
+#include "server/config/init_from.h"
 #include "server/config/reader.h"
 #include "server/config/value.h"
 
@@ -107,12 +108,20 @@ static enum stepd_status read_groups(const struct reader *reader, const struct d
     return groups_read(reader, node, owner);
 }
 
+static enum stepd_status read_init_from(const struct reader *reader,
+                                        const struct document_node *node, void *owner)
+{
+    struct config_job *const job = owner;
+    return init_from_read(reader, node, &job->init_from);
+}
+
 static const struct reader_key keys[] = {
     {.name = "name", .required = true, .read = read_job_name},
     {.name = "mode", .required = false, .read = read_mode},
     {.name = "workers", .required = true, .read = read_workers},
     {.name = "strict", .required = false, .read = read_strict},
     {.name = "slice_elements", .required = false, .read = read_slice_elements},
+    {.name = "init_from", .required = false, .read = read_init_from},
     {.name = "defaults", .required = false, .read = read_defaults},
     {.name = "groups", .required = true, .read = read_groups},
 };
@@ -150,6 +159,7 @@ static enum stepd_status read_job(const struct reader *in_file, const struct doc
     *job = (struct config_job){
         .line = node->line,
         .definition = {.mode = STEPD_SYNC, .strict = true, .defaults = GROUPS_NOTHING},
+        .init_from = INIT_FROM_NOTHING,
     };
     status = reader_map(&reader, node, &jobs_keys, job, &job->definition.settings);
     if (status == STEPD_OK && job->workers_min != 0)
@@ -200,6 +210,7 @@ static void write_job(const struct config_job *job, bool lines, FILE *stream)
     (void)fprintf(stream, "    strict: %s\n", definition->strict ? "true" : "false");
     if (definition->slice_elements != 0)
         (void)fprintf(stream, "    slice_elements: %" PRIu32 "\n", definition->slice_elements);
+    init_from_write(&job->init_from, stream);
     for (size_t i = 0; i < definition->settings.count; i++) {
         const struct stepd_settings one = {.count = 1, .at = &definition->settings.at[i]};
         groups_write_settings(&one, "    ", stream);

@@ -76,6 +76,23 @@ static void assert_same_group(const struct stepd_group *a, const struct stepd_gr
     }
 }
 
+static void assert_same_globs(const struct naming_globs *a, const struct naming_globs *b)
+{
+    assert_int_equal(a->count, b->count);
+    for (size_t i = 0; i < a->count; i++)
+        assert_string_equal(a->at[i], b->at[i]);
+}
+
+static void assert_same_init_from(const struct config_init_from *a,
+                                  const struct config_init_from *b)
+{
+    assert_string_equal(a->file, b->file);
+    assert_same_globs(&a->naming.match, &b->naming.match);
+    assert_same_globs(&a->naming.except, &b->naming.except);
+    assert_string_equal(a->naming.remove_prefix, b->naming.remove_prefix);
+    assert_string_equal(a->naming.add_prefix, b->naming.add_prefix);
+}
+
 void same_assert_job(const struct config_job *a, const struct config_job *b)
 {
     assert_string_equal(a->name, b->name);
@@ -88,4 +105,5 @@ void same_assert_job(const struct config_job *a, const struct config_job *b)
     assert_int_equal(a->definition.groups, b->definition.groups);
     for (size_t i = 0; i < a->definition.groups; i++)
         assert_same_group(&a->definition.group[i], &b->definition.group[i]);
+    assert_same_init_from(&a->init_from, &b->init_from);
 }

@@ -14,6 +14,7 @@
 
 #include "server/config/document.h"
 #include "server/config/groups.h"
+#include "server/config/init_from.h"
 #include "server/config/jobs.h"
 #include "server/config/schema.h"
 #include "server/model/job.h"
@@ -148,10 +149,12 @@ static void example__first_job__has_every_key(void **state)
     const struct maps file = {.count = 1, .at = {root}};
     struct maps jobs = maps_under(&file, "jobs");
     jobs.count = 1;
+    const struct maps init_froms = maps_under(&jobs, "init_from");
     const struct maps groups = maps_under(&jobs, "groups");
     const struct maps schedules = maps_under(&groups, "schedule");
     const struct maps phases = maps_under(&groups, "phases");
     assert_stand(&jobs, &jobs_keys);
+    assert_stand(&init_froms, &init_from_keys);
     assert_stand(&groups, &groups_keys);
     assert_stand(&schedules, &groups_schedule_keys);
     assert_stand(&phases, &groups_phase_keys);

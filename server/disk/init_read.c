@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/disk/init_read.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "proto/bytes.h"
+#include "proto/error.h"
+#include "server/disk/tensors.h"
+#include "server/persist/init_match.h"
+
+/* Elements that are read at once, 8 bytes each at the widest. */
+#define WINDOW_ELEMENTS ((size_t)1 << 17)
+#define WINDOW_BYTES    (WINDOW_ELEMENTS * sizeof(double))
+
+enum stepd_status init_read_check(const char *file, struct stepd_error *reterr)
+{
+    struct tensors tensors;
+    const enum stepd_status status = tensors_open(AT_FDCWD, file, file, &tensors, reterr);
+    if (status == STEPD_OK)
+        tensors_close(&tensors);
+    return status;
+}
+
+/* ---- One tensor ------------------------------------------------------------------------------ */
+
+static enum stepd_status check_finite(const struct tensor *tensor, uint64_t first, size_t n,
+                                      const float *values, struct stepd_error *reterr)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(values[i]))
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "tensor '%s' has %s at element %" PRIu64
+                              " of the file; take another file, or leave it out by except",
+                              tensor->name, isnan(values[i]) ? "NaN" : "what is infinite as float",
+                              first + i);
+    }
+    return STEPD_OK;
+}
+
+static enum stepd_status read_values(const struct init_read *reading, const struct tensors *file,
+                                     const struct safetensors_tensor *from,
+                                     const struct tensor *tensor, uint8_t *window, float *values,
+                                     struct stepd_error *reterr)
+{
+    const uint64_t element_bytes = (from->end - from->begin) / tensor->elements;
+    enum stepd_status status = STEPD_OK;
+    for (uint64_t at = 0; at < tensor->elements && status == STEPD_OK;) {
+        const uint64_t left = tensor->elements - at;
+        const size_t n = left < WINDOW_ELEMENTS ? (size_t)left : WINDOW_ELEMENTS;
+        if (atomic_load(reading->stop))
+            return stepd_fail(reterr, STEPD_UNAVAILABLE, "the server is ending; try again later");
+        status = tensors_read(file, from, at * element_bytes, (size_t)(n * element_bytes), window,
+                              reterr);
+        if (status != STEPD_OK)
+            return status;
+        safetensors_widen(from->dtype, n, window, values + at);
+        status = check_finite(tensor, at, n, values + at, reterr);
+        at += n;
+    }
+    return status;
+}
+
+/* ---- All of them ----------------------------------------------------------------------------- */
+
+static enum stepd_status read_all(const struct init_read *reading, const struct tensors *file,
+                                  const struct job *job, const struct init_match *match,
+                                  struct first_weights *first, struct stepd_error *reterr)
+{
+    enum stepd_status status = STEPD_OK;
+    uint8_t *const window = malloc(WINDOW_BYTES);
+    bool room = window != NULL;
+    for (size_t i = 0; i < job->tensors && room && status == STEPD_OK; i++) {
+        uint64_t bytes = 0;
+        if (match->from[i] == NULL)
+            continue;
+        room = stepd_bytes_mul(job->tensor[i].elements, sizeof(float), &bytes) && bytes <= SIZE_MAX;
+        first->values[i] = room ? malloc((size_t)bytes) : NULL;
+        room = first->values[i] != NULL;
+        if (room)
+            status = read_values(reading, file, match->from[i], &job->tensor[i], window,
+                                 first->values[i], reterr);
+    }
+    free(window);
+    return room ? status : stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to read it");
+}
+
+static void log_match(const struct init_read *reading, const struct job *job,
+                      const struct init_match *match)
+{
+    log_event(reading->log, LOG_INFO, "init_from",
+              "job=%s file=%s taken=%zu kept=%zu kept_names=%s left_over=%zu left_over_names=%s",
+              job->name, reading->file, match->taken, match->kept.count, match->kept.text,
+              match->left_over.count, match->left_over.text);
+}
+
+static enum stepd_status read_file(const struct init_read *reading, const struct tensors *file,
+                                   const struct job *job, struct first_weights **ret_first,
+                                   struct stepd_error *reterr)
+{
+    struct init_match match;
+    enum stepd_status status = init_match_create(job, reading->naming, &file->head, &match, reterr);
+    if (status != STEPD_OK)
+        return status;
+    struct first_weights *first = first_weights_create(job->tensors);
+    status = first == NULL ? stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to read it")
+                           : read_all(reading, file, job, &match, first, reterr);
+    if (status == STEPD_OK) {
+        log_match(reading, job, &match);
+        *ret_first = first;
+    } else {
+        (void)first_weights_unref(first);
+    }
+    init_match_deinit(&match);
+    return status;
+}
+
+enum stepd_status init_read(const struct init_read *reading, const struct job *job,
+                            struct first_weights **ret_first, struct stepd_error *reterr)
+{
+    struct tensors file;
+    enum stepd_status status = tensors_open(AT_FDCWD, reading->file, "the file", &file, reterr);
+    if (status == STEPD_OK) {
+        status = read_file(reading, &file, job, ret_first, reterr);
+        tensors_close(&file);
+    }
+    if (status == STEPD_OK)
+        return STEPD_OK;
+    log_event(reading->log, LOG_WARN, "init_from_failed", "job=%s file=%s cause=%s", job->name,
+              reading->file, reterr->text);
+    const bool passing = status == STEPD_RESOURCE_EXHAUSTED || status == STEPD_UNAVAILABLE;
+    return stepd_fail_in(reterr, passing ? status : STEPD_FAILED_PRECONDITION,
+                         "job '%s' cannot begin with its init_from", job->name);
+}
