@@ -31,10 +31,11 @@ static struct job *make_job(void)
     return draft_job(&def, tensor, 3);
 }
 
-#define W(name)  "\"" name "\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}"
-#define B(name)  "\"" name "\":{\"dtype\":\"F16\",\"shape\":[3],\"data_offsets\":[24,30]}"
-#define B2(name) "\"" name "\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[30,32]}"
-#define BYTES    32
+#define W(name)       "\"" name "\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}"
+#define B(name)       "\"" name "\":{\"dtype\":\"F16\",\"shape\":[3],\"data_offsets\":[24,30]}"
+#define B2(name)      "\"" name "\":{\"dtype\":\"BF16\",\"shape\":[1],\"data_offsets\":[30,32]}"
+#define NOTHING(name) "\"" name "\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[32,32]}"
+#define BYTES         32
 
 /* Of a head of W, B and B2, or what stands for them. The file stays until the match is freed. */
 static enum stepd_status match(const char *json, const struct naming *naming,
@@ -113,6 +114,8 @@ static void match__of_another_file__says_what_is_wrong_and_what_to_do(void **sta
         {"{" W("w") "," B("b") "," B2("c") "}", "of 3 tensors to be taken"},
         {"{" W("w") "," B("b") "," B2("c") "}", "1 is not in the file (\"b2\")"},
         {"{" W("w") "," B("b") "," B2("c") "}", "1 is in the file alone (\"c\")"},
+        {"{" W("w") "," B("b") "," B2("b2") "," NOTHING("more") "}",
+         "and those of the file 1 is in the file alone (\"more\")"},
         {"{" W("x") "," B("y") "," B2("c") "}", "3 are not in the file (\"w\", \"b\", \"b2\")"},
         {"{" W("x") "," B("y") "," B2("c") "}", "which are taken (match, except)"},
         {"{" W("b") "," B("w") "," B2("b2") "}",
