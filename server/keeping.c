@@ -32,6 +32,17 @@ static enum stepd_status restore(void *owner, struct job_snapshot *snapshot,
     return STEPD_OK;
 }
 
+/* Of a job of the config; of another one nobody knows whether its size was asked for. */
+static uint32_t slice_elements(void *owner, const char *job)
+{
+    const struct keeping *const keeping = owner;
+    const struct config_job *const found = config_find_job(keeping->config, job);
+    if (found == NULL)
+        return 0;
+    const uint32_t own = found->definition.slice_elements;
+    return own != 0 ? own : keeping->config->slice_elements;
+}
+
 enum stepd_status keeping_resume(struct keeping *keeping, struct server *server, uint64_t bytes_max,
                                  struct stepd_error *reterr)
 {
@@ -44,6 +55,7 @@ enum stepd_status keeping_resume(struct keeping *keeping, struct server *server,
         .store = keeping->store,
         .bytes_max = bytes_max,
         .log = keeping->log,
+        .cut = {.slice_elements = slice_elements, .owner = keeping, .log = keeping->log},
         .restore = restore,
         .owner = keeping,
     };

@@ -147,7 +147,7 @@ enum stepd_status control_draft_restore(struct control *control, struct control_
     drafted.tensors_most = drafted.tensors;
     enum stepd_status status = make_room(control, job, drafted.groups + drafted.tensors, reterr);
     if (status == STEPD_OK)
-        status = job_draft_of(definition, control->options.slice_elements, &job->draft, reterr);
+        status = job_draft_of(definition, definition->slice_elements, &job->draft, reterr);
     if (status == STEPD_OK)
         job->drafted = drafted;
     return status;

@@ -217,14 +217,40 @@ static enum stepd_status read_arrays(int folder, struct manifest *manifest, uint
     return status;
 }
 
-enum stepd_status load_checkpoint(int folder, uint64_t bytes_max, struct manifest *ret_manifest,
-                                  struct stepd_error *reterr)
+/* Where another cut cannot be made, the job goes on with the one that it has. */
+static void recut(struct manifest *manifest, const struct load_cut *cut)
+{
+    const struct job *const job = manifest->state->job;
+    const uint32_t from = job->slice_elements;
+    const uint32_t to =
+        cut->slice_elements == NULL ? 0 : cut->slice_elements(cut->owner, job->name);
+    struct stepd_error error = {.code = STEPD_OK};
+    if (to == 0 || to == from)
+        return;
+    if (manifest_recut(manifest, to, &error) == STEPD_OK)
+        log_event(cut->log, LOG_INFO, "slices_recut", "job=%s slice_elements=%u from=%u",
+                  manifest->state->job->name, to, from);
+    else
+        log_event(cut->log, LOG_WARN, "slices_not_recut",
+                  "job=%s slice_elements=%u stays=%u cause=%s", job->name, to, from, error.text);
+}
+
+enum stepd_status load_checkpoint_cut(int folder, uint64_t bytes_max, const struct load_cut *cut,
+                                      struct manifest *ret_manifest, struct stepd_error *reterr)
 {
     enum stepd_status status = load_manifest(folder, ret_manifest, reterr);
     if (status != STEPD_OK)
         return status;
+    if (cut != NULL)
+        recut(ret_manifest, cut);
     status = read_arrays(folder, ret_manifest, bytes_max, reterr);
     if (status != STEPD_OK)
         manifest_deinit(ret_manifest);
     return status;
+}
+
+enum stepd_status load_checkpoint(int folder, uint64_t bytes_max, struct manifest *ret_manifest,
+                                  struct stepd_error *reterr)
+{
+    return load_checkpoint_cut(folder, bytes_max, /* cut= */ NULL, ret_manifest, reterr);
 }

@@ -11,6 +11,7 @@
 
 #include <stepd/status.h>
 
+#include "server/base/log.h"
 #include "server/persist/manifest.h"
 
 /* What a checkpoint says of itself: its manifest alone. folder is that of the checkpoint, borrowed;
@@ -28,5 +29,19 @@ enum stepd_status load_manifest(int folder, struct manifest *ret_manifest,
  */
 enum stepd_status load_checkpoint(int folder, uint64_t bytes_max, struct manifest *ret_manifest,
                                   struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* How large the slices of jobs that are loaded are to be. */
+struct load_cut {
+    /* Elements of the largest one; 0: as it was saved. NULL: all are. */
+    uint32_t (*slice_elements)(void *owner, const char *job);
+    void *owner;
+    const struct log *log; /* may be NULL */
+};
+
+/* The same with slices of another size, where all that would become one are at one point; else with
+ * the saved ones. The log says which. cut is borrowed until return; NULL: the saved ones. */
+enum stepd_status load_checkpoint_cut(int folder, uint64_t bytes_max, const struct load_cut *cut,
+                                      struct manifest *ret_manifest,
+                                      struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 #endif

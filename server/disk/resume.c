@@ -46,7 +46,7 @@ static enum stepd_status read_one(const struct resume *resume, const struct shel
     if (folder < 0)
         return reterr->code == STEPD_OK ? STEPD_UNAVAILABLE : reterr->code;
     enum stepd_status status =
-        whole ? load_checkpoint(folder, resume->bytes_max, ret_manifest, reterr)
+        whole ? load_checkpoint_cut(folder, resume->bytes_max, &resume->cut, ret_manifest, reterr)
               : load_manifest(folder, ret_manifest, reterr);
     file_close(folder);
     if (status != STEPD_OK)

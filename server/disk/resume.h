@@ -16,12 +16,14 @@
 
 #include "server/base/log.h"
 #include "server/control/snapshot.h"
+#include "server/disk/load.h"
 #include "server/disk/store.h"
 
 struct resume {
     const struct store *store; /* borrowed until return, as is all else */
     uint64_t bytes_max;        /* of a checkpoint's arrays */
     const struct log *log;
+    struct load_cut cut; /* of the jobs' slices */
 
     /* Brings one job back; as control_restore. */
     enum stepd_status (*restore)(void *owner, struct job_snapshot *snapshot,

@@ -59,10 +59,11 @@ enum stepd_status job_draft_create(const char *name, const struct stepd_define_j
                                    uint32_t slice_elements_default, struct job_draft **ret_draft,
                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The draft that a job was sealed from, or one as good, to seal it anew; but for that it holds all
- * tensors and is not sealed. RESOURCE_EXHAUSTED: no memory. *ret_draft: caller frees with
- * job_draft_destroy. */
-enum stepd_status job_draft_of(const struct job *job, uint32_t slice_elements_default,
+/* The draft that a job was sealed from, or one as good, to seal it anew with slices of this size at
+ * most; but for that it holds all tensors and is not sealed. A definition that is compared with it
+ * may say another size: the job is cut already. RESOURCE_EXHAUSTED: no memory. *ret_draft: caller
+ * frees with job_draft_destroy. */
+enum stepd_status job_draft_of(const struct job *job, uint32_t slice_elements,
                                struct job_draft **ret_draft,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 

@@ -214,7 +214,7 @@ static enum stepd_status same_scalars(const struct job_draft *draft,
         return differs_number(reterr, "workers", draft->workers, def->workers);
     if (draft->strict != def->strict)
         return differs_number(reterr, "strict", draft->strict, def->strict);
-    if (draft->slice_elements != slice_elements)
+    if (draft->slice_elements_default != 0 && draft->slice_elements != slice_elements)
         return differs_number(reterr, "slice_elements", draft->slice_elements, slice_elements);
     if (draft->groups != def->groups)
         return differs_number(reterr, "the number of groups", (double)draft->groups,
@@ -450,7 +450,7 @@ static enum stepd_status append_all(const struct job *job, struct job_draft *dra
     return status;
 }
 
-enum stepd_status job_draft_of(const struct job *job, uint32_t slice_elements_default,
+enum stepd_status job_draft_of(const struct job *job, uint32_t slice_elements,
                                struct job_draft **ret_draft, struct stepd_error *reterr)
 {
     struct job_draft *draft = calloc(1, sizeof *draft);
@@ -461,8 +461,7 @@ enum stepd_status job_draft_of(const struct job *job, uint32_t slice_elements_de
         .consistency = job->consistency,
         .workers = job->workers,
         .strict = job->strict,
-        .slice_elements = job->slice_elements,
-        .slice_elements_default = slice_elements_default,
+        .slice_elements = slice_elements,
     };
     enum stepd_status status =
         draft->name == NULL ? no_memory(reterr) : copy_groups(job, draft, reterr);

@@ -20,7 +20,7 @@ struct job_draft {
     uint32_t workers;
     bool strict;
     uint32_t slice_elements;
-    uint32_t slice_elements_default;
+    uint32_t slice_elements_default; /* 0: definitions may say any */
     size_t groups;
     struct group *group; /* owned */
     size_t tensors;

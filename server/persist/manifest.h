@@ -23,6 +23,7 @@
  *     manifest_changed.c   what groups have become
  *     manifest_history.c   changes that were made and are to come
  *     manifest_slices.c    slices, those that say the same but once; a slice in manifest_slice.c
+ *     manifest_recut.c     slices of another size
  *     manifest_sums.c      checksums of files and arrays
  */
 #ifndef PERSIST_MANIFEST_H
@@ -106,6 +107,15 @@ struct manifest {
  * manifest_deinit. Any thread.
  */
 enum stepd_status manifest_parse(const char *text, size_t length, struct manifest *ret_manifest,
+                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/*
+ * Cuts the slices of one that was read, and whose arrays have not been, to another size; the files
+ * beside it are read into these as into those. Where slices that would become one are at different
+ * points, it cannot be: FAILED_PRECONDITION, and nothing has changed. INVALID_ARGUMENT: no such cut
+ * can be made of the job. RESOURCE_EXHAUSTED: no memory. Any thread.
+ */
+enum stepd_status manifest_recut(struct manifest *manifest, uint32_t slice_elements,
                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* A zeroed one is fine. */

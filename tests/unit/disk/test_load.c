@@ -171,6 +171,34 @@ static void load_checkpoint__of_more_than_there_may_be__is_refused(void **state)
     end(&f);
 }
 
+static uint32_t smallest(void *owner, const char *job)
+{
+    *(char *)owner = job[0];
+    return LAYOUT_SLICE_ELEMENTS_LEAST;
+}
+
+static void load_checkpoint__into_slices_of_another_size__has_the_same_floats(void **state)
+{
+    struct fixture f;
+    struct manifest manifest;
+    struct stepd_error error = {.code = STEPD_OK};
+    char asked = '-';
+    const struct load_cut cut = {.slice_elements = smallest, .owner = &asked};
+    save_small(&f, *state);
+    assert_int_equal(f.shares.job->layout.slices, 1); /* which packs both tensors */
+    if (load_checkpoint_cut(f.folder, UINT64_MAX, &cut, &manifest, &error) != STEPD_OK)
+        fail_msg("%s", error.text);
+    assert_int_equal(asked, f.shares.job->name[0]);
+    assert_int_equal(manifest.snapshot.job->slice_elements, LAYOUT_SLICE_ELEMENTS_LEAST);
+    assert_int_equal(manifest.state->job->layout.slices, 2);
+    const float *const saved = shares_slice(&f.shares, 0)->view[STEPD_EVALUATION];
+    assert_memory_equal(manifest.state->slice[0].view[STEPD_EVALUATION], saved, 6 * sizeof(float));
+    assert_memory_equal(manifest.state->slice[1].view[STEPD_EVALUATION], saved + 6,
+                        2 * sizeof(float));
+    manifest_deinit(&manifest);
+    end(&f);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
 int main(void)
@@ -180,6 +208,7 @@ int main(void)
         TEST(load_checkpoint__of_one_with_any_byte_changed__is_refused),
         TEST(load_checkpoint__without_one_of_its_files__names_it),
         TEST(load_checkpoint__of_a_file_that_was_cut__is_refused),
+        TEST(load_checkpoint__into_slices_of_another_size__has_the_same_floats),
         TEST(load_checkpoint__of_more_than_there_may_be__is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

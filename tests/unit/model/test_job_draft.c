@@ -319,9 +319,34 @@ static void job_draft_add__of_initial_values_beyond_a_float__is_refused(void **s
     (void)job_draft_destroy(draft);
 }
 
+static void draft_of__a_job__holds_nobody_to_the_size_of_its_slices(void **state)
+{
+    (void)state;
+    static const uint64_t shape[] = {4000};
+    struct stepd_define_job def = draft_definition();
+    const struct stepd_tensor_def tensor = draft_tensor("w", shape, 1);
+    struct job *const job = draft_job(&def, &tensor, 1);
+    struct job_draft *draft = NULL;
+    struct job *again = NULL;
+    assert_int_equal(job_draft_of(job, 256, &draft, &error), STEPD_OK);
+    assert_int_equal(job_draft_seal(draft, 1, 1, &again, &error), STEPD_OK);
+    assert_int_equal(again->layout.slices, 16);
+    assert_int_equal(again->slice_elements, 256);
+    for (uint32_t size = 0; size <= 1024; size += 512) {
+        def.slice_elements = size;
+        assert_int_equal(job_draft_same(draft, &def, &error), STEPD_OK);
+    }
+    def.workers = 2;
+    assert_int_equal(job_draft_same(draft, &def, &error), STEPD_INVALID_ARGUMENT);
+    (void)job_draft_destroy(draft);
+    (void)job_unref(again);
+    (void)job_unref(job);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(draft_of__a_job__holds_nobody_to_the_size_of_its_slices),
         cmocka_unit_test(job_draft_add__of_pages_in_order__takes_them),
         cmocka_unit_test(job_draft_add__of_the_same_again__changes_nothing),
         cmocka_unit_test(job_draft_add__of_known_and_new_tensors__appends_the_new),
