@@ -4,7 +4,8 @@
  * hold:
  *
  *   - one that is refused is refused with a sentence that can be printed;
- *   - one that is read can be written, and that is read and written to the same bytes.
+ *   - one that is read can be written, and that is read and written to the same bytes;
+ *   - it is cut into the largest slices, or is left as it is with a sentence that can be printed.
  */
 #include <string.h>
 
@@ -18,6 +19,12 @@ static const char after_digits[] = "\"\n}\n";
 /* Nobody looks at what stands in arrays. */
 static float array[1];
 
+static void check_error(enum stepd_status status, const struct stepd_error *error)
+{
+    FUZZ_CHECK(error->code == status && error->text[0] != '\0');
+    FUZZ_CHECK(stepd_utf8_printable((const uint8_t *)error->text, strlen(error->text)));
+}
+
 static bool parse(const char *text, size_t length, struct manifest *ret_manifest)
 {
     struct stepd_error error = {.text = ""};
@@ -27,8 +34,7 @@ static bool parse(const char *text, size_t length, struct manifest *ret_manifest
     FUZZ_CHECK(status == STEPD_INVALID_ARGUMENT || status == STEPD_NOT_FOUND ||
                status == STEPD_DATA_LOSS || status == STEPD_UNIMPLEMENTED ||
                status == STEPD_RESOURCE_EXHAUSTED);
-    FUZZ_CHECK(error.code == status && error.text[0] != '\0');
-    FUZZ_CHECK(stepd_utf8_printable((const uint8_t *)error.text, strlen(error.text)));
+    check_error(status, &error);
     return false;
 }
 
@@ -61,6 +67,17 @@ static char *write_down(struct manifest *manifest, size_t *ret_length)
     return text;
 }
 
+static void recut(const char *text, size_t length)
+{
+    struct manifest manifest;
+    struct stepd_error error = {.text = ""};
+    FUZZ_CHECK(parse(text, length, &manifest));
+    const enum stepd_status status = manifest_recut(&manifest, LAYOUT_SLICE_ELEMENTS_MOST, &error);
+    if (status != STEPD_OK)
+        check_error(status, &error);
+    manifest_deinit(&manifest);
+}
+
 static void check(const char *text, size_t length)
 {
     struct manifest manifest;
@@ -72,6 +89,7 @@ static void check(const char *text, size_t length)
     FUZZ_CHECK(parse(first, first_length, &manifest));
     char *const second = write_down(&manifest, &second_length);
     FUZZ_CHECK(second_length == first_length && memcmp(first, second, first_length) == 0);
+    recut(second, second_length);
     free(second);
     free(first);
 }
