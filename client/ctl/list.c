@@ -2,10 +2,7 @@
  *
  * stepctl list: which checkpoints there are, as their manifests say. Their arrays are not read.
  */
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -30,23 +27,16 @@ static const char help[] =
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
-/* Bytes of all files, and how long ago the manifest, which is the last of them, was written. */
 static void add_manifest(json_t *row, int folder, const struct manifest *manifest)
 {
-    struct stat stat = {.st_size = 0};
     const struct job_snapshot *const snapshot = &manifest->snapshot;
-    json_int_t bytes = 0;
-    const bool known = fstatat(folder, MANIFEST_FILE, &stat, AT_SYMLINK_NOFOLLOW) == 0;
-    for (size_t i = 0; i < manifest->sums.files; i++)
-        bytes += (json_int_t)manifest->sums.file[i].bytes;
-    const time_t now = time(NULL);
-    const json_int_t age_s = known && now > stat.st_mtime ? (json_int_t)(now - stat.st_mtime) : 0;
+    const struct load_extent extent = load_extent_of(folder, manifest);
     json_t *const more = json_pack(
         "{s:s, s:I, s:s, s:i, s:I, s:I, s:I, s:I, s:s}", "job", snapshot->job->name, "incarnation",
         (json_int_t)snapshot->incarnation, "mode", stepd_mode_name(snapshot->job->consistency.mode),
         "workers", (int)snapshot->job->workers, "tensors", (json_int_t)snapshot->job->tensors,
-        "elements", (json_int_t)snapshot->job->elements, "bytes", bytes + (json_int_t)stat.st_size,
-        "age_s", age_s, "stepd", manifest->stepd);
+        "elements", (json_int_t)snapshot->job->elements, "bytes", (json_int_t)extent.bytes, "age_s",
+        (json_int_t)(extent.age_ms / 1000), "stepd", manifest->stepd);
     (void)json_object_update(row, more);
     json_decref(more);
 }

@@ -113,6 +113,17 @@ static enum stepd_status restore_member(struct control *control, struct control_
     return STEPD_OK;
 }
 
+/* As it was when this daemon's clock stood so much earlier, before its beginning perhaps: that is
+ * for the difference to now, which wraps around. */
+static struct control_written origin_written(const struct checkpoint_origin *origin,
+                                             uint64_t now_ms)
+{
+    struct control_written written = {
+        .step = origin->step, .bytes = origin->bytes, .at_ms = now_ms - origin->age_ms};
+    memcpy(written.name, origin->name, sizeof written.name);
+    return written;
+}
+
 static enum stepd_status restore_entry(struct control *control, struct control_job *job,
                                        const struct job_snapshot *snapshot, struct job_state *state,
                                        struct stepd_error *reterr)
@@ -129,6 +140,7 @@ static enum stepd_status restore_entry(struct control *control, struct control_j
         return status;
     job->started = snapshot->started;
     job->restored = job_state_ref(state);
+    job->checkpoints.newest = origin_written(&snapshot->origin, control->now_ms);
     return control_opening_start(control, job, reterr);
 }
 

@@ -49,7 +49,16 @@ struct member_snapshot {
     struct control_former former; /* who held the rank before */
 };
 
+/* The checkpoint that a snapshot was read from. */
+struct checkpoint_origin {
+    char name[STEPD_CHECKPOINT_NAME_BYTES]; /* "": none */
+    uint64_t step;
+    uint64_t bytes;  /* of all its files */
+    uint64_t age_ms; /* since it was written */
+};
+
 struct job_snapshot {
+    struct checkpoint_origin origin;
     struct job *job;  /* a reference: the definition as it stands */
     uint64_t version; /* of all slices that are stepped, or JOB_STATE_AS_IT_STANDS */
 

@@ -2,9 +2,12 @@
 #include "server/disk/load.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "proto/error.h"
 #include "server/disk/file.h"
@@ -253,4 +256,18 @@ enum stepd_status load_checkpoint(int folder, uint64_t bytes_max, struct manifes
                                   struct stepd_error *reterr)
 {
     return load_checkpoint_cut(folder, bytes_max, /* cut= */ NULL, ret_manifest, reterr);
+}
+
+struct load_extent load_extent_of(int folder, const struct manifest *manifest)
+{
+    struct load_extent extent = {.bytes = 0};
+    struct stat stat;
+    const time_t now = time(NULL);
+    for (size_t i = 0; i < manifest->sums.files; i++)
+        extent.bytes += manifest->sums.file[i].bytes;
+    if (fstatat(folder, MANIFEST_FILE, &stat, AT_SYMLINK_NOFOLLOW) != 0)
+        return extent;
+    extent.bytes += (uint64_t)stat.st_size;
+    extent.age_ms = now > stat.st_mtime ? (uint64_t)(now - stat.st_mtime) * 1000 : 0;
+    return extent;
 }

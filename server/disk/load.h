@@ -44,4 +44,13 @@ enum stepd_status load_checkpoint_cut(int folder, uint64_t bytes_max, const stru
                                       struct manifest *ret_manifest,
                                       struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* What a checkpoint takes, and since when. */
+struct load_extent {
+    uint64_t bytes;  /* of all its files */
+    uint64_t age_ms; /* since its manifest, which is the last of them, was written */
+};
+
+/* Of one in a folder, borrowed, whose manifest has been read. */
+struct load_extent load_extent_of(int folder, const struct manifest *manifest);
+
 #endif

@@ -37,17 +37,30 @@ static int newest_first(const void *a, const void *b)
            (one->checkpoint.step > other->checkpoint.step);
 }
 
+static void note_origin(const struct shelf_checkpoint *checkpoint, int folder,
+                        struct manifest *manifest)
+{
+    const struct load_extent extent = load_extent_of(folder, manifest);
+    struct checkpoint_origin *const origin = &manifest->snapshot.origin;
+    memcpy(origin->name, checkpoint->name, sizeof origin->name);
+    origin->step = checkpoint->step;
+    origin->bytes = extent.bytes;
+    origin->age_ms = extent.age_ms;
+}
+
 /* Opens a checkpoint and reads it, whole or its manifest alone. */
 static enum stepd_status read_one(const struct resume *resume, const struct shelf *shelf,
-                                  const char *name, bool whole, struct manifest *ret_manifest,
-                                  struct stepd_error *reterr)
+                                  const struct shelf_checkpoint *checkpoint, bool whole,
+                                  struct manifest *ret_manifest, struct stepd_error *reterr)
 {
-    const int folder = shelf_open_checkpoint(shelf, name, reterr);
+    const int folder = shelf_open_checkpoint(shelf, checkpoint->name, reterr);
     if (folder < 0)
         return reterr->code == STEPD_OK ? STEPD_UNAVAILABLE : reterr->code;
     enum stepd_status status =
         whole ? load_checkpoint_cut(folder, resume->bytes_max, &resume->cut, ret_manifest, reterr)
               : load_manifest(folder, ret_manifest, reterr);
+    if (status == STEPD_OK)
+        note_origin(checkpoint, folder, ret_manifest);
     file_close(folder);
     if (status != STEPD_OK)
         return status;
@@ -81,7 +94,7 @@ static enum stepd_status find_candidates(const struct resume *resume, const stru
     for (size_t i = 0; i < count && found->list != NULL; i++) {
         struct manifest manifest;
         struct stepd_error cause;
-        if (read_one(resume, shelf, all[i].name, false, &manifest, &cause) != STEPD_OK) {
+        if (read_one(resume, shelf, &all[i], false, &manifest, &cause) != STEPD_OK) {
             note_skipped(resume, shelf, all[i].name, &cause, found);
             continue;
         }
@@ -121,8 +134,7 @@ static enum stepd_status try_candidates(const struct resume *resume, const struc
         const struct candidate *const candidate = &found->list[i];
         struct manifest manifest;
         struct stepd_error cause;
-        if (read_one(resume, shelf, candidate->checkpoint.name, true, &manifest, &cause) !=
-            STEPD_OK) {
+        if (read_one(resume, shelf, &candidate->checkpoint, true, &manifest, &cause) != STEPD_OK) {
             note_skipped(resume, shelf, candidate->checkpoint.name, &cause, found);
             continue;
         }

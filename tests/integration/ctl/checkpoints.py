@@ -154,6 +154,16 @@ class Live(Kept):
         self.assertIsNone(self.status["blocked"]["checkpoint"])
         self.assertIn("blocked: cannot", self.status["blocked"]["checkpoint_failure"])
 
+    def test_status__of_a_daemon_started_again__has_the_one_that_it_goes_on_from(self):
+        again = pathlib.Path(tempfile.mkdtemp(dir=self.folder)) / "store"
+        shutil.copytree(self.store, again, ignore=shutil.ignore_patterns("blocked"))
+        with Daemon(f"{BIN}/stepd", "--config", f"{self.folder}/stepd.yaml",
+                    "--checkpoint-dir", again) as daemon:
+            status = {job["name"]: job for job in asked("--server", daemon.address, "status")["jobs"]}
+        self.assertEqual({key: status["kept"]["checkpoint"][key] for key in ("name", "step", "bytes")},
+                         {key: self.taken[key] for key in ("name", "step", "bytes")})
+        self.assertIsNone(status["blocked"]["checkpoint"])
+
     def test_status__for_people__shows_the_newest_and_what_is_wrong(self):
         self.assertRegex(self.shown, r"(?m)^  checkpoint step-00000009, \S+ KiB, \S+ s ago$")
         self.assertRegex(self.shown, r"(?m)^  DEGRADED: no newer checkpoint could be written: blo")

@@ -57,6 +57,32 @@ static void session__that_is_restored__is_known_to_the_shards(void **state)
     crash_end(&crash);
 }
 
+/* Older than the new control's clock, too. */
+static void status__of_a_restored_job__has_the_checkpoint_that_it_comes_from(void **state)
+{
+    (void)state;
+    static const struct checkpoint_origin origin = {
+        .name = "step-00000005", .step = 5, .bytes = 4096, .age_ms = UINT64_C(1) << 40};
+    struct crash crash;
+    crash_begin(&crash, STEPD_SYNC);
+    crash_take(&crash, 5, at_five);
+    crash.taken.snapshot.origin = origin;
+    crash_restore(&crash);
+    brain_opened_all(crash.brain, "j");
+    struct peer *const peer = peer_join(crash.brain, hello_observer("j"));
+    brain_wait(crash.brain, 1000);
+    peer_request(peer, get_status("j"));
+    for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
+        brain_answer(crash.brain, shard, 5, 5, UINT32_MAX);
+    const struct stepd_job_status *const job =
+        peer_answer(peer, STEPD_MESSAGE_STATUS)->body.status.job;
+    assert_string_equal(job->checkpoint.name, "step-00000005");
+    assert_int_equal(job->checkpoint.step, 5);
+    assert_int_equal(job->checkpoint.bytes, 4096);
+    assert_int_equal(job->checkpoint.age_ms, origin.age_ms + 1000);
+    crash_end(&crash);
+}
+
 static void job__that_had_started__starts_when_it_is_open(void **state)
 {
     (void)state;
@@ -347,6 +373,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(job__that_is_restored__is_opened_with_its_state),
         cmocka_unit_test(session__that_is_restored__is_known_to_the_shards),
+        cmocka_unit_test(status__of_a_restored_job__has_the_checkpoint_that_it_comes_from),
         cmocka_unit_test(job__that_had_started__starts_when_it_is_open),
         cmocka_unit_test(job__that_fewer_stayed_in__starts_all_the_same),
         cmocka_unit_test(job__that_had_not_started__waits_for_its_workers),
