@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/ctl/shelves.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -13,6 +12,7 @@
 #include "proto/error.h"
 #include "server/disk/save.h"
 #include "server/disk/shelf.h"
+#include "server/disk/store.h"
 #include "server/persist/manifest.h"
 
 #define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -84,49 +84,30 @@ static enum stepd_status visit_shelf(const struct shelves *shelves, const struct
 
 /* ---- All jobs -------------------------------------------------------------------------------- */
 
-/* What store_shelf_name makes, and so nothing that a terminal must not be shown. */
-static int is_shelf(const struct dirent *entry)
-{
-    const char *const name = entry->d_name;
-    const size_t length = strlen(name);
-    return name[0] != '.' && length < STORE_SHELF_BYTES &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-%~") ==
-               length;
-}
-
 static bool is_meant(const struct shelves *shelves, const char *name)
 {
     return shelves->job == NULL || strcmp(shelves->job, name) == 0 ||
            strcmp(store_shelf_name(shelves->job).text, name) == 0;
 }
 
-/* What is no folder, or is a link, is passed over. */
-static enum stepd_status visit_entry(const struct shelves *shelves, int root, const char *name,
-                                     size_t *visited, struct stepd_error *reterr)
+static enum stepd_status visit_all(const struct shelves *shelves, const struct store *store,
+                                   size_t *visited, struct stepd_error *reterr)
 {
-    struct shelf shelf = {.folder = openat(root, name, FOLDER_FLAGS | O_NOFOLLOW)};
-    if (shelf.folder < 0)
-        return errno == ENOTDIR || errno == ELOOP ? STEPD_OK : refuse(name, "open", reterr);
-    (void)stepd_format(shelf.name.text, sizeof shelf.name.text, "%s", name);
-    const enum stepd_status status = visit_shelf(shelves, &shelf, visited, reterr);
-    shelf_close(&shelf);
-    return status;
-}
-
-static enum stepd_status visit_root(const struct shelves *shelves, int root, size_t *visited,
-                                    struct stepd_error *reterr)
-{
-    struct dirent **entry = NULL;
-    const int count = scandir(shelves->path, &entry, is_shelf, alphasort);
-    if (count < 0)
-        return refuse(shelves->path, "list", reterr);
-    enum stepd_status status = STEPD_OK;
-    for (int i = 0; i < count; i++) {
-        if (status == STEPD_OK && is_meant(shelves, entry[i]->d_name))
-            status = visit_entry(shelves, root, entry[i]->d_name, visited, reterr);
-        free(entry[i]);
+    struct store_shelf_name *name = NULL;
+    size_t names = 0;
+    enum stepd_status status = store_shelves(store, &name, &names, reterr);
+    for (size_t i = 0; i < names && status == STEPD_OK; i++) {
+        struct shelf shelf;
+        if (!is_meant(shelves, name[i].text))
+            continue;
+        status = shelf_open(store, &name[i], &shelf, reterr);
+        if (status == STEPD_OK) {
+            status = visit_shelf(shelves, &shelf, visited, reterr);
+            shelf_close(&shelf);
+        }
     }
-    free((void *)entry);
+    if (names > 0)
+        free(name);
     return status;
 }
 
@@ -143,9 +124,10 @@ static bool is_of_a_job(int root)
     return count > 0;
 }
 
-static enum stepd_status visit_any(const struct shelves *shelves, int root, size_t *visited,
-                                   struct stepd_error *reterr)
+static enum stepd_status visit_any(const struct shelves *shelves, const struct store *store,
+                                   size_t *visited, struct stepd_error *reterr)
 {
+    const int root = store_folder(store);
     if (is_checkpoint(root)) {
         shelves->visit(shelves->owner, &(struct shelves_checkpoint){
                                            .job = "", .name = shelves->path, .folder = root});
@@ -153,7 +135,7 @@ static enum stepd_status visit_any(const struct shelves *shelves, int root, size
         return STEPD_OK;
     }
     if (!is_of_a_job(root))
-        return visit_root(shelves, root, visited, reterr);
+        return visit_all(shelves, store, visited, reterr);
     const struct shelf shelf = {.folder = root}; /* named by the path */
     return visit_shelf(shelves, &shelf, visited, reterr);
 }
@@ -161,11 +143,12 @@ static enum stepd_status visit_any(const struct shelves *shelves, int root, size
 enum stepd_status shelves_visit(const struct shelves *shelves, struct stepd_error *reterr)
 {
     size_t visited = 0;
-    const int root = open(shelves->path, FOLDER_FLAGS);
-    if (root < 0)
-        return refuse(shelves->path, "open", reterr);
-    enum stepd_status status = visit_any(shelves, root, &visited, reterr);
-    (void)close(root);
+    struct store *store = NULL;
+    enum stepd_status status = store_open_to_read(shelves->path, &store, reterr);
+    if (status != STEPD_OK)
+        return status;
+    status = visit_any(shelves, store, &visited, reterr);
+    (void)store_close(store);
     if (status == STEPD_OK && visited == 0)
         status = stepd_fail(reterr, STEPD_NOT_FOUND, "there is no checkpoint%s%s in %s",
                             shelves->job == NULL ? "" : " of job ",

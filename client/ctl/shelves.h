@@ -28,7 +28,8 @@ struct shelves {
 };
 
 /* Visits all checkpoints, job by job by rising names, of each the newest step first. NOT_FOUND:
- * there is none of that job, or nothing at the path. FAILED_PRECONDITION: it cannot be read. */
+ * there is none of that job, or nothing at the path. FAILED_PRECONDITION: the path cannot be
+ * opened. UNAVAILABLE: what is in it cannot be read. */
 enum stepd_status shelves_visit(const struct shelves *shelves,
                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
 

@@ -169,13 +169,6 @@ static enum stepd_status resume_job(const struct resume *resume,
     return status;
 }
 
-/* "mnist~1" is one that was set aside, and "...~" with a checksum behind it a long name. */
-static bool is_aside(const struct store_shelf_name *name)
-{
-    const char *const tilde = strrchr(name->text, '~');
-    return tilde != NULL && strlen(tilde + 1) < CHECKSUM_TEXT_BYTES - 1;
-}
-
 static enum stepd_status for_each(const struct store *store,
                                   enum stepd_status (*visit)(const void *owner,
                                                              const struct store_shelf_name *name,
@@ -186,7 +179,7 @@ static enum stepd_status for_each(const struct store *store,
     size_t shelves = 0;
     enum stepd_status status = store_shelves(store, &shelf, &shelves, reterr);
     for (size_t i = 0; i < shelves && status == STEPD_OK; i++) {
-        if (!is_aside(&shelf[i]))
+        if (!retire_is_aside(&shelf[i]))
             status = visit(owner, &shelf[i], reterr);
     }
     if (shelves > 0)

@@ -15,7 +15,9 @@
 
 #include "proto/error.h"
 #include "server/disk/file.h"
+#include "server/persist/checksum.h"
 
+/* Of fewer digits than the checksum that stands behind the '~' of a long name. */
 #define ASIDE_MAX 1000000u
 
 struct aged {
@@ -92,6 +94,12 @@ enum stepd_status retire_set_aside(const struct store *store, const struct store
                       "%s: cannot set the checkpoints of another training of this name aside as "
                       "%s: %s",
                       name->text, aside, strerror(errno));
+}
+
+bool retire_is_aside(const struct store_shelf_name *name)
+{
+    const char *const tilde = strrchr(name->text, '~');
+    return tilde != NULL && strlen(tilde + 1) < CHECKSUM_TEXT_BYTES - 1;
 }
 
 enum stepd_status retire_other_training(const struct store *store,

@@ -5,6 +5,7 @@
 #ifndef DISK_RETIRE_H
 #define DISK_RETIRE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <stepd/status.h>
@@ -18,6 +19,9 @@ enum stepd_status retire_oldest(const struct shelf *shelf, uint32_t keep, uint64
 /* Sets a shelf aside, as "mnist~1": nothing of it is lost or gone on from. */
 enum stepd_status retire_set_aside(const struct store *store, const struct store_shelf_name *name,
                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Is this the name of one that was set aside? */
+bool retire_is_aside(const struct store_shelf_name *name);
 
 /* The shelf of a job may be of another training that had its name, which was not gone on from: that
  * is so where it has been at a higher incarnation. Then it is set aside. */

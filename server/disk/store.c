@@ -22,7 +22,7 @@
 
 struct store {
     int folder; /* owned, as is the lock */
-    int lock;
+    int lock;   /* -1: it is only read */
 };
 
 /* ---- Names ----------------------------------------------------------------------------------- */
@@ -91,17 +91,33 @@ static enum stepd_status take_lock(struct store *store, const char *path,
         path);
 }
 
+enum stepd_status store_open_to_read(const char *path, struct store **ret_store,
+                                     struct stepd_error *reterr)
+{
+    const int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0 && errno == ENOENT)
+        return stepd_fail(reterr, STEPD_NOT_FOUND, "there is no folder %s", path);
+    if (folder < 0)
+        return refuse(path, "open", reterr);
+    struct store *const store = malloc(sizeof *store);
+    if (store == NULL) {
+        file_close(folder);
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for %s", path);
+    }
+    *store = (struct store){.folder = folder, .lock = -1};
+    *ret_store = store;
+    return STEPD_OK;
+}
+
 enum stepd_status store_open(const char *path, struct store **ret_store, struct stepd_error *reterr)
 {
     if (mkdir(path, 0700) != 0 && errno != EEXIST)
         return refuse(path, "make", reterr);
-    struct store *store = malloc(sizeof *store);
-    if (store == NULL)
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for %s", path);
-    *store = (struct store){.lock = -1};
-    store->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const enum stepd_status status =
-        store->folder < 0 ? refuse(path, "open", reterr) : take_lock(store, path, reterr);
+    struct store *store = NULL;
+    enum stepd_status status = store_open_to_read(path, &store, reterr);
+    if (status != STEPD_OK)
+        return status;
+    status = take_lock(store, path, reterr);
     if (status != STEPD_OK) {
         (void)store_close(store);
         return status;
@@ -133,12 +149,20 @@ static int compare_names(const void *a, const void *b)
     return strcmp(one->text, other->text);
 }
 
+static bool is_shelf_name(const char *name)
+{
+    const size_t length = strlen(name);
+    return name[0] != '.' && length < STORE_SHELF_BYTES &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-%~") ==
+               length;
+}
+
 /* Appends the name of a folder to the list, if it is one of a shelf. False: no memory. */
 static bool add_shelf(int folder, const char *entry, struct store_shelf_name **list, size_t *count)
 {
     struct stat stat;
-    if (entry[0] == '.' || strlen(entry) >= STORE_SHELF_BYTES ||
-        fstatat(folder, entry, &stat, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(stat.st_mode))
+    if (!is_shelf_name(entry) || fstatat(folder, entry, &stat, AT_SYMLINK_NOFOLLOW) != 0 ||
+        !S_ISDIR(stat.st_mode))
         return true;
     struct store_shelf_name *const longer = realloc(*list, (*count + 1) * sizeof **list);
     if (longer == NULL)

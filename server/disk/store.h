@@ -41,7 +41,13 @@ struct store;
 enum stepd_status store_open(const char *path, struct store **ret_store,
                              struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Gives the lock back. NULL is fine. Returns NULL. */
+/* Opens a folder to look at what is there, and touches nothing: takes no lock, since a daemon may
+ * be at work in it. NOT_FOUND: there is none. FAILED_PRECONDITION: it cannot be opened. *ret_store:
+ * caller frees with store_close. */
+enum stepd_status store_open_to_read(const char *path, struct store **ret_store,
+                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Gives the lock back, where it has one. NULL is fine. Returns NULL. */
 struct store *store_close(struct store *store);
 
 /* How a job's shelf is called. A job's name has at most STEPD_NAME_MAX_BYTES. */
@@ -50,7 +56,9 @@ struct store_shelf_name store_shelf_name(const char *job_name);
 /* The store's folder, borrowed. */
 int store_folder(const struct store *store);
 
-/* The shelves of a store by rising names. *ret_shelf: owned by the caller, who frees it. */
+/* The shelves of a store by rising names: folders of names that store_shelf_name makes, or that
+ * were set aside, and so nothing that a terminal must not be shown. *ret_shelf: owned by the
+ * caller, who frees it. */
 enum stepd_status store_shelves(const struct store *store, struct store_shelf_name **ret_shelf,
                                 size_t *ret_shelves, struct stepd_error *reterr) STEPD_MUST_CHECK;
 

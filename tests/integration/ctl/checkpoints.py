@@ -197,7 +197,7 @@ class List(Kept):
         with tempfile.TemporaryDirectory() as empty:
             for words, text in (((empty,), "there is no checkpoint in"),
                                 ((self.store, "nobody"), "there is no checkpoint of job nobody"),
-                                ((f"{empty}/none",), "No such file")):
+                                ((f"{empty}/none",), "there is no folder")):
                 done = stepctl("list", *words)
                 self.assertEqual((done.returncode, done.stdout), (1, ""))
                 self.assertIn(text, done.stderr)

@@ -49,6 +49,37 @@ static void store_open__where_it_cannot_be__names_the_folder_and_the_cause(void 
     assert_non_null(strstr(error.text, "no/such: No such file or directory"));
 }
 
+static void store_open_to_read__of_one_in_use__sees_it_and_takes_no_lock(void **state)
+{
+    struct store *reader = NULL;
+    struct stepd_error error = {.code = STEPD_OK};
+    struct store *store = open_store(*state);
+    assert_int_equal(store_open_to_read(scratch_path(*state, "store"), &reader, &error), STEPD_OK);
+    (void)store_close(store);
+    (void)store_close(open_store(*state)); /* the reader is there yet */
+    (void)store_close(reader);
+}
+
+static void store_open_to_read__where_there_is_none__makes_none(void **state)
+{
+    struct store *reader = NULL;
+    struct stepd_error error = {.code = STEPD_OK};
+    assert_int_equal(store_open_to_read(scratch_path(*state, "store"), &reader, &error),
+                     STEPD_NOT_FOUND);
+    assert_non_null(strstr(error.text, "there is no folder"));
+    assert_false(scratch_has(*state, "store"));
+}
+
+static void store_open_to_read__of_a_file__names_it_and_the_cause(void **state)
+{
+    struct store *reader = NULL;
+    struct stepd_error error = {.code = STEPD_OK};
+    scratch_write(*state, "file", "");
+    assert_int_equal(store_open_to_read(scratch_path(*state, "file"), &reader, &error),
+                     STEPD_FAILED_PRECONDITION);
+    assert_non_null(strstr(error.text, "file: Not a directory"));
+}
+
 static void store_shelf_name__of_any_name__stays_in_the_store(void **state)
 {
     (void)state;
@@ -73,12 +104,14 @@ static void store_shelf_name__of_long_names__differ(void **state)
     assert_true(strlen(a.text) < STORE_SHELF_BYTES);
 }
 
-static void store_shelves__are_folders_alone_by_name(void **state)
+static void store_shelves__are_folders_of_jobs_alone_by_name(void **state)
 {
     struct store *store = open_store(*state);
     assert_int_equal(mkdir(scratch_path(*state, "store/b"), 0700), 0);
     assert_int_equal(mkdir(scratch_path(*state, "store/a"), 0700), 0);
     assert_int_equal(mkdir(scratch_path(*state, "store/.c"), 0700), 0);
+    assert_int_equal(mkdir(scratch_path(*state, "store/lost+found"), 0700), 0);
+    assert_int_equal(mkdir(scratch_path(*state, "store/\033[2J"), 0700), 0);
     assert_int_equal(symlink("a", scratch_path(*state, "store/link")), 0);
     struct store_shelf_name *shelf = NULL;
     size_t shelves = 0;
@@ -100,7 +133,10 @@ int main(void)
         TEST(store_open__where_it_cannot_be__names_the_folder_and_the_cause),
         TEST(store_shelf_name__of_any_name__stays_in_the_store),
         TEST(store_shelf_name__of_long_names__differ),
-        TEST(store_shelves__are_folders_alone_by_name),
+        TEST(store_open_to_read__of_one_in_use__sees_it_and_takes_no_lock),
+        TEST(store_open_to_read__where_there_is_none__makes_none),
+        TEST(store_open_to_read__of_a_file__names_it_and_the_cause),
+        TEST(store_shelves__are_folders_of_jobs_alone_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
