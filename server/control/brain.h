@@ -44,6 +44,7 @@ struct control {
     struct control_snapshot *first_snapshot; /* owned; see snapshot.h */
     uint64_t query;                          /* number of the newest query, or attempt to open */
     uint64_t finished;                       /* how many jobs have */
+    bool ends;                               /* the daemon does: see control_snapshots_hurry */
     struct order **order;                    /* owned; one for each shard, while an order is made */
     const char **shard_address;              /* owned; one for each shard, as Welcome states them */
 };

@@ -26,6 +26,10 @@
  * more than any machine is. */
 #define ATTEMPTS_DOUBLED 20u
 
+/* How long an ending daemon waits for rounds to close: workers that live need less for a step, and
+ * whoever has told it to end kills it after a minute and a half (systemd's TimeoutStopSec). */
+#define LAST_WAIT_MS 10000u
+
 enum snapshot_state {
     SNAPSHOT_ASKED, /* the shards have been told to take their shares */
     SNAPSHOT_WHOLE, /* somebody reads it */
@@ -184,6 +188,23 @@ static enum stepd_status ask_first(struct control *control, struct control_snaps
     return ask(control, snapshot, JOB_STATE_AS_IT_STANDS);
 }
 
+static uint32_t longest_ms(const struct control *control)
+{
+    const uint32_t most = control->options.wait_max_ms;
+    return control->ends && most > LAST_WAIT_MS ? LAST_WAIT_MS : most;
+}
+
+void control_snapshots_hurry(struct control *control)
+{
+    struct control_snapshot *snapshot = control->first_snapshot;
+    control->ends = true;
+    const uint64_t until_ms = control->now_ms + longest_ms(control);
+    for (; snapshot != NULL; snapshot = snapshot->next) {
+        if (snapshot->wish.every == 0 && snapshot->until_ms > until_ms)
+            snapshot->until_ms = until_ms;
+    }
+}
+
 enum stepd_status control_snapshot_begin(struct control *control, const char *job_name,
                                          const struct snapshot_wish *wish,
                                          struct stepd_error *reterr)
@@ -205,8 +226,7 @@ enum stepd_status control_snapshot_begin(struct control *control, const char *jo
     snapshot->job = job;
     snapshot->job_name = copy;
     snapshot->wish = *wish;
-    snapshot->until_ms =
-        wish->every > 0 ? UINT64_MAX : control->now_ms + control->options.wait_max_ms;
+    snapshot->until_ms = wish->every > 0 ? UINT64_MAX : control->now_ms + longest_ms(control);
     if (ask_first(control, snapshot) != STEPD_OK) {
         destroy(snapshot);
         return no_memory(job_name, reterr);

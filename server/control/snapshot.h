@@ -107,6 +107,10 @@ struct snapshot_wish {
 enum stepd_status control_snapshot_begin(struct control *control, const char *job_name,
                                          const struct snapshot_wish *wish,
                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
+/* The daemon ends: no snapshot is waited for any more by more than some seconds. What a shard
+ * cannot take until then is of a round that lacks somebody, and would be sent again anyway. */
+void control_snapshots_hurry(struct control *control);
+
 /* durable: it was written down, so that its versions would survive a crash. */
 void control_snapshot_close(struct control *control, const struct job_snapshot *whole,
                             bool durable);

@@ -293,6 +293,64 @@ static void shards__after_one_that_failed__are_told_that_it_is_not(void **state)
     end(&scene);
 }
 
+/* ---- The last -------------------------------------------------------------------------------- */
+
+/* Whoever waits may wait for five minutes. */
+static struct scene start_patient(struct brain *brain)
+{
+    struct scene scene = start(brain, STEPD_SYNC);
+    brain->control->options.wait_max_ms = 300000;
+    return scene;
+}
+
+/* The daemon is told to end. */
+static struct control *begin_the_last(const struct scene *scene)
+{
+    struct control *const control = scene->brain->control;
+    control->options.checkpoint_on_exit = true;
+    control_checkpoint_all(control, scene->brain->now_ms);
+    return control;
+}
+
+static void last__that_a_round_keeps_waiting__is_given_up_after_ten_seconds(void **state)
+{
+    struct scene scene = start_patient(*state);
+    struct control *const control = begin_the_last(&scene);
+    scene.share[0] = shares_make(scene.brain, 0, 7, clocks);
+    shares_give(scene.brain, 0, scene.share[0]);
+    brain_wait(scene.brain, 9999);
+    assert_int_equal(control_checkpoints_left(control), 1);
+    brain_wait(scene.brain, 1);
+    assert_int_equal(control_checkpoints_left(control), 0);
+    assert_non_null(strstr(scene.brain->log, "checkpoint_failed"));
+    end(&scene);
+}
+
+static void last__behind_one_that_waits_for_a_round__does_not_wait_longer_for_it(void **state)
+{
+    struct scene scene = start_patient(*state);
+    peer_request(scene.observer, ask("j", 0));
+    struct control *const control = begin_the_last(&scene);
+    brain_wait(scene.brain, 10000);
+    peer_assert_error(scene.observer, STEPD_DEADLINE_EXCEEDED, "have not closed version");
+    brain_wait(scene.brain, 10000);
+    assert_int_equal(control_checkpoints_left(control), 0);
+    end(&scene);
+}
+
+static void last__that_is_taken_in_time__is_written(void **state)
+{
+    struct scene scene = start_patient(*state);
+    struct control *const control = begin_the_last(&scene);
+    brain_wait(scene.brain, 9000);
+    take(&scene, 7);
+    brain_wait(scene.brain, 60000);
+    assert_int_equal(control_checkpoints_left(control), 1);
+    end_writing(scene.brain, NULL);
+    assert_int_equal(control_checkpoints_left(control), 0);
+    end(&scene);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, brain_setup_keeping, brain_teardown)
@@ -316,6 +374,9 @@ int main(void)
         TEST(status__before_any__has_none),
         TEST(shards__after_a_checkpoint__are_told_that_it_is_durable),
         TEST(shards__after_one_that_failed__are_told_that_it_is_not),
+        TEST(last__that_a_round_keeps_waiting__is_given_up_after_ten_seconds),
+        TEST(last__behind_one_that_waits_for_a_round__does_not_wait_longer_for_it),
+        TEST(last__that_is_taken_in_time__is_written),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);
