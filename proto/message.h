@@ -5,10 +5,9 @@
  * its order and words, which is also where the fields are explained.
  *
  * Decoding checks all that can be checked without knowing the job: known enums, names that are
- * valid UTF-8 without NUL or control characters and not too long, list lengths that agree,
- * finite settings, exactly one body. Everything that a decoded message points to lives in the
- * arena, and dies with its next reset. Strings are NUL-terminated and never NULL; an absent list
- * has count 0.
+ * printable UTF-8 and not too long, list lengths that agree, finite settings, exactly one body.
+ * Everything that a decoded message points to lives in the arena, and dies with its next reset.
+ * Strings are NUL-terminated and never NULL; an absent list has count 0.
  */
 #ifndef PROTO_MESSAGE_H
 #define PROTO_MESSAGE_H
@@ -374,6 +373,7 @@ struct stepd_job_status {
     uint64_t changes;
     struct stepd_memory_plan memory;
     struct stepd_checkpoint_status checkpoint;
+    const char *first_weights;
 };
 
 struct stepd_server_status {

@@ -136,6 +136,8 @@ static struct stepd_job_status decode_job_status(struct stepd_decoder *d,
         .changes = wire->changes,
         .memory = decode_memory_plan(wire->memory),
         .checkpoint = decode_checkpoint_status(d, at, wire->checkpoint),
+        .first_weights =
+            stepd_take_text(d, at, "first_weights", &wire->first_weights, STEPD_ERROR_TEXT_BYTES),
     };
 }
 

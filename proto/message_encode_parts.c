@@ -139,6 +139,7 @@ static Stepd__V1__JobStatus *encode_job_status(struct stepd_arena *arena,
     wire->changes = job->changes;
     wire->memory = memory;
     wire->checkpoint = newest;
+    wire->first_weights = borrow_text(job->first_weights);
     return wire;
 }
 

@@ -109,7 +109,7 @@ static json_t *job_to_json(const struct stepd_job_status *job)
     }
     return json_pack(
         "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:o, s:I, "
-        "s:o, s:s}",
+        "s:o, s:s, s:s}",
         "name", job->name, "state", job_state(job->state), "failure", job->failure, "mode",
         stepd_mode_name(job->mode), "incarnation", integer(job->incarnation), "workers_min",
         integer(job->workers_min), "workers", integer(job->workers), "tensors",
@@ -118,7 +118,7 @@ static json_t *job_to_json(const struct stepd_job_status *job)
         "memory_bytes", integer(job->memory_bytes), "memory", memory_to_json(&job->memory),
         "parked", integer(job->parked), "waited_for", integers(job->waited_for), "members", members,
         "changes", integer(job->changes), "checkpoint", checkpoint_to_json(&job->checkpoint),
-        "checkpoint_failure", job->checkpoint.failure);
+        "checkpoint_failure", job->checkpoint.failure, "first_weights", job->first_weights);
 }
 
 /* A job whose members fill several frames comes in each of them, with the next members. */

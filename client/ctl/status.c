@@ -252,6 +252,8 @@ static void print_job(const json_t *job)
     print_memory(job);
     if (string(job, "failure")[0] != '\0')
         (void)printf("  %s\n", string(job, "failure"));
+    if (string(job, "first_weights")[0] != '\0')
+        (void)printf("  first weights: %s\n", string(job, "first_weights"));
     print_checkpoint(job);
     if (number(job, "changes") > 0)
         (void)printf("  changed %llu time%s while it ran: stepctl changes --job %s\n",

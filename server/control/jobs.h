@@ -33,6 +33,7 @@
 #include "server/control/brain.h"
 #include "server/control/checkpoints.h"
 #include "server/control/history.h"
+#include "server/model/first_weights.h"
 #include "server/model/job.h"
 #include "server/model/order.h"
 
@@ -108,11 +109,13 @@ struct control_job {
                      * borrowed until the job is open; NULL: the same */
     bool started;   /* restored: its rounds could close before, and need not wait for all to join */
 
-    uint64_t opening;              /* OPENING: number of the attempt */
-    bool fetching;                 /* OPENING: its first weights are gone for (io.fetch), and the
-                                    * shards do not know of it yet */
-    uint64_t opening_until_ms;     /* OPENING: when it counts as failed */
-    uint32_t opening_left;         /* OPENING: shards that have not answered */
+    uint64_t opening; /* OPENING: number of the attempt */
+    bool fetching;    /* OPENING: its first weights are gone for (io.fetch), and the
+                       * shards do not know of it yet */
+    char first_weights[FIRST_WEIGHTS_TEXT_BYTES]; /* what these came to; "": it began as defined, or
+                                                   * goes on from a snapshot */
+    uint64_t opening_until_ms;                    /* OPENING: when it counts as failed */
+    uint32_t opening_left;                        /* OPENING: shards that have not answered */
     struct stepd_error open_error; /* why the newest opening failed; code OK: it did not */
     bool close_untold;             /* it failed, and the shards do not know yet */
 };

@@ -111,6 +111,7 @@ static enum stepd_status begin(struct control *control, struct control_job *job,
                                struct stepd_error *reterr)
 {
     job->opening = ++control->query;
+    job->first_weights[0] = '\0';
     const enum stepd_status status = fetch(control, job, reterr);
     return status != STEPD_OK || job->fetching ? status : send_open(control, job, NULL, reterr);
 }
@@ -195,6 +196,8 @@ void control_opening_fetched(struct control *control, struct control_job *job,
     job->fetching = false;
     job->opening_until_ms = control->now_ms + control->options.wait_max_ms;
     job->open_error = got->error;
+    if (got->first != NULL)
+        (void)stepd_format(job->first_weights, sizeof job->first_weights, "%s", got->first->text);
     if (got->error.code != STEPD_OK ||
         send_open(control, job, got->first, &job->open_error) != STEPD_OK)
         finish(control, job);

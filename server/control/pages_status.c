@@ -199,6 +199,7 @@ static bool put_entry(struct page *page, const struct control_job *job,
         .name = job->name,
         .state = control_job_state_seen(job),
         .failure = job->failure.code == STEPD_OK ? "" : job->failure.text,
+        .first_weights = job->first_weights,
     };
     if (job->draft != NULL) {
         status->mode = job_draft_mode(job->draft);
@@ -227,6 +228,7 @@ static size_t entry_bytes(const struct page *page, const struct control_job *job
     if (job->checkpoints.failure.code != STEPD_OK)
         bytes += page_text_bytes(job->checkpoints.failure.text);
     bytes += page_text_bytes(job->checkpoints.newest.name);
+    bytes += page_text_bytes(job->first_weights);
     const struct control_tally *tally = control_query_tally(page->query, job);
     const size_t count = tally == NULL ? 0 : control_tally_waited_for(tally, ranks);
     for (size_t i = 0; i < count; i++)

@@ -96,6 +96,21 @@ static void log_match(const struct init_read *reading, const struct job *job,
               match->left_over.count, match->left_over.text);
 }
 
+static void describe(const struct job *job, const struct init_match *match,
+                     struct first_weights *first)
+{
+    const struct init_names *const kept = &match->kept;
+    const struct init_names *const left_over = &match->left_over;
+    size_t used = stepd_format(first->text, sizeof first->text, "%zu of %zu tensors from a file",
+                               match->taken, job->tensors);
+    if (kept->count > 0)
+        used += stepd_format(first->text + used, sizeof first->text - used, ", not %s", kept->text);
+    if (left_over->count > 0)
+        (void)stepd_format(first->text + used, sizeof first->text - used,
+                           "; %zu of the file are left over: %s", left_over->count,
+                           left_over->text);
+}
+
 static enum stepd_status read_file(const struct init_read *reading, const struct tensors *file,
                                    const struct job *job, struct first_weights **ret_first,
                                    struct stepd_error *reterr)
@@ -109,6 +124,7 @@ static enum stepd_status read_file(const struct init_read *reading, const struct
                            : read_all(reading, file, job, &match, first, reterr);
     if (status == STEPD_OK) {
         log_match(reading, job, &match);
+        describe(job, &match, first);
         *ret_first = first;
     } else {
         (void)first_weights_unref(first);

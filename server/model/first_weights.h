@@ -11,10 +11,13 @@
 
 #include <stepd/status.h>
 
+#define FIRST_WEIGHTS_TEXT_BYTES 400u
+
 struct first_weights {
     size_t tensors;
     float **values; /* owned, as are they; by tensor: its elements, or NULL: as it is defined */
-    unsigned refs;  /* atomic */
+    char text[FIRST_WEIGHTS_TEXT_BYTES]; /* how much of the job they are, for people */
+    unsigned refs;                       /* atomic */
 };
 
 /* Of so many tensors, none of which has any yet. NULL: no memory. The caller gives it back with

@@ -120,11 +120,14 @@ class InitFrom(unittest.TestCase):
             for job in ("j", "other"):
                 self.assertEqual(self.train(daemon, job).returncode, 0)
             said = daemon.log("event=init_from job=j ")
+            status = run(f"{BIN}/stepctl", "--server", daemon.address, "status").stdout
         self.assertEqual(self.weights("other"), given)
         taken = self.weights("j")
         for name in SHAPES:
             self.assertEqual(taken[name] == given[name], name.startswith("fc1."), name)
         self.assertNotEqual(taken["fc2.weight"], bytes(len(taken["fc2.weight"])))
+        self.assertIn("first weights: 4 of 4 tensors from a file; 1 of the file are left over: "
+                      '"model.head.weight"', status)
         self.assertIn('taken=2 kept=2 kept_names="\\"fc2.weight\\", \\"fc2.bias\\"" left_over=3',
                       said.replace("fc2.bias\\\", \\\"fc2.weight", "fc2.weight\\\", \\\"fc2.bias"))
 

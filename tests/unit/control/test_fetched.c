@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -41,12 +42,18 @@ static void fetched__before_the_shards_open__is_what_they_begin_with(void **stat
     assert_non_null(strstr(brain->log, "from=defined to=opening"));
     assert_int_equal(brain_count(brain, 0, ORDER_JOB_OPEN), 0);
     struct first_weights *first = first_weights_create(1);
+    (void)snprintf(first->text, sizeof first->text, "1 of 1");
     bring(brain, brain->attempt, first, STEPD_OK);
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
         assert_ptr_equal(brain_newest(brain, shard, ORDER_JOB_OPEN)->first, first);
     assert_null(first_weights_unref(first));
     brain_opened_all(brain, "j");
     (void)peer_answer(peer, STEPD_MESSAGE_TENSORS_DEFINED);
+    peer_request(peer, get_status("j"));
+    for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
+        brain_answer(brain, shard, 0, 0, UINT32_MAX);
+    assert_string_equal(peer_answer(peer, STEPD_MESSAGE_STATUS)->body.status.job[0].first_weights,
+                        "1 of 1");
 }
 
 static void fetched__not__is_told_to_who_defined_and_can_be_tried_again(void **state)

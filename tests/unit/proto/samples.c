@@ -121,6 +121,7 @@ static const struct stepd_job_status jobs[] = {
                 .age_ms = 61000,
                 .failure = "the disk is full",
             },
+        .first_weights = "10 of 12 tensors are from a file",
     },
 };
 static const struct stepd_difference differences[] = {
