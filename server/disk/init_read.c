@@ -107,8 +107,7 @@ static void describe(const struct job *job, const struct init_match *match,
         used += stepd_format(first->text + used, sizeof first->text - used, ", not %s", kept->text);
     if (left_over->count > 0)
         (void)stepd_format(first->text + used, sizeof first->text - used,
-                           "; %zu of the file are left over: %s", left_over->count,
-                           left_over->text);
+                           "; left over in the file: %zu (%s)", left_over->count, left_over->text);
 }
 
 static enum stepd_status read_file(const struct init_read *reading, const struct tensors *file,
