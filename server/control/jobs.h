@@ -108,16 +108,16 @@ struct control_job {
         *file_says; /* restored: what the config file has made of its definition meanwhile,
                      * borrowed until the job is open; NULL: the same */
     bool started;   /* restored: its rounds could close before, and need not wait for all to join */
+    bool fetching; /* OPENING: its first weights are gone for (io.fetch), and the shards do not know
+                    * of it yet */
 
-    uint64_t opening; /* OPENING: number of the attempt */
-    bool fetching;    /* OPENING: its first weights are gone for (io.fetch), and the
-                       * shards do not know of it yet */
-    char first_weights[FIRST_WEIGHTS_TEXT_BYTES]; /* what these came to; "": it began as defined, or
-                                                   * goes on from a snapshot */
-    uint64_t opening_until_ms;                    /* OPENING: when it counts as failed */
-    uint32_t opening_left;                        /* OPENING: shards that have not answered */
+    uint64_t opening;              /* OPENING: number of the attempt */
+    uint64_t opening_until_ms;     /* OPENING: when it counts as failed */
+    uint32_t opening_left;         /* OPENING: shards that have not answered */
     struct stepd_error open_error; /* why the newest opening failed; code OK: it did not */
     bool close_untold;             /* it failed, and the shards do not know yet */
+    char first_weights[FIRST_WEIGHTS_TEXT_BYTES]; /* what these came to; "": it began as defined, or
+                                                   * goes on from a snapshot */
 };
 
 /* NULL: no such job. */

@@ -13,7 +13,7 @@
 
 /* Elements that are read at once, 8 bytes each at the widest. */
 #define WINDOW_ELEMENTS ((size_t)1 << 17)
-#define WINDOW_BYTES    (WINDOW_ELEMENTS * sizeof(double))
+#define WINDOW_BYTES    (WINDOW_ELEMENTS * 8u)
 
 enum stepd_status init_read_check(const char *file, struct stepd_error *reterr)
 {
@@ -22,6 +22,11 @@ enum stepd_status init_read_check(const char *file, struct stepd_error *reterr)
     if (status == STEPD_OK)
         tensors_close(&tensors);
     return status;
+}
+
+static enum stepd_status no_memory(struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to read it");
 }
 
 /* ---- One tensor ------------------------------------------------------------------------------ */
@@ -40,9 +45,16 @@ static enum stepd_status check_finite(const struct tensor *tensor, uint64_t firs
     return STEPD_OK;
 }
 
-static enum stepd_status read_values(const struct init_read *reading, const struct tensors *file,
+/* A file that is read, a window at a time. */
+struct source {
+    struct tensors file;
+    const atomic_bool *stop;
+    uint8_t *window; /* owned; WINDOW_BYTES */
+};
+
+static enum stepd_status read_values(const struct source *source,
                                      const struct safetensors_tensor *from,
-                                     const struct tensor *tensor, uint8_t *window, float *values,
+                                     const struct tensor *tensor, float *values,
                                      struct stepd_error *reterr)
 {
     const uint64_t element_bytes = (from->end - from->begin) / tensor->elements;
@@ -50,13 +62,13 @@ static enum stepd_status read_values(const struct init_read *reading, const stru
     for (uint64_t at = 0; at < tensor->elements && status == STEPD_OK;) {
         const uint64_t left = tensor->elements - at;
         const size_t n = left < WINDOW_ELEMENTS ? (size_t)left : WINDOW_ELEMENTS;
-        if (atomic_load(reading->stop))
+        if (atomic_load(source->stop))
             return stepd_fail(reterr, STEPD_UNAVAILABLE, "the server is ending; try again later");
-        status = tensors_read(file, from, at * element_bytes, (size_t)(n * element_bytes), window,
-                              reterr);
+        status = tensors_read(&source->file, from, at * element_bytes, (size_t)(n * element_bytes),
+                              source->window, reterr);
         if (status != STEPD_OK)
             return status;
-        safetensors_widen(from->dtype, n, window, values + at);
+        safetensors_widen(from->dtype, n, source->window, values + at);
         status = check_finite(tensor, at, n, values + at, reterr);
         at += n;
     }
@@ -65,26 +77,23 @@ static enum stepd_status read_values(const struct init_read *reading, const stru
 
 /* ---- All of them ----------------------------------------------------------------------------- */
 
-static enum stepd_status read_all(const struct init_read *reading, const struct tensors *file,
-                                  const struct job *job, const struct init_match *match,
-                                  struct first_weights *first, struct stepd_error *reterr)
+static enum stepd_status read_all(const struct source *source, const struct job *job,
+                                  const struct init_match *match, struct first_weights *first,
+                                  struct stepd_error *reterr)
 {
     enum stepd_status status = STEPD_OK;
-    uint8_t *const window = malloc(WINDOW_BYTES);
-    bool room = window != NULL;
-    for (size_t i = 0; i < job->tensors && room && status == STEPD_OK; i++) {
+    for (size_t i = 0; i < job->tensors && status == STEPD_OK; i++) {
         uint64_t bytes = 0;
         if (match->from[i] == NULL)
             continue;
-        room = stepd_bytes_mul(job->tensor[i].elements, sizeof(float), &bytes) && bytes <= SIZE_MAX;
-        first->values[i] = room ? malloc((size_t)bytes) : NULL;
-        room = first->values[i] != NULL;
-        if (room)
-            status = read_values(reading, file, match->from[i], &job->tensor[i], window,
-                                 first->values[i], reterr);
+        const bool fits =
+            stepd_bytes_mul(job->tensor[i].elements, sizeof(float), &bytes) && bytes <= SIZE_MAX;
+        first->values[i] = fits ? malloc((size_t)bytes) : NULL;
+        status = first->values[i] == NULL ? no_memory(reterr)
+                                          : read_values(source, match->from[i], &job->tensor[i],
+                                                        first->values[i], reterr);
     }
-    free(window);
-    return room ? status : stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to read it");
+    return status;
 }
 
 static void log_match(const struct init_read *reading, const struct job *job,
@@ -110,17 +119,17 @@ static void describe(const struct job *job, const struct init_match *match,
                            "; left over in the file: %zu (%s)", left_over->count, left_over->text);
 }
 
-static enum stepd_status read_file(const struct init_read *reading, const struct tensors *file,
-                                   const struct job *job, struct first_weights **ret_first,
-                                   struct stepd_error *reterr)
+static enum stepd_status read_source(const struct init_read *reading, const struct source *source,
+                                     const struct job *job, struct first_weights **ret_first,
+                                     struct stepd_error *reterr)
 {
     struct init_match match;
-    enum stepd_status status = init_match_create(job, reading->naming, &file->head, &match, reterr);
+    enum stepd_status status =
+        init_match_create(job, reading->naming, &source->file.head, &match, reterr);
     if (status != STEPD_OK)
         return status;
-    struct first_weights *first = first_weights_create(job->tensors);
-    status = first == NULL ? stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to read it")
-                           : read_all(reading, file, job, &match, first, reterr);
+    struct first_weights *const first = first_weights_create(job->tensors);
+    status = first == NULL ? no_memory(reterr) : read_all(source, job, &match, first, reterr);
     if (status == STEPD_OK) {
         log_match(reading, job, &match);
         describe(job, &match, first);
@@ -135,11 +144,15 @@ static enum stepd_status read_file(const struct init_read *reading, const struct
 enum stepd_status init_read(const struct init_read *reading, const struct job *job,
                             struct first_weights **ret_first, struct stepd_error *reterr)
 {
-    struct tensors file;
-    enum stepd_status status = tensors_open(AT_FDCWD, reading->file, "the file", &file, reterr);
+    struct source source = {.stop = reading->stop};
+    enum stepd_status status =
+        tensors_open(AT_FDCWD, reading->file, "the file", &source.file, reterr);
     if (status == STEPD_OK) {
-        status = read_file(reading, &file, job, ret_first, reterr);
-        tensors_close(&file);
+        source.window = malloc(WINDOW_BYTES);
+        status = source.window == NULL ? no_memory(reterr)
+                                       : read_source(reading, &source, job, ret_first, reterr);
+        free(source.window);
+        tensors_close(&source.file);
     }
     if (status == STEPD_OK)
         return STEPD_OK;

@@ -107,10 +107,10 @@ static void add_dtype(struct misfits *misfits, const struct safetensors_tensor *
 }
 
 /* Does a name end in another one, behind something? */
-static bool ends_in(const char *name, const char *end)
+static bool ends_in(const char *whole, const char *tail)
 {
-    const size_t length = strlen(name), tail = strlen(end);
-    return length > tail && strcmp(name + length - tail, end) == 0;
+    const size_t length = strlen(whole), behind = strlen(tail);
+    return length > behind && strcmp(whole + length - behind, tail) == 0;
 }
 
 /* A wrapper's prefix is seen at once by who looks at both names. */

@@ -293,10 +293,12 @@ enum stepd_status manifest_recut(struct manifest *manifest, uint32_t slice_eleme
         return status;
     recut.slice = calloc(job->layout.slices, sizeof *recut.slice);
     if (recut.slice == NULL ||
-        job_state_create(job, manifest->state->version, &recut.to) != STEPD_OK)
-        status = no_memory(reterr);
-    if (status == STEPD_OK)
-        status = cut_all(&recut, reterr);
+        job_state_create(job, manifest->state->version, &recut.to) != STEPD_OK) {
+        free(recut.slice);
+        (void)job_unref(job);
+        return no_memory(reterr);
+    }
+    status = cut_all(&recut, reterr);
     if (status == STEPD_OK) {
         replace(manifest, &recut);
     } else {
