@@ -17,8 +17,10 @@ OPTIMIZERS = {"sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "
               "adam", "adamw", "amsgrad", "adabound", "amsbound", "adamax", "nadam", "radam", "asgd",
               "rprop", "ftrl", "lion"}
 SECTIONS = ["kernel", "latency", "polling", "push", "receive", "pull", "step", "workers", "shards",
-            "many", "idle", "memory", "train"]
-REPORTS = SECTIONS[:11] + ["idle_memory"] + SECTIONS[11:]  # idle connections make two
+            "many", "idle", "memory", "checkpoint", "train"]
+# Idle connections make two, and checkpoints four.
+REPORTS = SECTIONS[:11] + ["idle_memory", "memory", "checkpoint", "checkpoint_disk",
+                           "checkpoint_memory", "checkpoint_targets", "train"]
 PLAIN = {"sgd", "momentum", "adam", "adamw"}
 
 
@@ -135,6 +137,34 @@ def check_memory(rows):
     assert seen["arrival", 8]["planned_bytes"] == seen["arrival", 1]["planned_bytes"], rows
 
 
+def check_checkpoint(report):
+    """Steps, writing, memory, and the promises, of both modes."""
+    steps = check_lanes(report["checkpoint"], "mode", "elements")
+    disk = check_lanes(report["checkpoint_disk"], "mode", "elements")
+    assert set(steps) == set(disk) == {("adam", m, 300000) for m in ("sync", "async")}, steps
+    assert all(set(subject) == {"stepd", "alone", "bare"} for subject in steps.values()), steps
+    for subject in disk.values():
+        assert set(subject) == {"stepd", "asked", "bare"}, subject
+        assert all(row["gb_s"] > 0 for row in subject.values()), subject
+        assert subject["stepd"]["us"] <= subject["asked"]["us"], subject
+    planned = {row["mode"]: row["planned_bytes"] for row in report["checkpoint_memory"]}
+    assert set(planned) == {f"{m}-{w}" for m in ("sync", "async") for w in ("alone", "spare")}, planned
+    # Two slots and a version of the weights.
+    assert all(planned[f"{m}-spare"] - planned[f"{m}-alone"] >= 12 * 300000
+               for m in ("sync", "async")), planned
+    targets = {"p99_step": "at_most", "throughput": "at_least", "memory": "at_most",
+               "disk": "at_least"}
+    rows = report["checkpoint_targets"]
+    assert [(row["mode"], row["figure"]) for row in rows] == [
+        (mode, figure) for mode in ("sync", "async") for figure in targets], rows
+    assert all(row[targets[row["figure"]]] > 0 for row in rows), rows
+    for row in rows:
+        if row["figure"] == "p99_step":
+            of = steps["adam", row["mode"], 300000]
+            ratio = of["stepd"]["p99_us"] / of["alone"]["p99_us"]
+            assert abs(row["value"] - ratio) < 0.01 * ratio + 0.001, row
+
+
 def check_memory_csv(folder):
     lines = list(csv.DictReader(run(folder, "memory", "--csv").splitlines()))
     assert len(lines) == 4, lines
@@ -189,6 +219,7 @@ def main(folder):
     assert any(row.get("cpu_s_gb") for section in SECTIONS for row in report[section]), report
     check_memory(report["memory"])
     check_memory_csv(folder)
+    check_checkpoint(report)
     check_training(report["train"])
     check_tables(report)
     lines = list(csv.DictReader(run(folder, "kernel", "--optimizer", "adamw", "--csv").splitlines()))

@@ -22,7 +22,7 @@
 
 #define START_MAX_S   30.0
 #define LOOK_EVERY_NS 2000000L
-#define FLAGS_MAX     16u
+#define FLAGS_MAX     24u
 
 static void path_in(const struct daemon *daemon, const char *name, char path[DAEMON_PATH_BYTES])
 {
@@ -39,6 +39,7 @@ static void run_daemon(const char *path, const char *port_file, const char *sock
     for (size_t i = 9; i + 1 < FLAGS_MAX && flags != NULL && *flags != NULL; i++)
         argument[i] = *flags++;
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    (void)setenv("STEPD_CHECKPOINT_ON_EXIT", "false", /* overwrite= */ 1); /* has no flag for off */
     execv(path, (char *const *)(uintptr_t)argument);
     (void)fprintf(stderr, "cannot run %s: %s\n", path, strerror(errno));
     _exit(127);

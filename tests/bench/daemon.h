@@ -26,7 +26,7 @@ struct daemon {
 enum stepd_status daemon_start(const char *path, struct daemon *ret_daemon,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The same with flags of stepd, whose end is NULL: at most 6 words. */
+/* The same with flags of stepd, whose end is NULL: at most 14 words. */
 enum stepd_status daemon_start_with(const char *path, const char *const *flags,
                                     struct daemon *ret_daemon,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;

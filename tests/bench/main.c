@@ -5,7 +5,8 @@
  * measured against a bare counterpart in the same run, because times of two runs on a shared
  * machine cannot be compared; the ratios can.
  *
- *     stepd-bench [SECTION ...] [--optimizer NAME] [--bytes N] [--quick] [--csv|--json]
+ *     stepd-bench [SECTION ...] [--optimizer NAME] [--bytes N] [--folder PATH] [--quick]
+ *                 [--csv|--json]
  *
  * Without a section's name all of them are measured, in the order of the table below.
  * The stepd that is measured is the one beside this binary. Build with the preset release.
@@ -18,6 +19,7 @@
 
 #include "proto/error.h"
 #include "server/optim/optimizer.h"
+#include "tests/bench/checkpoint.h"
 #include "tests/bench/idle.h"
 #include "tests/bench/kernel.h"
 #include "tests/bench/load.h"
@@ -70,6 +72,8 @@ static const struct section sections[] = {
     {"idle", "a step of 200 busy workers with and without 1,000 idle connections", "adamw",
      idle_measure},
     {"memory", "what a daemon grows by, against what it planned", MEMORY_ALL, memory_measure},
+    {"checkpoint", "steps with and without a checkpoint beside them, and how fast it is written",
+     "adam", checkpoint_measure},
     {"train", "a training by two workers, with overlap and without", "adamw", measure_training},
 };
 
@@ -84,20 +88,24 @@ struct settings {
     enum report_form form;
     const char *optimizer; /* NULL: each section's own choice */
     size_t bytes;          /* 0: the same */
+    const char *folder;
 };
 
 static void print_usage(FILE *out)
 {
     (void)fputs(
-        "usage: stepd-bench [SECTION ...] [--optimizer NAME] [--bytes N] [--quick] [--csv|--json]\n\n",
+        "usage: stepd-bench [SECTION ...] [--optimizer NAME] [--bytes N] [--folder PATH] [--quick]\n"
+        "                   [--csv|--json]\n\n",
         out);
     for (size_t i = 0; i < SECTIONS; i++)
         (void)fprintf(out, "  %-17s %s\n", sections[i].name, sections[i].what);
     (void)fputs(
         "without a choice all sections\n\n"
         "  --optimizer NAME  which one [kernel: all that go element by element; otherwise "
-        "adamw]\n"
+        "adamw, checkpoint: adam]\n"
         "  --bytes N         of the tensor of push, receive, pull and step [several sizes in turn]\n"
+        "                    and of checkpoint [400000000]\n"
+        "  --folder PATH     on the disk that checkpoint writes to [/tmp]\n"
         "  --quick           small sizes and few rounds: does it work?\n"
         "  --csv             comma-separated lines instead of tables\n"
         "  --json            one JSON object instead of tables\n",
@@ -124,8 +132,10 @@ static void print_names(FILE *out)
 /* Says what is wrong with the i-th argument. False. */
 static bool refuse(int argc, char *const *argv, int i)
 {
-    const bool is_last = i + 1 == argc;
-    if (is_last && (strcmp(argv[i], "--optimizer") == 0 || strcmp(argv[i], "--bytes") == 0)) {
+    static const char *const valued[] = {"--optimizer", "--bytes", "--folder"};
+    for (size_t k = 0; k < sizeof valued / sizeof valued[0] && i + 1 == argc; k++) {
+        if (strcmp(argv[i], valued[k]) != 0)
+            continue;
         (void)fprintf(stderr, "stepd-bench: %s needs a value after it\n", argv[i]);
         return false;
     }
@@ -167,7 +177,7 @@ static bool read_bytes(const char *text, size_t *ret_bytes)
 /* False: one is refused, and stderr says why. */
 static bool read_arguments(int argc, char *const *argv, struct settings *ret_settings)
 {
-    struct settings settings = {.optimizer = NULL};
+    struct settings settings = {.folder = "/tmp"};
     bool any = false;
     bool good = true;
     for (int i = 1; i < argc && good; i++) {
@@ -183,6 +193,8 @@ static bool read_arguments(int argc, char *const *argv, struct settings *ret_set
             settings.optimizer = argv[++i];
         else if (strcmp(argv[i], "--bytes") == 0 && i + 1 < argc)
             good = read_bytes(argv[++i], &settings.bytes);
+        else if (strcmp(argv[i], "--folder") == 0 && i + 1 < argc)
+            settings.folder = argv[++i];
         else
             good = refuse(argc, argv, i);
     }
@@ -238,6 +250,7 @@ static enum stepd_status run(const struct settings *settings, struct stepd_error
             .optimizer = chosen != NULL ? chosen : section->optimizer,
             .quick = settings->quick,
             .bytes = settings->bytes,
+            .folder = settings->folder,
         };
         if (settings->chosen[i])
             status = section->measure(&of_section, &report, reterr);

@@ -15,16 +15,16 @@
 
 #include <stepd/client.h>
 
-#include "client/lib/call.h"
 #include "proto/error.h"
 #include "tests/bench/daemon.h"
+#include "tests/bench/plan.h"
 #include "tests/bench/rss.h"
 
 #define ELEMENTS       10000000u
 #define ELEMENTS_QUICK 100000u
 #define STEPS          3u
 #define WORKERS_MAX    8u
-#define ANSWER_MS      10000u
+#define JOB            "memory"
 
 static const char *const optimizers[] = {"sgd", "momentum", "adamw", "amsgrad"};
 static const char *const optimizers_quick[] = {"adamw"};
@@ -64,7 +64,7 @@ static enum stepd_status join(struct course *course, uint32_t rank, struct stepd
 {
     struct stepd_options options = STEPD_OPTIONS_INIT;
     options.address = course->daemon.tcp_address;
-    options.job = "memory";
+    options.job = JOB;
     options.rank = (int)rank;
     const enum stepd_status status = stepd_connect(&options, &course->client[rank], reterr);
     return status == STEPD_OK ? define(course, course->client[rank], reterr) : status;
@@ -121,26 +121,6 @@ static enum stepd_status take_step(const struct course *course, struct stepd_err
     return status;
 }
 
-static enum stepd_status on_status(void *user, const struct stepd_message *reply,
-                                   struct stepd_error *reterr)
-{
-    (void)reterr;
-    uint64_t *const planned_bytes = user;
-    for (size_t i = 0; i < reply->body.status.jobs; i++)
-        *planned_bytes = reply->body.status.job[i].memory_bytes;
-    return STEPD_OK;
-}
-
-static enum stepd_status ask_plan(struct stepd_client *client, uint64_t *ret_bytes,
-                                  struct stepd_error *reterr)
-{
-    const struct stepd_message message = {
-        .kind = STEPD_MESSAGE_GET_STATUS,
-        .body.get_status = {.job = "memory"},
-    };
-    return stepd_call_within(client, &message, ANSWER_MS, on_status, ret_bytes, reterr);
-}
-
 static enum stepd_status run_course(struct course *course, uint64_t *ret_planned,
                                     int64_t *ret_grown, struct stepd_error *reterr)
 {
@@ -154,7 +134,7 @@ static enum stepd_status run_course(struct course *course, uint64_t *ret_planned
     if (status == STEPD_OK)
         status = rss_read(course->daemon.pid, &after, reterr);
     if (status == STEPD_OK)
-        status = ask_plan(course->client[0], ret_planned, reterr);
+        status = plan_ask(course->client[0], JOB, ret_planned, reterr);
     *ret_grown = after - before;
     return status;
 }

@@ -30,7 +30,7 @@ void report_begin(struct report *report, enum report_form form, bool progress)
         printf("{");
     if (form == REPORT_CSV)
         printf("section,optimizer,kind,size,lane,rounds,us,p10_us,p90_us,p99_us,p999_us,ratio,gb_s,"
-               "cpu_s_gb,cpu_ratio,control,planned_bytes,grown_bytes\n");
+               "cpu_s_gb,cpu_ratio,control,planned_bytes,grown_bytes,target\n");
     (void)fflush(stdout);
 }
 
@@ -90,7 +90,7 @@ static void write_table_row(const struct report_subject *subject, const char *la
 static void write_csv_row(const struct report *report, const struct report_subject *subject,
                           const char *lane, const struct measured *is)
 {
-    printf("%s,%s,%s,%zu,%s,%zu,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%.3f,%s,%s,%s,,\n", report->section,
+    printf("%s,%s,%s,%zu,%s,%zu,%.3f,%.3f,%.3f,%.3f,%.3f,%.4f,%.3f,%s,%s,%s,,,\n", report->section,
            subject->optimizer, subject->kind, subject->size, lane, is->rounds, is->us, is->p10_us,
            is->p90_us, is->p99_us, is->p999_us, is->ratio, is->gb_s,
            number_or("", is->cpu_s_gb).text, number_or("", is->cpu_ratio).text,
@@ -198,7 +198,7 @@ void report_memory(struct report *report, const struct report_subject *subject,
                subject->size, mebibytes(planned), mebibytes(grown), mebibytes(grown - planned));
         break;
     case REPORT_CSV:
-        printf("%s,%s,%s,%zu,stepd,,,,,,,,,,,,%" PRIu64 ",%" PRId64 "\n", report->section,
+        printf("%s,%s,%s,%zu,stepd,,,,,,,,,,,,%" PRIu64 ",%" PRId64 ",\n", report->section,
                subject->optimizer, subject->kind, subject->size, planned_bytes, grown_bytes);
         break;
     case REPORT_JSON:
@@ -208,6 +208,43 @@ void report_memory(struct report *report, const struct report_subject *subject,
         break;
     }
     report->rows++;
+    (void)fflush(stdout);
+}
+
+void report_figures_section(struct report *report, const char *name, const char *title)
+{
+    open_section(report, name, title);
+    (void)fflush(stdout);
+}
+
+static void write_figure(const struct report *report, const struct report_subject *subject,
+                         const struct report_figure *figure)
+{
+    switch (report->form) {
+    case REPORT_TABLE:
+        printf("%-16s %-8s %10zu %-56s %8.3f  %s %.2f\n", subject->optimizer, subject->kind,
+               subject->size, figure->what, figure->value,
+               figure->at_least ? "at least" : "at most", figure->target);
+        break;
+    case REPORT_CSV:
+        printf("%s,%s,%s,%zu,%s,,,,,,,%.4f,,,,,,,%.4f\n", report->section, subject->optimizer,
+               subject->kind, subject->size, figure->name, figure->value, figure->target);
+        break;
+    case REPORT_JSON:
+        begin_json_row(report, subject);
+        printf("\"figure\": \"%s\", \"value\": %.4f, \"%s\": %.4f}", figure->name, figure->value,
+               figure->at_least ? "at_least" : "at_most", figure->target);
+        break;
+    }
+}
+
+void report_figures(struct report *report, const struct report_subject *subject,
+                    const struct report_figure *figure, size_t figures)
+{
+    for (size_t i = 0; i < figures; i++) {
+        write_figure(report, subject, &figure[i]);
+        report->rows++;
+    }
     (void)fflush(stdout);
 }
 

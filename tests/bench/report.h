@@ -19,6 +19,11 @@
  *
  *     {"memory": [{"optimizer": "adamw", "reduction": "arrival", "workers": 8,
  *                  "planned_bytes": 167772160, "grown_bytes": 170131456}, ...]}
+ *
+ * And a section may say how what it measured stands to what is promised of it:
+ *
+ *     {"checkpoint_targets": [{"optimizer": "adam", "mode": "sync", "elements": 100000000,
+ *                              "figure": "p99_step", "value": 1.2130, "at_most": 1.5}, ...]}
  */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
@@ -68,6 +73,19 @@ void report_shares(struct report *report, const struct report_subject *subject, 
 void report_memory_section(struct report *report, const char *name, const char *title);
 void report_memory(struct report *report, const struct report_subject *subject,
                    uint64_t planned_bytes, int64_t grown_bytes);
+
+/* A number that something is promised of: at most so much, or at least so much (at_least). */
+struct report_figure {
+    const char *name;
+    const char *what; /* for people */
+    double value;
+    double target;
+    bool at_least;
+};
+
+void report_figures_section(struct report *report, const char *name, const char *title);
+void report_figures(struct report *report, const struct report_subject *subject,
+                    const struct report_figure *figure, size_t figures);
 
 /* Says on stderr what comes next, and what is left out and why. */
 void report_progress(const struct report *report, const struct report_subject *subject);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Medians: what a machine's other work does to a measurement is to make some samples long, which a
- * mean would carry on.
+ * mean would carry on. A mean is for who asks how much was done in all.
  */
 #include "tests/bench/samples.h"
 
@@ -29,6 +29,14 @@ void samples_add(struct samples *samples, double seconds)
 {
     if (samples->count < SAMPLES_MAX)
         samples->seconds[samples->count++] = seconds;
+}
+
+double samples_mean(const struct samples *samples)
+{
+    double sum = 0;
+    for (size_t i = 0; i < samples->count; i++)
+        sum += samples->seconds[i];
+    return samples->count > 0 ? sum / (double)samples->count : 0;
 }
 
 static int compare(const void *a, const void *b)

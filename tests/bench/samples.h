@@ -26,6 +26,9 @@ double samples_cpu(pid_t pid);
 
 void samples_add(struct samples *samples, double seconds);
 
+/* The mean duration; 0 without any. */
+double samples_mean(const struct samples *samples);
+
 /* The middle duration, or the mean of the two middle ones; 0 without any. Sorts the samples. */
 double samples_median(struct samples *samples);
 

@@ -18,6 +18,7 @@ struct step_settings {
     const char *optimizer;
     bool quick;   /* small sizes and few rounds, to see that it works */
     size_t bytes; /* of the one size that pushes, pulls and steps have; 0: the section's own */
+    const char *folder; /* on the disk that checkpoints go to */
 };
 
 /* Each is a section. Errors of the daemon, of the bare peer and of libstepd, with a text for
