@@ -298,9 +298,6 @@ static struct report_subject subject_of(const struct course *course, size_t mode
 
 static void report_steps(struct report *report, struct course *const course[MODES])
 {
-    report_section(report, "checkpoint",
-                   "A step while a checkpoint is taken and written (stepd), with nothing beside it "
-                   "(alone), and beside a plain write (bare)");
     for (size_t i = 0; i < MODES; i++) {
         const struct report_lane lanes[] = {
             {"stepd", &course[i]->writing},
@@ -392,6 +389,9 @@ enum stepd_status checkpoint_measure(const struct step_settings *settings, struc
                                      struct stepd_error *reterr)
 {
     struct course *course[MODES] = {NULL};
+    report_section(report, "checkpoint",
+                   "A step while a checkpoint is taken and written (stepd), with nothing beside it "
+                   "(alone), and beside a plain write (bare)");
     enum stepd_status status = STEPD_OK;
     for (size_t i = 0; i < MODES && status == STEPD_OK; i++) {
         course[i] = calloc(1, sizeof *course[i]); /* samples: too large for a stack */
