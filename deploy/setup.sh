@@ -37,6 +37,9 @@ test   clang-tidy             lint
 test   shellcheck             lint
 test   python3-protobuf       workers without libstepd
 test   protobuf-compiler      workers without libstepd
+test   golang-go              workers in Go
+test   golang-google-protobuf-dev  workers in Go
+test   protoc-gen-go          workers in Go
 test   python3-venv           PyTorch, to compare with
 test   iproute2               networks that lose packets
 data   dataset-fashion-mnist  the quickstart's pictures
