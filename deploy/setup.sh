@@ -40,6 +40,7 @@ test   protobuf-compiler      workers without libstepd
 test   golang-go              workers in Go
 test   golang-google-protobuf-dev  workers in Go
 test   protoc-gen-go          workers in Go
+test   nodejs                 workers in Node
 test   python3-venv           PyTorch, to compare with
 test   iproute2               networks that lose packets
 data   dataset-fashion-mnist  the quickstart's pictures

@@ -14,7 +14,8 @@
 # when it is not there, and with the package safetensors, which is installed beside it. pip's own
 # configuration says where packages come from; what is to be said of torch beside it, such as an
 # index of builds without CUDA, goes into STEPD_TORCH_PIP_ARGS.
-# STEPD_WITHOUT_TORCH=1 leaves these tests out.
+# STEPD_WITHOUT_TORCH=1 leaves these tests out. It also has a worker in Node, whose package protobufjs
+# npm installs into build/workers; where there is no npm that worker is left out.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -22,17 +23,19 @@ readonly LOGS=build/test-logs
 readonly VENV=build/venv-torch
 readonly TORCH=2.13.0 # tests/torch/need_torch.py asks for the same
 readonly SAFETENSORS=0.8.0
+readonly WORKERS=build/workers
+readonly PROTOBUFJS=8.8.1
 
 # preset, the tests it runs as arguments to ctest, what it is for. What a sanitizer, a compiler or
 # the optimizer cannot change is left out; the widest stage comes last, so its summary ends it all.
 stages() {
     cat <<'LIST'
-asan     -LE;lint|torch                      memory errors, leaks, undefined behaviour
-tsan     -LE;lint|torch|golden|conformance   data races
-clang    -L;unit|golden|sim                  the second compiler: its warnings, the same bits
-release  -L;unit|golden|integration|fault    optimized, as it is installed
-fuzz     -L;fuzz                             libFuzzer, for half a minute on each target
-dev      -LE;nothing                         everything, with the checks of the source text
+asan     -LE;lint|torch|interop                      memory errors, leaks, undefined behaviour
+tsan     -LE;lint|torch|interop|golden|conformance   data races
+clang    -L;unit|golden|sim                          the second compiler: its warnings, the same bits
+release  -L;unit|golden|integration|fault            optimized, as it is installed
+fuzz     -L;fuzz                                     libFuzzer, for half a minute on each target
+dev      -LE;nothing                                 everything, with the checks of the source text
 LIST
 }
 
@@ -96,15 +99,27 @@ install_safetensors() {
     "$VENV/bin/python" -m pip install numpy "safetensors==$SAFETENSORS" && has_safetensors
 }
 
+has_protobufjs() {
+    NODE_PATH="$WORKERS/node_modules" node -e "
+const { version } = require('protobufjs/package.json');
+process.exit(version === '$PROTOBUFJS' ? 0 : 1)" 2>/dev/null
+}
+
+# It needs none of the scripts that packages may run when they are installed.
+install_protobufjs() {
+    npm install --prefix "$WORKERS" --ignore-scripts --no-audit --no-fund --no-package-lock \
+        "protobufjs@$PROTOBUFJS" && has_protobufjs
+}
+
 # A package and its version, how one sees that it is there, and what puts it there.
 prepare() {
     local package=$1 is_there=$2 install=$3
     "$is_there" && return
-    echo "test: installs $package into $VENV"
+    echo "test: installs $package into build/"
     logged "$LOGS/${package%% *}.install.log" "$install" || {
         echo "FAILED: $package, with which the stage dev compares, could not be installed: see" \
             "above and $LOGS/${package%% *}.install.log. STEPD_TORCH_PIP_ARGS gives pip arguments" \
-            "for torch, STEPD_WITHOUT_TORCH=1 leaves the comparison out."
+            "for torch, STEPD_WITHOUT_TORCH=1 leaves the comparison with torch out."
         return 1
     }
 }
@@ -112,6 +127,14 @@ prepare() {
 prepare_torch() {
     prepare "torch $TORCH" has_torch make_venv &&
         prepare "safetensors $SAFETENSORS" has_safetensors install_safetensors
+}
+
+prepare_protobufjs() {
+    if ! command -v npm >/dev/null; then
+        echo "test: no npm here to install protobufjs: the tests of the worker in Node are skipped"
+        return
+    fi
+    prepare "protobufjs $PROTOBUFJS" has_protobufjs install_protobufjs
 }
 
 # configure, build, test. The first part that fails is the stage's result.
@@ -163,8 +186,9 @@ main() {
     done
     deploy/setup.sh build test data
     mkdir -p "$LOGS"
-    if [ "$WITHOUT_TORCH" != 1 ] && [[ " ${wanted[*]} " = *" dev "* ]]; then
-        prepare_torch
+    if [[ " ${wanted[*]} " = *" dev "* ]]; then
+        prepare_protobufjs
+        [ "$WITHOUT_TORCH" = 1 ] || prepare_torch
     fi
     for preset in "${wanted[@]}"; do
         read -r preset selection purpose < <(stages | without_torch | grep "^$preset ")

@@ -58,7 +58,17 @@ def build_go():
     return [BUILT / "go/softmax"], {}
 
 
-BUILDERS = {"python": build_python, "go": build_go}
+def build_node():
+    need(shutil.which("node"), "Node")
+    script = EXAMPLES / "node/softmax.js"
+    env = {"NODE_PATH": f"{BUILT}/node_modules"}
+    found = subprocess.run(["node", "-e", "require('protobufjs')"], env={**os.environ, **env},
+                           stderr=subprocess.DEVNULL, check=False)
+    need(found.returncode == 0, "protobufjs", "deploy/test.sh dev installs it, with npm")
+    return ["node", script], env
+
+
+BUILDERS = {"python": build_python, "go": build_go, "node": build_node}
 
 
 def build(language):
