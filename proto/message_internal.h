@@ -22,7 +22,8 @@ static_assert((int)STEPD_BOUNDED == (int)STEPD__V1__MODE__BOUNDED, "enum stepd_m
 static_assert((int)STEPD_SWA == (int)STEPD__V1__VIEW__SWA, "enum stepd_view");
 static_assert((int)STEPD_ACCUMULATED == (int)STEPD__V1__OUTCOME__ACCUMULATED, "enum stepd_outcome");
 static_assert((int)STEPD_OBSERVER == (int)STEPD__V1__ROLE__OBSERVER, "enum stepd_role");
-static_assert((int)STEPD_INIT_VALUES == (int)STEPD__V1__INIT__KIND__VALUES, "enum stepd_init_kind");
+static_assert((int)STEPD_INIT_VALUES == (int)STEPD__V1__INIT__KIND__ASSIGNED,
+              "enum stepd_init_kind");
 static_assert((int)STEPD_MEMBER_GIVEN_UP == (int)STEPD__V1__MEMBER_STATUS__STATE__GIVEN_UP,
               "enum stepd_member_state");
 static_assert((int)STEPD_JOB_FAILED == (int)STEPD__V1__JOB_STATUS__STATE__FAILED,
