@@ -41,6 +41,8 @@ test   golang-go              workers in Go
 test   golang-google-protobuf-dev  workers in Go
 test   protoc-gen-go          workers in Go
 test   nodejs                 workers in Node
+test   default-jdk-headless   workers in Java
+test   libprotobuf-java       workers in Java
 test   python3-venv           PyTorch, to compare with
 test   iproute2               networks that lose packets
 data   dataset-fashion-mnist  the quickstart's pictures

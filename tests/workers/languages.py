@@ -17,6 +17,7 @@ EXAMPLES = SOURCE / "client/examples"
 BUILT = SOURCE / "build/workers"
 BUILD_S = 300
 DEBIAN_GO = "/usr/share/gocode"
+DEBIAN_JAVA = "/usr/share/java/protobuf.jar"
 
 
 class Missing(Exception):
@@ -68,7 +69,23 @@ def build_node():
     return ["node", script], env
 
 
-BUILDERS = {"python": build_python, "go": build_go, "node": build_node}
+def newer(target, sources):
+    return target.exists() and all(s.stat().st_mtime <= target.stat().st_mtime for s in sources)
+
+
+def build_java():
+    need(shutil.which("javac"), "Java's compiler")
+    need(os.path.isfile(DEBIAN_JAVA), "Java's protobuf package")
+    classes, sources = BUILT / "java", sorted((EXAMPLES / "java").glob("*.java"))
+    path = f"{DEBIAN_JAVA}:{classes}"
+    if not newer(classes / "Softmax.class", [*sources, SOURCE / "proto/stepd.proto"]):
+        protoc("java_out", classes)
+        messages = sorted((classes / "stepd/v1").glob("*.java"))
+        run("javac", "-cp", path, "-d", classes, *messages, *sources)
+    return ["java", "-cp", path, "Softmax"], {}
+
+
+BUILDERS = {"python": build_python, "go": build_go, "node": build_node, "java": build_java}
 
 
 def build(language):

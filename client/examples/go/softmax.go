@@ -62,7 +62,7 @@ func (c *connection) read() (*pb.Header, []byte) {
 	if refused := frame.Header.GetError(); refused.GetCode() == 17 { // ROLLED_BACK
 		log.Fatalln(refused.Text + "\nsoftmax: start it again: it goes on from the server's version")
 	} else if refused != nil {
-		log.Fatalln("the server says:", refused.Text)
+		log.Fatalln(refused.Text)
 	}
 	return frame.Header, frame.Payload
 }

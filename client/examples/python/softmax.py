@@ -19,10 +19,8 @@ import threading
 
 import stepd_pb2 as pb
 
-PIXELS, CLASSES, BATCH, STEPS, TEST = 784, 10, 16, 50, 1000
-SHAPES = {"w": [CLASSES, PIXELS], "b": [CLASSES]}  # all weights stand in one list: w, then b
-START = [0, CLASSES * PIXELS, CLASSES * PIXELS + CLASSES]  # of each tensor there, and the end
-ROLLED_BACK = 17
+PIXELS, CLASSES, BATCH, STEPS, TEST, ROLLED_BACK = 784, 10, 16, 50, 1000, 17
+START = [0, CLASSES * PIXELS, CLASSES * PIXELS + CLASSES]  # w, b and the end, in one list
 
 
 class Connection:
@@ -62,8 +60,8 @@ class Connection:
         frame = pb.Frame.FromString(self.exactly(length))
         body, error = frame.header.WhichOneof("body"), frame.header.error
         if body == "error":
-            again = "\nsoftmax: start it again: it goes on from the server's version"
-            raise SystemExit(f"softmax: {error.text}{again if error.code == ROLLED_BACK else ''}")
+            raise SystemExit("softmax: " + error.text + (error.code == ROLLED_BACK) *
+                             "\nsoftmax: start it again: it goes on from the server's version")
         return getattr(frame.header, body), frame.payload
 
     def exactly(self, count):
@@ -122,10 +120,9 @@ def gradient(w, batch):
 
 def pictures(folder, name, count):
     with gzip.open(f"{folder}/{name}-images-idx3-ubyte.gz") as file:
-        images = file.read(16 + count * PIXELS)[16:]
+        pixels = [p / 255 for p in file.read(16 + count * PIXELS)[16:]]
     with gzip.open(f"{folder}/{name}-labels-idx1-ubyte.gz") as file:
         labels = file.read(8 + count)[8:]
-    pixels = [p / 255 for p in images]
     return [(pixels[i * PIXELS:(i + 1) * PIXELS], labels[i]) for i in range(count)]
 
 
@@ -178,7 +175,7 @@ def main():
     sgd = pb.Group(name="all", match="*", optimizer="sgd",
                    settings=[pb.Setting(name="lr", values=[0.1])])
     control.ask(define_job=pb.DefineJob(mode=pb.SYNC, workers=workers, groups=[sgd]))
-    tensors = [pb.Tensor(name=name, shape=shape) for name, shape in SHAPES.items()]
+    tensors = [pb.Tensor(name="w", shape=[CLASSES, PIXELS]), pb.Tensor(name="b", shape=[CLASSES])]
     control.ask(define_tensors=pb.DefineTensors(tensors=tensors, last=True))
     model, ended = Model(control, address), threading.Event()
     threading.Thread(target=control.keep_alive, args=[ended], daemon=True).start()
@@ -196,4 +193,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:
+        raise SystemExit(f"softmax: {error}") from None
