@@ -242,7 +242,8 @@ class AgainstClient(Play):
         if step.from_client:
             live = connection.read(self.codec)
             while live is not None and live.header.HasField("heartbeat"):
-                ack = self.codec.parse(f"header {{ request_id: {live.header.request_id} ack {{}} }}")
+                number = live.header.request_id
+                ack = self.codec.parse(f"header {{ request_id: {number} ack {{}} }}")
                 connection.socket.sendall(delimited(ack))
                 live = connection.read(self.codec)
             self.compare(recorded, live, "client")

@@ -5,9 +5,9 @@
     alone.py BIN C-WORKER LANGUAGE
 
 It says why it cannot go on, and ends with status 1: where the server refuses it, where nobody
-listens, where the connection is lost, and where the job has gone back. While it waits for another rank it keeps its own, for longer than its lease;
-and when that other rank has been lost twice and a C worker takes it over, both end with the bits of
-two C workers.
+listens, where the connection is lost, and where the job has gone back. While it waits for another
+rank it keeps its own, for longer than its lease; and when that other rank has been lost twice and a
+C worker takes it over, both end with the bits of two C workers.
 """
 import pathlib
 import re
@@ -69,7 +69,8 @@ def check_says_of(replies, said, command, env):
     """What the worker says of a server that gives these replies, over control and one shard."""
     def accept():
         for _ in range(2):
-            threading.Thread(target=serve, args=[listener.accept()[0], replies], daemon=True).start()
+            dialled, _ = listener.accept()
+            threading.Thread(target=serve, args=[dialled, replies], daemon=True).start()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=accept, daemon=True).start()
