@@ -1,8 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0
- *
- * The file is read by the daemon's own reader, without flags and environment: nothing that they set
- * bears on a job's groups.
- */
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "client/ctl/courses.h"
 
 #include <assert.h>
@@ -10,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/ctl/job_file.h"
 #include "proto/error.h"
 #include "server/base/nearest.h"
-#include "server/config/config.h"
 
 static enum stepd_status no_memory(struct stepd_error *reterr)
 {
@@ -30,54 +26,6 @@ void courses_deinit(struct courses *courses)
 
 /* ---- From the file --------------------------------------------------------------------------- */
 
-static enum stepd_status load(const char *path, struct config *ret_config,
-                              struct stepd_error *reterr)
-{
-    static char program[] = "stepctl";
-    static char flag[] = "--config";
-    char *const argument = strdup(path);
-    char *const no_environment[] = {NULL};
-    char *const argv[] = {program, flag, argument, NULL};
-    if (argument == NULL)
-        return no_memory(reterr);
-    const enum stepd_status status = config_load(3, argv, no_environment, ret_config, reterr);
-    free(argument);
-    return status;
-}
-
-/* The job of this name, or without a name the only one. NULL: there is none; *reterr says so. */
-static const struct config_job *find_job(const struct config *config, const char *name,
-                                         struct stepd_error *reterr)
-{
-    struct nearest nearest;
-    if (name == NULL && config->jobs == 1)
-        return &config->job[0];
-    nearest_init(&nearest, name == NULL ? "" : name);
-    for (size_t i = 0; i < config->jobs; i++) {
-        if (name != NULL && strcmp(config->job[i].name, name) == 0)
-            return &config->job[i];
-        nearest_offer(&nearest, config->job[i].name);
-    }
-    if (config->jobs == 0)
-        (void)stepd_fail(reterr, STEPD_NOT_FOUND, "%s defines no job", config->file);
-    else if (name == NULL)
-        (void)stepd_fail(reterr, STEPD_NOT_FOUND, "%s defines %zu jobs, and --job says none: %s",
-                         config->file, config->jobs, nearest_hint(&nearest));
-    else
-        (void)stepd_fail(reterr, STEPD_NOT_FOUND, "%s defines no job '%s': %s", config->file, name,
-                         nearest_hint(&nearest));
-    return NULL;
-}
-
-/* What is wrong with a group by itself, or with what all of them start with: *reterr has it. */
-static enum stepd_status fail_at(const struct config *config, const struct config_job *job,
-                                 size_t line, struct stepd_error *reterr)
-{
-    if (reterr->code == STEPD_RESOURCE_EXHAUSTED)
-        return no_memory(reterr);
-    return config_fail_in_job(config, job, line, STEPD_FAILED_PRECONDITION, reterr);
-}
-
 static enum stepd_status add_group(const struct config *config, const struct config_job *job,
                                    size_t index, struct courses *courses,
                                    struct stepd_error *reterr)
@@ -85,12 +33,12 @@ static enum stepd_status add_group(const struct config *config, const struct con
     const struct stepd_define_job *const def = &job->definition;
     struct group group;
     if (group_init(&def->defaults, &def->group[index], &group, reterr) != STEPD_OK)
-        return fail_at(config, job, job->group_line[index], reterr);
+        return job_file_fail(config, job, job->group_line[index], reterr);
     enum stepd_status status = group_check_mode(&group, def->mode, reterr);
     if (status == STEPD_OK)
         status = course_of_group(&group, &courses->at[courses->count], reterr);
     else
-        status = fail_at(config, job, job->group_line[index], reterr);
+        status = job_file_fail(config, job, job->group_line[index], reterr);
     group_deinit(&group);
     if (status == STEPD_OK)
         courses->count++;
@@ -103,7 +51,7 @@ static enum stepd_status add_groups(const struct config *config, const struct co
 {
     const struct stepd_define_job *const def = &job->definition;
     if (group_check_defaults(&def->defaults, reterr) != STEPD_OK)
-        return fail_at(config, job, job->defaults_line, reterr);
+        return job_file_fail(config, job, job->defaults_line, reterr);
     courses->at = calloc(def->groups, sizeof *courses->at);
     if (courses->at == NULL)
         return no_memory(reterr);
@@ -138,7 +86,7 @@ static enum stepd_status keep_group(const char *name, struct courses *courses,
 static enum stepd_status read_job(const struct config *config, const struct courses_source *source,
                                   struct courses *courses, struct stepd_error *reterr)
 {
-    const struct config_job *const job = find_job(config, source->job, reterr);
+    const struct config_job *const job = job_file_find(config, source->job, reterr);
     if (job == NULL)
         return STEPD_NOT_FOUND;
     courses->job = strdup(job->name);
@@ -154,7 +102,7 @@ enum stepd_status courses_read(const struct courses_source *source, struct cours
 {
     struct config config = {.file = ""};
     struct courses courses = {.count = 0};
-    enum stepd_status status = load(source->config, &config, reterr);
+    enum stepd_status status = job_file_read(source->config, &config, reterr);
     if (status == STEPD_OK)
         status = read_job(&config, source, &courses, reterr);
     config_deinit(&config);
