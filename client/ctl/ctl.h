@@ -37,6 +37,7 @@ int checkpoint_run(const struct ctl_options *ctl, int argc, char **argv);
 int list_run(const struct ctl_options *ctl, int argc, char **argv);
 int verify_run(const struct ctl_options *ctl, int argc, char **argv);
 int export_run(const struct ctl_options *ctl, int argc, char **argv);
+int import_run(const struct ctl_options *ctl, int argc, char **argv);
 int diff_run(const struct ctl_options *ctl, int argc, char **argv);
 int optimizers_run(const struct ctl_options *ctl, int argc, char **argv);
 int schedules_run(const struct ctl_options *ctl, int argc, char **argv);

@@ -8,8 +8,8 @@
 Left sees right, never back, and the members of one brace do not see each other. config stands
 beside the daemon's layers: it sees base, and only main and stepctl see it. client/train may also
 see the daemon's brain, which it runs in its own process, and client/ctl the pure layers up to
-model, and config, which say without a daemon what one would do, and persist and disk, to read
-checkpoints as a daemon does. Tests may include anything.
+model, and config, which say without a daemon what one would do, and persist and disk, to read and
+make checkpoints as a daemon does. Tests may include anything.
 
 CMake's targets say the same, but all layers share one include path, so a wrong #include of a header
 that needs no linking would go unnoticed there.

@@ -18,6 +18,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from processes import Daemon, environment, write_images  # noqa: E402
+from safetensors_file import read_file, write_file  # noqa: E402
 
 BIN = sys.argv.pop(1)
 END_S = 60
@@ -50,27 +51,6 @@ def asked(*arguments):
     done = stepctl(*arguments, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-def read_file(path):
-    """{tensor: (dtype, shape, bytes)} and the metadata of a safetensors file."""
-    data = pathlib.Path(path).read_bytes()
-    length, = struct.unpack_from("<Q", data)
-    head = json.loads(data[8:8 + length])
-    texts = head.pop("__metadata__", {})
-    body = data[8 + length:]
-    return {name: (entry["dtype"], entry["shape"], body[slice(*entry["data_offsets"])])
-            for name, entry in head.items()}, texts
-
-
-def write_file(path, tensors):
-    """The same back: {tensor: (dtype, shape, bytes)}."""
-    head, body = {}, b""
-    for name, (dtype, shape, data) in tensors.items():
-        head[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(body), len(body + data)]}
-        body += data
-    text = json.dumps(head).encode()
-    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + body)
 
 
 def floats(data):
