@@ -52,6 +52,8 @@ static int print_help(void)
         "define the job's tensors in the order in which they lie in the file of weights, with\n"
         "values that rank 0 brings (and which are not asked for, since the job has them).\n"
         "\n"
+        "For a checkpoint of PyTorch, client/python/torch_checkpoint.py makes these files.\n"
+        "\n"
         "options:\n"
         "  --config FILE     the server's file, which defines the job: its groups, optimizers,\n"
         "                    schedules\n"
