@@ -11,12 +11,6 @@
 
 #include "proto/error.h"
 
-static enum stepd_status refuse(const char *path, struct stepd_error *reterr)
-{
-    return stepd_fail(reterr, STEPD_UNAVAILABLE,
-                      "cannot read %s: has stepd ended, or is /proc not mounted?", path);
-}
-
 enum stepd_status rss_read(pid_t pid, int64_t *ret_bytes, struct stepd_error *reterr)
 {
     char path[64];
@@ -27,7 +21,8 @@ enum stepd_status rss_read(pid_t pid, int64_t *ret_bytes, struct stepd_error *re
     if (in != NULL)
         (void)fclose(in);
     if (found != 1)
-        return refuse(path, reterr);
+        return stepd_fail(reterr, STEPD_UNAVAILABLE,
+                          "cannot read %s: has stepd ended, or is /proc not mounted?", path);
     *ret_bytes = pages * sysconf(_SC_PAGESIZE);
     return STEPD_OK;
 }
@@ -44,7 +39,7 @@ enum stepd_status rss_read_peak(pid_t pid, int64_t *ret_bytes, struct stepd_erro
     if (in != NULL)
         (void)fclose(in);
     if (kibibytes < 0)
-        return refuse(path, reterr);
+        return rss_read(pid, ret_bytes, reterr);
     *ret_bytes = kibibytes * 1024;
     return STEPD_OK;
 }

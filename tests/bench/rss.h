@@ -14,7 +14,8 @@
 enum stepd_status rss_read(pid_t pid, int64_t *ret_bytes,
                            struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The most that it has held so far (VmHWM). As above. */
+/* The most that it has held so far (VmHWM); where the kernel does not say, what it holds now. As
+ * above. */
 enum stepd_status rss_read_peak(pid_t pid, int64_t *ret_bytes,
                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
 
