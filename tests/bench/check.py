@@ -26,7 +26,7 @@ PLAIN = {"sgd", "momentum", "adam", "adamw"}
 
 def run(folder, *arguments):
     return subprocess.run([Path(folder) / "stepd-bench", "--quick", *arguments],
-                          stdout=subprocess.PIPE, text=True, timeout=300, check=True).stdout
+                          stdout=subprocess.PIPE, text=True, timeout=600, check=True).stdout
 
 
 def check_lanes(rows, kind, size):
