@@ -4,7 +4,6 @@ and what a worker is told where the file is not what the config says.
 
     init_from.py BIN
 """
-import json
 import pathlib
 import random
 import shutil
@@ -16,6 +15,7 @@ import tempfile
 import unittest
 
 from processes import Daemon, environment, write_images
+from safetensors_file import read_file, write_file
 
 BIN = sys.argv.pop(1)
 END_S = 60
@@ -28,23 +28,9 @@ JOB = """
 """
 
 
-def write_file(path, tensors):
-    """{name: (dtype, shape, bytes)}"""
-    head, body = {}, b""
-    for name, (dtype, shape, data) in tensors.items():
-        head[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(body), len(body + data)]}
-        body += data
-    text = json.dumps(head).encode()
-    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + body)
-
-
-def read_file(path):
+def bytes_in(path):
     """{name: bytes}"""
-    data = pathlib.Path(path).read_bytes()
-    length, = struct.unpack_from("<Q", data)
-    head = json.loads(data[8:8 + length])
-    head.pop("__metadata__", None)
-    return {name: data[8 + length:][slice(*t["data_offsets"])] for name, t in head.items()}
+    return {name: data for name, (_, _, data) in read_file(path)[0].items()}
 
 
 def product(shape):
@@ -100,7 +86,7 @@ class InitFrom(unittest.TestCase):
     def weights(self, job):
         """Of the newest checkpoint, which the daemon takes when the job has finished."""
         newest = sorted((self.folder / "store" / job).glob("step-*"))[-1]
-        return read_file(newest / "model.safetensors")
+        return bytes_in(newest / "model.safetensors")
 
     def test_job__of_a_file_of_all_its_tensors__begins_with_them(self):
         given = made_up()
