@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One aligned block, which arrays_reset writes whole: so no lane meets a page fault.
+ * One aligned block, which is written whole: so no lane meets a page fault.
  */
 #include "tests/bench/arrays.h"
 
@@ -24,10 +24,10 @@ static size_t stride_of(size_t n)
     return (n + 15) / 16 * 16 + SKEW;
 }
 
-static size_t bytes_of(size_t n)
+static size_t whole_pages(size_t bytes)
 {
-    const size_t bytes = ARRAYS * stride_of(n) * sizeof(float);
-    return (bytes + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    const size_t pages = (bytes + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES;
+    return (pages > 0 ? pages : 1) * HUGE_PAGE_BYTES;
 }
 
 bool arrays_fit(size_t n)
@@ -41,18 +41,28 @@ bool arrays_fit(size_t n)
         if (strncmp(line, "MemAvailable:", 13) == 0)
             available_kib = strtoull(line + 13, NULL, 10);
     (void)fclose(in);
-    return bytes_of(n) / 1024 < available_kib / 4 * 3;
+    return whole_pages(ARRAYS * stride_of(n) * sizeof(float)) / 1024 < available_kib / 4 * 3;
+}
+
+enum stepd_status arrays_block(size_t floats, float **ret_block, struct stepd_error *reterr)
+{
+    const size_t bytes = whole_pages(floats * sizeof(float));
+    float *const block = aligned_alloc(HUGE_PAGE_BYTES, bytes);
+    if (block == NULL)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for %zu floats", floats);
+    (void)madvise(block, bytes, MADV_HUGEPAGE); /* without: small pages, for all lanes */
+    memset(block, 0, bytes);
+    *ret_block = block;
+    return STEPD_OK;
 }
 
 enum stepd_status arrays_init(size_t n, struct arrays *ret_arrays, struct stepd_error *reterr)
 {
-    const size_t bytes = bytes_of(n);
-    struct arrays arrays = {.n = n, .memory = aligned_alloc(HUGE_PAGE_BYTES, bytes)};
-    if (arrays.memory == NULL)
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for arrays of %zu floats",
-                          n);
-    (void)madvise(arrays.memory, bytes, MADV_HUGEPAGE); /* without: small pages, for all lanes */
+    struct arrays arrays = {.n = n};
     const size_t stride = stride_of(n);
+    const enum stepd_status status = arrays_block(ARRAYS * stride, &arrays.memory, reterr);
+    if (status != STEPD_OK)
+        return status;
     arrays.w = arrays.memory;
     arrays.g = arrays.w + stride;
     arrays.from = arrays.g + stride;
@@ -77,6 +87,17 @@ void arrays_reset(struct arrays *arrays)
     for (size_t k = 0; k < BARE_SLOTS_MAX; k++)
         for (size_t i = 0; i < arrays->n; i++)
             arrays->slots[k][i] = 0.0f;
+}
+
+void arrays_memcpy(const struct arrays *arrays, size_t bytes)
+{
+    const size_t array_bytes = arrays->n * sizeof(float);
+    for (size_t left = bytes / 2; left > 0;) {
+        const size_t now = left < array_bytes ? left : array_bytes;
+        memcpy(arrays->to, arrays->from, now);
+        __asm__ volatile("" : : "r"(arrays->to) : "memory"); /* somebody may read it: keep it */
+        left -= now;
+    }
 }
 
 void arrays_deinit(struct arrays *arrays)

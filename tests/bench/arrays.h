@@ -27,12 +27,20 @@ struct arrays {
 /* Does the machine have the memory for arrays of n floats, with some to spare? */
 bool arrays_fit(size_t n);
 
+/* A block of zeros in such memory. Freed with free(). RESOURCE_EXHAUSTED: no memory. */
+enum stepd_status arrays_block(size_t floats, float **ret_block,
+                               struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* Freed with arrays_deinit. RESOURCE_EXHAUSTED: no memory. */
 enum stepd_status arrays_init(size_t n, struct arrays *ret_arrays,
                               struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Weights, gradient and slots as they are before a first step. */
 void arrays_reset(struct arrays *arrays);
+
+/* Copies until so many bytes have been moved. Copying a byte moves two: one is read, one is
+ * written. */
+void arrays_memcpy(const struct arrays *arrays, size_t bytes);
 
 void arrays_deinit(struct arrays *arrays);
 

@@ -13,16 +13,16 @@
  * A sample is as many calls as make a mebi-element, which takes long enough for the clock; it is
  * divided by the calls. The sizes are a slice, which caches may hold, a million parameters, which
  * they may, too, and two that they do not; the largest with few rounds, and only where there is
- * memory for it.
+ * memory for it. whole.c has the optimizers that see a tensor or a group at once.
  */
 #include "tests/bench/kernel.h"
 
 #include <string.h>
 
-#include "proto/error.h"
 #include "tests/bench/arrays.h"
 #include "tests/bench/bare_kernel.h"
 #include "tests/bench/plain_kernel.h"
+#include "tests/bench/whole.h"
 
 #define ELEMENTS_PER_SAMPLE (1u << 20)
 
@@ -106,19 +106,6 @@ static void call_step(struct course *course, optim_step_fn *step)
     step(&course->step, arrays->n, arrays->w, arrays->g, course->slot);
 }
 
-/* Copying a byte moves two: one is read, one is written. */
-static void call_memcpy(const struct course *course)
-{
-    const struct arrays *const arrays = course->arrays;
-    const size_t array_bytes = arrays->n * sizeof(float);
-    for (size_t left = bytes_moved(course) / 2; left > 0;) {
-        const size_t now = left < array_bytes ? left : array_bytes;
-        memcpy(arrays->to, arrays->from, now);
-        __asm__ volatile("" : : "r"(arrays->to) : "memory"); /* somebody may read it: keep it */
-        left -= now;
-    }
-}
-
 static void take_sample(struct course *course, enum lane lane)
 {
     optim_step_fn *const steps[LANE_COUNT] = {
@@ -133,7 +120,7 @@ static void take_sample(struct course *course, enum lane lane)
     const double began = samples_now();
     for (size_t i = 0; i < calls; i++) {
         if (lane == LANE_MEMCPY)
-            call_memcpy(course);
+            arrays_memcpy(course->arrays, bytes_moved(course));
         else
             call_step(course, steps[lane]);
     }
@@ -166,58 +153,53 @@ static void measure(struct course *course, size_t rounds, struct report *report)
     report_comparison(report, &subject, lanes, LANE_COUNT);
 }
 
-/* Can the lanes do what an optimizer does? */
-static bool comparable(const struct optimizer *optimizer)
-{
-    struct optim_hyper hyper;
-    bool used[OPTIMIZER_SLOTS_MAX];
-    optimizer_hyper_defaults(optimizer, &hyper);
-    return optimizer->scope == OPTIM_SCOPE_ELEMENT &&
-           used_slots(optimizer, &hyper, used) <= BARE_SLOTS_MAX;
-}
-
-/* All comparable optimizers, or `one`, in all instruction sets on arrays of one size. */
-static enum stepd_status measure_size(const struct optimizer *one, const struct size *size,
-                                      struct report *report, struct stepd_error *reterr)
+/* One optimizer's kernels in all instruction sets, on arrays that are there. */
+static void measure_kernels(const struct optimizer *optimizer, struct arrays *arrays, size_t rounds,
+                            struct report *report)
 {
     static struct samples samples[LANE_COUNT];
+    for (int isa = 0; isa < OPTIM_ISA_COUNT; isa++) {
+        struct course course = {
+            .optimizer = optimizer,
+            .isa = (enum optim_isa)isa,
+            .arrays = arrays,
+            .samples = samples,
+        };
+        if (kernels_available(course.isa))
+            measure(&course, rounds, report);
+    }
+}
+
+/* All optimizers that go element by element, or `one`, on arrays of one size. */
+static enum stepd_status measure_elements(const struct optimizer *one, const struct size *size,
+                                          struct report *report, struct stepd_error *reterr)
+{
     struct arrays arrays;
     const enum stepd_status status = arrays_init(size->elements, &arrays, reterr);
     if (status != STEPD_OK)
         return status;
     for (size_t i = 0; i < optimizer_count(); i++) {
         const struct optimizer *const optimizer = optimizer_at(i);
-        if ((one != NULL && optimizer != one) || !comparable(optimizer))
-            continue;
-        for (int isa = 0; isa < OPTIM_ISA_COUNT; isa++) {
-            struct course course = {
-                .optimizer = optimizer,
-                .isa = (enum optim_isa)isa,
-                .arrays = &arrays,
-                .samples = samples,
-            };
-            if (kernels_available(course.isa))
-                measure(&course, size->rounds, report);
-        }
+        if ((one == NULL || optimizer == one) && optimizer->scope == OPTIM_SCOPE_ELEMENT)
+            measure_kernels(optimizer, &arrays, size->rounds, report);
     }
     arrays_deinit(&arrays);
     return STEPD_OK;
 }
 
-/* NULL: all of them. */
-static enum stepd_status find(const char *name, const struct optimizer **ret_optimizer,
-                              struct stepd_error *reterr)
+/* All others, or `one`. */
+static enum stepd_status measure_whole(const struct optimizer *one, const struct size *size,
+                                       bool first, struct report *report,
+                                       struct stepd_error *reterr)
 {
-    *ret_optimizer = NULL;
-    if (strcmp(name, KERNEL_ALL) == 0)
-        return STEPD_OK;
-    const enum stepd_status status = optimizer_find(name, ret_optimizer, reterr);
-    if (status != STEPD_OK || comparable(*ret_optimizer))
-        return status;
-    return stepd_fail(reterr, STEPD_NOT_FOUND,
-                      "the bare loop goes element by element through at most %u slots, and %s does "
-                      "not: try adamw, or all for those that do",
-                      BARE_SLOTS_MAX, name);
+    enum stepd_status status = STEPD_OK;
+    for (size_t i = 0; i < optimizer_count() && status == STEPD_OK; i++) {
+        const struct optimizer *const optimizer = optimizer_at(i);
+        if ((one == NULL || optimizer == one) && optimizer->scope != OPTIM_SCOPE_ELEMENT &&
+            whole_takes(optimizer, size->elements, first))
+            status = whole_measure(optimizer, size->elements, size->rounds, report, reterr);
+    }
+    return status;
 }
 
 enum stepd_status kernel_measure(const char *optimizer_name, bool quick, struct report *report,
@@ -225,15 +207,19 @@ enum stepd_status kernel_measure(const char *optimizer_name, bool quick, struct 
 {
     const struct size *const size = quick ? quick_sizes : sizes;
     const size_t count = quick ? sizeof quick_sizes / sizeof *size : sizeof sizes / sizeof *size;
-    const struct optimizer *one;
-    enum stepd_status status = find(optimizer_name, &one, reterr);
+    const struct optimizer *one = NULL;
+    enum stepd_status status = STEPD_OK;
+    if (strcmp(optimizer_name, KERNEL_ALL) != 0)
+        status = optimizer_find(optimizer_name, &one, reterr);
     if (status != STEPD_OK)
         return status;
     report_section(report, "kernel",
                    "One step of an optimizer in memory, size in elements; GB/s: read and written");
     for (size_t i = 0; i < count && status == STEPD_OK; i++) {
         if (arrays_fit(size[i].elements)) {
-            status = measure_size(one, &size[i], report, reterr);
+            status = measure_elements(one, &size[i], report, reterr);
+            if (status == STEPD_OK)
+                status = measure_whole(one, &size[i], i == 0, report, reterr);
             continue;
         }
         report_left_out(report, size[i].elements,

@@ -11,8 +11,8 @@
 
 #define KERNEL_ALL "all" /* in place of an optimizer's name */
 
-/* quick: small sizes and few rounds, to see that it works. NOT_FOUND: no such optimizer, or one
- * that does not go element by element. RESOURCE_EXHAUSTED: no memory. */
+/* quick: small sizes and few rounds, to see that it works. NOT_FOUND: no such optimizer.
+ * RESOURCE_EXHAUSTED: no memory. */
 enum stepd_status kernel_measure(const char *optimizer, bool quick, struct report *report,
                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
 

@@ -101,8 +101,7 @@ static void print_usage(FILE *out)
         (void)fprintf(out, "  %-17s %s\n", sections[i].name, sections[i].what);
     (void)fputs(
         "without a choice all sections\n\n"
-        "  --optimizer NAME  which one [kernel: all that go element by element; otherwise "
-        "adamw, checkpoint: adam]\n"
+        "  --optimizer NAME  which one [kernel: all; checkpoint: adam; otherwise adamw]\n"
         "  --bytes N         of the tensor of push, receive, pull and step [several sizes in turn]\n"
         "                    and of checkpoint [400000000]\n"
         "  --folder PATH     on the disk that checkpoint writes to [/tmp]\n"

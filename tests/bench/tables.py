@@ -3,10 +3,10 @@
 
     tables.py REPORT.json ... [--one-core REPORT.json] [--write FILE]
 
-Reports are what `stepd-bench --json` prints, of all sections or of some; of a section that is in
-several of them the last counts. Without --write the tables go to standard output. With it, each
-replaces what stands between `<!-- table NAME -->` and `<!-- end -->` in the file; a table whose
-sections were not measured stays as it is.
+Reports are what `stepd-bench --json` and the scripts of peers/ print, of all sections or of some; of
+a section that is in several of them the last counts. Without --write the tables go to standard
+output. With it, each replaces what stands between `<!-- table NAME -->` and `<!-- end -->` in the
+file; a table whose sections were not measured stays as it is.
 """
 import argparse
 import json
@@ -166,6 +166,39 @@ def train(report):
     return lines
 
 
+FIGURES = {
+    "p99_step": "p99 of a step while writing, over that without",
+    "throughput": "steps a second while writing, over those without",
+    "memory": "memory that checkpoints took, over the spare planned",
+    "disk": "bytes a second written, over a plain write's",
+}
+
+
+def checkpoint(report):
+    """Each figure with its target, a column for each mode."""
+    modes = list(dict.fromkeys(row["mode"] for row in report["checkpoint_targets"]))
+    figures = {}
+    for row in report["checkpoint_targets"]:
+        figures.setdefault(row["figure"], {})[row["mode"]] = row
+    lines = table("what is promised", "target#", *(f"{mode}#" for mode in modes))
+    for figure, rows in figures.items():
+        row = rows[modes[0]]
+        target = (f"at most {row['at_most']:.2f}" if "at_most" in row else
+                  f"at least {row['at_least']:.2f}")
+        lines.append(line(FIGURES[figure], target, *(digits(rows[mode]["value"], 3) for mode in modes)))
+    return lines
+
+
+def adamw(report):
+    lines = table("parameters#", "threads of torch#", "stepd, ns#", "fused, ns#", "foreach, ns#",
+                  "copy, ns#", "stepd over fused#")
+    for (count, threads), lanes in subjects(report["adamw"], "elements", "threads").items():
+        each = [digits(lanes[lane]["ns_each"], 3) for lane in ("stepd", "fused", "foreach", "copy")]
+        lines.append(line(f"{count:,}", threads, *each,
+                          digits(lanes["stepd"]["us"] / lanes["fused"]["us"])))
+    return lines
+
+
 # What each is of: the sections that it needs.
 TABLES = {
     "kernel": (kernel, ["kernel"]), "latency": (latency, ["latency"]),
@@ -174,11 +207,14 @@ TABLES = {
     "step": (exchange("step"), ["step"]), "teams": (teams, ["workers", "shards"]),
     "many": (many, ["many"]), "idle": (idle, ["idle", "idle_memory"]),
     "memory": (memory, ["memory"]), "train": (train, ["train"]),
+    "checkpoint": (checkpoint, ["checkpoint_targets"]),
 }
+# Of the scripts for peers.
+PEER_TABLES = {"adamw": (adamw, ["adamw"])}
 
 
 def made(report):
-    return {name: "\n".join(of(report)) for name, (of, sections) in TABLES.items()
+    return {name: "\n".join(of(report)) for name, (of, sections) in {**TABLES, **PEER_TABLES}.items()
             if all(section in report for section in sections)}
 
 

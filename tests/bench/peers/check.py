@@ -2,7 +2,7 @@
 """Runs a peer's script with --quick --json and checks that its rows are complete. Times are not
 judged. Ends with 77 where the script does: its peer is not installed.
 
-    check.py SCRIPT     gloo.py, ...
+    check.py SCRIPT [OPTION ...]     gloo.py, ..., and what it is given beside
 """
 import json
 import pathlib
@@ -14,15 +14,15 @@ LANES = {
     "gloo": ({"gloo", "bare"}, 2),
     "ddp": ({"ddp", "alone", "bare"}, 2),
     "rpc": ({"rpc", "bare"}, 2),
-    "adamw": ({"fused", "foreach", "copy"}, 1),
+    "adamw": ({"fused", "stepd", "foreach", "copy"}, 1),
     "redis_kv": ({"redis", "bare"}, 4),
 }
 NOT_INSTALLED = 77
 
 
-def main(script):
+def main(script, *options):
     path = pathlib.Path(__file__).parent / script
-    ran = subprocess.run([sys.executable, "-B", path, "--quick", "--json"], stdout=subprocess.PIPE,
+    ran = subprocess.run([sys.executable, "-B", path, "--quick", "--json", *options], stdout=subprocess.PIPE,
                          text=True, timeout=300)
     if ran.returncode == NOT_INSTALLED:
         sys.exit(NOT_INSTALLED)
@@ -42,4 +42,4 @@ def main(script):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

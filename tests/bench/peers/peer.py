@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 NOT_INSTALLED = 77
 SIZES = (4096, 1 << 18, 4 << 20, 64 << 20)  # bytes, as in stepd-bench's section `step`
@@ -51,10 +52,14 @@ def need_torch(*parts):
 class Report:
     """Rows, each printed when it has been measured; the JSON object is whole at the end."""
 
-    def __init__(self, section, description):
+    def __init__(self, section, description, kernels=None):
+        """kernels: the default of --kernels, a library; None: there is no such option."""
         parser = argparse.ArgumentParser(description=description.splitlines()[0])
         parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
         parser.add_argument("--quick", action="store_true", help="small sizes and few rounds")
+        if kernels is not None:
+            parser.add_argument("--kernels", type=Path, default=kernels, metavar="FILE",
+                                help="the library with stepd's kernel [%(default)s]")
         self.options = parser.parse_args()
         self.section = section
         self.rows = []
