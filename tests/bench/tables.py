@@ -38,7 +38,7 @@ def digits(value, count=2):
 
 def size(count):
     for unit, text in ((MIB, "MiB"), (1 << 10, "KiB")):
-        if count >= unit and count % unit == 0:
+        if unit <= count < 1000 * unit and count % unit == 0:
             return f"{count // unit} {text}"
     return f"{count // 1_000_000} MB" if count >= 1_000_000 else f"{count} B"
 
@@ -98,8 +98,9 @@ def exchange(section):
                       "CPU s/GB#", "CPU over bare#")
         for (transport, count), lanes in subjects(report[section], "transport", "bytes").items():
             ours = lanes["stepd"]
+            moved = section != "pull" or transport != "shared"  # there it says where weights are
             lines.append(line(transport, size(count), ms(ours["us"]), ms(ours["p90_us"]),
-                              digits(ours["gb_s"]), ratio(lanes, "bare"), ratio(lanes, "raw"),
+                              digits(ours["gb_s"]) if moved else None, ratio(lanes, "bare"), ratio(lanes, "raw"),
                               digits(ours["cpu_s_gb"], 3), ratio(lanes, "bare", "cpu_ratio")))
         return lines
     return lines_of
@@ -133,7 +134,7 @@ def idle(report):
     grown = {row["transport"]: row["grown_bytes"] for row in report["idle_memory"]}
     for (transport, count), lanes in subjects(report["idle"], "transport", "idle").items():
         ours, alone = lanes["stepd"], lanes["alone"]
-        lines.append(line(transport, f"beside {2 * count:,} idle", ms(ours["us"]),
+        lines.append(line(transport, f"beside {count:,} idle", ms(ours["us"]),
                           ms(ours["p99_us"]), ratio(lanes, "alone"),
                           digits(grown[transport] / MIB, 1)))
         lines.append(line(transport, "alone", ms(alone["us"]), ms(alone["p99_us"]), "", ""))
