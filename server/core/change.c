@@ -16,6 +16,7 @@
  * its place. Pushes and pulls go on meanwhile; only rounds that are full stay open.
  */
 #include "server/core/core_internal.h"
+#include "server/core/snapshot.h"
 
 bool change_holds(const struct core_job *job, uint64_t version)
 {
@@ -95,6 +96,7 @@ static void apply(struct core_slice *slice, struct group_changes *changes)
     const struct group_change *change = find_change(slice, changes);
     if (change == NULL)
         return;
+    snapshot_before_change(slice);
     slice_change(&slice->slice, change, changes->number, step_clock(slice));
     changes->left--;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "server/core/core_internal.h"
+#include "server/core/snapshot.h"
 
 enum stepd_status core_create(const struct core_options *options, const struct core_io *io,
                               struct core **ret_core)
@@ -123,4 +124,14 @@ void core_release(struct core *core, struct weights *weights, uint64_t now_ms)
         update_try(core, slice);
         dispatch_flush(core);
     }
+}
+
+bool core_owes(const struct core *core)
+{
+    return snapshot_owes(core);
+}
+
+bool core_on_spare(struct core *core)
+{
+    return snapshot_on_spare(core);
 }

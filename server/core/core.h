@@ -81,4 +81,11 @@ void core_release(struct core *core, struct weights *weights, uint64_t now_ms);
 /* Time has passed: deadlines run out, control hears who is alive. Every 100 ms or so. */
 void core_on_tick(struct core *core, uint64_t now_ms);
 
+/* Is there something to do that nobody waits for, and that takes longer the later it is done? */
+bool core_owes(const struct core *core);
+
+/* The caller has nothing else to do just now: does some of it, at most a copy of what one slice
+ * keeps beside its weights. False: there was nothing. */
+bool core_on_spare(struct core *core);
+
 #endif

@@ -12,6 +12,7 @@
 #include "proto/dtype.h"
 #include "proto/error.h"
 #include "server/core/core_internal.h"
+#include "server/core/snapshot.h"
 
 /* Payload of one reply frame, roughly: loopback and networks alike are fastest with writes of 1
  * to 4 MiB, and the peer can use the first slices while the next are on their way. */
@@ -111,8 +112,10 @@ static void note_pull(struct waiter *waiter)
     const struct session *session = waiter->request->conn->session;
     struct slice *slice = &waiter->slice->slice;
     if (!session->observer && session->rank < slice->ranks &&
-        waiter->request->view == STEPD_TRAINING)
+        waiter->request->view == STEPD_TRAINING) {
+        snapshot_before_change(waiter->slice);
         slice_back_up(slice, session->rank);
+    }
 }
 
 /* The weights of a waiter's slice as a piece of the reply's payload; false without memory. */

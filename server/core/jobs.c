@@ -235,7 +235,7 @@ void job_free(struct core *core, struct core_job *job)
     while (*at != job)
         at = &(*at)->next;
     *at = job->next;
-    job->snapshot = snapshot_destroy(job->snapshot);
+    snapshot_forget(core, job);
     check_staging(job);
     for (size_t i = 0; job->slice != NULL && i < job->job->layout.slices; i++) {
         if (job->slice[i] == NULL)

@@ -17,6 +17,9 @@ struct core_snapshot {
     struct notice *notice;   /* owned; NULL: it was sent, and control reads the state */
     uint64_t from;           /* as it stands: it is taken when a slice gets to this version */
     size_t missing;          /* slices here that are stepped and have not closed the version */
+    bool all;                /* none is missing, and the frozen ones are taken too */
+    size_t owed;             /* slices that are taken, and whose arrays are not copied */
+    size_t next;             /* slice whose arrays are to be copied first in a spare moment */
 };
 
 static bool is_stepped(const struct core_slice *slice)
@@ -24,14 +27,20 @@ static bool is_stepped(const struct core_slice *slice)
     return !slice->slice.group->frozen;
 }
 
-struct core_snapshot *snapshot_destroy(struct core_snapshot *snapshot)
+static void destroy(struct core_snapshot *snapshot)
 {
     if (snapshot == NULL)
-        return NULL;
+        return;
     (void)notice_destroy(snapshot->notice);
     (void)job_state_unref(snapshot->state);
     free(snapshot);
-    return NULL;
+}
+
+void snapshot_forget(struct core *core, struct core_job *job)
+{
+    core->snapshots -= job->snapshot != NULL;
+    destroy(job->snapshot);
+    job->snapshot = NULL;
 }
 
 /* ---- Taking ---------------------------------------------------------------------------------- */
@@ -42,27 +51,90 @@ static void send(struct core *core, struct notice *notice)
     core->io.notify(core->io.owner, notice);
 }
 
-/* All slices that are stepped are taken; frozen ones may be left. */
-static void finish(struct core *core, struct core_job *job)
+static void keep(struct core_snapshot *snapshot, size_t index)
 {
-    struct core_snapshot *snapshot = job->snapshot;
-    struct job_state *state = snapshot->state;
-    for (size_t i = 0; i < job->job->layout.slices; i++) {
-        if (job->slice[i] != NULL && !state->slice[i].taken)
-            slice_state_take(&state->slice[i]);
-    }
-    state->halted = job->failure;
-    struct notice *const notice = snapshot->notice;
-    snapshot->notice = NULL;
-    notice->state = state;
-    send(core, notice);
+    struct slice_state *state = &snapshot->state->slice[index];
+    if (!state->taken || state->kept)
+        return;
+    slice_state_keep(state);
+    snapshot->owed--;
 }
 
 static void take(const struct core_job *job, const struct core_slice *slice)
 {
     struct core_snapshot *snapshot = job->snapshot;
     slice_state_take(&snapshot->state->slice[slice->slice.index]);
+    snapshot->owed++;
     snapshot->missing -= is_stepped(slice);
+}
+
+/* All slices that are stepped are taken; frozen ones may be left. */
+static void take_rest(const struct core_job *job)
+{
+    struct core_snapshot *snapshot = job->snapshot;
+    for (size_t i = 0; i < job->job->layout.slices; i++) {
+        if (job->slice[i] != NULL && !snapshot->state->slice[i].taken)
+            take(job, job->slice[i]);
+    }
+    snapshot->state->halted = job->failure;
+    snapshot->all = true;
+}
+
+/* Sends what is whole. */
+static void settle(struct core *core, const struct core_job *job)
+{
+    struct core_snapshot *snapshot = job->snapshot;
+    if (snapshot->missing == 0 && !snapshot->all)
+        take_rest(job);
+    if (!snapshot->all || snapshot->owed > 0)
+        return;
+    struct notice *const notice = snapshot->notice;
+    snapshot->notice = NULL;
+    notice->state = snapshot->state;
+    send(core, notice);
+}
+
+/* ---- Copying --------------------------------------------------------------------------------- */
+
+void snapshot_before_change(const struct core_slice *slice)
+{
+    struct core_snapshot *snapshot = slice->job->snapshot;
+    if (snapshot != NULL && snapshot->owed > 0)
+        keep(snapshot, slice->slice.index);
+}
+
+static bool owes(const struct core_job *job)
+{
+    const struct core_snapshot *const snapshot = job->snapshot;
+    return snapshot != NULL && snapshot->notice != NULL && (snapshot->owed > 0 || snapshot->all);
+}
+
+static struct core_job *find_owing(const struct core *core)
+{
+    struct core_job *job = core->snapshots == 0 ? NULL : core->jobs;
+    while (job != NULL && !owes(job))
+        job = job->next;
+    return job;
+}
+
+bool snapshot_owes(const struct core *core)
+{
+    return find_owing(core) != NULL;
+}
+
+bool snapshot_on_spare(struct core *core)
+{
+    const struct core_job *const job = find_owing(core);
+    if (job == NULL)
+        return false;
+    struct core_snapshot *snapshot = job->snapshot;
+    const size_t before = snapshot->owed;
+    while (snapshot->owed == before && before > 0) {
+        keep(snapshot, snapshot->next);
+        snapshot->next = (snapshot->next + 1) % job->job->layout.slices;
+    }
+    settle(core, job);
+    return true;
 }
 
 /* ---- Beginning ------------------------------------------------------------------------------- */
@@ -98,7 +170,7 @@ static enum stepd_status create(struct core *core, struct core_job *job, const s
                make_states(job, snapshot) == STEPD_OK;
     }
     if (!made) {
-        (void)snapshot_destroy(snapshot);
+        destroy(snapshot);
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
                           "shard %u has no memory for a snapshot of job '%s', which takes up to "
                           "%" PRIu64 " MiB over all shards; the job goes on without",
@@ -106,6 +178,7 @@ static enum stepd_status create(struct core *core, struct core_job *job, const s
     }
     snapshot->notice->query = order->query;
     job->snapshot = snapshot;
+    core->snapshots++;
     job->pieces++;
     return STEPD_OK;
 }
@@ -134,23 +207,25 @@ static void take_due(struct core *core, struct core_job *job)
         if (slice != NULL && (as_it_stands || slice->slice.version == version))
             take(job, slice);
     }
-    if (snapshot->missing == 0)
-        finish(core, job);
+    settle(core, job);
 }
 
 void snapshot_on_closed(struct core *core, struct core_slice *slice)
 {
     struct core_job *job = slice->job;
     const struct core_snapshot *const snapshot = job->snapshot;
-    if (snapshot == NULL || snapshot->notice == NULL)
+    if (snapshot == NULL || snapshot->all)
         return;
     const uint64_t version = snapshot->state->version;
     if (version == JOB_STATE_AS_IT_STANDS && slice->slice.version >= snapshot->from) {
         take_due(core, job);
     } else if (slice->slice.version == version) {
         take(job, slice);
-        if (snapshot->missing == 0)
-            finish(core, job);
+        /* Its step has just written them. Where all slices close together, each would have to wait
+         * for those of the others. */
+        if (!gate_holds(slice))
+            keep(job->snapshot, slice->slice.index);
+        settle(core, job);
     }
 }
 
@@ -225,7 +300,7 @@ void snapshot_end(struct core *core, const struct order *order)
         return;
     if (order->durable)
         note_durable(job);
-    job->snapshot = snapshot_destroy(job->snapshot);
+    snapshot_forget(core, job);
     job->pieces--;
     if (job->closing && job->pieces == 0)
         job_free(core, job);
@@ -239,11 +314,11 @@ void snapshot_cancel(struct core *core, struct core_job *job)
     if (snapshot == NULL || snapshot->notice == NULL)
         return;
     struct notice *const notice = snapshot->notice;
-    snapshot->notice = NULL;
+    snapshot->notice = NULL; /* owed or not, it is of no use any more */
     (void)stepd_fail(&notice->error, STEPD_ABORTED,
                      "job '%s' was closed on shard %u before its snapshot was whole",
                      job->job->name, core->options.shard + 1);
-    job->snapshot = snapshot_destroy(snapshot);
+    snapshot_forget(core, job);
     job->pieces--;
     send(core, notice);
 }

@@ -19,6 +19,7 @@
 #include <math.h>
 
 #include "server/core/core_internal.h"
+#include "server/core/snapshot.h"
 
 #define BLOCK_ELEMENTS 4096u
 
@@ -240,6 +241,7 @@ static bool step_whole(const struct work *work)
 
 enum stepd_outcome step_skip(struct core_slice *slice)
 {
+    snapshot_before_change(slice);
     slice_publish_same(&slice->slice);
     change_reach(slice);
     slice_enter(&slice->slice, step_clock(slice));
@@ -251,6 +253,7 @@ enum stepd_outcome step_make(struct core *core, struct core_slice *slice,
 {
     struct slice *s = &slice->slice;
     const struct schedule *schedule = &s->group->schedule;
+    snapshot_before_change(slice);
     struct work work = {.core = core, .slice = s, .gradient = gradient, .room = room};
     set_terms(s, step_clock(slice), 0, &work.now);
     slow_down(s, gradient, &work.now);

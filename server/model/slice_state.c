@@ -92,7 +92,15 @@ static size_t scalars_of(const struct slice *slice)
     return optimizer->scalars * (optimizer->scope == OPTIM_SCOPE_TENSOR ? slice->shapes : 1);
 }
 
-static void take_slots(struct slice_state *state, const struct slice *slice)
+static void take_scalars(struct slice_state *state, const struct slice *slice)
+{
+    state->scalars = scalars_of(slice);
+    state->scalar = state->scalars_memory;
+    for (size_t i = 0; i < state->scalars; i++)
+        state->scalars_memory[i] = slice->scalar[i];
+}
+
+static void keep_slots(struct slice_state *state, const struct slice *slice)
 {
     float *at = state->memory;
     for (size_t k = 0; k < OPTIMIZER_SLOTS_MAX; k++) {
@@ -104,10 +112,6 @@ static void take_slots(struct slice_state *state, const struct slice *slice)
         state->slot_floats[k] = floats;
         at += floats;
     }
-    state->scalars = scalars_of(slice);
-    state->scalar = state->scalars_memory;
-    for (size_t i = 0; i < state->scalars; i++)
-        state->scalars_memory[i] = slice->scalar[i];
 }
 
 static void take_ranks(struct slice_state *state, const struct slice *slice)
@@ -117,8 +121,15 @@ static void take_ranks(struct slice_state *state, const struct slice *slice)
         struct rank_state *to = &state->by_rank[i];
         to->record = from->record;
         to->backup_version = from->backup_version;
-        if (to->backup != NULL)
-            memcpy(to->backup, from->backup, state->elements * sizeof *to->backup);
+    }
+}
+
+static void keep_backups(struct slice_state *state, const struct slice *slice)
+{
+    for (size_t i = 0; i < state->ranks; i++) {
+        float *const to = state->by_rank[i].backup;
+        if (to != NULL)
+            memcpy(to, slice->by_rank[i].backup, state->elements * sizeof *to);
     }
 }
 
@@ -136,9 +147,18 @@ void slice_state_take(struct slice_state *state)
     state->phase = (size_t)(slice->phase - slice->group->phase);
     state->phase_began = slice->phase_began;
     take_views(state, slice);
-    take_slots(state, slice);
+    take_scalars(state, slice);
     take_ranks(state, slice);
     state->taken = true;
+}
+
+void slice_state_keep(struct slice_state *state)
+{
+    const struct slice *slice = state->pinned;
+    assert(state->taken && !state->kept && state->phase_began == slice->phase_began);
+    keep_slots(state, slice);
+    keep_backups(state, slice);
+    state->kept = true;
 }
 
 void slice_state_deinit(struct slice_state *state)
@@ -191,7 +211,7 @@ static void copy_arrays(const struct slice_state *state, struct slice_state *cop
 
 enum stepd_status slice_state_copy(const struct slice_state *state, struct slice_state *ret_copy)
 {
-    assert(state->taken);
+    assert(state->taken && (state->kept || state->pinned == NULL));
     struct slice_state copy = *state;
     copy.pinned = NULL;
     copy.in_room = false;

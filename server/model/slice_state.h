@@ -5,12 +5,15 @@
  *
  *     slice_state_init   allocates, and pins the slice: nothing that follows can fail
  *     slice_state_take   the instant
+ *     slice_state_keep   before the slice's slots or backups change: these as of the instant
  *     ...                reading it, on any thread; the slice is stepped meanwhile
  *     slice_state_deinit gives back what is held; on the slice's thread
  *
  * Weights are immutable by version, so a state that is taken refers to the slice's own buffers and
  * copies none of them. Slots, scalars, backups and records are changed in place by what follows;
- * these are copied. A copy of a state (slice_state_copy) refers to nothing.
+ * these are copied: what is small at the instant, the arrays as late as the next step, so that
+ * states of many slices can be taken at one instant without the time that their arrays take. A copy
+ * of a state (slice_state_copy) refers to nothing.
  *
  * What is not in it, because it is in no weights yet: the gradients of the open round, whether they
  * are in staging or in the sum. Their clocks are not in the records either, so that their senders,
@@ -36,6 +39,7 @@ struct rank_state {
 
 struct slice_state {
     bool taken; /* the rest holds; else this slice is not part of what was taken */
+    bool kept;  /* slots and backups too; says nothing where no slice is pinned */
     uint32_t elements;
 
     uint64_t version;
@@ -79,11 +83,15 @@ struct slice_state {
 enum stepd_status slice_state_init(struct slice_state *state, struct slice *slice,
                                    float *room) STEPD_MUST_CHECK;
 
-/* Takes the state of its slice as it is now, once. Between two entries into the core, or right
- * after a round has closed. */
+/* Takes the state of its slice as it is now, once, but for the floats of slots and backups. Between
+ * two entries into the core, or right after a round has closed. */
 void slice_state_take(struct slice_state *state);
 
-/* A copy of a state that was taken, which refers to nothing. RESOURCE_EXHAUSTED: no memory. The
+/* Copies these, once, while they are still as they were when it was taken: before the slice's next
+ * step, the next phase of it, and the next pull of weights that are backed up. */
+void slice_state_keep(struct slice_state *state);
+
+/* A copy of a state that was kept, which refers to nothing. RESOURCE_EXHAUSTED: no memory. The
  * caller frees with slice_state_deinit. */
 enum stepd_status slice_state_copy(const struct slice_state *state,
                                    struct slice_state *ret_copy) STEPD_MUST_CHECK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The shard's thread runs its loop until nothing is open on it: connections, the tick, the mailbox,
- * and what is looked at before it sleeps.
+ * and what is looked at before it sleeps. It does not sleep while its core owes something.
  * LETTER_DRAIN says goodbye to the connections, LETTER_CUT closes them; when the last one is gone,
  * the tick and the mailbox go, the loop has nothing left to wait for, and the thread ends. Callers
  * and orders that arrive meanwhile find a shard that is ending, or a closed mailbox, and are thrown
@@ -23,11 +23,18 @@
 
 #define TICK_MS 100u
 
+/* Turns of a loop on which something comes in each time, until one is used all the same for what
+ * the core owes: what is owed of slices that nobody pushes to must end some time. */
+#define BUSY_TURNS 16u
+
 struct shard {
     struct shard_options options;
     uv_loop_t uv;
     uv_timer_t tick;
     uv_prepare_t before_sleep;
+    uv_idle_t awake; /* while the core owes something */
+    uint64_t reads;  /* when it was looked at last */
+    uint32_t busy_turns;
     struct mailbox mailbox;
     struct conn_loop loop;
     struct core *core; /* owned */
@@ -46,6 +53,7 @@ static void end(struct shard *shard)
     shard->ended = true;
     uv_close((uv_handle_t *)&shard->tick, NULL);
     uv_close((uv_handle_t *)&shard->before_sleep, NULL);
+    uv_close((uv_handle_t *)&shard->awake, NULL);
     mailbox_close(&shard->mailbox);
 }
 
@@ -204,10 +212,33 @@ static void on_tick(uv_timer_t *timer)
     conn_loop_tick(&shard->loop, now_ms);
 }
 
+/* Nothing: a loop with this does not sleep. */
+static void on_awake(uv_idle_t *idle)
+{
+    (void)idle;
+}
+
+/* What the core owes is done in turns in which nothing has come in. */
+static void use_turn(struct shard *shard)
+{
+    const bool spare = shard->loop.reads == shard->reads;
+    shard->reads = shard->loop.reads;
+    if (spare || ++shard->busy_turns == BUSY_TURNS) {
+        shard->busy_turns = 0;
+        (void)core_on_spare(shard->core);
+    }
+}
+
 static void before_sleep(uv_prepare_t *prepare)
 {
     struct shard *const shard = prepare->data;
     conn_loop_go_on(&shard->loop);
+    if (!core_owes(shard->core)) {
+        (void)uv_idle_stop(&shard->awake);
+        return;
+    }
+    use_turn(shard);
+    (void)uv_idle_start(&shard->awake, on_awake); /* fails without a callback */
 }
 
 /* ---- The thread ------------------------------------------------------------------------------ */
@@ -261,6 +292,7 @@ enum stepd_status shard_create(const struct shard_options *options, struct shard
     shard->tick.data = shard;
     (void)uv_prepare_init(&shard->uv, &shard->before_sleep); /* nor this */
     shard->before_sleep.data = shard;
+    (void)uv_idle_init(&shard->uv, &shard->awake); /* nor this */
     if (create_brain(shard) != STEPD_OK) {
         shard_destroy(shard);
         return STEPD_RESOURCE_EXHAUSTED;

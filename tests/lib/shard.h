@@ -133,13 +133,17 @@ void shard_query(struct shard *shard);
 /* Any other order; borrowed until return. */
 void shard_give(struct shard *shard, const struct order *like);
 
-/* Orders a snapshot of the job at a version, or ends it. */
+/* Orders a snapshot of the job at a version. */
+void shard_snapshot_order(struct shard *shard, uint64_t version);
+/* The shard has nothing else to do, for long enough. */
+void shard_spare(const struct shard *shard);
+/* Both; and the end of it. */
 void shard_snapshot(struct shard *shard, uint64_t version);
 void shard_snapshot_end(struct shard *shard);
 /* The same, when it was written down. */
 void shard_snapshot_written(struct shard *shard);
-/* A copy of what the newest snapshot has taken, which must be all of the job. Caller frees with
- * job_state_unref. */
+/* A copy of what the newest snapshot has taken, behind spare moments, which must be all of the job.
+ * Caller frees with job_state_unref. */
 struct job_state *shard_state(const struct shard *shard);
 /* As shard_setup, but the job goes on from a state, under the next incarnation. */
 void shard_restore(struct shard *shard, const struct shard_job *job, struct job_state *state);

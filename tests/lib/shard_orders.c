@@ -165,11 +165,23 @@ void shard_restore(struct shard *shard, const struct shard_job *job, struct job_
     enroll(shard, job);
 }
 
-void shard_snapshot(struct shard *shard, uint64_t version)
+void shard_snapshot_order(struct shard *shard, uint64_t version)
 {
     const struct order like = {
         .kind = ORDER_SNAPSHOT, .job_name = shard->job->name, .query = 7, .version = version};
     shard_give(shard, &like);
+}
+
+void shard_spare(const struct shard *shard)
+{
+    while (core_on_spare(shard->core))
+        continue;
+}
+
+void shard_snapshot(struct shard *shard, uint64_t version)
+{
+    shard_snapshot_order(shard, version);
+    shard_spare(shard);
 }
 
 static void snapshot_end(struct shard *shard, bool durable)
@@ -191,6 +203,7 @@ void shard_snapshot_written(struct shard *shard)
 
 struct job_state *shard_state(const struct shard *shard)
 {
+    shard_spare(shard);
     assert_non_null(shard->snapshot);
     if (shard->snapshot->error.code != STEPD_OK)
         fail_msg("%s", shard->snapshot->error.text);

@@ -176,6 +176,11 @@ MUTATIONS = {
         "a snapshot has weights, and no state of their optimizer",
         [("server/model/slice_state.c", "    restore_slots(slice, state);\n", "    (void)restore_slots;\n")],
         "sim_recovery"),
+    "slots_copied_late": (
+        "the slots of a slice are copied for a snapshot when steps have changed them",
+        [("server/core/step.c",
+          "    snapshot_before_change(slice);\n    struct work", "    struct work")],
+        "sim_recovery"),
     "unannounced": (
         "a client takes another incarnation for the one that it had",
         [("client/lib/core/keeper_session.c",

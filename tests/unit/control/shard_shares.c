@@ -74,6 +74,7 @@ static void make_slice(struct job *job, uint32_t index, uint64_t version, const 
         slice.by_rank[rank].record.clock = clock[rank];
     assert_int_equal(slice_state_init(&taken, &slice, NULL), STEPD_OK);
     slice_state_take(&taken);
+    slice_state_keep(&taken);
     assert_int_equal(slice_state_copy(&taken, ret_state), STEPD_OK);
     slice_state_deinit(&taken);
     slice_deinit(&slice);

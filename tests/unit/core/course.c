@@ -164,7 +164,8 @@ void runner_go(struct runner *runner, size_t from, size_t to)
 
 void runner_order(struct runner *runner, size_t entries)
 {
-    shard_snapshot(&runner->shard, is_sync(runner->course) ? entries : JOB_STATE_AS_IT_STANDS);
+    shard_snapshot_order(&runner->shard,
+                         is_sync(runner->course) ? entries : JOB_STATE_AS_IT_STANDS);
 }
 
 /* Each is worked out from what the one before has left. */

@@ -163,6 +163,7 @@ static void snapshot__of_a_frozen_slice_that_nobody_pushes__has_it_as_it_is(void
                                        .grad = two_ones,
                                        .values = 4};
     shard_push(&shard, 0, &request);
+    shard_spare(&shard);
     assert_non_null(shard.snapshot);
     const struct slice_state *ice = &shard.snapshot->state->slice[1 - stepped];
     assert_int_equal(ice->version, 0);

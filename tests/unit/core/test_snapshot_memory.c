@@ -24,6 +24,7 @@ static void give(struct shard *shard, struct order *like, size_t allowed)
     assert_non_null(order);
     scarcity_after(allowed);
     core_on_order(shard->core, order, shard->now_ms);
+    shard_spare(shard); /* which needs no memory */
     scarcity_after(SCARCITY_NEVER);
 }
 
@@ -77,6 +78,8 @@ static void step__after_a_snapshot_was_refused__comes_to_the_same_bits(void **st
     runner_go(&plain, 0, COURSE_STEPS);
     runner_order(&plain, COURSE_STEPS);
     runner_order(&runner, COURSE_STEPS);
+    shard_spare(&plain.shard);
+    shard_spare(&runner.shard);
     assert_same_state(plain.shard.snapshot->state, runner.shard.snapshot->state, "course");
     runner_close(&plain);
     runner_close(&runner);

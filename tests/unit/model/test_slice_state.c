@@ -65,6 +65,7 @@ static void take(struct fixture *fixture, struct slice_state *state)
 {
     assert_int_equal(slice_state_init(state, &fixture->slice, NULL), STEPD_OK);
     slice_state_take(state);
+    slice_state_keep(state);
 }
 
 /* ---- Room ------------------------------------------------------------------------------------ */

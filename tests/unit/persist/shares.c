@@ -88,6 +88,7 @@ void shares_take(struct shares *shares)
         fill_slice(&shares->slice[i], shares->made[i], &next);
         assert_int_equal(slice_state_init(state, &shares->slice[i], NULL), STEPD_OK);
         slice_state_take(state);
+        slice_state_keep(state);
     }
 }
 
