@@ -4,6 +4,12 @@
  *
  *     start -> (lookup) -> connect -> (writable, or too late) -> connect to the next ... -> done
  *
+ * A client that tries again and again to reach a server on its own host, while that is away, tries
+ * from one free port after the other. When it is the turn of the server's own port, TCP connects
+ * the socket with itself: the connection stands, answers nothing of a server's, and keeps the port
+ * from the server that comes back. So a socket that has met itself is refused, and leaves nothing
+ * behind.
+ *
  * A host that goes silent later, without a word, is noticed by TCP itself: keep-alive probes an
  * idle connection, and TCP_USER_TIMEOUT bounds how long sent bytes may stay unacknowledged.
  */
@@ -119,6 +125,28 @@ static void finish_later(struct stepd_dial *dial)
 
 /* ---- One address ----------------------------------------------------------------------------- */
 
+/* Does the socket lead to itself? */
+static bool is_own_peer(int fd)
+{
+    struct sockaddr_storage here = {.ss_family = AF_UNSPEC}, there = {.ss_family = AF_UNSPEC};
+    socklen_t here_bytes = sizeof here, there_bytes = sizeof there;
+    return getsockname(fd, (struct sockaddr *)&here, &here_bytes) == 0 &&
+           getpeername(fd, (struct sockaddr *)&there, &there_bytes) == 0 &&
+           here.ss_family != AF_UNIX && here_bytes == there_bytes &&
+           memcmp(&here, &there, here_bytes) == 0;
+}
+
+/* The errno of a connect that has been made, or 0. One with itself is undone at once: the port
+ * would be taken for a minute longer if it were closed in peace. */
+static int judge(int fd)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    if (!is_own_peer(fd))
+        return 0;
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    return ECONNREFUSED;
+}
+
 /* Is the peer on this machine? */
 static bool is_loopback(int fd)
 {
@@ -220,7 +248,7 @@ static int begin(struct stepd_dial *dial, const struct sockaddr *address, sockle
     dial->fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (dial->fd < 0)
         return errno;
-    const int error = connect(dial->fd, address, bytes) == 0 ? 0 : errno;
+    const int error = connect(dial->fd, address, bytes) == 0 ? judge(dial->fd) : errno;
     if (error == EINPROGRESS || error == EINTR)
         return watch(dial);
     if (error == 0)
@@ -271,7 +299,9 @@ static void on_writable(uv_poll_t *poll, int status, int events)
     /* Where the connect has failed libuv knows of an error, and the socket of which. */
     if (getsockopt(dial->fd, SOL_SOCKET, SO_ERROR, &error, &bytes) != 0)
         error = errno;
-    decide(dial, error == 0 ? -status : error);
+    if (error == 0)
+        error = -status;
+    decide(dial, error == 0 ? judge(dial->fd) : error);
 }
 
 static void on_late(uv_timer_t *timer)

@@ -4,6 +4,7 @@
  */
 #include "client/lib/net/dial.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <setjmp.h>
@@ -13,11 +14,25 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #define NAME_BYTES 17u
+
+/* A test wants a connect to be made from the very port that it leads to. */
+static bool from_there;
+
+/* In place of the C library's. */
+int connect(int fd, const struct sockaddr *address, socklen_t bytes)
+{
+    if (from_there)
+        assert_int_equal(bind(fd, address, bytes), 0);
+    return (int)syscall(SYS_connect, fd, address, bytes);
+}
+
+/* ---- Dialling -------------------------------------------------------------------------------- */
 
 static void keep_fd(void *user, int fd, bool local, const struct stepd_error *error)
 {
@@ -26,24 +41,44 @@ static void keep_fd(void *user, int fd, bool local, const struct stepd_error *er
     *(int *)user = fd;
 }
 
+/* A socket that listens on a port, or on a free one, which is stored. -1: the port is taken. */
+static int listen_on(in_port_t *port)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = *port, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr *const name = (struct sockaddr *)&address;
+    socklen_t bytes = sizeof address;
+    const int on = 1;
+    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+    if (bind(listener, name, sizeof address) != 0) {
+        assert_int_equal(close(listener), 0);
+        return -1;
+    }
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, name, &bytes), 0);
+    *port = address.sin_port;
+    return listener;
+}
+
+static void dial_port(in_port_t port, stepd_dial_done *done, void *user)
+{
+    char text[32];
+    uv_loop_t uv;
+    (void)snprintf(text, sizeof text, "127.0.0.1:%u", ntohs(port));
+    assert_int_equal(uv_loop_init(&uv), 0);
+    assert_non_null(stepd_dial_start(&uv, text, done, user));
+    (void)uv_run(&uv, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&uv), 0);
+}
+
 /* Dials a listener of its own; the caller closes the socket. */
 static int dial(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct sockaddr *const name = (struct sockaddr *)&address;
-    socklen_t bytes = sizeof address;
-    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    char text[32];
-    uv_loop_t uv;
+    in_port_t port = 0;
+    const int listener = listen_on(&port);
     int fd = -1;
-    assert_int_equal(bind(listener, name, sizeof address), 0);
-    assert_int_equal(listen(listener, 1), 0);
-    assert_int_equal(getsockname(listener, name, &bytes), 0);
-    (void)snprintf(text, sizeof text, "127.0.0.1:%u", ntohs(address.sin_port));
-    assert_int_equal(uv_loop_init(&uv), 0);
-    assert_non_null(stepd_dial_start(&uv, text, keep_fd, &fd));
-    (void)uv_run(&uv, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(&uv), 0);
+    dial_port(port, keep_fd, &fd);
     assert_int_equal(close(listener), 0);
     assert_true(fd >= 0);
     return fd;
@@ -83,11 +118,36 @@ static void dial__tcp__sends_small_messages_at_once(void **state)
     assert_int_equal(close(fd), 0);
 }
 
+static void keep_error(void *user, int fd, bool local, const struct stepd_error *error)
+{
+    struct stepd_error *const kept = user;
+    assert_false(local);
+    assert_int_equal(fd, -1);
+    *kept = *error;
+}
+
+static void dial__from_the_port_that_it_leads_to__is_refused_and_leaves_the_port_free(void **state)
+{
+    struct stepd_error error = {.code = STEPD_OK};
+    in_port_t port = 0;
+    (void)state;
+    assert_int_equal(close(listen_on(&port)), 0); /* nobody listens there now */
+    from_there = true;
+    dial_port(port, keep_error, &error);
+    from_there = false;
+    assert_int_equal(error.code, STEPD_UNAVAILABLE);
+    assert_non_null(strstr(error.text, strerror(ECONNREFUSED)));
+    const int listener = listen_on(&port);
+    assert_true(listener >= 0);
+    assert_int_equal(close(listener), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dial__loopback__is_not_paced),
         cmocka_unit_test(dial__tcp__sends_small_messages_at_once),
+        cmocka_unit_test(dial__from_the_port_that_it_leads_to__is_refused_and_leaves_the_port_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
