@@ -36,7 +36,7 @@ static int print_help(void)
         "\n"
         "options:\n"
         "  --dtype TYPE      f32, f16 or bf16: rounded to the nearest; beyond f16's 65504 is\n"
-        "                    infinite [f32]\n"
+        "                    infinite, and the report says of how many elements [f32]\n"
         "  --view VIEW       evaluation: the weights; training: where gradients were computed,\n"
         "                    which is elsewhere for optimizers that look ahead; ema, swa: an\n"
         "                    average of them, which the groups must keep [evaluation]\n"
@@ -129,30 +129,43 @@ static uint64_t step_of(const struct job_state *state)
     return step;
 }
 
-static void print(const struct options *options, const struct weights_out *out, uint64_t bytes)
+static void print(const struct options *options, const struct weights_out *out,
+                  const struct weights_out_result *result)
 {
     const struct job *job = out->state->job;
+    const bool fits = result->infinite == 0;
+    const char *const worst = job->tensor[result->worst].name;
     char size[32];
     if (options->json) {
         json_t *const json =
-            json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "file", options->file, "job", job->name,
-                      "step", (json_int_t)out->step, "tensors", (json_int_t)job->tensors,
-                      "elements", (json_int_t)job->elements, "bytes", (json_int_t)bytes);
+            json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "file", options->file, "job",
+                      job->name, "step", (json_int_t)out->step, "tensors", (json_int_t)job->tensors,
+                      "elements", (json_int_t)job->elements, "bytes", (json_int_t)result->bytes,
+                      "infinite", (json_int_t)result->infinite, "worst",
+                      fits ? json_null()
+                           : json_pack("{s:s, s:I}", "tensor", worst, "infinite",
+                                       (json_int_t)result->worst_infinite));
         (void)json_dumpf(json, stdout, JSON_INDENT(2));
         (void)printf("\n");
         json_decref(json);
         return;
     }
-    table_bytes(bytes, size, sizeof size);
+    table_bytes(result->bytes, size, sizeof size);
     (void)printf("%s: job %s at step %" PRIu64 ", %zu tensors, %s\n", options->file, job->name,
                  out->step, job->tensors, size);
+    if (!fits)
+        (void)printf("%" PRIu64 " elements are beyond %s and have become infinite, %" PRIu64
+                     " of them in tensor '%s'; export them as %s\n",
+                     result->infinite, options->dtype == STEPD_F16 ? "f16" : "bf16",
+                     result->worst_infinite, worst,
+                     options->dtype == STEPD_F16 ? "bf16 or f32" : "f32");
 }
 
 static enum stepd_status write_weights(const struct options *options, int folder,
                                        struct stepd_error *reterr)
 {
     struct manifest manifest;
-    uint64_t bytes = 0;
+    struct weights_out_result result;
     enum stepd_status status =
         load_checkpoint(folder, shelves_bytes_max(folder), &manifest, reterr);
     if (status != STEPD_OK)
@@ -161,9 +174,9 @@ static enum stepd_status write_weights(const struct options *options, int folder
                                     .step = step_of(manifest.state),
                                     .view = options->view,
                                     .dtype = options->dtype};
-    status = weights_out_write(&out, options->file, &bytes, reterr);
+    status = weights_out_write(&out, options->file, &result, reterr);
     if (status == STEPD_OK)
-        print(options, &out, bytes);
+        print(options, &out, &result);
     manifest_deinit(&manifest);
     return status;
 }

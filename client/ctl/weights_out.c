@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +36,9 @@ struct writing {
     uint8_t *window; /* owned; WINDOW_ELEMENTS of the dtype */
     uint8_t *head;   /* owned */
     size_t head_bytes;
-    uint64_t bytes;
+    struct weights_out_result result;
+    uint32_t tensor;   /* whose runs are being written */
+    uint64_t infinite; /* of it so far */
 };
 
 /* ---- What there is --------------------------------------------------------------------------- */
@@ -148,8 +151,39 @@ static bool put(struct writing *writing, int file, const void *bytes, size_t n)
 {
     /* writev takes what it only reads by a pointer that is not const. */
     struct iovec piece = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
-    writing->bytes += n;
+    writing->result.bytes += n;
     return file_write(file, &piece, 1);
+}
+
+/* Of n elements, those that were finite and are not any more in 16 bits, whose infinity is this but
+ * for the sign. */
+static uint64_t count_infinite(size_t n, const float *from, const uint8_t *to, uint16_t infinity)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint16_t bits;
+        memcpy(&bits, to + i * sizeof bits, sizeof bits);
+        count += (bits & 0x7FFFu) == infinity && isfinite(from[i]);
+    }
+    return count;
+}
+
+static void note_infinite(struct writing *writing, const struct run *run, size_t first, size_t n)
+{
+    static const uint16_t infinity[] = {[STEPD_F16] = 0x7C00, [STEPD_BF16] = 0x7F80};
+    const enum stepd_dtype dtype = writing->out->dtype;
+    struct weights_out_result *result = &writing->result;
+    if (dtype == STEPD_F32)
+        return;
+    const uint64_t count =
+        count_infinite(n, run->weights + first, writing->window, infinity[dtype]);
+    writing->infinite = count + (run->tensor == writing->tensor ? writing->infinite : 0);
+    writing->tensor = run->tensor;
+    result->infinite += count;
+    if (writing->infinite > result->worst_infinite) {
+        result->worst = run->tensor;
+        result->worst_infinite = writing->infinite;
+    }
 }
 
 static bool put_run(struct writing *writing, int file, const struct run *run)
@@ -160,6 +194,7 @@ static bool put_run(struct writing *writing, int file, const struct run *run)
         const size_t left = run->elements - first;
         const size_t n = left < WINDOW_ELEMENTS ? left : WINDOW_ELEMENTS;
         stepd_dtype_narrow(dtype, n, run->weights + first, writing->window);
+        note_infinite(writing, run, first, n);
         fine = put(writing, file, writing->window, n * stepd_dtype_bytes(dtype));
     }
     return fine;
@@ -219,7 +254,8 @@ static enum stepd_status write_file(struct writing *writing, const char *path,
 }
 
 enum stepd_status weights_out_write(const struct weights_out *out, const char *path,
-                                    uint64_t *ret_bytes, struct stepd_error *reterr)
+                                    struct weights_out_result *ret_result,
+                                    struct stepd_error *reterr)
 {
     const struct job *job = out->state->job;
     struct writing writing = {
@@ -239,7 +275,7 @@ enum stepd_status weights_out_write(const struct weights_out *out, const char *p
     if (status == STEPD_OK)
         status = write_file(&writing, path, reterr);
     if (status == STEPD_OK)
-        *ret_bytes = writing.bytes;
+        *ret_result = writing.result;
     free(writing.head);
     free(writing.window);
     free(writing.run);

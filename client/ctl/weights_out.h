@@ -19,14 +19,22 @@ struct weights_out {
     enum stepd_dtype dtype;
 };
 
+/* What became of it. */
+struct weights_out_result {
+    uint64_t bytes;    /* of the file */
+    uint64_t infinite; /* elements that are finite in the state, and beyond the dtype */
+    size_t worst;      /* index of the tensor that has most of these */
+    uint64_t worst_infinite;
+};
+
 /*
  * Writes the tensors in the order of their definition, beside the path, and renames when all bytes
  * are on the disk; what stood there is replaced. INVALID_ARGUMENT: a group keeps no such view, or
  * the path is none of a file. FAILED_PRECONDITION: a tensor has no values yet. UNAVAILABLE: the
- * disk refuses. *ret_bytes: of the file.
+ * disk refuses.
  */
 enum stepd_status weights_out_write(const struct weights_out *out, const char *path,
-                                    uint64_t *ret_bytes,
+                                    struct weights_out_result *ret_result,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 #endif

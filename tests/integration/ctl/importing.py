@@ -174,5 +174,45 @@ class Refused(Case):
             self.assertIn(text, done.stderr)
 
 
+class Exported(Case):
+    """An export in 16 bits, of a checkpoint that has what these cannot say."""
+
+    def setUp(self):
+        super().setUp()
+        large = weights()
+        for name, values in (("first", [65520.0]), ("second", [-7e4, 1e5, 65504.0, 3.4e38])):
+            _, shape, data = large[name]
+            changed = array.array("f", data)
+            changed[:len(values)] = array.array("f", values)
+            large[name] = ("F32", shape, changed.tobytes())
+        self.assert_made(self.run_import(of=large))
+
+    def export(self, dtype, *more):
+        done = self.stepctl("export", self.store / "net" / "step-00000007", self.folder / "out",
+                            "--dtype", dtype, *more)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout
+
+    def test_export__of_elements_beyond_the_type__counts_them_and_names_the_worst(self):
+        said = json.loads(self.export("f16", "--json"))
+        self.assertEqual((said["infinite"], said["worst"]),
+                         (4, {"tensor": "second", "infinite": 3}))
+        written = array.array("H", read_file(self.folder / "out")[0]["second"][2])
+        self.assertEqual([bits & 0x7FFF == 0x7C00 for bits in written[:4]],
+                         [True, True, False, True])
+
+    def test_export__of_elements_beyond_the_type__says_so_to_people(self):
+        self.assertIn("4 elements are beyond f16 and have become infinite, 3 of them in tensor "
+                      "'second'; export them as bf16 or f32\n", self.export("f16"))
+
+    def test_export__of_elements_beyond_bf16__counts_these_alone(self):
+        said = json.loads(self.export("bf16", "--json"))
+        self.assertEqual((said["infinite"], said["worst"]),
+                         (1, {"tensor": "second", "infinite": 1}))
+
+    def test_export__in_full__has_none(self):
+        self.assertNotIn("infinite", self.export("f32"))
+
+
 if __name__ == "__main__":
     unittest.main(warnings="ignore")
