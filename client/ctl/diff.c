@@ -14,6 +14,7 @@
 
 #include "client/ctl/compare.h"
 #include "client/ctl/ctl.h"
+#include "client/ctl/diff_manifest.h"
 #include "client/ctl/shelves.h"
 #include "client/ctl/table.h"
 #include "proto/error.h"
@@ -25,9 +26,11 @@ static const char help[] =
     "usage: stepctl diff A B [--json]\n"
     "\n"
     "Compares two checkpoints, or safetensors files, tensor by tensor: the largest and the mean\n"
-    "absolute difference. Two checkpoints are compared with their optimizer's state, a\n"
-    "checkpoint and a file by the weights alone. Exit code 0 whatever comes of it; 'same' in the\n"
-    "JSON says whether all is equal. max and mean are null there where they are not finite.\n"
+    "absolute difference. Two checkpoints are compared with their optimizer's state and with what\n"
+    "their manifests say (versions, clocks of steps, groups, schedules, members); a checkpoint\n"
+    "and a file by the weights alone. Exit code 0 whatever comes of it; in the JSON 'same' says\n"
+    "whether all tensors are equal, and 'manifest' what else differs, or is null. max and mean\n"
+    "are null there where they are not finite.\n"
     "\n"
     "options:\n"
     "  --json            one JSON object, for programs\n"
@@ -41,6 +44,7 @@ struct side {
 
 struct diff {
     json_t *rows;
+    json_t *manifest; /* owned; rows too; NULL: not both are checkpoints */
     size_t differing;
     struct stepd_error *error;
 };
@@ -176,6 +180,10 @@ static enum stepd_status compare(struct diff *diff, const char *path_a, const ch
         status = compare_named(diff, &a, &b, SAVE_MODEL_FILE);
     if (status == STEPD_OK && a.folder >= 0 && b.folder >= 0)
         status = compare_named(diff, &a, &b, SAVE_OPTIMIZER_FILE);
+    if (status == STEPD_OK && a.folder >= 0 && b.folder >= 0) {
+        diff->manifest = json_array();
+        status = diff_manifests(a.folder, a.path, b.folder, b.path, diff->manifest, diff->error);
+    }
     side_deinit(&a);
     side_deinit(&b);
     return status;
@@ -249,6 +257,8 @@ static void print(const struct diff *diff)
         (void)printf("all %zu are the same\n", count);
     else
         (void)printf("%zu of %zu differ\n", diff->differing, count);
+    if (diff->manifest != NULL)
+        diff_manifests_print(diff->manifest);
 }
 
 int diff_run(const struct ctl_options *ctl, int argc, char **argv)
@@ -266,11 +276,14 @@ int diff_run(const struct ctl_options *ctl, int argc, char **argv)
     const enum stepd_status status = compare(&diff, argv[optind], argv[optind + 1]);
     if (status == STEPD_OK && as_json) {
         (void)json_object_set_new(list, "same", json_boolean(diff.differing == 0));
+        (void)json_object_set(list, "manifest",
+                              diff.manifest == NULL ? json_null() : diff.manifest);
         (void)json_dumpf(list, stdout, JSON_INDENT(2));
         (void)printf("\n");
     } else if (status == STEPD_OK) {
         print(&diff);
     }
     json_decref(list);
+    json_decref(diff.manifest);
     return status == STEPD_OK ? CTL_OK : ctl_fail("diff", &error);
 }

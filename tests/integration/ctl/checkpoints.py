@@ -247,6 +247,7 @@ class Export(Kept):
         said = asked("export", self.checkpoint, out, *options)
         self.assertEqual(said["bytes"], out.stat().st_size)
         self.assertEqual(os.listdir(out.parent), ["out.safetensors"])
+        self.assertEqual((said["infinite"], said["worst"]), (0, None))
         return read_file(out)
 
     def assert_same(self, tensors, expected):
@@ -323,6 +324,7 @@ class Diff(Kept):
         said = asked("diff", self.checkpoint, self.checkpoint)
         self.assertTrue(said["same"])
         self.assertEqual(len(said["tensors"]), 4 + 4 * 3)  # weights; ema and two slots
+        self.assertEqual(said["manifest"], [])
 
     def test_diff__of_two_checkpoints__has_max_and_mean_of_each(self):
         said = asked("diff", self.checkpoint, self.other)
@@ -336,18 +338,47 @@ class Diff(Kept):
                 self.assertAlmostEqual(rows[name]["mean"], sum(apart) / len(apart))
                 self.assertEqual(rows[name]["differing"], sum(d != 0 for d in apart))
 
+    def test_diff__of_two_checkpoints__says_what_else_differs(self):
+        said = {row["what"]: (row["a"], row["b"])
+                for row in asked("diff", self.checkpoint, self.other)["manifest"]}
+        self.assertEqual(said["job.name"], ("kept", "other"))
+        self.assertEqual(said["job.groups.all.lr"], (0.01, 0.02))
+        self.assertEqual(said["snapshot.version"], (9, "as it stands"))
+        self.assertEqual(said["slices.by_group.all.t"], (9, 4))
+        self.assertEqual(said["slices.by_group.all.ranks.0.clock"], (9, 4))
+        self.assertFalse([what for what in said if "checksum" in what or what.startswith("arrays")])
+
+    def test_diff__of_what_one_has_alone__is_null_in_the_other(self):
+        def alone(one, other, side):
+            return {row["what"] for row in asked("diff", one, other)["manifest"]
+                    if row[side] is None}
+        self.assertTrue(alone(self.checkpoint, self.other, "a"))
+        self.assertEqual(alone(self.checkpoint, self.other, "a"),
+                         alone(self.other, self.checkpoint, "b"))
+
+    def test_diff__of_a_manifest_that_is_none__is_exit_1(self):
+        bad = self.copy()
+        (bad / "manifest.json").write_text("{}")
+        done = stepctl("diff", self.checkpoint, bad)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn(f"{bad}: manifest.json", done.stderr)
+
     def test_diff__of_a_checkpoint_and_a_file__compares_the_weights(self):
         asked("export", self.checkpoint, self.folder / "weights")
         said = asked("diff", self.checkpoint, self.folder / "weights")
         self.assertEqual((said["same"], len(said["tensors"])), (True, 4))
+        self.assertIsNone(said["manifest"])
 
     def test_diff__for_people__is_a_table(self):
         shown = stepctl("diff", self.checkpoint, self.other).stdout
         self.assertRegex(shown, r"^TENSOR +SHAPE +DIFFERING +MAX +MEAN +NOTE\n")
         self.assertRegex(shown, r"(?m)^fc1\.weight +16x784 +\d+ +\S+ +\S+$")
-        self.assertRegex(shown, r"\n\d+ of 16 differ\n$")
+        self.assertRegex(shown, r"\n\d+ of 16 differ\n")
+        self.assertRegex(shown, r"(?m)^MANIFEST +A +B\n")
+        self.assertRegex(shown, r'(?m)^job\.mode +"sync" +"async"$')
+        self.assertRegex(shown, r"\n\d+ values of the manifests differ\n$")
         self.assertRegex(stepctl("diff", self.other, self.other).stdout,
-                         r"\nall 16 are the same\n$")
+                         r"\nall 16 are the same\nthe manifests say the same\n$")
 
     def test_diff__of_numbers_of_two_types__widens_both(self):
         self.assertEqual(self.pair(("F32", [1, 2, 3, 4]), ("F16", [1, 2, 3.5, 4])),
