@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* 17 digits are always enough for a double, and 15 are mostly. */
 #define DIGITS_LEAST 15
@@ -13,7 +14,8 @@
 bool number_parse(const char *text, double *ret_number)
 {
     char *end;
-    if (text[0] == '\0' || isspace((unsigned char)text[0]))
+    /* strtod knows hexadecimals, which the config file and the server do not. */
+    if (text[0] == '\0' || isspace((unsigned char)text[0]) || strpbrk(text, "xX") != NULL)
         return false;
     const double number = strtod(text, &end);
     if (end == text || *end != '\0')

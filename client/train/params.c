@@ -29,8 +29,9 @@ static bool is_word(const char *text, size_t length)
 
 bool params_read_number(const char *text, size_t length, double *ret_number)
 {
-    if (length == 0 || text[0] == '\0' || strchr("0123456789+-.", text[0]) == NULL)
-        return false; /* strtod would skip blanks, and knows some words */
+    /* strtod knows more: leading blanks, hexadecimals, and some words. */
+    if (length == 0 || strspn(text, "0123456789+-.eE") < length)
+        return false;
     char *end;
     const double number = strtod(text, &end);
     if (end != text + length || !isfinite(number))
@@ -100,8 +101,8 @@ enum stepd_status params_read(const char *text, size_t length, struct train_para
         param.kind = TRAIN_PARAM_LIST;
     else if (!params_read_number(param.text, param.length, &param.value))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "'%.*s': expected a number, a word, or numbers with ',' between them "
-                          "behind the '='",
+                          "'%.*s': expected a decimal number as 0.001 or 1e-3, a word, or numbers "
+                          "with ',' between them behind the '='",
                           (int)length, text);
     return put(&param, params) ? STEPD_OK : fail_full(reterr);
 }

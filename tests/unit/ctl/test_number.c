@@ -17,7 +17,7 @@
 
 static void parse__what_is_no_number__is_refused(void **state)
 {
-    static const char *const texts[] = {"", " 1", "1 ", "x", "1x", "1,5", "--1"};
+    static const char *const texts[] = {"", " 1", "1 ", "x", "1x", "1,5", "--1", "0x10", "-0X1p3"};
     double number = 7;
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)

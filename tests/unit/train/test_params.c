@@ -64,9 +64,13 @@ static void params_read__same_name__the_last_counts_whatever_its_case(void **sta
 static void params_read__anything_else__is_refused_and_quoted(void **state)
 {
     static const char *const bad[] = {
-        "",      "lr",     "=1",     "lr=",      "lr=,",    "lr=1,",
-        "lr=,1", "lr=1,x", "lr=x,1", "lr=1e999", "lr=+inf", "lr=1x",
-        "lr= 1", "w=a b",  "w=a,b",  "w=a/b",    "lr=1,,2", "a_name_of_32_letters_is_too_long=1",
+        "",         "lr",        "=1",
+        "lr=",      "lr=,",      "lr=1,",
+        "lr=,1",    "lr=1,x",    "lr=x,1",
+        "lr=1e999", "lr=+inf",   "lr=1x",
+        "lr= 1",    "w=a b",     "w=a,b",
+        "w=a/b",    "lr=1,,2",   "lr=0x10",
+        "lr=1,0x2", "lr=0x1p-3", "a_name_of_32_letters_is_too_long=1",
     };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
