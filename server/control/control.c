@@ -278,6 +278,8 @@ void control_checkpoint_all(struct control *control, uint64_t now_ms)
 {
     note_time(control, now_ms);
     struct control_job *job = control->options.checkpoint_on_exit ? control->first_job : NULL;
+    if (job == NULL && control_checkpoints_left(control) == 0)
+        return;
     control_snapshots_hurry(control);
     for (; job != NULL; job = job->next)
         control_checkpoint_last(control, job);

@@ -169,7 +169,10 @@ void control_checkpoint_written(struct control *control, const struct job_snapsh
 void control_fetched(struct control *control, const struct control_fetched *got, uint64_t now_ms);
 
 /* Before the daemon ends: asks for a checkpoint of every job that has begun, where that is wanted.
- * control_checkpoints_left: how many are not done yet, well or not. */
+ * Those that somebody has asked for are waited for either way, and no longer than the last ones,
+ * since the daemon's end waits for them. control_checkpoints_left: how many are not done yet, well
+ * or not.
+ */
 void control_checkpoint_all(struct control *control, uint64_t now_ms);
 size_t control_checkpoints_left(const struct control *control);
 

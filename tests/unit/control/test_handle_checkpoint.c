@@ -338,6 +338,32 @@ static void last__behind_one_that_waits_for_a_round__does_not_wait_longer_for_it
     end(&scene);
 }
 
+/* The end of the daemon waits for it. */
+static void last__where_none_is_wanted__waits_ten_seconds_for_one_that_was_asked_for(void **state)
+{
+    struct scene scene = start_patient(*state);
+    struct control *const control = scene.brain->control;
+    peer_request(scene.observer, ask("j", 0));
+    control_checkpoint_all(control, scene.brain->now_ms);
+    assert_int_equal(control_checkpoints_left(control), 1);
+    brain_wait(scene.brain, 10000);
+    peer_assert_error(scene.observer, STEPD_DEADLINE_EXCEEDED, "have not closed version");
+    assert_int_equal(control_checkpoints_left(control), 0);
+    end(&scene);
+}
+
+static void last__where_none_is_wanted_or_asked_for__shortens_nothing(void **state)
+{
+    struct scene scene = start_patient(*state);
+    struct control *const control = scene.brain->control;
+    control_checkpoint_all(control, scene.brain->now_ms);
+    assert_int_equal(control_checkpoints_left(control), 0);
+    peer_request(scene.observer, ask("j", 0));
+    brain_wait(scene.brain, 20000);
+    assert_int_equal(control_checkpoints_left(control), 1);
+    end(&scene);
+}
+
 static void last__that_is_taken_in_time__is_written(void **state)
 {
     struct scene scene = start_patient(*state);
@@ -376,6 +402,8 @@ int main(void)
         TEST(shards__after_one_that_failed__are_told_that_it_is_not),
         TEST(last__that_a_round_keeps_waiting__is_given_up_after_ten_seconds),
         TEST(last__behind_one_that_waits_for_a_round__does_not_wait_longer_for_it),
+        TEST(last__where_none_is_wanted__waits_ten_seconds_for_one_that_was_asked_for),
+        TEST(last__where_none_is_wanted_or_asked_for__shortens_nothing),
         TEST(last__that_is_taken_in_time__is_written),
     };
 #undef TEST
