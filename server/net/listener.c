@@ -78,30 +78,53 @@ static bool is_stale(const char *path)
     return stale;
 }
 
+struct directory {
+    char path[sizeof((struct sockaddr_un *)0)->sun_path];
+};
+
+static struct directory directory_of(const char *path)
+{
+    struct directory directory;
+    (void)snprintf(directory.path, sizeof directory.path, "%s", path);
+    char *const slash = strrchr(directory.path, '/');
+    if (slash == NULL)
+        (void)snprintf(directory.path, sizeof directory.path, ".");
+    else
+        slash[slash == directory.path ? 1 : 0] = '\0';
+    return directory;
+}
+
 /* Warns when others may enter the directory of the socket. */
 static void check_directory(const char *path, const struct log *log)
 {
-    char directory[sizeof((struct sockaddr_un *)0)->sun_path];
+    const struct directory directory = directory_of(path);
     struct stat found;
-    (void)snprintf(directory, sizeof directory, "%s", path);
-    char *const slash = strrchr(directory, '/');
-    if (slash == NULL)
-        (void)snprintf(directory, sizeof directory, ".");
-    else
-        slash[slash == directory ? 1 : 0] = '\0';
-    if (stat(directory, &found) == 0 && (found.st_mode & MODE_OTHERS) != 0)
-        log_event(log, LOG_WARN, "unix_directory_open", "directory=%s remedy=%s", directory,
+    if (stat(directory.path, &found) == 0 && (found.st_mode & MODE_OTHERS) != 0)
+        log_event(log, LOG_WARN, "unix_directory_open", "directory=%s remedy=%s", directory.path,
                   "give the socket a directory of its own with mode 0700");
+}
+
+/* libuv says EACCES of a directory that does not exist, too. */
+static bool lacks_directory(const char *path)
+{
+    const struct directory directory = directory_of(path);
+    struct stat found;
+    return stat(directory.path, &found) != 0 && errno == ENOENT;
 }
 
 static enum stepd_status refuse_unix(const char *path, int failure, struct stepd_error *reterr)
 {
     const char *remedy = "give another path with --unix";
+    if (failure == UV_EACCES && lacks_directory(path))
+        return stepd_fail(reterr, STEPD_UNAVAILABLE,
+                          "cannot listen on unix:%s: there is no folder %s; make it, or give "
+                          "another path with --unix",
+                          path, directory_of(path).path);
     if (failure == UV_EADDRINUSE)
         remedy = "stop the process that listens there, remove what stands there if none does, or "
                  "give another path with --unix";
-    else if (failure == UV_EACCES) /* libuv says so of a folder that does not exist, too */
-        remedy = "its folder must exist and be writable; or give another path with --unix";
+    else if (failure == UV_EACCES)
+        remedy = "its folder must be writable; or give another path with --unix";
     return stepd_fail(reterr, STEPD_UNAVAILABLE, "cannot listen on unix:%s: %s; %s", path,
                       uv_strerror(failure), remedy);
 }

@@ -200,12 +200,23 @@ static void tune_local(int fd)
         (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof wanted);
 }
 
-static void note_failure(struct stepd_dial *dial, const char *why)
+static void note_failure(struct stepd_dial *dial, int error)
 {
     const struct stepd_address *const address = &dial->address;
-    if (address->local)
+    const char *const why = strerror(error);
+    if (address->local && (error == ENOENT || error == ECONNREFUSED))
+        (void)stepd_fail(&dial->error, STEPD_UNAVAILABLE,
+                         "cannot connect to unix:%s: nobody listens there; is stepd running with "
+                         "--unix %s, on this host?",
+                         address->path, address->path);
+    else if (address->local)
         (void)stepd_fail(&dial->error, STEPD_UNAVAILABLE, "cannot connect to unix:%s: %s",
                          address->path, why);
+    else if (error == ECONNREFUSED)
+        (void)stepd_fail(&dial->error, STEPD_UNAVAILABLE,
+                         "cannot connect to %s:%s: %s: nobody listens there; is stepd running with "
+                         "this --listen?",
+                         address->host, address->port, why);
     else
         (void)stepd_fail(&dial->error, STEPD_UNAVAILABLE, "cannot connect to %s:%s: %s",
                          address->host, address->port, why);
@@ -260,7 +271,7 @@ static int begin(struct stepd_dial *dial, const struct sockaddr *address, sockle
 
 static void pass_over(struct stepd_dial *dial, int error)
 {
-    note_failure(dial, strerror(error));
+    note_failure(dial, error);
     close_fd(dial);
 }
 

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -142,11 +143,45 @@ static void dial__from_the_port_that_it_leads_to__is_refused_and_leaves_the_port
     assert_int_equal(close(listener), 0);
 }
 
+static void keep_local_error(void *user, int fd, bool local, const struct stepd_error *error)
+{
+    struct stepd_error *const kept = user;
+    (void)local;
+    assert_int_equal(fd, -1);
+    *kept = *error;
+}
+
+/* With no file there, and with that of a daemon that is gone. */
+static void dial__unix_socket_of_nobody__says_what_to_look_for(void **state)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char text[sizeof address.sun_path + 8];
+    (void)state;
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "/tmp/stepd-dial-%d", (int)getpid());
+    (void)snprintf(text, sizeof text, "unix:%s", address.sun_path);
+    for (int left = 0; left < 2; left++) {
+        struct stepd_error error = {.code = STEPD_OK};
+        uv_loop_t uv;
+        const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (left > 0)
+            assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+        assert_int_equal(close(fd), 0);
+        assert_int_equal(uv_loop_init(&uv), 0);
+        assert_non_null(stepd_dial_start(&uv, text, keep_local_error, &error));
+        (void)uv_run(&uv, UV_RUN_DEFAULT);
+        assert_int_equal(uv_loop_close(&uv), 0);
+        assert_int_equal(error.code, STEPD_UNAVAILABLE);
+        assert_non_null(strstr(error.text, "is stepd running with --unix /tmp/stepd-dial-"));
+    }
+    assert_int_equal(unlink(address.sun_path), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dial__loopback__is_not_paced),
         cmocka_unit_test(dial__tcp__sends_small_messages_at_once),
+        cmocka_unit_test(dial__unix_socket_of_nobody__says_what_to_look_for),
         cmocka_unit_test(dial__from_the_port_that_it_leads_to__is_refused_and_leaves_the_port_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

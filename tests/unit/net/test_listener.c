@@ -101,6 +101,18 @@ static void listener__file_of_a_dead_daemon__is_replaced(void **state)
     assert_int_equal(open_unix(place, NULL), STEPD_OK);
 }
 
+static void listener__in_a_folder_that_is_missing__says_so(void **state)
+{
+    struct place *const place = *state;
+    struct stepd_error error;
+    (void)snprintf(place->path + strlen(place->path), sizeof place->path - strlen(place->path),
+                   "/socket");
+    assert_int_equal(open_unix(place, &error), STEPD_UNAVAILABLE);
+    assert_non_null(strstr(error.text, "there is no folder"));
+    assert_null(strstr(error.text, "permission"));
+    assert_false(place->listener.open);
+}
+
 static void check_refused(struct place *place)
 {
     struct stepd_error error;
@@ -157,6 +169,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(listener__unix__makes_its_file_and_removes_it),
+        TEST(listener__in_a_folder_that_is_missing__says_so),
         TEST(listener__file_of_a_dead_daemon__is_replaced),
         TEST(listener__file_of_a_living_daemon__is_left_alone),
         TEST(listener__file_that_is_no_socket__is_left_alone),
