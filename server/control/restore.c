@@ -124,6 +124,14 @@ static struct control_written origin_written(const struct checkpoint_origin *ori
     return written;
 }
 
+static bool has_all_weights(const struct job_state *state)
+{
+    size_t valued = 0;
+    for (size_t i = 0; i < state->job->layout.slices; i++)
+        valued += state->slice[i].valued;
+    return valued == state->job->layout.slices;
+}
+
 static enum stepd_status restore_entry(struct control *control, struct control_job *job,
                                        const struct job_snapshot *snapshot, struct job_state *state,
                                        struct stepd_error *reterr)
@@ -140,6 +148,7 @@ static enum stepd_status restore_entry(struct control *control, struct control_j
         return status;
     job->started = snapshot->started;
     job->restored = job_state_ref(state);
+    job_draft_set_valued(job->draft, has_all_weights(state));
     job->checkpoints.newest = origin_written(&snapshot->origin, control->now_ms);
     return control_opening_start(control, job, reterr);
 }
@@ -188,6 +197,7 @@ void control_job_restored(struct control *control, struct control_job *job, bool
     control_warn(control, "job_not_restored", "job=%s cause=%s", control_quote(job->name).text,
                  control_quote(job->open_error.text).text);
     job->started = false;
+    job_draft_set_valued(job->draft, false);
     control_history_clear(&job->history);
     for (size_t rank = 0; rank < job->ranks; rank++) {
         struct control_member *member = job->member[rank];

@@ -158,3 +158,8 @@ const struct tensor *job_slice_element(const struct job *job, uint32_t slice, ui
     *ret_tensor_index = part->offset + index;
     return &job->tensor[part->tensor];
 }
+
+void job_draft_set_valued(struct job_draft *draft, bool valued)
+{
+    draft->valued = valued;
+}

@@ -83,6 +83,10 @@ enum stepd_status job_draft_same_but_groups(const struct job_draft *draft,
                                             const struct stepd_define_job *def,
                                             struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* The job was brought back with all of its weights, or (valued false) begins anew without. With
+ * them, tensors that rank 0 was to assign may be listed with any initializer: it makes nothing. */
+void job_draft_set_valued(struct job_draft *draft, bool valued);
+
 uint32_t job_draft_workers(const struct job_draft *draft);
 enum stepd_mode job_draft_mode(const struct job_draft *draft);
 /* Borrowed as long as the draft lives. */

@@ -160,6 +160,7 @@ void job_draft_reset(struct job_draft *draft)
     while (draft->tensors > 0)
         drop_last_tensor(draft);
     draft->sealed = false;
+    draft->valued = false;
 }
 
 void job_draft_set_spare(struct job_draft *draft, bool spare)
@@ -290,9 +291,11 @@ static bool same_init(const struct stepd_init *a, const struct stepd_init *b)
     return a->kind == b->kind && a->a == b->a && a->b == b->b && a->seed == b->seed;
 }
 
-static enum stepd_status same_tensor(const struct tensor *have, const struct stepd_tensor_def *def,
-                                     size_t index, struct stepd_error *reterr)
+static enum stepd_status same_tensor(const struct job_draft *draft,
+                                     const struct stepd_tensor_def *def, size_t index,
+                                     struct stepd_error *reterr)
 {
+    const struct tensor *const have = &draft->tensor[index];
     if (strcmp(have->name, def->name) != 0)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "tensor %zu is defined as '%s', not '%s': all workers must list the "
@@ -310,7 +313,8 @@ static enum stepd_status same_tensor(const struct tensor *have, const struct ste
                           "tensor '%s' is defined with shape %s, not %s", def->name, defined,
                           wanted);
     }
-    if (!same_init(&have->init, &def->init))
+    const bool over = draft->valued && have->init.kind == STEPD_INIT_VALUES;
+    if (!over && !same_init(&have->init, &def->init))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "tensor '%s' is defined with another initializer or seed", def->name);
     return STEPD_OK;
@@ -402,7 +406,7 @@ static enum stepd_status take_page(struct job_draft *draft, const struct stepd_d
         const size_t index = page->first + i;
         enum stepd_status status = STEPD_OK;
         if (index < draft->tensors)
-            status = same_tensor(&draft->tensor[index], &page->tensor[i], index, reterr);
+            status = same_tensor(draft, &page->tensor[i], index, reterr);
         else if (draft->sealed)
             status = stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                                 "the list of tensors was sealed at %zu; '%s' comes too late",

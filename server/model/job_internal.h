@@ -30,6 +30,7 @@ struct job_draft {
                             * many tensors must not cost their square */
     bool spare;            /* as the job's */
     bool sealed;           /* takes no more tensors */
+    bool valued;           /* of a job that has all of its weights: nobody has to assign any */
 };
 
 /* Gives each tensor to its group and cuts all of them into slices. Errors as job_draft_seal. */

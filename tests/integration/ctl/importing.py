@@ -13,7 +13,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from processes import Daemon, environment  # noqa: E402
+from processes import Daemon, environment, write_images  # noqa: E402
 from safetensors_file import read_file, write_file  # noqa: E402
 
 BIN = sys.argv.pop(1)
@@ -104,6 +104,26 @@ class Made(Case):
                                              "--json").stdout)
         self.assertEqual({row["tensor"]: row["version"] for row in groups["tensors"]},
                          dict.fromkeys(SHAPES, STEP))
+
+    def test_import__of_a_network_of_stepd_train__is_trained_by_it(self):
+        shapes = {"fc1.weight": [10, 784], "fc1.bias": [10]}
+        network = {name: ("F32", shape, bytes(4 * math.prod(shape)))
+                   for name, shape in shapes.items()}
+        groups = '[{name: all, match: "*", optimizer: sgd, lr: 0.01}]'
+        self.assert_made(self.run_import(groups, of=network, state={}))
+        write_images(self.folder)
+        with Daemon(f"{BIN}/stepd", "--checkpoint-dir", self.store) as daemon:
+            workers = [subprocess.Popen(
+                [f"{BIN}/stepd-train", "--server", daemon.address, "--job", "net", "--defined",
+                 "--model", "softmax", "--data", self.folder, "--quiet", "--steps", "9",
+                 "--rank", str(rank), "--world", "2"],
+                stderr=subprocess.PIPE, text=True, env=environment()) for rank in range(2)]
+            for worker in workers:
+                self.addCleanup(worker.kill)
+            said = [worker.communicate(timeout=END_S)[1] for worker in workers]
+            self.assertEqual([worker.returncode for worker in workers], [0, 0], said)
+            status = json.loads(self.stepctl("--server", daemon.address, "status", "--json").stdout)
+        self.assertGreater(status["jobs"][0]["version_min"], STEP)
 
     def test_import__of_frozen_tensors__wants_no_slots_of_them(self):
         groups = ('[{name: kept, match: "first", frozen: true},'

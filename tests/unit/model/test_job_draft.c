@@ -233,6 +233,29 @@ static void job_draft_add__of_another_initializer_or_seed__is_refused(void **sta
     assert_non_null(strstr(difference(&first, &other), "another initializer or seed"));
 }
 
+/* Of a job with all of its weights, and of one that begins anew. */
+static void
+job_draft_add__of_assigned_tensors_that_have_weights__takes_any_initializer(void **state)
+{
+    (void)state;
+    struct stepd_tensor_def defined[] = {draft_tensor("w", six, 1), draft_tensor("v", six, 1)};
+    defined[0].init.kind = STEPD_INIT_VALUES;
+    struct job_draft *draft = plain_draft();
+    assert_int_equal(draft_add_last(draft, 0, defined, 2, &error), STEPD_OK);
+    struct stepd_tensor_def listed[] = {defined[0], defined[1]};
+    listed[0].init = (struct stepd_init){.kind = STEPD_INIT_UNIFORM, .b = 1, .seed = 1};
+    assert_int_equal(draft_add_last(draft, 0, listed, 2, &error), STEPD_INVALID_ARGUMENT);
+    job_draft_set_valued(draft, true);
+    assert_int_equal(draft_add_last(draft, 0, listed, 2, &error), STEPD_OK);
+    listed[1].init = listed[0].init; /* which was to be made otherwise */
+    assert_int_equal(draft_add_last(draft, 0, listed, 2, &error), STEPD_INVALID_ARGUMENT);
+    job_draft_reset(draft);
+    assert_int_equal(draft_add_last(draft, 0, defined, 2, &error), STEPD_OK);
+    listed[1] = defined[1];
+    assert_int_equal(draft_add_last(draft, 0, listed, 2, &error), STEPD_INVALID_ARGUMENT);
+    (void)job_draft_destroy(draft);
+}
+
 /* ---- Shapes ---------------------------------------------------------------------------------- */
 
 static const char *refused_shape(const uint64_t *shape, size_t dims)
@@ -362,6 +385,8 @@ int main(void)
         cmocka_unit_test(job_draft_add__of_another_shape__names_both),
         cmocka_unit_test(job_draft_add__of_another_name__names_both),
         cmocka_unit_test(job_draft_add__of_another_initializer_or_seed__is_refused),
+        cmocka_unit_test(
+            job_draft_add__of_assigned_tensors_that_have_weights__takes_any_initializer),
         cmocka_unit_test(job_draft_add__of_a_shape_with_a_zero__is_refused),
         cmocka_unit_test(job_draft_add__of_a_shape_beyond_all_bounds__is_refused),
         cmocka_unit_test(job_draft_add__of_too_many_dimensions__is_refused),
