@@ -101,7 +101,7 @@ enum stepd_status params_read(const char *text, size_t length, struct train_para
         param.kind = TRAIN_PARAM_LIST;
     else if (!params_read_number(param.text, param.length, &param.value))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "'%.*s': expected a decimal number as 0.001 or 1e-3, a word, or numbers "
+                          "'%.*s': expected a number, a word, or numbers "
                           "with ',' between them behind the '='",
                           (int)length, text);
     return put(&param, params) ? STEPD_OK : fail_full(reterr);

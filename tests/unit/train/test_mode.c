@@ -76,7 +76,7 @@ static void train_mode_read__mistake__is_refused_and_named(void **state)
         {"synchronously_and_more", "'synchronously_and_more' is not a mode"},
         {"staleness=4", "'staleness=4' is not a mode"},
         {"bounded staleness", "'staleness': expected NAME=VALUE"},
-        {"bounded staleness= staleness_max=3", "'staleness=': expected a decimal number"},
+        {"bounded staleness= staleness_max=3", "'staleness=': expected a number"},
     };
 
     (void)state;
