@@ -6,13 +6,12 @@
 #include "client/ctl/ask.h"
 
 #include <math.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include "client/ctl/ctl.h"
 #include "client/lib/call.h"
 #include "client/lib/core/definition.h"
 #include "proto/error.h"
-#include "proto/mode.h"
 
 static enum stepd_status no_memory(struct stepd_error *reterr)
 {
@@ -27,139 +26,6 @@ static json_int_t integer(uint64_t number)
 static json_t *real_or_null(double number)
 {
     return isfinite(number) ? json_real(number) : json_null();
-}
-
-static json_t *integers(struct stepd_u32s numbers)
-{
-    json_t *const list = json_array();
-    for (size_t i = 0; i < numbers.count; i++)
-        (void)json_array_append_new(list, json_integer(numbers.at[i]));
-    return list;
-}
-
-/* ---- Status ---------------------------------------------------------------------------------- */
-
-static const char *member_state(enum stepd_member_state state)
-{
-    switch (state) {
-    case STEPD_MEMBER_PRESENT: return "present";
-    case STEPD_MEMBER_LOST: return "lost";
-    case STEPD_MEMBER_LEFT: return "left";
-    case STEPD_MEMBER_JOINING: return "joining";
-    case STEPD_MEMBER_GIVEN_UP: return "given_up";
-    }
-    return "unknown";
-}
-
-static const char *job_state(enum stepd_job_state state)
-{
-    switch (state) {
-    case STEPD_JOB_CREATED: return "created";
-    case STEPD_JOB_DEFINED: return "defined";
-    case STEPD_JOB_RUNNING: return "running";
-    case STEPD_JOB_FINISHED: return "finished";
-    case STEPD_JOB_FAILED: return "failed";
-    }
-    return "unknown";
-}
-
-/* The first version that it is no member for; null as long as it is one. */
-static json_t *until_or_null(const struct stepd_member_status *member)
-{
-    const bool ended = member->state == STEPD_MEMBER_LEFT || member->state == STEPD_MEMBER_GIVEN_UP;
-    return ended ? json_integer(integer(member->until)) : json_null();
-}
-
-static json_t *member_to_json(const struct stepd_member_status *member)
-{
-    return json_pack("{s:i, s:s, s:s, s:I, s:I, s:o, s:I, s:I, s:o, s:s}", "rank",
-                     (int)member->rank, "worker", member->worker, "state",
-                     member_state(member->state), "clock", integer(member->clock), "silent_ms",
-                     integer(member->silent_ms), "loss", real_or_null(member->loss), "examples",
-                     integer(member->examples), "from", integer(member->from), "until",
-                     until_or_null(member), "barrier", member->barrier);
-}
-
-static json_t *memory_to_json(const struct stepd_memory_plan *memory)
-{
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights",
-                     integer(memory->weights), "second_version", integer(memory->second_version),
-                     "views", integer(memory->views), "slots", integer(memory->slots), "sums",
-                     integer(memory->sums), "staging", integer(memory->staging), "backups",
-                     integer(memory->backups), "spare", integer(memory->spare));
-}
-
-/* null: there is none. */
-static json_t *checkpoint_to_json(const struct stepd_checkpoint_status *newest)
-{
-    if (newest->name[0] == '\0')
-        return json_null();
-    return json_pack("{s:s, s:I, s:I, s:I}", "name", newest->name, "step", integer(newest->step),
-                     "bytes", integer(newest->bytes), "age_ms", integer(newest->age_ms));
-}
-
-static json_t *job_to_json(const struct stepd_job_status *job)
-{
-    json_t *const members = json_array();
-    for (size_t i = 0; i < job->members; i++) {
-        if (json_array_append_new(members, member_to_json(&job->member[i])) == 0)
-            continue;
-        json_decref(members);
-        return NULL;
-    }
-    return json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:o, s:I, "
-        "s:o, s:s, s:s}",
-        "name", job->name, "state", job_state(job->state), "failure", job->failure, "mode",
-        stepd_mode_name(job->mode), "incarnation", integer(job->incarnation), "workers_min",
-        integer(job->workers_min), "workers", integer(job->workers), "tensors",
-        integer(job->tensors), "elements", integer(job->elements), "slices", integer(job->slices),
-        "version_min", integer(job->version_min), "version_max", integer(job->version_max),
-        "memory_bytes", integer(job->memory_bytes), "memory", memory_to_json(&job->memory),
-        "parked", integer(job->parked), "waited_for", integers(job->waited_for), "members", members,
-        "changes", integer(job->changes), "checkpoint", checkpoint_to_json(&job->checkpoint),
-        "checkpoint_failure", job->checkpoint.failure, "first_weights", job->first_weights);
-}
-
-/* A job whose members fill several frames comes in each of them, with the next members. */
-static json_t *same_job(json_t *jobs, const char *name)
-{
-    json_t *const newest = json_array_get(jobs, json_array_size(jobs) - 1);
-    const char *const other = json_string_value(json_object_get(newest, "name"));
-    return other != NULL && strcmp(other, name) == 0 ? newest : NULL;
-}
-
-static enum stepd_status take_job(json_t *jobs, const struct stepd_job_status *job,
-                                  struct stepd_error *reterr)
-{
-    json_t *const json = job_to_json(job);
-    json_t *const before = same_job(jobs, job->name);
-    if (json == NULL)
-        return no_memory(reterr);
-    if (before == NULL)
-        return json_array_append_new(jobs, json) == 0 ? STEPD_OK : no_memory(reterr);
-    const int failed =
-        json_array_extend(json_object_get(before, "members"), json_object_get(json, "members"));
-    json_decref(json);
-    return failed ? no_memory(reterr) : STEPD_OK;
-}
-
-static enum stepd_status on_status(void *user, const struct stepd_message *reply,
-                                   struct stepd_error *reterr)
-{
-    json_t *const answer = user;
-    const struct stepd_server_status *const status = &reply->body.status;
-    json_t *const jobs = json_object_get(answer, "jobs");
-    int failed = json_object_set_new(answer, "server_version", json_string(status->server_version));
-    failed |= json_object_set_new(answer, "uptime_ms", json_integer(integer(status->uptime_ms)));
-    if (failed)
-        return no_memory(reterr);
-    for (size_t i = 0; i < status->jobs; i++) {
-        const enum stepd_status taken = take_job(jobs, &status->job[i], reterr);
-        if (taken != STEPD_OK)
-            return taken;
-    }
-    return STEPD_OK;
 }
 
 /* ---- Groups ---------------------------------------------------------------------------------- */
@@ -254,11 +120,16 @@ static enum stepd_status ask(struct stepd_client *client, const struct stepd_mes
 enum stepd_status ask_status(struct stepd_client *client, const char *job, json_t **ret_status,
                              struct stepd_error *reterr)
 {
-    const struct stepd_message message = {
-        .kind = STEPD_MESSAGE_GET_STATUS,
-        .body.get_status = {.job = job == NULL ? "" : job},
-    };
-    return ask(client, &message, on_status, "jobs", ret_status, reterr);
+    char *text;
+    const enum stepd_status status = stepd_get_status(client, job, CTL_ANSWER_MS, &text, reterr);
+    if (status != STEPD_OK)
+        return status;
+    json_t *const answer = json_loads(text, 0, NULL);
+    free(text);
+    if (answer == NULL)
+        return no_memory(reterr);
+    *ret_status = answer;
+    return STEPD_OK;
 }
 
 enum stepd_status ask_groups(struct stepd_client *client, const char *job, json_t **ret_groups,

@@ -3,7 +3,7 @@
  * A call: one message to the server, and its reply waited for. All of the control plane is made
  * of calls, so that the code that connects, defines and asks reads from top to bottom.
  *
- * Offered to stepctl too, for what the public interface does not have (GetStatus, GetGroups).
+ * Offered to stepctl too, for what the public interface does not have (GetGroups, GetChanges).
  */
 #ifndef CLIENT_LIB_CALL_H
 #define CLIENT_LIB_CALL_H

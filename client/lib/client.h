@@ -6,7 +6,7 @@
  *   - published: written by the loop's thread and read by any, through atomics;
  *   - of the loop's thread: reached through letters only (net/loop.h).
  *
- * The list of operations is the one thing that is shared and changes; it has its own mutex.
+ * What is shared and changes, the list of operations and the barrier that was left, has a mutex.
  */
 #ifndef CLIENT_LIB_CLIENT_H
 #define CLIENT_LIB_CLIENT_H
@@ -25,6 +25,12 @@
 #include "client/lib/net/loop.h"
 #include "client/lib/net/mailbox.h"
 #include "proto/message.h"
+
+/* A barrier that somebody stopped waiting at, and that the server still waits at for it. */
+struct stepd_left_barrier {
+    uint64_t sequence; /* 0: none */
+    char name[STEPD_BARRIER_NAME_MAX_BYTES + 1];
+};
 
 /* An operation, as the caller knows it. */
 struct stepd_op {
@@ -46,6 +52,7 @@ struct stepd_client {
     uint32_t connect_timeout_ms;
     void (*on_event)(void *event_user, const struct stepd_event *event); /* NULL: nobody asks */
     void *event_user;
+    bool (*interrupted)(void *event_user); /* NULL: nobody is */
 
     /* Of the loop's thread; of its `self` the first part is fixed. */
     struct stepd_brain brain;
@@ -63,6 +70,7 @@ struct stepd_client {
 
     pthread_mutex_t ops_mutex;
     struct stepd_op *ops; /* owned: those that have not been waited for */
+    struct stepd_left_barrier left_barrier;
 };
 
 /* What the brain tells the client: hello.c. */

@@ -88,6 +88,7 @@ static enum stepd_status create(const struct stepd_options *options,
     client->connect_timeout_ms = options->connect_timeout_ms;
     client->on_event = options->on_event;
     client->event_user = options->event_user;
+    client->interrupted = options->interrupted;
     init_brain(client, options);
     enum stepd_status status = STEPD_OK;
     if (client->address == NULL || client->job == NULL || client->worker == NULL ||

@@ -5,7 +5,7 @@
  * again, in core/links.c.
  */
 #include "client/lib/client.h"
-#include "client/lib/net/clock.h"
+#include "client/lib/wait.h"
 #include "proto/error.h"
 
 /* ---- What the brain tells -------------------------------------------------------------------- */
@@ -86,9 +86,13 @@ enum stepd_status stepd_open(struct stepd_client *client, uint32_t shard, uint64
         .give_up = {.deliver = deliver_give_up},
         .client = client,
     };
-    if (!stepd_loop_ask(client->loop, &open.begin, &open.done, until_ms))
+    const enum stepd_wait_end end = stepd_wait_while(client, &open.begin, &open.done, until_ms);
+    if (end != STEPD_WAIT_OVER)
         (void)stepd_loop_ask(client->loop, &open.give_up, &open.given_up, 0);
     if (open.opening.error.code == STEPD_OK)
         return STEPD_OK;
+    if (end == STEPD_WAIT_INTERRUPTED)
+        return stepd_fail(reterr, STEPD_CANCELLED, "interrupted while connecting to %s",
+                          client->address);
     return stepd_fail(reterr, open.opening.error.code, "%s", open.opening.error.text);
 }

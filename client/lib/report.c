@@ -2,6 +2,8 @@
  *
  * What a worker says to control while it trains, and what it may ask about its tensors.
  */
+#include <string.h>
+
 #include "client/lib/call.h"
 #include "client/lib/client.h"
 #include "proto/error.h"
@@ -16,6 +18,28 @@ enum stepd_status stepd_report(struct stepd_client *client, uint64_t step, doubl
     return stepd_call(client, &message, NULL, NULL, reterr);
 }
 
+/* The sequence of a barrier: of the one of this name that was left, else the next. */
+static uint64_t take_sequence(struct stepd_client *client, const char *name)
+{
+    struct stepd_left_barrier *const left = &client->left_barrier;
+    (void)pthread_mutex_lock(&client->ops_mutex);
+    const bool again = left->sequence != 0 && strcmp(left->name, name) == 0;
+    const uint64_t sequence = again ? left->sequence : 0;
+    if (again)
+        left->sequence = 0;
+    (void)pthread_mutex_unlock(&client->ops_mutex);
+    return again ? sequence : atomic_fetch_add(&client->barriers, 1) + 1;
+}
+
+static void leave_barrier(struct stepd_client *client, const struct stepd_barrier_at *barrier)
+{
+    (void)pthread_mutex_lock(&client->ops_mutex);
+    client->left_barrier.sequence = barrier->sequence;
+    (void)stepd_format(client->left_barrier.name, sizeof client->left_barrier.name, "%s",
+                       barrier->name);
+    (void)pthread_mutex_unlock(&client->ops_mutex);
+}
+
 /* The incarnation is filled in where it is sent: see question.c. */
 enum stepd_status stepd_barrier(struct stepd_client *client, const char *name, uint32_t deadline_ms,
                                 struct stepd_error *reterr)
@@ -27,10 +51,13 @@ enum stepd_status stepd_barrier(struct stepd_client *client, const char *name, u
     const struct stepd_message message = {
         .kind = STEPD_MESSAGE_BARRIER,
         .body.barrier = {.name = name,
-                         .sequence = atomic_fetch_add(&client->barriers, 1) + 1,
+                         .sequence = take_sequence(client, name),
                          .deadline_ms = deadline_ms},
     };
-    return stepd_call(client, &message, NULL, NULL, reterr);
+    const enum stepd_status status = stepd_call(client, &message, NULL, NULL, reterr);
+    if (status == STEPD_CANCELLED)
+        leave_barrier(client, &message.body.barrier);
+    return status;
 }
 
 /* The clock is filled in by the brain: see question.c. A server that has forgotten the worker

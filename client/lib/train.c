@@ -9,6 +9,7 @@
 
 #include "client/lib/client.h"
 #include "client/lib/net/clock.h"
+#include "client/lib/wait.h"
 #include "proto/error.h"
 
 static struct stepd_op *op_of(struct stepd_operation *operation)
@@ -102,9 +103,13 @@ static enum stepd_status start(struct stepd_client *client, const struct request
                                struct stepd_op **ret_op, struct stepd_error *reterr)
 {
     const enum stepd_status status = make(client, request, ret_op, reterr);
-    if (status == STEPD_OK)
+    if (status != STEPD_OK)
+        return status;
+    if ((*ret_op)->operation.awaited)
+        stepd_loop_leave(client->loop, &(*ret_op)->letter);
+    else
         stepd_loop_post(client->loop, &(*ret_op)->letter);
-    return status;
+    return STEPD_OK;
 }
 
 bool stepd_done(const struct stepd_op *op)
@@ -125,6 +130,18 @@ static enum stepd_status take_result(struct stepd_op *op, struct stepd_outcome_c
     if (error.code == STEPD_OK)
         return STEPD_OK;
     return stepd_fail(reterr, error.code, "%s", error.text);
+}
+
+enum stepd_status stepd_wait_for(struct stepd_op *op, uint32_t timeout_ms)
+{
+    if (timeout_ms == 0) /* who only looks leaves the loop to who drives it */
+        return stepd_done(op) ? STEPD_OK : STEPD_DEADLINE_EXCEEDED;
+    switch (stepd_wait_while(op->client, NULL, &op->done, stepd_clock_ms() + timeout_ms)) {
+    case STEPD_WAIT_OVER: return STEPD_OK;
+    case STEPD_WAIT_LATE: return STEPD_DEADLINE_EXCEEDED;
+    case STEPD_WAIT_INTERRUPTED: break;
+    }
+    return STEPD_CANCELLED;
 }
 
 enum stepd_status stepd_wait(struct stepd_op *op, struct stepd_outcome_counts *ret_counts,

@@ -125,12 +125,15 @@ struct stepd_options {
     bool sockets_only;     /* share no memory with a server on this host */
     uint32_t busy_poll_us; /* for how many microseconds a call that waits looks for its answer
                             * before it sleeps: for a core of its own; 0: it sleeps at once */
+    /* Asked some 20 times a second, in the thread that waits, with `event_user`. True: the call
+     * fails with CANCELLED. Not in stepd_push, _pull, _step, _wait and _close. NULL: nobody is. */
+    bool (*interrupted)(void *event_user);
 };
 
 #define STEPD_OPTIONS_INIT                                                                         \
     {                                                                                              \
         sizeof(struct stepd_options), "127.0.0.1:7070", NULL, NULL, NULL, -1, false, STEPD_F32,    \
-            STEPD_F32, 0, 10000, 60000, NULL, NULL, false, 0                                       \
+            STEPD_F32, 0, 10000, 60000, NULL, NULL, false, 0, NULL                                 \
     }
 
 /*
@@ -234,12 +237,15 @@ struct stepd_step_options {
     const struct stepd_hessian *hessians; /* push */
     size_t hessians_count;
     int32_t priority; /* what is larger goes first among what waits to be sent */
+    bool awaited;     /* _start: the caller waits for it next, and moves it on by that; the client's
+                       * own thread is not woken for it, and helps only after 0.1 s and more */
 };
 
 /* Always start from it. */
 #define STEPD_STEP_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        sizeof(struct stepd_step_options), 1, 0, 0, STEPD_TRAINING, false, 0.0, 0.0, NULL, 0, 0    \
+        sizeof(struct stepd_step_options), 1, 0, 0, STEPD_TRAINING, false, 0.0, 0.0, NULL, 0, 0,   \
+            false                                                                                  \
     }
 
 /* What an operation came to, over all its slices; types.h says what the outcomes mean. */
@@ -315,6 +321,12 @@ STEPD_EXPORT enum stepd_status stepd_step_start(struct stepd_client *client,
 
 /* Has the operation completed? Never waits; it is for stepd_wait to free it. Any thread. */
 STEPD_EXPORT bool stepd_done(const struct stepd_op *op);
+
+/* Waits until the operation has completed, at most timeout_ms, and frees nothing. OK: it has, and
+ * stepd_wait returns at once. DEADLINE_EXCEEDED: not yet. CANCELLED: options.interrupted said so;
+ * the operation goes on. Any thread. */
+STEPD_EXPORT enum stepd_status stepd_wait_for(struct stepd_op *op,
+                                              uint32_t timeout_ms) STEPD_MUST_CHECK;
 
 /* Waits until the operation has completed, frees it, and says how it ended: OK, or as push, pull
  * and step fail. ret_counts may be NULL. Any thread, once for each operation. */
@@ -425,11 +437,19 @@ STEPD_EXPORT enum stepd_status stepd_checkpoint(struct stepd_client *client, con
  * worker waits no more, and may call again. ROLLED_BACK: see the top. FAILED_PRECONDITION: the
  * tensors are not defined yet, the job has failed, or this worker has left or was given up.
  * INVALID_ARGUMENT: no good name. PERMISSION_DENIED: an observer. RESOURCE_EXHAUSTED: another
- * thread of this worker waits at a barrier. Any thread.
+ * thread of this worker waits at a barrier. CANCELLED: see options.interrupted; the next call with
+ * this name goes on where it was. Any thread.
  */
 STEPD_EXPORT enum stepd_status stepd_barrier(struct stepd_client *client, const char *name,
                                              uint32_t deadline_ms,
                                              struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Asks what goes on in a job (NULL: in all), members, versions, the newest checkpoint: the JSON
+ * text of `stepctl status --json`. timeout_ms: then UNAVAILABLE; 0: as long as it takes. *ret_json:
+ * caller frees with free(). NOT_FOUND: no such job. Any thread. */
+STEPD_EXPORT enum stepd_status stepd_get_status(struct stepd_client *client, const char *job,
+                                                uint32_t timeout_ms, char **ret_json,
+                                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* The worker pushes no more: rounds after its last push close without it. Waits until the server
  * knows, over lost connections too; to be called when all pushes have completed. Again is fine. OK

@@ -63,6 +63,7 @@ enum stepd_status stepd_operation_init(struct stepd_operation *operation,
         .loss = chosen.has_loss ? chosen.loss : 0,
         .loss_scale = chosen.loss_scale > 0 ? chosen.loss_scale : 1,
         .priority = chosen.priority,
+        .awaited = chosen.awaited,
     };
     return STEPD_OK;
 }

@@ -33,6 +33,7 @@ struct stepd_operation {
     double loss;
     double loss_scale; /* above 0 */
     int32_t priority;
+    bool awaited;
     struct stepd_array *array; /* owned; sorted by tensor */
     size_t arrays;
     struct stepd_hessian *hessian; /* owned; what the values point to is borrowed */

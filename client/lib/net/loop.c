@@ -330,12 +330,17 @@ void stepd_loop_post(struct stepd_loop *loop, struct stepd_letter *letter)
     (void)pthread_mutex_unlock(&loop->mailbox.mutex);
 }
 
-bool stepd_loop_ask(struct stepd_loop *loop, struct stepd_letter *letter, const atomic_bool *flag,
-                    uint64_t until_ms)
+void stepd_loop_leave(struct stepd_loop *loop, struct stepd_letter *letter)
 {
     (void)pthread_mutex_lock(&loop->mailbox.mutex);
     put(loop, letter);
     (void)pthread_mutex_unlock(&loop->mailbox.mutex);
+}
+
+bool stepd_loop_ask(struct stepd_loop *loop, struct stepd_letter *letter, const atomic_bool *flag,
+                    uint64_t until_ms)
+{
+    stepd_loop_leave(loop, letter);
     return stepd_loop_await(loop, flag, until_ms);
 }
 

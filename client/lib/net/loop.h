@@ -31,8 +31,11 @@ enum stepd_status stepd_loop_create(struct stepd_brain *brain, uint32_t reconnec
  * are posted meanwhile are not delivered. NULL is fine. Returns NULL. */
 struct stepd_loop *stepd_loop_destroy(struct stepd_loop *loop);
 
-/* Posts a letter; the caller goes on. Any thread, like the next three. */
+/* Posts a letter; the caller goes on. Any thread, like the next four. */
 void stepd_loop_post(struct stepd_loop *loop, struct stepd_letter *letter);
+
+/* The same, but the own thread is left asleep: the caller is about to wait. */
+void stepd_loop_leave(struct stepd_loop *loop, struct stepd_letter *letter);
 
 /* Waits for a flag, until until_ms (stepd_clock_ms) at most, or for ever (0). Returns the flag. */
 bool stepd_loop_await(struct stepd_loop *loop, const atomic_bool *flag, uint64_t until_ms);
