@@ -44,6 +44,7 @@ test   nodejs                 workers in Node
 test   default-jdk-headless   workers in Java
 test   libprotobuf-java       workers in Java
 test   python3-venv           PyTorch, to compare with
+test   python3-dev            the Python package
 test   iproute2               networks that lose packets
 data   dataset-fashion-mnist  the quickstart's pictures
 LIST

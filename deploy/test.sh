@@ -11,7 +11,8 @@
 # its last line says which failed. All output is kept in build/test-logs.
 #
 # The stage dev compares with PyTorch, for which a virtual environment is made in build/venv-torch
-# when it is not there, and with the package safetensors, which is installed beside it. pip's own
+# when it is not there, and with the package safetensors, which is installed beside it; so is the
+# Python package of client/python, again whenever its sources have changed. pip's own
 # configuration says where packages come from; what is to be said of torch beside it, such as an
 # index of builds without CUDA, goes into STEPD_TORCH_PIP_ARGS.
 # STEPD_WITHOUT_TORCH=1 leaves these tests out. It also has a worker in Node, whose package protobufjs
@@ -23,6 +24,9 @@ readonly LOGS=build/test-logs
 readonly VENV=build/venv-torch
 readonly TORCH=2.13.0 # tests/torch/need_torch.py asks for the same
 readonly SAFETENSORS=0.8.0
+# What builds and checks the Python package.
+readonly PYTHON_TOOLS=(scikit-build-core==1.1.2 cffi==2.1.1 mypy==2.4.1)
+readonly PYTHON_SOURCES=(CMakeLists.txt include proto client/lib client/python)
 readonly WORKERS=build/workers
 readonly PROTOBUFJS=8.8.1
 
@@ -30,12 +34,12 @@ readonly PROTOBUFJS=8.8.1
 # the optimizer cannot change is left out; the widest stage comes last, so its summary ends it all.
 stages() {
     cat <<'LIST'
-asan     -LE;lint|torch|interop                      memory errors, leaks, undefined behaviour
-tsan     -LE;lint|torch|interop|golden|conformance   data races
-clang    -L;unit|golden|sim                          the second compiler: its warnings, the same bits
-release  -L;unit|golden|integration|fault            optimized, as it is installed
-fuzz     -L;fuzz                                     libFuzzer, for half a minute on each target
-dev      -LE;nothing                                 everything, with the checks of the source text
+asan     -LE;lint|torch|python|interop                      memory errors, leaks, undefined behaviour
+tsan     -LE;lint|torch|python|interop|golden|conformance   data races
+clang    -L;unit|golden|sim                                 the second compiler: its warnings, the same bits
+release  -L;unit|golden|integration|fault                   optimized, as it is installed
+fuzz     -L;fuzz                                            libFuzzer, for half a minute on each target
+dev      -LE;nothing                                        everything, with the checks of the source text
 LIST
 }
 
@@ -99,6 +103,24 @@ install_safetensors() {
     "$VENV/bin/python" -m pip install numpy "safetensors==$SAFETENSORS" && has_safetensors
 }
 
+# One sum of all that the Python package is made of.
+sum_of_stepd() {
+    find "${PYTHON_SOURCES[@]}" -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum |
+        cat - <(printf '%s\n' "${PYTHON_TOOLS[@]}") | sha256sum
+}
+
+has_stepd() {
+    [ "$(sum_of_stepd)" = "$(cat "$VENV/stepd.sum" 2>/dev/null)" ] &&
+        "$VENV/bin/python" -c "import stepd" 2>/dev/null
+}
+
+install_stepd() {
+    "$VENV/bin/python" -m pip install "${PYTHON_TOOLS[@]}" &&
+        "$VENV/bin/python" -m pip install --no-deps --no-build-isolation --force-reinstall \
+            -C build-dir="$PWD/build/python" ./client/python &&
+        sum_of_stepd >"$VENV/stepd.sum" && has_stepd
+}
+
 has_protobufjs() {
     NODE_PATH="$WORKERS/node_modules" node -e "
 const { version } = require('protobufjs/package.json');
@@ -117,16 +139,17 @@ prepare() {
     "$is_there" && return
     echo "test: installs $package into build/"
     logged "$LOGS/${package%% *}.install.log" "$install" || {
-        echo "FAILED: $package, with which the stage dev compares, could not be installed: see" \
+        echo "FAILED: $package, which the stage dev needs, could not be installed: see" \
             "above and $LOGS/${package%% *}.install.log. STEPD_TORCH_PIP_ARGS gives pip arguments" \
-            "for torch, STEPD_WITHOUT_TORCH=1 leaves the comparison with torch out."
+            "for torch, STEPD_WITHOUT_TORCH=1 leaves torch and the Python package out."
         return 1
     }
 }
 
 prepare_torch() {
     prepare "torch $TORCH" has_torch make_venv &&
-        prepare "safetensors $SAFETENSORS" has_safetensors install_safetensors
+        prepare "safetensors $SAFETENSORS" has_safetensors install_safetensors &&
+        prepare "stepd from client/python" has_stepd install_stepd
 }
 
 prepare_protobufjs() {

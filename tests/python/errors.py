@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Each status is an exception of its own, and the texts say what to do."""
+import os
+import pickle
+import signal
+import tempfile
+import time
+import unittest
+
+import need_stepd
+import numpy as np
+import stepd
+
+SGD = [stepd.Group(optimizer="sgd", lr=0.5)]
+W = {"w": np.zeros(4, np.float32)}
+ONE = {"w": np.ones(4, np.float32)}
+
+
+class Statuses(unittest.TestCase):
+    def test_status__of_every_kind__has_the_librarys_number(self):
+        from stepd._stepd import ffi, lib
+        for status in stepd.Status:
+            self.assertEqual(getattr(lib, f"STEPD_{status.name}"), status)
+            self.assertEqual(ffi.string(lib.stepd_status_name(status)).decode(), status.name)
+
+    def test_exceptions__are_also_pythons_own(self):
+        self.assertTrue(issubclass(stepd.InvalidArgument, ValueError))
+        self.assertTrue(issubclass(stepd.DeadlineExceeded, TimeoutError))
+        self.assertTrue(issubclass(stepd.Unavailable, ConnectionError))
+
+    def test_exception__that_was_pickled__is_the_same(self):
+        for kind in (stepd.RolledBack, stepd.Unavailable, stepd.InvalidArgument):
+            again = pickle.loads(pickle.dumps(kind("why")))
+            self.assertIs(type(again), kind)
+            self.assertEqual((str(again), again.code), ("why", kind.code))
+
+
+class Refusals(need_stepd.DaemonCase):
+    def test_connect__to_nobody__is_unavailable(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with self.assertRaises(stepd.Unavailable) as caught:
+                stepd.connect(f"unix:{folder}/none", job="j", connect_timeout=0.05)
+        self.assertEqual(caught.exception.code, stepd.Status.UNAVAILABLE)
+
+    def test_connect__without_a_job__is_refused(self):
+        with self.assertRaises(stepd.InvalidArgument) as caught:
+            stepd.connect(self.address)
+        self.assert_says(caught, "job")
+
+    def test_connect__with_a_rank_that_is_taken__already_exists(self):
+        self.connect(rank=0)
+        with self.assertRaises(stepd.AlreadyExists):
+            self.connect(rank=0)
+
+    def test_connect__with_an_unknown_dtype__says_which_there_are(self):
+        with self.assertRaises(stepd.InvalidArgument) as caught:
+            self.connect(push_dtype="float32")
+        self.assert_says(caught, "f32, f16, bf16")
+
+    def test_connect__with_a_negative_time__is_refused(self):
+        with self.assertRaises(ValueError):
+            self.connect(connect_timeout=-1)
+
+    def test_attach__to_a_job_that_nobody_defines__is_late(self):
+        with self.assertRaises(stepd.DeadlineExceeded):
+            self.connect().attach(timeout=0.01)
+
+    def test_push__that_another_worker_does_not_join__says_who_is_waited_for(self):
+        client, other = self.connect(rank=0), self.connect(rank=1)
+        client.define(W, workers=2, groups=SGD)
+        other.define(W, workers=2, groups=SGD)
+        client.pull()
+        with self.assertRaises(stepd.DeadlineExceeded) as caught:
+            client.push(ONE, deadline=0.05)
+        self.assert_says(caught, "rank 1")
+
+    def test_push__of_nan__is_refused_by_the_tensors_name(self):
+        client = self.connect()
+        client.define(W, groups=SGD)
+        client.pull()
+        with self.assertRaises(stepd.InvalidArgument) as caught:
+            client.push({"w": np.array([0, np.nan, 0, 0], np.float32)})
+        self.assert_says(caught, "w")
+        self.assertEqual(client.step(ONE).weights["w"][0], -0.5)
+
+    def test_define__of_a_model_that_changed__says_in_what(self):
+        self.connect(rank=0).define(W, workers=2, groups=SGD)
+        with self.assertRaises(stepd.InvalidArgument) as caught:
+            self.connect(rank=1).define({"w": np.zeros(5, np.float32)}, workers=2, groups=SGD)
+        self.assert_says(caught, "'w'", "4", "5")
+
+    def test_define__of_an_optimizer_that_there_is_not__names_it(self):
+        with self.assertRaises(stepd.Error) as caught:
+            self.connect().define(W, groups=[stepd.Group(optimizer="sdg", lr=1)])
+        self.assert_says(caught, "sdg")
+
+    def test_push__by_an_observer__is_refused(self):
+        self.connect().define(W, groups=SGD)
+        observer = self.connect(observer=True)
+        observer.attach()
+        np.testing.assert_array_equal(observer.pull()["w"], W["w"])
+        with self.assertRaises(stepd.FailedPrecondition):
+            observer.push(ONE)
+
+    def test_checkpoint__of_a_daemon_that_keeps_none__says_what_to_do(self):
+        client = self.connect()
+        client.define(W, groups=SGD)
+        with self.assertRaises(stepd.FailedPrecondition) as caught:
+            client.checkpoint()
+        self.assert_says(caught, "--checkpoint-dir")
+
+    def test_call__on_a_closed_client__is_cancelled(self):
+        client = self.connect()
+        client.close()
+        client.close()
+        with self.assertRaises(stepd.Cancelled):
+            client.status()
+
+
+class Deaths(unittest.TestCase):
+    """Of the daemon."""
+
+    def test_step__of_a_daemon_that_was_killed__is_unavailable(self):
+        with need_stepd.start_daemon() as daemon:
+            client = stepd.connect(daemon.address, job="j", reconnect_timeout=0)
+            self.addCleanup(client.close)
+            client.define(W, groups=SGD)
+            client.pull()
+            daemon.process.send_signal(signal.SIGKILL)
+            daemon.process.wait()
+            with self.assertRaises(stepd.Unavailable):
+                client.step(ONE)
+            daemon.process.returncode = 0  # as it was to be
+
+    def test_training__over_a_daemon_that_starts_again__goes_on_after_rolled_back(self):
+        events = []
+        with tempfile.TemporaryDirectory() as folder:
+            address = f"{folder}/socket"
+            with need_stepd.start_daemon("--unix", address):
+                client = stepd.connect(f"unix:{address}", job="j", on_event=events.append)
+                self.addCleanup(client.close)
+                client.define(W, groups=SGD)
+                client.pull()
+                client.step(ONE)
+            with need_stepd.start_daemon("--unix", address):
+                with self.assertRaises(stepd.RolledBack):
+                    client.step(ONE)
+                client.define(W, groups=SGD)
+                np.testing.assert_array_equal(client.pull()["w"], W["w"])
+                self.assertEqual(client.step(ONE).weights["w"][0], -0.5)
+                client.leave()
+        kinds = [event.kind for event in events]
+        self.assertIn("lost", kinds)
+        self.assertIn("rolled_back", kinds)
+
+
+class Forks(need_stepd.DaemonCase):
+    def test_client__in_a_forked_process__refuses_and_leaves_the_parents_alone(self):
+        client = self.connect()
+        client.define(W, groups=SGD)
+        client.pull()
+        child = os.fork()
+        if child == 0:
+            try:
+                client.step(ONE)
+            except stepd.FailedPrecondition as refusal:
+                client.close()
+                os._exit(0 if "fork" in str(refusal) else 1)
+            os._exit(2)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+        self.assertEqual(client.step(ONE).outcome.applied, 1)
+
+
+if __name__ == "__main__":
+    unittest.main(warnings="ignore")
