@@ -3,6 +3,8 @@
 """Operations that are started and waited for later, and what else a job offers beside training."""
 import gc
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 import unittest
@@ -154,6 +156,29 @@ class Beside(need_stepd.DaemonCase):
         self.assertNotEqual(client.pull(view="ema")["w"], client.pull(view="evaluation")["w"])
         with self.assertRaises(stepd.InvalidArgument):
             client.pull(view="average")
+
+
+EXITS_WITH_A_CLIENT = """
+import sys, stepd
+client = stepd.connect(sys.argv[1], job="exits", on_event=print)
+client.define({"w": stepd.Constant((3,))}, groups=[stepd.Group(optimizer="sgd", lr=1)])
+kept = client.pull_start(min_version=10), client
+"""
+
+
+class Forgotten(need_stepd.DaemonCase):
+    def test_client__that_is_forgotten__ends_its_thread(self):
+        before = len(os.listdir("/proc/self/task"))
+        client = stepd.connect(self.address, job="forgotten")
+        self.assertGreater(len(os.listdir("/proc/self/task")), before)
+        del client
+        gc.collect()
+        self.assertEqual(len(os.listdir("/proc/self/task")), before)
+
+    def test_interpreter__that_ends_with_an_open_client__ends(self):
+        ended = subprocess.run([sys.executable, "-c", EXITS_WITH_A_CLIENT, self.address],
+                               timeout=60, capture_output=True, text=True, check=False)
+        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
 
 
 class OnTheSameHost(unittest.TestCase):

@@ -7,9 +7,11 @@ ends the wait and goes on from the call.
 """
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NamedTuple, Optional
@@ -48,7 +50,9 @@ _EVENTS = {
 
 # ---- What C calls ------------------------------------------------------------------------------
 
-_raised = threading.local()  # .exception: what a signal handler raised while its thread waited
+# .exception: what a signal handler raised while its thread waited
+# .in_event: this thread is in on_event, and perhaps a client's own
+_raised = threading.local()
 
 
 class Signals:
@@ -75,10 +79,15 @@ def ask_interrupted(user: Any) -> bool:
 @ffi.def_extern()  # type: ignore[untyped-decorator]
 def tell_event(user: Any, event: Any) -> None:
     on_event = ffi.from_handle(user).on_event
-    if on_event is not None:
+    if on_event is None:
+        return
+    _raised.in_event = True
+    try:
         on_event(Event(_EVENTS.get(event.kind, "unknown"),
                        Status(event.code) if event.code != lib.STEPD_OK else None,
                        text_of(event.text), event.attempts, event.down_ms / 1000))
+    finally:
+        _raised.in_event = False
 
 
 # ---- Values ------------------------------------------------------------------------------------
@@ -111,6 +120,9 @@ def check(status: int, error: Any) -> None:
 # ---- The client --------------------------------------------------------------------------------
 
 
+_open: weakref.WeakSet[Handle] = weakref.WeakSet()
+
+
 class Handle:
     """Owns a ``struct stepd_client``. Any number of threads may call; none when it is closed."""
 
@@ -121,6 +133,7 @@ class Handle:
         self._calls = 0
         self._idle = threading.Condition()
         self._client: Any = None
+        _open.add(self)
         options.event_user = self._user
         options.interrupted = lib.ask_interrupted
         if signals.on_event is not None:
@@ -180,6 +193,22 @@ class Handle:
                 return
             self._client = None
         lib.stepd_close(client)
+
+    def __del__(self) -> None:
+        """Closes a client that was forgotten; a client's own thread cannot wait for its own end."""
+        if getattr(self, "_client", None) is None:
+            return
+        if getattr(_raised, "in_event", False):
+            threading.Thread(target=self.close).start()
+        else:
+            self.close()
+
+
+@atexit.register
+def _close_all() -> None:
+    """No thread of a client is to meet an interpreter that ends."""
+    for handle in list(_open):
+        handle.close()
 
 
 __all__ = ["Error", "Event", "Handle", "Signals", "check", "ffi", "lib", "milliseconds", "text_of"]

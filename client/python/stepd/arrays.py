@@ -18,6 +18,9 @@ from stepd.errors import FailedPrecondition, InvalidArgument
 
 Array = npt.NDArray[np.float32]
 
+_FLOAT = np.dtype(np.float32)
+_FLOATS = ffi.typeof("float[]")
+
 
 class Tensor(NamedTuple):
     """What is known of one tensor of a job."""
@@ -66,30 +69,34 @@ class Layout:
 
     def pointer(self, tensor: Tensor, what: str, array: Any, writable: bool) -> Any:
         """Where an array lies; it is pinned there for as long as the result lives."""
-        where = f"tensor '{tensor.name}': its {what}"
-        _check(where, tensor.shape, array)
-        if not writable or array.flags.writeable:
-            return ffi.from_buffer("float[]", array, require_writable=writable)
-        pointer = ffi.from_buffer("float[]", array)
-        if int(ffi.cast("uintptr_t", pointer)) != self.lent.get(tensor.name):
-            raise InvalidArgument(f"{where} array is read-only, and weights are to be written to "
-                                  "it: give a copy")
+        if not _is_usable(tensor.shape, array):
+            raise _refusal(f"tensor '{tensor.name}': its {what}", tensor.shape, array)
+        pointer = ffi.from_buffer(_FLOATS, array)
+        if writable and not array.flags.writeable:
+            if int(ffi.cast("uintptr_t", pointer)) != self.lent.get(tensor.name):
+                raise InvalidArgument(f"tensor '{tensor.name}': its {what} is read-only, and is "
+                                      "to be written to: give a copy")
         return pointer
 
 
-def _check(where: str, shape: tuple[int, ...], array: Any) -> None:
-    """That an array can be used where it lies."""
+def _is_usable(shape: tuple[int, ...], array: Any) -> bool:
+    """Whether an array can be used where it lies."""
+    return (isinstance(array, np.ndarray) and array.dtype == _FLOAT and array.shape == shape and
+            array.flags.c_contiguous)
+
+
+def _refusal(where: str, shape: tuple[int, ...], array: Any) -> InvalidArgument:
+    """Why it cannot, and what to do."""
     if not isinstance(array, np.ndarray):
-        raise InvalidArgument(f"{where} is a {type(array).__name__}, and an array of numpy is "
-                              "needed: numpy.asarray(..., numpy.float32) makes one")
-    if array.dtype != np.float32:
-        raise InvalidArgument(f"{where} has dtype {array.dtype}, and float32 is needed: convert it "
-                              "with .astype(numpy.float32)")
+        return InvalidArgument(f"{where} is a {type(array).__name__}, and an array of numpy is "
+                               "needed: numpy.asarray(..., numpy.float32) makes one")
+    if array.dtype != _FLOAT:
+        return InvalidArgument(f"{where} has dtype {array.dtype}, and float32 is needed: convert "
+                               "it with .astype(numpy.float32)")
     if array.shape != shape:
-        raise InvalidArgument(f"{where} has shape {array.shape}, and the tensor's is {shape}")
-    if not array.flags.c_contiguous:
-        raise InvalidArgument(f"{where} is not contiguous (a slice or a transpose of another "
-                              "array): numpy.ascontiguousarray makes a copy that is")
+        return InvalidArgument(f"{where} has shape {array.shape}, and the tensor's is {shape}")
+    return InvalidArgument(f"{where} is not contiguous (a slice or a transpose of another array): "
+                           "numpy.ascontiguousarray makes a copy that is")
 
 
 class Batch:
@@ -104,16 +111,15 @@ class Batch:
         self.count = len(named)
         self.arrays = ffi.new("struct stepd_array[]", self.count)
         self.pinned: list[Any] = []
-        for i, name in enumerate(named):
+        for to, name in zip(self.arrays, named):
             tensor = layout[name]
-            to = self.arrays[i]
             to.tensor = tensor.index
             if grads is not None:
                 to.grad = self._pin(layout.pointer(tensor, "gradient", grads[name], False))
             if out is not None:
                 if name not in out:
                     raise InvalidArgument(f"tensor '{name}': out has no array for its weights")
-                to.weights = self._pin(layout.pointer(tensor, "weights'", out[name], True))
+                to.weights = self._pin(layout.pointer(tensor, "array for weights", out[name], True))
 
     def _pin(self, pointer: Any) -> Any:
         self.pinned.append(pointer)
@@ -126,6 +132,7 @@ class Batch:
         for i, (name, array) in enumerate(hessians.items()):
             made[i].tensor = layout[name].index
             side: int = max(getattr(array, "shape", ()), default=0)
-            _check(f"tensor '{name}': its Hessian", (side, side), array)
-            made[i].values = self._pin(ffi.from_buffer("float[]", array))
+            if not _is_usable((side, side), array):
+                raise _refusal(f"tensor '{name}': its Hessian", (side, side), array)
+            made[i].values = self._pin(ffi.from_buffer(_FLOATS, array))
         return made

@@ -280,8 +280,7 @@ class Client:
     def _start(self, function: Callable[..., int], batch: Batch, options: Any,
                finish: Callable[[Outcome], Any]) -> Future[Any]:
         operation = ffi.new("struct stepd_op **")
-        with self._handle:
-            self._orphans.free()
+        self._orphans.free(self._handle)
         self._handle.call(function, batch.arrays, batch.count, options, operation)
         return Future(self._handle, self._orphans, operation[0], batch, finish)
 
@@ -379,6 +378,7 @@ class Client:
     def close(self) -> None:
         """Ends the connections, and cancels what is under way. Again is fine."""
         self._handle.close()
+        self._orphans.clear()
 
     def __enter__(self) -> Client:
         return self

@@ -2,6 +2,7 @@
 """Operations under way, and what they come to."""
 from __future__ import annotations
 
+import collections
 import threading
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, Optional, TypeVar
@@ -57,25 +58,31 @@ class Step(NamedTuple):
 
 
 class Orphans:
-    """Operations that nobody waits for any more; their arrays stay until they are over."""
+    """Operations that nobody waits for any more; their arrays stay until they are over. Without a
+    lock, since the collector of garbage may come here from anywhere."""
 
     def __init__(self) -> None:
-        self._left: list[tuple[Any, Batch]] = []
-        self._lock = threading.Lock()
+        self._left: collections.deque[tuple[Any, Batch]] = collections.deque()
 
     def add(self, operation: Any, batch: Batch) -> None:
-        with self._lock:
+        self._left.append((operation, batch))
+
+    def free(self, handle: Handle) -> None:
+        """Those that are over."""
+        for _ in range(len(self._left)):
+            try:
+                operation, batch = self._left.popleft()
+            except IndexError:
+                return  # another thread is at it
+            with handle:
+                if lib.stepd_done(operation):
+                    lib.stepd_wait(operation, ffi.NULL, ffi.NULL)
+                    continue
             self._left.append((operation, batch))
 
-    def free(self) -> None:
-        """Those that are over. The client is open."""
-        if not self._left:
-            return
-        with self._lock:
-            over = [left for left in self._left if lib.stepd_done(left[0])]
-            self._left = [left for left in self._left if left not in over]
-        for operation, _ in over:
-            lib.stepd_wait(operation, ffi.NULL, ffi.NULL)
+    def clear(self) -> None:
+        """The client is closed, and has freed them."""
+        self._left.clear()
 
 
 class Future(Generic[T]):
