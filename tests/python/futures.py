@@ -52,10 +52,12 @@ class Futures(need_stepd.DaemonCase):
 
     def test_future__that_is_dropped__goes_on_and_is_freed_later(self):
         client, other = self.start_pair()
-        client.push_start({"small": np.ones(3, np.float32)})
-        gc.collect()
-        other.push({"small": np.ones(3, np.float32)})
-        np.testing.assert_array_equal(client.pull(["small"], min_version=1)["small"], -0.5)
+        for step in range(1, 4):
+            client.push_start({"large": np.full(LARGE, 2, np.float32)})
+            noise = np.full(LARGE, 7, np.float32)
+            weights = other.step({"large": np.zeros(LARGE, np.float32)}).weights["large"]
+            np.testing.assert_array_equal(weights, noise * 0 - 0.5 * step)
+            client.pull(["large"], min_version=step)
 
     def test_future__of_a_failed_push__raises_each_time(self):
         client, _ = self.start_pair()
