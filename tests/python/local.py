@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 from unittest import mock
@@ -35,6 +36,13 @@ class Local(unittest.TestCase):
         patch = mock.patch.dict(os.environ, {"STEPD_DAEMON": f"{need_stepd.BIN}/stepd"})
         patch.start()
         self.addCleanup(patch.stop)
+        folder = self.enter(tempfile.TemporaryDirectory(prefix="t"))
+        self.enter(mock.patch.object(tempfile, "tempdir", folder))
+        self.addCleanup(lambda: self.assertEqual(os.listdir(folder), [], "folders are left"))
+
+    def enter(self, manager):
+        self.addCleanup(manager.__exit__, None, None, None)
+        return manager.__enter__()
 
     def assert_ends(self, pid, path):
         until = time.monotonic() + need_stepd.PROMPT_S

@@ -74,13 +74,14 @@ class LocalDaemon:
     """``"unix:..."``, for :func:`stepd.connect` of this process and others."""
 
     def __init__(self, shards: int, settings: dict[str, Any]) -> None:
+        daemon = find_daemon()
         self._pid = os.getpid()
         self._folder = _make_folder()
         self._said: collections.deque[str] = collections.deque(maxlen=1000)
         self._is_ready = threading.Event()
         path = f"{self._folder}/socket"
         self.address = f"unix:{path}"
-        command = [find_daemon(), "--listen", "127.0.0.1:0", "--unix", path, "--shards",
+        command = [daemon, "--listen", "127.0.0.1:0", "--unix", path, "--shards",
                    str(shards)]
         for name, value in settings.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
