@@ -134,6 +134,16 @@ class Beside(need_stepd.DaemonCase):
         job = self.client.status(self.id().rpartition(".")[2])["jobs"][0]
         self.assertEqual((job["members"][0]["loss"], job["version_max"]), (0.125, 1))
 
+    def test_status__of_more_members_than_a_frame_holds__has_them_all(self):
+        """A header has at most 64 KiB."""
+        first = self.connect(job="many", rank=0)
+        first.define({"w": stepd.Constant((2,))}, workers=400,
+                     groups=[stepd.Group(optimizer="sgd", lr=1)])
+        for rank in range(1, 400):
+            self.connect(job="many", rank=rank, worker="w" * 190)
+        [job] = first.status("many")["jobs"]
+        self.assertEqual([member["rank"] for member in job["members"]], list(range(400)))
+
     def test_leave__by_the_context_manager__is_seen_by_the_others(self):
         with self.client:
             self.client.step(self.ones)
