@@ -117,7 +117,7 @@ has_stepd() {
 install_stepd() {
     "$VENV/bin/python" -m pip install "${PYTHON_TOOLS[@]}" &&
         "$VENV/bin/python" -m pip install --no-deps --no-build-isolation --force-reinstall \
-            -C build-dir="$PWD/build/python" ./client/python &&
+            --config-settings=build-dir="$PWD/build/python" ./client/python &&
         sum_of_stepd >"$VENV/stepd.sum" && has_stepd
 }
 
