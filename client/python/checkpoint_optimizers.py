@@ -1,57 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """The optimizers that PyTorch and stepd have in common: their settings and their state."""
-import collections
+import importlib.util
+import pathlib
+import sys
 
 import torch
 
 from checkpoint_files import Refused
 
-# A class of torch.optim, or one of its forms, and the optimizer of stepd that makes the same steps.
-# when: whether a param group is of this form; settings: the class's, of which those in `unsaid` are
-# so in this form and no setting of stepd's; slots: {name: the setting that switches it on, or None},
-# which both call the same.
-Kind = collections.namedtuple("Kind", "torch when stepd settings unsaid slots")
-ADAM = ("lr", "betas", "eps", "weight_decay", "amsgrad")
-MOMENTS = {"exp_avg": None, "exp_avg_sq": None}
-ADAM_SLOTS = {**MOMENTS, "max_exp_avg_sq": "amsgrad"}
-SGD = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
+
+def load_classes():
+    """The package's table, without the package, whose library need not be built for this."""
+    path = pathlib.Path(__file__).parent / "stepd/torch/classes.py"
+    spec = importlib.util.spec_from_file_location("stepd_torch_classes", path)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def always(_):
-    return True
-
-
-def decoupled(group):
-    return bool(group.get("decoupled_weight_decay"))
-
-
-KINDS = (
-    Kind("Adam", lambda g: not decoupled(g), "adam", ADAM, {}, ADAM_SLOTS),
-    Kind("AdamW", decoupled, "adamw", ADAM, {}, ADAM_SLOTS),
-    Kind("SGD", lambda g: not g["momentum"], "sgd", SGD,
-         {"momentum": 0.0, "dampening": 0.0, "nesterov": False}, {}),
-    Kind("SGD", lambda g: g["momentum"] and not g["nesterov"], "momentum", SGD,
-         {"nesterov": False}, {"momentum_buffer": None}),
-    Kind("SGD", lambda g: g["nesterov"], "nesterov", SGD,
-         {"dampening": 0.0, "nesterov": True}, {"momentum_buffer": None}),
-    Kind("RMSprop", always, "rmsprop",
-         ("lr", "alpha", "eps", "weight_decay", "momentum", "centered"), {},
-         {"square_avg": None, "grad_avg": "centered", "momentum_buffer": "momentum"}),
-    Kind("Adagrad", always, "adagrad",
-         ("lr", "lr_decay", "eps", "weight_decay", "initial_accumulator_value"), {}, {"sum": None}),
-    Kind("Adadelta", always, "adadelta", ("lr", "rho", "eps", "weight_decay"), {},
-         {"square_avg": None, "acc_delta": None}),
-    Kind("Rprop", always, "rprop", ("lr", "etas", "step_sizes"), {},
-         {"prev": None, "step_size": None}),
-    Kind("Adamax", lambda g: "decoupled_weight_decay" not in g, "adamax",
-         ("lr", "betas", "eps", "weight_decay"), {}, {"exp_avg": None, "exp_inf": None}),
-    Kind("RAdam", always, "radam", ("lr", "betas", "eps", "weight_decay"), {}, MOMENTS),
-)
+classes = load_classes()
+COMMON, decoupled, value_of = classes.COMMON, classes.decoupled, classes.value_of
+# A state dict does not say its class, and of AdamW has what Adam(decoupled_weight_decay=True) has.
+KINDS = [kind for kind in classes.KINDS if kind.slots is not None and
+         not (kind.torch == "Adam" and kind.stepd == "adamw")]
+KINDS = [kind._replace(when=decoupled) if kind.torch == "AdamW" else kind for kind in KINDS]
 NAMES = list(dict.fromkeys(kind.torch for kind in KINDS))
-# What every class has, or schedules put there, and what chooses how PyTorch computes.
-COMMON = {"params", "param_names", "maximize", "decoupled_weight_decay", "foreach", "fused",
-          "capturable", "differentiable", "initial_lr", "max_lr", "min_lr", "max_momentum",
-          "base_momentum", "swa_lr"}
 # Keys of param groups by which the others are known, and why each is not among the above.
 REFUSED = {
     "momentum_decay": "NAdam keeps a product of momenta beside its state, which stepd's files have no "
@@ -100,14 +73,6 @@ def of(wanted):
     return "" if wanted is None else f" as {wanted}"
 
 
-def value_of(group, key):
-    """A hyperparameter as a number, a list of numbers or a switch."""
-    value = group[key]
-    if isinstance(value, (list, tuple)):
-        return [float(each) for each in value]
-    return value if isinstance(value, bool) else float(value)
-
-
 def learning_rate(group, number, options):
     """The rate that the schedule begins from."""
     if "initial_lr" not in group or options.constant_lr:
@@ -123,14 +88,8 @@ def learning_rate(group, number, options):
 def settings_of(param_group, kind, options):
     """A group of stepd's file."""
     number, group, _ = param_group
-    settings = {"optimizer": kind.stepd, "lr": learning_rate(group, number, options)}
-    settings |= {key: value_of(group, key) for key in kind.settings
-                 if key != "lr" and key not in kind.unsaid}
-    if kind.stepd == "radam" and decoupled(group):
-        settings["decay"] = "decoupled_lr"
-    if group.get("maximize"):
-        settings["maximize"] = True
-    return settings
+    return {"optimizer": kind.stepd, "lr": learning_rate(group, number, options),
+            **classes.settings_of(kind, group)}
 
 
 def slot_names(kind, group):
