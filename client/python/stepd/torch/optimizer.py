@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`stepd.torch.Optimizer`: an optimizer of PyTorch whose step a server takes, for all workers.
+
+    optimizer = stepd.torch.Optimizer(model, "adam", lr=1e-3)
+    for images, labels in loader:
+        optimizer.zero_grad()
+        loss = criterion(model(images), labels)
+        loss.backward()             # gradients leave, the last layer's first
+        optimizer.step()            # the rest; the next forward waits for the weights that come of it
+
+Every worker runs the same script. In mode sync a step is made of the mean of all workers' gradients.
+"""
+from __future__ import annotations
+
+import atexit
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import stepd
+import torch
+from stepd.launcher import place
+
+from .exchange import Slot
+from .job import Job, frozen_groups, job_groups, owner
+from .parameters import Named, named_groups, read, split_frozen
+from .schedulers import calls_made
+from .traffic import Traffic
+from .translate import Settings
+
+BY_LOSS = ("plateau",)  # schedules, and
+BY_LOSS_OPTIMIZERS = ("lbfgs",)  # optimizers that go by the loss of each step
+NOT_SETTINGS = ("params", "param_names")
+
+
+class Optimizer(torch.optim.Optimizer):
+    """An optimizer of PyTorch whose step a server takes, for all workers of a job.
+
+    params: the model, model.named_parameters(), or param groups as of PyTorch, dicts with such pairs:
+        [{"params": model.head.named_parameters(prefix="head"), "lr": 1e-3}, ...]. With the model (here
+        or as model=) weights are waited for in its forward and not in step(), and its buffers are
+        broadcast. Parameters are float32; of float16 and bfloat16 the server keeps float32 masters.
+    optimizer: one of stepd's, by name ('stepctl optimizers' lists them), or what `from_torch` made of
+        one of PyTorch's. None: the job is defined in the server's file.
+    lr, **hyper: its hyperparameters, by name, and what else a group has: clip_value, ema_decay, ...
+    groups: stepd.Group(match="*.bias", weight_decay=0), ...: by names, in the place of param groups; the
+        first that matches a tensor has it, and what it does not say is as said for all.
+    schedule: stepd.Schedule("cosine", t_max=10_000, warmup=500): of the learning rate, by updates.
+    client: a stepd.Client that is connected, and stays the caller's to close. Without it one is made:
+        address: the server's; None: STEPD_ADDRESS, or 127.0.0.1:7070.
+        job: its name; None: STEPD_JOB, or "torch".
+        rank, workers: None: as the launcher says (stepctl launch, torchrun, Slurm, Open MPI), or one
+            worker alone.
+        connect: further arguments of stepd.connect(): {"push_dtype": "bf16", "token": ...}.
+    mode, settings: how gradients become steps, "sync", "async" or "bounded", and what stands beside it:
+        {"clip_global_norm": 1.0, "nonfinite": "skip", ...}.
+    broadcast_buffers: all workers begin with rank 0's buffers (the running statistics of BatchNorm, ...);
+        later on each keeps its own, as under DistributedDataParallel(broadcast_buffers=False).
+    overlap: whether gradients are sent while backward goes on. None: found out in the first step; where
+        gradients are clipped or unscaled, or step() says examples= or loss=, they leave in step().
+    wait: "forward": weights are waited for when forward needs them, if the model is given; "step":
+        when step() returns all are there.
+    on_rollback: "continue": when the server went back to a checkpoint, or lost its state, training goes
+        on from what it has, with a warning; "raise": step() raises stepd.RolledBack.
+
+    Raises stepd.Error where the server refuses something, with its reason: another model or other
+    settings than the job has, NaN in a gradient, a server that is gone for too long. A worker that ends
+    without an error leaves the job; one that dies is waited for as the job says (on_loss).
+
+    Learning rates and other hyperparameters are the server's. A scheduler of PyTorch cannot drive them:
+    translate it with from_torch. Whatever changes param_groups is an error of the next step();
+    `change()` is the way.
+    """
+
+    _step_supports_amp_scaling = True  # torch.amp.GradScaler then hands in its scale and what it found
+
+    def __init__(self, params: Any, optimizer: str | Settings | None = "sgd", lr: float | None = None,
+                 groups: Sequence[stepd.Group] | None = None, schedule: stepd.Schedule | None = None, *,
+                 model: torch.nn.Module | None = None, client: Any = None, address: str | None = None,
+                 job: str | None = None, rank: int | None = None, workers: int | None = None,
+                 connect: Mapping[str, Any] | None = None, mode: str = "sync",
+                 settings: Mapping[str, Any] | None = None, broadcast_buffers: bool = True,
+                 overlap: bool | None = None, wait: str = "forward", on_rollback: str = "continue",
+                 **hyper: Any) -> None:
+        if wait not in ("forward", "step"):
+            raise ValueError(f"wait is 'forward' or 'step', and not {wait!r}")
+        if on_rollback not in ("continue", "raise"):
+            raise ValueError(f"on_rollback is 'continue' or 'raise', and not {on_rollback!r}")
+        self.on_rollback = on_rollback
+        common = {"lr": lr, "schedule": schedule, **hyper}
+        model, named, frozen = self._parameters(params, model, optimizer, common, groups)
+        common = {key: value for key, value in common.items() if value is not None}
+        translated = optimizer if isinstance(optimizer, Settings) else None
+        self._schedulers = () if translated is None else translated.schedulers
+        self._every = 1 if translated is None else translated.every
+        made = None
+        if optimizer is not None:
+            if translated is None:
+                common["optimizer"] = optimizer
+            made = self._by_names(groups, common) if groups is not None else job_groups(named, common)
+        super().__init__(self._torch_groups(named, made, common), {"lr": lr})
+        self._said = [self._settings(group) for group in self.param_groups]
+
+        slots = [Slot(name, p, i) for i, (name, p) in enumerate(
+            (name, p) for group in named for name, p in group.parameters.items())]
+        buffers = dict(model.named_buffers()) if model is not None and broadcast_buffers and made else {}
+        definition: dict[str, Any] = {"groups": None}
+        seen = place()
+        if made is not None:
+            definition = {"groups": frozen_groups(list(frozen), named, bool(buffers)) + made, "mode": mode,
+                          "workers": workers or seen.world or 1, **(settings or {})}
+        self._owned = client is None
+        self.client = client if client is not None else stepd.connect(
+            **{"job": job, **({} if address is None else {"address": address}),
+               "rank": seen.rank if rank is None else rank, **(connect or {})})
+        self._job = Job(self.client, slots, frozen, buffers, definition)
+        self._traffic = Traffic(self.client, slots, self._overlap(overlap, made),
+                                lazy=model is not None and wait == "forward")
+        self._updates = 0  # steps that step() has made here
+        try:
+            self._job.begin()
+        except BaseException:
+            self.close(leave=False)
+            raise
+        self._traffic.watch(model)
+        self._ended = _at_exit(self)
+
+    # ---- What it is made of ------------------------------------------------------------------------
+
+    @staticmethod
+    def _parameters(params: Any, model: torch.nn.Module | None, optimizer: Any, common: dict[str, Any],
+                    groups: Any) -> tuple[torch.nn.Module | None, list[Named], dict[str, torch.Tensor]]:
+        """The model, the groups of what is trained, and what is not."""
+        model, named = read(params, model)
+        left: dict[str, torch.Tensor] = {}
+        if isinstance(optimizer, Settings):
+            said = [name for name in ("lr", "schedule") if common[name] is not None]
+            said += ["groups"] if groups is not None else []
+            said += ["params"] if len(named) > 1 or named[0].said else []
+            if said:
+                raise ValueError(f"{', '.join(said)}: what from_torch() made says all of a group's settings; "
+                                 "change them in PyTorch's optimizer before it is translated")
+            named, left = named_groups(named, optimizer)
+        if groups is not None and (len(named) > 1 or named[0].said):
+            raise ValueError("both params and groups= say what the groups are: give one of them")
+        named, frozen = split_frozen(named)
+        return model, named, {**left, **frozen}
+
+    @staticmethod
+    def _by_names(groups: Sequence[stepd.Group], common: Mapping[str, Any]) -> list[stepd.Group]:
+        """Groups as given, with what is said for all where they do not say otherwise."""
+        made = []
+        for group in groups:
+            own = {"optimizer": group.optimizer, "schedule": group.schedule, **group.params}
+            own = {**common, **{key: value for key, value in own.items() if value is not None}}
+            made.append(stepd.Group(match=group.match, name=group.name, frozen=group.frozen, ndim=group.ndim,
+                                    phases=group.phases, **({} if group.frozen else own)))
+        return made
+
+    @staticmethod
+    def _torch_groups(named: Sequence[Named], made: Sequence[stepd.Group] | None,
+                      common: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """param_groups, for people and for what goes through them (GradScaler, clipping)."""
+        taken: dict[Any, dict[str, Any]] = {}
+        for number, group in enumerate(named):
+            for name, parameter in group.parameters.items():
+                key: Any = number
+                said = {**common, **group.said}
+                if made is not None and len(named) == 1 and not group.said:
+                    key = owner(made, name, parameter.dim())
+                    if key is not None:
+                        said = {"optimizer": made[key].optimizer, "schedule": made[key].schedule,
+                                **made[key].params}
+                entry = taken.setdefault(key, {"params": [], "names": [], **said})
+                entry["params"].append(parameter)
+                entry["names"].append(name)
+        return list(taken.values())
+
+    @staticmethod
+    def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in group.items() if key not in NOT_SETTINGS}
+
+    @staticmethod
+    def _overlap(overlap: bool | None, made: Sequence[stepd.Group] | None) -> bool | None:
+        """Where the loss must travel with each gradient, it is not known during backward."""
+        by_loss = made is not None and any(
+            group.optimizer in BY_LOSS_OPTIMIZERS or
+            (isinstance(group.schedule, stepd.Schedule) and group.schedule.kind in BY_LOSS)
+            for group in made)
+        if made is None and overlap is None:
+            return False  # who knows what the server's file says
+        if by_loss and overlap:
+            raise ValueError("overlap=True: a schedule or an optimizer goes by the loss of each step, which is "
+                             "only known in step()")
+        return False if by_loss else overlap
+
+    # ---- Training ----------------------------------------------------------------------------------
+
+    @property
+    def examples(self) -> int:
+        """How many examples are behind this worker's gradients: its weight in the mean of a sync step.
+        To be set before backward; 1 unless set, so that all workers weigh the same."""
+        return self._traffic.examples
+
+    @examples.setter
+    def examples(self, count: int) -> None:
+        if count < 0 or count != int(count):
+            raise ValueError(f"examples is a count, and not {count}")
+        self._traffic.examples = int(count)
+
+    @property
+    def outcome(self) -> Any:
+        """What the newest finished step came to (stepd.Outcome); None before there is one."""
+        return self._traffic.outcome
+
+    def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None,
+             examples: int | None = None) -> Any:
+        """Sends what gradients have not left yet, and waits for the weights unless forward does.
+
+        closure: computes the loss and its gradients; called once, and its value returned.
+        loss: of this worker's batch, the mean over its examples, for schedules and optimizers that go
+            by it; a closure's is taken. In other jobs it is for status and people.
+        examples: as the attribute, for this step; overlap goes by the attribute.
+
+        Parameters without a gradient contribute zeros, and a step without any gradient contributes
+        nothing but this worker's presence.
+        """
+        value = None
+        if closure is not None:
+            with torch.enable_grad():
+                value = closure()
+            loss = value if loss is None else loss
+        self._refuse_changes()
+        scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        travels = None if loss is None or self._traffic.overlap else _number(loss)
+        try:
+            self._traffic.step(examples, travels, None if scale is None else float(scale),
+                               spoiled=found_inf is not None and float(found_inf) > 0)
+            self._updates += 1
+            if loss is not None and closure is None and travels is None:  # its gradients are gone already
+                self.client.report(self._updates, _number(loss), examples or self.examples)
+        except stepd.RolledBack as rolled_back:
+            self._roll_back(rolled_back)
+        return value
+
+    def wait(self) -> None:
+        """Until the weights of the last step are in the model: before they are read outside of its
+        forward. Saving model.state_dict() waits by itself."""
+        try:
+            self._traffic.wait()
+        except stepd.RolledBack as rolled_back:
+            self._roll_back(rolled_back)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As PyTorch's; with set_to_none=False it waits for gradients that are being sent."""
+        if not set_to_none:
+            self.wait()
+        super().zero_grad(set_to_none)
+
+    def change(self, **change: Any) -> Any:
+        """Changes hyperparameters, optimizer or schedule of the running job, for all workers at one
+        version: change(lr=0.01), change(group="head", lr=0.001); as stepd.Client.change()."""
+        return self.client.change(**change)
+
+    def _roll_back(self, rolled_back: Exception) -> None:
+        self._traffic.drop()
+        if self.on_rollback == "raise":
+            raise rolled_back
+        self._job.begin_again(rolled_back)
+
+    def _refuse_changes(self) -> None:
+        for number, (group, said) in enumerate(zip(self.param_groups, self._said)):
+            now = self._settings(group)
+            if "initial_lr" in now and "initial_lr" not in said:
+                raise RuntimeError(
+                    "a scheduler of PyTorch drives this optimizer, whose learning rates are the server's: hand "
+                    "the scheduler in, Optimizer(model, from_torch(optimizer, [scheduler])), or say it in "
+                    "stepd's words, schedule=stepd.Schedule(...)")
+            for key in now.keys() | said.keys():
+                if now.get(key) is not said.get(key) and now.get(key) != said.get(key):
+                    raise RuntimeError(
+                        f"param_groups[{number}][{key!r}] was changed from {said.get(key)} to {now.get(key)}, and "
+                        "the server has the settings: optimizer.change() changes them for all workers, and "
+                        "schedule=stepd.Schedule(...) plans it")
+        for scheduler in self._schedulers:
+            calls, due = calls_made(scheduler), self._updates // self._every
+            if calls not in (0, due):
+                raise RuntimeError(
+                    f"step() of {type(scheduler).__name__} has been called {calls} times in {self._updates} "
+                    f"updates, and from_torch() was told every={self._every}: say after how many updates the loop "
+                    "calls it, or take the calls out; the server follows the schedule without them")
+
+    # ---- State -------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its settings and where the job is; the state itself is the server's, in its checkpoints."""
+        self.wait()
+        saved = super().state_dict()
+        version = None if self.outcome is None else self.outcome.version
+        return {**saved, "stepd": {"version": version}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Checks that the server's job is the one that state_dict() was taken of, and as far.
+
+        ValueError: it is of another optimizer, whose state stepd cannot be handed by a worker, has
+        other settings, or of a job that was farther than the server's.
+        """
+        if "stepd" not in state_dict:
+            raise ValueError("this is the state of an optimizer of PyTorch, which a worker cannot give to the "
+                             "server: torch_checkpoint.py makes a checkpoint of stepd of it, from which a daemon "
+                             "goes on")
+        saved = [self._settings(group) for group in state_dict["param_groups"]]
+        if [sorted(map(str, group.items())) for group in saved] != \
+                [sorted(map(str, group.items())) for group in self._said]:
+            raise ValueError("the state was saved with other settings than this optimizer has: make it with the "
+                             "same, and change() them afterwards")
+        version, here = state_dict["stepd"]["version"], self._version()
+        if version is not None and here < version:
+            raise ValueError(f"the state was saved at version {version}, and the server's job is at {here}: its "
+                             "state is in the server's checkpoints (stepd --checkpoint-dir), and the daemon was "
+                             "started without them or from an older one")
+
+    def _version(self) -> int:
+        """Of the server's weights, which a pull says."""
+        self.wait()
+        self._job.begin_pull()
+        return self._job.version
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Only while it is made: a job's tensors are defined once."""
+        if hasattr(self, "_job"):
+            raise RuntimeError("a job's tensors are defined once, and cannot become more: give all param groups "
+                               "when the optimizer is made")
+        super().add_param_group(param_group)
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("an optimizer of stepd holds connections and cannot be pickled or copied: make one in "
+                        "each process; save optimizer.state_dict()")
+
+    # ---- The end -----------------------------------------------------------------------------------
+
+    def close(self, leave: bool = True) -> None:
+        """Waits for the last weights, leaves the job and ends the connections. At the end of the
+        program it happens by itself; after an error without a word, so that the worker may come back.
+        Again is fine."""
+        if getattr(self, "client", None) is None:
+            return
+        client, self.client = self.client, None
+        traffic = getattr(self, "_traffic", None)
+        try:
+            if leave and traffic is not None:
+                traffic.wait()
+            if leave and self._owned:
+                client.leave()
+        finally:
+            if traffic is not None:
+                traffic.unwatch()
+            if self._owned:
+                client.close()
+
+    def __enter__(self) -> Optimizer:
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        self.close(leave=kind is None)
+
+
+def _number(loss: Any) -> float:
+    return float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
+
+
+def _at_exit(optimizer: Optimizer) -> Callable[[], None]:
+    """Leaves the job when the program ends; sys has last_type or last_exc if that is by an error."""
+    reference = weakref.ref(optimizer)
+
+    def end() -> None:
+        alive = reference()
+        if alive is not None:
+            alive.close(leave=not (hasattr(sys, "last_type") or hasattr(sys, "last_exc")))
+    atexit.register(end)
+    return end

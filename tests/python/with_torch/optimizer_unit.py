@@ -1,0 +1,483 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""stepd.torch.Optimizer on a client without a server: what leaves when, what is waited for where, and
+what is refused.
+
+usage: optimizer_unit.py
+"""
+import copy
+import sys
+import unittest
+import warnings
+
+import torch_here  # noqa: F401
+import torch
+from torch.optim import lr_scheduler as lrs
+
+import stepd
+import stepd.torch
+from fake import Client
+
+LR = 0.1
+BIG = 192  # so that a weight of BIG x BIG leaves by itself, and its bias does not
+
+
+def model_of(seed=1):
+    torch.manual_seed(seed)
+    return torch.nn.Sequential(torch.nn.Linear(BIG, BIG), torch.nn.Tanh(), torch.nn.Linear(BIG, BIG),
+                               torch.nn.Tanh(), torch.nn.Linear(BIG, 3))
+
+
+def batch(seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(8, BIG, generator=generator), torch.randint(0, 3, (8,), generator=generator)
+
+
+def loss_of(model, seed):
+    x, y = batch(seed)
+    return torch.nn.functional.cross_entropy(model(x), y)
+
+
+def plain(steps, backward, seed=1, lr=LR):
+    """PyTorch's own run. backward: (model, step) -> None."""
+    model = model_of(seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for step in range(steps):
+        optimizer.zero_grad()
+        backward(model, step)
+        optimizer.step()
+    return model
+
+
+class Trains(unittest.TestCase):
+    def setUp(self):
+        self.client = Client(LR)
+        self.model = model_of()
+
+    def make(self, params=None, **options):
+        return stepd.torch.Optimizer(self.model if params is None else params, "sgd", lr=LR,
+                                     client=self.client, **options)
+
+    def train(self, optimizer, steps, backward, before_step=lambda: None):
+        for step in range(steps):
+            optimizer.zero_grad()
+            backward(self.model, step)
+            before_step()
+            optimizer.step()
+        optimizer.wait()
+
+    def same(self, other):
+        for (name, ours), theirs in zip(self.model.named_parameters(), other.parameters()):
+            torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6, msg=name)
+
+    def once(self, model, step):
+        loss_of(model, step).backward()
+
+    def test_weights__of_a_plain_loop__are_torchs(self):
+        for params in (None, list(self.model.named_parameters())):
+            with self.subTest("the model" if params is None else "named parameters"):
+                self.setUp()
+                self.train(self.make(None if params is None else self.model.named_parameters()), 5, self.once)
+                self.same(plain(5, self.once))
+
+    def test_gradients__after_the_first_step__leave_while_backward_goes_on(self):
+        self.train(self.make(), 2, self.once)
+        first, second = self.client.sent()[:3], self.client.sent()[3:]
+        small = ("0.bias", "2.bias", "4.weight", "4.bias")
+        self.assertEqual(first, [("0.weight",), small, ("2.weight",)])  # forward's order, in step()
+        self.assertEqual(second, [("2.weight",), ("0.weight",), small])  # backward's
+
+    def test_weights__with_the_model__are_waited_for_by_the_modules_that_need_them(self):
+        optimizer = self.make()
+        self.train(optimizer, 2, self.once)
+        self.client.log.clear()
+        optimizer.zero_grad()
+        self.once(self.model, 2)
+        optimizer.step()
+        self.assertNotIn("done", [what for what, _ in self.client.log])
+        self.model[0](batch(0)[0])
+        done = {names for what, names in self.client.log if what == "done"}
+        self.assertEqual(len(done), 2)  # its weight, and the small ones with its bias
+        self.assertNotIn(("2.weight",), done)
+
+    def test_weights__when_the_model_is_saved__are_waited_for(self):
+        optimizer = self.make()
+        self.train(optimizer, 2, self.once)
+        optimizer.zero_grad()
+        self.once(self.model, 2)
+        optimizer.step()
+        saved = copy.deepcopy(self.model.state_dict())
+        for name, array in self.client.weights.items():
+            torch.testing.assert_close(saved[name], torch.from_numpy(array))
+
+    def test_weights__without_the_model__are_there_when_step_returns(self):
+        optimizer = self.make(self.model.named_parameters())
+        self.once(self.model, 0)
+        optimizer.step()
+        self.assertFalse(self.client.under_way)
+
+    def test_accumulated_gradients__leave_once_with_their_sum(self):
+        def twice(model, step):
+            loss_of(model, step).backward()
+            loss_of(model, 100 + step).backward()
+        self.train(self.make(), 4, twice)
+        self.same(plain(4, twice))
+        self.assertEqual(len(self.client.sent()), 4 * 3)
+        self.assertEqual(self.client.sent()[3], ("2.weight",))  # in the second backward, not the first
+
+    def test_a_last_step_of_fewer_passes__sends_what_there_is(self):
+        def fewer(model, step):
+            for k in range(3 if step < 3 else 1):
+                loss_of(model, 10 * k + step).backward()
+        self.train(self.make(), 4, fewer)
+        self.same(plain(4, fewer))
+
+    def test_a_pass_too_many__is_refused_before_it_spoils_what_is_being_sent(self):
+        optimizer = self.make()
+        self.train(optimizer, 2, self.once)
+        self.once(self.model, 2)
+        sent = self.model[2].weight.grad.clone()
+        with self.assertRaisesRegex(RuntimeError, "another gradient of '2.weight'.*overlap=False"):
+            self.once(self.model, 3)
+        torch.testing.assert_close(self.model[2].weight.grad, sent)
+
+    def test_clipping__from_the_first_step__makes_all_leave_in_step(self):
+        def clip(model):
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+
+        def clipped(model, step):
+            loss_of(model, step).backward()
+            clip(model)
+        self.train(self.make(), 4, clipped)
+        self.same(plain(4, clipped))
+        self.assertEqual(self.client.sent()[3], ("0.weight",))
+
+    def test_clipping__that_comes_later__names_the_servers(self):
+        optimizer = self.make()
+        self.train(optimizer, 2, self.once)
+        self.once(self.model, 2)
+        torch.nn.utils.clip_grad_value_(self.model.parameters(), 1e-3)
+        with self.assertRaisesRegex(RuntimeError, "changed after it had been sent.*clip_global_norm"):
+            optimizer.step()
+
+    def test_closures__are_called_once_and_give_their_value(self):
+        optimizer = self.make()
+        calls = []
+
+        def closure():
+            optimizer.zero_grad()
+            loss = loss_of(self.model, len(calls))
+            loss.backward()
+            calls.append(loss.item())
+            return loss
+        values = [optimizer.step(closure).item() for _ in range(3)]
+        optimizer.wait()
+        self.assertEqual(values, calls)
+        self.same(plain(3, self.once))
+
+    def test_step_hooks__run_around_the_step(self):
+        optimizer, seen = self.make(), []
+        optimizer.register_step_pre_hook(lambda *_: seen.append("before"))
+        optimizer.register_step_post_hook(lambda *_: seen.append("after"))
+        self.once(self.model, 0)
+        optimizer.step()
+        self.assertEqual(seen, ["before", "after"])
+
+    def test_zeroed_gradients__are_not_zeroed_while_they_are_being_sent(self):
+        optimizer = self.make()
+        for step in range(3):
+            optimizer.zero_grad(set_to_none=False)
+            self.once(self.model, step)
+            optimizer.step()
+        optimizer.wait()
+        self.same(plain(3, self.once))
+
+    def test_weights_that_are_read_outside_of_forward__are_noticed(self):
+        optimizer = self.make()
+        self.train(optimizer, 2, self.once)
+        self.once(self.model, 2)
+        optimizer.step()
+        with self.assertRaisesRegex(RuntimeError, "used before its weights had arrived.*wait="):
+            self.model[2].weight.sum().backward()
+
+    def test_weights_that_other_modules_use__are_waited_for_before_any(self):
+        class Tied(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body, self.head = torch.nn.Linear(BIG, BIG), torch.nn.Linear(BIG, BIG)
+
+            def forward(self, x):
+                return torch.nn.functional.linear(self.body(x), self.head.weight, self.head.bias)
+        torch.manual_seed(3)
+        self.model = Tied()
+        other = copy.deepcopy(self.model)
+        theirs = torch.optim.SGD(other.parameters(), lr=LR)
+        optimizer = self.make()
+        for step in range(5):
+            for model, each in ((self.model, optimizer), (other, theirs)):
+                each.zero_grad()
+                loss_of(model, step).backward()
+                each.step()
+        optimizer.wait()
+        self.same(other)
+
+    def test_scaled_gradients__carry_their_scale_and_infinite_ones_are_left_out(self):
+        optimizer = self.make()
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+        for step in range(3):
+            optimizer.zero_grad()
+            loss = loss_of(self.model, step) * (float("inf") if step == 1 else 1.0)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        optimizer.wait()
+        scales = {(options["loss_scale"], options["examples"]) for options in self.client.options}
+        self.assertEqual(scales, {(1024.0, 1), (1024.0, 0), (512.0, 1)})
+        model = model_of()
+        theirs = torch.optim.SGD(model.parameters(), lr=LR)
+        for step in (0, 2):
+            theirs.zero_grad()
+            self.once(model, step)
+            theirs.step()
+        self.same(model)
+
+    def test_unscaled_and_clipped_gradients__are_torchs(self):
+        def run(model, optimizer):
+            scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
+            for step in range(3):
+                optimizer.zero_grad()
+                scaler.scale(loss_of(model, step)).backward()
+                scaler.unscale_(optimizer)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+                scaler.step(optimizer)
+                scaler.update()
+        optimizer = self.make()
+        run(self.model, optimizer)
+        optimizer.wait()
+        other = model_of()
+        run(other, torch.optim.SGD(other.parameters(), lr=LR))
+        self.same(other)
+
+    def test_examples__said_before_backward__weigh_the_gradients(self):
+        optimizer = self.make()
+        for step in range(2):
+            optimizer.examples = 5 + step
+            self.once(self.model, step)
+            optimizer.step()
+        self.assertEqual([options["examples"] for options in self.client.options], [5] * 3 + [6] * 3)
+        self.once(self.model, 3)
+        with self.assertRaisesRegex(RuntimeError, "those of 6 examples, and step.. says 7"):
+            optimizer.step(examples=7)
+
+    def test_no_gradient__is_presence_without_a_contribution(self):
+        optimizer = self.make()
+        before = copy.deepcopy(self.model)
+        optimizer.step()
+        optimizer.wait()
+        self.assertEqual({options["examples"] for options in self.client.options}, {0})
+        self.same(before)
+
+    def test_loss__where_a_schedule_goes_by_it__travels_with_every_gradient(self):
+        optimizer = self.make(schedule=stepd.Schedule("plateau", patience=3))
+        for step in range(2):
+            self.once(self.model, step)
+            optimizer.step(loss=torch.tensor(0.5 + step))
+        self.assertEqual([options["loss"] for options in self.client.options], [0.5] * 3 + [1.5] * 3)
+        self.assertEqual(self.client.reports, [])
+
+    def test_loss__elsewhere__is_reported(self):
+        optimizer = self.make()
+        for step in range(2):
+            self.once(self.model, step)
+            optimizer.step(loss=2.5)
+        self.assertEqual(self.client.reports, [(2, 2.5, 1)])
+
+
+class Parameters(unittest.TestCase):
+    def make(self, params, optimizer="sgd", lr=LR, **options):
+        self.client = Client(LR)
+        made = stepd.torch.Optimizer(params, optimizer, lr=lr, client=self.client, **options)
+        self.groups = self.client.definition["groups"]
+        return made
+
+    def test_param_groups__become_groups_of_names(self):
+        model = model_of()
+        self.make([{"params": model[4].named_parameters(prefix="4"), "lr": 0.01, "name": "head"},
+                   {"params": [(n, p) for n, p in model.named_parameters() if not n.startswith("4")]}],
+                  weight_decay=0.1)
+        self.assertEqual([(g.match, g.name, g.optimizer, g.params) for g in self.groups], [
+            ("4.*", "head", "sgd", {"lr": 0.01, "weight_decay": 0.1}),
+            ("*", "group 1", "sgd", {"lr": LR, "weight_decay": 0.1})])
+
+    def test_groups_by_names__take_what_is_said_for_all(self):
+        optimizer = self.make(model_of(), groups=[stepd.Group(match="*.bias", weight_decay=0.0),
+                                                  stepd.Group(match="*")], weight_decay=0.1)
+        self.assertEqual([g.params for g in self.groups], [{"lr": LR, "weight_decay": 0.0},
+                                                           {"lr": LR, "weight_decay": 0.1}])
+        self.assertEqual([(len(g["params"]), g["weight_decay"]) for g in optimizer.param_groups],
+                         [(3, 0.1), (3, 0.0)])
+
+    def test_a_translated_optimizer__has_its_groups_and_schedules(self):
+        model = model_of()
+        theirs = torch.optim.SGD([{"params": [model[0].weight, model[0].bias], "lr": 0.5},
+                                  {"params": list(model[2].parameters())}], lr=0.2, momentum=0.9)
+        scheduler = lrs.StepLR(theirs, 10)
+        self.make(model, stepd.torch.from_torch(theirs, [scheduler]), lr=None)
+        self.assertEqual([(g.match, g.optimizer, g.frozen) for g in self.groups],
+                         [("4.*", None, True), ("0.*", "momentum", False), ("*", "momentum", False)])
+        self.assertEqual([g.params.get("lr") for g in self.groups], [None, 0.5, 0.2])
+        self.assertEqual([g.schedule.kind for g in self.groups[1:]], ["step", "step"])
+
+    def test_what_is_not_trained__and_buffers__come_from_rank_0_and_stay(self):
+        model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2))
+        model[0].weight.requires_grad_(False)
+        client = Client(LR)
+        client.weights = {name: torch.full(p.shape, 0.25).numpy() for name, p in model.named_parameters()}
+        client.weights |= {f"buffers/{name}": torch.full(b.shape, 7.0).numpy()
+                           for name, b in model.named_buffers()}
+        optimizer = stepd.torch.Optimizer(model, lr=LR, client=client)
+        self.assertEqual([(g.match, g.frozen) for g in client.definition["groups"]],
+                         [("buffers/*", True), ("0.weight", True), ("*", False)])
+        self.assertTrue(all(bool((p == 0.25).all()) for p in model.parameters()))
+        self.assertEqual(int(model[1].num_batches_tracked), 7)
+        model(torch.randn(4, 4)).sum().backward()
+        optimizer.step()
+        self.assertNotIn("0.weight", {name for names in client.sent() for name in names})
+
+    def test_half_precision_and_other_layouts__are_copied(self):
+        weight = torch.nn.Parameter(torch.randn(3, 4, dtype=torch.bfloat16))
+        turned = torch.nn.Parameter(torch.randn(5, 3).t())
+        before = turned.detach().clone()
+        optimizer = self.make([("half", weight), ("turned", turned)])
+        weight.grad = torch.full((3, 4), 0.5, dtype=torch.bfloat16)
+        turned.grad = torch.arange(15.0).reshape(3, 5)
+        optimizer.step()
+        torch.testing.assert_close(turned.detach(), before - LR * torch.arange(15.0).reshape(3, 5))
+        self.assertEqual(self.client.weights["half"].dtype.name, "float32")
+        torch.testing.assert_close(weight.detach(),
+                                   torch.from_numpy(self.client.weights["half"]).bfloat16())
+
+    def test_gradients__that_lie_as_they_should__are_not_copied(self):
+        parameter = torch.nn.Parameter(torch.zeros(4))
+        optimizer = self.make([("w", parameter)])
+        parameter.grad = torch.ones(4)
+        passed = []
+        start = self.client.step_start
+
+        def step_start(grads, *, out, **options):
+            passed.append((grads["w"].ctypes.data, out["w"].ctypes.data))
+            return start(grads, out=out, **options)
+        self.client.step_start = step_start
+        optimizer.step()
+        self.assertEqual(passed, [(parameter.grad.data_ptr(), parameter.data_ptr())])
+
+    def test_what_stepd_cannot_keep__is_named(self):
+        def refused(say, params, kind=TypeError, **options):
+            with self.assertRaisesRegex(kind, say):
+                self.make(params, **options)
+        double = torch.nn.Parameter(torch.zeros(2, dtype=torch.float64))
+        refused("'w' is torch.float64.*model.float", [("w", double)])
+        refused("'w' is on the meta device", [("w", torch.nn.Parameter(torch.zeros(2, device="meta")))])
+        refused("have none.*named_parameters", model_of().parameters())
+        refused("two parameters are called 'w'", [("w", torch.nn.Parameter(torch.zeros(2)))] * 2, ValueError)
+        refused("all have requires_grad=False", [("w", torch.zeros(2))], ValueError)
+        refused("give one of them", [{"params": model_of().named_parameters()},
+                                     {"params": [("x", torch.nn.Parameter(torch.zeros(2)))]}],
+                ValueError, groups=[stepd.Group()])
+
+    def test_sparse_gradients__are_refused(self):
+        embedding = torch.nn.Embedding(10, 4, sparse=True)
+        optimizer = self.make(embedding)
+        embedding(torch.tensor([1, 2])).sum().backward()
+        with self.assertRaisesRegex(TypeError, "gradient of 'weight' is sparse.*sparse=False"):
+            optimizer.step()
+
+    def test_a_model_that_is_moved__is_noticed(self):
+        model = torch.nn.Linear(2, 2)
+        optimizer = self.make(model)
+        model.double()
+        model(torch.zeros(1, 2, dtype=torch.float64)).sum().backward()
+        with self.assertRaisesRegex(RuntimeError, "has been moved since its optimizer was made"):
+            optimizer.step()
+
+
+class Settings(unittest.TestCase):
+    def setUp(self):
+        self.client, self.model = Client(LR), model_of()
+        self.optimizer = stepd.torch.Optimizer(self.model, lr=LR, client=self.client)
+
+    def step(self):
+        loss_of(self.model, 0).backward()
+        self.optimizer.step()
+
+    def test_a_scheduler_of_torch__is_refused_with_its_remedy(self):
+        lrs.StepLR(self.optimizer, 1)
+        with self.assertRaisesRegex(RuntimeError, "scheduler of PyTorch.*from_torch"):
+            self.step()
+
+    def test_a_changed_rate__is_refused_with_its_remedy(self):
+        self.step()
+        self.optimizer.param_groups[0]["lr"] = 0.05
+        with self.assertRaisesRegex(RuntimeError, r"\['lr'\] was changed from 0.1 to 0.05.*change\(\)"):
+            self.step()
+
+    def test_a_translated_scheduler__that_is_stepped_at_another_cadence__is_noticed(self):
+        for every, calls in ((1, True), (3, False)):
+            with self.subTest(every=every):
+                self.setUp()
+                theirs = torch.optim.SGD(self.model.parameters(), lr=LR)
+                scheduler = lrs.StepLR(theirs, 1)
+                self.optimizer = stepd.torch.Optimizer(
+                    self.model, stepd.torch.from_torch(theirs, [scheduler], every=every),
+                    client=self.client)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    for _ in range(3):
+                        self.step()
+                        if calls:
+                            scheduler.step()
+                    if not calls:
+                        scheduler.step()
+                    self.step()
+                    scheduler.step()
+                    scheduler.step()
+                    with self.assertRaisesRegex(RuntimeError, f"StepLR has been called.*every={every}"):
+                        self.step()
+
+    def test_states__of_torch_or_of_other_settings__are_refused(self):
+        theirs = torch.optim.SGD(self.model.parameters(), lr=LR)
+        with self.assertRaisesRegex(ValueError, "torch_checkpoint.py"):
+            self.optimizer.load_state_dict(theirs.state_dict())
+        saved = self.optimizer.state_dict()
+        saved["param_groups"][0]["lr"] = 3.0
+        with self.assertRaisesRegex(ValueError, "saved with other settings"):
+            self.optimizer.load_state_dict(saved)
+
+    def test_copies_and_new_groups__are_refused(self):
+        with self.assertRaisesRegex(TypeError, "cannot be pickled or copied"):
+            copy.deepcopy(self.optimizer)
+        with self.assertRaisesRegex(RuntimeError, "defined once"):
+            self.optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(1))]})
+
+    def test_a_server_that_went_back__gives_its_weights_and_a_warning(self):
+        for step in range(3):
+            with self.subTest(step=step):
+                self.setUp()
+                for _ in range(step):
+                    self.step()
+                self.optimizer.wait()
+                loss_of(self.model, 0).backward()
+                for array in self.client.weights.values():
+                    array[...] = 0.125
+                self.client.fail = stepd.RolledBack("restored at version 5")
+                with self.assertWarnsRegex(RuntimeWarning, "went back.*version 5"):
+                    self.optimizer.step()
+                    self.optimizer.wait()
+                self.assertTrue(all(bool((p == 0.125).all()) for p in self.model.parameters()))
+                self.optimizer.zero_grad()
+                self.step()
+                self.optimizer.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main())
