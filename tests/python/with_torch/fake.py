@@ -59,6 +59,9 @@ class Client:
         self.version += 1
         return Future(self, grads, out, options)
 
+    def step(self, grads, *, out, examples):
+        return self.step_start(grads, out=out, examples=examples, loss_scale=None).result()
+
     def report(self, step, loss, examples):
         self.reports.append((step, loss, examples))
 

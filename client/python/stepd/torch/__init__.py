@@ -10,8 +10,9 @@ try:
 except ImportError as missing:
     raise ImportError("stepd.torch needs PyTorch: pip install torch, or pip install 'stepd[torch]'") from missing
 
+from .local_steps import LocalSteps
 from .optimizer import Optimizer
 from .schedulers import Refused
 from .translate import Settings, from_torch
 
-__all__ = ["Optimizer", "Refused", "Settings", "from_torch"]
+__all__ = ["LocalSteps", "Optimizer", "Refused", "Settings", "from_torch"]

@@ -12,15 +12,11 @@ Every worker runs the same script. In mode sync a step is made of the mean of al
 """
 from __future__ import annotations
 
-import atexit
-import sys
-import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import stepd
 import torch
-from stepd.launcher import place
 
 from .exchange import Slot
 from .job import Job, frozen_groups, job_groups, owner
@@ -28,6 +24,7 @@ from .parameters import Named, named_groups, read, split_frozen
 from .schedulers import calls_made
 from .traffic import Traffic
 from .translate import Settings
+from .worker import Worker, world
 
 BY_LOSS = ("plateau",)  # schedules, and
 BY_LOSS_OPTIMIZERS = ("lbfgs",)  # optimizers that go by the loss of each step
@@ -106,25 +103,23 @@ class Optimizer(torch.optim.Optimizer):
             (name, p) for group in named for name, p in group.parameters.items())]
         buffers = dict(model.named_buffers()) if model is not None and broadcast_buffers and made else {}
         definition: dict[str, Any] = {"groups": None}
-        seen = place()
         if made is not None:
             definition = {"groups": frozen_groups(list(frozen), named, bool(buffers)) + made, "mode": mode,
-                          "workers": workers or seen.world or 1, **(settings or {})}
-        self._owned = client is None
-        self.client = client if client is not None else stepd.connect(
-            **{"job": job, **({} if address is None else {"address": address}),
-               "rank": seen.rank if rank is None else rank, **(connect or {})})
+                          "workers": world(workers), **(settings or {})}
+        self._worker = Worker(client, address, job, rank, connect)
+        self.client = self._worker.client
         self._job = Job(self.client, slots, frozen, buffers, definition)
         self._traffic = Traffic(self.client, slots, self._overlap(overlap, made),
                                 lazy=model is not None and wait == "forward")
         self._updates = 0  # steps that step() has made here
+        self._worker.before_leaving = self._traffic.wait
+        self._worker.after = self._traffic.unwatch
         try:
             self._job.begin()
         except BaseException:
             self.close(leave=False)
             raise
         self._traffic.watch(model)
-        self._ended = _at_exit(self)
 
     # ---- What it is made of ------------------------------------------------------------------------
 
@@ -344,20 +339,7 @@ class Optimizer(torch.optim.Optimizer):
         """Waits for the last weights, leaves the job and ends the connections. At the end of the
         program it happens by itself; after an error without a word, so that the worker may come back.
         Again is fine."""
-        if getattr(self, "client", None) is None:
-            return
-        client, self.client = self.client, None
-        traffic = getattr(self, "_traffic", None)
-        try:
-            if leave and traffic is not None:
-                traffic.wait()
-            if leave and self._owned:
-                client.leave()
-        finally:
-            if traffic is not None:
-                traffic.unwatch()
-            if self._owned:
-                client.close()
+        self._worker.close(leave)
 
     def __enter__(self) -> Optimizer:
         return self
@@ -368,15 +350,3 @@ class Optimizer(torch.optim.Optimizer):
 
 def _number(loss: Any) -> float:
     return float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
-
-
-def _at_exit(optimizer: Optimizer) -> Callable[[], None]:
-    """Leaves the job when the program ends; sys has last_type or last_exc if that is by an error."""
-    reference = weakref.ref(optimizer)
-
-    def end() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.close(leave=not (hasattr(sys, "last_type") or hasattr(sys, "last_exc")))
-    atexit.register(end)
-    return end
