@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Four processes of PyTorch that train through stepd follow one process that trains alone.
+
+usage: follow.py BIN [CASE ...]     BIN holds the daemon; a case is MODEL/OPTIMIZER
+
+A global batch is the four workers' batches together, so in mode sync their mean gradient is the one
+process's. Step by step the mean of the workers' losses must be the loss of the one, within 1e-4 of it,
+over 200 steps. Every worker must end with the same weights, bit for bit.
+"""
+import json
+import pathlib
+import sys
+
+import torch_here  # noqa: F401
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "integration"))
+from processes import Daemon, run_all  # noqa: E402
+from follow_worker import MODELS, OPTIMIZERS, STEPS  # noqa: E402
+
+WORKERS = 4
+CLOSE = 1e-4
+
+
+def run(command, count, env=None):
+    worker = [sys.executable, str(HERE / "follow_worker.py"), *command]
+    outputs = run_all([[*worker, str(rank), str(count)] for rank in range(count)], 240, env)
+    return [json.loads(output.splitlines()[-1]) for output in outputs]
+
+
+def check(daemon, model, optimizer):
+    alone, = run(["plain", model, optimizer], 1)
+    workers = run(["stepd", model, optimizer], WORKERS,
+                  {"STEPD_ADDRESS": daemon.address, "STEPD_JOB": f"{model}-{optimizer}"})
+    assert len(alone["losses"]) == STEPS
+    farthest = 0.0
+    for step, loss in enumerate(alone["losses"]):
+        ours = sum(worker["losses"][step] for worker in workers) / WORKERS
+        away = abs(ours - loss) / abs(loss)
+        farthest = max(farthest, away)
+        assert away <= CLOSE, f"{model} {optimizer}, step {step}: the workers' loss is {ours}, and the one " \
+                              f"process's {loss}: {away:.1e} of it away"
+    assert len({worker["weights"] for worker in workers}) == 1, "the workers' weights differ"
+    first, last = alone["losses"][0], sum(alone["losses"][-10:]) / 10
+    assert last < 0.9 * first, f"nothing is learned: {first} to {last}"
+    print(f"{model} {optimizer}: loss {first:.3f} to {last:.3f}, at most {farthest:.1e} away")
+
+
+def main():
+    wanted = sys.argv[2:] or [f"{model}/{optimizer}" for model in MODELS for optimizer in OPTIMIZERS]
+    with Daemon(f"{sys.argv[1]}/stepd") as daemon:
+        for case in wanted:
+            check(daemon, *case.split("/"))
+
+
+if __name__ == "__main__":
+    main()
