@@ -12,11 +12,10 @@ import json
 import pathlib
 import sys
 
-import torch_here  # noqa: F401
+from torch_here import need_stepd
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1] / "integration"))
-from processes import Daemon, run_all  # noqa: E402
+from processes import run_all  # noqa: E402
 from follow_worker import MODELS, OPTIMIZERS, STEPS  # noqa: E402
 
 WORKERS = 4
@@ -48,8 +47,8 @@ def check(daemon, model, optimizer):
 
 
 def main():
-    wanted = sys.argv[2:] or [f"{model}/{optimizer}" for model in MODELS for optimizer in OPTIMIZERS]
-    with Daemon(f"{sys.argv[1]}/stepd") as daemon:
+    wanted = sys.argv[1:] or [f"{model}/{optimizer}" for model in MODELS for optimizer in OPTIMIZERS]
+    with need_stepd.start_daemon() as daemon:
         for case in wanted:
             check(daemon, *case.split("/"))
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """stepd.torch.LocalSteps on a client without a server.
 
-usage: local_steps_unit.py
+usage: local_steps_unit.py BIN
 """
 import copy
 import sys

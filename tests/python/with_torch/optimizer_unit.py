@@ -3,7 +3,7 @@
 """stepd.torch.Optimizer on a client without a server: what leaves when, what is waited for where, and
 what is refused.
 
-usage: optimizer_unit.py
+usage: optimizer_unit.py BIN
 """
 import copy
 import sys

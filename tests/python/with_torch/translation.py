@@ -13,7 +13,7 @@ import sys
 import unittest
 import warnings
 
-import torch_here  # noqa: F401
+from torch_here import need_stepd
 import torch
 from torch.optim import lr_scheduler as lrs
 
@@ -21,7 +21,7 @@ import stepd
 from stepd.torch import from_torch
 from stepd.torch.grouping import patterns
 
-STEPCTL = pathlib.Path("stepctl")
+STEPCTL = pathlib.Path(need_stepd.BIN) / "stepctl"
 RATES = (0.3, 0.02)  # of the two param groups
 STEPS = 120
 CLOSE = 1e-12  # of torch's chained roundings over STEPS steps
@@ -277,5 +277,4 @@ class Patterns(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    STEPCTL = pathlib.Path(sys.argv.pop(1)) / "stepctl"
-    unittest.main()
+    sys.exit(unittest.main())

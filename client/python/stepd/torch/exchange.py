@@ -36,7 +36,8 @@ class Slot:
     def mark(self) -> None:
         """Backward has brought a gradient."""
         self.fired += 1
-        self.brought = (self.parameter.grad, self.parameter.grad._version)
+        grad = self.parameter.grad
+        self.brought = None if grad is None else (grad, int(grad._version))
 
     def changed(self) -> bool:
         """Has somebody changed the gradient since backward brought it?"""

@@ -70,7 +70,7 @@ def job_groups(groups: Sequence[Named], common: Mapping[str, Any]) -> list[stepd
 def owner(groups: Sequence[stepd.Group], name: str, ndim: int) -> int | None:
     """Which group has a tensor: the first that takes it."""
     return next((i for i, group in enumerate(groups)
-                 if Pattern(group.match, tuple(group.ndim)).takes(name, ndim)), None)
+                 if Pattern(group.match or "*", tuple(group.ndim)).takes(name, ndim)), None)
 
 
 class Job:

@@ -147,7 +147,7 @@ class Optimizer(torch.optim.Optimizer):
         """Groups as given, with what is said for all where they do not say otherwise."""
         made = []
         for group in groups:
-            own = {"optimizer": group.optimizer, "schedule": group.schedule, **group.params}
+            own: dict[str, Any] = {"optimizer": group.optimizer, "schedule": group.schedule, **group.params}
             own = {**common, **{key: value for key, value in own.items() if value is not None}}
             made.append(stepd.Group(match=group.match, name=group.name, frozen=group.frozen, ndim=group.ndim,
                                     phases=group.phases, **({} if group.frozen else own)))
@@ -310,17 +310,12 @@ class Optimizer(torch.optim.Optimizer):
                 [sorted(map(str, group.items())) for group in self._said]:
             raise ValueError("the state was saved with other settings than this optimizer has: make it with the "
                              "same, and change() them afterwards")
-        version, here = state_dict["stepd"]["version"], self._version()
-        if version is not None and here < version:
+        self.wait()
+        version, here = state_dict["stepd"]["version"], self._worker.version()
+        if version is not None and here is not None and here < version:
             raise ValueError(f"the state was saved at version {version}, and the server's job is at {here}: its "
                              "state is in the server's checkpoints (stepd --checkpoint-dir), and the daemon was "
                              "started without them or from an older one")
-
-    def _version(self) -> int:
-        """Of the server's weights, which a pull says."""
-        self.wait()
-        self._job.begin_pull()
-        return self._job.version
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Only while it is made: a job's tensors are defined once."""

@@ -48,7 +48,7 @@ def read(params: Any, model: torch.nn.Module | None) -> tuple[torch.nn.Module | 
         return params, [Named(dict(params.named_parameters()), {})]
     if isinstance(params, torch.Tensor):
         raise TypeError(f"one tensor has no name: {REMEDY}")
-    listed = list(params.items()) if isinstance(params, Mapping) else list(params)
+    listed: list[Any] = list(params.items() if isinstance(params, Mapping) else params)
     if not listed:
         raise ValueError("no parameters are given")
     if not isinstance(listed[0], Mapping):

@@ -12,7 +12,7 @@ is refused, with the reason and what can be done.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from stepd import Schedule
@@ -95,7 +95,8 @@ def annealed(s: Any, group: int, way: float) -> float:
     base = float(s.base_lrs[group])
     if base == 0.0:
         raise Refused("the group's learning rate is 0")
-    return (s.eta_min + (base - s.eta_min) * (1 + math.cos(math.pi * way)) / 2) / base
+    low = float(s.eta_min)
+    return (low + (base - low) * (1 + math.cos(math.pi * way)) / 2) / base
 
 
 def cosine(s: Any, group: int, every: int) -> Schedule:
@@ -110,7 +111,8 @@ def restarts(s: Any, group: int, every: int) -> Schedule:
     if every == 1:
         return Schedule("cosine_restarts", t_0=s.T_0, t_mult=s.T_mult, eta_min=float(s.eta_min))
     fits(s.T_0, "T_0", every)
-    factors, length, at = [], s.T_0, 0
+    factors: list[float] = []
+    length, at = s.T_0, 0
     while len(factors) < POINTS:
         factors.append(annealed(s, group, at / length))
         at += 1
@@ -135,7 +137,7 @@ def one_cycle(s: Any, group: int, every: int) -> Schedule:
     settings, phases = s.optimizer.param_groups[group], s._schedule_phases
     if not (settings["min_lr"] > 0 and settings["max_lr"] > 0):
         raise Refused("its max_lr is 0")
-    momenta = {"cycle_momentum": False}
+    momenta: dict[str, Any] = {"cycle_momentum": False}
     if s.cycle_momentum:
         momenta = {"cycle_momentum": True, "base_momentum": float(settings["base_momentum"]),
                    "max_momentum": float(settings["max_momentum"])}
@@ -154,7 +156,7 @@ def cyclic(s: Any, group: int, every: int) -> Schedule:
                       "triangular, triangular2 and exp_range")
     up = whole(near(s.total_size * s.step_ratio), "step_size_up")
     down = whole(near(s.total_size - up), "step_size_down")
-    momenta = {"cycle_momentum": False}
+    momenta: dict[str, Any] = {"cycle_momentum": False}
     if s.cycle_momentum:
         momenta = {"cycle_momentum": True, "base_momentum": float(s.base_momentums[group]),
                    "max_momentum": float(s.max_momentums[group])}
@@ -219,7 +221,7 @@ def calls_made(s: Any) -> int:
     """How often the program has called step(). (SequentialLR takes its parts back to -1.)"""
     if isinstance(s, COMPOUND):
         return max([getattr(s, "last_epoch", 0), *(calls_made(part) for part in s._schedulers)])
-    return s.last_epoch
+    return int(s.last_epoch)
 
 
 def check(s: Any) -> None:
@@ -258,10 +260,15 @@ def base_lr(scheduler: Any, group: int) -> float | None:
     """The learning rate that a scheduler starts the group from; None: it has its own, or takes any.
     Raises Refused where the parts of one start from different ones."""
     if type(scheduler) in COMPOUND:
-        rates = {base_lr(part, group) for part in scheduler._schedulers} - {None}
-        if len(rates) > 1:
-            raise Refused(f"{type(scheduler).__name__}: its parts start param group {group} from different "
-                          f"learning rates, {', '.join(map(str, sorted(rates)))}")
-        return next(iter(rates), None)
+        return agreed([base_lr(part, group) for part in scheduler._schedulers],
+                      f"{type(scheduler).__name__}: its parts start param group {group}")
     rates = getattr(scheduler, "base_lrs", None)
     return None if rates is None or type(scheduler) in OWN_RATES else float(rates[group])
+
+
+def agreed(rates: Iterable[float | None], who: str) -> float | None:
+    """The one rate that all who say one say; None: nobody does."""
+    said = sorted({rate for rate in rates if rate is not None})
+    if len(said) > 1:
+        raise Refused(f"{who} from different learning rates, {', '.join(map(str, said))}")
+    return said[0] if said else None

@@ -48,8 +48,9 @@ class Traffic:
     # ---- Hooks -------------------------------------------------------------------------------------
 
     def watch(self, model: torch.nn.Module | None) -> None:
+        """Sets the hooks. model: None where step() waits for all weights."""
         for slot in self.slots:
-            parameter = slot.parameter
+            parameter: Any = slot.parameter
             self.handles += [
                 parameter.register_hook(lambda _, slot=slot: self.before_gradient(slot)),
                 parameter.register_post_accumulate_grad_hook(lambda _, slot=slot: self.on_gradient(slot))]
@@ -61,7 +62,8 @@ class Traffic:
             if own or module is model:
                 self.handles.append(module.register_forward_pre_hook(
                     lambda *_, own=own: self.before_forward(own)))
-        self.handles.append(model.register_state_dict_pre_hook(lambda *_: self.wait()))
+        whole: Any = model
+        self.handles.append(whole.register_state_dict_pre_hook(lambda *_: self.wait()))
 
     def unwatch(self) -> None:
         for handle in self.handles:

@@ -17,7 +17,7 @@ import torch
 from stepd import Schedule
 
 from . import classes
-from .schedulers import COMPOUND, Refused, base_lr, check, schedule_of
+from .schedulers import COMPOUND, Refused, agreed, base_lr, check, schedule_of
 
 SPARSE = ("its gradients are sparse, and stepd takes whole ones: use Adam, with which rows that were not "
           "looked up decay as well")
@@ -95,11 +95,9 @@ def chain(schedulers: tuple[Any, ...], group: int, every: int) -> Schedule | Non
 
 
 def starting_lr(group: dict[str, Any], schedulers: tuple[Any, ...], number: int) -> float:
-    rates = {base_lr(scheduler, number) for scheduler in schedulers} - {None}
-    if len(rates) > 1:
-        raise Refused(f"its schedulers start from different learning rates, "
-                      f"{', '.join(map(str, sorted(rates)))}")
-    return next(iter(rates), float(group["lr"]))
+    rate = agreed([base_lr(scheduler, number) for scheduler in schedulers],
+                  f"its schedulers start param group {number}")
+    return float(group["lr"]) if rate is None else rate
 
 
 def translate_group(optimizer: torch.optim.Optimizer, number: int, schedulers: tuple[Any, ...],

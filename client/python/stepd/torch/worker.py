@@ -32,15 +32,23 @@ class Worker:
     def __init__(self, client: Any, address: str | None, job: str | None, rank: int | None,
                  connect: Mapping[str, Any] | None) -> None:
         self.owned = client is None
+        self.job = job
+        """Its name; None: only the caller knows."""
         if client is None:
-            said = {"address": address, "rank": launcher.rank() if rank is None else rank}
-            client = stepd.connect(job=job or launcher.job() or JOB, **{
+            self.job = job or launcher.job() or JOB
+            said: dict[str, Any] = {"address": address, "rank": launcher.rank() if rank is None else rank}
+            client = stepd.connect(job=self.job, **{
                 key: value for key, value in said.items() if value is not None}, **(connect or {}))
         self.client = client
         self.closed = False
         self.before_leaving: Callable[[], None] = lambda: None
         self.after: Callable[[], None] = lambda: None
         at_exit(self)
+
+    def version(self) -> int | None:
+        """The greatest version of the job's weights, as the server says. None: the job's name is not known."""
+        jobs = [] if self.job is None else self.client.status(self.job)["jobs"]
+        return next((int(job["version_max"]) for job in jobs), None)
 
     def close(self, leave: bool) -> None:
         """Again is fine."""
