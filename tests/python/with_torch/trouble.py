@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong in a training with stepd.torch says what it is and what to do: a gradient with NaN,
+a model that changed, a server that dies or comes back, Ctrl-C; and the launchers that it runs under.
+
+usage: trouble.py BIN
+"""
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import unittest
+
+import torch_here  # noqa: F401
+import torch
+
+import stepd
+import stepd.torch
+from need_stepd import BIN, DaemonCase, Interrupter, start_daemon
+from processes import environment, run_all
+
+WORKER = textwrap.dedent("""
+    import torch
+    import stepd.torch
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 2)
+    optimizer = stepd.torch.Optimizer(model, "sgd", lr=0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        model(torch.ones(3, 4)).square().sum().backward()
+        optimizer.step()
+    optimizer.wait()
+    print(optimizer.client.rank, optimizer.client.world, optimizer.outcome.version)
+""")
+
+
+def model_of(width=3):
+    torch.manual_seed(4)
+    return torch.nn.Sequential(torch.nn.Linear(5, width), torch.nn.Tanh(), torch.nn.Linear(width, 2))
+
+
+def step(model, optimizer):
+    optimizer.zero_grad()
+    model(torch.ones(2, 5)).square().sum().backward()
+    optimizer.step()
+
+
+class Messages(DaemonCase):
+    def make(self, model, optimizer="sgd", job=None, workers=1, rank=0, **options):
+        made = stepd.torch.Optimizer(model, optimizer, **{"lr": 0.1, **options}, address=self.address,
+                                     job=job or self.id().rpartition(".")[2], rank=rank, workers=workers)
+        self.addCleanup(made.close, leave=False)
+        return made
+
+    def test_nan__names_the_tensor_and_the_rank(self):
+        model = model_of()
+        optimizer = self.make(model)
+        step(model, optimizer)
+        model(torch.ones(2, 5)).sum().backward()
+        model[2].weight.grad[1, 2] = float("nan")
+        with self.assertRaises(stepd.InvalidArgument) as caught:
+            optimizer.step()
+            optimizer.wait()
+        self.assert_says(caught, "gradient of tensor '2.weight' from rank 0", "NaN or infinite at element 5")
+
+    def test_nan__where_the_job_skips__costs_one_step(self):
+        model = model_of()
+        optimizer = self.make(model, settings={"nonfinite": "skip"})
+        step(model, optimizer)
+        optimizer.wait()
+        before = model[0].weight.detach().clone()
+        model[2].weight.grad[1, 2] = float("inf")
+        optimizer.step()
+        optimizer.wait()
+        self.assertTrue(torch.equal(before, model[0].weight))
+        self.assertEqual(optimizer.outcome.skipped, optimizer.outcome.slices)
+        step(model, optimizer)
+        optimizer.wait()
+        self.assertFalse(torch.equal(before, model[0].weight))
+
+    def test_a_model_that_changed_between_runs__is_named(self):
+        first = self.make(model_of(), job="grown", workers=2)
+        with self.assertRaises(stepd.InvalidArgument) as caught:
+            self.make(model_of(width=7), job="grown", workers=2, rank=1)
+        self.assert_says(caught, "'0.weight'")
+        first.close(leave=False)
+
+    def test_other_settings__are_named(self):
+        self.make(model_of(), job="settled", workers=2)
+        with self.assertRaises(stepd.InvalidArgument) as caught:
+            self.make(model_of(), job="settled", workers=2, rank=1, lr=0.2)
+        self.assert_says(caught, "lr")
+
+    def test_settings_that_no_optimizer_has__name_the_nearest(self):
+        with self.assertRaises(stepd.InvalidArgument) as caught:
+            self.make(model_of(), "momentum", momentun=0.9)
+        self.assert_says(caught, "momentun", "momentum")
+
+    def test_states__that_are_ahead_of_the_server__are_refused(self):
+        model = model_of()
+        optimizer = self.make(model)
+        step(model, optimizer)
+        saved = optimizer.state_dict()
+        optimizer.load_state_dict(saved)
+        saved["stepd"]["version"] = 500
+        with self.assertRaisesRegex(ValueError, "saved at version 500, and the server's job is at 1.*checkpoint"):
+            optimizer.load_state_dict(saved)
+
+    def test_ctrl_c__while_other_workers_are_waited_for__ends_the_wait(self):
+        model = model_of()
+        first = self.make(model, job="waits", workers=2, wait="step")
+        second = self.make(model_of(), job="waits", workers=2, rank=1, wait="step")
+        asks = self.connect(job="waits", observer=True)
+
+        def parked():
+            return any(job["parked"] for job in asks.status("waits")["jobs"])
+        with Interrupter(parked, signal.SIGINT), self.assertRaises(KeyboardInterrupt):
+            step(model, first)
+        second.close(leave=False)
+
+
+class Servers(unittest.TestCase):
+    def make(self, model, address, **options):
+        made = stepd.torch.Optimizer(model, "momentum", lr=0.01, momentum=0.9, address=address, job="j",
+                                     rank=0, workers=1, **options)
+        self.addCleanup(made.close, leave=False)
+        return made
+
+    def test_a_server_that_dies__is_said_to_be_gone(self):
+        model = model_of()
+        daemon = start_daemon()
+        daemon.__enter__()
+        optimizer = self.make(model, daemon.address, connect={"reconnect_timeout": 0.5})
+        step(model, optimizer)
+        optimizer.wait()
+        daemon.process.kill()
+        daemon.process.wait()
+        with self.assertRaises(stepd.Unavailable) as caught:
+            for _ in range(2):
+                step(model, optimizer)
+            optimizer.wait()
+        self.assertIn(daemon.address.rpartition(":")[2], str(caught.exception))
+
+    def go_on(self, *flags, steps):
+        """Trains, ends the daemon without a word, starts another one there; (model, optimizer)."""
+        model = model_of()
+        with start_daemon(*flags) as daemon:
+            address = daemon.address
+            optimizer = self.make(model, address)
+            for _ in range(steps):
+                step(model, optimizer)
+            optimizer.wait()
+            if flags:
+                optimizer.client.checkpoint()
+            for _ in range(2):
+                step(model, optimizer)
+            optimizer.wait()
+            daemon.process.kill()
+            daemon.process.wait()
+            daemon.process.returncode = 0
+        return model, optimizer, address
+
+    def test_a_server_that_comes_back_from_a_checkpoint__gives_its_weights(self):
+        other = model_of()
+        theirs = torch.optim.SGD(other.parameters(), lr=0.01, momentum=0.9)
+        for _ in range(3):
+            step(other, theirs)
+        with tempfile.TemporaryDirectory() as store:
+            model, optimizer, address = self.go_on("--checkpoint-dir", store, steps=3)
+            with start_daemon("--checkpoint-dir", store, listen=address):
+                with self.assertWarnsRegex(RuntimeWarning, "went back"):
+                    step(model, optimizer)
+                    optimizer.wait()
+                for ours, wanted in zip(model.parameters(), other.parameters()):
+                    torch.testing.assert_close(ours, wanted)
+                step(other, theirs)  # with the buffers of momentum that were in the checkpoint
+                step(model, optimizer)
+                optimizer.wait()
+                for ours, wanted in zip(model.parameters(), other.parameters()):
+                    torch.testing.assert_close(ours, wanted)
+                optimizer.close(leave=False)
+
+    def test_a_server_that_comes_back_with_nothing__is_given_the_weights(self):
+        model, optimizer, address = self.go_on(steps=3)
+        before = [p.detach().clone() for p in model.parameters()]
+        with start_daemon(listen=address):
+            with self.assertWarnsRegex(RuntimeWarning, "went back"):
+                step(model, optimizer)
+                optimizer.wait()
+            for ours, wanted in zip(model.parameters(), before):
+                self.assertTrue(torch.equal(ours, wanted))
+            step(model, optimizer)
+            optimizer.wait()
+            self.assertFalse(torch.equal(model[0].weight, before[0]))
+            optimizer.close(leave=False)
+
+    def test_a_server_that_comes_back__with_raise__is_the_programs_matter(self):
+        model, optimizer, address = self.go_on(steps=1)
+        optimizer.on_rollback = "raise"
+        with start_daemon(listen=address):
+            with self.assertRaises(stepd.RolledBack):
+                step(model, optimizer)
+                optimizer.wait()
+            optimizer.close(leave=False)
+
+
+class Launchers(DaemonCase):
+    def run_worker(self, command, **env):
+        with tempfile.TemporaryDirectory() as folder:
+            script = pathlib.Path(folder) / "worker.py"
+            script.write_text(WORKER, encoding="utf-8")
+            done = subprocess.run([*command, str(script)], capture_output=True, text=True, timeout=120,
+                                  check=False, env={**environment(), "STEPD_ADDRESS": self.address,
+                                                    "STEPD_JOB": self.id().rpartition(".")[2], **env})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def check_two(self, output):
+        for rank in range(2):
+            self.assertRegex(output, rf"(?m)\b{rank} 2 5$")
+
+    def test_stepctl_launch(self):
+        self.check_two(self.run_worker([f"{BIN}/stepctl", "launch", "-n", "2", "--", sys.executable]))
+
+    def test_torchrun(self):
+        self.check_two(self.run_worker([sys.executable, "-m", "torch.distributed.run", "--standalone",
+                                        "--nproc-per-node", "2"]))
+
+    def test_slurm(self):
+        with tempfile.TemporaryDirectory() as folder:
+            script = pathlib.Path(folder) / "worker.py"
+            script.write_text(WORKER, encoding="utf-8")
+            commands = [["env", f"SLURM_PROCID={rank}", "SLURM_NTASKS=2", sys.executable, str(script)]
+                        for rank in range(2)]
+            outputs = run_all(commands, 120, {"STEPD_ADDRESS": self.address, "STEPD_JOB": "slurm"})
+        self.check_two("".join(outputs))
+
+    def test_by_hand(self):
+        self.assertRegex(self.run_worker([sys.executable]), r"0 1 5$")
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main())
