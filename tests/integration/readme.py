@@ -18,9 +18,11 @@ SOURCE = pathlib.Path(__file__).resolve().parents[2]
 ANSWER = "w = 3.000 -1.000"
 
 
-def block(language):
+def block(language, naming=""):
+    """The README's program in a language; of several the one that names something."""
     text = (SOURCE / "README.md").read_text()
-    found = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    found = [program for program in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+             if naming in program]
     assert len(found) == 1, f"the README has {len(found)} {language} blocks"
     return found[0]
 
@@ -45,7 +47,7 @@ def check_python(stepd, folder):
                     f"{SOURCE}/proto/stepd.proto"], check=True)
     path = f"{folder}:{SOURCE}/client/examples/python"
     with Daemon(stepd) as daemon:
-        program = block("python").replace("127.0.0.1:7070", daemon.address)
+        program = block("python", "stepd_pb2").replace("127.0.0.1:7070", daemon.address)
         output, = run_all([[sys.executable, "-c", program]], 60, {"PYTHONPATH": path})
         assert ANSWER in output, output
     print("the worker in Python trains")

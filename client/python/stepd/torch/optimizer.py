@@ -205,6 +205,16 @@ class Optimizer(torch.optim.Optimizer):
         self._traffic.examples = int(count)
 
     @property
+    def rank(self) -> int:
+        """This worker's, from 0: to choose its part of the data by."""
+        return int(self.client.rank)
+
+    @property
+    def world(self) -> int:
+        """How many workers the job has."""
+        return int(self.client.world)
+
+    @property
     def outcome(self) -> Any:
         """What the newest finished step came to (stepd.Outcome); None before there is one."""
         return self._traffic.outcome

@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The README's training with PyTorch: it is the file that is named there, short, nearly plain PyTorch,
+and two workers of it end with the same model, which has learned.
+
+usage: readme_example.py BIN
+"""
+import difflib
+import gzip
+import pathlib
+import re
+import sys
+import tempfile
+import unittest
+
+import torch_here  # noqa: F401
+from need_stepd import BIN, DaemonCase
+from processes import run_all, write_images
+
+SOURCE = pathlib.Path(__file__).resolve().parents[3]
+EXAMPLES = SOURCE / "client/examples/python"
+SPDX = "# SPDX-License-Identifier: Apache-2.0\n"
+LINES_BELOW, LINES_APART = 40, 4
+
+
+def text_of(name):
+    return (EXAMPLES / name).read_text(encoding="utf-8").removeprefix(SPDX)
+
+
+class Example(DaemonCase):
+    def test_readme__shows_the_file__which_is_short(self):
+        readme = (SOURCE / "README.md").read_text(encoding="utf-8")
+        blocks = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+                  if "stepd.torch" in block]
+        self.assertEqual(blocks, [text_of("torch_mnist.py")])
+        self.assertLess(text_of("torch_mnist.py").count("\n"), LINES_BELOW)
+
+    def test_example__next_to_plain_pytorch__differs_in_few_lines(self):
+        ours = text_of("torch_mnist.py").splitlines()
+        plain = text_of("torch_mnist_alone.py").splitlines()
+        apart = [line for line in difflib.ndiff(plain, ours) if line.startswith("+ ")]
+        self.assertLessEqual(len(apart), LINES_APART, apart)
+        self.assertIn("torch.optim.Adam", "\n".join(plain))
+
+    def test_example__by_two_workers__learns_one_model(self):
+        with tempfile.TemporaryDirectory() as folder:
+            write_images(folder, train=2560, test=256)
+            for path in list(pathlib.Path(folder).iterdir()):
+                path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+            script = pathlib.Path(folder) / "example.py"
+            script.write_text(re.sub(r'FOLDER = ".*?"', f'FOLDER = "{folder}"', text_of("torch_mnist.py")),
+                              encoding="utf-8")
+            output, = run_all([[f"{BIN}/stepctl", "launch", "-n", "2", "--", sys.executable, str(script)]], 120,
+                              {"STEPD_ADDRESS": self.address})
+        said = re.findall(r"test accuracy ([\d.]+)", output)
+        self.assertEqual(len(said), 2, output)
+        self.assertEqual(said[0], said[1])
+        self.assertGreater(float(said[0]), 0.9)
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main())
