@@ -14,6 +14,7 @@ LANES = {
     "gloo": ({"gloo", "bare"}, 2),
     "ddp": ({"ddp", "alone", "bare"}, 2),
     "ddp_vs_stepd": ({"ddp", "stepd", "alone"}, 1),
+    "torch_step": ({"torch", "numpy", "c"}, 1),
     "rpc": ({"rpc", "bare"}, 2),
     "adamw": ({"fused", "stepd", "foreach", "copy"}, 1),
     "redis_kv": ({"redis", "bare"}, 4),

@@ -51,10 +51,11 @@ class Slot:
 
 
 class Exchange:
-    """One step of some slots. examples: 0 is a contribution without gradients, which are not read."""
+    """One step of some slots. examples: 0 is a contribution without gradients, which are not read.
+    at_once: waits for the weights here, in which libstepd's own thread need not be woken."""
 
     def __init__(self, client: Any, slots: Sequence[Slot], *, examples: int, loss: float | None = None,
-                 loss_scale: float | None = None) -> None:
+                 loss_scale: float | None = None, at_once: bool = False) -> None:
         self.slots, self.examples = slots, examples
         grads = {}
         for slot in slots:
@@ -62,9 +63,12 @@ class Exchange:
                 slot.exchange.finish()
             slot.weights.check_place()
             grads[slot.name] = self.gradient_of(slot)
-        self.future = client.step_start(
-            grads, out={slot.name: slot.weights.array for slot in slots}, examples=examples, loss=loss,
-            loss_scale=loss_scale, priority=max(slot.priority for slot in slots))
+        options = {"out": {slot.name: slot.weights.array for slot in slots}, "examples": examples,
+                   "loss": loss, "loss_scale": loss_scale, "priority": max(s.priority for s in slots)}
+        if at_once:
+            self.arrived(client.step(grads, **options))
+            return
+        self.future = client.step_start(grads, **options)
         for slot in slots:
             slot.exchange, slot.sent = self, True
 
@@ -76,14 +80,18 @@ class Exchange:
         """Waits until the weights are there, and returns the outcome. A wait that is interrupted by the
         keyboard may go on."""
         try:
-            outcome = self.future.result().outcome
+            step = self.future.result()
         except Exception:
             self.release()
             raise
         self.release()
+        self.arrived(step)
+        return self.outcome
+
+    def arrived(self, step: Any) -> None:
+        self.outcome = step.outcome
         for slot in self.slots:
             slot.weights.deliver()
-        return outcome
 
     def release(self) -> None:
         """Nothing is under way any more."""

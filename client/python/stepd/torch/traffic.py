@@ -128,8 +128,12 @@ class Traffic:
         count = self.examples if examples is None else examples
         if spoiled or not (sent or any(slot.parameter.grad is not None for slot in rest)):
             count = 0  # present, without a gradient
-        for batch in self.batches(rest):
-            self.send(batch, count, loss=loss, loss_scale=loss_scale)
+        if self.lazy:
+            for batch in self.batches(rest):
+                self.send(batch, count, loss=loss, loss_scale=loss_scale)
+        elif rest:
+            self.outcome = Exchange(self.client, rest, examples=count, loss=loss, loss_scale=loss_scale,
+                                    at_once=True).outcome
         self.steps += 1
         self.entered = False
         self.seen.clear()
