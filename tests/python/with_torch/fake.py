@@ -59,8 +59,8 @@ class Client:
         self.version += 1
         return Future(self, grads, out, options)
 
-    def step(self, grads, *, out, examples):
-        return self.step_start(grads, out=out, examples=examples, loss_scale=None).result()
+    def step(self, grads, *, out, **options):
+        return self.step_start(grads, out=out, **{"loss_scale": None, **options}).result()
 
     def report(self, step, loss, examples):
         self.reports.append((step, loss, examples))

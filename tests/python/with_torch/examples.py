@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The README's training with PyTorch: it is the file that is named there, short, nearly plain PyTorch,
-and two workers of it end with the same model, which has learned.
+"""The examples with PyTorch. The README's is the file that is named there, short, nearly plain PyTorch,
+and two workers of it end with the same model, which has learned. Local steps come to the accuracy of a
+step for every batch, with that many fewer bytes.
 
-usage: readme_example.py BIN
+usage: examples.py BIN
 """
 import difflib
 import gzip
+import os
 import pathlib
 import re
 import sys
@@ -27,6 +29,13 @@ def text_of(name):
     return (EXAMPLES / name).read_text(encoding="utf-8").removeprefix(SPDX)
 
 
+def write_compressed(folder):
+    """A made-up image set in the files of Fashion-MNIST's package."""
+    write_images(folder, train=2560, test=256)
+    for path in list(pathlib.Path(folder).iterdir()):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+
+
 class Example(DaemonCase):
     def test_readme__shows_the_file__which_is_short(self):
         readme = (SOURCE / "README.md").read_text(encoding="utf-8")
@@ -44,9 +53,7 @@ class Example(DaemonCase):
 
     def test_example__by_two_workers__learns_one_model(self):
         with tempfile.TemporaryDirectory() as folder:
-            write_images(folder, train=2560, test=256)
-            for path in list(pathlib.Path(folder).iterdir()):
-                path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+            write_compressed(folder)
             script = pathlib.Path(folder) / "example.py"
             script.write_text(re.sub(r'FOLDER = ".*?"', f'FOLDER = "{folder}"', text_of("torch_mnist.py")),
                               encoding="utf-8")
@@ -56,6 +63,17 @@ class Example(DaemonCase):
         self.assertEqual(len(said), 2, output)
         self.assertEqual(said[0], said[1])
         self.assertGreater(float(said[0]), 0.9)
+
+    def test_local_steps__come_to_the_accuracy_of_sync__with_fewer_bytes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            write_compressed(folder)
+            output, = run_all([[sys.executable, str(EXAMPLES / "torch_local_steps.py"), "--data", folder,
+                                "--workers", "2", "--batch", "16", "--every", "20"]], 200,
+                              {"PATH": f"{BIN}:{os.environ['PATH']}"})
+        points, times = re.search(r"([-+][\d.]+) points, ([\d.]+) times fewer bytes", output).groups()
+        self.assertGreaterEqual(float(points), -1.0, output)
+        self.assertGreaterEqual(float(times), 20.0, output)
+        self.assertGreater(float(re.search(r"sync\s+([\d.]+)", output).group(1)), 0.9, output)
 
 
 if __name__ == "__main__":
