@@ -51,6 +51,9 @@ class Client:
         return out
 
     def step_start(self, grads, *, out, **options):
+        for array in (*grads.values(), *(out[name] for name in grads)):
+            if not (array.flags.c_contiguous and array.dtype == numpy.float32):
+                raise TypeError("libstepd takes float32 arrays that lie in one piece")
         if self.under_way & set(grads):
             raise stepd.Error(f"pushed again before its last push has completed: {set(grads)}")
         self.under_way |= set(grads)

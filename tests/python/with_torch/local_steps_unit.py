@@ -99,6 +99,17 @@ class LocalSteps(unittest.TestCase):
         train(self.model, local, 3)
         self.assertFalse(any(bool((p == 0.5).all()) for p in self.model.parameters()))
 
+    def test_half_precision__is_exchanged_as_float32(self):
+        parameter = torch.nn.Linear(1, 3, bias=False, dtype=torch.bfloat16)
+        torch.nn.init.zeros_(parameter.weight)
+        local = stepd.torch.LocalSteps(parameter, torch.optim.SGD(parameter.parameters(), lr=1.0), 2,
+                                       client=self.client)
+        for _ in range(2):
+            parameter.weight.grad = torch.full_like(parameter.weight, 0.25)
+            local.step()
+        self.assertEqual(self.client.weights["weight"].tolist(), [[-0.5]] * 3)
+        self.assertEqual(parameter.weight.tolist(), [[-0.5]] * 3)
+
     def test_parameters_of_another_model__are_refused(self):
         self.inner = torch.optim.SGD(model_of().parameters(), lr=0.1)
         with self.assertRaisesRegex(ValueError, "5 parameters that are not the model's"):
