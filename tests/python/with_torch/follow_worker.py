@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""One process of follow.py: trains with PyTorch alone or through stepd, and prints its losses as JSON.
+"""One process of follow.py: trains with PyTorch alone or through stepd, and prints the
+losses of each case as JSON.
 
-usage: follow_worker.py plain|stepd MODEL OPTIMIZER RANK WORKERS
+usage: follow_worker.py plain|stepd RANK WORKERS MODEL/OPTIMIZER ...
 """
 import hashlib
 import json
@@ -63,16 +64,15 @@ def examples():
     return 0.3 * centers[labels] + noise, labels
 
 
-def main():
-    how, model_name, optimizer_name, rank, workers = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
-    torch.set_num_threads(1)
+def train(how, rank, workers, case):
+    model_name, optimizer_name = case.split("/")
     torch.manual_seed(1 if rank == 0 else 100 + rank)  # the others begin with rank 0's weights
     model = MODELS[model_name]()
     optimizer, schedulers = OPTIMIZERS[optimizer_name](model)
     if how == "stepd":
         import stepd.torch
         optimizer = stepd.torch.Optimizer(model, stepd.torch.from_torch(optimizer, schedulers), rank=rank,
-                                          workers=workers)
+                                          workers=workers, job=case)
     images, labels = examples()
     share = GLOBAL_BATCH // workers
     mine = slice(rank * share, (rank + 1) * share)
@@ -85,8 +85,17 @@ def main():
         for scheduler in schedulers:
             scheduler.step()
         losses.append(loss.item())
+    if how == "stepd":
+        optimizer.close()
     weights = b"".join(value.numpy().tobytes() for value in model.state_dict().values())
     print(json.dumps({"losses": losses, "weights": hashlib.sha256(weights).hexdigest()}))
+
+
+def main():
+    torch.set_num_threads(1)
+    how, rank, workers, *cases = sys.argv[1:]
+    for case in cases:
+        train(how, int(rank), int(workers), case)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from need_stepd import BIN, DaemonCase, Interrupter, start_daemon
 from processes import environment, run_all
 
 WORKER = textwrap.dedent("""
+    import sys
     import torch
     import stepd.torch
     torch.set_num_threads(1)
@@ -33,7 +34,8 @@ WORKER = textwrap.dedent("""
         model(torch.ones(3, 4)).square().sum().backward()
         optimizer.step()
     optimizer.wait()
-    print(optimizer.client.rank, optimizer.client.world, optimizer.outcome.version)
+    said = f"{optimizer.rank} {optimizer.world} {optimizer.outcome.version}\\n"
+    sys.stdout.write(said)  # in one piece, as others write there, too
 """)
 
 

@@ -119,7 +119,7 @@ class Optimizer(torch.optim.Optimizer):
         except BaseException:
             self.close(leave=False)
             raise
-        self._traffic.watch(model)
+        self._traffic.watch(model, self.wait)
 
     # ---- What it is made of ------------------------------------------------------------------------
 

@@ -47,8 +47,8 @@ class Traffic:
 
     # ---- Hooks -------------------------------------------------------------------------------------
 
-    def watch(self, model: torch.nn.Module | None) -> None:
-        """Sets the hooks. model: None where step() waits for all weights."""
+    def watch(self, model: torch.nn.Module | None, wait: Callable[[], None]) -> None:
+        """Sets the hooks. model: None where there is none to wait in. wait: before the model is saved."""
         for slot in self.slots:
             parameter: Any = slot.parameter
             self.handles += [
@@ -63,7 +63,7 @@ class Traffic:
                 self.handles.append(module.register_forward_pre_hook(
                     lambda *_, own=own: self.before_forward(own)))
         whole: Any = model
-        self.handles.append(whole.register_state_dict_pre_hook(lambda *_: self.wait()))
+        self.handles.append(whole.register_state_dict_pre_hook(lambda *_: wait()))
 
     def unwatch(self) -> None:
         for handle in self.handles:
@@ -72,6 +72,8 @@ class Traffic:
 
     def before_gradient(self, slot: Slot) -> None:
         """Backward is about to add to a gradient."""
+        if self.rolled_back is not None:
+            return  # it will be dropped
         if slot.sent:
             raise RuntimeError(
                 f"backward brings another gradient of '{slot.name}', and the one of this step is on its way "

@@ -72,6 +72,10 @@ def at_exit(worker: Worker) -> None:
 
     def end() -> None:
         alive = reference()
-        if alive is not None:
+        if alive is None:
+            return
+        try:
             alive.close(leave=not (hasattr(sys, "last_type") or hasattr(sys, "last_exc")))
+        except stepd.Error as error:
+            print(f"stepd: the job could not be left in good order: {error}", file=sys.stderr)
     atexit.register(end)
