@@ -74,13 +74,17 @@ static enum stepd_status on_welcome(void *self, uint32_t shard, const struct ste
     return status;
 }
 
+static void on_gone_back(void *self)
+{
+    const struct stepd_brain *const brain = self;
+    brain->hooks.rolled_back(brain->hooks.owner);
+}
+
 /* The links have failed what was under way. */
 static void on_roll_back(void *self, const struct stepd_error *error)
 {
-    struct stepd_brain *const brain = self;
     (void)error;
-    brain->hooks.rolled_back(brain->hooks.owner);
-    stepd_brain_look_again(brain);
+    stepd_brain_look_again(self);
 }
 
 static void tell(void *self, const struct stepd_event *event)
@@ -99,6 +103,7 @@ struct stepd_links_options stepd_brain_links(struct stepd_brain *brain, uint32_t
                 .address = address_of,
                 .hello = hello_of,
                 .welcome = on_welcome,
+                .gone_back = on_gone_back,
                 .roll_back = on_roll_back,
                 .tell = tell,
             },

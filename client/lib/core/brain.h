@@ -35,7 +35,8 @@ struct stepd_brain_hooks {
     void *owner;
     /* A Welcome was taken: self is as it says, or the exchange is. */
     void (*welcomed)(void *owner);
-    /* Everything that was under way has failed with ROLLED_BACK. */
+    /* The server has gone back, and what was under way is about to fail with ROLLED_BACK: once, or
+     * more often, for each time. */
     void (*rolled_back)(void *owner);
     void (*tell)(void *owner, const struct stepd_event *event);
 };

@@ -118,6 +118,7 @@ static void act_roll_back(void *owner, const struct stepd_error *error)
 {
     struct stepd_links *const links = owner;
     const struct stepd_greeter *const greeter = &links->options.greeter;
+    greeter->gone_back(greeter->self);
     for (size_t i = 1; i < links->spots; i++) {
         if (links->spot[i] != NULL)
             links->spot[i]->met = false;
@@ -307,6 +308,8 @@ bool stepd_links_beat(struct stepd_links *links)
 
 void stepd_links_rolled_back(struct stepd_links *links)
 {
+    const struct stepd_greeter *const greeter = &links->options.greeter;
+    greeter->gone_back(greeter->self);
     stepd_keeper_rolled_back(&links->keeper);
     links_settle(links);
 }

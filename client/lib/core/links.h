@@ -69,6 +69,9 @@ struct stepd_greeter {
     enum stepd_status (*welcome)(void *self, uint32_t shard, const struct stepd_welcome *welcome,
                                  const struct stepd_shared *shared, bool first,
                                  struct stepd_error *reterr);
+    /* The server has gone back. Comes before anything fails because of it, since who waits for that
+     * goes on at once; roll_back follows. */
+    void (*gone_back)(void *self);
     /* As in keeper.h; ends in stepd_links_laid_out. */
     void (*roll_back)(void *self, const struct stepd_error *error);
     void (*tell)(void *self, const struct stepd_event *event);

@@ -156,6 +156,11 @@ static enum stepd_status welcome(void *self, uint32_t shard, const struct stepd_
     return stepd_fail(reterr, rig->welcome, "another rank");
 }
 
+static void gone_back(void *self)
+{
+    note(self, "gone back", 0, "");
+}
+
 static void roll_back(void *self, const struct stepd_error *error)
 {
     (void)error;
@@ -197,6 +202,7 @@ void links_rig_setup(struct links_rig *rig)
                                 .address = address,
                                 .hello = hello,
                                 .welcome = welcome,
+                                .gone_back = gone_back,
                                 .roll_back = roll_back,
                                 .tell = tell},
                     .budget_ms = 60000,

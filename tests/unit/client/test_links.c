@@ -271,7 +271,7 @@ static void links__that_are_stopped__fail_what_is_under_way_and_wake_nobody(void
     stepd_links_rolled_back(rig.links); /* would be acted upon at once */
     assert_int_equal(rig.wake_ms, UINT64_MAX);
     assert_int_equal(ended, 1);
-    ASSERT_DID("close 0; close 1; done 2 CANCELLED");
+    ASSERT_DID("close 0; close 1; done 2 CANCELLED; gone back 0");
 }
 
 int main(void)

@@ -42,6 +42,32 @@ static void rolled_back__with_a_step_under_way__fails_it(void **state)
     bench_assert_said("incarnation 2");
 }
 
+/* Who hears of it may define at once: define must not think that all is as before. */
+static void rolled_back__with_a_step_under_way__is_defined_at_once(void **state)
+{
+    struct stepd_op *op;
+    (void)state;
+    fake_server_misbehave(bench.server, FAKE_MUTE_STEP);
+    assert_int_equal(stepd_step_start(bench.client, bench.arrays, 2, NULL, &op, &bench.error),
+                     STEPD_OK);
+    fake_server_await_steps(bench.server, 2);
+    fake_server_misbehave(bench.server, FAKE_NO_FAULT);
+    fake_server_go_back(bench.server, 2, /* keeps= */ true);
+    assert_int_equal(stepd_wait(op, NULL, &bench.error), STEPD_ROLLED_BACK);
+    assert_int_equal(bench_define(bench.client), STEPD_OK);
+    assert_int_equal(bench_pull(), STEPD_OK);
+}
+
+static void rolled_back__by_a_shards_word_alone__is_defined_at_once(void **state)
+{
+    (void)state;
+    assert_int_equal(bench_step(), STEPD_OK);
+    fake_server_begin_anew(bench.server, 2);
+    assert_int_equal(bench_step(), STEPD_ROLLED_BACK);
+    assert_int_equal(bench_define(bench.client), STEPD_OK);
+    assert_int_equal(bench_pull(), STEPD_OK);
+}
+
 static void rolled_back__tensors_lost__goes_on_after_define_and_pull(void **state)
 {
     struct stepd_tensor_view view;
@@ -167,6 +193,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(rolled_back__job_still_there__goes_on_after_a_pull),
+        TEST(rolled_back__with_a_step_under_way__is_defined_at_once),
+        TEST(rolled_back__by_a_shards_word_alone__is_defined_at_once),
         TEST(rolled_back__with_a_step_under_way__fails_it),
         TEST(rolled_back__tensors_lost__goes_on_after_define_and_pull),
         TEST(rolled_back__by_a_shards_word_alone__goes_on_after_a_pull),
