@@ -58,7 +58,7 @@ class Example(DaemonCase):
             script.write_text(re.sub(r'FOLDER = ".*?"', f'FOLDER = "{folder}"', text_of("torch_mnist.py")),
                               encoding="utf-8")
             output, = run_all([[f"{BIN}/stepctl", "launch", "-n", "2", "--", sys.executable, str(script)]], 120,
-                              {"STEPD_ADDRESS": self.address})
+                              {"STEPD_ADDRESS": self.address, "OMP_NUM_THREADS": "1"})
         said = re.findall(r"test accuracy ([\d.]+)", output)
         self.assertEqual(len(said), 2, output)
         self.assertEqual(said[0], said[1])
