@@ -25,6 +25,7 @@ build  protobuf-c-compiler    messages
 build  libyaml-dev            the configuration file
 build  libjansson-dev         JSON
 build  libxxhash-dev          checksums
+build  libssl-dev             tokens: SHA-256
 build  libopenblas-dev        muon, newton, the reference worker's matrix products
 build  zlib1g-dev             the reference worker's data sets
 build  libcmocka-dev          unit tests

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "proto/error.h"
+#include "server/access/list.h"
+#include "server/access_file.h"
 #include "server/base/log.h"
 #include "server/config/config.h"
 #include "server/keeping.h"
@@ -197,10 +199,27 @@ static enum stepd_status load_again(struct daemon *daemon, struct config *ret_co
     return checked;
 }
 
-/* Reads the config again, on SIGHUP. One that is wrong changes nothing. */
+/* Reads again who may come in. A file that is wrong changes nothing. */
+static void reload_access(struct daemon *daemon)
+{
+    struct access_list *list = NULL;
+    struct stepd_error error;
+    if (daemon->config->access_file[0] == '\0')
+        return;
+    if (access_file_read(daemon->config->access_file, &list, &error) != STEPD_OK) {
+        log_event(&daemon->log, LOG_ERROR, "reload_failed", "reason=%s", error.text);
+        return;
+    }
+    log_event(&daemon->log, LOG_INFO, "access_read", "lines=%zu", access_list_count(list));
+    server_admit_by(daemon->server, list);
+}
+
+/* Reads the config again, on SIGHUP. One that is wrong changes nothing, but for who may come in:
+ * whoever takes a token off the list must not have to look after anything else. */
 static void reload(void *owner)
 {
     struct daemon *const daemon = owner;
+    reload_access(daemon);
     struct config config;
     struct stepd_error error;
     if (load_again(daemon, &config, &error) != STEPD_OK) {
@@ -256,6 +275,7 @@ static enum stepd_status create_server(struct daemon *daemon, struct server **re
         .unix_path = config->unix_path,
         .port_file = config->port_file,
         .shards = config->shards,
+        .login = config->access_file[0] != '\0',
         .insecure = config->insecure,
         .isa = isa,
         .memory_max_bytes = jobs_memory_bytes(config),
@@ -297,6 +317,18 @@ static int exit_code_of(enum stepd_status status)
     }
 }
 
+/* Before anything else is brought into it. */
+static enum stepd_status admit(struct daemon *daemon, struct stepd_error *reterr)
+{
+    struct access_list *list = NULL;
+    if (daemon->config->access_file[0] == '\0')
+        return STEPD_OK;
+    const enum stepd_status status = access_file_read(daemon->config->access_file, &list, reterr);
+    if (status == STEPD_OK)
+        server_admit_by(daemon->server, list);
+    return status;
+}
+
 /* Jobs that are brought back come before those of the file, which may be the same. */
 static enum stepd_status bring_back(struct daemon *daemon, struct stepd_error *reterr)
 {
@@ -319,6 +351,8 @@ static int serve(const struct config *config, int argc, char *const argv[])
     log_init(&daemon.log, stderr, config->log_level);
     blas_use_one_thread();
     enum stepd_status status = create_server(&daemon, &daemon.server, &error);
+    if (status == STEPD_OK)
+        status = admit(&daemon, &error);
     if (status == STEPD_OK && config->action == CONFIG_RUN)
         status = bring_back(&daemon, &error);
     if (status == STEPD_OK)

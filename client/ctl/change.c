@@ -19,7 +19,7 @@
 
 /* What was said, in the form that libstepd takes. */
 struct options {
-    const char *server;
+    struct ctl_options ctl;
     bool json;
     struct stepd_arena arena;
     struct change_params params;
@@ -148,7 +148,7 @@ static enum stepd_status take_option(int option, const char *value, struct optio
     case 'a': return set_version(value, options, reterr);
     case 'd': change->dry_run = true; return STEPD_OK;
     case 'o': options->json = true; return STEPD_OK;
-    default: options->server = value; return STEPD_OK;
+    default: options->ctl.server = value; return STEPD_OK;
     }
 }
 
@@ -215,7 +215,7 @@ static int change(struct options *options)
     options->change.group.params = options->params.param;
     options->change.group.params_count = options->params.count;
     options->change.deadline_ms = CTL_ANSWER_MS - CTL_ANSWER_MS / 10;
-    if (ctl_connect(options->server, NULL, &client, &error) != STEPD_OK)
+    if (ctl_connect(&options->ctl, NULL, &client, &error) != STEPD_OK)
         return ctl_fail("change", &error);
     const enum stepd_status status = ask_change(client, &options->change, &changes, &error);
     (void)stepd_close(client);
@@ -228,7 +228,7 @@ static int change(struct options *options)
 
 int change_run(const struct ctl_options *ctl, int argc, char **argv)
 {
-    struct options options = {.server = ctl->server, .change = STEPD_CHANGE_OPTIONS_INIT};
+    struct options options = {.ctl = *ctl, .change = STEPD_CHANGE_OPTIONS_INIT};
     stepd_arena_init(&options.arena, ARENA_MAX_BYTES);
     int exit_code = read_options(argc, argv, &options);
     if (exit_code < 0)

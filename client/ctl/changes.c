@@ -103,12 +103,12 @@ void changes_print(const json_t *changes)
 
 /* ---- The command ----------------------------------------------------------------------------- */
 
-static int ask_and_show(const char *server, const char *job, bool as_json)
+static int ask_and_show(const struct ctl_options *ctl, const char *job, bool as_json)
 {
     struct stepd_client *client = NULL;
     struct stepd_error error;
     json_t *changes = NULL;
-    if (ctl_connect(server, NULL, &client, &error) != STEPD_OK)
+    if (ctl_connect(ctl, NULL, &client, &error) != STEPD_OK)
         return ctl_fail("changes", &error);
     const enum stepd_status status = ask_changes(client, job, &changes, &error);
     (void)stepd_close(client);

@@ -18,7 +18,7 @@
 #define WAIT_MAX_S 86400u
 
 struct options {
-    const char *server;
+    struct ctl_options ctl;
     const char *job;
     bool json;
     uint64_t wait_s; /* 0: the server's longest */
@@ -78,7 +78,7 @@ static int take(const struct options *options)
     struct stepd_client *client = NULL;
     struct stepd_checkpoint_result result;
     struct stepd_error error;
-    if (ctl_connect(options->server, NULL, &client, &error) != STEPD_OK)
+    if (ctl_connect(&options->ctl, NULL, &client, &error) != STEPD_OK)
         return ctl_fail("checkpoint", &error);
     const double begun = now_s();
     const enum stepd_status status =
@@ -107,7 +107,7 @@ static int read_options(int argc, char **argv, struct options *options)
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (option) {
         case 'o': options->json = true; break;
-        case 's': options->server = optarg; break;
+        case 's': options->ctl.server = optarg; break;
         case 'w':
             if (number_parse_whole(optarg, 1, WAIT_MAX_S, &options->wait_s))
                 break;
@@ -129,7 +129,7 @@ static int read_options(int argc, char **argv, struct options *options)
 
 int checkpoint_run(const struct ctl_options *ctl, int argc, char **argv)
 {
-    struct options options = {.server = ctl->server};
+    struct options options = {.ctl = *ctl};
     const int exit_code = read_options(argc, argv, &options);
     return exit_code < 0 ? take(&options) : exit_code;
 }

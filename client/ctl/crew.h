@@ -21,6 +21,7 @@ struct crew_options {
     unsigned workers;     /* at least 1 */
     char **command;       /* NULL-terminated */
     const char *server;   /* its address, for every worker's environment; NULL: none */
+    const char *token;    /* likewise; NULL: none */
     const char **setting; /* "NAME=VALUE": added to every worker's environment */
     size_t settings;
 };

@@ -20,13 +20,15 @@ static void write_name(char *name, size_t size)
     (void)stepd_format(name, size, "stepctl %s@%s", user == NULL ? "" : user, host);
 }
 
-enum stepd_status ctl_connect(const char *server, const char *job, struct stepd_client **ret_client,
-                              struct stepd_error *reterr)
+enum stepd_status ctl_connect(const struct ctl_options *ctl, const char *job,
+                              struct stepd_client **ret_client, struct stepd_error *reterr)
 {
     struct stepd_options options = STEPD_OPTIONS_INIT;
     char name[STEPD_NAME_MAX_BYTES];
     write_name(name, sizeof name);
-    options.address = server;
+    options.address = ctl->server;
+    options.token = ctl->token;
+    options.insecure = ctl->insecure;
     options.job = job;
     options.worker = name;
     options.observer = true;
@@ -81,20 +83,21 @@ int ctl_run_of_job(const struct ctl_job_command *command, const struct ctl_optio
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    const char *server = ctl->server, *job = NULL;
+    struct ctl_options chosen = *ctl;
+    const char *job = NULL;
     bool as_json = false;
     int option;
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (option) {
         case 'j': job = optarg; break;
         case 'o': as_json = true; break;
-        case 's': server = optarg; break;
+        case 's': chosen.server = optarg; break;
         case 'h': return command->help();
         default: return ctl_usage(command->name);
         }
     }
     if (job != NULL && optind == argc)
-        return command->show(server, job, as_json);
+        return command->show(&chosen, job, as_json);
     (void)fprintf(stderr, "stepctl %s: %s\n", command->name,
                   job == NULL ? "--job JOB is missing" : "unexpected argument");
     return ctl_usage(command->name);

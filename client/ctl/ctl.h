@@ -25,6 +25,8 @@ enum ctl_exit {
 /* Options that stand in front of the command; a command may repeat them. */
 struct ctl_options {
     const char *server; /* --server, STEPD_ADDRESS, or the default */
+    const char *token;  /* --token-file, STEPD_TOKEN, or NULL */
+    bool insecure;      /* --insecure: it may go over a network in clear */
 };
 
 /* Commands. */
@@ -41,11 +43,13 @@ int import_run(const struct ctl_options *ctl, int argc, char **argv);
 int diff_run(const struct ctl_options *ctl, int argc, char **argv);
 int optimizers_run(const struct ctl_options *ctl, int argc, char **argv);
 int schedules_run(const struct ctl_options *ctl, int argc, char **argv);
+int token_run(const struct ctl_options *ctl, int argc, char **argv);
 int schedule_run(const struct ctl_options *ctl, int argc, char **argv);
 
 /* Connects as an observer of no job. *ret_client: caller frees with stepd_close. Fails as
  * stepd_connect does; job is NULL for none. */
-enum stepd_status ctl_connect(const char *server, const char *job, struct stepd_client **ret_client,
+enum stepd_status ctl_connect(const struct ctl_options *ctl, const char *job,
+                              struct stepd_client **ret_client,
                               struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* "stepctl: <what>: <text>" on stderr; returns CTL_FAILURE. */
@@ -69,8 +73,9 @@ int ctl_read_words(const struct ctl_words *words, int argc, char **argv, bool *r
 /* A command that asks about one job. */
 struct ctl_job_command {
     const char *name;
-    int (*help)(void);                                              /* prints it */
-    int (*show)(const char *server, const char *job, bool as_json); /* asks and prints */
+    int (*help)(void); /* prints it */
+    /* Asks and prints. */
+    int (*show)(const struct ctl_options *ctl, const char *job, bool as_json);
 };
 
 /* Reads --job JOB, --json, --server and --help, and does what they say. Returns an exit code. */

@@ -114,12 +114,12 @@ static const struct table_column columns[] = {
     {.header = "FROM", .cell = origin_cell},
 };
 
-static int ask_and_show(const char *server, const char *job, bool as_json)
+static int ask_and_show(const struct ctl_options *ctl, const char *job, bool as_json)
 {
     struct stepd_client *client = NULL;
     struct stepd_error error;
     json_t *groups = NULL;
-    if (ctl_connect(server, NULL, &client, &error) != STEPD_OK)
+    if (ctl_connect(ctl, NULL, &client, &error) != STEPD_OK)
         return ctl_fail("groups", &error);
     const enum stepd_status status = ask_groups(client, job, &groups, &error);
     (void)stepd_close(client);

@@ -21,8 +21,8 @@ static int print_help(void)
         "\n"
         "Runs COMMAND so many times side by side on this machine, each with its rank in\n"
         "STEPD_RANK and STEPD_LOCAL_RANK and their number in STEPD_WORLD (RANK, LOCAL_RANK and\n"
-        "WORLD_SIZE say the same), and the server's address in STEPD_ADDRESS. Every line they print\n"
-        "comes out with its rank in front.\n"
+        "WORLD_SIZE say the same), the server's address in STEPD_ADDRESS, and in STEPD_TOKEN the\n"
+        "token of stepctl --token-file. Every line they print comes out with its rank in front.\n"
         "\n"
         "When one fails, all are ended: SIGTERM, and after 5 s SIGKILL. The exit code is that of\n"
         "the first one that failed; 128 and the signal's number if a signal killed it.\n"
@@ -100,6 +100,7 @@ int launch_run(const struct ctl_options *ctl, int argc, char **argv)
         return ctl_fail("launch", &error);
     int result = parse(argc, argv, &server, &options);
     options.server = server;
+    options.token = ctl->token;
     if (result == CTL_OK && crew_run(&options, &result, &error) != STEPD_OK)
         result = ctl_fail("launch", &error);
     free((void *)options.setting);

@@ -10,6 +10,7 @@
 
 #include "client/ctl/ctl.h"
 #include "client/ctl/worker_exec.h"
+#include "client/lib/token_file.h"
 
 #define DEFAULT_SERVER "127.0.0.1:7070"
 
@@ -39,6 +40,7 @@ static const struct command commands[] = {
     {.name = "diff",
      .summary = "compare two checkpoints or files, tensor by tensor",
      .run = diff_run},
+    {.name = "token", .summary = "make a token by which a server knows someone", .run = token_run},
     {.name = "schedule", .summary = "show what a schedule will do", .run = schedule_run},
     {.name = "schedules", .summary = "list the schedules, or explain one", .run = schedules_run},
     {.name = "optimizers", .summary = "list the optimizers, or explain one", .run = optimizers_run},
@@ -55,6 +57,8 @@ static int print_help(void)
         "\noptions:\n"
         "  --server ADDRESS  host:port, [v6]:port or unix:/path; otherwise STEPD_ADDRESS,\n"
         "                    otherwise " DEFAULT_SERVER "\n"
+        "  --token-file FILE where the token is that the server asks for; otherwise STEPD_TOKEN\n"
+        "  --insecure        send it over a network in clear, which whoever listens can then use\n"
         "  --help            this text; after a command, its own\n"
         "  --version         the version of stepctl\n");
     return CTL_OK;
@@ -76,21 +80,40 @@ static const char *default_server(void)
     return address == NULL || address[0] == '\0' ? DEFAULT_SERVER : address;
 }
 
+/* The command runs with the token that a file holds, or with the one that the environment has. */
+static int run_with_token(struct ctl_options *options, const char *file, int argc, char **argv)
+{
+    const char *const token = getenv("STEPD_TOKEN");
+    struct stepd_error error;
+    char *read = NULL;
+    if (file != NULL && stepd_token_file_read(file, &read, &error) != STEPD_OK)
+        return ctl_fail("--token-file", &error);
+    if (read != NULL)
+        options->token = read;
+    else if (token != NULL && token[0] != '\0')
+        options->token = token;
+    const int exit_code = run_command(options, argc, argv);
+    free(read);
+    return exit_code;
+}
+
 static int run(int argc, char **argv)
 {
     static const struct option long_options[] = {
-        {"server", required_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
+        {"server", required_argument, NULL, 's'}, {"token-file", required_argument, NULL, 't'},
+        {"insecure", no_argument, NULL, 'i'},     {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0},
     };
     struct ctl_options options = {.server = default_server()};
+    const char *token_file = NULL;
     int option;
     if (argc > 1 && strcmp(argv[1], WORKER_EXEC_COMMAND) == 0)
         return worker_exec(argc - 1, argv + 1);
     while ((option = getopt_long(argc, argv, "+", long_options, NULL)) != -1) {
         switch (option) {
         case 's': options.server = optarg; break;
+        case 't': token_file = optarg; break;
+        case 'i': options.insecure = true; break;
         case 'h': return print_help();
         case 'v': return puts("stepctl " STEPD_VERSION) < 0 ? CTL_FAILURE : CTL_OK;
         default: return ctl_usage("");
@@ -102,7 +125,7 @@ static int run(int argc, char **argv)
     }
     const int first = optind;
     optind = 0; /* glibc: begin anew, with the command's own options */
-    return run_command(&options, argc - first, argv + first);
+    return run_with_token(&options, token_file, argc - first, argv + first);
 }
 
 /* What could not be written was not done. */

@@ -18,7 +18,7 @@
 #define CLEAR_SCREEN "\033[H\033[2J"
 
 struct status_options {
-    const char *server;
+    struct ctl_options ctl;
     const char *job; /* NULL: all */
     bool json;
     double watch_s; /* 0: once */
@@ -313,7 +313,7 @@ static int ask_and_show(const struct status_options *options)
 {
     struct stepd_client *client = NULL;
     struct stepd_error error;
-    if (ctl_connect(options->server, NULL, &client, &error) != STEPD_OK)
+    if (ctl_connect(&options->ctl, NULL, &client, &error) != STEPD_OK)
         return ctl_fail("status", &error);
     enum stepd_status status = show(client, options, &error);
     while (status == STEPD_OK && options->watch_s > 0 && ferror(stdout) == 0) {
@@ -341,13 +341,13 @@ int status_run(const struct ctl_options *ctl, int argc, char **argv)
         {"watch", required_argument, NULL, 'w'}, {"server", required_argument, NULL, 's'},
         {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
     };
-    struct status_options options = {.server = ctl->server};
+    struct status_options options = {.ctl = *ctl};
     int option;
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (option) {
         case 'j': options.job = optarg; break;
         case 'o': options.json = true; break;
-        case 's': options.server = optarg; break;
+        case 's': options.ctl.server = optarg; break;
         case 'w':
             if (parse_seconds(optarg, &options.watch_s))
                 break;

@@ -64,13 +64,15 @@ static bool set_number(char **environment, const char *name, unsigned number)
     return set(environment, strdup(setting));
 }
 
-static bool set_server(char **environment, const char *server)
+/* NULL: there is nothing to say. */
+static bool set_text(char **environment, const char *name, const char *text)
 {
-    static const char name[] = "STEPD_ADDRESS=";
-    const size_t bytes = sizeof name + strlen(server);
+    if (text == NULL)
+        return true;
+    const size_t bytes = strlen(name) + 1 + strlen(text) + 1;
     char *const setting = malloc(bytes);
     if (setting != NULL)
-        (void)snprintf(setting, bytes, "%s%s", name, server);
+        (void)snprintf(setting, bytes, "%s=%s", name, text);
     return set(environment, setting);
 }
 
@@ -85,8 +87,8 @@ static bool fill(char **environment, unsigned rank, const struct crew_options *o
         fine = set_number(environment, rank_names[i], rank);
     for (size_t i = 0; i < WORLD_NAMES && fine; i++)
         fine = set_number(environment, world_names[i], options->workers);
-    if (options->server != NULL && fine)
-        fine = set_server(environment, options->server);
+    fine = fine && set_text(environment, "STEPD_ADDRESS", options->server) &&
+           set_text(environment, "STEPD_TOKEN", options->token);
     for (size_t i = 0; i < options->settings && fine; i++)
         fine = set(environment, strdup(options->setting[i]));
     return fine;
@@ -98,7 +100,7 @@ char **worker_environment(unsigned rank, const struct crew_options *options)
     while (environ[ours] != NULL)
         ours++;
     char **environment =
-        calloc(ours + RANK_NAMES + WORLD_NAMES + options->settings + 2, sizeof *environment);
+        calloc(ours + RANK_NAMES + WORLD_NAMES + options->settings + 3, sizeof *environment);
     if (environment == NULL || fill(environment, rank, options))
         return environment;
     worker_environment_free(environment);

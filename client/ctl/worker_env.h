@@ -13,8 +13,8 @@ char **worker_arguments(char *stepctl, char *launcher, char **command);
 
 /*
  * Our own environment, with STEPD_RANK, STEPD_WORLD and STEPD_LOCAL_RANK, the names that other
- * launchers use for the same (RANK, WORLD_SIZE, LOCAL_RANK), STEPD_ADDRESS, and the options'
- * settings, which win.
+ * launchers use for the same (RANK, WORLD_SIZE, LOCAL_RANK), STEPD_ADDRESS, STEPD_TOKEN, and the
+ * options' settings, which win.
  * NULL-terminated; freed with worker_environment_free. NULL: no memory.
  */
 char **worker_environment(unsigned rank, const struct crew_options *options);

@@ -35,7 +35,15 @@ static enum stepd_status check_options(const struct stepd_options *options,
     if (!stepd_dtype_known((uint32_t)options->push_dtype) ||
         !stepd_dtype_known((uint32_t)options->pull_dtype))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "options: unknown dtype");
-    return stepd_address_parse(options->address, &address, reterr);
+    const enum stepd_status status = stepd_address_parse(options->address, &address, reterr);
+    if (status != STEPD_OK || options->token == NULL || options->token[0] == '\0' ||
+        options->insecure || stepd_address_stays_here(&address))
+        return status;
+    return stepd_fail(
+        reterr, STEPD_INVALID_ARGUMENT,
+        "a token would go to %s in clear, and whoever listens on the way could use it: "
+        "set options.insecure (--insecure) if the network is trusted",
+        options->address);
 }
 
 /* "host:pid". */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "client/lib/client.h"
+#include "client/lib/token_file.h"
 #include "client/train/patience.h"
 #include "proto/error.h"
 
@@ -177,6 +178,30 @@ static const struct home_kind remote_kind = {
     .destroy = remote_destroy,
 };
 
+/* Connects with the token that was given, or that a file has. */
+static enum stepd_status connect_remote(struct home_remote *remote,
+                                        const struct train_options *options,
+                                        struct stepd_error *reterr)
+{
+    struct stepd_options *const connection = &remote->connection;
+    struct patience patience;
+    char text[STEPD_ERROR_TEXT_BYTES];
+    char *token = NULL;
+    enum stepd_status status = STEPD_OK;
+    if (options->token_file != NULL)
+        status = stepd_token_file_read(options->token_file, &token, reterr);
+    if (status != STEPD_OK)
+        return status;
+    connection->token = token != NULL ? token : options->token;
+    describe_wait(text, sizeof text, options->server, connection->connect_timeout_ms);
+    patience_begin(&patience, stderr, text, PATIENCE_MS);
+    status = stepd_connect(connection, &remote->client, reterr);
+    patience_end(&patience);
+    connection->token = NULL; /* the client has its own */
+    free(token);
+    return status;
+}
+
 enum stepd_status home_remote_create(const struct train_options *options, struct home **ret_home,
                                      struct stepd_error *reterr)
 {
@@ -187,6 +212,7 @@ enum stepd_status home_remote_create(const struct train_options *options, struct
     struct stepd_options *const connection = &remote->connection;
     *connection = (struct stepd_options)STEPD_OPTIONS_INIT;
     connection->address = options->server;
+    connection->insecure = options->insecure;
     connection->job = options->job;
     connection->rank = options->rank;
     connection->push_dtype = options->push_dtype;
@@ -195,12 +221,7 @@ enum stepd_status home_remote_create(const struct train_options *options, struct
     connection->on_event = on_event;
     connection->event_user = connection;
     remote->server = options->server;
-    struct patience patience;
-    char text[STEPD_ERROR_TEXT_BYTES];
-    describe_wait(text, sizeof text, options->server, connection->connect_timeout_ms);
-    patience_begin(&patience, stderr, text, PATIENCE_MS);
-    const enum stepd_status status = stepd_connect(connection, &remote->client, reterr);
-    patience_end(&patience);
+    const enum stepd_status status = connect_remote(remote, options, reterr);
     if (status != STEPD_OK) {
         free(remote);
         return status;

@@ -34,6 +34,8 @@
  */
 struct train_options {
     const char *server;
+    const char *token;      /* NULL: none */
+    const char *token_file; /* that holds it instead; NULL: none does */
     const char *job;
     const char *model;
     const char *data;
@@ -62,6 +64,7 @@ struct train_options {
     bool share;      /* async and bounded: all workers together take `steps` times world */
     bool no_overlap; /* gradients leave together, when all are computed */
     bool defined;    /* the job, in the server's file: optimizer, schedule and mode are not ours */
+    bool insecure;   /* the token may go over a network in clear */
     bool local;
     bool quiet;
     bool json;

@@ -128,12 +128,14 @@ struct stepd_options {
     /* Asked some 20 times a second, in the thread that waits, with `event_user`. True: the call
      * fails with CANCELLED. Not in stepd_push, _pull, _step, _wait and _close. NULL: nobody is. */
     bool (*interrupted)(void *event_user);
+    bool insecure; /* the token may go over a network in clear; otherwise it goes to this
+                    * host alone */
 };
 
 #define STEPD_OPTIONS_INIT                                                                         \
     {                                                                                              \
         sizeof(struct stepd_options), "127.0.0.1:7070", NULL, NULL, NULL, -1, false, STEPD_F32,    \
-            STEPD_F32, 0, 10000, 60000, NULL, NULL, false, 0, NULL                                 \
+            STEPD_F32, 0, 10000, 60000, NULL, NULL, false, 0, NULL, false                          \
     }
 
 /*
@@ -142,7 +144,8 @@ struct stepd_options {
  * is malformed, or the job has no such rank. ALREADY_EXISTS: the rank is taken by a living worker.
  * RESOURCE_EXHAUSTED: all ranks are taken. FAILED_PRECONDITION: the rank has left, the job has
  * finished, or the server speaks another version of the protocol. NOT_FOUND: no such job, for an
- * observer. Any thread.
+ * observer. UNAUTHENTICATED: the server lets in whom it knows, and the token is missing or not
+ * good. PERMISSION_DENIED: the token is not for this job, or not for workers. Any thread.
  */
 STEPD_EXPORT enum stepd_status stepd_connect(const struct stepd_options *options,
                                              struct stepd_client **ret_client,

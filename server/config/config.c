@@ -161,7 +161,7 @@ static bool is_kubernetes(const char *name)
 static bool is_client_s(const char *name)
 {
     static const char *const names[] = {"STEPD_ADDRESS", "STEPD_LOCAL_RANK", "STEPD_RANK",
-                                        "STEPD_WORLD"};
+                                        "STEPD_TOKEN", "STEPD_WORLD"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(name, names[i]) == 0)
             return true;

@@ -73,6 +73,15 @@ static const struct schema_row rows[] = {
         .offset = FIELD(insecure),
     },
     {
+        .key = "access_file",
+        .flag = "access-file",
+        .type = &value_path,
+        .fallback = "",
+        .most = VALUE_PATH_MAX_BYTES,
+        .doc = "file of those who may come in, by their tokens; empty: everybody may",
+        .offset = FIELD(access_file),
+    },
+    {
         .key = "log_level",
         .flag = "log-level",
         .type = &value_level,

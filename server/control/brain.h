@@ -5,7 +5,8 @@
  *
  *     control.c      the public functions        dispatch.c   message -> row of a table -> reply
  *     jobs.h         what changes of a job       members.h    its ranks
- *     sessions.h     who may speak               observers.h  who only looks
+ *     login.h        who may come in             observers.h  who only looks
+ *     sessions.h     who may speak
  *     waits.h        parked requests             query.h      asking the shards how far they are
  *     barriers.h     who waits for all others
  *     drafts.h       what definitions take       opening.h    sealed -> on all shards
@@ -24,6 +25,7 @@
 #include "server/base/text.h"
 #include "server/control/control.h"
 
+struct access_list;
 struct control_job;
 struct control_query;
 struct control_session;
@@ -37,6 +39,7 @@ struct control {
     uint64_t begin_ms; /* of the first call that told the time; UINT64_MAX: none yet */
     size_t conns;
     size_t jobs;
+    struct access_list *access;              /* owned; who may come in; NULL: everybody */
     struct control_job *first_job;           /* owned; linked in the order of their names */
     struct control_session *first_session;   /* owned; the newest first */
     struct control_wait *first_wait;         /* owned; the oldest first */

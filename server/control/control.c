@@ -27,6 +27,7 @@
 #include "server/control/handle_change.h"
 #include "server/control/handle_define.h"
 #include "server/control/jobs.h"
+#include "server/control/login.h"
 #include "server/control/loss.h"
 #include "server/control/members.h"
 #include "server/control/notices.h"
@@ -79,10 +80,16 @@ struct control *control_destroy(struct control *control)
         control->first_job = job->next;
         (void)control_job_destroy(job);
     }
+    (void)access_list_destroy(control->access);
     free(control->order);
     free(control->shard_address);
     free(control);
     return NULL;
+}
+
+void control_admit(struct control *control, struct access_list *list)
+{
+    control_login_take_list(control, list);
 }
 
 /* A job that goes on from a checkpoint is as that says, but for what its groups do: that is changed
@@ -304,6 +311,7 @@ enum stepd_status control_restore(struct control *control, struct job_snapshot *
 void control_on_tick(struct control *control, uint64_t now_ms)
 {
     note_time(control, now_ms);
+    control_login_on_tick(control);
     for (struct control_job *job = control->first_job; job != NULL; job = job->next)
         control_opening_on_tick(control, job);
     control_waits_release(control);

@@ -25,6 +25,7 @@
 #include "server/base/log.h"
 #include "server/model/order.h"
 
+struct access_list;
 struct control;
 struct control_conn;
 struct first_weights;
@@ -70,6 +71,11 @@ struct control_options {
     bool checkpoint_on_exit;         /* and when a job has finished */
 };
 
+/* Who is at the other end of a connection, as far as the body knows. */
+struct control_caller {
+    const char *address; /* for the log; borrowed until control returns */
+};
+
 struct control_io {
     void *owner;
 
@@ -99,6 +105,12 @@ struct control_io {
      * them. NULL: those of no job are. */
     enum stepd_status (*fetch)(void *owner, struct job *job, uint64_t attempt, bool *ret_fetching);
 
+    /* Who is at the other end. NULL: nobody knows. */
+    struct control_caller (*caller)(void *owner, void *peer);
+
+    /* Seconds since 1970, as the machine believes. NULL: 0. */
+    int64_t (*unix_s)(void *owner);
+
     /* Fills n bytes nobody can guess. */
     void (*random)(void *owner, uint8_t *bytes, size_t n);
 
@@ -114,6 +126,12 @@ enum stepd_status control_create(const struct control_options *options, const st
 
 /* All connections must be closed. NULL is fine. Returns NULL. */
 struct control *control_destroy(struct control *control);
+
+/*
+ * Who may come in from now on; NULL, which is how it begins: everybody. Takes ownership of the
+ * list. Sessions that would not be let in any more end with the next tick.
+ */
+void control_admit(struct control *control, struct access_list *list);
 
 /* Defines a job from the config file, as DefineJob of a client would. Of one that was restored
  * before def may say other things about groups, which are changed when the job is open; def is

@@ -19,6 +19,7 @@
 #include "server/control/handle_status.h"
 #include "server/control/handle_worker.h"
 #include "server/control/jobs.h"
+#include "server/control/login.h"
 #include "server/control/members.h"
 #include "server/control/sessions.h"
 #include "server/control/waits.h"
@@ -29,7 +30,8 @@ struct request_row {
     bool with_job;       /* the session must have named a job */
     bool also_when_left; /* a worker may still send it after its Leave, and when the job failed */
     bool for_pulls;      /* ... after its Leave: who has left may pull */
-    bool asks_only;      /* it concerns no membership: who was given up may send it, too */
+    enum access_role needs; /* ACCESS_OBSERVE where nothing is said */
+    bool asks_only;         /* it concerns no membership: who was given up may send it, too */
 };
 
 static const struct request_row rows[] = {
@@ -61,11 +63,11 @@ static const struct request_row rows[] = {
     [STEPD_MESSAGE_GET_GROUPS] = {.handle = control_handle_get_groups,
                                   .also_when_left = true,
                                   .asks_only = true},
-    [STEPD_MESSAGE_CHANGE_JOB] = {.handle = control_handle_change_job},
+    [STEPD_MESSAGE_CHANGE_JOB] = {.handle = control_handle_change_job, .needs = ACCESS_ADMIN},
     [STEPD_MESSAGE_GET_CHANGES] = {.handle = control_handle_get_changes,
                                    .also_when_left = true,
                                    .asks_only = true},
-    [STEPD_MESSAGE_CHECKPOINT] = {.handle = control_handle_checkpoint},
+    [STEPD_MESSAGE_CHECKPOINT] = {.handle = control_handle_checkpoint, .needs = ACCESS_ADMIN},
 };
 
 /* ---- Sending --------------------------------------------------------------------------------- */
@@ -169,11 +171,15 @@ static enum stepd_status check_member(const struct request_row *row,
     return STEPD_OK;
 }
 
-static enum stepd_status check_row(const struct request_row *row,
-                                   const struct control_session *session,
+static enum stepd_status check_row(const struct request_row *row, const struct control_conn *conn,
                                    const struct stepd_message *request, struct stepd_error *reterr)
 {
+    const struct control_session *session = conn->session;
     const char *name = stepd_message_name(request->kind);
+    const enum access_role needs = row->workers_only ? ACCESS_WORK : row->needs;
+    const enum stepd_status allowed = control_login_check(conn, needs, request, reterr);
+    if (allowed != STEPD_OK)
+        return allowed;
     if (row->workers_only && session->role != STEPD_WORKER)
         return stepd_fail(reterr, STEPD_PERMISSION_DENIED,
                           "%s is for workers; this session is an observer", name);
@@ -190,7 +196,7 @@ static enum stepd_status handle(struct control_conn *conn, const struct stepd_me
     const struct request_row *row = find_row(request->kind);
     if (row == NULL)
         return refuse(request, reterr);
-    const enum stepd_status status = check_row(row, conn->session, request, reterr);
+    const enum stepd_status status = check_row(row, conn, request, reterr);
     return status == STEPD_OK ? row->handle(conn, request, ret_answer, reterr) : status;
 }
 

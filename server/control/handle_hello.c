@@ -9,7 +9,8 @@
  *     an observer             looks at a job that exists, or at none in particular
  *
  * The shards get to know of a session before the Welcome goes out, so that the peer can open its
- * connections to them at once. Who gets which rank is join.c's business.
+ * connections to them at once. Who is let in at all is login.c's business, who gets which rank
+ * join.c's.
  */
 #include "server/control/handle_hello.h"
 
@@ -21,6 +22,7 @@
 #include "server/control/finished.h"
 #include "server/control/jobs.h"
 #include "server/control/join.h"
+#include "server/control/login.h"
 #include "server/control/members.h"
 #include "server/control/observers.h"
 #include "server/control/sessions.h"
@@ -244,6 +246,10 @@ enum stepd_status control_handle_hello(struct control_conn *conn,
     struct control *const control = conn->control;
     const struct stepd_hello *hello = &request->body.hello;
     struct control_session *session = NULL;
+    const struct access_grant *grant = NULL;
+    status = control_login(conn, hello, &grant, reterr);
+    if (status != STEPD_OK)
+        return status;
     if (hello->session.count > 0)
         status = resume(control, hello, &session, reterr);
     else if (hello->role == STEPD_OBSERVER)
@@ -254,6 +260,8 @@ enum stepd_status control_handle_hello(struct control_conn *conn,
         return status;
     assert(session != NULL);
     session->heard_ms = control->now_ms;
+    session->grant = grant;
+    session->entered = grant != NULL;
     session->conn = conn;
     conn->session = session;
     const struct control_member *member = session->member;

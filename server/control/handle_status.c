@@ -9,6 +9,7 @@
 
 #include "proto/error.h"
 #include "server/control/jobs.h"
+#include "server/control/login.h"
 #include "server/control/query.h"
 #include "server/control/sessions.h"
 #include "server/control/waits.h"
@@ -44,6 +45,9 @@ enum stepd_status control_handle_get_status(struct control_conn *conn,
 {
     const char *name = request->body.get_status.job;
     struct control_job *job = NULL;
+    const enum stepd_status allowed = control_login_check_job(conn, name, reterr);
+    if (allowed != STEPD_OK)
+        return allowed;
     if (name[0] != '\0') {
         job = control_job_find(conn->control, name);
         if (job == NULL)
@@ -61,6 +65,9 @@ enum stepd_status control_handle_get_groups(struct control_conn *conn,
     const char *name = request->body.get_groups.job;
     if (name[0] == '\0')
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "name the job whose groups to list");
+    const enum stepd_status allowed = control_login_check_job(conn, name, reterr);
+    if (allowed != STEPD_OK)
+        return allowed;
     struct control_job *job = control_job_find(conn->control, name);
     if (job == NULL)
         return no_such_job(name, reterr);

@@ -10,6 +10,7 @@
 #include "server/control/barriers.h"
 #include "server/control/handle_status.h"
 #include "server/control/jobs.h"
+#include "server/control/login.h"
 #include "server/control/members.h"
 #include "server/control/page.h"
 #include "server/control/query.h"
@@ -266,7 +267,7 @@ enum stepd_status control_status_pages(const struct control_wait *wait, struct c
     begin(&page);
     bool room = page.job != NULL;
     for (; room && job != NULL; job = job->next) {
-        if (wait->job == NULL || wait->job == job)
+        if ((wait->job == NULL || wait->job == job) && control_login_shows(wait->conn, job->name))
             room = put_job(&page, job);
     }
     if (!room)

@@ -47,6 +47,8 @@ struct control_session {
     uint32_t rank;                 /* a worker's; 0 otherwise */
     struct control_conn *conn;     /* its control connection; NULL: closed */
     struct control_arrival arrival;
+    const struct access_grant *grant; /* by which it was let in; NULL: see login.h */
+    bool entered;                     /* somebody was let in for it, by a list of who is known */
 };
 
 /* NULL: not known. id has STEPD_SESSION_BYTES bytes. */

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "proto/error.h"
 #include "server/net/conn.h"
@@ -115,6 +116,18 @@ static enum stepd_status io_fetch(void *owner, struct job *job, uint64_t attempt
     return host->options.fetch(host->options.owner, job, attempt, ret_fetching);
 }
 
+static struct control_caller io_caller(void *owner, void *peer)
+{
+    (void)owner;
+    return (struct control_caller){.address = conn_peer(peer)};
+}
+
+static int64_t io_unix_s(void *owner)
+{
+    (void)owner;
+    return time(NULL);
+}
+
 /* getrandom() fails only when a signal interrupts it before the system has any randomness. */
 static void io_random(void *owner, uint8_t *bytes, size_t n)
 {
@@ -161,6 +174,8 @@ enum stepd_status control_host_create(const struct control_host_options *options
         .order = io_order,
         .checkpoint = options->checkpoint == NULL ? NULL : io_checkpoint,
         .fetch = options->fetch == NULL ? NULL : io_fetch,
+        .caller = io_caller,
+        .unix_s = io_unix_s,
         .random = io_random,
         .log = io_log,
     };

@@ -236,8 +236,11 @@ static void log_ready(const struct server *server)
     const char *const isa = kernels_isa_name(options->isa);
     const char *const address = door_address(server->door);
     if (!address_is_loopback((const struct sockaddr *)&server->listen))
-        log_event(options->log, LOG_WARN, "insecure", "listen=%s consequence=%s", address,
-                  "whoever reaches this port can read and change every job: no TLS, no login");
+        log_event(
+            options->log, LOG_WARN, "insecure", "listen=%s consequence=%s", address,
+            options->login
+                ? "whoever sees the network sees tokens, gradients and weights: no TLS"
+                : "whoever reaches this port can read and change every job: no TLS, no login");
     if (options->unix_path[0] != '\0')
         log_event(options->log, LOG_INFO, "ready", "listen=%s unix=%s shards=%u isa=%s", address,
                   options->unix_path, (unsigned)options->shards, isa);

@@ -26,6 +26,7 @@
 #include "server/control/control.h"
 #include "server/optim/kernels.h"
 
+struct access_list;
 struct first_weights;
 struct job;
 struct job_state;
@@ -38,6 +39,7 @@ struct server_options {
     const char *unix_path; /* "": no Unix socket */
     const char *port_file; /* "": none */
     uint32_t shards;
+    bool login;    /* server_admit_by will be told a list of who may come in */
     bool insecure; /* a non-loopback address without TLS and login is wanted */
     enum optim_isa isa;
     uint64_t memory_max_bytes;
@@ -85,6 +87,9 @@ struct server_options {
  */
 enum stepd_status server_create(const struct server_options *options, struct server **ret_server,
                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Who may come in from now on; as control_admit. Before server_run, or from within `reload`. */
+void server_admit_by(struct server *server, struct access_list *list);
 
 /* Defines a job before server_run; as control_define. */
 enum stepd_status server_define(struct server *server, const char *name,

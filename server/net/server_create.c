@@ -11,17 +11,21 @@
 #include "server/net/server_internal.h"
 #include "server/net/socket.h"
 
-/* Is this an address that a daemon without TLS and login may listen on? */
+/* Is this an address that a daemon without TLS may listen on? A token that goes over a network in
+ * clear is soon somebody else's. */
 static enum stepd_status check_exposure(const struct server_options *options,
                                         const struct sockaddr_storage *listen,
                                         struct stepd_error *reterr)
 {
     if (options->insecure || address_is_loopback((const struct sockaddr *)listen))
         return STEPD_OK;
-    return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
-                      "listen: %.80s can be reached from other machines, and there is neither TLS "
-                      "nor login: listen on 127.0.0.1, or say --insecure if the network is trusted",
-                      options->listen);
+    return stepd_fail(
+        reterr, STEPD_FAILED_PRECONDITION,
+        "listen: %.80s can be reached from other machines, and there is %s: listen on "
+        "127.0.0.1, or say --insecure if the network is trusted",
+        options->listen,
+        options->login ? "no TLS, so that tokens would go over the network in clear"
+                       : "neither TLS nor login");
 }
 
 /* Checks what no single option can be blamed for. */
@@ -202,6 +206,11 @@ struct server *server_destroy(struct server *server)
     (void)busy;
     free(server);
     return NULL;
+}
+
+void server_admit_by(struct server *server, struct access_list *list)
+{
+    control_admit(control_host_control(server->control), list);
 }
 
 enum stepd_status server_define(struct server *server, const char *name,

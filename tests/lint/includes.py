@@ -2,7 +2,7 @@
 """Holds every #include to the order of the layers, and every library to its place.
 
     main -> {net, disk, admin} -> persist -> {core, control} -> sync -> model
-         -> {optim, schedule} -> base -> proto -> include
+         -> {optim, schedule, access} -> base -> proto -> include
     client/* -> client/lib -> proto -> include
 
 Left sees right, never back, and the members of one brace do not see each other. config stands
@@ -29,7 +29,7 @@ DAEMON_ORDER = [
     ["server/core", "server/control"],
     ["server/sync"],
     ["server/model"],
-    ["server/optim", "server/schedule"],
+    ["server/optim", "server/schedule", "server/access"],
     ["server/base"],
     ["proto"],
     ["include"],
@@ -38,11 +38,11 @@ CLIENT_PARTS = ["client/lib", "client/train", "client/ctl", "client/python", "cl
 BRAIN = {"server/core", "server/model", "server/sync", "server/optim", "server/schedule",
          "server/base"}
 # What can be asked without running anything, and checkpoints.
-KNOWLEDGE = {"server/config", "server/disk", "server/persist", "server/model", "server/optim",
+KNOWLEDGE = {"server/config", "server/access", "server/disk", "server/persist", "server/model", "server/optim",
              "server/schedule", "server/base"}
 
 # Layers that decide: they see no thread, no socket, no clock and no file.
-PURE = {"proto", "server/optim", "server/schedule", "server/model", "server/sync", "server/core",
+PURE = {"proto", "server/access", "server/optim", "server/schedule", "server/model", "server/sync", "server/core",
         "server/control", "server/persist"}
 
 # (which headers, who may include them, the same in words)
@@ -51,6 +51,7 @@ LIBRARY_HOMES = [
     (r"protobuf-c/.*|.*\.pb-c\.h", r"proto/message\w*\.[ch]", "protobuf-c"),
     (r"cyaml/.*|yaml\.h", {"server/config"}, "YAML"),
     (r"xxhash\.h", {"server/persist"}, "xxHash"),
+    (r"openssl/.*", {"server/access"}, "OpenSSL"),
     (r"zlib\.h", {"client/train", "client/examples"}, "zlib"),
     (r"(.*/)?(cblas|lapacke?|openblas_config)\.h", {"client/train", "server/optim"}, "BLAS"),
 ]
@@ -180,6 +181,8 @@ CASES = [
     ("server/net/door.c", '#include "server/disk/file.h"', 1),
     ("server/main.c", '#include <uv.h>\n#include "server/config/config.h"', 0),
     ("server/main.c", '#include "client/lib/client.h"', 1),
+    ("server/access/token.c", '#include <openssl/sha.h>', 0),
+    ("server/control/login.c", '#include <openssl/sha.h>', 1),
     ("server/optim/adam.c", '#include "server/schedule/schedule.h"', 1),
     ("server/optim/lbfgs.c", '#include <cblas.h>', 0),
     ("server/model/slice.c", '#include "server/sync/round.h"', 1),

@@ -40,6 +40,14 @@ static bool is_port(const char *digits)
     return n > 0 && digits[n] == '\0' && port >= 1 && port <= 65535;
 }
 
+bool stepd_address_stays_here(const struct stepd_address *address)
+{
+    const char *const host = address->host;
+    const bool is_number = strspn(host, "0123456789.") == strlen(host);
+    return address->local || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+           (is_number && strncmp(host, "127.", 4) == 0);
+}
+
 bool stepd_address_is_local(const char *text)
 {
     return strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0;

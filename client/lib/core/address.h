@@ -23,6 +23,10 @@ struct stepd_address {
 enum stepd_status stepd_address_parse(const char *text, struct stepd_address *ret_address,
                                       struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* Does what is sent there stay on this host, whatever names are looked up to: is it a Unix
+ * socket's, "localhost", or an address of the loopback interface? Pure. */
+bool stepd_address_stays_here(const struct stepd_address *address);
+
 /* Is it a Unix socket's, of this host? Pure. */
 bool stepd_address_is_local(const char *text);
 

@@ -77,6 +77,26 @@ static void parse__longest_path__is_taken_and_one_more_refused(void **state)
     assert_int_equal(stepd_address_parse(text, &address, &error), STEPD_INVALID_ARGUMENT);
 }
 
+static void stays_here__of_addresses__is_what_no_network_sees(void **state)
+{
+    static const struct {
+        const char *text;
+        bool here;
+    } cases[] = {
+        {"unix:/run/s", true},          {"localhost:1", true}, {"127.0.0.1:1", true},
+        {"127.9.9.9:1", true},          {"[::1]:1", true},     {"0.0.0.0:1", false},
+        {"192.0.2.7:1", false},         {"host:1", false},     {"127.0.0.1.example:1", false},
+        {"localhost.example:1", false}, {"[::2]:1", false},    {"[fe80::1]:1", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(stepd_address_parse(cases[i].text, &address, &error), STEPD_OK);
+        if (stepd_address_stays_here(&address) != cases[i].here)
+            fail_msg("%s", cases[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -85,6 +105,7 @@ int main(void)
         cmocka_unit_test(parse__unix__is_a_path),
         cmocka_unit_test(parse__malformed__says_what_is_wrong),
         cmocka_unit_test(parse__longest_path__is_taken_and_one_more_refused),
+        cmocka_unit_test(stays_here__of_addresses__is_what_no_network_sees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -171,6 +171,26 @@ static void connect__name_with_a_line_break__is_refused_at_once(void **state)
     assert_null(client);
 }
 
+static void connect__with_a_token_to_another_host__is_refused_unless_insecure(void **state)
+{
+    (void)state;
+    struct stepd_options options = STEPD_OPTIONS_INIT;
+    struct stepd_client *client = NULL;
+    options.address = "0.0.0.0:1"; /* whatever that is here: it does not say loopback */
+    options.job = "test";
+    options.token = "secret";
+    options.connect_timeout_ms = 1;
+    assert_int_equal(stepd_connect(&options, &client, &bench.error), STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(bench.error.text, "a token would go to 0.0.0.0:1 in clear"));
+    assert_null(strstr(bench.error.text, "secret"));
+    options.insecure = true;
+    assert_int_equal(stepd_connect(&options, &client, &bench.error), STEPD_UNAVAILABLE);
+    options.insecure = false;
+    options.token = "";
+    assert_int_equal(stepd_connect(&options, &client, &bench.error), STEPD_UNAVAILABLE);
+    assert_null(client);
+}
+
 /* ---- Sizes ----------------------------------------------------------------------------------- */
 
 static void define__job_options_of_a_newer_program__are_refused(void **state)
@@ -214,6 +234,7 @@ int main(void)
         TEST(define__frozen_defaults__are_refused_and_may_be_repeated),
         TEST(define__tensor_without_a_name__is_refused_and_may_be_repeated),
         TEST(connect__name_with_a_line_break__is_refused_at_once),
+        TEST(connect__with_a_token_to_another_host__is_refused_unless_insecure),
         TEST(define__job_options_of_a_newer_program__are_refused),
         TEST(define__job_options_of_an_older_program__are_read_as_far_as_they_go),
     };

@@ -185,7 +185,8 @@ static void environment__of_a_worker__is_none_of_the_daemon_s(void **state)
     struct config config;
     struct stepd_error error = {.code = STEPD_OK};
     const struct loading loading = {.environment = {"STEPD_ADDRESS=127.0.0.1:1", "STEPD_RANK=0",
-                                                    "STEPD_LOCAL_RANK=0", "STEPD_WORLD=4"}};
+                                                    "STEPD_LOCAL_RANK=0", "STEPD_WORLD=4",
+                                                    "STEPD_TOKEN=secret"}};
     assert_int_equal(loading_run(&loading, &config, &error), STEPD_OK);
     config_deinit(&config);
 }

@@ -14,7 +14,6 @@
 
 #include "proto/error.h"
 #include "proto/frame.h"
-#include "tests/lib/settings.h"
 
 /* ---- The functions that control calls -------------------------------------------------------- */
 
@@ -89,6 +88,18 @@ static enum stepd_status on_fetch(void *owner, struct job *job, uint64_t attempt
     return STEPD_OK;
 }
 
+static struct control_caller on_caller(void *owner, void *peer)
+{
+    (void)owner;
+    (void)peer;
+    return (struct control_caller){.address = "192.0.2.7:4711"};
+}
+
+static int64_t on_unix_s(void *owner)
+{
+    return ((const struct brain *)owner)->unix_s;
+}
+
 static void on_random(void *owner, uint8_t *bytes, size_t n)
 {
     struct brain *brain = owner;
@@ -137,6 +148,8 @@ static struct brain *create(const struct control_options *options, bool keeps)
         .snapshot = on_snapshot,
         .checkpoint = keeps ? on_checkpoint : NULL,
         .fetch = on_fetch,
+        .caller = on_caller,
+        .unix_s = on_unix_s,
         .random = on_random,
         .log = on_log,
     };
@@ -448,53 +461,4 @@ void brain_assert_refused(struct brain *brain, struct stepd_message hello_messag
     assert_int_equal(error.code, status);
     assert_holds(error.text, words);
     assert_int_equal(peer_answers(peer), 0);
-}
-
-/* ---- Definitions ----------------------------------------------------------------------------- */
-
-struct stepd_message define_job(enum stepd_mode mode, uint32_t workers)
-{
-    static const double lr = 0.5;
-    static const double drop[] = {10, 0.1};
-    static const struct stepd_setting settings[] = {{.name = "lr", .values = 1, .value = &lr}};
-    static const struct stepd_setting schedule[] = {
-        {.name = "step_size", .values = 1, .value = &drop[0]},
-        {.name = "gamma", .values = 1, .value = &drop[1]},
-    };
-    static const struct stepd_group group = {
-        .name = "all",
-        .match = "*",
-        .optimizer = "sgd",
-        .settings = {.count = 1, .at = settings},
-        .schedule = "step",
-        .schedule_settings = {.count = 2, .at = schedule},
-    };
-    return (struct stepd_message){
-        .kind = STEPD_MESSAGE_DEFINE_JOB,
-        .body.define_job = {.mode = mode, .workers = workers, .groups = 1, .group = &group},
-    };
-}
-
-struct stepd_message define_tensor(uint64_t n)
-{
-    static uint64_t shape;
-    static struct stepd_tensor_def tensor;
-    shape = n;
-    tensor = (struct stepd_tensor_def){.name = "w", .dims = 1, .shape = &shape, .group = ""};
-    return (struct stepd_message){
-        .kind = STEPD_MESSAGE_DEFINE_TENSORS,
-        .body.define_tensors = {.tensors = 1, .tensor = &tensor, .last = true},
-    };
-}
-
-void peer_define_with(struct peer *peer, const char *job, enum stepd_mode mode, uint32_t workers,
-                      const char *settings)
-{
-    struct stepd_message definition = define_job(mode, workers);
-    definition.body.define_job.settings = settings_of(settings);
-    peer_request(peer, definition);
-    (void)peer_answer(peer, STEPD_MESSAGE_JOB_DEFINED);
-    peer_request(peer, define_tensor(1000));
-    brain_opened_all(peer->brain, job);
-    (void)peer_answer(peer, STEPD_MESSAGE_TENSORS_DEFINED);
 }

@@ -73,12 +73,29 @@ static void environment__with_settings__lets_them_win(void **state)
     worker_environment_free(environment);
 }
 
+static void environment__with_a_token__has_it_in_the_place_of_ours(void **state)
+{
+    const struct crew_options options = {.workers = 1, .server = "s:1", .token = "theirs"};
+    const struct crew_options none = {.workers = 1};
+    (void)state;
+    assert_int_equal(setenv("STEPD_TOKEN", "ours", 1), 0);
+    char **environment = worker_environment(0, &options);
+    assert_set(environment, "STEPD_TOKEN", "theirs");
+    assert_set(environment, "STEPD_ADDRESS", "s:1");
+    worker_environment_free(environment);
+    environment = worker_environment(0, &none);
+    assert_set(environment, "STEPD_TOKEN", "ours");
+    worker_environment_free(environment);
+    assert_int_equal(unsetenv("STEPD_TOKEN"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(environment__of_a_worker__says_who_it_is),
         cmocka_unit_test(environment__with_names_of_ours__replaces_them),
         cmocka_unit_test(environment__with_settings__lets_them_win),
+        cmocka_unit_test(environment__with_a_token__has_it_in_the_place_of_ours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,6 +137,18 @@ static void options_parse__address_in_environment__is_used_unless_a_flag_says_ot
     assert_string_equal(options.server, "host:1");
 }
 
+static void options_parse__token_in_environment__is_shown(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("", ""), STEPD_OK);
+    assert_null(options.token);
+    assert_false(options.insecure);
+    assert_int_equal(parse("--token-file f --insecure", "STEPD_TOKEN=t"), STEPD_OK);
+    assert_string_equal(options.token, "t");
+    assert_string_equal(options.token_file, "f");
+    assert_true(options.insecure);
+}
+
 static void check_place(const char *words, const char *variables, int rank, unsigned world)
 {
     assert_int_equal(parse(words, variables), STEPD_OK);
@@ -315,6 +327,7 @@ int main(void)
         cmocka_unit_test(options_parse__words__are_taken_where_they_belong),
         cmocka_unit_test(options_parse__phases__follow_the_optimizer_in_their_order),
         cmocka_unit_test(options_parse__address_in_environment__is_used_unless_a_flag_says_other),
+        cmocka_unit_test(options_parse__token_in_environment__is_shown),
         cmocka_unit_test(options_parse__launchers_pair__gives_rank_and_world),
         cmocka_unit_test(options_parse__several_pairs__first_complete_one_wins),
         cmocka_unit_test(options_parse__flags_and_environment__flags_win),

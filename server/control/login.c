@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A session remembers the line of the list by which it was let in. The list may change while it is
+ * there, and time passes, so sessions are looked at again at every tick; between two ticks each
+ * request is held to the line as well. What goes to the shards needs no line: they take whoever
+ * says a session's id, which is 16 random bytes that only who was let in has been told, and they
+ * forget the session when it is ended here.
+ */
+#include "server/control/login.h"
+
+#include <string.h>
+
+#include "proto/error.h"
+#include "server/access/date.h"
+#include "server/control/jobs.h"
+#include "server/control/observers.h"
+#include "server/control/sessions.h"
+
+/* What is wrong, for the log. */
+struct reason {
+    char text[128];
+};
+
+static struct control_caller caller_of(const struct control_conn *conn)
+{
+    const struct control *const control = conn->control;
+    if (control->io.caller == NULL)
+        return (struct control_caller){.address = "?"};
+    return control->io.caller(control->io.owner, conn->peer);
+}
+
+static int64_t unix_s(const struct control *control)
+{
+    return control->io.unix_s == NULL ? 0 : control->io.unix_s(control->io.owner);
+}
+
+/* ---- What those are told who are refused ----------------------------------------------------- */
+
+static enum stepd_status refuse_stranger(struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_UNAUTHENTICATED,
+                      "this server lets in whom it knows: show a token that is good (STEPD_TOKEN, "
+                      "or --token-file); its log has the reason of each refusal");
+}
+
+static enum stepd_status refuse_known(struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_PERMISSION_DENIED,
+                      "the token that was shown is not for this; the server's log has the reason");
+}
+
+/* The operator is told who, what for, and why not. */
+static void log_refusal(const struct control_conn *conn, const char *who, const char *what,
+                        const char *job, const char *reason)
+{
+    control_warn(conn->control, "login_refused", "peer=%s who=%s what=%s job=%s reason=\"%s\"",
+                 control_quote(caller_of(conn).address).text, control_quote(who).text, what,
+                 control_quote(job).text, reason);
+}
+
+/* ---- Judging --------------------------------------------------------------------------------- */
+
+/* Is the line still worth something? */
+static bool is_good(const struct control *control, const struct access_grant *grant,
+                    struct reason *ret_reason)
+{
+    if (grant == NULL) {
+        *ret_reason = (struct reason){"its token is not on the list any more"};
+        return false;
+    }
+    if (!access_grant_is_over(grant, unix_s(control)))
+        return true;
+    char until[DATE_TEXT_BYTES];
+    date_write(grant->until_s, until);
+    (void)stepd_format(ret_reason->text, sizeof ret_reason->text,
+                       "its token was good until %s only", until);
+    return false;
+}
+
+static bool allows(const struct access_grant *grant, enum access_role needs, const char *job,
+                   struct reason *ret_reason)
+{
+    if (grant->role < needs)
+        (void)stepd_format(ret_reason->text, sizeof ret_reason->text,
+                           "its role is %s, and this takes %s", access_role_name(grant->role),
+                           access_role_name(needs));
+    else if (!access_grant_covers(grant, job))
+        *ret_reason = (struct reason){"its token is not for this job"};
+    else
+        return true;
+    return false;
+}
+
+static enum access_role role_of(enum stepd_role role)
+{
+    return role == STEPD_OBSERVER ? ACCESS_OBSERVE : ACCESS_WORK;
+}
+
+/* ---- Hello ----------------------------------------------------------------------------------- */
+
+/* Whose token is it? NULL: nobody's. */
+static const struct access_grant *find(const struct control *control, struct stepd_bytes token,
+                                       struct reason *ret_reason)
+{
+    uint8_t hash[TOKEN_HASH_BYTES];
+    const struct access_grant *grant = NULL;
+    if (token.count == 0)
+        *ret_reason = (struct reason){"it has shown no token"};
+    else if (!token_hash(token.at, token.count, hash))
+        *ret_reason = (struct reason){"there is no memory to look at its token"};
+    else if ((grant = access_list_find(control->access, hash)) == NULL)
+        *ret_reason = (struct reason){"its token is not on the list"};
+    return grant;
+}
+
+/* The job that a Hello is about: where it resumes a session, that session's. */
+static const char *job_of(const struct control *control, const struct stepd_hello *hello)
+{
+    const struct control_session *session = NULL;
+    if (hello->session.count == STEPD_SESSION_BYTES)
+        session = control_session_find(control, hello->session.at);
+    return session == NULL || session->job == NULL ? hello->job : session->job->name;
+}
+
+enum stepd_status control_login(const struct control_conn *conn, const struct stepd_hello *hello,
+                                const struct access_grant **ret_grant, struct stepd_error *reterr)
+{
+    const struct control *const control = conn->control;
+    const char *const what = hello->role == STEPD_OBSERVER ? "observer" : "worker";
+    struct reason reason;
+    *ret_grant = NULL;
+    if (control->access == NULL)
+        return STEPD_OK;
+    const struct access_grant *const grant = find(control, hello->token, &reason);
+    if (grant == NULL || !is_good(control, grant, &reason)) {
+        log_refusal(conn, grant == NULL ? "" : grant->who, what, hello->job, reason.text);
+        return refuse_stranger(reterr);
+    }
+    if (!allows(grant, role_of(hello->role), hello->job, &reason) ||
+        !allows(grant, role_of(hello->role), job_of(control, hello), &reason)) {
+        log_refusal(conn, grant->who, what, hello->job, reason.text);
+        return refuse_known(reterr);
+    }
+    *ret_grant = grant;
+    return STEPD_OK;
+}
+
+/* ---- Requests -------------------------------------------------------------------------------- */
+
+enum stepd_status control_login_check(const struct control_conn *conn, enum access_role needs,
+                                      const struct stepd_message *request,
+                                      struct stepd_error *reterr)
+{
+    const struct access_grant *const grant = conn->session->grant;
+    const char *const what = stepd_message_name(request->kind);
+    struct reason reason;
+    if (conn->control->access == NULL)
+        return STEPD_OK;
+    if (!is_good(conn->control, grant, &reason)) {
+        log_refusal(conn, grant == NULL ? "" : grant->who, what, "", reason.text);
+        return refuse_stranger(reterr);
+    }
+    if (allows(grant, needs, "", &reason))
+        return STEPD_OK;
+    log_refusal(conn, grant->who, what, "", reason.text);
+    return refuse_known(reterr);
+}
+
+enum stepd_status control_login_check_job(const struct control_conn *conn, const char *job,
+                                          struct stepd_error *reterr)
+{
+    if (control_login_shows(conn, job))
+        return STEPD_OK;
+    log_refusal(conn, conn->session->grant->who, "request", job, "its token is not for this job");
+    return refuse_known(reterr);
+}
+
+bool control_login_shows(const struct control_conn *conn, const char *job)
+{
+    const struct access_grant *const grant = conn->session->grant;
+    return conn->control->access == NULL || (grant != NULL && access_grant_covers(grant, job));
+}
+
+/* ---- The list changes, and time passes ------------------------------------------------------- */
+
+void control_login_take_list(struct control *control, struct access_list *list)
+{
+    for (struct control_session *at = control->first_session; at != NULL; at = at->next) {
+        if (at->grant != NULL)
+            at->grant = list == NULL ? NULL : access_list_find(list, at->grant->hash);
+    }
+    (void)access_list_destroy(control->access);
+    control->access = list;
+}
+
+/* Would it be let in now? A session that nobody speaks for has nothing to be asked. */
+static bool is_welcome(const struct control *control, const struct control_session *session,
+                       struct reason *ret_reason)
+{
+    const char *const job = session->job == NULL ? "" : session->job->name;
+    return is_good(control, session->grant, ret_reason) &&
+           allows(session->grant, role_of(session->role), job, ret_reason);
+}
+
+static void end_session(struct control *control, struct control_session *session,
+                        const char *reason)
+{
+    struct stepd_error error;
+    (void)refuse_stranger(&error);
+    if (control_session_retire(control, session, &error, NULL) != STEPD_OK)
+        return; /* no memory to tell the shards: the next tick tries again */
+    control_warn(control, "login_ended", "worker=%s job=%s reason=\"%s\"",
+                 control_quote(session->worker).text,
+                 control_quote(session->job == NULL ? "" : session->job->name).text, reason);
+    session->entered = false;
+    session->grant = NULL;
+    if (session->role == STEPD_OBSERVER)
+        control_observer_drop(control, session);
+}
+
+void control_login_on_tick(struct control *control)
+{
+    struct control_session *next = NULL;
+    if (control->access == NULL)
+        return;
+    for (struct control_session *session = control->first_session; session != NULL;
+         session = next) {
+        struct reason reason;
+        next = session->next;
+        if (session->entered && !is_welcome(control, session, &reason))
+            end_session(control, session, reason.text);
+    }
+}
