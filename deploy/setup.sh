@@ -25,11 +25,12 @@ build  protobuf-c-compiler    messages
 build  libyaml-dev            the configuration file
 build  libjansson-dev         JSON
 build  libxxhash-dev          checksums
-build  libssl-dev             tokens: SHA-256
+build  libssl-dev             TLS, and the hashes of tokens
 build  libopenblas-dev        muon, newton, the reference worker's matrix products
 build  zlib1g-dev             the reference worker's data sets
 build  libcmocka-dev          unit tests
 build  python3                tests that are scripts, lint
+test   openssl                certificates that are not good
 test   git                    lists the files to lint
 test   clang                  the second compiler, fuzzing
 test   libclang-rt-dev        fuzzing, clang's sanitizers

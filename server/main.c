@@ -214,12 +214,25 @@ static void reload_access(struct daemon *daemon)
     server_admit_by(daemon->server, list);
 }
 
+/* Reads again the certificate that the port shows, and whose clients it takes. */
+static void reload_tls(const struct daemon *daemon)
+{
+    struct stepd_error error;
+    if (daemon->config->tls_cert[0] == '\0')
+        return;
+    if (server_reload_tls(daemon->server, &error) == STEPD_OK)
+        log_event(&daemon->log, LOG_INFO, "certificates_read", NULL);
+    else
+        log_event(&daemon->log, LOG_ERROR, "reload_failed", "reason=%s", error.text);
+}
+
 /* Reads the config again, on SIGHUP. One that is wrong changes nothing, but for who may come in:
  * whoever takes a token off the list must not have to look after anything else. */
 static void reload(void *owner)
 {
     struct daemon *const daemon = owner;
     reload_access(daemon);
+    reload_tls(daemon);
     struct config config;
     struct stepd_error error;
     if (load_again(daemon, &config, &error) != STEPD_OK) {
@@ -275,6 +288,9 @@ static enum stepd_status create_server(struct daemon *daemon, struct server **re
         .unix_path = config->unix_path,
         .port_file = config->port_file,
         .shards = config->shards,
+        .tls_cert = config->tls_cert,
+        .tls_key = config->tls_key,
+        .tls_client_ca = config->tls_client_ca,
         .login = config->access_file[0] != '\0',
         .insecure = config->insecure,
         .isa = isa,

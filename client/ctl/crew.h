@@ -18,10 +18,11 @@
 #include <stepd/status.h>
 
 struct crew_options {
-    unsigned workers;     /* at least 1 */
-    char **command;       /* NULL-terminated */
-    const char *server;   /* its address, for every worker's environment; NULL: none */
-    const char *token;    /* likewise; NULL: none */
+    unsigned workers;   /* at least 1 */
+    char **command;     /* NULL-terminated */
+    const char *server; /* its address, for every worker's environment; NULL: none */
+    const char *token;  /* likewise; NULL: none */
+    const char *tls_ca, *tls_cert, *tls_key, *tls_name; /* likewise */
     const char **setting; /* "NAME=VALUE": added to every worker's environment */
     size_t settings;
 };

@@ -29,6 +29,10 @@ enum stepd_status ctl_connect(const struct ctl_options *ctl, const char *job,
     options.address = ctl->server;
     options.token = ctl->token;
     options.insecure = ctl->insecure;
+    options.tls_ca = ctl->tls_ca;
+    options.tls_cert = ctl->tls_cert;
+    options.tls_key = ctl->tls_key;
+    options.tls_name = ctl->tls_name;
     options.job = job;
     options.worker = name;
     options.observer = true;

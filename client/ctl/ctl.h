@@ -26,7 +26,8 @@ enum ctl_exit {
 struct ctl_options {
     const char *server; /* --server, STEPD_ADDRESS, or the default */
     const char *token;  /* --token-file, STEPD_TOKEN, or NULL */
-    bool insecure;      /* --insecure: it may go over a network in clear */
+    const char *tls_ca, *tls_cert, *tls_key, *tls_name; /* as stepd_options has them */
+    bool insecure; /* --insecure: it may go over a network in clear */
 };
 
 /* Commands. */

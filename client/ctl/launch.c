@@ -101,6 +101,10 @@ int launch_run(const struct ctl_options *ctl, int argc, char **argv)
     int result = parse(argc, argv, &server, &options);
     options.server = server;
     options.token = ctl->token;
+    options.tls_ca = ctl->tls_ca;
+    options.tls_cert = ctl->tls_cert;
+    options.tls_key = ctl->tls_key;
+    options.tls_name = ctl->tls_name;
     if (result == CTL_OK && crew_run(&options, &result, &error) != STEPD_OK)
         result = ctl_fail("launch", &error);
     free((void *)options.setting);

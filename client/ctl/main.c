@@ -55,9 +55,14 @@ static int print_help(void)
         (void)printf("  %-10s  %s\n", commands[i].name, commands[i].summary);
     (void)printf(
         "\noptions:\n"
-        "  --server ADDRESS  host:port, [v6]:port or unix:/path; otherwise STEPD_ADDRESS,\n"
+        "  --server ADDRESS  host:port, [v6]:port, tls:host:port or unix:/path; otherwise\n"
+        "                    STEPD_ADDRESS,\n"
         "                    otherwise " DEFAULT_SERVER "\n"
         "  --token-file FILE where the token is that the server asks for; otherwise STEPD_TOKEN\n"
+        "  --tls-ca FILE     of TLS: the CA of the server's certificate [STEPD_CA, or the system's]\n"
+        "  --tls-cert FILE   our own certificate, where the server asks for one [STEPD_CLIENT_CERT]\n"
+        "  --tls-key FILE    its key [STEPD_CLIENT_KEY]\n"
+        "  --tls-name NAME   in the server's certificate [STEPD_SERVER_NAME, or the host]\n"
         "  --insecure        send it over a network in clear, which whoever listens can then use\n"
         "  --help            this text; after a command, its own\n"
         "  --version         the version of stepctl\n");
@@ -74,24 +79,28 @@ static int run_command(const struct ctl_options *options, int argc, char **argv)
     return ctl_usage("");
 }
 
+/* NULL where a variable is empty or not set. */
+static const char *variable(const char *name)
+{
+    const char *const value = getenv(name);
+    return value == NULL || value[0] == '\0' ? NULL : value;
+}
+
 static const char *default_server(void)
 {
-    const char *const address = getenv("STEPD_ADDRESS");
-    return address == NULL || address[0] == '\0' ? DEFAULT_SERVER : address;
+    const char *const address = variable("STEPD_ADDRESS");
+    return address == NULL ? DEFAULT_SERVER : address;
 }
 
 /* The command runs with the token that a file holds, or with the one that the environment has. */
 static int run_with_token(struct ctl_options *options, const char *file, int argc, char **argv)
 {
-    const char *const token = getenv("STEPD_TOKEN");
     struct stepd_error error;
     char *read = NULL;
     if (file != NULL && stepd_token_file_read(file, &read, &error) != STEPD_OK)
         return ctl_fail("--token-file", &error);
     if (read != NULL)
         options->token = read;
-    else if (token != NULL && token[0] != '\0')
-        options->token = token;
     const int exit_code = run_command(options, argc, argv);
     free(read);
     return exit_code;
@@ -100,11 +109,20 @@ static int run_with_token(struct ctl_options *options, const char *file, int arg
 static int run(int argc, char **argv)
 {
     static const struct option long_options[] = {
-        {"server", required_argument, NULL, 's'}, {"token-file", required_argument, NULL, 't'},
-        {"insecure", no_argument, NULL, 'i'},     {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0},
+        {"server", required_argument, NULL, 's'},  {"token-file", required_argument, NULL, 't'},
+        {"tls-ca", required_argument, NULL, 'A'},  {"tls-cert", required_argument, NULL, 'C'},
+        {"tls-key", required_argument, NULL, 'K'}, {"tls-name", required_argument, NULL, 'N'},
+        {"insecure", no_argument, NULL, 'i'},      {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},       {NULL, 0, NULL, 0},
     };
-    struct ctl_options options = {.server = default_server()};
+    struct ctl_options options = {
+        .server = default_server(),
+        .token = variable("STEPD_TOKEN"),
+        .tls_ca = variable("STEPD_CA"),
+        .tls_cert = variable("STEPD_CLIENT_CERT"),
+        .tls_key = variable("STEPD_CLIENT_KEY"),
+        .tls_name = variable("STEPD_SERVER_NAME"),
+    };
     const char *token_file = NULL;
     int option;
     if (argc > 1 && strcmp(argv[1], WORKER_EXEC_COMMAND) == 0)
@@ -113,6 +131,10 @@ static int run(int argc, char **argv)
         switch (option) {
         case 's': options.server = optarg; break;
         case 't': token_file = optarg; break;
+        case 'A': options.tls_ca = optarg; break;
+        case 'C': options.tls_cert = optarg; break;
+        case 'K': options.tls_key = optarg; break;
+        case 'N': options.tls_name = optarg; break;
         case 'i': options.insecure = true; break;
         case 'h': return print_help();
         case 'v': return puts("stepctl " STEPD_VERSION) < 0 ? CTL_FAILURE : CTL_OK;

@@ -88,7 +88,11 @@ static bool fill(char **environment, unsigned rank, const struct crew_options *o
     for (size_t i = 0; i < WORLD_NAMES && fine; i++)
         fine = set_number(environment, world_names[i], options->workers);
     fine = fine && set_text(environment, "STEPD_ADDRESS", options->server) &&
-           set_text(environment, "STEPD_TOKEN", options->token);
+           set_text(environment, "STEPD_TOKEN", options->token) &&
+           set_text(environment, "STEPD_CA", options->tls_ca) &&
+           set_text(environment, "STEPD_CLIENT_CERT", options->tls_cert) &&
+           set_text(environment, "STEPD_CLIENT_KEY", options->tls_key) &&
+           set_text(environment, "STEPD_SERVER_NAME", options->tls_name);
     for (size_t i = 0; i < options->settings && fine; i++)
         fine = set(environment, strdup(options->setting[i]));
     return fine;
@@ -100,7 +104,7 @@ char **worker_environment(unsigned rank, const struct crew_options *options)
     while (environ[ours] != NULL)
         ours++;
     char **environment =
-        calloc(ours + RANK_NAMES + WORLD_NAMES + options->settings + 3, sizeof *environment);
+        calloc(ours + RANK_NAMES + WORLD_NAMES + options->settings + 7, sizeof *environment);
     if (environment == NULL || fill(environment, rank, options))
         return environment;
     worker_environment_free(environment);

@@ -43,11 +43,12 @@ struct stepd_op {
 
 struct stepd_client {
     /* Fixed. */
-    struct stepd_loop *loop; /* owned */
-    char *address;           /* owned; as the caller gave it */
-    char *job;               /* owned; "" for an observer without one */
-    char *worker;            /* owned */
-    char *token;             /* owned; "": none */
+    struct stepd_loop *loop;   /* owned */
+    char *address;             /* owned; as the caller gave it */
+    char *job;                 /* owned; "" for an observer without one */
+    char *worker;              /* owned */
+    char *token;               /* owned; "": none */
+    struct stepd_trust *trust; /* owned; NULL: no TLS */
     enum stepd_dtype push_dtype, pull_dtype;
     uint32_t connect_timeout_ms;
     void (*on_event)(void *event_user, const struct stepd_event *event); /* NULL: nobody asks */

@@ -12,6 +12,7 @@
 #include "client/lib/core/options.h"
 #include "client/lib/net/chance.h"
 #include "client/lib/net/clock.h"
+#include "client/lib/net/tls.h"
 #include "proto/dtype.h"
 #include "proto/error.h"
 
@@ -36,14 +37,20 @@ static enum stepd_status check_options(const struct stepd_options *options,
         !stepd_dtype_known((uint32_t)options->pull_dtype))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "options: unknown dtype");
     const enum stepd_status status = stepd_address_parse(options->address, &address, reterr);
+    const bool trusts = options->tls_ca != NULL || options->tls_cert != NULL ||
+                        options->tls_key != NULL || options->tls_name != NULL;
+    if (status == STEPD_OK && trusts && !address.tls)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "options.tls_* are for TLS, and %s is dialled without: write tls:%s",
+                          options->address, options->address);
     if (status != STEPD_OK || options->token == NULL || options->token[0] == '\0' ||
-        options->insecure || stepd_address_stays_here(&address))
+        options->insecure || address.tls || stepd_address_stays_here(&address))
         return status;
     return stepd_fail(
         reterr, STEPD_INVALID_ARGUMENT,
         "a token would go to %s in clear, and whoever listens on the way could use it: "
-        "set options.insecure (--insecure) if the network is trusted",
-        options->address);
+        "dial tls:%s, or set options.insecure (--insecure) if the network is trusted",
+        options->address, options->address);
 }
 
 /* "host:pid". */
@@ -77,6 +84,26 @@ static void init_brain(struct stepd_client *client, const struct stepd_options *
     stepd_chance_fill(client->brain.self.id, sizeof client->brain.self.id);
 }
 
+/* Whom to trust, where the address wants TLS. */
+static enum stepd_status trust(struct stepd_client *client, const struct stepd_options *options,
+                               struct stepd_error *reterr)
+{
+    struct stepd_address address;
+    enum stepd_status status = stepd_address_parse(options->address, &address, reterr);
+    if (status != STEPD_OK || !address.tls)
+        return status;
+    const struct stepd_trust_options trusted = {
+        .ca = options->tls_ca,
+        .certificate = options->tls_cert,
+        .key = options->tls_key,
+        .name = options->tls_name,
+    };
+    status = stepd_trust_create(&trusted, &client->trust, reterr);
+    if (status == STEPD_OK)
+        stepd_loop_trust(client->loop, client->trust);
+    return status;
+}
+
 static enum stepd_status create(const struct stepd_options *options,
                                 struct stepd_client **ret_client, struct stepd_error *reterr)
 {
@@ -105,6 +132,8 @@ static enum stepd_status create(const struct stepd_options *options,
     if (status == STEPD_OK)
         status = stepd_loop_create(&client->brain, options->reconnect_timeout_ms,
                                    options->busy_poll_us, &client->loop, reterr);
+    if (status == STEPD_OK)
+        status = trust(client, options, reterr);
     if (status == STEPD_OK)
         *ret_client = client;
     else
@@ -150,6 +179,7 @@ struct stepd_client *stepd_close(struct stepd_client *client)
     if (client == NULL)
         return NULL;
     client->loop = stepd_loop_destroy(client->loop);
+    client->trust = stepd_trust_destroy(client->trust);
     free_ops(client);
     client->home = stepd_home_destroy(client->home);
     client->rooms = stepd_rooms_destroy(client->rooms);

@@ -193,6 +193,10 @@ static enum stepd_status connect_remote(struct home_remote *remote,
     if (status != STEPD_OK)
         return status;
     connection->token = token != NULL ? token : options->token;
+    connection->tls_ca = options->tls_ca;
+    connection->tls_cert = options->tls_cert;
+    connection->tls_key = options->tls_key;
+    connection->tls_name = options->tls_name;
     describe_wait(text, sizeof text, options->server, connection->connect_timeout_ms);
     patience_begin(&patience, stderr, text, PATIENCE_MS);
     status = stepd_connect(connection, &remote->client, reterr);

@@ -141,10 +141,11 @@ static enum stepd_status read_phase(const struct flag *flag, const char *value, 
 
 /* ---- The table ------------------------------------------------------------------------------- */
 
-#define AT(field) .offset = offsetof(struct train_options, field)
-#define OF_JOB    .marks = OPTION_OF_JOB
-#define OF_RUNS   .marks = OPTION_OF_RUNS
-#define OF_BOTH   .marks = OPTION_OF_JOB | OPTION_OF_RUNS
+#define AT(field)                .offset = offsetof(struct train_options, field)
+#define OF_JOB                   .marks = OPTION_OF_JOB
+#define OF_RUNS                  .marks = OPTION_OF_RUNS
+#define OF_BOTH                  .marks = OPTION_OF_JOB | OPTION_OF_RUNS
+#define OF_TLS(argument_, field) .argument = (argument_), .read = flag_read_text, AT(field), OF_RUNS
 #define HYPER(key_)                                                                                \
     .argument = "NUMBER", .read = read_param, AT(recipe.hyper), .key = (key_), OF_BOTH
 
@@ -160,6 +161,16 @@ static const struct flag flags[] = {
      AT(token_file),
      OF_RUNS,
      .help = "where the token is that the server asks for [STEPD_TOKEN has it]"},
+    {.name = "--tls-ca",
+     OF_TLS("FILE", tls_ca),
+     .help = "of TLS: the CA of the server's certificate [STEPD_CA, or the system's]"},
+    {.name = "--tls-cert",
+     OF_TLS("FILE", tls_cert),
+     .help = "our own certificate, where the server asks for one [STEPD_CLIENT_CERT]"},
+    {.name = "--tls-key", OF_TLS("FILE", tls_key), .help = "its key [STEPD_CLIENT_KEY]"},
+    {.name = "--tls-name",
+     OF_TLS("NAME", tls_name),
+     .help = "in the server's certificate [STEPD_SERVER_NAME, or the host]"},
     {.name = "--insecure",
      .read = flag_read_switch,
      AT(insecure),
@@ -442,6 +453,10 @@ void options_defaults(char *const *environment, struct train_options *ret_option
     *ret_options = (struct train_options){
         .server = address == NULL ? "127.0.0.1:7070" : address,
         .token = launcher_variable(environment, "STEPD_TOKEN"),
+        .tls_ca = launcher_variable(environment, "STEPD_CA"),
+        .tls_cert = launcher_variable(environment, "STEPD_CLIENT_CERT"),
+        .tls_key = launcher_variable(environment, "STEPD_CLIENT_KEY"),
+        .tls_name = launcher_variable(environment, "STEPD_SERVER_NAME"),
         .job = "train",
         .model = "mlp:784-1000-1000-10",
         .data = "/usr/share/datasets/fashion-mnist",

@@ -34,7 +34,11 @@
  */
 struct train_options {
     const char *server;
-    const char *token;      /* NULL: none */
+    const char *token;  /* NULL: none */
+    const char *tls_ca; /* this and the next: as stepd_options has them */
+    const char *tls_cert;
+    const char *tls_key;
+    const char *tls_name;
     const char *token_file; /* that holds it instead; NULL: none does */
     const char *job;
     const char *model;

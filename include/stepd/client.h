@@ -104,7 +104,8 @@ struct stepd_event {
 /* Always start from STEPD_OPTIONS_INIT; strings are borrowed until stepd_connect returns. */
 struct stepd_options {
     size_t size;                 /* sizeof(struct stepd_options): lets the struct grow */
-    const char *address;         /* "host:port", "[v6]:port" or "unix:/path" */
+    const char *address;         /* "host:port", "[v6]:port", the same behind "tls:", or
+                                  * "unix:/path" */
     const char *job;             /* name of the job; required for workers */
     const char *worker;          /* name for people; NULL: "host:pid" */
     const char *token;           /* credentials; NULL: none */
@@ -130,12 +131,17 @@ struct stepd_options {
     bool (*interrupted)(void *event_user);
     bool insecure; /* the token may go over a network in clear; otherwise it goes to this
                     * host alone */
+    /* Of TLS, where the address says so; files are PEM. */
+    const char *tls_ca;   /* who signs the server's certificate; NULL: the system's CAs */
+    const char *tls_cert; /* ours, and those up to its CA; NULL: none is shown */
+    const char *tls_key;  /* of ours */
+    const char *tls_name; /* in the server's certificate; NULL: the host of the address */
 };
 
 #define STEPD_OPTIONS_INIT                                                                         \
     {                                                                                              \
         sizeof(struct stepd_options), "127.0.0.1:7070", NULL, NULL, NULL, -1, false, STEPD_F32,    \
-            STEPD_F32, 0, 10000, 60000, NULL, NULL, false, 0, NULL, false                          \
+            STEPD_F32, 0, 10000, 60000, NULL, NULL, false, 0, NULL, false, NULL, NULL, NULL, NULL  \
     }
 
 /*

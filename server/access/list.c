@@ -35,8 +35,26 @@ const struct access_grant *access_list_find(const struct access_list *list,
 {
     const struct access_grant *found = NULL;
     for (const struct access_entry *entry = list->first; entry != NULL; entry = entry->next)
-        found = token_hash_equal(entry->grant.hash, hash) ? &entry->grant : found;
+        found = token_hash_equal(entry->grant.hash, hash) && entry->grant.certificate == NULL
+                    ? &entry->grant
+                    : found;
     return found;
+}
+
+const struct access_grant *access_list_find_name(const struct access_list *list, const char *name)
+{
+    const struct access_entry *entry = list->first;
+    while (entry != NULL &&
+           (entry->grant.certificate == NULL || strcmp(entry->grant.certificate, name) != 0))
+        entry = entry->next;
+    return entry == NULL ? NULL : &entry->grant;
+}
+
+const struct access_grant *access_list_find_like(const struct access_list *list,
+                                                 const struct access_grant *grant)
+{
+    return grant->certificate == NULL ? access_list_find(list, grant->hash)
+                                      : access_list_find_name(list, grant->certificate);
 }
 
 bool access_grant_covers(const struct access_grant *grant, const char *job)

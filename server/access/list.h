@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The list of those who are known to the daemon, and what each may do. It is the text of the file
- * that access_file names, a line for each token:
+ * that access_file names, a line for each token, or for each name in a certificate that a CA of the
+ * daemon's (tls_client_ca) has signed:
  *
  *     # who    role     jobs       until                 key
  *     alice    work     mnist      2027-01-31T00:00:00Z  sha256:9f86d081884c7d65...
  *     cron     observe  mnist,ab*  never                 sha256:60303ae22b998861...
+ *     node7    work     *          never                 certificate:node7
  *
  * who is a name for the log; jobs are globs (base/glob.h) with commas between; `stepctl token
  * create` writes the line. A line that begins with # is a remark.
@@ -26,6 +28,9 @@
 #define ACCESS_JOBS_MAX       64u /* globs of one line */
 #define ACCESS_FOREVER        INT64_MAX
 
+/* The form of a key that is a certificate's name. */
+#define ACCESS_CERTIFICATE_PREFIX "certificate:"
+
 /* X(NAME, name in the file): each may do what those before it may. */
 #define ACCESS_ROLE_MAP(X)                                                                         \
     X(OBSERVE, observe) /* pull, and ask */                                                        \
@@ -44,8 +49,9 @@ struct access_grant {
     const char *who;
     enum access_role role;
     size_t jobs;
-    const char *const *job; /* globs */
-    int64_t until_s;        /* seconds since 1970, from which on it is worth nothing */
+    const char *const *job;  /* globs */
+    int64_t until_s;         /* seconds since 1970, from which on it is worth nothing */
+    const char *certificate; /* the name in it; NULL: the key is a token's hash */
     uint8_t hash[TOKEN_HASH_BYTES];
     size_t line;
 };
@@ -66,10 +72,17 @@ struct access_list *access_list_destroy(struct access_list *list);
 /* How many lines. */
 size_t access_list_count(const struct access_list *list);
 
-/* The line of this key, or NULL. Looks at all of them, so that the time says nothing of where it
- * stands or of what another one has in common with it. Borrowed as long as the list. */
+/* The line of the token of this hash, or NULL. Looks at all of them, so that the time says nothing
+ * of where it stands or of what another one has in common with it. Borrowed as long as the list. */
 const struct access_grant *access_list_find(const struct access_list *list,
                                             const uint8_t hash[TOKEN_HASH_BYTES]);
+
+/* The line of this name of a certificate, or NULL. Likewise borrowed. */
+const struct access_grant *access_list_find_name(const struct access_list *list, const char *name);
+
+/* The line that has the key of that grant, of another list, or NULL. */
+const struct access_grant *access_list_find_like(const struct access_list *list,
+                                                 const struct access_grant *grant);
 
 /* May it see this job? "": is not about any. Pure. */
 bool access_grant_covers(const struct access_grant *grant, const char *job);

@@ -90,6 +90,15 @@ static enum stepd_status read_jobs(char *text, struct stepd_arena *arena,
     return STEPD_OK;
 }
 
+static bool read_key(const char *key, struct access_grant *grant)
+{
+    const size_t prefix = sizeof ACCESS_CERTIFICATE_PREFIX - 1;
+    if (strncmp(key, ACCESS_CERTIFICATE_PREFIX, prefix) != 0)
+        return token_key_read(key, grant->hash);
+    grant->certificate = key + prefix;
+    return access_who_is_fine(grant->certificate);
+}
+
 static enum stepd_status read_words(char *word[WORDS], struct stepd_arena *arena,
                                     struct access_grant *grant, struct stepd_error *reterr)
 {
@@ -106,10 +115,10 @@ static enum stepd_status read_words(char *word[WORDS], struct stepd_arena *arena
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "%s is no date: write 2027-01-31, 2027-01-31T12:00:00Z or never",
                           show(word[3]).text);
-    if (!token_key_read(word[4], grant->hash))
+    if (!read_key(word[4], grant))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "the last word is no key: sha256: and 64 hexadecimal digits, as "
-                          "`stepctl token create` prints it");
+                          "`stepctl token create` prints it, or certificate: and a name");
     return read_jobs(word[2], arena, grant, reterr);
 }
 
@@ -130,7 +139,7 @@ static enum stepd_status add_line(struct access_list *list, char *line, size_t n
     const enum stepd_status status = read_words(word, &list->arena, &entry->grant, reterr);
     if (status != STEPD_OK)
         return status;
-    const struct access_grant *const same = access_list_find(list, entry->grant.hash);
+    const struct access_grant *const same = access_list_find_like(list, &entry->grant);
     if (same != NULL)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "line %zu has the same key", same->line);
     entry->grant.line = number;

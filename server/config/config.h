@@ -28,7 +28,7 @@
 #include "server/base/log.h"
 #include "server/base/naming.h"
 
-#define CONFIG_KEYS     26u  /* rows of the table in schema.c */
+#define CONFIG_KEYS     29u  /* rows of the table in schema.c */
 #define CONFIG_JOBS_MAX 256u /* jobs of one file */
 
 /* The longest path of a Unix socket, without its NUL: sun_path of Linux. */
@@ -104,6 +104,9 @@ struct config {
     uint32_t busy_poll_us;
     const char *tcp_congestion; /* "auto", or a name of the kernel's */
     uint32_t slice_elements;
+    const char *tls_cert; /* "": no TLS */
+    const char *tls_key;
+    const char *tls_client_ca;
     const char *access_file;         /* "": everybody may come in */
     const char *checkpoint_dir;      /* "": no checkpoints are kept */
     uint32_t checkpoint_every_steps; /* 0: none for how far a job is */

@@ -73,7 +73,8 @@ struct control_options {
 
 /* Who is at the other end of a connection, as far as the body knows. */
 struct control_caller {
-    const char *address; /* for the log; borrowed until control returns */
+    const char *address;     /* for the log; this and the next borrowed until control returns */
+    const char *certificate; /* the name in the one that it has shown, or "", or NULL */
 };
 
 struct control_io {

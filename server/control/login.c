@@ -53,9 +53,9 @@ static enum stepd_status refuse_known(struct stepd_error *reterr)
 static void log_refusal(const struct control_conn *conn, const char *who, const char *what,
                         const char *job, const char *reason)
 {
-    control_warn(conn->control, "login_refused", "peer=%s who=%s what=%s job=%s reason=\"%s\"",
+    control_warn(conn->control, "login_refused", "peer=%s who=%s what=%s job=%s reason=%s",
                  control_quote(caller_of(conn).address).text, control_quote(who).text, what,
-                 control_quote(job).text, reason);
+                 control_quote(job).text, control_quote(reason).text);
 }
 
 /* ---- Judging --------------------------------------------------------------------------------- */
@@ -65,15 +65,15 @@ static bool is_good(const struct control *control, const struct access_grant *gr
                     struct reason *ret_reason)
 {
     if (grant == NULL) {
-        *ret_reason = (struct reason){"its token is not on the list any more"};
+        *ret_reason = (struct reason){"it is not on the list any more"};
         return false;
     }
     if (!access_grant_is_over(grant, unix_s(control)))
         return true;
     char until[DATE_TEXT_BYTES];
     date_write(grant->until_s, until);
-    (void)stepd_format(ret_reason->text, sizeof ret_reason->text,
-                       "its token was good until %s only", until);
+    (void)stepd_format(ret_reason->text, sizeof ret_reason->text, "its line was good until %s only",
+                       until);
     return false;
 }
 
@@ -85,7 +85,7 @@ static bool allows(const struct access_grant *grant, enum access_role needs, con
                            "its role is %s, and this takes %s", access_role_name(grant->role),
                            access_role_name(needs));
     else if (!access_grant_covers(grant, job))
-        *ret_reason = (struct reason){"its token is not for this job"};
+        *ret_reason = (struct reason){"its line is not for this job"};
     else
         return true;
     return false;
@@ -98,14 +98,29 @@ static enum access_role role_of(enum stepd_role role)
 
 /* ---- Hello ----------------------------------------------------------------------------------- */
 
-/* Whose token is it? NULL: nobody's. */
-static const struct access_grant *find(const struct control *control, struct stepd_bytes token,
+/* Who shows a token is judged by that alone, and anybody else by the certificate. */
+static const struct access_grant *find_by_certificate(const struct control_conn *conn,
+                                                      struct reason *ret_reason)
+{
+    const char *const name = caller_of(conn).certificate;
+    const struct access_grant *grant = NULL;
+    if (name == NULL || name[0] == '\0')
+        *ret_reason = (struct reason){"it has shown no token, and no certificate of a CA of ours"};
+    else if ((grant = access_list_find_name(conn->control->access, name)) == NULL)
+        (void)stepd_format(ret_reason->text, sizeof ret_reason->text,
+                           "its certificate's name, %s, is not on the list", name);
+    return grant;
+}
+
+/* Who is it? NULL: nobody who is known. */
+static const struct access_grant *find(const struct control_conn *conn, struct stepd_bytes token,
                                        struct reason *ret_reason)
 {
+    const struct control *const control = conn->control;
     uint8_t hash[TOKEN_HASH_BYTES];
     const struct access_grant *grant = NULL;
     if (token.count == 0)
-        *ret_reason = (struct reason){"it has shown no token"};
+        grant = find_by_certificate(conn, ret_reason);
     else if (!token_hash(token.at, token.count, hash))
         *ret_reason = (struct reason){"there is no memory to look at its token"};
     else if ((grant = access_list_find(control->access, hash)) == NULL)
@@ -131,7 +146,7 @@ enum stepd_status control_login(const struct control_conn *conn, const struct st
     *ret_grant = NULL;
     if (control->access == NULL)
         return STEPD_OK;
-    const struct access_grant *const grant = find(control, hello->token, &reason);
+    const struct access_grant *const grant = find(conn, hello->token, &reason);
     if (grant == NULL || !is_good(control, grant, &reason)) {
         log_refusal(conn, grant == NULL ? "" : grant->who, what, hello->job, reason.text);
         return refuse_stranger(reterr);
@@ -171,7 +186,7 @@ enum stepd_status control_login_check_job(const struct control_conn *conn, const
 {
     if (control_login_shows(conn, job))
         return STEPD_OK;
-    log_refusal(conn, conn->session->grant->who, "request", job, "its token is not for this job");
+    log_refusal(conn, conn->session->grant->who, "request", job, "its line is not for this job");
     return refuse_known(reterr);
 }
 
@@ -187,7 +202,7 @@ void control_login_take_list(struct control *control, struct access_list *list)
 {
     for (struct control_session *at = control->first_session; at != NULL; at = at->next) {
         if (at->grant != NULL)
-            at->grant = list == NULL ? NULL : access_list_find(list, at->grant->hash);
+            at->grant = list == NULL ? NULL : access_list_find_like(list, at->grant);
     }
     (void)access_list_destroy(control->access);
     control->access = list;
@@ -209,9 +224,10 @@ static void end_session(struct control *control, struct control_session *session
     (void)refuse_stranger(&error);
     if (control_session_retire(control, session, &error, NULL) != STEPD_OK)
         return; /* no memory to tell the shards: the next tick tries again */
-    control_warn(control, "login_ended", "worker=%s job=%s reason=\"%s\"",
+    control_warn(control, "login_ended", "worker=%s job=%s reason=%s",
                  control_quote(session->worker).text,
-                 control_quote(session->job == NULL ? "" : session->job->name).text, reason);
+                 control_quote(session->job == NULL ? "" : session->job->name).text,
+                 control_quote(reason).text);
     session->entered = false;
     session->grant = NULL;
     if (session->role == STEPD_OBSERVER)

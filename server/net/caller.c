@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/net/tls.h"
+
 struct caller *caller_create(int fd, bool tcp, const char *peer, const uint8_t *bytes, size_t count)
 {
     struct caller *caller = malloc(sizeof *caller + count);
@@ -26,6 +28,8 @@ struct caller *caller_destroy(struct caller *caller)
 {
     if (caller != NULL && caller->fd >= 0)
         (void)close(caller->fd);
+    if (caller != NULL)
+        (void)tls_destroy(caller->tls);
     free(caller);
     return NULL;
 }

@@ -12,9 +12,12 @@
 
 #include "server/net/address.h"
 
+struct tls;
+
 struct caller {
     int fd;                        /* owned; -1: somebody took it */
     bool tcp;                      /* or a Unix socket */
+    struct tls *tls;               /* owned; NULL: none, or somebody took it */
     char peer[ADDRESS_TEXT_BYTES]; /* for the log */
     size_t count;
     uint8_t bytes[]; /* count of them */

@@ -64,6 +64,8 @@ static void conn_free(struct conn *conn)
     free(conn->head.bytes);
     free(conn->stash.bytes);
     (void)conn_loan_destroy(conn->loan);
+    conn_tls_deinit(conn);
+    conn_loop_settle(loop);
     free(conn);
     loop->handler->gone(loop->owner);
 }
@@ -104,15 +106,23 @@ static void on_shutdown(uv_shutdown_t *request, int status)
         conn_drop(conn, uv_strerror(status));
 }
 
-static void say_goodbye(struct conn *conn)
+void conn_shut(struct conn *conn)
 {
-    move(conn, CONN_FLUSHING);
-    forget(conn);
     conn->shutdown.data = conn;
     const int failure = uv_shutdown(&conn->shutdown, &conn->uv.stream, on_shutdown);
     if (failure != 0)
         conn_drop(conn, uv_strerror(failure));
+}
+
+static void say_goodbye(struct conn *conn)
+{
+    move(conn, CONN_FLUSHING);
+    forget(conn);
+    if (conn->tls == NULL)
+        conn_shut(conn);
     else
+        conn_tls_end(conn);
+    if (conn->state == CONN_FLUSHING)
         conn_read_on(conn);
 }
 
@@ -192,6 +202,8 @@ static struct conn *adopt(struct conn_loop *loop, struct caller *caller)
         .writes_seen_ms = now_ms,
     };
     (void)snprintf(conn->peer, sizeof conn->peer, "%s", caller->peer);
+    conn->tls = caller->tls;
+    caller->tls = NULL;
     if (loop->first != NULL)
         loop->first->prev = conn;
     loop->first = conn;
@@ -323,4 +335,9 @@ uint64_t conn_now(const struct conn *conn)
 const char *conn_peer(const struct conn *conn)
 {
     return conn->peer;
+}
+
+const char *conn_certificate(const struct conn *conn)
+{
+    return conn->tls == NULL ? "" : tls_name(conn->tls);
 }

@@ -81,9 +81,10 @@ struct conn_loop {
 
     struct conn *first; /* linked by conn.next; owned */
     size_t count;
-    uint64_t reads;         /* that have brought bytes */
-    bool freed;             /* a connection is held no more, and not read from yet */
-    struct weights **spent; /* owned; references of replies that have left, or failed */
+    uint64_t reads;             /* that have brought bytes */
+    bool freed;                 /* a connection is held no more, and not read from yet */
+    struct conn_write *written; /* owned; replies that have left through TLS, with theirs */
+    struct weights **spent;     /* owned; references of replies that have left, or failed */
     size_t spents;
     size_t spent_room;
     struct stepd_arena decode; /* one message at a time lives in each */
@@ -162,5 +163,8 @@ void conn_finish(struct conn *conn);
 
 /* The peer's address, for the log. Borrowed as long as the connection. */
 const char *conn_peer(const struct conn *conn);
+
+/* The name in the certificate that it has shown, or "" (tls.h). Likewise. */
+const char *conn_certificate(const struct conn *conn);
 
 #endif

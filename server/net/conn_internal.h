@@ -24,6 +24,7 @@
 #include <uv.h>
 
 #include "server/net/conn.h"
+#include "server/net/tls.h"
 
 #define CONN_RECEIVE_BYTES 65536u /* libuv reads fastest, and fairly, in pieces of this size */
 
@@ -82,6 +83,14 @@ struct conn {
     uint64_t linger_until_ms;
 
     struct conn_loan *loan; /* owned; NULL: the peer shares no memory with us */
+
+    /* TLS: conn_tls.c */
+    struct tls *tls;     /* owned; NULL: the socket's bytes are what is meant */
+    size_t unencrypted;  /* bytes of replies that wait */
+    uv_write_t flying;   /* what the socket has not taken of those that do not */
+    uint8_t *flight;     /* owned; its bytes; NULL: none */
+    size_t flight_bytes; /* of them */
+    bool ending;         /* the farewell comes behind all that waits */
 };
 
 /* A reply on its way, of which the socket has not taken all at once. */
@@ -91,8 +100,10 @@ struct conn_write {
     struct conn_write *next; /* the reply behind it */
     uint64_t bytes;          /* of head and pieces */
     uint8_t *head;           /* owned; malloc's */
+    size_t head_bytes;
+    size_t encrypted; /* of the bytes, where they go through TLS */
     size_t pieces;
-    struct weights *held[]; /* a reference each */
+    struct core_piece held[]; /* a reference each */
 };
 
 /* ---- conn.c ---------------------------------------------------------------------------------- */
@@ -108,7 +119,34 @@ void conn_fail(struct conn *conn, const struct stepd_error *error);
 /* The peer will send nothing more: flush what was replied, then close. */
 void conn_on_end(struct conn *conn);
 
+/* Shuts our side of the socket behind all that libuv was given, for the peer to see the end. */
+void conn_shut(struct conn *conn);
+
+/* ---- conn_tls.c ------------------------------------------------------------------------------ */
+
+/* Bytes have come from the socket. */
+void conn_tls_received(struct conn *conn, const uint8_t *bytes, size_t n);
+
+/* Reads on in what has come before, as long as the handler takes input. */
+void conn_tls_read_on(struct conn *conn);
+
+/* Sends what waits as far as the socket takes it, replies of the list among it. */
+void conn_tls_flush(struct conn *conn);
+
+/* Says goodbye behind all that waits; conn_shut() follows. */
+void conn_tls_end(struct conn *conn);
+
+/* The connection is gone. What waits is put on the loop's list of replies that have left. */
+void conn_tls_deinit(struct conn *conn);
+
 /* ---- conn_read.c ----------------------------------------------------------------------------- */
+
+/* Does the handler want to hear more now? */
+bool conn_takes_input(const struct conn *conn);
+
+/* Where the next bytes that are meant go, and that n of them are there. */
+uv_buf_t conn_place(struct conn *conn);
+void conn_received(struct conn *conn, const uint8_t *bytes, size_t n);
 
 /* Keeps bytes to look at later; nothing may be kept yet. False: no memory. */
 bool conn_stash(struct conn *conn, const uint8_t *bytes, size_t n);
@@ -132,6 +170,9 @@ bool conn_send_loan(struct conn *conn, const uint8_t *head, size_t bytes);
 struct conn_loan *conn_loan_destroy(struct conn_loan *loan);
 
 /* ---- conn_write.c ---------------------------------------------------------------------------- */
+
+/* Replies have left: reads on where there were too many. */
+void conn_after_write(struct conn *conn);
 
 /* Has the oldest reply been on its way for so long that the connection should be given up? */
 bool conn_write_stuck(struct conn *conn, uint64_t now_ms);

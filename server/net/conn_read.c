@@ -44,8 +44,7 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Does the handler want to hear more now? */
-static bool takes_input(const struct conn *conn)
+bool conn_takes_input(const struct conn *conn)
 {
     return conn->state == CONN_OPEN && !conn->choked && !conn->held && !conn->doomed;
 }
@@ -156,7 +155,7 @@ static size_t take_payload(struct conn *conn, const uint8_t *bytes, size_t n)
 static size_t consume(struct conn *conn, const uint8_t *bytes, size_t n)
 {
     size_t at = 0;
-    while (at < n && takes_input(conn)) {
+    while (at < n && conn_takes_input(conn)) {
         if (conn->payload_left > 0)
             at += take_payload(conn, bytes + at, n - at);
         else
@@ -181,11 +180,11 @@ static void look_at_stash(struct conn *conn)
 
 /* ---- What libuv read ------------------------------------------------------------------------- */
 
-static uv_buf_t place_for_bytes(struct conn *conn)
+uv_buf_t conn_place(struct conn *conn)
 {
     const bool head_only = conn->was_direct && conn->payload_left == 0;
     conn->direct = NULL;
-    if (takes_input(conn) && conn->payload_left > 0) {
+    if (conn_takes_input(conn) && conn->payload_left > 0) {
         size_t room = 0;
         uint8_t *const window = conn->loop->handler->window(conn->user, &room);
         room = least(least(room, conn->payload_left), DIRECT_MOST_BYTES);
@@ -198,7 +197,7 @@ static uv_buf_t place_for_bytes(struct conn *conn)
                        head_only ? HEAD_READ_BYTES : CONN_RECEIVE_BYTES);
 }
 
-static void received(struct conn *conn, const uint8_t *bytes, size_t n)
+void conn_received(struct conn *conn, const uint8_t *bytes, size_t n)
 {
     if (conn->state != CONN_OPEN)
         return; /* a farewell: nobody listens any more */
@@ -216,7 +215,9 @@ static void received(struct conn *conn, const uint8_t *bytes, size_t n)
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
-    *buf = place_for_bytes(handle->data);
+    struct conn *const conn = handle->data;
+    *buf = conn->tls == NULL ? conn_place(conn)
+                             : uv_buf_init((char *)conn->loop->receive, CONN_RECEIVE_BYTES);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
@@ -225,8 +226,10 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     struct conn_loop *const loop = conn->loop;
     conn->reads += nread > 0;
     loop->reads += nread > 0;
-    if (nread > 0)
-        received(conn, (const uint8_t *)buf->base, (size_t)nread);
+    if (nread > 0 && conn->tls == NULL)
+        conn_received(conn, (const uint8_t *)buf->base, (size_t)nread);
+    else if (nread > 0)
+        conn_tls_received(conn, (const uint8_t *)buf->base, (size_t)nread);
     else if (nread == UV_EOF)
         conn_on_end(conn);
     else if (nread < 0)
@@ -238,7 +241,10 @@ void conn_read_on(struct conn *conn)
 {
     if (conn->state == CONN_OPEN)
         look_at_stash(conn);
-    const bool wanted = conn->state == CONN_OPEN ? takes_input(conn) : conn->state != CONN_CLOSED;
+    if (conn->state == CONN_OPEN && conn->tls != NULL)
+        conn_tls_read_on(conn);
+    const bool wanted =
+        conn->state == CONN_OPEN ? conn_takes_input(conn) : conn->state != CONN_CLOSED;
     if (!wanted || conn->ended || conn->reading)
         return;
     const int failure = uv_read_start(&conn->uv.stream, on_alloc, on_read);

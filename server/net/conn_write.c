@@ -61,11 +61,12 @@ static struct conn_write *write_create(struct conn *conn, const struct reply *re
         .conn = conn,
         .bytes = reply->head_bytes + payload_of(reply),
         .head = reply->head,
+        .head_bytes = reply->head_bytes,
         .pieces = reply->pieces,
     };
     write->request.data = write;
     for (size_t i = 0; i < reply->pieces; i++)
-        write->held[i] = reply->piece[i].weights;
+        write->held[i] = reply->piece[i];
     return write;
 }
 
@@ -74,7 +75,7 @@ static void write_destroy(struct conn_loop *loop, struct conn_write *write)
 {
     const uint64_t now_ms = uv_now(loop->uv);
     for (size_t i = 0; i < write->pieces; i++)
-        loop->handler->release(loop->owner, write->held[i], now_ms);
+        loop->handler->release(loop->owner, write->held[i].weights, now_ms);
     free(write->head);
     free(write);
 }
@@ -116,7 +117,13 @@ static void put_aside(struct conn_loop *loop, const struct reply *reply)
 void conn_loop_settle(struct conn_loop *loop)
 {
     /* A release may make the handler reply, and that puts more aside. */
-    while (loop->spents > 0) {
+    while (loop->spents > 0 || loop->written != NULL) {
+        struct conn_write *const written = loop->written;
+        if (written != NULL) {
+            loop->written = written->next;
+            write_destroy(loop, written);
+            continue;
+        }
         struct weights *const weights = loop->spent[--loop->spents];
         loop->handler->release(loop->owner, weights, uv_now(loop->uv));
     }
@@ -135,19 +142,26 @@ static void lose(struct conn *conn, const struct reply *reply, const char *why)
 
 /* ---- Sending --------------------------------------------------------------------------------- */
 
+/* Bytes of replies that have not left. */
+static size_t queue_size(const struct conn *conn)
+{
+    return conn->tls == NULL ? uv_stream_get_write_queue_size(&conn->uv.stream)
+                             : conn->unencrypted + conn->flight_bytes;
+}
+
 static void choke(struct conn *conn)
 {
-    if (uv_stream_get_write_queue_size(&conn->uv.stream) <= conn->loop->queue_high_bytes)
+    if (queue_size(conn) <= conn->loop->queue_high_bytes)
         return;
     conn->choked = true;
     if (conn->state == CONN_OPEN)
         conn_read_stop(conn);
 }
 
-static void after_write(struct conn *conn)
+void conn_after_write(struct conn *conn)
 {
     const size_t low = conn->loop->queue_high_bytes / 4;
-    if (!conn->choked || uv_stream_get_write_queue_size(&conn->uv.stream) >= low)
+    if (!conn->choked || queue_size(conn) >= low)
         return;
     conn->choked = false;
     conn_read_on(conn);
@@ -181,7 +195,7 @@ static void on_written(uv_write_t *request, int status)
     dequeue(write);
     write_destroy(loop, write);
     if (status == 0)
-        after_write(conn);
+        conn_after_write(conn);
     else if (status != UV_ECANCELED)
         conn_drop(conn, uv_strerror(status));
     conn_loop_settle(loop);
@@ -264,6 +278,28 @@ static bool submit_loan(struct conn *conn, const struct reply *reply)
     return true;
 }
 
+/* The same through TLS: it waits in the list, however much the socket takes at once. */
+static bool submit_tls(struct conn *conn, const struct reply *reply)
+{
+    struct conn_write *const write = write_create(conn, reply);
+    if (write == NULL)
+        return false;
+    enqueue(write);
+    conn->unencrypted += write->bytes;
+    conn_tls_flush(conn);
+    choke(conn);
+    return true;
+}
+
+/* Sends a reply in the way of its connection. */
+static bool submit_any(struct conn *conn, const struct reply *reply)
+{
+    if (conn->tls != NULL)
+        return submit_tls(conn, reply);
+    return conn_has_loan_to_send(conn) && reply->pieces == 0 ? submit_loan(conn, reply)
+                                                             : submit(conn, reply);
+}
+
 void conn_reply(struct conn *conn, const struct stepd_message *message,
                 const struct core_piece *piece, size_t pieces)
 {
@@ -273,8 +309,7 @@ void conn_reply(struct conn *conn, const struct stepd_message *message,
         lose(conn, &reply, conn->state == CONN_CLOSED ? "it is closed" : error.text);
         return;
     }
-    const bool lends = conn_has_loan_to_send(conn) && pieces == 0;
-    if (lends ? submit_loan(conn, &reply) : submit(conn, &reply))
+    if (submit_any(conn, &reply))
         return;
     lose(conn, &reply, "it could not be written");
     free(reply.head);

@@ -119,7 +119,8 @@ static enum stepd_status io_fetch(void *owner, struct job *job, uint64_t attempt
 static struct control_caller io_caller(void *owner, void *peer)
 {
     (void)owner;
-    return (struct control_caller){.address = conn_peer(peer)};
+    return (struct control_caller){.address = conn_peer(peer),
+                                   .certificate = conn_certificate(peer)};
 }
 
 static int64_t io_unix_s(void *owner)

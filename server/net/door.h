@@ -5,7 +5,7 @@
  * control or to the shard that the Hello names. It lives on the main thread's loop.
  *
  * A caller who has not said Hello has cost one socket and GREETING_MAX_BYTES, for hello_timeout_ms
- * at most.
+ * at most; where TLS is spoken also that, and GREETING_TLS_MAX_BYTES.
  */
 #ifndef NET_DOOR_H
 #define NET_DOOR_H
@@ -20,6 +20,7 @@
 #include "server/net/caller.h"
 
 struct door;
+struct tls_server;
 
 struct door_options {
     uv_loop_t *uv;            /* borrowed while the door lives */
@@ -27,6 +28,7 @@ struct door_options {
     uint32_t shards;          /* a Hello may name 0 (control) to this number */
     uint32_t connections_max; /* in all, callers and those who were let in */
     uint32_t hello_timeout_ms;
+    struct tls_server *tls;     /* of the TCP port; borrowed while the door lives; NULL: plain */
     const char *tcp_congestion; /* see socket.h; borrowed while the door lives */
 
     void *owner;

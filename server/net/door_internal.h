@@ -13,9 +13,14 @@
 #include "proto/arena.h"
 #include "server/net/door.h"
 #include "server/net/listener.h"
+#include "server/net/tls.h"
 
 /* The largest first frame, without its length prefix. */
 #define GREETING_MAX_BYTES 4096u
+
+/* What a handshake and a first frame may take on the network: certificates are a few KiB each. */
+#define GREETING_TLS_MAX_BYTES  65536u
+#define GREETING_TLS_READ_BYTES 16384u
 
 /* A caller who has not said Hello yet. */
 struct greeting {
@@ -33,6 +38,8 @@ struct greeting {
     bool closing;
     uint64_t deadline_ms;
     char peer[ADDRESS_TEXT_BYTES];
+    struct tls *tls;  /* owned; NULL: none is spoken */
+    size_t encrypted; /* bytes that came of it */
     size_t count;
     uint8_t bytes[GREETING_MAX_BYTES + 5]; /* the prefix is a varint of 5 bytes at most */
 };
@@ -47,7 +54,8 @@ struct door {
     bool closed;
     uint16_t port;
     char address[ADDRESS_TEXT_BYTES];
-    struct stepd_arena arena; /* for one Hello at a time */
+    struct stepd_arena arena;                   /* for one Hello at a time */
+    uint8_t encrypted[GREETING_TLS_READ_BYTES]; /* for one read at a time */
 };
 
 /*

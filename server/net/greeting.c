@@ -9,6 +9,9 @@
  * The socket is handed over as a duplicate of its descriptor. The original is closed by libuv,
  * which so removes it from this loop's epoll; the duplicate has never been in one.
  *
+ * Where TLS is spoken the handshake is made here, and goes with the socket; what was read of it is
+ * what is meant, and the rest lies in it.
+ *
  * Whoever says something else is handed over too, to be told the error by a connection that knows
  * how to say goodbye. Only a caller who goes away, or for whom there is no memory, is just closed.
  */
@@ -32,6 +35,7 @@ static void on_close(uv_handle_t *handle)
         door->first = greeting->next;
     if (greeting->next != NULL)
         greeting->next->prev = greeting->prev;
+    (void)tls_destroy(greeting->tls);
     free(greeting);
 }
 
@@ -69,13 +73,27 @@ static struct caller *take_caller(struct greeting *greeting)
         greeting_drop(greeting);
         return NULL;
     }
+    caller->tls = greeting->tls;
+    greeting->tls = NULL;
     close_socket(greeting);
     return caller;
+}
+
+/* Nothing can be said to somebody whose handshake is not over; the log is told. */
+static void drop_stranger(struct greeting *greeting, const char *why)
+{
+    log_event(greeting->door->options.log, LOG_WARN, "handshake_refused", "peer=%s reason=%s",
+              greeting->peer, why);
+    greeting_drop(greeting);
 }
 
 static void turn_away(struct greeting *greeting, const struct stepd_error *error)
 {
     const struct door_options *const options = &greeting->door->options;
+    if (greeting->tls != NULL && !tls_is_up(greeting->tls)) {
+        drop_stranger(greeting, error->text);
+        return;
+    }
     struct caller *const caller = take_caller(greeting);
     if (caller != NULL)
         options->refuse(options->owner, caller, error);
@@ -138,10 +156,65 @@ static void received(struct greeting *greeting, size_t n)
         options->admit(options->owner, shard, caller);
 }
 
+/* Says what TLS has to say; the socket of a fresh connection takes it all. */
+static bool send_output(struct greeting *greeting)
+{
+    size_t n = 0;
+    const uint8_t *const bytes = tls_output(greeting->tls, &n);
+    const uv_buf_t buf = uv_buf_init((char *)(uintptr_t)bytes, (unsigned)n);
+    if (n == 0)
+        return true;
+    const int sent = uv_try_write(&greeting->uv.stream, &buf, 1);
+    tls_output_gone(greeting->tls, n);
+    return sent > 0 && (size_t)sent == n;
+}
+
+/* Reads what is meant until it is a whole Hello, or all that has come is read. */
+static enum tls_result read_tls(struct greeting *greeting)
+{
+    enum tls_result result = TLS_READ;
+    while (result == TLS_READ && !greeting->closing) {
+        size_t n = 0;
+        result = tls_read(greeting->tls, greeting->bytes + greeting->count,
+                          sizeof greeting->bytes - greeting->count, &n);
+        if (result == TLS_READ)
+            received(greeting, n);
+    }
+    return result;
+}
+
+/* Bytes of TLS have come. */
+static void received_tls(struct greeting *greeting, size_t n)
+{
+    greeting->encrypted += n;
+    if (greeting->encrypted > GREETING_TLS_MAX_BYTES) {
+        drop_stranger(greeting, "it has sent too much before its hello");
+        return;
+    }
+    if (!tls_feed(greeting->tls, greeting->door->encrypted, n)) {
+        drop_stranger(greeting, "no memory for its handshake");
+        return;
+    }
+    const enum tls_result result = read_tls(greeting);
+    if (greeting->closing)
+        return; /* and its TLS with it, to somebody else */
+    const bool sends = send_output(greeting);
+    if (result == TLS_BAD)
+        drop_stranger(greeting, tls_why(greeting->tls));
+    else if (result == TLS_ENDED)
+        greeting_drop(greeting);
+    else if (!sends)
+        drop_stranger(greeting, "it does not take what the handshake says");
+}
+
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct greeting *const greeting = handle->data;
     (void)suggested;
+    if (greeting->tls != NULL) {
+        *buf = uv_buf_init((char *)greeting->door->encrypted, GREETING_TLS_READ_BYTES);
+        return;
+    }
     *buf = uv_buf_init((char *)greeting->bytes + greeting->count,
                        (unsigned)(sizeof greeting->bytes - greeting->count));
 }
@@ -149,7 +222,10 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 {
     (void)buf;
-    if (nread > 0)
+    const struct greeting *const greeting = stream->data;
+    if (nread > 0 && greeting->tls != NULL)
+        received_tls(stream->data, (size_t)nread);
+    else if (nread > 0)
         received(stream->data, (size_t)nread);
     else if (nread < 0)
         greeting_drop(stream->data);
@@ -170,6 +246,14 @@ static int start(struct greeting *greeting, struct listener *listener)
         socket_tune_local(fd);
     socket_peer(fd, greeting->peer, sizeof greeting->peer);
     return uv_read_start(&greeting->uv.stream, on_alloc, on_read);
+}
+
+/* It must be accepted to be closed, or nobody else would be. */
+static void drop_without_tls(struct greeting *greeting, struct listener *listener)
+{
+    (void)uv_accept(&listener->uv.stream, &greeting->uv.stream);
+    log_event(greeting->door->options.log, LOG_ERROR, "out_of_memory", "peer=?");
+    greeting_drop(greeting);
 }
 
 bool greeting_start(struct door *door, struct listener *listener)
@@ -194,7 +278,12 @@ bool greeting_start(struct door *door, struct listener *listener)
         (void)uv_pipe_init(uv, &greeting->uv.pipe, 0);
     greeting->uv.handle.data = greeting;
     door->inside++;
-    if (start(greeting, listener) != 0)
+    const bool encrypted = greeting->is_tcp && door->options.tls != NULL;
+    if (encrypted)
+        greeting->tls = tls_create(door->options.tls);
+    if (encrypted && greeting->tls == NULL)
+        drop_without_tls(greeting, listener);
+    else if (start(greeting, listener) != 0)
         greeting_drop(greeting);
     return true;
 }

@@ -230,17 +230,27 @@ static enum stepd_status start_shards(struct server *server, struct stepd_error 
     return STEPD_OK;
 }
 
+/* Whoever has said --insecure is told once more what that means. */
+static void warn_of_exposure(const struct server *server, const char *address)
+{
+    const struct server_options *const options = &server->options;
+    const bool tls = server->tls != NULL;
+    const bool login = options->login || options->tls_client_ca[0] != '\0';
+    if (address_is_loopback((const struct sockaddr *)&server->listen) || (tls && login))
+        return;
+    log_event(options->log, LOG_WARN, "insecure", "listen=%s consequence=%s", address,
+              tls ? "whoever reaches this port can read and change every job: no login"
+              : login
+                  ? "whoever sees the network sees tokens, gradients and weights: no TLS"
+                  : "whoever reaches this port can read and change every job: no TLS, no login");
+}
+
 static void log_ready(const struct server *server)
 {
     const struct server_options *const options = &server->options;
     const char *const isa = kernels_isa_name(options->isa);
     const char *const address = door_address(server->door);
-    if (!address_is_loopback((const struct sockaddr *)&server->listen))
-        log_event(
-            options->log, LOG_WARN, "insecure", "listen=%s consequence=%s", address,
-            options->login
-                ? "whoever sees the network sees tokens, gradients and weights: no TLS"
-                : "whoever reaches this port can read and change every job: no TLS, no login");
+    warn_of_exposure(server, address);
     if (options->unix_path[0] != '\0')
         log_event(options->log, LOG_INFO, "ready", "listen=%s unix=%s shards=%u isa=%s", address,
                   options->unix_path, (unsigned)options->shards, isa);

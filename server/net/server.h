@@ -39,8 +39,11 @@ struct server_options {
     const char *unix_path; /* "": no Unix socket */
     const char *port_file; /* "": none */
     uint32_t shards;
-    bool login;    /* server_admit_by will be told a list of who may come in */
-    bool insecure; /* a non-loopback address without TLS and login is wanted */
+    const char *tls_cert; /* "": the TCP port speaks no TLS; see tls.h for the files */
+    const char *tls_key;
+    const char *tls_client_ca; /* "": clients need no certificate */
+    bool login;                /* server_admit_by will be told a list of who may come in */
+    bool insecure;             /* a non-loopback address without TLS and login is wanted */
     enum optim_isa isa;
     uint64_t memory_max_bytes;
     uint64_t shared_max_bytes; /* for gradients of workers on this host */
@@ -90,6 +93,11 @@ enum stepd_status server_create(const struct server_options *options, struct ser
 
 /* Who may come in from now on; as control_admit. Before server_run, or from within `reload`. */
 void server_admit_by(struct server *server, struct access_list *list);
+
+/* Reads certificates and key again, for who comes from now on; as tls_server_reload. From within
+ * `reload` only. OK without TLS. */
+enum stepd_status server_reload_tls(struct server *server,
+                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Defines a job before server_run; as control_define. */
 enum stepd_status server_define(struct server *server, const char *name,

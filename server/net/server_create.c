@@ -17,8 +17,16 @@ static enum stepd_status check_exposure(const struct server_options *options,
                                         const struct sockaddr_storage *listen,
                                         struct stepd_error *reterr)
 {
-    if (options->insecure || address_is_loopback((const struct sockaddr *)listen))
+    const bool tls = options->tls_cert[0] != '\0';
+    const bool login = options->login || options->tls_client_ca[0] != '\0';
+    if (options->insecure || address_is_loopback((const struct sockaddr *)listen) || (tls && login))
         return STEPD_OK;
+    if (tls)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "listen: %.80s can be reached from other machines, and TLS alone keeps "
+                          "nobody out: name an access_file or a tls_client_ca, or say --insecure "
+                          "if the network is trusted",
+                          options->listen);
     return stepd_fail(
         reterr, STEPD_FAILED_PRECONDITION,
         "listen: %.80s can be reached from other machines, and there is %s: listen on "
@@ -26,6 +34,34 @@ static enum stepd_status check_exposure(const struct server_options *options,
         options->listen,
         options->login ? "no TLS, so that tokens would go over the network in clear"
                        : "neither TLS nor login");
+}
+
+static enum stepd_status check_tls(const struct server_options *options, struct stepd_error *reterr)
+{
+    const bool certificate = options->tls_cert[0] != '\0';
+    if (certificate != (options->tls_key[0] != '\0'))
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "tls_cert and tls_key belong together: name both or neither");
+    if (!certificate && options->tls_client_ca[0] != '\0')
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "tls_client_ca needs tls_cert and tls_key as well");
+    return STEPD_OK;
+}
+
+static struct tls_files files_of(const struct server_options *options)
+{
+    return (struct tls_files){
+        .certificate = options->tls_cert,
+        .key = options->tls_key,
+        .client_ca = options->tls_client_ca,
+        .client_must = !options->login, /* otherwise a token may do */
+    };
+}
+
+enum stepd_status server_reload_tls(struct server *server, struct stepd_error *reterr)
+{
+    const struct tls_files files = files_of(&server->options);
+    return server->tls == NULL ? STEPD_OK : tls_server_reload(server->tls, &files, reterr);
 }
 
 /* Checks what no single option can be blamed for. */
@@ -46,7 +82,9 @@ static enum stepd_status check_options(const struct server_options *options,
         status = address_resolve(&address, ret_listen, reterr);
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, STEPD_FAILED_PRECONDITION, "listen");
-    status = check_exposure(options, ret_listen, reterr);
+    status = check_tls(options, reterr);
+    if (status == STEPD_OK)
+        status = check_exposure(options, ret_listen, reterr);
     if (status == STEPD_OK)
         status = socket_check_congestion(options->tcp_congestion, reterr);
     return status;
@@ -91,6 +129,7 @@ static enum stepd_status create_door(struct server *server)
         .shards = server->options.shards,
         .connections_max = server->options.connections_max,
         .hello_timeout_ms = server->options.hello_timeout_ms,
+        .tls = server->tls,
         .tcp_congestion = server->options.tcp_congestion,
         .owner = server,
         .admit = server_admit,
@@ -156,17 +195,26 @@ enum stepd_status server_create(const struct server_options *options, struct ser
     const enum stepd_status checked = check_options(options, &listen, reterr);
     if (checked != STEPD_OK)
         return checked;
+    struct tls_server *tls = NULL;
+    const struct tls_files files = files_of(options);
+    const enum stepd_status read =
+        options->tls_cert[0] == '\0' ? STEPD_OK : tls_server_create(&files, &tls, reterr);
+    if (read != STEPD_OK)
+        return read;
     struct server *const server = malloc(sizeof *server);
     if (server == NULL)
         goto fail;
-    *server = (struct server){
-        .options = *options, .listen = listen, .shared.bytes = options->shared_max_bytes};
+    *server = (struct server){.options = *options,
+                              .listen = listen,
+                              .tls = tls,
+                              .shared.bytes = options->shared_max_bytes};
     if (uv_loop_init(&server->uv) != 0)
         goto fail_free;
     if (mailbox_init(&server->mailbox, &server->uv, server_deliver, server) != STEPD_OK)
         goto fail_loop;
     if (create_parts(server) != STEPD_OK) {
         server_destroy(server);
+        tls = NULL;
         goto fail;
     }
     *ret_server = server;
@@ -176,6 +224,7 @@ fail_loop:
 fail_free:
     free(server);
 fail:
+    (void)tls_server_destroy(tls);
     return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory or descriptors for the server");
 }
 
@@ -204,6 +253,7 @@ struct server *server_destroy(struct server *server)
     const int busy = uv_loop_close(&server->uv);
     assert(busy == 0);
     (void)busy;
+    (void)tls_server_destroy(server->tls);
     free(server);
     return NULL;
 }

@@ -14,6 +14,7 @@
 #include "server/net/server.h"
 #include "server/net/shard.h"
 #include "server/net/shared_memory.h"
+#include "server/net/tls.h"
 
 enum server_state {
     SERVER_RUNNING,
@@ -32,6 +33,7 @@ struct server {
     uv_signal_t sigterm;
     uv_signal_t sigint;
     uv_signal_t sighup;
+    struct tls_server *tls;       /* owned; NULL: none is spoken */
     struct door *door;            /* owned */
     struct control_host *control; /* owned */
     struct shard **shard;         /* owned; options.shards of them */

@@ -51,7 +51,7 @@ LIBRARY_HOMES = [
     (r"protobuf-c/.*|.*\.pb-c\.h", r"proto/message\w*\.[ch]", "protobuf-c"),
     (r"cyaml/.*|yaml\.h", {"server/config"}, "YAML"),
     (r"xxhash\.h", {"server/persist"}, "xxHash"),
-    (r"openssl/.*", {"server/access"}, "OpenSSL"),
+    (r"openssl/.*", {"server/access", "server/net", "client/lib", "client/ctl"}, "OpenSSL"),
     (r"zlib\.h", {"client/train", "client/examples"}, "zlib"),
     (r"(.*/)?(cblas|lapacke?|openblas_config)\.h", {"client/train", "server/optim"}, "BLAS"),
 ]

@@ -10,11 +10,13 @@
 #include "proto/error.h"
 
 #define UNIX_PREFIX "unix:"
+#define TLS_PREFIX  "tls:"
 
 static enum stepd_status malformed(const char *text, const char *what, struct stepd_error *reterr)
 {
     return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                      "address '%s': %s (host:port, [v6]:port or unix:/path)", text, what);
+                      "address '%s': %s (host:port, [v6]:port, tls:host:port or unix:/path)", text,
+                      what);
 }
 
 static enum stepd_status parse_path(const char *text, struct stepd_address *ret_address,
@@ -58,13 +60,14 @@ enum stepd_status stepd_address_parse(const char *text, struct stepd_address *re
 {
     if (stepd_address_is_local(text))
         return parse_path(text, ret_address, reterr);
-    const char *const colon = strrchr(text, ':');
+    const bool tls = strncmp(text, TLS_PREFIX, strlen(TLS_PREFIX)) == 0;
+    const char *host = tls ? text + strlen(TLS_PREFIX) : text;
+    const char *const colon = strrchr(host, ':');
     if (colon == NULL)
         return malformed(text, "the port is missing", reterr);
     if (!is_port(colon + 1))
         return malformed(text, "the port is not a number from 1 to 65535", reterr);
-    const char *host = text;
-    size_t bytes = (size_t)(colon - text);
+    size_t bytes = (size_t)(colon - host);
     if (bytes >= 2 && host[0] == '[' && host[bytes - 1] == ']') {
         host++;
         bytes -= 2;
@@ -75,7 +78,7 @@ enum stepd_status stepd_address_parse(const char *text, struct stepd_address *re
         return malformed(text, "the host is empty", reterr);
     if (bytes > STEPD_HOST_MAX_BYTES)
         return malformed(text, "the host is longer than 255 bytes", reterr);
-    *ret_address = (struct stepd_address){.local = false};
+    *ret_address = (struct stepd_address){.tls = tls};
     memcpy(ret_address->host, host, bytes);
     memcpy(ret_address->port, colon + 1, strlen(colon + 1));
     return STEPD_OK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Addresses as people write them: "host:port", "[v6]:port" or "unix:/path".
+ * Addresses as people write them: "host:port", "[v6]:port", "tls:" in front of one of these, or
+ * "unix:/path".
  */
 #ifndef CLIENT_LIB_CORE_ADDRESS_H
 #define CLIENT_LIB_CORE_ADDRESS_H
@@ -13,13 +14,14 @@
 #define STEPD_PATH_MAX_BYTES 107u /* of a Unix socket: sockaddr_un takes no more */
 
 struct stepd_address {
+    bool tls;                            /* to host and port */
     bool local;                          /* a Unix socket: path; otherwise host and port */
     char path[STEPD_PATH_MAX_BYTES + 1]; /* NUL-terminated */
     char host[STEPD_HOST_MAX_BYTES + 1]; /* without brackets */
     char port[6];                        /* 1..65535 */
 };
 
-/* INVALID_ARGUMENT: it is none of the three forms; the text says what is wrong with it. Pure. */
+/* INVALID_ARGUMENT: it is none of these forms; the text says what is wrong with it. Pure. */
 enum stepd_status stepd_address_parse(const char *text, struct stepd_address *ret_address,
                                       struct stepd_error *reterr) STEPD_MUST_CHECK;
 

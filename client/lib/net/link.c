@@ -11,6 +11,10 @@
  * later; and it takes descriptors in as streams only. Without it a step of 64 bytes takes 0.9 of
  * the time.
  *
+ * Through TLS each part is a call of its own, which encrypts some of it and writes that. What TLS
+ * has read from the socket and not given out yet makes no event, so reading goes on until it has
+ * nothing; and as long as it must read before it can write, the socket is not watched for that.
+ *
  * What is wrong with the socket is found by the loop, never in stepd_link_send(): the one who sends
  * has just made the request that would be lost.
  */
@@ -76,6 +80,7 @@ static struct link_write *destroy_write(struct link_write *write)
 static void destroy(struct stepd_link *link)
 {
     close_descriptors(link);
+    link->options.tls = stepd_tls_destroy(link->options.tls);
     stepd_reader_deinit(&link->reader);
     free(link->peer);
     free(link);
@@ -92,6 +97,7 @@ struct stepd_link *stepd_link_close(struct stepd_link *link)
         return NULL;
     link->closed = true;
     uv_close((uv_handle_t *)&link->poll, on_closed);
+    link->options.tls = stepd_tls_destroy(link->options.tls); /* which says goodbye */
     (void)close(link->options.fd);
     link->writing = destroy_write(link->writing);
     struct stepd_sendqueue_item *item;
@@ -159,6 +165,8 @@ static ssize_t receive(struct stepd_link *link, const struct stepd_room *room)
                              .msg_iovlen = 1,
                              .msg_control = &control,
                              .msg_controllen = sizeof control.bytes};
+    if (link->options.tls != NULL)
+        return stepd_tls_read(link->options.tls, room->at, room->bytes);
     if (!link->options.shares)
         return recv(link->options.fd, room->at, room->bytes, 0);
     const ssize_t n = recvmsg(link->options.fd, &message, MSG_CMSG_CLOEXEC);
@@ -194,6 +202,25 @@ static void lose_broken(struct stepd_link *link, const char *why)
     lose(link, &error);
 }
 
+/* With what the system has said, or TLS. */
+static void lose_failed(struct stepd_link *link, int error)
+{
+    struct stepd_error why;
+    if (link->options.tls == NULL || error != EPROTO) {
+        lose_broken(link, strerror(error));
+        return;
+    }
+    const enum stepd_status status = stepd_tls_explain(link->options.tls, &why);
+    (void)stepd_fail_in(&why, status, "connection to %s", link->peer);
+    lose(link, &why);
+}
+
+/* Is there more to be read that makes no event? */
+static bool holds_more(const struct stepd_link *link)
+{
+    return !link->closed && link->options.tls != NULL && stepd_tls_holds(link->options.tls);
+}
+
 /* A read that does not fill its room has brought all that was there. */
 static void read_on(struct stepd_link *link)
 {
@@ -208,8 +235,10 @@ static void read_on(struct stepd_link *link)
         else if (n == 0)
             lose_broken(link, "closed by the server");
         else if (!comes_later(errno))
-            lose_broken(link, strerror(errno));
-    } while (n > 0 && (size_t)n == room.bytes && !link->closed && ++reads < TURN_READS);
+            lose_failed(link, errno);
+        reads++;
+    } while (n > 0 && !link->closed &&
+             (holds_more(link) || ((size_t)n == room.bytes && reads < TURN_READS)));
 }
 
 uint64_t stepd_link_received(const struct stepd_link *link)
@@ -229,21 +258,18 @@ static bool has_to_write(const struct stepd_link *link)
 /* libuv cannot fail here: the socket is no other handle's. */
 static void watch(struct stepd_link *link)
 {
-    const int events = UV_READABLE | (has_to_write(link) ? UV_WRITABLE : 0);
+    const bool must_read =
+        !link->closed && link->options.tls != NULL && stepd_tls_must_read(link->options.tls);
+    const int events = UV_READABLE | (has_to_write(link) && !must_read ? UV_WRITABLE : 0);
     if (!link->closed && events != link->watched)
         (void)uv_poll_start(&link->poll, events, on_event);
     link->watched = events;
 }
 
-/* Gives the socket what it takes of the frame. As write(). */
-static ssize_t send_some(struct stepd_link *link)
+/* So much of the frame has left. */
+static void pass(struct link_write *write, size_t sent)
 {
-    struct link_write *const write = link->writing;
-    const size_t parts = write->parts - write->at;
-    const struct msghdr message = {.msg_iov = &write->part[write->at],
-                                   .msg_iovlen = parts < PARTS_MOST ? parts : PARTS_MOST};
-    const ssize_t sent = sendmsg(link->options.fd, &message, MSG_NOSIGNAL);
-    for (size_t left = sent > 0 ? (size_t)sent : 0; write->at < write->parts;) {
+    for (size_t left = sent; write->at < write->parts;) {
         struct iovec *const part = &write->part[write->at];
         if (part->iov_len > left) {
             *part = (struct iovec){.iov_base = (uint8_t *)part->iov_base + left,
@@ -253,6 +279,35 @@ static ssize_t send_some(struct stepd_link *link)
         left -= part->iov_len;
         write->at++;
     }
+}
+
+/* The same through TLS, which takes a part of a part at a time. */
+static ssize_t send_some_tls(struct stepd_link *link)
+{
+    struct link_write *const write = link->writing;
+    size_t all = 0;
+    ssize_t sent = 1;
+    while (sent > 0 && all < TURN_BYTES && write->at < write->parts) {
+        const struct iovec *const part = &write->part[write->at];
+        sent = stepd_tls_write(link->options.tls, part->iov_base, part->iov_len);
+        if (sent > 0)
+            pass(write, (size_t)sent);
+        all += sent > 0 ? (size_t)sent : 0;
+    }
+    return sent < 0 && all == 0 ? -1 : (ssize_t)all;
+}
+
+/* Gives the socket what it takes of the frame. As write(). */
+static ssize_t send_some(struct stepd_link *link)
+{
+    struct link_write *const write = link->writing;
+    if (link->options.tls != NULL)
+        return send_some_tls(link);
+    const size_t parts = write->parts - write->at;
+    const struct msghdr message = {.msg_iov = &write->part[write->at],
+                                   .msg_iovlen = parts < PARTS_MOST ? parts : PARTS_MOST};
+    const ssize_t sent = sendmsg(link->options.fd, &message, MSG_NOSIGNAL);
+    pass(write, sent > 0 ? (size_t)sent : 0);
     return sent;
 }
 
@@ -298,7 +353,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
         read_on(link);
     const int error = !link->closed && has_to_write(link) ? write_on(link) : 0;
     if (error != 0)
-        lose_broken(link, strerror(error));
+        lose_failed(link, error);
     else if (status < 0)
         lose_broken(link, uv_strerror(status));
     watch(link);
@@ -349,6 +404,7 @@ enum stepd_status stepd_link_open(uv_loop_t *uv, const struct stepd_link_options
 {
     struct stepd_link *const link = calloc(1, sizeof *link);
     if (link == NULL) {
+        (void)stepd_tls_destroy(options->tls);
         (void)close(options->fd);
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a connection");
     }

@@ -18,12 +18,14 @@
 
 #include "client/lib/core/outgoing.h"
 #include "client/lib/core/pending.h"
+#include "client/lib/net/tls.h"
 
 struct stepd_link;
 
 struct stepd_link_options {
-    int fd;      /* a connected socket */
-    bool shares; /* it is a Unix socket, over which memory may come */
+    int fd;                /* a connected socket */
+    struct stepd_tls *tls; /* through which all bytes go, on that socket; NULL: none */
+    bool shares;           /* it is a Unix socket, over which memory may come */
     uint32_t shard;
     const char *peer; /* for people: "127.0.0.1:7070"; copied */
     struct stepd_pending *pending;
@@ -33,7 +35,7 @@ struct stepd_link_options {
     void (*on_answer)(void *owner, uint32_t shard);
 };
 
-/* Takes ownership of the socket, whatever comes of it. RESOURCE_EXHAUSTED, INTERNAL. */
+/* Takes ownership of the socket and the TLS, whatever comes of it. RESOURCE_EXHAUSTED, INTERNAL. */
 enum stepd_status stepd_link_open(uv_loop_t *uv, const struct stepd_link_options *options,
                                   struct stepd_link **ret_link,
                                   struct stepd_error *reterr) STEPD_MUST_CHECK;

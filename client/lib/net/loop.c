@@ -297,6 +297,12 @@ fail:
     return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "the system has no thread for a client");
 }
 
+/* The first letter's mutex makes it known to whichever thread runs the loop. */
+void stepd_loop_trust(struct stepd_loop *loop, const struct stepd_trust *trust)
+{
+    stepd_places_trust(loop->places, trust);
+}
+
 struct stepd_loop *stepd_loop_destroy(struct stepd_loop *loop)
 {
     if (loop == NULL)

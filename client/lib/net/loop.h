@@ -19,6 +19,7 @@
 #include "client/lib/net/mailbox.h"
 
 struct stepd_loop;
+struct stepd_trust;
 
 /* Starts the own thread. The brain (borrowed until stepd_loop_destroy) gets its links.
  * reconnect_timeout_ms: their budget. busy_poll_us: how long a caller that waits looks for work
@@ -26,6 +27,9 @@ struct stepd_loop;
 enum stepd_status stepd_loop_create(struct stepd_brain *brain, uint32_t reconnect_timeout_ms,
                                     uint32_t busy_poll_us, struct stepd_loop **ret_loop,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Whom connections by TLS trust (borrowed until stepd_loop_destroy). Before the first letter. */
+void stepd_loop_trust(struct stepd_loop *loop, const struct stepd_trust *trust);
 
 /* Fails everything under way with CANCELLED, closes the links and ends the thread. Letters that
  * are posted meanwhile are not delivered. NULL is fine. Returns NULL. */

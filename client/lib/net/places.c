@@ -7,7 +7,9 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "client/lib/core/address.h"
 #include "client/lib/net/chance.h"
 #include "client/lib/net/clock.h"
 #include "client/lib/net/dial.h"
@@ -26,9 +28,10 @@ struct place {
 
 struct stepd_places {
     uv_loop_t *uv;
-    struct stepd_pending *pending; /* borrowed */
-    struct stepd_links *links;     /* owned */
-    struct place *first;           /* owned */
+    struct stepd_pending *pending;   /* borrowed */
+    struct stepd_links *links;       /* owned */
+    struct place *first;             /* owned */
+    const struct stepd_trust *trust; /* borrowed; NULL: no TLS */
     uv_timer_t timer;
 };
 
@@ -55,6 +58,24 @@ static void on_answer(void *self, uint32_t shard)
     stepd_links_answered(place->places->links, shard);
 }
 
+/* TLS on a socket, where the address wants it. */
+static enum stepd_status wrap(const struct stepd_places *places, const char *text, int fd,
+                              struct stepd_tls **ret_tls, struct stepd_error *reterr)
+{
+    struct stepd_address address;
+    const enum stepd_status status = stepd_address_parse(text, &address, reterr);
+    if (status != STEPD_OK || !address.tls)
+        return status;
+    if (places->trust == NULL)
+        return stepd_fail(reterr, STEPD_INTERNAL,
+                          "the server names a shard by TLS, at %s, and is "
+                          "itself dialled without",
+                          text);
+    *ret_tls = stepd_tls_create(places->trust, fd, address.host);
+    return *ret_tls != NULL ? STEPD_OK
+                            : stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for TLS");
+}
+
 static void on_dialled(void *user, int fd, bool local, const struct stepd_error *error)
 {
     struct place *const place = user;
@@ -64,17 +85,25 @@ static void on_dialled(void *user, int fd, bool local, const struct stepd_error 
         stepd_links_broke(links, place->shard, error);
         return;
     }
+    struct stepd_error failure;
+    struct stepd_tls *tls = NULL;
+    const char *const peer = stepd_links_address(links, place->shard);
+    if (wrap(place->places, peer, fd, &tls, &failure) != STEPD_OK) {
+        (void)close(fd);
+        stepd_links_broke(links, place->shard, &failure);
+        return;
+    }
     const struct stepd_link_options options = {
         .fd = fd,
+        .tls = tls,
         .shares = local && place->shard > 0,
         .shard = place->shard,
-        .peer = stepd_links_address(links, place->shard),
+        .peer = peer,
         .pending = place->places->pending,
         .owner = place,
         .on_lost = on_lost,
         .on_answer = on_answer,
     };
-    struct stepd_error failure;
     if (stepd_link_open(place->places->uv, &options, &place->link, &failure) == STEPD_OK)
         stepd_links_connected(links, place->shard);
     else
@@ -173,6 +202,11 @@ static void io_wake_at(void *owner, uint64_t ms)
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */
+
+void stepd_places_trust(struct stepd_places *places, const struct stepd_trust *trust)
+{
+    places->trust = trust;
+}
 
 enum stepd_status stepd_places_create(uv_loop_t *uv, const struct stepd_links_options *options,
                                       struct stepd_places **ret_places)

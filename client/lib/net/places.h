@@ -13,11 +13,15 @@
 #include "client/lib/core/links.h"
 
 struct stepd_places;
+struct stepd_trust;
 
 /* Makes links that have their connections in this loop: options->io is filled in here. *ret_places:
  * caller frees with stepd_places_destroy. RESOURCE_EXHAUSTED. */
 enum stepd_status stepd_places_create(uv_loop_t *uv, const struct stepd_links_options *options,
                                       struct stepd_places **ret_places) STEPD_MUST_CHECK;
+
+/* Whom connections by TLS trust (borrowed as long as the places). Before the first is made. */
+void stepd_places_trust(struct stepd_places *places, const struct stepd_trust *trust);
 
 struct stepd_links *stepd_places_links(const struct stepd_places *places);
 

@@ -119,7 +119,7 @@ class Known(unittest.TestCase):
                 self.assertIn(STRANGER, one.stderr)
             self.assertEqual(len({one.stderr for one in asked}), 1)
             for reason in ('who="" .*it has shown no token', 'who="" .*its token is not on the list',
-                           'who="old" .*its token was good until 2020-01-01T00:00:00Z only'):
+                           'who="old" .*its line was good until 2020-01-01T00:00:00Z only'):
                 daemon.wait_for(f'event=login_refused peer="127.0.0.1:.*{reason}')
             self.assert_no_secret(daemon.said.text())
 
@@ -168,7 +168,7 @@ class Known(unittest.TestCase):
             self.admit("boss")
             daemon.process.send_signal(signal.SIGHUP)
             daemon.wait_for("event=access_read lines=1")
-            daemon.wait_for("event=login_ended .*its token is not on the list any more")
+            daemon.wait_for("event=login_ended .*it is not on the list any more")
             said = watch.communicate(timeout=END_S)[1]
             self.assertEqual(watch.returncode, 1)
             self.assertIn(STRANGER, said)

@@ -87,11 +87,11 @@ static void hello__of_strangers__is_told_one_thing_and_the_log_another(void **st
     static const struct {
         const char *token, *says;
     } cases[] = {
-        {"", "reason=\"it has shown no token\""},
+        {"", "reason=\"it has shown no token, and no certificate of a CA of ours\""},
         {"nobody", "reason=\"its token is not on the list\""},
         {"worke", "reason=\"its token is not on the list\""},
         {"workers", "reason=\"its token is not on the list\""},
-        {"late", "who=\"late\" what=observer job=\"j\" reason=\"its token was good until "
+        {"late", "who=\"late\" what=observer job=\"j\" reason=\"its line was good until "
                  "2027-01-15T08:00:00Z only\""},
     };
     struct brain *brain = *state;
@@ -120,10 +120,10 @@ static void hello__for_what_a_token_is_not_for__is_told_one_thing_and_the_log_an
         bool works;
     } cases[] = {
         {"looker", "j", "reason=\"its role is observe, and this takes work\"", true},
-        {"looker", "m", "reason=\"its token is not for this job\"", false},
-        {"worker", "m", "reason=\"its token is not for this job\"", true},
-        {"other", "j", "reason=\"its token is not for this job\"", false},
-        {"other", "k", "reason=\"its token is not for this job\"", false}, /* there is no k */
+        {"looker", "m", "reason=\"its line is not for this job\"", false},
+        {"worker", "m", "reason=\"its line is not for this job\"", true},
+        {"other", "j", "reason=\"its line is not for this job\"", false},
+        {"other", "k", "reason=\"its line is not for this job\"", false}, /* there is no k */
     };
 
     char first[STEPD_ERROR_TEXT_BYTES] = "";
@@ -274,8 +274,8 @@ static void token__off_the_list__ends_its_session_everywhere(void **state)
     const struct order *gone = brain_newest(brain, 1, ORDER_SESSION_GONE);
     assert_memory_equal(gone->session, worker->session, STEPD_SESSION_BYTES);
     assert_int_equal(gone->error.code, STEPD_UNAUTHENTICATED);
-    assert_logged(brain, "warn: login_ended worker=\"w0\" job=\"j\" reason=\"its token is not on "
-                         "the list any more\"");
+    assert_logged(brain, "warn: login_ended worker=\"w0\" job=\"j\" reason=\"it is not on the "
+                         "list any more\"");
     brain_forget_orders(brain);
     brain_wait(brain, 100);
     assert_int_equal(brain_count(brain, 0, ORDER_SESSION_GONE), 0); /* once */
@@ -293,7 +293,7 @@ static void token__whose_time_is_over__ends_its_session(void **state)
     peer_assert_error(worker, STEPD_UNAUTHENTICATED, UNKNOWN);
     brain_wait(brain, 100);
     assert_true(worker->hung_up);
-    assert_logged(brain, "reason=\"its token was good until 2027-01-15T08:00:10Z only\"");
+    assert_logged(brain, "reason=\"its line was good until 2027-01-15T08:00:10Z only\"");
 }
 
 static void token__that_is_worth_less_now__ends_a_worker_s_session(void **state)

@@ -126,7 +126,7 @@ struct rig *rig_create(void)
     return rig;
 }
 
-void rig_open(struct rig *rig, const uint8_t *bytes, size_t count)
+static void open_caller(struct rig *rig, const uint8_t *bytes, size_t count, struct tls *tls)
 {
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
@@ -134,8 +134,19 @@ void rig_open(struct rig *rig, const uint8_t *bytes, size_t count)
     assert_int_equal(fcntl(rig->peer, F_SETFL, O_NONBLOCK), 0);
     struct caller *const caller = caller_create(pair[0], false, "unix", bytes, count);
     assert_non_null(caller);
+    caller->tls = tls;
     conn_open(&rig->loop, caller);
     rig_turn(rig);
+}
+
+void rig_open(struct rig *rig, const uint8_t *bytes, size_t count)
+{
+    open_caller(rig, bytes, count, /* tls= */ NULL);
+}
+
+void rig_open_tls(struct rig *rig, struct tls *tls)
+{
+    open_caller(rig, NULL, 0, tls);
 }
 
 void rig_destroy(struct rig *rig)

@@ -22,6 +22,8 @@ enum {
     RIG_READ_TIMEOUT_MS = 20000,
 };
 
+struct tls;
+
 struct rig {
     uv_loop_t uv;
     struct conn_loop loop;
@@ -53,6 +55,9 @@ struct rig {
 struct rig *rig_create(void);
 void rig_open(struct rig *rig, const uint8_t *bytes, size_t count);
 void rig_destroy(struct rig *rig);
+
+/* The same through TLS (takes ownership), whose handshake is over. */
+void rig_open_tls(struct rig *rig, struct tls *tls);
 
 /* Turns the loop until nothing more happens by itself. */
 void rig_turn(struct rig *rig);

@@ -49,6 +49,9 @@ static enum stepd_status make_server(void)
     const struct server_options options = {
         .listen = "127.0.0.1:0",
         .unix_path = "",
+        .tls_cert = "",
+        .tls_key = "",
+        .tls_client_ca = "",
         .port_file = "",
         .tcp_congestion = "auto",
         .shards = SHARDS,
