@@ -44,6 +44,7 @@ int import_run(const struct ctl_options *ctl, int argc, char **argv);
 int diff_run(const struct ctl_options *ctl, int argc, char **argv);
 int optimizers_run(const struct ctl_options *ctl, int argc, char **argv);
 int schedules_run(const struct ctl_options *ctl, int argc, char **argv);
+int certs_run(const struct ctl_options *ctl, int argc, char **argv);
 int token_run(const struct ctl_options *ctl, int argc, char **argv);
 int schedule_run(const struct ctl_options *ctl, int argc, char **argv);
 

@@ -56,7 +56,7 @@ class Empty(unittest.TestCase):
         for arguments in (["--help"], ["launch", "--help"], ["status", "--help"],
                           ["groups", "--help"], ["change", "--help"],
                           ["changes", "--help"], ["checkpoint", "--help"], ["schedule", "--help"], ["schedules", "--help"],
-                          ["optimizers", "--help"], ["token", "--help"], ["--version"]):
+                          ["optimizers", "--help"], ["token", "--help"], ["certs", "--help"], ["--version"]):
             asked = stepctl(*arguments)
             self.assertEqual(asked.returncode, 0, arguments)
             self.assertIn("stepctl", asked.stdout)
@@ -64,7 +64,7 @@ class Empty(unittest.TestCase):
     def test_help__of_stepctl_itself__lists_each_command(self):
         shown = stepctl("--help").stdout
         for command in ("launch", "status", "groups", "change", "changes", "checkpoint",
-                        "schedule", "schedules", "optimizers", "token"):
+                        "schedule", "schedules", "optimizers", "token", "certs"):
             self.assertRegex(shown, rf"(?m)^  {command} +\w")
 
 

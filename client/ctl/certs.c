@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * stepctl certs: the certificates of a small cluster in one command.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/ctl/authority.h"
+#include "client/ctl/ctl.h"
+#include "client/ctl/number.h"
+#include "proto/error.h"
+
+#define DAYS_MOST    UINT64_C(36500)
+#define DAYS_DEFAULT 365u
+#define CA_DAYS      3650u
+
+struct options {
+    const char *folder;
+    char *hosts;   /* cut in place; NULL: none */
+    char *clients; /* likewise */
+    uint64_t days;
+};
+
+static int print_help(void)
+{
+    (void)printf(
+        "usage: stepctl certs FOLDER --hosts HOST,... [--clients NAME,...] [--days N]\n"
+        "\n"
+        "Makes a private CA in FOLDER, and certificates that it has signed: for each host, by\n"
+        "which name or address daemons are dialled there, and for each client. A FOLDER that has\n"
+        "a CA already gets further certificates of it. No file is ever overwritten, and each is\n"
+        "its owner's alone.\n"
+        "\n"
+        "  FOLDER/ca.pem             for whoever dials:   --tls-ca\n"
+        "                            for daemons:         tls_client_ca\n"
+        "  FOLDER/ca.key             signs: keep it where no daemon and no worker is\n"
+        "  FOLDER/HOST.pem, .key     for the daemon there: tls_cert, tls_key\n"
+        "  FOLDER/NAME.pem, .key     for a client:        --tls-cert, --tls-key; certificate:NAME\n"
+        "                            in the server's access_file\n"
+        "\n"
+        "options:\n"
+        "  --hosts HOST,...    names or addresses\n"
+        "  --clients NAME,...  of workers and people\n"
+        "  --days N            that the certificates are good for [%u]; a CA is for %u, or for\n"
+        "                      as long\n"
+        "  --help              this text\n",
+        DAYS_DEFAULT, CA_DAYS);
+    return CTL_OK;
+}
+
+/* The exit code, or -1: go on. */
+static int read_options(int argc, char **argv, struct options *options)
+{
+    static const struct option long_options[] = {
+        {"hosts", required_argument, NULL, 'o'},
+        {"clients", required_argument, NULL, 'c'},
+        {"days", required_argument, NULL, 'd'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        switch (option) {
+        case 'o': options->hosts = optarg; break;
+        case 'c': options->clients = optarg; break;
+        case 'd':
+            if (number_parse_whole(optarg, 1, DAYS_MOST, &options->days))
+                break;
+            (void)fprintf(stderr, "stepctl certs: --days takes 1 to 36500: %s\n", optarg);
+            return ctl_usage("certs");
+        case 'h': return print_help();
+        default: return ctl_usage("certs");
+        }
+    }
+    const char *const wrong = argc - optind != 1 ? "one FOLDER must be named"
+                              : options->hosts == NULL && options->clients == NULL
+                                  ? "--hosts or --clients is missing"
+                                  : NULL;
+    if (wrong != NULL) {
+        (void)fprintf(stderr, "stepctl certs: %s\n", wrong);
+        return ctl_usage("certs");
+    }
+    options->folder = argv[optind];
+    return -1;
+}
+
+/* One for each name of a list, which is cut in place. */
+static enum stepd_status certify(const struct authority *authority, const struct options *options,
+                                 char *names, bool server, struct stepd_error *reterr)
+{
+    char *rest = names;
+    for (char *name = strtok_r(names, ",", &rest); name != NULL;
+         name = strtok_r(NULL, ",", &rest)) {
+        const enum stepd_status status =
+            authority_certify(authority, name, server, (uint32_t)options->days, reterr);
+        if (status != STEPD_OK)
+            return status;
+        (void)printf("%s/%s.pem\n%s/%s.key\n", options->folder, name, options->folder, name);
+    }
+    return STEPD_OK;
+}
+
+static enum stepd_status make(const struct options *options, struct stepd_error *reterr)
+{
+    struct authority *authority = NULL;
+    bool made = false;
+    const uint32_t ca_days = options->days > CA_DAYS ? (uint32_t)options->days : CA_DAYS;
+    enum stepd_status status = authority_open(options->folder, ca_days, &authority, &made, reterr);
+    if (status != STEPD_OK)
+        return status;
+    if (made)
+        (void)printf("%s/ca.pem\n%s/ca.key\n", options->folder, options->folder);
+    if (options->hosts != NULL)
+        status = certify(authority, options, options->hosts, /* server= */ true, reterr);
+    if (status == STEPD_OK && options->clients != NULL)
+        status = certify(authority, options, options->clients, /* server= */ false, reterr);
+    (void)authority_destroy(authority);
+    return status;
+}
+
+int certs_run(const struct ctl_options *ctl, int argc, char **argv)
+{
+    struct options options = {.days = DAYS_DEFAULT};
+    struct stepd_error error;
+    (void)ctl;
+    const int exit_code = read_options(argc, argv, &options);
+    if (exit_code >= 0)
+        return exit_code;
+    return make(&options, &error) == STEPD_OK ? CTL_OK : ctl_fail("certs", &error);
+}
