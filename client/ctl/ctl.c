@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "proto/error.h"
@@ -20,6 +21,19 @@ static void write_name(char *name, size_t size)
     (void)stepd_format(name, size, "stepctl %s@%s", user == NULL ? "" : user, host);
 }
 
+const char *ctl_variable(const char *name)
+{
+    const char *const value = getenv(name);
+    return value == NULL || value[0] == '\0' ? NULL : value;
+}
+
+/* What a flag has said, or a variable, which means nothing where there is no TLS. */
+static const char *for_tls(const struct ctl_options *ctl, const char *said, const char *name)
+{
+    const bool tls = strncmp(ctl->server, "tls:", 4) == 0;
+    return said == NULL && tls ? ctl_variable(name) : said;
+}
+
 enum stepd_status ctl_connect(const struct ctl_options *ctl, const char *job,
                               struct stepd_client **ret_client, struct stepd_error *reterr)
 {
@@ -29,10 +43,10 @@ enum stepd_status ctl_connect(const struct ctl_options *ctl, const char *job,
     options.address = ctl->server;
     options.token = ctl->token;
     options.insecure = ctl->insecure;
-    options.tls_ca = ctl->tls_ca;
-    options.tls_cert = ctl->tls_cert;
-    options.tls_key = ctl->tls_key;
-    options.tls_name = ctl->tls_name;
+    options.tls_ca = for_tls(ctl, ctl->tls_ca, "STEPD_CA");
+    options.tls_cert = for_tls(ctl, ctl->tls_cert, "STEPD_CLIENT_CERT");
+    options.tls_key = for_tls(ctl, ctl->tls_key, "STEPD_CLIENT_KEY");
+    options.tls_name = for_tls(ctl, ctl->tls_name, "STEPD_SERVER_NAME");
     options.job = job;
     options.worker = name;
     options.observer = true;

@@ -48,6 +48,9 @@ int certs_run(const struct ctl_options *ctl, int argc, char **argv);
 int token_run(const struct ctl_options *ctl, int argc, char **argv);
 int schedule_run(const struct ctl_options *ctl, int argc, char **argv);
 
+/* The value of an environment variable, or NULL where it is empty or not set. */
+const char *ctl_variable(const char *name);
+
 /* Connects as an observer of no job. *ret_client: caller frees with stepd_close. Fails as
  * stepd_connect does; job is NULL for none. */
 enum stepd_status ctl_connect(const struct ctl_options *ctl, const char *job,

@@ -82,16 +82,9 @@ static int run_command(const struct ctl_options *options, int argc, char **argv)
     return ctl_usage("");
 }
 
-/* NULL where a variable is empty or not set. */
-static const char *variable(const char *name)
-{
-    const char *const value = getenv(name);
-    return value == NULL || value[0] == '\0' ? NULL : value;
-}
-
 static const char *default_server(void)
 {
-    const char *const address = variable("STEPD_ADDRESS");
+    const char *const address = ctl_variable("STEPD_ADDRESS");
     return address == NULL ? DEFAULT_SERVER : address;
 }
 
@@ -120,11 +113,7 @@ static int run(int argc, char **argv)
     };
     struct ctl_options options = {
         .server = default_server(),
-        .token = variable("STEPD_TOKEN"),
-        .tls_ca = variable("STEPD_CA"),
-        .tls_cert = variable("STEPD_CLIENT_CERT"),
-        .tls_key = variable("STEPD_CLIENT_KEY"),
-        .tls_name = variable("STEPD_SERVER_NAME"),
+        .token = ctl_variable("STEPD_TOKEN"),
     };
     const char *token_file = NULL;
     int option;

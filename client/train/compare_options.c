@@ -331,6 +331,7 @@ enum stepd_status compare_options_parse(int argc, char *const *argv, char *const
     enum stepd_status status = flags_read(tables, 2, &line, &of_mode, reterr);
     if (status != STEPD_OK || base->help)
         return status;
+    options_settle_tls(environment, base);
     if (base->local && base->world > 1)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "--local is for one worker, not %u",
                           base->world);

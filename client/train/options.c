@@ -453,10 +453,6 @@ void options_defaults(char *const *environment, struct train_options *ret_option
     *ret_options = (struct train_options){
         .server = address == NULL ? "127.0.0.1:7070" : address,
         .token = launcher_variable(environment, "STEPD_TOKEN"),
-        .tls_ca = launcher_variable(environment, "STEPD_CA"),
-        .tls_cert = launcher_variable(environment, "STEPD_CLIENT_CERT"),
-        .tls_key = launcher_variable(environment, "STEPD_CLIENT_KEY"),
-        .tls_name = launcher_variable(environment, "STEPD_SERVER_NAME"),
         .job = "train",
         .model = "mlp:784-1000-1000-10",
         .data = "/usr/share/datasets/fashion-mnist",
@@ -482,6 +478,7 @@ enum stepd_status options_parse(int argc, char *const *argv, char *const *enviro
     enum stepd_status status = flags_read(&table, 1, &line, &of_job, reterr);
     if (status != STEPD_OK || ret_options->help)
         return status;
+    options_settle_tls(environment, ret_options);
     status = check_defined(ret_options, of_job, reterr);
     if (status == STEPD_OK)
         status = settle_place(environment, ret_options, reterr);

@@ -95,6 +95,9 @@ void options_defaults(char *const *environment, struct train_options *ret_option
 /* The flags, for a target that is a struct train_options. */
 struct flag_table options_table(struct train_options *options, unsigned marks);
 
+/* What no flag has said of TLS, the environment says, where the server is dialled so. */
+void options_settle_tls(char *const *environment, struct train_options *options);
+
 /* Gives every rank of a settled world its batch size and its slowness. INVALID_ARGUMENT: not one
  * for each, or none has any example, or where the steps are shared, not all have. */
 enum stepd_status options_settle_ranks(struct train_options *options,

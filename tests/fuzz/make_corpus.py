@@ -7,7 +7,7 @@ usage: make_corpus.py WRITE_SAMPLES WRITE_MANIFESTS CORPUS_FOLDER
 Seeds are our encoder's samples of every message, streams of several frames, the example of a config
 file with its jobs, and hostile inputs that have names: lies about lengths, fields in another order,
 strangers, repeated sub-messages; YAML that refers to itself, is deep, long or no YAML; safetensors
-files whose head says something else than what is in them; manifests that ask for much, or for what is
+files whose head says something else than what is in them; handshakes in pieces; manifests that ask for much, or for what is
 not there.
 """
 
@@ -74,6 +74,26 @@ HOSTILE_FRAMES = {
     "http": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "http2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "tls": bytes.fromhex("1603010200010001fc0303"),
+}
+
+# Acts of fuzz_tls.c.
+CLIENT, SERVER, SAY, GOODBYE = b"\x00", b"\x01", b"\x03", b"\x04"
+
+
+def inject(data):
+    return b"\x02" + bytes([len(data)]) + data
+
+
+SHAKE_HANDS = (CLIENT + b"\xff" + SERVER + b"\xff") * 3
+TLS_SCENES = {
+    "talk": SHAKE_HANDS + (SAY + b"\xc8" + CLIENT + b"\xff") * 3 + GOODBYE + CLIENT + b"\xff",
+    "partial_records": (CLIENT + b"\x02" + SERVER + b"\x03") * 120 + SAY + b"\x40" + CLIENT + b"\x00",
+    "byte_by_byte": (CLIENT + b"\x00") * 700 + SHAKE_HANDS,
+    "hostile_clear_text": inject(b"GET / HTTP/1.1\r\n\r\n"),
+    "hostile_empty_records": inject(bytes.fromhex("1603010000") * 40),
+    "hostile_long_record": inject(bytes.fromhex("160301ffff") + b"\x01" * 200),
+    "hostile_between": SHAKE_HANDS + SAY + b"\x40" + inject(bytes.fromhex("170303001100")) + CLIENT + b"\xff",
+    "hostile_in_handshake": CLIENT + b"\x04" + inject(b"\x00") + CLIENT + b"\xff" + SERVER + b"\xff",
 }
 
 HOSTILE_HEADERS = {
@@ -285,6 +305,9 @@ def main():
         write(corpus / "config", f"hostile_{name}", data)
     for name, data in SAFETENSORS_FILES.items():
         write(corpus / "safetensors", name, data)
+    (corpus / "tls").mkdir(exist_ok=True)
+    for name, data in TLS_SCENES.items():
+        write(corpus / "tls", name, data)
 
 
 if __name__ == "__main__":

@@ -244,6 +244,9 @@ static void note_why(struct stepd_tls *tls)
         (void)stepd_fail(&tls->why, STEPD_UNAUTHENTICATED,
                          "the server's certificate is not to be trusted: %s",
                          X509_verify_cert_error_string(verified));
+    else if (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER)
+        (void)stepd_fail(&tls->why, STEPD_UNAVAILABLE,
+                         "what answers there speaks no TLS; dial it without tls: in front");
     else if (reason != NULL && alerted)
         (void)stepd_fail(&tls->why, STEPD_UNAUTHENTICATED,
                          "the server ends the TLS handshake: %s; is a certificate of its CA shown "

@@ -57,6 +57,20 @@ static void list__of_lines__is_found_by_their_keys(void **state)
     access_list_destroy(list);
 }
 
+static void name__of_a_certificate__is_found_by_it_alone(void **state)
+{
+    (void)state;
+    struct access_list *const list = list_of("a work * never certificate:node7\n"
+                                             "b work * never sha256:" ZEROS "000");
+    assert_string_equal(access_list_find_name(list, "node7")->who, "a");
+    assert_null(access_list_find_name(list, "node"));
+    assert_string_equal(find(list, "sha256:" ZEROS "000")->who,
+                        "b"); /* a certificate has no hash */
+    assert_ptr_equal(access_list_find_like(list, access_list_find_name(list, "node7")),
+                     access_list_find_name(list, "node7"));
+    access_list_destroy(list);
+}
+
 static void grant__of_some_jobs__covers_these_and_no_others(void **state)
 {
     (void)state;
@@ -102,6 +116,7 @@ static void line__that_is_none__is_named_by_its_number_without_its_key(void **st
         {"a work * tomorrow " A, "\"tomorrow\" is no date"},
         {"a work * never sha256:abc", "the last word is no key"},
         {"a work * never md5:" ZEROS, "the last word is no key"},
+        {"a work * never certificate:", "the last word is no key"},
         {"a work a,,b never " A, "one of the jobs is empty"},
         {"a work a, never " A, "one of the jobs is empty"},
         {"a\x01 work * never " A, "the first word is a name"},
@@ -174,6 +189,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(list__of_lines__is_found_by_their_keys),
+        cmocka_unit_test(name__of_a_certificate__is_found_by_it_alone),
         cmocka_unit_test(grant__of_some_jobs__covers_these_and_no_others),
         cmocka_unit_test(grant__at_its_last_second__is_over_with_the_next),
         cmocka_unit_test(list__without_lines__knows_nobody),

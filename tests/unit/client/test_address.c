@@ -31,6 +31,17 @@ static void parse__ipv6_in_brackets__loses_them(void **state)
     assert_string_equal(address.port, "65535");
 }
 
+static void parse__tls__is_in_front_of_host_and_port(void **state)
+{
+    (void)state;
+    assert_int_equal(stepd_address_parse("tls:[::1]:7", &address, &error), STEPD_OK);
+    assert_true(address.tls);
+    assert_string_equal(address.host, "::1");
+    assert_int_equal(stepd_address_parse("tls:7070", &address, &error), STEPD_INVALID_ARGUMENT);
+    assert_int_equal(stepd_address_parse("host:7", &address, &error), STEPD_OK);
+    assert_false(address.tls);
+}
+
 static void parse__unix__is_a_path(void **state)
 {
     (void)state;
@@ -102,6 +113,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parse__host_and_port__are_split),
         cmocka_unit_test(parse__ipv6_in_brackets__loses_them),
+        cmocka_unit_test(parse__tls__is_in_front_of_host_and_port),
         cmocka_unit_test(parse__unix__is_a_path),
         cmocka_unit_test(parse__malformed__says_what_is_wrong),
         cmocka_unit_test(parse__longest_path__is_taken_and_one_more_refused),

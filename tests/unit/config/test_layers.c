@@ -184,11 +184,16 @@ static void environment__of_a_worker__is_none_of_the_daemon_s(void **state)
     (void)state;
     struct config config;
     struct stepd_error error = {.code = STEPD_OK};
-    const struct loading loading = {.environment = {"STEPD_ADDRESS=127.0.0.1:1", "STEPD_RANK=0",
-                                                    "STEPD_LOCAL_RANK=0", "STEPD_WORLD=4",
-                                                    "STEPD_TOKEN=secret"}};
-    assert_int_equal(loading_run(&loading, &config, &error), STEPD_OK);
-    config_deinit(&config);
+    const struct loading loadings[] = {
+        {.environment = {"STEPD_ADDRESS=127.0.0.1:1", "STEPD_RANK=0", "STEPD_LOCAL_RANK=0",
+                         "STEPD_WORLD=4", "STEPD_TOKEN=secret"}},
+        {.environment = {"STEPD_CA=a", "STEPD_CLIENT_CERT=c", "STEPD_CLIENT_KEY=k",
+                         "STEPD_SERVER_NAME=n"}},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(loading_run(&loadings[i], &config, &error), STEPD_OK);
+        config_deinit(&config);
+    }
 }
 
 static void layers__wrong__are_refused_with_the_code_for_their_exit(void **state)

@@ -90,9 +90,9 @@ static enum stepd_status on_fetch(void *owner, struct job *job, uint64_t attempt
 
 static struct control_caller on_caller(void *owner, void *peer)
 {
-    (void)owner;
     (void)peer;
-    return (struct control_caller){.address = "192.0.2.7:4711"};
+    return (struct control_caller){.address = "192.0.2.7:4711",
+                                   .certificate = ((const struct brain *)owner)->certificate};
 }
 
 static int64_t on_unix_s(void *owner)

@@ -46,7 +46,8 @@ struct sent_order {
 struct brain {
     struct control *control;
     uint64_t now_ms;
-    int64_t unix_s; /* what the machine believes */
+    const char *certificate; /* that peers show; NULL: none */
+    int64_t unix_s;          /* what the machine believes */
     uint8_t newest_random;
     uint8_t creation;   /* what the first incarnation of a job that is made now is above 1 */
     struct peer *peers; /* owned */

@@ -154,6 +154,26 @@ static void hello__for_what_a_token_is_for__is_welcomed(void **state)
     assert_null(strstr(brain->log, "login_refused"));
 }
 
+static void hello__with_a_certificate__is_known_by_its_name_unless_it_shows_a_token(void **state)
+{
+    static const char text[] = "seven work j never certificate:node7\n";
+    struct brain *brain = *state;
+    struct access_list *list = NULL;
+    assert_int_equal(access_list_read(text, sizeof text - 1, &list, NULL), STEPD_OK);
+    control_admit(brain->control, list);
+    brain->certificate = "node7";
+    struct peer *peer = peer_join(brain, hello_worker("j", 0));
+    brain_assert_refused(brain, hello_worker("m", 0), STEPD_PERMISSION_DENIED, NOT_FOR);
+    brain_assert_refused(brain, with(hello_observer("j"), "nobody"), STEPD_UNAUTHENTICATED,
+                         UNKNOWN);
+    brain->certificate = "node8";
+    brain_assert_refused(brain, hello_observer("j"), STEPD_UNAUTHENTICATED, UNKNOWN);
+    assert_logged(brain, "reason=\"its certificate's name, node8, is not on the list\"");
+    admit(brain, everybody, COUNT);
+    brain_wait(brain, 100);
+    assert_true(peer->hung_up);
+}
+
 static void hello__without_a_list__needs_no_token(void **state)
 {
     struct brain *brain = *state;
@@ -330,6 +350,7 @@ int main(void)
         TEST(hello__of_strangers__is_told_one_thing_and_the_log_another),
         TEST(hello__for_what_a_token_is_not_for__is_told_one_thing_and_the_log_another),
         TEST(hello__for_what_a_token_is_for__is_welcomed),
+        TEST(hello__with_a_certificate__is_known_by_its_name_unless_it_shows_a_token),
         TEST(hello__without_a_list__needs_no_token),
         TEST(hello__that_resumes__needs_a_token_for_the_session_s_job),
         TEST(request__above_the_role__is_refused),

@@ -75,13 +75,15 @@ static void environment__with_settings__lets_them_win(void **state)
 
 static void environment__with_a_token__has_it_in_the_place_of_ours(void **state)
 {
-    const struct crew_options options = {.workers = 1, .server = "s:1", .token = "theirs"};
+    const struct crew_options options = {
+        .workers = 1, .server = "s:1", .token = "theirs", .tls_ca = "a"};
     const struct crew_options none = {.workers = 1};
     (void)state;
     assert_int_equal(setenv("STEPD_TOKEN", "ours", 1), 0);
     char **environment = worker_environment(0, &options);
     assert_set(environment, "STEPD_TOKEN", "theirs");
     assert_set(environment, "STEPD_ADDRESS", "s:1");
+    assert_set(environment, "STEPD_CA", "a");
     worker_environment_free(environment);
     environment = worker_environment(0, &none);
     assert_set(environment, "STEPD_TOKEN", "ours");

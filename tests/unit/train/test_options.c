@@ -149,6 +149,20 @@ static void options_parse__token_in_environment__is_shown(void **state)
     assert_true(options.insecure);
 }
 
+static void options_parse__tls_in_environment__is_for_addresses_of_tls(void **state)
+{
+    static const char variables[] =
+        "STEPD_CA=a STEPD_CLIENT_CERT=c STEPD_CLIENT_KEY=k STEPD_SERVER_NAME=n";
+    (void)state;
+    assert_int_equal(parse("--server host:1", variables), STEPD_OK);
+    assert_null(options.tls_ca);
+    assert_int_equal(parse("--server tls:host:1 --tls-ca mine", variables), STEPD_OK);
+    assert_string_equal(options.tls_ca, "mine");
+    assert_string_equal(options.tls_cert, "c");
+    assert_string_equal(options.tls_key, "k");
+    assert_string_equal(options.tls_name, "n");
+}
+
 static void check_place(const char *words, const char *variables, int rank, unsigned world)
 {
     assert_int_equal(parse(words, variables), STEPD_OK);
@@ -328,6 +342,7 @@ int main(void)
         cmocka_unit_test(options_parse__phases__follow_the_optimizer_in_their_order),
         cmocka_unit_test(options_parse__address_in_environment__is_used_unless_a_flag_says_other),
         cmocka_unit_test(options_parse__token_in_environment__is_shown),
+        cmocka_unit_test(options_parse__tls_in_environment__is_for_addresses_of_tls),
         cmocka_unit_test(options_parse__launchers_pair__gives_rank_and_world),
         cmocka_unit_test(options_parse__several_pairs__first_complete_one_wins),
         cmocka_unit_test(options_parse__flags_and_environment__flags_win),

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Of TLS the environment says what no flag has said; it may be there for servers of another kind,
+ * and means nothing where the address does not begin with "tls:".
+ */
+#include <string.h>
+
+#include "client/train/launcher.h"
+#include "client/train/options.h"
+
+static void take(char *const *environment, const char *name, const char **value)
+{
+    if (*value == NULL)
+        *value = launcher_variable(environment, name);
+}
+
+void options_settle_tls(char *const *environment, struct train_options *options)
+{
+    if (options->server == NULL || strncmp(options->server, "tls:", 4) != 0)
+        return;
+    take(environment, "STEPD_CA", &options->tls_ca);
+    take(environment, "STEPD_CLIENT_CERT", &options->tls_cert);
+    take(environment, "STEPD_CLIENT_KEY", &options->tls_key);
+    take(environment, "STEPD_SERVER_NAME", &options->tls_name);
+}
