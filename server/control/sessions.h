@@ -42,13 +42,13 @@ struct control_session {
     uint32_t lease_ms;
     uint64_t heard_ms;
     bool restored;                 /* from a snapshot, and nobody has been heard of it since */
+    bool entered;                  /* somebody was let in for it, by a list of who is known */
     struct control_job *job;       /* NULL: an observer that named none */
     struct control_member *member; /* NULL: an observer */
     uint32_t rank;                 /* a worker's; 0 otherwise */
     struct control_conn *conn;     /* its control connection; NULL: closed */
     struct control_arrival arrival;
     const struct access_grant *grant; /* by which it was let in; NULL: see login.h */
-    bool entered;                     /* somebody was let in for it, by a list of who is known */
 };
 
 /* NULL: not known. id has STEPD_SESSION_BYTES bytes. */
