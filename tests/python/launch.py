@@ -41,6 +41,13 @@ class Environment(unittest.TestCase):
         self.assertEqual((launcher.rank(), launcher.world(), launcher.job()), (None, None, None))
         self.assertEqual(launcher.address(), "127.0.0.1:7070")
 
+    def test_token_and_tls__of_the_environment__are_for_servers_that_want_them(self):
+        self.assertEqual((launcher.token(), launcher.of_tls("tls:h:1", "STEPD_CA")), (None, None))
+        with said(STEPD_TOKEN="secret", STEPD_CA="ca.pem"):
+            self.assertEqual(launcher.token(), "secret")
+            self.assertEqual(launcher.of_tls("tls:h:1", "STEPD_CA"), "ca.pem")
+            self.assertIsNone(launcher.of_tls("h:1", "STEPD_CA"))
+
     def test_rank__of_half_a_pair__is_an_error_that_names_the_other_half(self):
         for name, missing in (("RANK", "WORLD_SIZE"), ("WORLD_SIZE", "RANK")):
             with said(**{name: "1"}), self.assertRaises(stepd.InvalidArgument) as caught:

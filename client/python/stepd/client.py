@@ -415,16 +415,18 @@ def connect(address: Optional[str] = None, *, job: Optional[str] = None,
             observer: bool = False, push_dtype: str = "f32", pull_dtype: str = "f32",
             lease: Optional[float] = None, connect_timeout: float = 10.0,
             reconnect_timeout: float = 60.0, sockets_only: bool = False, busy_poll: float = 0.0,
+            tls_ca: Optional[str] = None, tls_cert: Optional[str] = None,
+            tls_key: Optional[str] = None, tls_name: Optional[str] = None, insecure: bool = False,
             on_event: Optional[Callable[[Event], None]] = None) -> Client:
     """Connects to a server, and joins a job.
 
-    address: ``"host:port"``, ``"[v6]:port"`` or ``"unix:/path"``; None: ``STEPD_ADDRESS``, else
-        ``127.0.0.1:7070``.
+    address: ``"host:port"``, ``"[v6]:port"``, the same behind ``"tls:"``, or ``"unix:/path"``; None:
+        ``STEPD_ADDRESS``, else ``127.0.0.1:7070``.
     job: its name; None: ``STEPD_JOB``. Workers must have one.
     rank: of this worker; None: what the launcher says (``stepctl launch``, torchrun, Slurm, Open
         MPI), else any free one.
     worker: a name for people; None: host and process.
-    token: credentials; None: none.
+    token: by which the server knows who this is; None: ``STEPD_TOKEN``, else none.
     observer: pulls and asks only, and is no member of the job.
     push_dtype, pull_dtype: how gradients and weights travel: ``"f32"``, ``"f16"`` or ``"bf16"``;
         in memory they are float32.
@@ -434,6 +436,11 @@ def connect(address: Optional[str] = None, *, job: Optional[str] = None,
     sockets_only: share no memory with a server on this host.
     busy_poll: for so many seconds a wait looks for its answer before it sleeps; for a core of its
         own.
+    tls_ca, tls_cert, tls_key: PEM files of TLS: the CA of the server's certificate, a certificate of
+        our own, and its key; None: ``STEPD_CA``, ``STEPD_CLIENT_CERT`` and ``STEPD_CLIENT_KEY``, else
+        the system's CAs, and none.
+    tls_name: in the server's certificate; None: ``STEPD_SERVER_NAME``, else the host.
+    insecure: the token may go over a network in clear.
     on_event: called with each :class:`Event`, in another thread or in one that waits. It must not
         wait, nor call this client.
 
@@ -444,10 +451,18 @@ def connect(address: Optional[str] = None, *, job: Optional[str] = None,
     signals = Signals(on_event)
     draft = Draft()
     options = ffi.new("struct stepd_options *", lib.default_options())
-    options.address = draft.text(launcher.address() if address is None else address)
+    server = launcher.address() if address is None else address
+    options.address = draft.text(server)
     options.job = draft.text(launcher.job() if job is None else job)
     options.worker = draft.text(worker)
-    options.token = draft.text(token)
+    options.token = draft.text(launcher.token() if token is None else token)
+    for field, said, name in (("tls_ca", tls_ca, "STEPD_CA"),
+                              ("tls_cert", tls_cert, "STEPD_CLIENT_CERT"),
+                              ("tls_key", tls_key, "STEPD_CLIENT_KEY"),
+                              ("tls_name", tls_name, "STEPD_SERVER_NAME")):
+        found = launcher.of_tls(server, name) if said is None else said
+        setattr(options, field, draft.text(found))
+    options.insecure = insecure
     if rank is None and not observer:
         rank = launcher.rank()
     options.rank = -1 if rank is None else rank

@@ -58,6 +58,16 @@ def address() -> str:
     return os.environ.get("STEPD_ADDRESS") or ADDRESS
 
 
+def token() -> Optional[str]:
+    """The token that the server asks for: ``STEPD_TOKEN``; None: the environment does not say."""
+    return os.environ.get("STEPD_TOKEN") or None
+
+
+def of_tls(server: str, name: str) -> Optional[str]:
+    """What a variable (``STEPD_CA``, ...) says of TLS, where that address wants it; else None."""
+    return os.environ.get(name) or None if server.startswith("tls:") else None
+
+
 def job() -> Optional[str]:
     """The job's name: ``STEPD_JOB``; None: the environment does not say."""
     return os.environ.get("STEPD_JOB") or None
