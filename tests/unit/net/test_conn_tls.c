@@ -151,10 +151,11 @@ static void connection__that_is_held__takes_no_more_than_one_read(void **state)
 {
     struct scene *const scene = *state;
     struct rig *const rig = scene->rig;
-    size_t n = 0;
-    for (uint64_t id = 1; id <= 100; id++)
-        n = rig_heartbeat(clear, n, id);
-    const size_t bytes = tls_peer_encrypt(scene->peer, clear, n, encrypted, ROOM);
+    size_t bytes = 0;
+    for (uint64_t id = 1; id <= 100; id++) { /* a record each */
+        const size_t n = rig_heartbeat(clear, 0, id);
+        bytes += tls_peer_encrypt(scene->peer, clear, n, encrypted + bytes, ROOM - bytes);
+    }
     rig->on_message = hold;
     assert_int_equal(write(rig->peer, encrypted, bytes), bytes);
     rig_turn(rig);
