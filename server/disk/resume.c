@@ -151,20 +151,33 @@ static enum stepd_status try_candidates(const struct resume *resume, const struc
                       shelf->name.text, found->cause.text);
 }
 
+static enum stepd_status resume_shelf(const struct resume *resume, const struct shelf *shelf,
+                                      struct stepd_error *reterr)
+{
+    struct found found = {.list = NULL};
+    enum stepd_status status = shelf_clear(shelf, reterr);
+    if (status == STEPD_OK)
+        status = shelf_read_incarnation(shelf, &found.highest, reterr);
+    if (status == STEPD_OK)
+        status = find_candidates(resume, shelf, &found, reterr);
+    if (status == STEPD_OK)
+        status = try_candidates(resume, shelf, &found, reterr);
+    free(found.list);
+    return status;
+}
+
+/* A folder that holds no checkpoint may be somebody else's: it is looked at, and let alone. */
 static enum stepd_status resume_job(const struct resume *resume,
                                     const struct store_shelf_name *name, struct stepd_error *reterr)
 {
     struct shelf shelf;
-    enum stepd_status status = shelf_open_to_write(resume->store, name, &shelf, reterr);
+    bool holds = false;
+    enum stepd_status status = shelf_open(resume->store, name, &shelf, reterr);
     if (status != STEPD_OK)
         return status;
-    struct found found = {.list = NULL};
-    status = shelf_read_incarnation(&shelf, &found.highest, reterr);
-    if (status == STEPD_OK)
-        status = find_candidates(resume, &shelf, &found, reterr);
-    if (status == STEPD_OK)
-        status = try_candidates(resume, &shelf, &found, reterr);
-    free(found.list);
+    status = shelf_holds_any(&shelf, &holds, reterr);
+    if (status == STEPD_OK && holds)
+        status = resume_shelf(resume, &shelf, reterr);
     shelf_close(&shelf);
     return status;
 }

@@ -135,14 +135,60 @@ enum stepd_status shelf_open(const struct store *store, const struct store_shelf
     return refuse(ret_shelf, "", "open", reterr);
 }
 
-static bool remove_hidden(void *owner, const char *name)
+/* ---- Clearing -------------------------------------------------------------------------------- */
+
+/* Is it, as hidden() makes it, of a checkpoint that was begun or is going? */
+static bool is_half_checkpoint(const char *name)
+{
+    struct shelf_checkpoint checkpoint;
+    const bool begun = strncmp(name, NEW, strlen(NEW)) == 0;
+    const bool going = strncmp(name, OLD, strlen(OLD)) == 0;
+    return (begun || going) && shelf_checkpoint_parse(&name[strlen(NEW)], &checkpoint);
+}
+
+/* What is of another kind than what we make under that name is somebody else's. */
+static bool remove_half(void *owner, const char *name)
 {
     const struct shelf *const shelf = owner;
-    if (strncmp(name, NEW, strlen(NEW)) != 0 && strncmp(name, OLD, strlen(OLD)) != 0)
-        return true;
-    /* A folder, or a file beside the one that it was to replace. */
-    return unlinkat(shelf->folder, name, 0) == 0 || file_remove_folder(shelf->folder, name);
+    if (strcmp(name, NEW INCARNATION) == 0)
+        return unlinkat(shelf->folder, name, 0) == 0 || errno == EISDIR || errno == ENOENT;
+    return !is_half_checkpoint(name) || file_remove_folder(shelf->folder, name) || errno == ENOTDIR;
 }
+
+static bool find_any(void *owner, const char *name)
+{
+    bool *const found = owner;
+    struct shelf_checkpoint checkpoint;
+    *found = shelf_checkpoint_parse(name, &checkpoint);
+    return !*found;
+}
+
+enum stepd_status shelf_holds_any(const struct shelf *shelf, bool *ret_holds,
+                                  struct stepd_error *reterr)
+{
+    *ret_holds = false;
+    const bool walked = walk(shelf, find_any, ret_holds);
+    return walked || *ret_holds ? STEPD_OK : refuse(shelf, "", "list", reterr);
+}
+
+/* An incarnation is written down before a first checkpoint is begun. */
+static bool is_own(const struct shelf *shelf)
+{
+    struct stat stat;
+    bool holds = false;
+    (void)walk(shelf, find_any, &holds);
+    return holds || (fstatat(shelf->folder, INCARNATION, &stat, AT_SYMLINK_NOFOLLOW) == 0 &&
+                     S_ISREG(stat.st_mode));
+}
+
+enum stepd_status shelf_clear(const struct shelf *shelf, struct stepd_error *reterr)
+{
+    if (!is_own(shelf) || walk(shelf, remove_half, (void *)(uintptr_t)shelf))
+        return STEPD_OK;
+    return refuse(shelf, "", "clear", reterr);
+}
+
+/* ---- Opening to write ------------------------------------------------------------------------ */
 
 enum stepd_status shelf_open_to_write(const struct store *store,
                                       const struct store_shelf_name *name, struct shelf *ret_shelf,
@@ -153,14 +199,13 @@ enum stepd_status shelf_open_to_write(const struct store *store,
         *ret_shelf = (struct shelf){.name = *name, .folder = -1};
         return refuse(ret_shelf, "", "make", reterr);
     }
-    const enum stepd_status status = shelf_open(store, name, ret_shelf, reterr);
+    enum stepd_status status = shelf_open(store, name, ret_shelf, reterr);
     if (status != STEPD_OK)
         return status;
-    if (walk(ret_shelf, remove_hidden, ret_shelf))
-        return STEPD_OK;
-    const enum stepd_status refused = refuse(ret_shelf, "", "clear", reterr);
-    shelf_close(ret_shelf);
-    return refused;
+    status = shelf_clear(ret_shelf, reterr);
+    if (status != STEPD_OK)
+        shelf_close(ret_shelf);
+    return status;
 }
 
 void shelf_close(struct shelf *shelf)

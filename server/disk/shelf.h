@@ -5,6 +5,7 @@
 #ifndef DISK_SHELF_H
 #define DISK_SHELF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,12 +28,22 @@ struct shelf {
 enum stepd_status shelf_open(const struct store *store, const struct store_shelf_name *name,
                              struct shelf *ret_shelf, struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The same to be written: makes it where there is none, and removes what is not whole. */
+/* The same to be written: makes it where there is none, and clears it. */
 enum stepd_status shelf_open_to_write(const struct store *store,
                                       const struct store_shelf_name *name, struct shelf *ret_shelf,
                                       struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* Removes what a daemon that died has left half done; of what has other names than those that we
+ * give nothing, and nothing where there is neither a checkpoint nor an incarnation: the folder may
+ * be somebody else's. */
+enum stepd_status shelf_clear(const struct shelf *shelf,
+                              struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 void shelf_close(struct shelf *shelf);
+
+/* Is there a name of a checkpoint? A folder without any is none of ours, or has nothing to lose. */
+enum stepd_status shelf_holds_any(const struct shelf *shelf, bool *ret_holds,
+                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* The shelf's checkpoints by falling step. *ret_list: owned by the caller, who frees it. */
 enum stepd_status shelf_list(const struct shelf *shelf, struct shelf_checkpoint **ret_list,

@@ -10,8 +10,9 @@
  *         .old-step-00001100/    one that is being removed, likewise
  *
  * Checkpoints get their names when all of their bytes are on the disk. Whoever opens a shelf to
- * write removes what has other names. Everything is the owner's alone: a manifest holds the
- * sessions of the workers.
+ * write removes what is hidden under exactly these names, and touches nothing else: the folder may
+ * hold what others have put there. Everything is the owner's alone: a manifest holds the sessions
+ * of the workers.
  *
  * Names come from clients, and never get past store_shelf_name. Texts of errors name the shelf and
  * what is in it, and no folder above.

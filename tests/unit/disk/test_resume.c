@@ -161,6 +161,21 @@ static void resume_jobs__of_a_shelf_without_any__restores_nothing(void **state)
     teardown(&f);
 }
 
+static void resume_jobs__of_a_store_with_folders_of_others__lets_them_alone(void **state)
+{
+    struct fixture f;
+    setup(&f, state);
+    training_save(&f.training, 4, 5);
+    assert_int_equal(mkdir(scratch_path(*state, "store/project"), 0700), 0);
+    assert_int_equal(mkdir(scratch_path(*state, "store/project/.old-step-00000004"), 0700), 0);
+    scratch_write(*state, "store/project/.old-step-00000004/thesis", "text");
+    scratch_write(*state, "store/project/incarnation", "a novel");
+    assert_int_equal(resume(&f), STEPD_OK);
+    assert_int_equal(f.restored, 1);
+    assert_true(scratch_has(*state, "store/project/.old-step-00000004/thesis"));
+    teardown(&f);
+}
+
 static void resume_jobs__of_a_checkpoint_of_another_job__does_not_take_it(void **state)
 {
     struct fixture f;
@@ -239,6 +254,7 @@ int main(void)
         TEST(resume_jobs__of_a_newest_that_is_no_good__takes_the_one_before_and_says_why),
         TEST(resume_jobs__of_none_that_is_good__is_refused_with_the_remedy),
         TEST(resume_jobs__of_a_shelf_without_any__restores_nothing),
+        TEST(resume_jobs__of_a_store_with_folders_of_others__lets_them_alone),
         TEST(resume_jobs__of_a_checkpoint_of_another_job__does_not_take_it),
         TEST(resume_jobs__from_an_older_checkpoint__is_above_the_newer_ones_incarnation),
         TEST(resume_jobs__twice__never_comes_to_the_same_incarnation),

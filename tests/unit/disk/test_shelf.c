@@ -74,6 +74,7 @@ static void shelf_begin__without_commit__leaves_no_checkpoint(void **state)
     struct fixture fixture = open_shelf(*state);
     struct stepd_error error;
     const struct shelf_checkpoint checkpoint = shelf_checkpoint_of(7);
+    assert_int_equal(shelf_write_incarnation(&fixture.shelf, 1, &error), STEPD_OK);
     const int folder = shelf_begin(&fixture.shelf, &checkpoint, &error);
     assert_true(file_finish(file_create(folder, "half")));
     assert_int_equal(close(folder), 0);
@@ -82,6 +83,48 @@ static void shelf_begin__without_commit__leaves_no_checkpoint(void **state)
     close_shelf(&fixture);
     fixture = open_shelf(*state); /* the next daemon */
     assert_false(scratch_has(*state, "store/job/.new-step-00000007"));
+    close_shelf(&fixture);
+}
+
+/* Makes a folder with one file in it. */
+static void make_folder(const struct scratch *scratch, const char *folder, const char *file)
+{
+    assert_int_equal(mkdir(scratch_path(scratch, folder), 0700), 0);
+    scratch_write(scratch, file, "text");
+}
+
+static void shelf_open_to_write__of_what_others_have_hidden__lets_it_alone(void **state)
+{
+    struct fixture fixture = open_shelf(*state);
+    commit(&fixture.shelf, 5, "a");
+    close_shelf(&fixture);
+    make_folder(*state, "store/job/.old-backup", "store/job/.old-backup/thesis");
+    make_folder(*state, "store/job/.new-step-12", "store/job/.new-step-12/thesis");
+    make_folder(*state, "store/job/.old-incarnation", "store/job/.old-incarnation/thesis");
+    make_folder(*state, "store/job/.new-incarnation", "store/job/.new-incarnation/thesis");
+    make_folder(*state, "store/job/.old-step-00000004", "store/job/.old-step-00000004/half");
+    scratch_write(*state, "store/job/.new-thesis", "text");
+    scratch_write(*state, "store/job/.new-step-00000006", "a file");
+    assert_int_equal(symlink(".old-backup", scratch_path(*state, "store/job/.old-step-00000007")),
+                     0);
+    fixture = open_shelf(*state);
+    assert_true(scratch_has(*state, "store/job/.old-backup/thesis"));
+    assert_true(scratch_has(*state, "store/job/.new-step-12/thesis"));
+    assert_true(scratch_has(*state, "store/job/.old-incarnation/thesis"));
+    assert_true(scratch_has(*state, "store/job/.new-incarnation/thesis"));
+    assert_true(scratch_has(*state, "store/job/.new-thesis"));
+    assert_true(scratch_has(*state, "store/job/.new-step-00000006"));
+    assert_false(scratch_has(*state, "store/job/.old-step-00000004")); /* that is ours */
+    close_shelf(&fixture);
+}
+
+static void shelf_open_to_write__of_a_folder_that_is_not_ours__removes_nothing(void **state)
+{
+    struct fixture fixture = open_shelf(*state);
+    make_folder(*state, "store/job/.old-step-00000004", "store/job/.old-step-00000004/thesis");
+    close_shelf(&fixture);
+    fixture = open_shelf(*state);
+    assert_true(scratch_has(*state, "store/job/.old-step-00000004/thesis"));
     close_shelf(&fixture);
 }
 
@@ -149,6 +192,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(shelf_list__of_many__falls),
         TEST(shelf_begin__without_commit__leaves_no_checkpoint),
+        TEST(shelf_open_to_write__of_what_others_have_hidden__lets_it_alone),
+        TEST(shelf_open_to_write__of_a_folder_that_is_not_ours__removes_nothing),
         TEST(shelf_commit__over_an_older_one__takes_its_place),
         TEST(shelf_remove__of_one__leaves_the_others),
         TEST(shelf_open_to_write__of_a_link__is_refused),
