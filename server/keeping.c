@@ -50,7 +50,7 @@ enum stepd_status keeping_resume(struct keeping *keeping, struct server *server,
     if (keeping->store == NULL)
         return STEPD_OK;
     if (strcmp(keeping->config->resume, "never") == 0)
-        return resume_none(keeping->store, reterr);
+        return resume_none(keeping->store, keeping->log, reterr);
     const struct resume resume = {
         .store = keeping->store,
         .bytes_max = bytes_max,

@@ -104,8 +104,9 @@ static enum stepd_status adopt(struct control_job *job, const struct stepd_defin
     if (status != STEPD_OK)
         return stepd_fail_in(
             reterr, status,
-            "its checkpoint says otherwise, and so it goes on; undo the change, or "
-            "begin anew with --resume never");
+            "its checkpoint says otherwise, and so it goes on; undo the change, or begin this job "
+            "anew: move its folder out of the checkpoint folder (--resume never sets those of ALL "
+            "jobs aside)");
     job->file_says = def;
     return STEPD_OK;
 }

@@ -15,6 +15,9 @@
 #include "server/disk/retire.h"
 #include "server/disk/shelf.h"
 
+/* Of the cause in a text that has a remedy behind it. */
+#define CAUSE_MAX 240
+
 struct candidate {
     struct shelf_checkpoint checkpoint;
     uint64_t incarnation;
@@ -146,9 +149,10 @@ static enum stepd_status try_candidates(const struct resume *resume, const struc
     if (found->cause.code == STEPD_OK) /* there is none at all */
         return STEPD_OK;
     return stepd_fail(reterr, STEPD_DATA_LOSS,
-                      "no checkpoint of job '%s' is good (%s); bring one back from elsewhere, or "
-                      "begin anew with --resume never, which sets them aside",
-                      shelf->name.text, found->cause.text);
+                      "no checkpoint of job '%s' is good (%.*s); bring one back from elsewhere, or "
+                      "begin this job anew: move the folder %s out of the checkpoint folder "
+                      "(--resume never sets those of ALL jobs aside)",
+                      shelf->name.text, CAUSE_MAX, found->cause.text, shelf->name.text);
 }
 
 static enum stepd_status resume_shelf(const struct resume *resume, const struct shelf *shelf,
@@ -206,10 +210,24 @@ static enum stepd_status visit_resume(const void *owner, const struct store_shel
     return resume_job(owner, name, reterr);
 }
 
+struct setting_aside {
+    const struct store *store;
+    const struct log *log;
+};
+
+/* A folder without a checkpoint is not ours, or has nothing to lose. */
 static enum stepd_status visit_set_aside(const void *owner, const struct store_shelf_name *name,
                                          struct stepd_error *reterr)
 {
-    return retire_set_aside(owner, name, reterr);
+    const struct setting_aside *const setting = owner;
+    struct shelf shelf;
+    bool holds = false;
+    enum stepd_status status = shelf_open(setting->store, name, &shelf, reterr);
+    if (status != STEPD_OK)
+        return status;
+    status = shelf_holds_any(&shelf, &holds, reterr);
+    shelf_close(&shelf);
+    return holds ? retire_set_aside(setting->store, name, setting->log, reterr) : status;
 }
 
 enum stepd_status resume_jobs(const struct resume *resume, struct stepd_error *reterr)
@@ -217,7 +235,9 @@ enum stepd_status resume_jobs(const struct resume *resume, struct stepd_error *r
     return for_each(resume->store, visit_resume, resume, reterr);
 }
 
-enum stepd_status resume_none(const struct store *store, struct stepd_error *reterr)
+enum stepd_status resume_none(const struct store *store, const struct log *log,
+                              struct stepd_error *reterr)
 {
-    return for_each(store, visit_set_aside, store, reterr);
+    const struct setting_aside setting = {.store = store, .log = log};
+    return for_each(store, visit_set_aside, &setting, reterr);
 }

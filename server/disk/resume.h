@@ -36,8 +36,9 @@ struct resume {
 enum stepd_status resume_jobs(const struct resume *resume,
                               struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Nothing is to be gone on from: sets all shelves aside (retire.h). */
-enum stepd_status resume_none(const struct store *store,
+/* Nothing is to be gone on from: sets all shelves with checkpoints aside (retire.h), and no other
+ * folder. */
+enum stepd_status resume_none(const struct store *store, const struct log *log,
                               struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 #endif

@@ -77,7 +77,7 @@ enum stepd_status retire_oldest(const struct shelf *shelf, uint32_t keep, uint64
 /* ---- Another training ------------------------------------------------------------------------ */
 
 enum stepd_status retire_set_aside(const struct store *store, const struct store_shelf_name *name,
-                                   struct stepd_error *reterr)
+                                   const struct log *log, struct stepd_error *reterr)
 {
     char aside[STORE_SHELF_BYTES + 16];
     const int folder = store_folder(store);
@@ -86,9 +86,10 @@ enum stepd_status retire_set_aside(const struct store *store, const struct store
         (void)snprintf(aside, sizeof aside, "%s~%u", name->text, i);
         if (fstatat(folder, aside, &stat, AT_SYMLINK_NOFOLLOW) == 0)
             continue;
-        if (renameat(folder, name->text, folder, aside) == 0 && file_sync_folder(folder))
-            return STEPD_OK;
-        break;
+        if (renameat(folder, name->text, folder, aside) != 0 || !file_sync_folder(folder))
+            break;
+        log_event(log, LOG_WARN, "checkpoints_set_aside", "from=%s to=%s", name->text, aside);
+        return STEPD_OK;
     }
     return stepd_fail(reterr, STEPD_UNAVAILABLE,
                       "%s: cannot set the checkpoints of another training of this name aside as "
@@ -104,7 +105,7 @@ bool retire_is_aside(const struct store_shelf_name *name)
 
 enum stepd_status retire_other_training(const struct store *store,
                                         const struct store_shelf_name *name, uint64_t incarnation,
-                                        struct stepd_error *reterr)
+                                        const struct log *log, struct stepd_error *reterr)
 {
     struct shelf shelf;
     struct stepd_error error;
@@ -114,8 +115,11 @@ enum stepd_status retire_other_training(const struct store *store,
     if (status != STEPD_OK)
         return stepd_fail(reterr, status, "%s", error.text);
     uint64_t highest = 0;
-    status = shelf_read_incarnation(&shelf, &highest, &error);
+    bool other = false;
+    if (shelf_read_incarnation(&shelf, &highest, &error) == STEPD_OK)
+        other = highest > incarnation;
+    else /* not ours perhaps, and so not to be moved */
+        status = shelf_holds_any(&shelf, &other, reterr);
     shelf_close(&shelf);
-    const bool other = status != STEPD_OK || highest > incarnation;
-    return other ? retire_set_aside(store, name, reterr) : STEPD_OK;
+    return other ? retire_set_aside(store, name, log, reterr) : status;
 }

@@ -35,8 +35,8 @@ static enum stepd_status open_shelf(const struct writer *writer,
                                     struct stepd_error *reterr)
 {
     const struct store_shelf_name name = store_shelf_name(snapshot->job->name);
-    enum stepd_status status =
-        retire_other_training(writer->options.store, &name, snapshot->incarnation, reterr);
+    enum stepd_status status = retire_other_training(
+        writer->options.store, &name, snapshot->incarnation, writer->options.log, reterr);
     if (status == STEPD_OK)
         status = shelf_open_to_write(writer->options.store, &name, ret_shelf, reterr);
     if (status != STEPD_OK)

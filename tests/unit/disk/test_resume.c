@@ -26,6 +26,7 @@ struct fixture {
     uint64_t incarnation;     /* that it came with */
     enum stepd_status answer; /* to who restores */
     char *said;               /* owned; the log */
+    size_t said_bytes;
     struct stepd_error error;
 };
 
@@ -54,15 +55,21 @@ static enum stepd_status restore(void *owner, struct job_snapshot *snapshot,
     return f->answer == STEPD_OK ? STEPD_OK : stepd_fail(reterr, f->answer, "for a test");
 }
 
-static enum stepd_status resume(struct fixture *f)
+/* What goes to the log is what f has been said. The caller closes the stream. */
+static FILE *open_log(struct fixture *f, struct log *log)
 {
-    size_t bytes = 0;
-    struct log log;
     free(f->said);
     f->said = NULL;
-    FILE *const stream = open_memstream(&f->said, &bytes);
+    FILE *const stream = open_memstream(&f->said, &f->said_bytes);
     assert_non_null(stream);
-    log_init(&log, stream, LOG_INFO);
+    log_init(log, stream, LOG_INFO);
+    return stream;
+}
+
+static enum stepd_status resume(struct fixture *f)
+{
+    struct log log;
+    FILE *const stream = open_log(f, &log);
     const struct resume resume = {.store = f->training.store,
                                   .bytes_max = UINT64_MAX,
                                   .log = &log,
@@ -142,7 +149,8 @@ static void resume_jobs__of_none_that_is_good__is_refused_with_the_remedy(void *
     assert_int_equal(resume(&f), STEPD_DATA_LOSS);
     assert_int_equal(f.restored, 0);
     assert_non_null(strstr(f.error.text, "no checkpoint of job 'j' is good (model.safetensors"));
-    assert_non_null(strstr(f.error.text, "--resume never"));
+    assert_non_null(strstr(f.error.text, "move the folder j out of the checkpoint folder"));
+    assert_non_null(strstr(f.error.text, "--resume never sets those of ALL jobs aside"));
     teardown(&f);
 }
 
@@ -232,16 +240,35 @@ static void resume_jobs__that_cannot_be_restored__says_why(void **state)
 
 /* ---- Not at all ------------------------------------------------------------------------------ */
 
-static void resume_none__of_a_store__sets_its_shelves_aside(void **state)
+static void resume_none__of_a_store__sets_its_shelves_aside_and_says_so(void **state)
 {
     struct fixture f;
+    struct log log;
     setup(&f, state);
     training_save(&f.training, 4, 5);
-    assert_int_equal(resume_none(f.training.store, &f.error), STEPD_OK);
+    FILE *const stream = open_log(&f, &log);
+    assert_int_equal(resume_none(f.training.store, &log, &f.error), STEPD_OK);
+    assert_int_equal(fclose(stream), 0);
+    assert_said(&f, "checkpoints_set_aside from=j to=j~1");
     assert_false(scratch_has(*state, "store/j"));
     assert_true(scratch_has(*state, "store/j~1/step-00000005"));
     assert_int_equal(resume(&f), STEPD_OK);
     assert_int_equal(f.restored, 0);
+    teardown(&f);
+}
+
+static void resume_none__of_a_store_with_folders_of_others__lets_them_alone(void **state)
+{
+    struct fixture f;
+    struct log log;
+    setup(&f, state);
+    assert_int_equal(mkdir(scratch_path(*state, "store/Documents"), 0700), 0);
+    scratch_write(*state, "store/Documents/incarnation", "a novel");
+    FILE *const stream = open_log(&f, &log);
+    assert_int_equal(resume_none(f.training.store, &log, &f.error), STEPD_OK);
+    assert_int_equal(fclose(stream), 0);
+    assert_true(scratch_has(*state, "store/Documents/incarnation"));
+    assert_string_equal(f.said, "");
     teardown(&f);
 }
 
@@ -259,7 +286,8 @@ int main(void)
         TEST(resume_jobs__from_an_older_checkpoint__is_above_the_newer_ones_incarnation),
         TEST(resume_jobs__twice__never_comes_to_the_same_incarnation),
         TEST(resume_jobs__that_cannot_be_restored__says_why),
-        TEST(resume_none__of_a_store__sets_its_shelves_aside),
+        TEST(resume_none__of_a_store__sets_its_shelves_aside_and_says_so),
+        TEST(resume_none__of_a_store_with_folders_of_others__lets_them_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

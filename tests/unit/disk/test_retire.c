@@ -121,7 +121,8 @@ static void shelf__set_aside__keeps_what_it_has_under_the_next_name(void **state
     struct stepd_error error;
     for (uint64_t i = 1; i <= 2; i++) {
         write_checkpoint(&fixture, 100 * i, 1);
-        assert_int_equal(retire_set_aside(fixture.store, &fixture.name, &error), STEPD_OK);
+        assert_int_equal(retire_set_aside(fixture.store, &fixture.name, /* log= */ NULL, &error),
+                         STEPD_OK);
         assert_false(scratch_has(*state, "store/job"));
     }
     assert_true(scratch_has(*state, "store/job~1/step-00000100"));
@@ -133,7 +134,8 @@ static void shelf__that_cannot_be_set_aside__is_named(void **state)
 {
     struct fixture fixture = open_store(state);
     struct stepd_error error = {.text = ""};
-    assert_int_equal(retire_set_aside(fixture.store, &fixture.name, &error), STEPD_UNAVAILABLE);
+    assert_int_equal(retire_set_aside(fixture.store, &fixture.name, /* log= */ NULL, &error),
+                     STEPD_UNAVAILABLE);
     assert_non_null(strstr(error.text, "job: cannot set the checkpoints of another training"));
     fixture.store = store_close(fixture.store);
 }
@@ -169,9 +171,11 @@ static void other_training__of_a_higher_incarnation__is_set_aside(void **state)
     struct stepd_error error;
     write_checkpoint(&fixture, 100, 1);
     write_incarnation(&fixture, 8);
-    assert_int_equal(retire_other_training(fixture.store, &fixture.name, 8, &error), STEPD_OK);
+    assert_int_equal(
+        retire_other_training(fixture.store, &fixture.name, 8, /* log= */ NULL, &error), STEPD_OK);
     assert_true(has_checkpoint(&fixture, 100)); /* it is this one */
-    assert_int_equal(retire_other_training(fixture.store, &fixture.name, 7, &error), STEPD_OK);
+    assert_int_equal(
+        retire_other_training(fixture.store, &fixture.name, 7, /* log= */ NULL, &error), STEPD_OK);
     assert_false(scratch_has(*state, "store/job"));
     assert_true(scratch_has(*state, "store/job~1/step-00000100"));
     fixture.store = store_close(fixture.store);
@@ -181,8 +185,25 @@ static void other_training__that_is_none__is_fine(void **state)
 {
     struct fixture fixture = open_store(state);
     struct stepd_error error;
-    assert_int_equal(retire_other_training(fixture.store, &fixture.name, 7, &error), STEPD_OK);
+    assert_int_equal(
+        retire_other_training(fixture.store, &fixture.name, 7, /* log= */ NULL, &error), STEPD_OK);
     assert_false(scratch_has(*state, "store/job~1"));
+    fixture.store = store_close(fixture.store);
+}
+
+static void other_training__of_no_known_incarnation__is_set_aside_with_its_checkpoints(void **state)
+{
+    struct fixture fixture = open_store(state);
+    struct stepd_error error;
+    write_incarnation(&fixture, 8);
+    scratch_write(*state, "store/job/incarnation", "a novel");
+    assert_int_equal(
+        retire_other_training(fixture.store, &fixture.name, 7, /* log= */ NULL, &error), STEPD_OK);
+    assert_true(scratch_has(*state, "store/job/incarnation")); /* somebody else's, perhaps */
+    write_checkpoint(&fixture, 100, 1);
+    assert_int_equal(
+        retire_other_training(fixture.store, &fixture.name, 7, /* log= */ NULL, &error), STEPD_OK);
+    assert_true(scratch_has(*state, "store/job~1/step-00000100"));
     fixture.store = store_close(fixture.store);
 }
 
@@ -199,6 +220,7 @@ int main(void)
         TEST(shelf__that_cannot_be_set_aside__is_named),
         TEST(name__of_a_shelf_that_was_set_aside__is_known),
         TEST(other_training__of_a_higher_incarnation__is_set_aside),
+        TEST(other_training__of_no_known_incarnation__is_set_aside_with_its_checkpoints),
         TEST(other_training__that_is_none__is_fine),
     };
     return cmocka_run_group_tests_name("disk_retire", tests, NULL, NULL);
