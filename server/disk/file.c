@@ -132,35 +132,41 @@ bool file_replace(int folder, const char *name, const void *bytes, size_t n)
     return false;
 }
 
-/* ---- Removing -------------------------------------------------------------------------------- */
+/* ---- Folders -------------------------------------------------------------------------------- */
 
-static bool remove_files(int folder)
+bool file_walk(int folder, bool (*visit)(void *owner, const char *name), void *owner)
 {
-    const int again = dup(folder);
-    DIR *list = again < 0 ? NULL : fdopendir(again);
+    const int again = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *const list = again < 0 ? NULL : fdopendir(again);
     if (list == NULL) {
         if (again >= 0)
             file_close(again);
         return false;
     }
-    bool removed = true;
+    bool goes_on = true;
     const struct dirent *entry;
-    while (removed && (entry = readdir(list)) != NULL) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            removed = unlinkat(folder, entry->d_name, 0) == 0 || errno == ENOENT;
-    }
+    while (goes_on && (entry = readdir(list)) != NULL)
+        goes_on = visit(owner, entry->d_name);
     const int cause = errno;
     (void)closedir(list);
     errno = cause;
-    return removed;
+    return goes_on;
+}
+
+static bool remove_file(void *owner, const char *name)
+{
+    const int *const folder = owner;
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return true;
+    return unlinkat(*folder, name, 0) == 0 || errno == ENOENT;
 }
 
 bool file_remove_folder(int folder, const char *name)
 {
-    const int inner = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int inner = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (inner < 0)
         return errno == ENOENT;
-    const bool emptied = remove_files(inner);
+    const bool emptied = file_walk(inner, remove_file, &inner);
     const int cause = errno;
     file_close(inner);
     errno = cause;

@@ -40,6 +40,10 @@ bool file_sync_folder(int folder);
  * folder synced. */
 bool file_replace(int folder, const char *name, const void *bytes, size_t n);
 
+/* Calls visit for each name in a folder, "." and ".." too, until it says false. False: it did, or
+ * the folder cannot be read. */
+bool file_walk(int folder, bool (*visit)(void *owner, const char *name), void *owner);
+
 /* Removes a folder and the files in it; it has no folders of its own. True where there is none. */
 bool file_remove_folder(int folder, const char *name);
 

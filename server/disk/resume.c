@@ -12,6 +12,7 @@
 #include "proto/error.h"
 #include "server/disk/file.h"
 #include "server/disk/load.h"
+#include "server/disk/place.h"
 #include "server/disk/retire.h"
 #include "server/disk/shelf.h"
 
@@ -194,7 +195,9 @@ static enum stepd_status for_each(const struct store *store,
 {
     struct store_shelf_name *shelf = NULL;
     size_t shelves = 0;
-    enum stepd_status status = store_shelves(store, &shelf, &shelves, reterr);
+    enum stepd_status status = place_check_links(store, reterr);
+    if (status == STEPD_OK)
+        status = store_shelves(store, &shelf, &shelves, reterr);
     for (size_t i = 0; i < shelves && status == STEPD_OK; i++) {
         if (!retire_is_aside(&shelf[i]))
             status = visit(owner, &shelf[i], reterr);

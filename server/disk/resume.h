@@ -32,7 +32,8 @@ struct resume {
 };
 
 /* Brings all jobs back. DATA_LOSS: none of a job's checkpoints is good. UNAVAILABLE: the disk
- * refuses. Else what restore has said. The text names the job and the remedy. */
+ * refuses. FAILED_PRECONDITION: the shelf of a job is a link. Else what restore has said. The text
+ * names the job and the remedy. */
 enum stepd_status resume_jobs(const struct resume *resume,
                               struct stepd_error *reterr) STEPD_MUST_CHECK;
 

@@ -2,7 +2,6 @@
 #include "server/disk/shelf.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -57,28 +56,7 @@ static void hidden(char text[HIDDEN_BYTES], const char *prefix, const char *name
     (void)snprintf(text, HIDDEN_BYTES, "%s%s", prefix, name);
 }
 
-/* ---- Walking --------------------------------------------------------------------------------- */
-
-/* Calls visit for each name until it says false. False: it did, or the folder cannot be read. */
-static bool walk(const struct shelf *shelf, bool (*visit)(void *owner, const char *name),
-                 void *owner)
-{
-    const int again = openat(shelf->folder, ".", FOLDER_FLAGS);
-    DIR *const folder = again < 0 ? NULL : fdopendir(again);
-    if (folder == NULL) {
-        if (again >= 0)
-            file_close(again);
-        return false;
-    }
-    bool goes_on = true;
-    const struct dirent *entry;
-    while (goes_on && (entry = readdir(folder)) != NULL)
-        goes_on = visit(owner, entry->d_name);
-    const int cause = errno;
-    (void)closedir(folder);
-    errno = cause;
-    return goes_on;
-}
+/* ---- Listing --------------------------------------------------------------------------------- */
 
 struct list {
     struct shelf_checkpoint *checkpoint;
@@ -110,7 +88,7 @@ enum stepd_status shelf_list(const struct shelf *shelf, struct shelf_checkpoint 
                              size_t *ret_count, struct stepd_error *reterr)
 {
     struct list list = {.count = 0};
-    if (!walk(shelf, add, &list)) {
+    if (!file_walk(shelf->folder, add, &list)) {
         free(list.checkpoint);
         return refuse(shelf, "", "list", reterr);
     }
@@ -167,7 +145,7 @@ enum stepd_status shelf_holds_any(const struct shelf *shelf, bool *ret_holds,
                                   struct stepd_error *reterr)
 {
     *ret_holds = false;
-    const bool walked = walk(shelf, find_any, ret_holds);
+    const bool walked = file_walk(shelf->folder, find_any, ret_holds);
     return walked || *ret_holds ? STEPD_OK : refuse(shelf, "", "list", reterr);
 }
 
@@ -176,14 +154,14 @@ static bool is_own(const struct shelf *shelf)
 {
     struct stat stat;
     bool holds = false;
-    (void)walk(shelf, find_any, &holds);
+    (void)file_walk(shelf->folder, find_any, &holds);
     return holds || (fstatat(shelf->folder, INCARNATION, &stat, AT_SYMLINK_NOFOLLOW) == 0 &&
                      S_ISREG(stat.st_mode));
 }
 
 enum stepd_status shelf_clear(const struct shelf *shelf, struct stepd_error *reterr)
 {
-    if (!is_own(shelf) || walk(shelf, remove_half, (void *)(uintptr_t)shelf))
+    if (!is_own(shelf) || file_walk(shelf->folder, remove_half, (void *)(uintptr_t)shelf))
         return STEPD_OK;
     return refuse(shelf, "", "clear", reterr);
 }

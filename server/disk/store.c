@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 
 #include "proto/error.h"
 #include "server/disk/file.h"
+#include "server/disk/place.h"
 #include "server/persist/checksum.h"
 
 /* A name that takes more stands cut, with its checksum: no file system takes more than 255. */
@@ -117,7 +117,9 @@ enum stepd_status store_open(const char *path, struct store **ret_store, struct 
     enum stepd_status status = store_open_to_read(path, &store, reterr);
     if (status != STEPD_OK)
         return status;
-    status = take_lock(store, path, reterr);
+    status = place_check(path, store->folder, reterr);
+    if (status == STEPD_OK)
+        status = take_lock(store, path, reterr);
     if (status != STEPD_OK) {
         (void)store_close(store);
         return status;
@@ -149,7 +151,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(one->text, other->text);
 }
 
-static bool is_shelf_name(const char *name)
+bool store_is_shelf_name(const char *name)
 {
     const size_t length = strlen(name);
     return name[0] != '.' && length < STORE_SHELF_BYTES &&
@@ -157,48 +159,45 @@ static bool is_shelf_name(const char *name)
                length;
 }
 
-/* Appends the name of a folder to the list, if it is one of a shelf. False: no memory. */
-static bool add_shelf(int folder, const char *entry, struct store_shelf_name **list, size_t *count)
+struct list {
+    int folder;
+    struct store_shelf_name *shelf;
+    size_t count;
+    bool full;
+};
+
+/* Appends the name of a folder, if it is one of a shelf. False, and full: no memory. */
+static bool add_shelf(void *owner, const char *name)
 {
+    struct list *const list = owner;
     struct stat stat;
-    if (!is_shelf_name(entry) || fstatat(folder, entry, &stat, AT_SYMLINK_NOFOLLOW) != 0 ||
-        !S_ISDIR(stat.st_mode))
+    if (!store_is_shelf_name(name) ||
+        fstatat(list->folder, name, &stat, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(stat.st_mode))
         return true;
-    struct store_shelf_name *const longer = realloc(*list, (*count + 1) * sizeof **list);
-    if (longer == NULL)
+    struct store_shelf_name *const longer =
+        realloc(list->shelf, (list->count + 1) * sizeof *longer);
+    list->full = longer == NULL;
+    if (list->full)
         return false;
-    *list = longer;
-    (void)snprintf(longer[*count].text, sizeof longer->text, "%s", entry);
-    (*count)++;
+    list->shelf = longer;
+    (void)snprintf(longer[list->count++].text, sizeof longer->text, "%s", name);
     return true;
 }
 
 enum stepd_status store_shelves(const struct store *store, struct store_shelf_name **ret_shelf,
                                 size_t *ret_shelves, struct stepd_error *reterr)
 {
-    const int again = openat(store->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *const folder = again < 0 ? NULL : fdopendir(again);
-    if (folder == NULL) {
-        const enum stepd_status status = stepd_fail(
-            reterr, STEPD_UNAVAILABLE, "cannot list the checkpoint folder: %s", strerror(errno));
-        if (again >= 0)
-            file_close(again);
-        return status;
+    struct list list = {.folder = store->folder};
+    if (!file_walk(store->folder, add_shelf, &list)) {
+        free(list.shelf);
+        return list.full
+                   ? stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a list of jobs")
+                   : stepd_fail(reterr, STEPD_UNAVAILABLE, "cannot list the checkpoint folder: %s",
+                                strerror(errno));
     }
-    struct store_shelf_name *list = NULL;
-    size_t count = 0;
-    bool added = true;
-    const struct dirent *entry;
-    while (added && (entry = readdir(folder)) != NULL)
-        added = add_shelf(store->folder, entry->d_name, &list, &count);
-    (void)closedir(folder);
-    if (!added) {
-        free(list);
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a list of jobs");
-    }
-    if (count > 0)
-        qsort(list, count, sizeof *list, compare_names);
-    *ret_shelf = list;
-    *ret_shelves = count;
+    if (list.count > 0)
+        qsort(list.shelf, list.count, sizeof *list.shelf, compare_names);
+    *ret_shelf = list.shelf;
+    *ret_shelves = list.count;
     return STEPD_OK;
 }

@@ -36,7 +36,8 @@ struct store;
 
 /*
  * Opens the store and takes its lock; makes the folder where there is none. FAILED_PRECONDITION:
- * another daemon has the lock, or the folder cannot be used; the text names it, for the operator.
+ * another daemon has the lock, or the folder cannot be used (place.h); the text names it, for the
+ * operator.
  * *ret_store: caller frees with store_close.
  */
 enum stepd_status store_open(const char *path, struct store **ret_store,
@@ -56,6 +57,9 @@ struct store_shelf_name store_shelf_name(const char *job_name);
 
 /* The store's folder, borrowed. */
 int store_folder(const struct store *store);
+
+/* Can a folder of this name be a shelf, or one that was set aside? */
+bool store_is_shelf_name(const char *name);
 
 /* The shelves of a store by rising names: folders of names that store_shelf_name makes, or that
  * were set aside, and so nothing that a terminal must not be shown. *ret_shelf: owned by the

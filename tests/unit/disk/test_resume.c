@@ -184,6 +184,20 @@ static void resume_jobs__of_a_store_with_folders_of_others__lets_them_alone(void
     teardown(&f);
 }
 
+static void resume_jobs__of_a_linked_shelf__begins_nothing(void **state)
+{
+    struct fixture f;
+    setup(&f, state);
+    training_save(&f.training, 4, 5);
+    assert_int_equal(rename(scratch_path(*state, "store/j"), scratch_path(*state, "moved")), 0);
+    assert_int_equal(symlink("../moved", scratch_path(*state, "store/j")), 0);
+    assert_int_equal(resume(&f), STEPD_FAILED_PRECONDITION);
+    assert_non_null(strstr(f.error.text, "j in the checkpoint folder is a symbolic link"));
+    assert_int_equal(resume_none(f.training.store, /* log= */ NULL, &f.error),
+                     STEPD_FAILED_PRECONDITION);
+    teardown(&f);
+}
+
 static void resume_jobs__of_a_checkpoint_of_another_job__does_not_take_it(void **state)
 {
     struct fixture f;
@@ -282,6 +296,7 @@ int main(void)
         TEST(resume_jobs__of_none_that_is_good__is_refused_with_the_remedy),
         TEST(resume_jobs__of_a_shelf_without_any__restores_nothing),
         TEST(resume_jobs__of_a_store_with_folders_of_others__lets_them_alone),
+        TEST(resume_jobs__of_a_linked_shelf__begins_nothing),
         TEST(resume_jobs__of_a_checkpoint_of_another_job__does_not_take_it),
         TEST(resume_jobs__from_an_older_checkpoint__is_above_the_newer_ones_incarnation),
         TEST(resume_jobs__twice__never_comes_to_the_same_incarnation),

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/disk/place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "proto/error.h"
+#include "server/disk/file.h"
+#include "server/disk/save.h"
+#include "server/disk/shelf.h"
+#include "server/persist/manifest.h"
+
+/* Links are followed: whoever names a folder may name it by one. */
+#define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC)
+
+/* ---- One level too deep ---------------------------------------------------------------------- */
+
+/* How many of a checkpoint's files there are in a folder. */
+static size_t count_files(int folder)
+{
+    static const char *const names[] = {MANIFEST_FILE, SAVE_MODEL_FILE, SAVE_OPTIMIZER_FILE};
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct stat stat;
+        count += fstatat(folder, names[i], &stat, AT_SYMLINK_NOFOLLOW) == 0;
+    }
+    return count;
+}
+
+struct search {
+    int folder;
+    bool found;
+};
+
+/* False, and found: a checkpoint is in there. */
+static bool search_checkpoint(void *owner, const char *name)
+{
+    struct search *const search = owner;
+    struct shelf_checkpoint checkpoint;
+    if (!shelf_checkpoint_parse(name, &checkpoint))
+        return true;
+    const int inner = openat(search->folder, name, FOLDER_FLAGS);
+    if (inner < 0)
+        return true;
+    search->found = count_files(inner) > 0;
+    file_close(inner);
+    return !search->found;
+}
+
+/* Takes away so many of a path's last names; the last one is said first. */
+static void cut(char *path, unsigned names)
+{
+    for (unsigned i = 0; i < names; i++) {
+        char *const slash = strrchr(path, '/');
+        if (slash == NULL)
+            return;
+        slash[slash == path ? 1 : 0] = '\0';
+    }
+}
+
+static enum stepd_status refuse(const char *path, const char *is, unsigned above,
+                                struct stepd_error *reterr)
+{
+    char *const whole = realpath(path, NULL);
+    if (whole != NULL)
+        cut(whole, above);
+    const enum stepd_status status =
+        stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                   "%s is %s, and not the folder that the checkpoints of all jobs are kept in: "
+                   "that is %s",
+                   path, is, whole == NULL ? "above it" : whole);
+    free(whole);
+    return status;
+}
+
+enum stepd_status place_check(const char *path, int folder, struct stepd_error *reterr)
+{
+    char *const whole = realpath(path, NULL);
+    const char *const last = whole == NULL ? NULL : strrchr(whole, '/');
+    struct shelf_checkpoint checkpoint;
+    const bool is_named = last != NULL && shelf_checkpoint_parse(last + 1, &checkpoint);
+    free(whole);
+    /* A file of one of these names may be anybody's, where the folder's name is no checkpoint's. */
+    if (count_files(folder) >= (is_named ? 1 : 2))
+        return refuse(path, "a checkpoint", 2, reterr);
+    struct search search = {.folder = folder};
+    (void)file_walk(folder, search_checkpoint, &search);
+    return search.found ? refuse(path, "the folder of one job", 1, reterr) : STEPD_OK;
+}
+
+/* ---- Links ----------------------------------------------------------------------------------- */
+
+struct links {
+    const struct store *store;
+    enum stepd_status status;
+    struct stepd_error *reterr;
+};
+
+/* Does it lead to checkpoints, or nobody knows where to? */
+static bool leads_to_any(const struct store *store, const char *name)
+{
+    struct shelf target = {.folder = openat(store_folder(store), name, FOLDER_FLAGS)};
+    struct stepd_error error;
+    bool holds = false;
+    if (target.folder < 0)
+        return errno != ENOTDIR;
+    const bool known = shelf_holds_any(&target, &holds, &error) == STEPD_OK;
+    shelf_close(&target);
+    return holds || !known;
+}
+
+static bool check_link(void *owner, const char *name)
+{
+    struct links *const links = owner;
+    struct stat stat;
+    if (!store_is_shelf_name(name) ||
+        fstatat(store_folder(links->store), name, &stat, AT_SYMLINK_NOFOLLOW) != 0 ||
+        !S_ISLNK(stat.st_mode) || !leads_to_any(links->store, name))
+        return true;
+    links->status = stepd_fail(
+        links->reterr, STEPD_FAILED_PRECONDITION,
+        "%s in the checkpoint folder is a symbolic link: it is not followed, and its job would "
+        "begin anew; put the folder that it leads to in its place, or take the link away",
+        name);
+    return false;
+}
+
+enum stepd_status place_check_links(const struct store *store, struct stepd_error *reterr)
+{
+    struct links links = {.store = store, .status = STEPD_OK, .reterr = reterr};
+    if (file_walk(store_folder(store), check_link, &links) || links.status != STEPD_OK)
+        return links.status;
+    return stepd_fail(reterr, STEPD_UNAVAILABLE, "cannot list the checkpoint folder: %s",
+                      strerror(errno));
+}
