@@ -3,12 +3,16 @@
  * Control's share of a snapshot: a plain struct that owns its copies.
  */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/error.h"
+#include "server/control/history.h"
 #include "server/control/members.h"
 #include "server/control/sessions.h"
 #include "server/control/snapshot.h"
+#include "server/model/group_fits.h"
 
 void job_snapshot_deinit(struct job_snapshot *snapshot)
 {
@@ -170,4 +174,81 @@ enum stepd_status job_snapshot_copy(const struct job_snapshot *snapshot,
     }
     *ret_copy = copy;
     return STEPD_OK;
+}
+
+/* ---- Checking -------------------------------------------------------------------------------- */
+
+/* A member joins for a version that the shards agree on, at most as far ahead of a slice as one of
+ * them is of another. One that had joined for a version that is never reached would have the rounds
+ * before it close empty, one by one, until it is. */
+#define AHEAD_MAX UINT64_C(65536)
+
+static uint64_t highest_version(const struct job_state *state)
+{
+    uint64_t highest = 0;
+    for (size_t i = 0; i < state->job->layout.slices; i++) {
+        if (state->slice[i].version > highest)
+            highest = state->slice[i].version;
+    }
+    return highest;
+}
+
+static enum stepd_status check_members(const struct job_snapshot *snapshot,
+                                       const struct job_state *state, struct stepd_error *reterr)
+{
+    const char *const name = snapshot->job->name;
+    const uint64_t highest = highest_version(state);
+    for (size_t i = 0; i < snapshot->members; i++) {
+        const struct member_snapshot *const member = &snapshot->member[i];
+        const bool given_up = member->given_up.code != STEPD_OK;
+        const uint64_t latest =
+            given_up && member->until > member->from ? member->until : member->from;
+        const bool rises = i == 0 || member->rank > snapshot->member[i - 1].rank;
+        if (member->rank >= snapshot->job->workers || !rises)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "the snapshot of job '%s' has rank %u, and its %u ranks must rise",
+                              name, member->rank, snapshot->job->workers);
+        if (latest > highest && latest - highest > AHEAD_MAX)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "the snapshot of job '%s' has rank %u as a member %s version %" PRIu64
+                              ", and its slices are at %" PRIu64 ": that is more than %" PRIu64
+                              " ahead",
+                              name, member->rank, latest == member->from ? "from" : "until", latest,
+                              highest, AHEAD_MAX);
+    }
+    return STEPD_OK;
+}
+
+/* What the groups of the slices had become. */
+static enum stepd_status check_groups(const struct job *job, const struct job_state *state,
+                                      struct stepd_error *reterr)
+{
+    for (size_t i = 0; i < job->layout.slices; i++) {
+        const struct shared_group *changed = state->slice[i].changed;
+        const uint32_t group = job->layout.slice[i].group;
+        const bool as_before = i > 0 && changed == state->slice[i - 1].changed &&
+                               group == job->layout.slice[i - 1].group;
+        if (as_before)
+            continue;
+        const enum stepd_status status = group_fits_restored(job, group, changed, reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    return STEPD_OK;
+}
+
+enum stepd_status job_snapshot_check(const struct job_snapshot *snapshot,
+                                     const struct job_state *state, struct stepd_error *reterr)
+{
+    const char *const name = snapshot->job->name;
+    if (strcmp(state->job->name, name) != 0 ||
+        state->job->layout.slices != snapshot->job->layout.slices)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "the members are of job '%s' and the slices of job '%s', or of another "
+                          "definition of it",
+                          name, state->job->name);
+    enum stepd_status status = check_members(snapshot, state, reterr);
+    if (status == STEPD_OK)
+        status = control_history_check(&snapshot->history, snapshot->job, reterr);
+    return status == STEPD_OK ? check_groups(snapshot->job, state, reterr) : status;
 }

@@ -17,27 +17,7 @@
 #include "server/control/members.h"
 #include "server/control/opening.h"
 #include "server/control/sessions.h"
-#include "server/model/group_fits.h"
 
-/* What the groups of the slices had become. */
-static enum stepd_status check_groups(const struct job *job, const struct job_state *state,
-                                      struct stepd_error *reterr)
-{
-    for (size_t i = 0; i < job->layout.slices; i++) {
-        const struct shared_group *changed = state->slice[i].changed;
-        const uint32_t group = job->layout.slice[i].group;
-        const bool as_before = i > 0 && changed == state->slice[i - 1].changed &&
-                               group == job->layout.slice[i - 1].group;
-        if (as_before)
-            continue;
-        const enum stepd_status status = group_fits_restored(job, group, changed, reterr);
-        if (status != STEPD_OK)
-            return status;
-    }
-    return STEPD_OK;
-}
-
-/* A snapshot that somebody has read from bytes may say anything. */
 static enum stepd_status check(const struct control *control, const struct job_snapshot *snapshot,
                                const struct job_state *state, struct stepd_error *reterr)
 {
@@ -45,23 +25,7 @@ static enum stepd_status check(const struct control *control, const struct job_s
     if (control_job_find(control, name) != NULL)
         return stepd_fail(reterr, STEPD_ALREADY_EXISTS,
                           "there is a job '%s' already; restore before anybody can name it", name);
-    if (strcmp(state->job->name, name) != 0 ||
-        state->job->layout.slices != snapshot->job->layout.slices)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "the members are of job '%s' and the slices of job '%s', or of another "
-                          "definition of it",
-                          name, state->job->name);
-    for (size_t i = 0; i < snapshot->members; i++) {
-        const uint32_t rank = snapshot->member[i].rank;
-        const bool rises = i == 0 || rank > snapshot->member[i - 1].rank;
-        if (rank >= snapshot->job->workers || !rises)
-            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                              "the snapshot of job '%s' has rank %u, and its %u ranks must rise",
-                              name, rank, snapshot->job->workers);
-    }
-    const enum stepd_status status =
-        control_history_check(&snapshot->history, snapshot->job, reterr);
-    return status == STEPD_OK ? check_groups(snapshot->job, state, reterr) : status;
+    return job_snapshot_check(snapshot, state, reterr);
 }
 
 /* Times go on by this control's clock, as if none had passed since the snapshot. What slices

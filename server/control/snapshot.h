@@ -95,6 +95,13 @@ enum stepd_status job_snapshot_init(struct job_snapshot *snapshot, const struct 
 enum stepd_status job_snapshot_copy(const struct job_snapshot *snapshot,
                                     struct job_snapshot *ret_copy) STEPD_MUST_CHECK;
 
+/* Bytes that a snapshot was read from may say anything: could it be one of this state? Whoever
+ * reads one asks, and control_restore asks again. INVALID_ARGUMENT: it could not; the text says
+ * why. */
+enum stepd_status job_snapshot_check(const struct job_snapshot *snapshot,
+                                     const struct job_state *state,
+                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* What a snapshot is for, and when it is to be taken. */
 struct snapshot_wish {
     bool checkpoint; /* what becomes of it is told to checkpoints.h, and not to io.snapshot */

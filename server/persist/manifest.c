@@ -263,6 +263,8 @@ static enum stepd_status read_parts(const struct parts *parts, struct manifest *
         status =
             in("slices", manifest_read_slices(parts->slices, &changed, manifest, reterr), reterr);
     if (status == STEPD_OK)
+        status = job_snapshot_check(snapshot, manifest->state, reterr);
+    if (status == STEPD_OK)
         status = manifest_read_sums(parts->files, parts->arrays, &manifest->sums, reterr);
     manifest_changed_deinit(&changed);
     return status;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What has become of the job's groups, what is to come, and the audit trail. Whether it is the
- * history of such a job is asked by control_history_check when it is restored; here it must only
- * be one that can be asked.
+ * history of such a job is asked by job_snapshot_check when all is read; here it must only be one
+ * that can be asked.
  */
 #include <stdlib.h>
 

@@ -331,6 +331,21 @@ static void make_sums(struct random *random, const struct job *job, struct manif
     }
 }
 
+/* Nobody has joined for a version that the job is far from. */
+static void cut_intervals(struct rich *rich)
+{
+    uint64_t highest = 0;
+    for (size_t i = 0; i < rich->state->job->layout.slices; i++) {
+        const uint64_t version = rich->state->slice[i].version;
+        highest = version > highest ? version : highest;
+    }
+    for (size_t i = 0; i < rich->snapshot.members; i++) {
+        struct member_snapshot *const member = &rich->snapshot.member[i];
+        member->from %= highest + 1;
+        member->until %= highest + 1;
+    }
+}
+
 static void make_rest(struct random *random, struct job *job, struct rich *ret_rich)
 {
     const uint64_t version =
@@ -348,6 +363,7 @@ static void make_rest(struct random *random, struct job *job, struct rich *ret_r
     const bool backups = random_once_in(random, 2);
     for (size_t i = 0; i < job->layout.slices; i++)
         make_slice(random, ret_rich, i, backups);
+    cut_intervals(ret_rich);
     make_sums(random, job, &ret_rich->sums);
 }
 

@@ -205,6 +205,18 @@ static const struct lie lies[] = {
      "members[0]: rank must be a whole number from 0 to 4095"},
     {"\"given_up\": null", "\"given_up\": {\"code\": \"ABORTED\", \"text\": \"\"}",
      "members[0]: given_up must be null of a member that has left"},
+    {"\"rank\": 0, \"worker\"", "\"rank\": 1, \"worker\"",
+     "the snapshot of job 'r\xc3\xaf"
+     "ch job' has rank 1, and its 2 ranks must rise"},
+    {"\"left\": true, \"given_up\": null, \"until\": 716",
+     "\"left\": false, \"given_up\": {\"code\": \"ABORTED\", \"text\": \"\"}, \"until\": 99716",
+     "the snapshot of job 'r\xc3\xaf"
+     "ch job' has rank 0 as a member until version 99716, and its slices are at 886: that is "
+     "more than 65536 ahead"},
+    {"\"from\": 169", "\"from\": 2147483648",
+     "the snapshot of job 'r\xc3\xaf"
+     "ch job' has rank 0 as a member from version 2147483648, and its slices are at 886: that is "
+     "more than 65536 ahead"},
     /* History */
     {"\"groups_changed\": []", "\"groups_changed\": [{\"group\": 1}]",
      "groups_changed[0]: group must be a whole number from 0 to 0"},
