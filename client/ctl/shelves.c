@@ -29,7 +29,8 @@ static enum stepd_status refuse(const char *path, const char *doing, struct step
 static bool is_checkpoint(int folder)
 {
     struct stat stat;
-    return fstatat(folder, MANIFEST_FILE, &stat, AT_SYMLINK_NOFOLLOW) == 0;
+    return fstatat(folder, MANIFEST_FILE, &stat, AT_SYMLINK_NOFOLLOW) == 0 &&
+           !S_ISDIR(stat.st_mode);
 }
 
 int shelves_open(const char *path, struct stepd_error *reterr)

@@ -26,7 +26,8 @@ static size_t count_files(int folder)
     size_t count = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct stat stat;
-        count += fstatat(folder, names[i], &stat, AT_SYMLINK_NOFOLLOW) == 0;
+        count +=
+            fstatat(folder, names[i], &stat, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(stat.st_mode);
     }
     return count;
 }

@@ -71,8 +71,9 @@ static enum stepd_status read_one(const struct resume *resume, const struct shel
     const struct store_shelf_name own = store_shelf_name(ret_manifest->snapshot.job->name);
     if (strcmp(own.text, shelf->name.text) == 0)
         return STEPD_OK;
-    status = stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "it is of job '%s'",
-                        ret_manifest->snapshot.job->name);
+    status = stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                        "it is of job '%s', whose folder must be called %s",
+                        ret_manifest->snapshot.job->name, own.text);
     manifest_deinit(ret_manifest);
     return status;
 }

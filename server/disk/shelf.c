@@ -16,7 +16,6 @@
 
 #define NEW          ".new-"
 #define OLD          ".old-"
-#define INCARNATION  "incarnation"
 #define HIDDEN_BYTES (sizeof NEW + STEPD_CHECKPOINT_NAME_BYTES)
 #define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 #define NUMBER_BYTES 24u /* an incarnation and its newline */
@@ -128,7 +127,7 @@ static bool is_half_checkpoint(const char *name)
 static bool remove_half(void *owner, const char *name)
 {
     const struct shelf *const shelf = owner;
-    if (strcmp(name, NEW INCARNATION) == 0)
+    if (strcmp(name, NEW SHELF_INCARNATION_FILE) == 0)
         return unlinkat(shelf->folder, name, 0) == 0 || errno == EISDIR || errno == ENOENT;
     return !is_half_checkpoint(name) || file_remove_folder(shelf->folder, name) || errno == ENOTDIR;
 }
@@ -155,8 +154,9 @@ static bool is_own(const struct shelf *shelf)
     struct stat stat;
     bool holds = false;
     (void)file_walk(shelf->folder, find_any, &holds);
-    return holds || (fstatat(shelf->folder, INCARNATION, &stat, AT_SYMLINK_NOFOLLOW) == 0 &&
-                     S_ISREG(stat.st_mode));
+    return holds ||
+           (fstatat(shelf->folder, SHELF_INCARNATION_FILE, &stat, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(stat.st_mode));
 }
 
 enum stepd_status shelf_clear(const struct shelf *shelf, struct stepd_error *reterr)
@@ -281,10 +281,10 @@ enum stepd_status shelf_read_incarnation(const struct shelf *shelf, uint64_t *re
                                          struct stepd_error *reterr)
 {
     uint64_t bytes = 0;
-    const int file = file_open(shelf->folder, INCARNATION, &bytes);
+    const int file = file_open(shelf->folder, SHELF_INCARNATION_FILE, &bytes);
     *ret_incarnation = 0;
     if (file < 0)
-        return errno == ENOENT ? STEPD_OK : refuse(shelf, INCARNATION, "open", reterr);
+        return errno == ENOENT ? STEPD_OK : refuse(shelf, SHELF_INCARNATION_FILE, "open", reterr);
     char text[NUMBER_BYTES] = "";
     const bool read = bytes < sizeof text && file_read(file, text, (size_t)bytes, 0);
     file_close(file);
@@ -293,7 +293,7 @@ enum stepd_status shelf_read_incarnation(const struct shelf *shelf, uint64_t *re
     const unsigned long long number = strtoull(text, &end, 10);
     if (!read || !isdigit((unsigned char)text[0]) || errno != 0 || strcmp(end, "\n") != 0)
         return stepd_fail(reterr, STEPD_DATA_LOSS, "%s/%s: what stands there is no number",
-                          shelf->name.text, INCARNATION);
+                          shelf->name.text, SHELF_INCARNATION_FILE);
     *ret_incarnation = number;
     return STEPD_OK;
 }
@@ -303,7 +303,7 @@ enum stepd_status shelf_write_incarnation(const struct shelf *shelf, uint64_t in
 {
     char text[NUMBER_BYTES];
     const int length = snprintf(text, sizeof text, "%" PRIu64 "\n", incarnation);
-    return file_replace(shelf->folder, INCARNATION, text, (size_t)length)
+    return file_replace(shelf->folder, SHELF_INCARNATION_FILE, text, (size_t)length)
                ? STEPD_OK
-               : refuse(shelf, INCARNATION, "write", reterr);
+               : refuse(shelf, SHELF_INCARNATION_FILE, "write", reterr);
 }

@@ -14,6 +14,8 @@
 
 #include "server/disk/store.h"
 
+#define SHELF_INCARNATION_FILE "incarnation"
+
 struct shelf_checkpoint {
     char name[STEPD_CHECKPOINT_NAME_BYTES];
     uint64_t step;

@@ -15,7 +15,10 @@
 #include "proto/error.h"
 #include "server/disk/file.h"
 #include "server/disk/place.h"
+#include "server/disk/save.h"
+#include "server/disk/shelf.h"
 #include "server/persist/checksum.h"
+#include "server/persist/manifest.h"
 
 /* A name that takes more stands cut, with its checksum: no file system takes more than 255. */
 #define PLAIN_MAX (STORE_SHELF_BYTES - 1 - CHECKSUM_TEXT_BYTES)
@@ -27,18 +30,33 @@ struct store {
 
 /* ---- Names ----------------------------------------------------------------------------------- */
 
-/* No name begins with a dot, so that none is "..", or hidden. '~' is before a checksum alone. */
-static bool is_plain(char c, bool first)
+/* '~' is before a checksum alone. */
+static bool is_plain(char c)
 {
-    return isalnum((unsigned char)c) || c == '_' || c == '-' || (c == '.' && !first);
+    return isalnum((unsigned char)c) || c == '_' || c == '-' || c == '.';
 }
 
-/* False: it takes more room. */
+/* A folder that was called as a file is that we keep, or as a checkpoint, would be taken for it. */
+static bool is_reserved(const char *name)
+{
+    static const char *const ours[] = {STORE_LOCK_FILE, SHELF_INCARNATION_FILE, MANIFEST_FILE,
+                                       SAVE_MODEL_FILE, SAVE_OPTIMIZER_FILE};
+    struct shelf_checkpoint checkpoint;
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        if (strcmp(name, ours[i]) == 0)
+            return true;
+    }
+    return shelf_checkpoint_parse(name, &checkpoint);
+}
+
+/* False: it takes more room. No text begins with a dot, so that none is "..", or hidden, and none
+ * is reserved. */
 static bool escape(const char *name, size_t room, char *text)
 {
+    const bool whole = name[0] != '.' && !is_reserved(name);
     size_t length = 0;
     for (const char *at = name; *at != '\0'; at++) {
-        const bool plain = is_plain(*at, at == name);
+        const bool plain = is_plain(*at) && (whole || at > name);
         const size_t needed = plain ? 1 : 3;
         if (length + needed >= room)
             return false;
@@ -77,7 +95,8 @@ static enum stepd_status refuse(const char *path, const char *doing, struct step
 static enum stepd_status take_lock(struct store *store, const char *path,
                                    struct stepd_error *reterr)
 {
-    store->lock = openat(store->folder, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    store->lock =
+        openat(store->folder, STORE_LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (store->lock < 0)
         return refuse(path, "write to", reterr);
     if (flock(store->lock, LOCK_EX | LOCK_NB) == 0)

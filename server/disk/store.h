@@ -3,7 +3,8 @@
  * The folder that a daemon keeps checkpoints in:
  *
  *     lock                       held by the daemon that is at it
- *     mnist/                     a job's shelf; other characters of its name as %2F
+ *     mnist/                     a job's shelf; other characters of its name as %2F, and the first
+ *                                of a name that stands here, as %6Cock
  *         incarnation            the highest that the job was brought back under
  *         step-00001200/         a checkpoint: whole, or it has not this name
  *         .new-step-00001300/    one that is being written, or was when the daemon died
@@ -27,6 +28,7 @@
 #include <stepd/status.h>
 
 #define STORE_SHELF_BYTES 192u
+#define STORE_LOCK_FILE   "lock"
 
 struct store_shelf_name {
     char text[STORE_SHELF_BYTES];

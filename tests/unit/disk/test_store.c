@@ -90,6 +90,20 @@ static void store_shelf_name__of_any_name__stays_in_the_store(void **state)
     assert_string_equal(store_shelf_name("a b\xC3\xBC~%").text, "a%20b%C3%BC%7E%25");
 }
 
+static void store_shelf_name__of_a_name_that_stands_for_something__is_another(void **state)
+{
+    (void)state;
+    assert_string_equal(store_shelf_name("lock").text, "%6Cock");
+    assert_string_equal(store_shelf_name("incarnation").text, "%69ncarnation");
+    assert_string_equal(store_shelf_name("manifest.json").text, "%6Danifest.json");
+    assert_string_equal(store_shelf_name("model.safetensors").text, "%6Dodel.safetensors");
+    assert_string_equal(store_shelf_name("optimizer.safetensors").text, "%6Fptimizer.safetensors");
+    assert_string_equal(store_shelf_name("step-00000001").text, "%73tep-00000001");
+    assert_string_equal(store_shelf_name("%73tep-00000001").text, "%2573tep-00000001");
+    assert_string_equal(store_shelf_name("step-1").text, "step-1"); /* no checkpoint's */
+    assert_string_equal(store_shelf_name("locks").text, "locks");
+}
+
 static void store_shelf_name__of_long_names__differ(void **state)
 {
     (void)state;
@@ -132,6 +146,7 @@ int main(void)
         TEST(store_open__of_one_in_use__is_refused_until_it_is_closed),
         TEST(store_open__where_it_cannot_be__names_the_folder_and_the_cause),
         TEST(store_shelf_name__of_any_name__stays_in_the_store),
+        TEST(store_shelf_name__of_a_name_that_stands_for_something__is_another),
         TEST(store_shelf_name__of_long_names__differ),
         TEST(store_open_to_read__of_one_in_use__sees_it_and_takes_no_lock),
         TEST(store_open_to_read__where_there_is_none__makes_none),
