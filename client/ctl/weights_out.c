@@ -6,21 +6,19 @@
 #include "client/ctl/weights_out.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "client/ctl/replace.h"
 #include "proto/dtype.h"
 #include "proto/error.h"
 #include "server/disk/file.h"
 #include "server/persist/safetensors.h"
 
 #define WINDOW_ELEMENTS ((size_t)1 << 18)
-#define NEW             ".new-"
 
 struct run {
     uint32_t tensor;
@@ -200,57 +198,23 @@ static bool put_run(struct writing *writing, int file, const struct run *run)
     return fine;
 }
 
-static bool put_all(struct writing *writing, int folder, const char *name)
+static bool put_all(struct writing *writing, int file)
 {
-    const int file = file_create(folder, name);
-    if (file < 0)
-        return false;
     bool fine = put(writing, file, writing->head, writing->head_bytes);
     for (size_t i = 0; i < writing->runs && fine; i++)
         fine = put_run(writing, file, &writing->run[i]);
-    const int cause = errno;
-    const bool finished = file_finish(file);
-    if (!fine)
-        errno = cause;
-    return fine && finished;
-}
-
-static enum stepd_status write_beside(struct writing *writing, const char *path, int folder,
-                                      const char *name, struct stepd_error *reterr)
-{
-    char beside[256];
-    (void)stepd_format(beside, sizeof beside, NEW "%s", name);
-    (void)unlinkat(folder, beside, 0); /* of one that was killed */
-    if (put_all(writing, folder, beside) && renameat(folder, beside, folder, name) == 0 &&
-        file_sync_folder(folder))
-        return STEPD_OK;
-    const int cause = errno;
-    (void)unlinkat(folder, beside, 0);
-    return stepd_fail(reterr, STEPD_UNAVAILABLE, "cannot write %s: %s", path, strerror(cause));
+    return fine;
 }
 
 static enum stepd_status write_file(struct writing *writing, const char *path,
                                     struct stepd_error *reterr)
 {
-    const char *const slash = strrchr(path, '/');
-    const char *const name = slash == NULL ? path : slash + 1;
-    char *const above = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
-    if (above == NULL)
-        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a path");
-    const int folder = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const int cause = errno;
-    free(above);
-    if (folder < 0)
-        return stepd_fail(reterr, STEPD_UNAVAILABLE, "cannot write %s: its folder: %s", path,
-                          strerror(cause));
-    const size_t longest = 255 - strlen(NEW);
-    const enum stepd_status status =
-        name[0] != '\0' && strlen(name) <= longest
-            ? write_beside(writing, path, folder, name, reterr)
-            : stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                         "'%s' is no file's path; its name has 1 to %zu bytes", path, longest);
-    (void)close(folder);
-    return status;
+    struct replace replace;
+    const enum stepd_status status = replace_begin(&replace, path, reterr);
+    if (status != STEPD_OK)
+        return status;
+    return put_all(writing, replace.file) ? replace_finish(&replace, reterr)
+                                          : replace_abandon(&replace, errno, reterr);
 }
 
 enum stepd_status weights_out_write(const struct weights_out *out, const char *path,

@@ -29,9 +29,9 @@ struct weights_out_result {
 
 /*
  * Writes the tensors in the order of their definition, beside the path, and renames when all bytes
- * are on the disk; what stood there is replaced. INVALID_ARGUMENT: a group keeps no such view, or
- * the path is none of a file. FAILED_PRECONDITION: a tensor has no values yet. UNAVAILABLE: the
- * disk refuses.
+ * are on the disk; a file that stood there is replaced. INVALID_ARGUMENT: a group keeps no such
+ * view, or the path is none of a file. FAILED_PRECONDITION: a tensor has no values yet, or what
+ * stands there is no file. UNAVAILABLE: the disk refuses.
  */
 enum stepd_status weights_out_write(const struct weights_out *out, const char *path,
                                     struct weights_out_result *ret_result,

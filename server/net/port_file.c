@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "proto/error.h"
@@ -18,6 +19,12 @@ static enum stepd_status refuse(const char *path, struct stepd_error *reterr)
 {
     return stepd_fail(reterr, STEPD_UNAVAILABLE, "cannot write the port file %s: %s", path,
                       strerror(errno));
+}
+
+/* A device, a pipe or a link would be gone for whoever else uses it. */
+static const char *kind_of(mode_t mode)
+{
+    return S_ISDIR(mode) ? "a folder" : S_ISLNK(mode) ? "a symbolic link" : "a device or a pipe";
 }
 
 static bool write_number(const char *path, uint16_t port)
@@ -31,6 +38,11 @@ static bool write_number(const char *path, uint16_t port)
 
 enum stepd_status port_file_write(const char *path, uint16_t port, struct stepd_error *reterr)
 {
+    struct stat old;
+    if (lstat(path, &old) == 0 && !S_ISREG(old.st_mode))
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "cannot write the port file %s: it is %s, and only a file is replaced",
+                          path, kind_of(old.st_mode));
     char beside[PATH_MAX];
     const int length = snprintf(beside, sizeof beside, "%s.tmp", path);
     if (length < 0 || (size_t)length >= sizeof beside) {

@@ -10,8 +10,8 @@
 #include <stepd/status.h>
 
 /*
- * Writes the port and a newline, so that whoever sees the file sees all of it. UNAVAILABLE: the
- * file cannot be written; the text names it. Any thread.
+ * Writes the port and a newline, so that whoever sees the file sees all of it. FAILED_PRECONDITION:
+ * what stands there is no file. UNAVAILABLE: it cannot be written. The text names it. Any thread.
  */
 enum stepd_status port_file_write(const char *path, uint16_t port,
                                   struct stepd_error *reterr) STEPD_MUST_CHECK;

@@ -162,6 +162,20 @@ static void daemon__port_file_that_cannot_be__ends_with_1(void **state)
     assert_non_null(strstr(fixture->daemon.log, "/nonexistent/port"));
 }
 
+static void daemon__port_file_where_no_file_is__leaves_it(void **state)
+{
+    struct fixture *const fixture = *state;
+    const char *const path = path_of(fixture, "port");
+    struct stat pipe;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(daemon_run(&fixture->daemon, (const char *const[]){"--listen", "127.0.0.1:0",
+                                                                        "--port-file", path, NULL}),
+                     78);
+    assert_non_null(strstr(fixture->daemon.log, "only a file is replaced"));
+    assert_int_equal(lstat(path, &pipe), 0);
+    assert_true(S_ISFIFO(pipe.st_mode));
+}
+
 static void daemon__port_in_use__ends_with_1_and_says_what_to_do(void **state)
 {
     struct fixture *const fixture = *state;
@@ -452,6 +466,7 @@ int main(void)
         TEST(daemon__many_shards__end_with_0),
         TEST(daemon__port_file__holds_the_port_of_the_log),
         TEST(daemon__port_file_that_cannot_be__ends_with_1),
+        TEST(daemon__port_file_where_no_file_is__leaves_it),
         TEST(daemon__port_in_use__ends_with_1_and_says_what_to_do),
         TEST(daemon__stopped_with_an_open_connection__says_goodbye),
         TEST(daemon__stopped_with_a_client_that_stays__ends_all_the_same),

@@ -10,6 +10,8 @@ import math
 import os
 import pathlib
 import shutil
+import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -298,10 +300,40 @@ class Export(Kept):
     def test_export__over_a_file__replaces_it(self):
         out = pathlib.Path(tempfile.mkdtemp(dir=self.folder)) / "out"
         out.write_text("older")
-        (out.parent / ".new-out").write_text("of one that was killed")
+        out.chmod(0o604)
         asked("export", self.checkpoint, out)
         self.assertEqual(os.listdir(out.parent), ["out"])
         self.assertEqual(len(read_file(out)[0]), 4)
+        self.assertEqual(stat.S_IMODE(out.stat().st_mode), 0o604)
+
+    def test_export__beside_what_another_one_writes__leaves_that(self):
+        out = pathlib.Path(tempfile.mkdtemp(dir=self.folder)) / "out"
+        done = subprocess.run(["sh", "-c", 'echo theirs >"$3/.new-out"; echo "$$"; '
+                               'echo theirs >"$3/.new-out-$$-0"; exec "$1" export "$2" "$3/out"',
+                               "sh", f"{BIN}/stepctl", self.checkpoint, out.parent],
+                              capture_output=True, text=True, timeout=END_S, env=environment())
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        theirs = [".new-out", f".new-out-{done.stdout.split()[0]}-0"]
+        self.assertEqual(sorted(os.listdir(out.parent)), [*theirs, "out"])
+
+    def test_export__to_what_is_no_file__leaves_it(self):
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
+        os.mkfifo(folder / "pipe")
+        (folder / "link").symlink_to("file")
+        (folder / "file").write_text("older")
+        (folder / "folder").mkdir()
+        listening = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listening.close)
+        listening.bind(f"{folder}/socket")
+        before = {path: path.lstat() for path in folder.iterdir()}
+        for name, kind in (("pipe", "a pipe"), ("link", "a symbolic link"), ("folder", "a folder"),
+                           ("socket", "a socket")):
+            done = stepctl("export", self.checkpoint, folder / name)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn(f"{folder}/{name} is {kind}, and only a file is replaced", done.stderr)
+        self.assertEqual({path: path.lstat().st_ino for path in folder.iterdir()},
+                         {path: old.st_ino for path, old in before.items()})
+        self.assertEqual((folder / "file").read_text(), "older")
 
     def test_export__to_where_no_file_can_be__is_exit_1(self):
         for path in (self.folder / "nowhere" / "out", f"{self.folder}/"):
