@@ -6,37 +6,62 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "proto/error.h"
 
 #define WINDOW_ELEMENTS   ((size_t)1 << 16)
 #define ELEMENT_MAX_BYTES 8u
 
-/* One of the two: where its bytes come in, and the same as floats. */
+/* One of the two: where its bytes come in, and the same as floats, and as doubles. */
 struct side {
     const struct tensors *tensors;
     const struct safetensors_tensor *tensor;
     uint8_t bytes[WINDOW_ELEMENTS * ELEMENT_MAX_BYTES];
-    float element[WINDOW_ELEMENTS];
+    float narrow[WINDOW_ELEMENTS];
+    double element[WINDOW_ELEMENTS];
 };
 
-static enum stepd_status read_floats(struct side *side, uint64_t first, size_t n,
-                                     struct stepd_error *reterr)
+static double double_at(const uint8_t *bytes)
+{
+    uint64_t bits = 0;
+    double number = 0.0;
+    for (size_t i = 0; i < sizeof bits; i++)
+        bits |= (uint64_t)bytes[i] << (8 * i);
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
+static void widen(struct side *side, size_t n)
+{
+    if (side->tensor->dtype == SAFETENSORS_F64) {
+        for (size_t i = 0; i < n; i++)
+            side->element[i] = double_at(side->bytes + i * sizeof(double));
+        return;
+    }
+    safetensors_widen(side->tensor->dtype, n, side->bytes, side->narrow);
+    for (size_t i = 0; i < n; i++)
+        side->element[i] = (double)side->narrow[i];
+}
+
+static enum stepd_status read_reals(struct side *side, uint64_t first, size_t n,
+                                    struct stepd_error *reterr)
 {
     const struct safetensors_tensor *tensor = side->tensor;
     const uint64_t element_bytes = (tensor->end - tensor->begin) / safetensors_elements(tensor);
     const enum stepd_status status = tensors_read(side->tensors, tensor, first * element_bytes,
                                                   n * (size_t)element_bytes, side->bytes, reterr);
     if (status == STEPD_OK)
-        safetensors_widen(tensor->dtype, n, side->bytes, side->element);
+        widen(side, n);
     return status;
 }
 
-static void add(struct compare_result *result, float a, float b)
+static void add(struct compare_result *result, double a, double b)
 {
+    result->zeros += a == 0 && b == 0 && signbit(a) != signbit(b);
     if (a == b || (isnan(a) && isnan(b)))
         return;
-    const double difference = isnan(a) || isnan(b) ? INFINITY : fabs((double)a - (double)b);
+    const double difference = isnan(a) || isnan(b) ? INFINITY : fabs(a - b);
     result->differing++;
     result->mean += difference; /* the sum, so far */
     if (difference > result->max)
@@ -49,9 +74,9 @@ static enum stepd_status compare_reals(struct side *a, struct side *b,
     for (uint64_t first = 0; first < result->elements; first += WINDOW_ELEMENTS) {
         const uint64_t left = result->elements - first;
         const size_t n = left < WINDOW_ELEMENTS ? (size_t)left : WINDOW_ELEMENTS;
-        enum stepd_status status = read_floats(a, first, n, reterr);
+        enum stepd_status status = read_reals(a, first, n, reterr);
         if (status == STEPD_OK)
-            status = read_floats(b, first, n, reterr);
+            status = read_reals(b, first, n, reterr);
         if (status != STEPD_OK)
             return status;
         for (size_t i = 0; i < n; i++)

@@ -11,14 +11,15 @@
 
 struct compare_result {
     uint64_t elements;
-    uint64_t differing; /* of these; two NaNs do not */
+    uint64_t differing; /* of these; two NaNs do not, nor do 0 and -0 */
+    uint64_t zeros;     /* that are 0 in one of them and -0 in the other */
     double max;         /* of the absolute differences; infinite where one of the two is a NaN */
     double mean;
 };
 
-/* Compares two tensors of one shape. Elements that are no real numbers (integers, 8 bits) are
- * compared byte by byte, and have no max and mean: NAN. INVALID_ARGUMENT: these are of two types.
- * UNAVAILABLE, RESOURCE_EXHAUSTED. */
+/* Compares two tensors of one shape, as doubles, which hold what any real type says. Elements that
+ * are no real numbers (integers, 8 bits) are compared byte by byte, and have no max and mean: NAN.
+ * INVALID_ARGUMENT: these are of two types. UNAVAILABLE, RESOURCE_EXHAUSTED. */
 enum stepd_status compare_tensors(const struct tensors *a, const struct safetensors_tensor *in_a,
                                   const struct tensors *b, const struct safetensors_tensor *in_b,
                                   struct compare_result *ret_result,

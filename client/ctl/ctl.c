@@ -69,15 +69,17 @@ int ctl_usage(const char *command)
 
 int ctl_read_words(const struct ctl_words *words, int argc, char **argv, bool *ret_json)
 {
-    static const struct option long_options[] = {
+    const struct option long_options[] = {
         {"json", no_argument, NULL, 'o'},
         {"help", no_argument, NULL, 'h'},
+        {words->ret_all == NULL ? NULL : "all", no_argument, NULL, 'a'},
         {NULL, 0, NULL, 0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (option) {
         case 'o': *ret_json = true; break;
+        case 'a': *words->ret_all = true; break;
         case 'h': return fputs(words->help, stdout) < 0 ? CTL_FAILURE : CTL_OK;
         default: return ctl_usage(words->command);
         }
@@ -85,9 +87,11 @@ int ctl_read_words(const struct ctl_words *words, int argc, char **argv, bool *r
     const int count = argc - optind;
     if (count >= words->least && count <= words->most)
         return -1;
-    (void)fprintf(stderr, "stepctl %s: %s%s\n", words->command,
-                  count < words->least ? words->first : "unexpected argument",
-                  count < words->least ? " is missing" : "");
+    if (count < words->least)
+        (void)fprintf(stderr, "stepctl %s: %s is missing\n", words->command, words->first);
+    else
+        (void)fprintf(stderr, "stepctl %s: unexpected argument '%s'\n", words->command,
+                      argv[optind + words->most]);
     return ctl_usage(words->command);
 }
 
@@ -116,7 +120,10 @@ int ctl_run_of_job(const struct ctl_job_command *command, const struct ctl_optio
     }
     if (job != NULL && optind == argc)
         return command->show(&chosen, job, as_json);
-    (void)fprintf(stderr, "stepctl %s: %s\n", command->name,
-                  job == NULL ? "--job JOB is missing" : "unexpected argument");
+    if (job == NULL)
+        (void)fprintf(stderr, "stepctl %s: --job JOB is missing\n", command->name);
+    else
+        (void)fprintf(stderr, "stepctl %s: unexpected argument '%s'\n", command->name,
+                      argv[optind]);
     return ctl_usage(command->name);
 }

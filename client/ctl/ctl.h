@@ -63,13 +63,14 @@ int ctl_fail(const char *what, const struct stepd_error *error);
 /* Says on stderr that there is more to know with --help; returns CTL_USAGE. */
 int ctl_usage(const char *command);
 
-/* A command that takes words and --json, and needs no server. */
+/* A command that takes words, --json and perhaps --all, and needs no server. */
 struct ctl_words {
     const char *command;
     const char *help;  /* what --help prints */
     const char *first; /* what is missing where there are too few */
     int least;
     int most;
+    bool *ret_all; /* whether --all is given; NULL: it takes no such option */
 };
 
 /* Reads them: the words are those from optind on. The exit code, or -1: go on. */

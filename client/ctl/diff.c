@@ -4,6 +4,7 @@
  * compared with a file by its weights, and with another one by its optimizer's state too.
  */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,18 +23,23 @@
 #include "server/base/text.h"
 #include "server/disk/save.h"
 
+#define NOTE_BYTES 128u
+
 static const char help[] =
-    "usage: stepctl diff A B [--json]\n"
+    "usage: stepctl diff A B [--all] [--json]\n"
     "\n"
     "Compares two checkpoints, or safetensors files, tensor by tensor: the largest and the mean\n"
-    "absolute difference. Two checkpoints are compared with their optimizer's state and with what\n"
-    "their manifests say (versions, clocks of steps, groups, schedules, members); a checkpoint\n"
-    "and a file by the weights alone. Exit code 0 whatever comes of it; in the JSON 'same' says\n"
-    "whether all tensors are equal, and 'manifest' what else differs, or is null. max and mean\n"
-    "are null there where they are not finite.\n"
+    "absolute difference of the numbers, whatever their types, which are noted where they are not\n"
+    "the same. Two checkpoints are compared with their optimizer's state and with what their\n"
+    "manifests say (versions, clocks of steps, groups, schedules, members); a checkpoint and a\n"
+    "file by the weights alone. Checksums are not looked at: 'stepctl verify' does that. Exit code\n"
+    "0 whatever comes of it; in the JSON 'same' says whether all tensors are equal, and 'manifest'\n"
+    "what else differs, or is null. max and mean are null there where they are not finite.\n"
     "\n"
     "options:\n"
-    "  --json            one JSON object, for programs\n"
+    "  --all             of the manifests, what says only when and by whom it was made too:\n"
+    "                    times, workers and their sessions, losses and results reported\n"
+    "  --json            one JSON object, for programs; 'left_out' counts what --all adds\n"
     "  --help            this text\n";
 
 /* What is compared: a file, or a checkpoint's folder. */
@@ -44,7 +50,7 @@ struct side {
 
 struct diff {
     json_t *rows;
-    json_t *manifest; /* owned; rows too; NULL: not both are checkpoints */
+    struct diff_rows manifest; /* its list owned; NULL: not both are checkpoints */
     size_t differing;
     struct stepd_error *error;
 };
@@ -73,15 +79,31 @@ static void add_note(struct diff *diff, const struct safetensors_tensor *tensor,
                                                       "differing", "max", "mean", "note", note));
 }
 
-static void add_result(struct diff *diff, const struct safetensors_tensor *tensor,
-                       const struct compare_result *result)
+/* What the numbers do not say. */
+static void write_note(const struct safetensors_tensor *a, const struct safetensors_tensor *b,
+                       const struct compare_result *result, char *text, size_t size)
 {
+    size_t at =
+        stepd_format(text, size, "%s", isinf(result->max) ? "not finite in one of them" : "");
+    if (a->dtype != b->dtype)
+        at += stepd_format(text + at, size - at, "%s%s in A, %s in B", at > 0 ? "; " : "",
+                           safetensors_dtype_name(a->dtype), safetensors_dtype_name(b->dtype));
+    if (result->zeros > 0)
+        (void)stepd_format(text + at, size - at, "%s%" PRIu64 " zeros of the other sign",
+                           at > 0 ? "; " : "", result->zeros);
+}
+
+static void add_result(struct diff *diff, const struct safetensors_tensor *tensor,
+                       const struct safetensors_tensor *in_b, const struct compare_result *result)
+{
+    char note[NOTE_BYTES];
+    write_note(tensor, in_b, result, note, sizeof note);
     diff->differing += result->differing > 0;
-    (void)json_array_append_new(
-        diff->rows, json_pack("{s:s, s:o, s:I, s:o, s:o, s:s}", "tensor", tensor->name, "shape",
-                              shape_of(tensor), "differing", (json_int_t)result->differing, "max",
-                              real_or_null(result->max), "mean", real_or_null(result->mean), "note",
-                              isinf(result->max) ? "not finite in one of them" : ""));
+    (void)json_array_append_new(diff->rows, json_pack("{s:s, s:o, s:I, s:o, s:o, s:s}", "tensor",
+                                                      tensor->name, "shape", shape_of(tensor),
+                                                      "differing", (json_int_t)result->differing,
+                                                      "max", real_or_null(result->max), "mean",
+                                                      real_or_null(result->mean), "note", note));
 }
 
 static bool same_shape(const struct safetensors_tensor *a, const struct safetensors_tensor *b)
@@ -104,7 +126,7 @@ static enum stepd_status compare_one(struct diff *diff, const struct tensors *a,
     }
     const enum stepd_status status = compare_tensors(a, in_a, b, in_b, &result, diff->error);
     if (status == STEPD_OK)
-        add_result(diff, in_a, &result);
+        add_result(diff, in_a, in_b, &result);
     else if (status == STEPD_INVALID_ARGUMENT)
         add_note(diff, in_a, diff->error->text);
     return status == STEPD_INVALID_ARGUMENT ? STEPD_OK : status;
@@ -181,8 +203,8 @@ static enum stepd_status compare(struct diff *diff, const char *path_a, const ch
     if (status == STEPD_OK && a.folder >= 0 && b.folder >= 0)
         status = compare_named(diff, &a, &b, SAVE_OPTIMIZER_FILE);
     if (status == STEPD_OK && a.folder >= 0 && b.folder >= 0) {
-        diff->manifest = json_array();
-        status = diff_manifests(a.folder, a.path, b.folder, b.path, diff->manifest, diff->error);
+        diff->manifest.list = json_array();
+        status = diff_manifests(a.folder, a.path, b.folder, b.path, &diff->manifest, diff->error);
     }
     side_deinit(&a);
     side_deinit(&b);
@@ -257,33 +279,43 @@ static void print(const struct diff *diff)
         (void)printf("all %zu are the same\n", count);
     else
         (void)printf("%zu of %zu differ\n", diff->differing, count);
-    if (diff->manifest != NULL)
-        diff_manifests_print(diff->manifest);
+    if (diff->manifest.list != NULL)
+        diff_manifests_print(&diff->manifest);
+}
+
+static void print_json(const struct diff *diff)
+{
+    json_t *const manifest = diff->manifest.list;
+    json_t *const json =
+        json_pack("{s:O, s:b, s:O?, s:I}", "tensors", diff->rows, "same", diff->differing == 0,
+                  "manifest", manifest, "left_out", (json_int_t)diff->manifest.left_out);
+    (void)json_dumpf(json, stdout, JSON_INDENT(2));
+    (void)printf("\n");
+    json_decref(json);
 }
 
 int diff_run(const struct ctl_options *ctl, int argc, char **argv)
 {
     (void)ctl;
-    const struct ctl_words words = {
-        .command = "diff", .help = help, .first = "A or B", .least = 2, .most = 2};
+    struct stepd_error error;
+    struct diff diff = {.error = &error};
+    const struct ctl_words words = {.command = "diff",
+                                    .help = help,
+                                    .first = "A or B",
+                                    .least = 2,
+                                    .most = 2,
+                                    .ret_all = &diff.manifest.all};
     bool as_json = false;
     const int exit_code = ctl_read_words(&words, argc, argv, &as_json);
     if (exit_code >= 0)
         return exit_code;
-    struct stepd_error error;
-    json_t *const list = json_pack("{s:[]}", "tensors");
-    struct diff diff = {.rows = json_object_get(list, "tensors"), .error = &error};
+    diff.rows = json_array();
     const enum stepd_status status = compare(&diff, argv[optind], argv[optind + 1]);
-    if (status == STEPD_OK && as_json) {
-        (void)json_object_set_new(list, "same", json_boolean(diff.differing == 0));
-        (void)json_object_set(list, "manifest",
-                              diff.manifest == NULL ? json_null() : diff.manifest);
-        (void)json_dumpf(list, stdout, JSON_INDENT(2));
-        (void)printf("\n");
-    } else if (status == STEPD_OK) {
+    if (status == STEPD_OK && as_json)
+        print_json(&diff);
+    else if (status == STEPD_OK)
         print(&diff);
-    }
-    json_decref(list);
-    json_decref(diff.manifest);
+    json_decref(diff.rows);
+    json_decref(diff.manifest.list);
     return status == STEPD_OK ? CTL_OK : ctl_fail("diff", &error);
 }

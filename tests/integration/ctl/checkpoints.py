@@ -380,6 +380,15 @@ class Diff(Kept):
         self.assertEqual(said["slices.by_group.all.ranks.0.clock"], (9, 4))
         self.assertFalse([what for what in said if "checksum" in what or what.startswith("arrays")])
 
+    def test_diff__of_all__says_when_and_by_whom_too(self):
+        few, every = (asked("diff", self.checkpoint, self.other, *words)
+                      for words in ((), ("--all",)))
+        added = {row["what"] for row in every["manifest"]} - {row["what"] for row in few["manifest"]}
+        self.assertLess({"snapshot.taken_ms", "members.0.session", "members.0.worker"}, added)
+        self.assertEqual((few["left_out"], every["left_out"]), (len(added), 0))
+        self.assertIn(f"\n{len(added)} more say only when and by whom it was made: --all shows them",
+                      stepctl("diff", self.checkpoint, self.other).stdout)
+
     def test_diff__of_what_one_has_alone__is_null_in_the_other(self):
         def alone(one, other, side):
             return {row["what"] for row in asked("diff", one, other)["manifest"]
@@ -408,14 +417,26 @@ class Diff(Kept):
         self.assertRegex(shown, r"\n\d+ of 16 differ\n")
         self.assertRegex(shown, r"(?m)^MANIFEST +A +B\n")
         self.assertRegex(shown, r'(?m)^job\.mode +"sync" +"async"$')
-        self.assertRegex(shown, r"\n\d+ values of the manifests differ\n$")
+        self.assertRegex(shown, r"\n\d+ values of the manifests differ\n\d+ more say only when ")
         self.assertRegex(stepctl("diff", self.other, self.other).stdout,
                          r"\nall 16 are the same\nthe manifests say the same\n$")
 
     def test_diff__of_numbers_of_two_types__widens_both(self):
         self.assertEqual(self.pair(("F32", [1, 2, 3, 4]), ("F16", [1, 2, 3.5, 4])),
-                         (1, 0.5, 0.125, ""))
-        self.assertEqual(self.pair(("F64", [0.5, -0.0]), ("F32", [0.5, 0.0])), (0, 0.0, 0.0, ""))
+                         (1, 0.5, 0.125, "F32 in A, F16 in B"))
+
+    def test_diff__of_doubles__is_exact(self):
+        differing, largest, _, note = self.pair(("F64", [1, 2]), ("F64", [1 + 1e-12, 2]))
+        self.assertEqual((differing, largest, note), (1, (1 + 1e-12) - 1, ""))
+        self.assertEqual(self.pair(("F64", [1e300]), ("F64", [2e305])),
+                         (1, 2e305 - 1e300, 2e305 - 1e300, ""))
+        self.assertEqual(self.pair(("F64", [0.1]), ("F32", [0.1]))[0], 1)
+
+    def test_diff__of_what_is_equal_in_other_bits__notes_it(self):
+        self.assertEqual(self.pair(("F16", [0.5, 2]), ("F32", [0.5, 2])),
+                         (0, 0.0, 0.0, "F16 in A, F32 in B"))
+        self.assertEqual(self.pair(("F32", [0.5, -0.0, 0.0]), ("F32", [0.5, 0.0, 0.0])),
+                         (0, 0.0, 0.0, "1 zeros of the other sign"))
 
     def test_diff__of_what_is_not_finite__says_so(self):
         self.assertEqual(self.pair(("F32", [math.nan, math.inf]), ("F32", [math.nan, math.inf])),
