@@ -38,13 +38,21 @@ static enum stepd_status add_number(struct stepd_param *param, double number,
     return STEPD_OK;
 }
 
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 static enum stepd_status add_value(struct stepd_param *param, char *value,
                                    struct stepd_arena *arena, struct stepd_error *reterr)
 {
     double number;
     if (number_parse(value, &number) && param->word == NULL)
         return add_number(param, number, arena, reterr);
-    if (value[0] == '\0' || param->word != NULL || param->count > 0)
+    if (number_parse_any(value, &number))
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "'%s' of %s: not a finite number", value,
+                          param->name);
+    if (!is_letter(value[0]) || param->word != NULL || param->count > 0)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "'%s' of %s: expected a number, a word, or numbers with ',' between them",
                           value, param->name);

@@ -66,7 +66,7 @@ static enum stepd_status take_line(struct source *source, char *line, struct ste
                           source->name, source->line);
     if (text[0] == '\0')
         return STEPD_OK;
-    if (number_parse(text, &loss))
+    if (number_parse_any(text, &loss))
         return add(source, loss, reterr);
     (void)text_quote(text, strlen(text), quoted, sizeof quoted);
     return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "%s:%zu: %s is no number: one loss a line",

@@ -3,9 +3,13 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+#include "proto/decimal.h"
 
 /* 17 digits are always enough for a double, and 15 are mostly. */
 #define DIGITS_LEAST 15
@@ -13,15 +17,27 @@
 
 bool number_parse(const char *text, double *ret_number)
 {
-    char *end;
-    /* strtod knows hexadecimals, which the config file and the server do not. */
-    if (text[0] == '\0' || isspace((unsigned char)text[0]) || strpbrk(text, "xX") != NULL)
-        return false;
-    const double number = strtod(text, &end);
-    if (end == text || *end != '\0')
-        return false;
-    *ret_number = number;
-    return true;
+    return stepd_decimal_read(text, strlen(text), ret_number);
+}
+
+bool number_parse_any(const char *text, double *ret_number)
+{
+    static const struct {
+        const char *word;
+        double number;
+    } words[] = {{"nan", NAN}, {"inf", INFINITY}, {"infinity", INFINITY}};
+
+    const bool negative = text[0] == '-';
+    const char *const word = text + (negative || text[0] == '+');
+    if (number_parse(text, ret_number))
+        return true;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strcasecmp(word, words[i].word) != 0)
+            continue;
+        *ret_number = negative ? -words[i].number : words[i].number;
+        return true;
+    }
+    return false;
 }
 
 bool number_parse_whole(const char *text, uint64_t least, uint64_t most, uint64_t *ret_number)

@@ -10,8 +10,11 @@
 
 #define NUMBER_BYTES 32u
 
-/* A number and nothing else, in C's notations; may be infinite or NaN. False: it is none. */
+/* A finite decimal number and nothing else. False: it is none. */
 bool number_parse(const char *text, double *ret_number);
+
+/* The same, or inf, infinity or nan, whose letters may be large: what programs print for a loss. */
+bool number_parse_any(const char *text, double *ret_number);
 
 /* A whole number from least to most in decimal digits, and nothing else. */
 bool number_parse_whole(const char *text, uint64_t least, uint64_t most, uint64_t *ret_number);

@@ -13,6 +13,7 @@
 
 #include "client/ctl/ask.h"
 #include "client/ctl/ctl.h"
+#include "client/ctl/number.h"
 #include "client/ctl/table.h"
 
 #define CLEAR_SCREEN "\033[H\033[2J"
@@ -326,9 +327,8 @@ static int ask_and_show(const struct status_options *options)
 
 static bool parse_seconds(const char *text, double *ret_seconds)
 {
-    char *end;
-    const double seconds = strtod(text, &end);
-    if (end == text || *end != '\0' || !(seconds >= 0.1 && seconds <= 86400))
+    double seconds;
+    if (!number_parse(text, &seconds) || !(seconds >= 0.1 && seconds <= 86400))
         return false;
     *ret_seconds = seconds;
     return true;

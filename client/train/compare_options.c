@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client/train/launcher.h"
+#include "proto/decimal.h"
 #include "proto/error.h"
 
 /* Where nothing else is asked for: the optimizers that everybody knows, each at a learning rate
@@ -220,7 +221,7 @@ static enum stepd_status add_rates(const struct train_recipe *recipe,
         const size_t length = strcspn(at, ",");
         struct train_recipe run = *recipe;
         double lr;
-        if (!params_read_number(at, length, &lr))
+        if (!stepd_decimal_read(at, length, &lr))
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                               "--lrs '%s': expected numbers with ',' between them", options->lrs);
         status = params_set("lr", lr, &run.hyper, reterr);

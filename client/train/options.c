@@ -13,6 +13,7 @@
 
 #include "client/train/launcher.h"
 #include "client/train/model.h"
+#include "proto/decimal.h"
 #include "proto/error.h"
 #include "proto/mode.h"
 
@@ -116,7 +117,7 @@ static enum stepd_status read_param(const struct flag *flag, const char *value, 
 {
     struct train_params *const params = flag_field(flag, target);
     double number = 0;
-    if (flag->key != NULL && !params_read_number(value, strlen(value), &number))
+    if (flag->key != NULL && !stepd_decimal_read(value, strlen(value), &number))
         return flag_fail(flag, value, "a number", reterr);
     const enum stepd_status status = flag->key == NULL
                                          ? params_read(value, strlen(value), params, reterr)

@@ -5,11 +5,10 @@
  */
 #include "client/train/params.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "proto/decimal.h"
 #include "proto/error.h"
 
 static bool is_letter(char c)
@@ -27,19 +26,6 @@ static bool is_word(const char *text, size_t length)
     return true;
 }
 
-bool params_read_number(const char *text, size_t length, double *ret_number)
-{
-    /* strtod knows more: leading blanks, hexadecimals, and some words. */
-    if (length == 0 || strspn(text, "0123456789+-.eE") < length)
-        return false;
-    char *end;
-    const double number = strtod(text, &end);
-    if (end != text + length || !isfinite(number))
-        return false;
-    *ret_number = number;
-    return true;
-}
-
 /* Bytes up to the next comma, or the end. */
 static size_t item_length(const char *text, size_t length)
 {
@@ -54,7 +40,7 @@ static size_t read_list(const char *text, size_t length, double *values)
     for (size_t at = 0; at <= length; count++) {
         const size_t item = item_length(text + at, length - at);
         double number;
-        if (!params_read_number(text + at, item, &number))
+        if (!stepd_decimal_read(text + at, item, &number))
             return 0;
         if (values != NULL)
             values[count] = number;
@@ -99,7 +85,7 @@ enum stepd_status params_read(const char *text, size_t length, struct train_para
     else if (memchr(param.text, ',', param.length) != NULL &&
              read_list(param.text, param.length, NULL) > 0)
         param.kind = TRAIN_PARAM_LIST;
-    else if (!params_read_number(param.text, param.length, &param.value))
+    else if (!stepd_decimal_read(param.text, param.length, &param.value))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "'%.*s': expected a number, a word, or numbers "
                           "with ',' between them behind the '='",

@@ -53,9 +53,6 @@ enum stepd_status params_read(const char *text, size_t length, struct train_para
 enum stepd_status params_set(const char *name, double value, struct train_params *params,
                              struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Reads a finite number of `length` bytes; false where the text is anything else. */
-bool params_read_number(const char *text, size_t length, double *ret_number);
-
 /* The setting of this name, or NULL. */
 const struct train_param *params_find(const struct train_params *params, const char *name);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client/train/launcher.h"
+#include "proto/decimal.h"
 #include "proto/error.h"
 
 static const char blanks[] = " \t";
@@ -81,7 +82,7 @@ static enum stepd_status read_settings(const char **text, uint64_t *from,
         double number = 0;
         if (from == NULL || strncmp(word.text, from_name, name_length) != 0)
             status = read_setting(word, &own, hyper, reterr);
-        else if (params_read_number(word.text + name_length, word.length - name_length, &number) &&
+        else if (stepd_decimal_read(word.text + name_length, word.length - name_length, &number) &&
                  number >= 1 && number <= 0x1p53 && number == (double)(uint64_t)number)
             *from = (uint64_t)number;
         else

@@ -9,11 +9,11 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/bytes.h"
+#include "proto/decimal.h"
 #include "proto/error.h"
 #include "proto/utf8.h"
 #include "server/base/nearest.h"
@@ -82,16 +82,7 @@ bool value_read_whole(const char *text, uint64_t *ret_value)
 
 bool value_read_number(const char *text, double *ret_value)
 {
-    char *end = NULL;
-    const size_t bytes = strlen(text);
-    /* strtod() knows more than a config file should: leading blanks, hexadecimals, inf and nan. */
-    if (bytes == 0 || strspn(text, "0123456789+-.eE") != bytes)
-        return false;
-    const double value = strtod(text, &end);
-    if (*end != '\0' || !isfinite(value))
-        return false;
-    *ret_value = value;
-    return true;
+    return stepd_decimal_read(text, strlen(text), ret_value);
 }
 
 /* What clean texts may hold and libyaml reads only escaped: it breaks lines at the first two, which

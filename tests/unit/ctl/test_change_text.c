@@ -61,6 +61,10 @@ static void params__that_are_none__say_what_was_expected(void **state)
         {"0.5,lr=1", "'0.5': expected NAME=VALUE"},
         {"lr=", "'' of lr: expected a number, a word, or numbers with ',' between them"},
         {"lr=1,x", "'x' of lr: expected a number, a word, or numbers with ',' between them"},
+        {"lr=inf", "'inf' of lr: not a finite number"},
+        {"betas=0.9,-NaN", "'-NaN' of betas: not a finite number"},
+        {"lr=0x10", "'0x10' of lr: expected a number, a word, or numbers with ',' between them"},
+        {"lr=1e999", "'1e999' of lr: expected a number, a word, or numbers with ',' between them"},
         {"m=a,1", "'1' of m: expected a number, a word, or numbers with ',' between them"},
     };
 

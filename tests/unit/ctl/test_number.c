@@ -17,7 +17,8 @@
 
 static void parse__what_is_no_number__is_refused(void **state)
 {
-    static const char *const texts[] = {"", " 1", "1 ", "x", "1x", "1,5", "--1", "0x10", "-0X1p3"};
+    static const char *const texts[] = {"",    " 1",  "1 ",   "x",   "1x",
+                                        "1,5", "--1", "0x10", "inf", "nan"};
     double number = 7;
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
@@ -33,8 +34,23 @@ static void parse__any_notation__is_read(void **state)
     assert_true(number == -1500);
     assert_true(number_parse(".5", &number));
     assert_true(number == 0.5);
-    assert_true(number_parse("nan", &number));
+}
+
+static void parse_any__words_that_programs_print__are_read(void **state)
+{
+    double number = 0;
+    (void)state;
+    assert_true(number_parse_any("-1.5e3", &number));
+    assert_true(number == -1500);
+    assert_true(number_parse_any("-Inf", &number));
+    assert_true(number == -INFINITY);
+    assert_true(number_parse_any("-nan", &number));
     assert_true(isnan(number));
+    number = 7;
+    assert_false(number_parse_any("infinite", &number));
+    assert_false(number_parse_any("--inf", &number));
+    assert_false(number_parse_any("0x1", &number));
+    assert_true(number == 7);
 }
 
 static void parse_whole__what_is_none_or_out_of_range__is_refused(void **state)
@@ -88,6 +104,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parse__what_is_no_number__is_refused),
         cmocka_unit_test(parse__any_notation__is_read),
+        cmocka_unit_test(parse_any__words_that_programs_print__are_read),
         cmocka_unit_test(parse_whole__what_is_none_or_out_of_range__is_refused),
         cmocka_unit_test(parse_whole__ends_of_the_range__are_read),
         cmocka_unit_test(shortest__any_number__is_read_back_as_itself),
