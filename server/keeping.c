@@ -43,15 +43,10 @@ static uint32_t slice_elements(void *owner, const char *job)
     return own != 0 ? own : keeping->config->slice_elements;
 }
 
-enum stepd_status keeping_resume(struct keeping *keeping, struct server *server, uint64_t bytes_max,
-                                 struct stepd_error *reterr)
+static enum stepd_status resume(struct keeping *keeping, uint64_t bytes_max,
+                                struct stepd_error *reterr)
 {
-    keeping->server = server;
-    if (keeping->store == NULL)
-        return STEPD_OK;
-    if (strcmp(keeping->config->resume, "never") == 0)
-        return resume_none(keeping->store, keeping->log, reterr);
-    const struct resume resume = {
+    const struct resume from = {
         .store = keeping->store,
         .bytes_max = bytes_max,
         .log = keeping->log,
@@ -59,7 +54,22 @@ enum stepd_status keeping_resume(struct keeping *keeping, struct server *server,
         .restore = restore,
         .owner = keeping,
     };
-    return resume_jobs(&resume, reterr);
+    return strcmp(keeping->config->resume, "never") == 0
+               ? resume_none(keeping->store, keeping->log, reterr)
+               : resume_jobs(&from, reterr);
+}
+
+/* The text is for the operator, who may be told where that is. */
+enum stepd_status keeping_resume(struct keeping *keeping, struct server *server, uint64_t bytes_max,
+                                 struct stepd_error *reterr)
+{
+    keeping->server = server;
+    if (keeping->store == NULL)
+        return STEPD_OK;
+    const enum stepd_status status = resume(keeping, bytes_max, reterr);
+    return status == STEPD_OK ? STEPD_OK
+                              : stepd_fail_in(reterr, status, "checkpoint folder %s",
+                                              keeping->config->checkpoint_dir);
 }
 
 enum stepd_status keeping_check_init_from(const struct keeping *keeping,

@@ -25,6 +25,9 @@
 #include "server/control/members.h"
 #include "server/model/job_state.h"
 
+/* No job was brought back so often: a higher one was not written by us, and would wrap around. */
+#define JOB_INCARNATION_MAX (UINT64_C(1) << 62)
+
 /* A rank that has joined, and who holds it. */
 struct member_snapshot {
     uint32_t rank;

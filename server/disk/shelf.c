@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "proto/error.h"
+#include "server/control/snapshot.h"
 #include "server/disk/file.h"
 
 #define NEW          ".new-"
@@ -20,12 +21,27 @@
 #define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 #define NUMBER_BYTES 24u /* an incarnation and its newline */
 
-/* "mnist/step-00001200: cannot open it: No space left on device" */
+/* What there is to be done about it; "": nothing that we know of. */
+static const char *remedy(int cause)
+{
+    switch (cause) {
+    case EACCES:
+    case EPERM:
+    case EROFS: return "; let the daemon's user read and write there";
+    case EDQUOT:
+    case ENOSPC: return "; make room on its disk";
+    case ELOOP:
+    case ENOTDIR: return "; it must be a folder, and no symbolic link";
+    default: return "";
+    }
+}
+
+/* "mnist/step-00001200: cannot open it: No space left on device; make room on its disk" */
 static enum stepd_status refuse(const struct shelf *shelf, const char *name, const char *doing,
                                 struct stepd_error *reterr)
 {
-    return stepd_fail(reterr, STEPD_UNAVAILABLE, "%s%s%s: cannot %s it: %s", shelf->name.text,
-                      name[0] == '\0' ? "" : "/", name, doing, strerror(errno));
+    return stepd_fail(reterr, STEPD_UNAVAILABLE, "%s%s%s: cannot %s it: %s%s", shelf->name.text,
+                      name[0] == '\0' ? "" : "/", name, doing, strerror(errno), remedy(errno));
 }
 
 /* ---- Names ----------------------------------------------------------------------------------- */
@@ -291,9 +307,13 @@ enum stepd_status shelf_read_incarnation(const struct shelf *shelf, uint64_t *re
     char *end = NULL;
     errno = 0;
     const unsigned long long number = strtoull(text, &end, 10);
-    if (!read || !isdigit((unsigned char)text[0]) || errno != 0 || strcmp(end, "\n") != 0)
-        return stepd_fail(reterr, STEPD_DATA_LOSS, "%s/%s: what stands there is no number",
-                          shelf->name.text, SHELF_INCARNATION_FILE);
+    if (!read || !isdigit((unsigned char)text[0]) || errno != 0 || strcmp(end, "\n") != 0 ||
+        number > JOB_INCARNATION_MAX)
+        return stepd_fail(reterr, STEPD_DATA_LOSS,
+                          "%s/%s: what stands there is no number from 0 to %" PRIu64
+                          " on a line; write one there that is higher than what `stepctl list` "
+                          "shows of the job, by a thousand",
+                          shelf->name.text, SHELF_INCARNATION_FILE, JOB_INCARNATION_MAX);
     *ret_incarnation = number;
     return STEPD_OK;
 }

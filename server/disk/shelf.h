@@ -77,7 +77,7 @@ enum stepd_status shelf_remove(const struct shelf *shelf, const char *name,
 
 /*
  * The highest incarnation that was written down; 0: none was. DATA_LOSS: what stands there is no
- * number. Writing it down is durable when it returns.
+ * number up to JOB_INCARNATION_MAX. Writing it down is durable when it returns.
  */
 enum stepd_status shelf_read_incarnation(const struct shelf *shelf, uint64_t *ret_incarnation,
                                          struct stepd_error *reterr) STEPD_MUST_CHECK;

@@ -212,7 +212,7 @@ static enum stepd_status read_snapshot(const json_t *json, struct job_snapshot *
         snapshot->version = JOB_STATE_AS_IT_STANDS;
     else
         snapshot->version = manifest_take_between(&object, "version", 0, INT64_MAX);
-    snapshot->incarnation = manifest_take_between(&object, "incarnation", 0, UINT64_MAX - 1);
+    snapshot->incarnation = manifest_take_between(&object, "incarnation", 0, JOB_INCARNATION_MAX);
     snapshot->started = manifest_take_bool(&object, "started");
     manifest_take_error(&object, "halted", ret_halted);
     snapshot->taken_ms = manifest_take_u64(&object, "taken_ms");

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/control/snapshot.h"
 #include "server/disk/file.h"
 #include "server/disk/shelf.h"
 #include "tests/unit/disk/scratch.h"
@@ -162,6 +163,7 @@ static void shelf_open_to_write__of_a_link__is_refused(void **state)
     const struct store_shelf_name name = store_shelf_name("link");
     assert_int_equal(symlink("/tmp", scratch_path(*state, "store/link")), 0);
     assert_int_equal(shelf_open_to_write(fixture.store, &name, &shelf, &error), STEPD_UNAVAILABLE);
+    assert_non_null(strstr(error.text, "it must be a folder, and no symbolic link"));
     close_shelf(&fixture);
 }
 
@@ -172,15 +174,24 @@ static void shelf_incarnation__is_read_as_it_was_written(void **state)
     uint64_t incarnation = 1;
     assert_int_equal(shelf_read_incarnation(&fixture.shelf, &incarnation, &error), STEPD_OK);
     assert_int_equal(incarnation, 0);
-    assert_int_equal(shelf_write_incarnation(&fixture.shelf, UINT64_MAX - 1, &error), STEPD_OK);
+    assert_int_equal(shelf_write_incarnation(&fixture.shelf, JOB_INCARNATION_MAX, &error),
+                     STEPD_OK);
     assert_int_equal(shelf_read_incarnation(&fixture.shelf, &incarnation, &error), STEPD_OK);
-    assert_true(incarnation == UINT64_MAX - 1);
-    static const char *const bad[] = {"",     "7",      "x\n",
-                                      "-1\n", "7\n7\n", "99999999999999999999999\n"};
+    assert_true(incarnation == JOB_INCARNATION_MAX);
+    static const char *const bad[] = {"",
+                                      "7",
+                                      "x\n",
+                                      "-1\n",
+                                      "7\n7\n",
+                                      "99999999999999999999999\n",
+                                      "18446744073709551615\n",
+                                      "4611686018427387905\n"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         scratch_write(*state, "store/job/incarnation", bad[i]);
         assert_int_equal(shelf_read_incarnation(&fixture.shelf, &incarnation, &error),
                          STEPD_DATA_LOSS);
+        assert_non_null(strstr(error.text, "job/incarnation: what stands there is no number"));
+        assert_non_null(strstr(error.text, "write one there that is higher than what `stepctl"));
     }
     close_shelf(&fixture);
 }

@@ -373,7 +373,7 @@ struct rich rich_make(uint64_t seed, enum stepd_mode mode)
     struct drawing drawing = {.random = {.state = seed}};
     stepd_arena_init(&drawing.arena, ARENA_MAX_BYTES);
     const struct definition drawn = definition_draw(&drawing, mode, 3);
-    struct job *const job = seal(&drawn.job, &drawn.page, any_u64(&drawing.random));
+    struct job *const job = seal(&drawn.job, &drawn.page, any_u64(&drawing.random) >> 2);
     make_rest(&drawing.random, job, &rich);
     stepd_arena_deinit(&drawing.arena);
     return rich;
