@@ -76,7 +76,9 @@ static void fail(struct control *control, struct control_job *job, const struct 
     own->not_before_ms = control->now_ms + AFTER_FAILURE_MS;
     control_warn(control, "checkpoint_failed", "job=%s cause=%s consequence=%s",
                  control_quote(job->name).text, control_quote(error->text).text,
-                 "\"the last good one stays; training goes on\"");
+                 own->newest.name[0] != '\0'
+                     ? "\"the last good one stays; training goes on\""
+                     : "\"there is none of this job yet; training goes on\"");
     rest(control, job);
 }
 

@@ -110,6 +110,7 @@ static void checkpoint__that_could_not_be_written__is_answered_with_the_cause(vo
     take(&scene, 7);
     end_writing(scene.brain, "the disk is full; make room");
     peer_assert_error(scene.observer, STEPD_UNAVAILABLE, "the disk is full; make room");
+    assert_non_null(strstr(scene.brain->log, "consequence=\"there is none of this job yet;"));
     end(&scene);
 }
 
@@ -258,6 +259,7 @@ static void status__after_one_that_failed__has_the_last_good_one_and_the_cause(v
     const struct stepd_checkpoint_status *newest = status_of(&scene);
     assert_string_equal(newest->name, "step-00000007");
     assert_string_equal(newest->failure, "the disk is full");
+    assert_non_null(strstr(scene.brain->log, "consequence=\"the last good one stays;"));
     end(&scene);
 }
 
