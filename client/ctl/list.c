@@ -3,6 +3,8 @@
  * stepctl list: which checkpoints there are, as their manifests say. Their arrays are not read.
  */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -18,8 +20,8 @@ static const char help[] =
     "usage: stepctl list DIR [JOB] [--json]\n"
     "\n"
     "Shows the checkpoints in a folder that a daemon keeps them in, or in that of one job.\n"
-    "A daemon may be at work there. What a checkpoint says of itself is read, and its arrays\n"
-    "are not: 'stepctl verify' reads all.\n"
+    "A daemon may be at work there. What a checkpoint says of itself is read and held to what\n"
+    "files there are, and their arrays are not: 'stepctl verify' reads all.\n"
     "\n"
     "options:\n"
     "  --json            one JSON object, for programs\n"
@@ -41,20 +43,41 @@ static void add_manifest(json_t *row, int folder, const struct manifest *manifes
     json_decref(more);
 }
 
+struct rows {
+    json_t *list;
+    const char *path; /* that was asked for */
+};
+
+/* A manifest that cannot be read says no job: the folder that it is in is called like it. */
+static void add_folder(json_t *row, const char *path, const struct shelves_checkpoint *found)
+{
+    char *const whole = found->job[0] == '\0' ? realpath(path, NULL) : NULL;
+    char *last = whole == NULL ? NULL : strrchr(whole, '/');
+    if (last != NULL && strcmp(found->name, path) == 0) { /* the path is the checkpoint itself */
+        *last = '\0';
+        last = strrchr(whole, '/');
+    }
+    (void)json_object_set_new(row, "job", json_string(last == NULL ? found->job : last + 1));
+    free(whole);
+}
+
 static void add(void *owner, const struct shelves_checkpoint *found)
 {
-    json_t *const rows = owner;
+    const struct rows *const rows = owner;
     struct stepd_error error = found->error;
     struct manifest manifest;
     json_t *const row =
         json_pack("{s:s, s:s, s:s}", "folder", found->job, "name", found->name, "problem", "");
     if (found->folder >= 0 && load_manifest(found->folder, &manifest, &error) == STEPD_OK) {
         add_manifest(row, found->folder, &manifest);
+        if (load_check_files(found->folder, &manifest, &error) != STEPD_OK)
+            (void)json_object_set_new(row, "problem", json_string(error.text));
         manifest_deinit(&manifest);
     } else {
+        add_folder(row, rows->path, found);
         (void)json_object_set_new(row, "problem", json_string(error.text));
     }
-    (void)json_array_append_new(rows, row);
+    (void)json_array_append_new(rows->list, row);
 }
 
 /* ---- Printing -------------------------------------------------------------------------------- */
@@ -101,17 +124,17 @@ int list_run(const struct ctl_options *ctl, int argc, char **argv)
         return exit_code;
     struct stepd_error error;
     json_t *const list = json_pack("{s:[]}", "checkpoints");
-    json_t *const rows = json_object_get(list, "checkpoints");
+    struct rows rows = {.list = json_object_get(list, "checkpoints"), .path = argv[optind]};
     const struct shelves shelves = {.path = argv[optind],
                                     .job = optind + 1 < argc ? argv[optind + 1] : NULL,
                                     .visit = add,
-                                    .owner = rows};
+                                    .owner = &rows};
     const enum stepd_status status = shelves_visit(&shelves, &error);
     if (status == STEPD_OK && as_json) {
         (void)json_dumpf(list, stdout, JSON_INDENT(2));
         (void)printf("\n");
     } else if (status == STEPD_OK) {
-        table_print(stdout, 0, columns, sizeof columns / sizeof columns[0], rows);
+        table_print(stdout, 0, columns, sizeof columns / sizeof columns[0], rows.list);
     }
     json_decref(list);
     return status == STEPD_OK ? CTL_OK : ctl_fail("list", &error);

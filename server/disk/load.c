@@ -29,7 +29,9 @@ static enum stepd_status refuse(const char *name, const char *doing, struct step
                                    : cause == ENODATA ? STEPD_DATA_LOSS
                                                       : STEPD_UNAVAILABLE;
     return stepd_fail(reterr, code, "%s: cannot %s it: %s", name, doing,
-                      cause == EINVAL ? "it is no regular file" : strerror(cause));
+                      cause == EINVAL  ? "it is no regular file"
+                      : cause == ELOOP ? "it is a symbolic link"
+                                       : strerror(cause));
 }
 
 /* ---- The manifest ---------------------------------------------------------------------------- */
@@ -135,20 +137,34 @@ static enum stepd_status get_array(struct reading *reading, const struct array *
     return STEPD_OK;
 }
 
+/* Has a file the length that the manifest says? *ret_expected: what it says; borrowed. */
+static enum stepd_status check_length(const char *name, uint64_t bytes,
+                                      const struct manifest_sums *sums,
+                                      const struct manifest_file **ret_expected,
+                                      struct stepd_error *reterr)
+{
+    const struct manifest_file *const expected = manifest_sums_file(sums, name);
+    if (expected == NULL)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "the manifest has no checksum of %s",
+                          name);
+    if (expected->bytes != bytes)
+        return stepd_fail(reterr, STEPD_DATA_LOSS,
+                          "%s has %" PRIu64 " bytes, and the manifest says %" PRIu64, name, bytes,
+                          expected->bytes);
+    *ret_expected = expected;
+    return STEPD_OK;
+}
+
 static enum stepd_status get_file(struct reading *reading, struct arrays *arrays,
                                   enum arrays_file which, const struct manifest_sums *sums,
                                   struct stepd_error *reterr)
 {
-    const struct manifest_file *const expected = manifest_sums_file(sums, reading->name);
-    if (expected == NULL)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "the manifest has no checksum of %s",
-                          reading->name);
-    if (expected->bytes != reading->bytes)
-        return stepd_fail(reterr, STEPD_DATA_LOSS,
-                          "%s has %" PRIu64 " bytes, and the manifest says %" PRIu64, reading->name,
-                          reading->bytes, expected->bytes);
+    const struct manifest_file *expected = NULL;
     struct safetensors head;
-    enum stepd_status status = get_head(reading, &head, reterr);
+    enum stepd_status status = check_length(reading->name, reading->bytes, sums, &expected, reterr);
+    if (status != STEPD_OK)
+        return status;
+    status = get_head(reading, &head, reterr);
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, status, "%s", reading->name);
     status = arrays_match(arrays, which, &head, reterr);
@@ -256,6 +272,25 @@ enum stepd_status load_checkpoint(int folder, uint64_t bytes_max, struct manifes
                                   struct stepd_error *reterr)
 {
     return load_checkpoint_cut(folder, bytes_max, /* cut= */ NULL, ret_manifest, reterr);
+}
+
+enum stepd_status load_check_files(int folder, const struct manifest *manifest,
+                                   struct stepd_error *reterr)
+{
+    for (int which = 0; which < (int)ARRAYS_FILES; which++) {
+        const char *const name = file_names[which];
+        const struct manifest_file *expected = NULL;
+        uint64_t bytes = 0;
+        const int file = file_open(folder, name, &bytes);
+        if (file < 0)
+            return refuse(name, "open", reterr);
+        file_close(file);
+        const enum stepd_status status =
+            check_length(name, bytes, &manifest->sums, &expected, reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    return STEPD_OK;
 }
 
 struct load_extent load_extent_of(int folder, const struct manifest *manifest)

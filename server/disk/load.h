@@ -44,6 +44,11 @@ enum stepd_status load_checkpoint_cut(int folder, uint64_t bytes_max, const stru
                                       struct manifest *ret_manifest,
                                       struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* Are the files of arrays there, as long as the manifest says? What is in them is not read. folder
+ * is borrowed; errors as load_checkpoint. */
+enum stepd_status load_check_files(int folder, const struct manifest *manifest,
+                                   struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* What a checkpoint takes, and since when. */
 struct load_extent {
     uint64_t bytes;  /* of all its files */

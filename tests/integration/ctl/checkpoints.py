@@ -99,9 +99,9 @@ class Kept(unittest.TestCase):
         cls.checkpoint = cls.store / "kept" / cls.taken["name"]
         cls.other = cls.store / "other" / "step-00000004"
 
-    def copy(self):
-        """One that a test may damage."""
-        folder = tempfile.mkdtemp(dir=self.folder)
+    def copy(self, within=""):
+        """One that a test may damage, in a folder of its own."""
+        folder = f"{tempfile.mkdtemp(dir=self.folder)}/{within}"
         return pathlib.Path(shutil.copytree(self.checkpoint, f"{folder}/step-00000009"))
 
 
@@ -170,10 +170,27 @@ class List(Kept):
         self.assertRegex(shown, r"(?m)^kept +step-00000009 +sync +\d+ +\S+ KiB +\S+ s ago$")
 
     def test_list__of_a_bad_manifest__says_what_is_wrong(self):
-        bad = self.copy()
+        bad = self.copy(within="of_job")
         (bad / "manifest.json").write_text("{}")
-        found, = asked("list", bad.parent)["checkpoints"]
-        self.assertIn("manifest.json", found["problem"])
+        for path in (bad.parent.parent, bad.parent, bad):
+            found, = asked("list", path)["checkpoints"]
+            self.assertIn("manifest.json", found["problem"])
+            self.assertEqual(found["job"], bad.parent.name)
+
+    def test_list__of_a_bad_file__says_what_is_wrong(self):
+        def link(path):
+            path.rename(f"{path}.elsewhere")
+            path.symlink_to(f"{path}.elsewhere")
+        for damage, text in ((os.unlink, "No such file or directory"),
+                             (lambda path: os.truncate(path, 10), "has 10 bytes, and the manifest"),
+                             (link, "it is a symbolic link")):
+            for name in FILES[1:]:
+                bad = self.copy()
+                damage(bad / name)
+                found, = asked("list", bad.parent)["checkpoints"]
+                self.assertIn(f"{name}", found["problem"])
+                self.assertIn(text, found["problem"])
+                self.assertEqual((found["job"], found["mode"]), ("kept", "sync"))
 
     def test_list__of_nothing__is_exit_1(self):
         with tempfile.TemporaryDirectory() as empty:
