@@ -5,6 +5,7 @@
  */
 #include "client/ctl/change_text.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "client/ctl/number.h"
@@ -49,7 +50,7 @@ static enum stepd_status add_value(struct stepd_param *param, char *value,
     double number;
     if (number_parse(value, &number) && param->word == NULL)
         return add_number(param, number, arena, reterr);
-    if (number_parse_any(value, &number))
+    if (number_parse_any(value, &number) && !isfinite(number))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "'%s' of %s: not a finite number", value,
                           param->name);
     if (!is_letter(value[0]) || param->word != NULL || param->count > 0)

@@ -118,11 +118,12 @@ static int read_options(int argc, char **argv, struct options *options)
         default: return ctl_usage("checkpoint");
         }
     }
-    if (argc - optind != 1) {
-        (void)fprintf(stderr, "stepctl checkpoint: %s\n",
-                      optind == argc ? "JOB is missing" : "more than one job is named");
+    if (optind == argc)
+        (void)fprintf(stderr, "stepctl checkpoint: JOB is missing\n");
+    else if (argc - optind > 1)
+        (void)fprintf(stderr, "stepctl checkpoint: unexpected argument '%s'\n", argv[optind + 1]);
+    if (argc - optind != 1)
         return ctl_usage("checkpoint");
-    }
     options->job = argv[optind];
     return -1;
 }

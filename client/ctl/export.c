@@ -108,10 +108,12 @@ static int read_options(int argc, char **argv, struct options *options)
     }
     if (!fine)
         return ctl_usage("export");
-    if (argc - optind != 2) {
-        (void)fprintf(stderr, "stepctl export: CHECKPOINT and FILE are wanted, and nothing else\n");
+    if (argc - optind < 2)
+        (void)fprintf(stderr, "stepctl export: CHECKPOINT or FILE is missing\n");
+    else if (argc - optind > 2)
+        (void)fprintf(stderr, "stepctl export: unexpected argument '%s'\n", argv[optind + 2]);
+    if (argc - optind != 2)
         return ctl_usage("export");
-    }
     options->checkpoint = argv[optind];
     options->file = argv[optind + 1];
     return -1;

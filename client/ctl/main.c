@@ -3,6 +3,7 @@
  * stepctl: the tool for people. One row of the table for each command; a command parses its own
  * arguments and has its own --help.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,8 +147,10 @@ static int run(int argc, char **argv)
 int main(int argc, char **argv)
 {
     const int code = run(argc, argv);
-    if ((fflush(stdout) == 0 && ferror(stdout) == 0) || code != CTL_OK)
+    const int cause = fflush(stdout) == 0 ? 0 : errno;
+    if ((cause == 0 && ferror(stdout) == 0) || code != CTL_OK)
         return code;
-    (void)fprintf(stderr, "stepctl: cannot write the output\n");
+    (void)fprintf(stderr, "stepctl: cannot write the output%s%s\n", cause == 0 ? "" : ": ",
+                  cause == 0 ? "" : strerror(cause));
     return CTL_FAILURE;
 }

@@ -33,6 +33,13 @@ static bool is_checkpoint(int folder)
            !S_ISDIR(stat.st_mode);
 }
 
+/* Has it what lies beside a manifest? */
+static bool has_arrays(int folder)
+{
+    struct stat stat;
+    return fstatat(folder, SAVE_MODEL_FILE, &stat, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 int shelves_open(const char *path, struct stepd_error *reterr)
 {
     const int folder = open(path, FOLDER_FLAGS);
@@ -149,8 +156,12 @@ enum stepd_status shelves_visit(const struct shelves *shelves, struct stepd_erro
     if (status != STEPD_OK)
         return status;
     status = visit_any(shelves, store, &visited, reterr);
+    const bool bare = has_arrays(store_folder(store));
     (void)store_close(store);
-    if (status == STEPD_OK && visited == 0)
+    if (status == STEPD_OK && visited == 0 && bare)
+        status = stepd_fail(reterr, STEPD_NOT_FOUND, "%s is a checkpoint without its %s",
+                            shelves->path, MANIFEST_FILE);
+    else if (status == STEPD_OK && visited == 0)
         status = stepd_fail(reterr, STEPD_NOT_FOUND, "there is no checkpoint%s%s in %s",
                             shelves->job == NULL ? "" : " of job ",
                             shelves->job == NULL ? "" : shelves->job, shelves->path);

@@ -192,6 +192,13 @@ def check_mistakes(folder):
     check_refused(folder, ["--csv", "kernel", "--json"], 2, "--csv and --json")
     check_refused(folder, ["step", "--csv", "--optimizer", "adamv"], 1, "adamv")
     check_refused(folder, ["kernel", "step", "--optimizer", "all"], 1, "section step")
+    check_refused(folder, ["kernel", "push", "--optimizer", "newton"], 1,
+                  "section push cannot take newton: it needs a Hessian")
+    check_refused(folder, ["checkpoint", "--folder", ""], 2, "--folder ''")
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([Path(folder) / "stepd-bench", "--help"], stdout=full, text=True,
+                               stderr=subprocess.PIPE, timeout=60, check=False)
+    assert ended.returncode == 1 and "cannot write the output: No space" in ended.stderr, ended
 
 
 def check_tables(report):

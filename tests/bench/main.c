@@ -11,6 +11,7 @@
  * Without a section's name all of them are measured, in the order of the table below.
  * The stepd that is measured is the one beside this binary. Build with the preset release.
  */
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,17 +94,16 @@ struct settings {
 
 static void print_usage(FILE *out)
 {
-    (void)fputs(
-        "usage: stepd-bench [SECTION ...] [--optimizer NAME] [--bytes N] [--folder PATH] [--quick]\n"
-        "                   [--csv|--json]\n\n",
-        out);
+    (void)fputs("usage: stepd-bench [SECTION ...] [--optimizer NAME] [--bytes N] [--folder PATH]\n"
+                "                   [--quick] [--csv|--json]\n\n",
+                out);
     for (size_t i = 0; i < SECTIONS; i++)
         (void)fprintf(out, "  %-17s %s\n", sections[i].name, sections[i].what);
     (void)fputs(
         "without a choice all sections\n\n"
         "  --optimizer NAME  which one [kernel: all; checkpoint: adam; otherwise adamw]\n"
-        "  --bytes N         of the tensor of push, receive, pull and step [several sizes in turn]\n"
-        "                    and of checkpoint [400000000]\n"
+        "  --bytes N         of the tensor of push, receive, pull and step [several sizes in\n"
+        "                    turn] and of checkpoint [400000000]\n"
         "  --folder PATH     on the disk that checkpoint writes to [/tmp]\n"
         "  --quick           small sizes and few rounds: does it work?\n"
         "  --csv             comma-separated lines instead of tables\n"
@@ -173,6 +173,14 @@ static bool read_bytes(const char *text, size_t *ret_bytes)
     return true;
 }
 
+static bool read_folder(const char *text, const char **ret_folder)
+{
+    if (text[0] == '\0')
+        (void)fprintf(stderr, "stepd-bench: --folder '': expected a folder's path\n");
+    *ret_folder = text;
+    return text[0] != '\0';
+}
+
 /* False: one is refused, and stderr says why. */
 static bool read_arguments(int argc, char *const *argv, struct settings *ret_settings)
 {
@@ -193,7 +201,7 @@ static bool read_arguments(int argc, char *const *argv, struct settings *ret_set
         else if (strcmp(argv[i], "--bytes") == 0 && i + 1 < argc)
             good = read_bytes(argv[++i], &settings.bytes);
         else if (strcmp(argv[i], "--folder") == 0 && i + 1 < argc)
-            settings.folder = argv[++i];
+            good = read_folder(argv[++i], &settings.folder);
         else
             good = refuse(argc, argv, i);
     }
@@ -203,6 +211,19 @@ static bool read_arguments(int argc, char *const *argv, struct settings *ret_set
     return good;
 }
 
+/* What an optimizer takes beside the gradient, a Hessian, no section sends. */
+static enum stepd_status check_extra(const struct settings *settings,
+                                     const struct optimizer *optimizer, struct stepd_error *reterr)
+{
+    for (size_t i = 0; i < SECTIONS && optimizer->extra != NULL; i++)
+        if (settings->chosen[i] && sections[i].measure != measure_kernels)
+            return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                              "section %s cannot take %s: it needs a Hessian beside the gradient, "
+                              "and gradients alone are sent; kernel measures it",
+                              sections[i].name, optimizer->name);
+    return STEPD_OK;
+}
+
 /* Is the optimizer one that all chosen sections can take? Asked before anything is written. */
 static enum stepd_status check_optimizer(const struct settings *settings,
                                          struct stepd_error *reterr)
@@ -210,8 +231,10 @@ static enum stepd_status check_optimizer(const struct settings *settings,
     const struct optimizer *optimizer;
     if (settings->optimizer == NULL)
         return STEPD_OK;
-    if (strcmp(settings->optimizer, KERNEL_ALL) != 0)
-        return optimizer_find(settings->optimizer, &optimizer, reterr);
+    if (strcmp(settings->optimizer, KERNEL_ALL) != 0) {
+        const enum stepd_status status = optimizer_find(settings->optimizer, &optimizer, reterr);
+        return status == STEPD_OK ? check_extra(settings, optimizer, reterr) : status;
+    }
     for (size_t i = 0; i < SECTIONS; i++)
         if (settings->chosen[i] && strcmp(sections[i].optimizer, KERNEL_ALL) != 0)
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
@@ -259,12 +282,23 @@ static enum stepd_status run(const struct settings *settings, struct stepd_error
     return status;
 }
 
+/* The exit code, of what stdout has taken too. */
+static int finish(void)
+{
+    const int cause = fflush(stdout) == 0 ? 0 : errno;
+    if (cause == 0 && ferror(stdout) == 0)
+        return 0;
+    (void)fprintf(stderr, "stepd-bench: cannot write the output%s%s\n", cause == 0 ? "" : ": ",
+                  cause == 0 ? "" : strerror(cause));
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     struct settings settings;
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
         print_usage(stdout);
-        return 0;
+        return finish();
     }
     if (!read_arguments(argc, argv, &settings))
         return 2;
@@ -273,8 +307,5 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "stepd-bench: %s\n", error.text);
         return 1;
     }
-    if (fflush(stdout) == 0 && ferror(stdout) == 0)
-        return 0;
-    (void)fprintf(stderr, "stepd-bench: cannot write the output\n");
-    return 1;
+    return finish();
 }

@@ -3,8 +3,8 @@
 
     tables.py REPORT.json ... [--one-core REPORT.json] [--write FILE]
 
-Reports are what `stepd-bench --json` and the scripts of peers/ print, of all sections or of some; of
-a section that is in several of them the last counts. Without --write the tables go to standard
+Reports are what `stepd-bench --json` and the scripts of peers/ print, of all sections or of some;
+of a section that is in several of them the last counts. Without --write the tables go to standard
 output. With it, each replaces what stands between `<!-- table NAME -->` and `<!-- end -->` in the
 file; a table whose sections were not measured stays as it is.
 """
@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 def table(*head):
-    """The first two lines of one in Markdown; words to the left, and what ends in # to the right."""
+    """The first two lines of one in Markdown: words to the left, what ends in # to the right."""
     words = [name.removesuffix("#") for name in head]
     rules = ["---:" if name.endswith("#") else "---" for name in head]
     return ["| " + " | ".join(words) + " |", "|" + "|".join(rules) + "|"]
@@ -100,7 +100,8 @@ def exchange(section):
             ours = lanes["stepd"]
             moved = section != "pull" or transport != "shared"  # there it says where weights are
             lines.append(line(transport, size(count), ms(ours["us"]), ms(ours["p90_us"]),
-                              digits(ours["gb_s"]) if moved else None, ratio(lanes, "bare"), ratio(lanes, "raw"),
+                              digits(ours["gb_s"]) if moved else None,
+                              ratio(lanes, "bare"), ratio(lanes, "raw"),
                               digits(ours["cpu_s_gb"], 3), ratio(lanes, "bare", "cpu_ratio")))
         return lines
     return lines_of
@@ -186,7 +187,8 @@ def checkpoint(report):
         row = rows[modes[0]]
         target = (f"at most {row['at_most']:.2f}" if "at_most" in row else
                   f"at least {row['at_least']:.2f}")
-        lines.append(line(FIGURES[figure], target, *(digits(rows[mode]["value"], 3) for mode in modes)))
+        lines.append(line(FIGURES[figure], target,
+                          *(digits(rows[mode]["value"], 3) for mode in modes)))
     return lines
 
 
@@ -215,7 +217,8 @@ PEER_TABLES = {"adamw": (adamw, ["adamw"])}
 
 
 def made(report):
-    return {name: "\n".join(of(report)) for name, (of, sections) in {**TABLES, **PEER_TABLES}.items()
+    every = {**TABLES, **PEER_TABLES}
+    return {name: "\n".join(of(report)) for name, (of, sections) in every.items()
             if all(section in report for section in sections)}
 
 

@@ -17,8 +17,8 @@
  * own largest size in place of the sizes above it, which is with the first of them: `first`. */
 bool whole_takes(const struct optimizer *optimizer, size_t elements, bool first);
 
-/* Adds one comparison, of at most so many elements: rounds, or fewer where they take too long.
- * optimizer: not of ELEMENT scope. RESOURCE_EXHAUSTED: no memory. */
+/* Adds one comparison of so many rounds, of so many elements or of the optimizer's own largest size
+ * where that is less. optimizer: not of ELEMENT scope. RESOURCE_EXHAUSTED: no memory. */
 enum stepd_status whole_measure(const struct optimizer *optimizer, size_t elements, size_t rounds,
                                 struct report *report, struct stepd_error *reterr) STEPD_MUST_CHECK;
 

@@ -242,6 +242,13 @@ class Verify(Kept):
             (bad / name).unlink()
             self.assert_bad(bad, f"{name}: cannot open it: No such file")
 
+    def test_verify__of_one_without_a_manifest__says_so(self):
+        bad = self.copy()
+        (bad / "manifest.json").unlink()
+        done = stepctl("verify", bad)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn(f"{bad} is a checkpoint without its manifest.json", done.stderr)
+
     def test_verify__of_a_linked_file__refuses_it(self):
         bad = self.copy()
         (bad / "model.safetensors").unlink()

@@ -341,6 +341,8 @@ class Schedule(Case):
                                        env=environment())
             self.assertEqual(asked.returncode, 1, whole)
             self.assertEqual(asked.stderr.count("cannot write the output"), 1, whole)
+            if whole[0] == "stepctl":
+                self.assertIn("cannot write the output: No space left", asked.stderr, whole)
 
     def test_losses__that_nobody_wants__are_exit_1(self):
         self.assert_fails(1, "no schedule here takes notice of losses", "schedule", "--kind",

@@ -52,6 +52,14 @@ class Empty(unittest.TestCase):
                           ["checkpoint", "a", "b"], ["checkpoint", "j", "--wait", "0"]):
             self.assertEqual(stepctl(*arguments).returncode, 2, arguments)
 
+    def test_arguments__too_many__name_the_first(self):
+        for arguments in (["list", "a", "b", "c"], ["verify", "a", "c"], ["diff", "a", "b", "c"],
+                          ["status", "c"], ["groups", "--job", "j", "c"],
+                          ["change", "--job", "j", "lr=1", "c"], ["checkpoint", "a", "c"],
+                          ["export", "a", "b", "c"]):
+            with self.subTest(arguments=arguments):
+                self.assertIn("'c'", stepctl(*arguments).stderr)
+
     def test_help__of_everything__is_exit_0(self):
         for arguments in (["--help"], ["launch", "--help"], ["status", "--help"],
                           ["groups", "--help"], ["change", "--help"],
