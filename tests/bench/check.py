@@ -6,8 +6,11 @@ judged.
 """
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import tables
@@ -201,6 +204,22 @@ def check_mistakes(folder):
     assert ended.returncode == 1 and "cannot write the output: No space" in ended.stderr, ended
 
 
+def check_ended(folder):
+    """One that a signal ends leaves nothing of its checkpoints."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with tempfile.TemporaryDirectory() as disk:
+            ended = subprocess.Popen([Path(folder) / "stepd-bench", "checkpoint", "--bytes",
+                                      "40000000", "--folder", disk],
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            with ended:
+                while ended.poll() is None and not list(Path(disk).glob("*/*")):
+                    pass
+                ended.send_signal(number)
+                ended.stdout.read()  # its end: the daemon's too, and that of what removes
+            assert ended.returncode == -number, ended
+            assert os.listdir(disk) == [], os.listdir(disk)
+
+
 def check_tables(report):
     """Each of BENCHMARKS.md can be made of the report, and has a place there."""
     made = tables.made(report)
@@ -214,6 +233,7 @@ def check_tables(report):
 
 def main(folder):
     check_mistakes(folder)
+    check_ended(folder)
     report = json.loads(run(folder, "--json"))
     assert list(report) == REPORTS, report.keys()
     check_kernel(report["kernel"])

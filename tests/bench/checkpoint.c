@@ -49,7 +49,7 @@ struct course {
     const struct step_settings *settings;
     enum stepd_mode mode;
     size_t elements;
-    char folder[DISK_PATH_BYTES];
+    struct disk_folder folder;
     struct daemon daemon;
     struct stepd_client *client; /* owned */
     float *grad;                 /* (elements,), owned */
@@ -139,12 +139,12 @@ static enum stepd_status make(struct course *course, struct stepd_error *reterr)
                           course->elements);
     for (size_t i = 0; i < course->elements; i++)
         course->grad[i] = 1e-3f * (float)(i % 7);
-    return disk_make_folder(course->settings->folder, course->folder, reterr);
+    return disk_make_folder(course->settings->folder, &course->folder, reterr);
 }
 
 static void unmake(struct course *course)
 {
-    disk_remove_folder(course->folder);
+    disk_remove_folder(&course->folder);
     free(course->grad);
     free(course->weights);
     free(course);
@@ -171,7 +171,7 @@ static enum stepd_status write_checkpoint(struct course *course, struct stepd_er
     if (status != STEPD_OK)
         return status;
     course->lasted = samples_now() - began;
-    (void)snprintf(path, sizeof path, "%s/" JOB "/%s", course->folder, result.name);
+    (void)snprintf(path, sizeof path, "%s/" JOB "/%s", course->folder.path, result.name);
     const double age = disk_age(path);
     samples_add(&course->asked, course->lasted);
     samples_add(&course->saved, age > 0 && age < course->lasted ? age : course->lasted);
@@ -182,7 +182,8 @@ static enum stepd_status write_checkpoint(struct course *course, struct stepd_er
 static enum stepd_status write_plain(struct course *course, struct stepd_error *reterr)
 {
     double seconds = 0;
-    const enum stepd_status status = disk_write(course->folder, course->bytes, &seconds, reterr);
+    const enum stepd_status status =
+        disk_write(course->folder.path, course->bytes, &seconds, reterr);
     if (status == STEPD_OK)
         samples_add(&course->bare, seconds);
     return status;
@@ -256,7 +257,7 @@ static enum stepd_status run_course(struct course *course, struct stepd_error *r
 {
     const char *const flags[] = {
         "--checkpoint-dir",
-        course->folder,
+        course->folder.path,
         "--checkpoint-keep",
         "1",
         "--checkpoint-every-s",

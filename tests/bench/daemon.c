@@ -26,7 +26,7 @@
 
 static void path_in(const struct daemon *daemon, const char *name, char path[DAEMON_PATH_BYTES])
 {
-    (void)snprintf(path, DAEMON_PATH_BYTES, "%.*s/%s", 64, daemon->folder, name);
+    (void)snprintf(path, DAEMON_PATH_BYTES, "%.*s/%s", 64, daemon->folder.path, name);
 }
 
 /* flags: after those that every daemon of the bench has; NULL is their end. */
@@ -90,18 +90,6 @@ static int end_process(struct daemon *daemon)
     return ended;
 }
 
-/* Removes the folder with what the daemon has left in it. */
-static void remove_folder(const struct daemon *daemon)
-{
-    static const char *const names[] = {"port", "stepd.sock"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char path[DAEMON_PATH_BYTES];
-        path_in(daemon, names[i], path);
-        (void)unlink(path);
-    }
-    (void)rmdir(daemon->folder);
-}
-
 enum stepd_status daemon_start(const char *path, struct daemon *ret_daemon,
                                struct stepd_error *reterr)
 {
@@ -111,10 +99,10 @@ enum stepd_status daemon_start(const char *path, struct daemon *ret_daemon,
 enum stepd_status daemon_start_with(const char *path, const char *const *flags,
                                     struct daemon *ret_daemon, struct stepd_error *reterr)
 {
-    struct daemon daemon = {.folder = "/tmp/stepd-bench-XXXXXX"};
-    if (mkdtemp(daemon.folder) == NULL)
-        return stepd_fail(reterr, STEPD_UNAVAILABLE, "cannot make a folder in /tmp: %s",
-                          strerror(errno));
+    struct daemon daemon = {.pid = 0};
+    enum stepd_status status = disk_make_folder("/tmp", &daemon.folder, reterr);
+    if (status != STEPD_OK)
+        return status;
     char port_file[DAEMON_PATH_BYTES];
     char socket_path[DAEMON_PATH_BYTES];
     path_in(&daemon, "port", port_file);
@@ -124,12 +112,12 @@ enum stepd_status daemon_start_with(const char *path, const char *const *flags,
         run_daemon(path, port_file, socket_path, flags);
 
     unsigned port = 0;
-    enum stepd_status status =
-        daemon.pid > 0 ? await_port(&daemon, port_file, &port, reterr)
-                       : stepd_fail(reterr, STEPD_UNAVAILABLE, "cannot fork: %s", strerror(errno));
+    status = daemon.pid > 0
+                 ? await_port(&daemon, port_file, &port, reterr)
+                 : stepd_fail(reterr, STEPD_UNAVAILABLE, "cannot fork: %s", strerror(errno));
     if (status != STEPD_OK) {
         (void)end_process(&daemon);
-        remove_folder(&daemon);
+        disk_remove_folder(&daemon.folder);
         return status;
     }
     (void)snprintf(daemon.tcp_address, sizeof daemon.tcp_address, "127.0.0.1:%u", port);
@@ -141,7 +129,7 @@ enum stepd_status daemon_start_with(const char *path, const char *const *flags,
 enum stepd_status daemon_stop(struct daemon *daemon, struct stepd_error *reterr)
 {
     const int ended = end_process(daemon);
-    remove_folder(daemon);
+    disk_remove_folder(&daemon->folder);
     if (!WIFEXITED(ended) || WEXITSTATUS(ended) != 0)
         return stepd_fail(reterr, STEPD_INTERNAL, "stepd did not end with exit code 0");
     return STEPD_OK;

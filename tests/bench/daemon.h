@@ -10,11 +10,13 @@
 
 #include <stepd/status.h>
 
+#include "tests/bench/disk.h"
+
 #define DAEMON_PATH_BYTES 128u
 
 struct daemon {
     pid_t pid;                            /* 0: not running */
-    char folder[DAEMON_PATH_BYTES];       /* for its socket */
+    struct disk_folder folder;            /* for its socket */
     char tcp_address[DAEMON_PATH_BYTES];  /* as stepd_options.address */
     char unix_address[DAEMON_PATH_BYTES]; /* as stepd_options.address */
 };
