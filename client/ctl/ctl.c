@@ -75,15 +75,18 @@ int ctl_read_words(const struct ctl_words *words, int argc, char **argv, bool *r
         {words->ret_all == NULL ? NULL : "all", no_argument, NULL, 'a'},
         {NULL, 0, NULL, 0},
     };
+    bool all = false;
     int option;
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (option) {
         case 'o': *ret_json = true; break;
-        case 'a': *words->ret_all = true; break;
+        case 'a': all = true; break;
         case 'h': return fputs(words->help, stdout) < 0 ? CTL_FAILURE : CTL_OK;
         default: return ctl_usage(words->command);
         }
     }
+    if (words->ret_all != NULL)
+        *words->ret_all = all;
     const int count = argc - optind;
     if (count >= words->least && count <= words->most)
         return -1;

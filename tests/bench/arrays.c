@@ -89,6 +89,11 @@ void arrays_reset(struct arrays *arrays)
             arrays->slots[k][i] = 0.0f;
 }
 
+size_t arrays_step_bytes(const struct arrays *arrays, size_t slots)
+{
+    return (3 + 2 * slots) * arrays->n * sizeof(float);
+}
+
 void arrays_memcpy(const struct arrays *arrays, size_t bytes)
 {
     const size_t array_bytes = arrays->n * sizeof(float);

@@ -38,6 +38,10 @@ enum stepd_status arrays_init(size_t n, struct arrays *ret_arrays,
 /* Weights, gradient and slots as they are before a first step. */
 void arrays_reset(struct arrays *arrays);
 
+/* Bytes that a step moves which uses so many slots: weights, gradient and slots are read, weights
+ * and slots written. */
+size_t arrays_step_bytes(const struct arrays *arrays, size_t slots);
+
 /* Copies until so many bytes have been moved. Copying a byte moves two: one is read, one is
  * written. */
 void arrays_memcpy(const struct arrays *arrays, size_t bytes);

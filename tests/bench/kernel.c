@@ -91,12 +91,6 @@ static void begin_course(struct course *course)
     arrays_reset(course->arrays);
 }
 
-/* Bytes that a step moves: weights, gradient and slots read; weights and slots written. */
-static size_t bytes_moved(const struct course *course)
-{
-    return (3 + 2 * course->slots) * course->arrays->n * sizeof(float);
-}
-
 static void call_step(struct course *course, optim_step_fn *step)
 {
     const struct arrays *const arrays = course->arrays;
@@ -120,7 +114,7 @@ static void take_sample(struct course *course, enum lane lane)
     const double began = samples_now();
     for (size_t i = 0; i < calls; i++) {
         if (lane == LANE_MEMCPY)
-            arrays_memcpy(course->arrays, bytes_moved(course));
+            arrays_memcpy(course->arrays, arrays_step_bytes(course->arrays, course->slots));
         else
             call_step(course, steps[lane]);
     }
@@ -136,7 +130,7 @@ static void measure(struct course *course, size_t rounds, struct report *report)
         .kind = kernels_isa_name(course->isa),
         .size_name = "elements",
         .size = course->arrays->n,
-        .bytes = bytes_moved(course),
+        .bytes = arrays_step_bytes(course->arrays, course->slots),
     };
     report_progress(report, &subject);
     for (size_t round = 0; round < rounds; round++)

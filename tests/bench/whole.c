@@ -132,11 +132,6 @@ static void renew_gradient(struct arrays *arrays)
         arrays->g[i] = (float)(1 + i % 7) * arrays->w[i];
 }
 
-static size_t bytes_moved(const struct course *course)
-{
-    return (3 + 2 * course->streams) * course->arrays->n * sizeof(float);
-}
-
 /* Seconds of one call. */
 static double call(struct course *course, enum lane lane)
 {
@@ -151,7 +146,7 @@ static double call(struct course *course, enum lane lane)
         bare_streams[kernels_choose()](&step, course->arrays->n, course->arrays->w,
                                        course->arrays->g, course->stream);
     } else {
-        arrays_memcpy(course->arrays, bytes_moved(course));
+        arrays_memcpy(course->arrays, arrays_step_bytes(course->arrays, course->streams));
     }
     return samples_now() - began;
 }
@@ -165,7 +160,7 @@ static void measure(struct course *course, size_t rounds, struct report *report)
         .kind = "whole",
         .size_name = "elements",
         .size = course->arrays->n,
-        .bytes = bytes_moved(course),
+        .bytes = arrays_step_bytes(course->arrays, course->streams),
     };
     report_progress(report, &subject);
     for (int lane = 0; lane < LANE_COUNT; lane++)
