@@ -191,8 +191,10 @@ static bool set_name(SSL *ssl, const char *name)
         return true;
     ERR_clear_error();
     X509_VERIFY_PARAM_set_hostflags(verified, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    /* As SSL_set_tlsext_host_name, a macro that casts const away, which clang warns of. */
     return X509_VERIFY_PARAM_set1_host(verified, name, 0) == 1 &&
-           SSL_set_tlsext_host_name(ssl, name) == 1;
+           SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                    (void *)(uintptr_t)name) == 1;
 }
 
 struct stepd_tls *stepd_tls_create(const struct stepd_trust *trust, int fd, const char *host)
