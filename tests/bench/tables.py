@@ -202,6 +202,15 @@ def adamw(report):
     return lines
 
 
+def ddp_vs_stepd(report):
+    lines = table("examples of a process#", "stepd, ms#", "DDP, ms#", "alone, ms#",
+                  "stepd over DDP#")
+    for (batch,), lanes in subjects(report["ddp_vs_stepd"], "batch").items():
+        times = [ms(lanes[lane]["us"]) for lane in ("stepd", "ddp", "alone")]
+        lines.append(line(batch, *times, digits(lanes["stepd"]["us"] / lanes["ddp"]["us"])))
+    return lines
+
+
 # What each is of: the sections that it needs.
 TABLES = {
     "kernel": (kernel, ["kernel"]), "latency": (latency, ["latency"]),
@@ -213,7 +222,8 @@ TABLES = {
     "checkpoint": (checkpoint, ["checkpoint_targets"]),
 }
 # Of the scripts for peers.
-PEER_TABLES = {"adamw": (adamw, ["adamw"])}
+PEER_TABLES = {"adamw": (adamw, ["adamw"]),
+               "ddp_vs_stepd": (ddp_vs_stepd, ["ddp_vs_stepd"])}
 
 
 def made(report):
