@@ -69,8 +69,25 @@ class Trains(unittest.TestCase):
         self.assertEqual(first, [("0.weight",), small, ("2.weight",)])  # forward's order, in step()
         self.assertEqual(second, [("2.weight",), ("0.weight",), small])  # backward's
 
-    def test_weights__with_the_model__are_waited_for_by_the_modules_that_need_them(self):
+    def test_an_optimizer_of_pytorch__is_refused_with_the_way_in(self):
+        for theirs in (torch.optim.SGD(self.model.parameters(), lr=LR), torch.optim.SGD):
+            with self.assertRaisesRegex(TypeError, "from_torch"):
+                stepd.torch.Optimizer(self.model, theirs, client=self.client)
+
+    def test_weights__with_the_model__are_waited_for_where_its_forward_begins(self):
         optimizer = self.make()
+        self.train(optimizer, 2, self.once)
+        optimizer.zero_grad()
+        self.once(self.model, 2)
+        optimizer.step()
+        self.assertTrue(self.client.under_way)
+        at_first = []
+        self.model[0].register_forward_pre_hook(lambda *_: at_first.append(len(self.client.under_way)))
+        self.model(batch(0)[0])
+        self.assertEqual(at_first, [0])  # also for who reads another module's parameter
+
+    def test_weights__by_layer__are_waited_for_by_the_modules_that_need_them(self):
+        optimizer = self.make(wait="layer")
         self.train(optimizer, 2, self.once)
         self.client.log.clear()
         optimizer.zero_grad()

@@ -56,8 +56,10 @@ class Optimizer(torch.optim.Optimizer):
         later on each keeps its own, as under DistributedDataParallel(broadcast_buffers=False).
     overlap: whether gradients are sent while backward goes on. None: found out in the first step; where
         gradients are clipped or unscaled, or step() says examples= or loss=, they leave in step().
-    wait: "forward": weights are waited for when forward needs them, if the model is given; "step":
-        when step() returns all are there.
+    wait: "forward": weights are waited for where the model's next forward begins, if the model is given;
+        "layer": each module waits for its own when forward comes to it, which is for models that read
+        no parameter but in its own module's forward; "step": when step() returns all are there. With
+        the first two wait() comes before weights are read elsewhere (averages of them, norms, logs).
     on_rollback: "continue": when the server went back to a checkpoint, or lost its state, training goes
         on from what it has, with a warning; "raise": step() raises stepd.RolledBack.
 
@@ -80,10 +82,13 @@ class Optimizer(torch.optim.Optimizer):
                  settings: Mapping[str, Any] | None = None, broadcast_buffers: bool = True,
                  overlap: bool | None = None, wait: str = "forward", on_rollback: str = "continue",
                  **hyper: Any) -> None:
-        if wait not in ("forward", "step"):
-            raise ValueError(f"wait is 'forward' or 'step', and not {wait!r}")
+        if wait not in ("forward", "layer", "step"):
+            raise ValueError(f"wait is 'forward', 'layer' or 'step', and not {wait!r}")
         if on_rollback not in ("continue", "raise"):
             raise ValueError(f"on_rollback is 'continue' or 'raise', and not {on_rollback!r}")
+        if isinstance(optimizer, (torch.optim.Optimizer, type)):
+            raise TypeError("optimizer is one of PyTorch: hand it in as from_torch(optimizer), or say it in stepd's "
+                            "words, as 'adam'")
         self.on_rollback = on_rollback
         common = {"lr": lr, "schedule": schedule, **hyper}
         model, named, frozen = self._parameters(params, model, optimizer, common, groups)
@@ -110,7 +115,7 @@ class Optimizer(torch.optim.Optimizer):
         self.client = self._worker.client
         self._job = Job(self.client, slots, frozen, buffers, definition)
         self._traffic = Traffic(self.client, slots, self._overlap(overlap, made),
-                                lazy=model is not None and wait == "forward")
+                                lazy=model is not None and wait != "step", by_layer=wait == "layer")
         self._updates = 0  # steps that step() has made here
         self._worker.before_leaving = self._traffic.wait
         self._worker.after = self._traffic.unwatch

@@ -30,15 +30,17 @@ from .exchange import Exchange, Slot
 
 class Traffic:
     """overlap: None learns; False sends all in step(); True sends from the first backward pass on.
-    lazy: weights are waited for by forward's hooks, and not in step()."""
+    lazy: weights are waited for by forward's hooks, and not in step(); by_layer: each module waits for its
+        own, instead of the model for all."""
 
-    def __init__(self, client: Any, slots: Sequence[Slot], overlap: bool | None, lazy: bool) -> None:
+    def __init__(self, client: Any, slots: Sequence[Slot], overlap: bool | None, lazy: bool,
+                 by_layer: bool) -> None:
         self.client, self.slots = client, slots
-        self.overlap, self.lazy = overlap, lazy
+        self.overlap, self.lazy, self.by_layer = overlap, lazy, by_layer
         self.steps = 0  # that were begun
         self.examples = 1  # behind each gradient that is sent
         self.per_step = {slot.name: 1 for slot in slots}  # times that backward brings each
-        self.eager = set(slots)  # waited for before any module runs
+        self.eager = set(slots)  # waited for before any module runs; by_layer learns those that must be
         self.seen: set[Slot] = set()  # whose own module was called since the last step
         self.entered = False  # a module was called since the last step
         self.outcome: Any = None
@@ -155,7 +157,7 @@ class Traffic:
         if self.steps == 0 and self.overlap is None:
             self.per_step = {slot.name: slot.fired for slot in self.slots}
             self.overlap = not travels and not any(slot.changed() for slot in self.slots)
-        elif self.steps == 1 and self.lazy:
+        elif self.steps == 1 and self.by_layer:
             self.eager = {slot for slot in self.slots if slot not in self.seen}
 
     def check_sent(self, sent: Iterable[Slot], examples: int | None, loss_scale: float | None,
