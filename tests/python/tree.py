@@ -56,6 +56,14 @@ class Trees(need_stepd.DaemonCase):
         np.testing.assert_array_equal(moved.layers[1]["b"][0], array(0.5))
         self.assertEqual((moved.scale, params.scale), (0.5, 1))
 
+    def test_step__of_a_defaultdict__returns_one_with_its_default(self):
+        client, params = self.connect(), collections.defaultdict(list, w=array(1))
+        stepd.tree.define(client, params, groups=[stepd.Group(optimizer="sgd", lr=0.5)])
+        moved = stepd.tree.step(client, params, {"w": array(1)})
+        np.testing.assert_array_equal(moved["w"], array(0.5))
+        np.testing.assert_array_equal(params["w"], array(1))
+        self.assertEqual(moved["other"], [])
+
     def test_step__of_gradients_of_another_structure__names_the_leaf(self):
         client, params = self.connect(), {"a": array(1), "b": array(1)}
         stepd.tree.define(client, params, groups=[stepd.Group(optimizer="sgd", lr=0.5)])

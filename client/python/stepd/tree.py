@@ -12,6 +12,7 @@ float32 arrays, of numpy or of JAX; what comes back is of the same kind as the l
 """
 from __future__ import annotations
 
+import copy
 import dataclasses
 import sys
 from collections.abc import Iterator, Mapping
@@ -71,7 +72,11 @@ def _rebuild(node: Any, way: str, leaves: Mapping[str, Any]) -> Any:
         return leaves[way or "value"]
     if isinstance(node, Mapping):
         made = {key: child(key, of) for key, of in node.items()}
-        return made if type(node) is dict else type(node)(made)  # type: ignore[call-arg]
+        if isinstance(node, dict):
+            like = copy.copy(node)  # a defaultdict keeps its default
+            like.update(made)
+            return like
+        return type(node)(made)  # type: ignore[call-arg]
     if dataclasses.is_dataclass(node) and not isinstance(node, type):
         return dataclasses.replace(node, **{name: child(name, of) for name, of in _children(node)})
     if hasattr(node, "_fields"):

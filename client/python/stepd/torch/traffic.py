@@ -3,7 +3,8 @@
 
 Backward comes to the last layer first and the next forward to the first layer first. So a gradient
 leaves when backward has brought it, while the earlier layers' are computed, and weights are waited
-for when a module's forward is about to use them. Both need the loop to be of a kind that can be
+for where the next forward begins or, where the user says so, when a module's forward is about to use
+them. Both need the loop to be of a kind that can be
 seen, not known beforehand. So the first step learns, in which nothing leaves before step():
 
 - how often backward brings each gradient. In later steps it leaves with the last time: a loop that
@@ -11,11 +12,11 @@ seen, not known beforehand. So the first step learns, in which nothing leaves be
   step(); one with more is an error, before anything is added to what is being sent.
 - whether gradients are changed between backward and step(), as clipping and unscaling do, or step()
   is told what must travel with them (loss, examples, a loss scale). Then they always leave in step().
-- in the forward after it, which parameters are used without their own module being called. These
-  are waited for before any module runs.
+- by layer, in the forward after it, which parameters are used without their own module being called.
+  These are waited for before any module runs. One that is used in both ways is not recognized.
 
-What departs from what was learned later is noticed and is an error with its remedy: a gradient that
-is changed after it was sent, weights that are used before they are there.
+What departs from what was learned later is an error with its remedy, as far as PyTorch's versions of
+tensors tell: a gradient that is changed after it was sent, weights that are used before they are there.
 """
 from __future__ import annotations
 
