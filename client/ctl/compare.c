@@ -6,7 +6,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "proto/error.h"
 
@@ -22,21 +21,11 @@ struct side {
     double element[WINDOW_ELEMENTS];
 };
 
-static double double_at(const uint8_t *bytes)
-{
-    uint64_t bits = 0;
-    double number = 0.0;
-    for (size_t i = 0; i < sizeof bits; i++)
-        bits |= (uint64_t)bytes[i] << (8 * i);
-    memcpy(&number, &bits, sizeof number);
-    return number;
-}
-
 static void widen(struct side *side, size_t n)
 {
     if (side->tensor->dtype == SAFETENSORS_F64) {
         for (size_t i = 0; i < n; i++)
-            side->element[i] = double_at(side->bytes + i * sizeof(double));
+            side->element[i] = safetensors_double(side->bytes + i * sizeof(double));
         return;
     }
     safetensors_widen(side->tensor->dtype, n, side->bytes, side->narrow);

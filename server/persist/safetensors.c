@@ -107,7 +107,7 @@ static void widen(enum stepd_dtype dtype, size_t n, const uint8_t *elements, flo
     stepd_dtype_widen(dtype, n, ret_floats);
 }
 
-static double double_at(const uint8_t *bytes)
+double safetensors_double(const uint8_t *bytes)
 {
     uint64_t bits = 0;
     double number = 0.0;
@@ -129,5 +129,5 @@ void safetensors_widen(enum safetensors_dtype dtype, size_t n, const uint8_t *el
         widen(STEPD_BF16, n, elements, ret_floats);
     else
         for (size_t i = 0; i < n; i++)
-            ret_floats[i] = (float)double_at(elements + i * sizeof(double));
+            ret_floats[i] = (float)safetensors_double(elements + i * sizeof(double));
 }

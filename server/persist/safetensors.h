@@ -139,6 +139,9 @@ uint64_t safetensors_elements(const struct safetensors_tensor *tensor);
 /* Can safetensors_widen make floats of it: F32, F16, BF16 or F64? */
 bool safetensors_is_real(enum safetensors_dtype dtype);
 
+/* One element of SAFETENSORS_F64, in the byte order of the file. Pure. */
+double safetensors_double(const uint8_t *bytes);
+
 /* Makes floats of n elements of such a dtype, little-endian as they stand in the file. F64 is
  * rounded to the nearest. Both are borrowed until return and do not overlap. */
 void safetensors_widen(enum safetensors_dtype dtype, size_t n, const uint8_t *elements,
