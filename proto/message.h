@@ -282,7 +282,7 @@ struct stepd_report_values {
 };
 
 struct stepd_heartbeat {
-    char none; /* the message has no fields, and C no empty structs */
+    bool last;
 };
 
 struct stepd_leave_at {
@@ -297,7 +297,7 @@ struct stepd_barrier_at {
 };
 
 struct stepd_ack {
-    char none;
+    char none; /* the message has no fields, and C no empty structs */
 };
 
 struct stepd_get_status {

@@ -288,8 +288,7 @@ static struct stepd_heartbeat decode_heartbeat(struct stepd_decoder *d,
 {
     (void)d;
     (void)at;
-    (void)wire;
-    return (struct stepd_heartbeat){0};
+    return (struct stepd_heartbeat){.last = wire->last != 0};
 }
 
 static struct stepd_leave_at decode_leave(struct stepd_decoder *d, const struct stepd_place *at,

@@ -252,8 +252,10 @@ static Stepd__V1__Report *encode_report(struct stepd_arena *arena,
 static Stepd__V1__Heartbeat *encode_heartbeat(struct stepd_arena *arena,
                                               const struct stepd_heartbeat *heartbeat)
 {
-    (void)heartbeat;
-    return make(arena, &stepd__v1__heartbeat__descriptor);
+    Stepd__V1__Heartbeat *wire = make(arena, &stepd__v1__heartbeat__descriptor);
+    if (wire != NULL)
+        wire->last = heartbeat->last;
+    return wire;
 }
 
 static Stepd__V1__Leave *encode_leave(struct stepd_arena *arena, const struct stepd_leave_at *leave)

@@ -55,8 +55,10 @@
  *
  * Whether the last pushes of a client that has given up were counted is not known. A new client of
  * its rank goes on from the clocks that the server has counted, and what it repeats is answered as
- * a duplicate. The rank is free when the old one's lease has run out; until then stepd_connect()
- * says ALREADY_EXISTS to who asks for it.
+ * a duplicate. The rank is free at once where stepd_close() could tell the server; after a crash
+ * when the old one's lease has run out, or for a client of the same options.worker. Until then
+ * stepd_connect() fails with ALREADY_EXISTS, or RESOURCE_EXHAUSTED where it asks for any rank, and
+ * the text says who holds it and for how long.
  *
  * Units. Shapes count elements, offsets are row-major; all elements are 32-bit floats in memory,
  * whatever travels. Times are milliseconds. Versions count closed rounds (sync) or updates (async)
@@ -103,14 +105,15 @@ struct stepd_event {
 
 /* Always start from STEPD_OPTIONS_INIT; strings are borrowed until stepd_connect returns. */
 struct stepd_options {
-    size_t size;                 /* sizeof(struct stepd_options): lets the struct grow */
-    const char *address;         /* "host:port", "[v6]:port", the same behind "tls:", or
-                                  * "unix:/path" */
-    const char *job;             /* name of the job; required for workers */
-    const char *worker;          /* name for people; NULL: "host:pid" */
-    const char *token;           /* credentials; NULL: none */
-    int rank;                    /* -1: any free one */
-    bool observer;               /* pulls and asks, no member of the job */
+    size_t size;         /* sizeof(struct stepd_options): lets the struct grow */
+    const char *address; /* "host:port", "[v6]:port", the same behind "tls:", or
+                          * "unix:/path" */
+    const char *job;     /* name of the job; required for workers */
+    const char *worker;  /* name for people; NULL: "host:pid". Who crashed is let in again at
+                          * once under the name that it had */
+    const char *token;   /* credentials; NULL: none */
+    int rank;            /* -1: any free one */
+    bool observer;       /* pulls and asks, no member of the job */
     enum stepd_dtype push_dtype; /* how gradients travel */
     enum stepd_dtype pull_dtype; /* how weights travel */
     uint32_t lease_ms;           /* silence after which the rank is lost; 0: the server's default */
@@ -148,19 +151,20 @@ struct stepd_options {
  * Connects, says hello and joins the job. options: borrowed until return. *ret_client: caller frees
  * with stepd_close. UNAVAILABLE: nobody answered in connect_timeout_ms. INVALID_ARGUMENT: an option
  * is malformed, or the job has no such rank. ALREADY_EXISTS: the rank is taken by a living worker.
- * RESOURCE_EXHAUSTED: all ranks are taken. FAILED_PRECONDITION: the rank has left, the job has
- * finished, or the server speaks another version of the protocol. NOT_FOUND: no such job, for an
- * observer. UNAUTHENTICATED: the server lets in whom it knows, and the token is missing or not
- * good. PERMISSION_DENIED: the token is not for this job, or not for workers. Any thread.
+ * RESOURCE_EXHAUSTED: all ranks are taken; it does not wait for one. FAILED_PRECONDITION: the rank
+ * has left, the job has finished, or the server speaks another version of the protocol. NOT_FOUND:
+ * no such job, for an observer. UNAUTHENTICATED: the server lets in whom it knows, and the token is
+ * missing or not good. PERMISSION_DENIED: the token is not for this job, or not for workers. Any
+ * thread.
  */
 STEPD_EXPORT enum stepd_status stepd_connect(const struct stepd_options *options,
                                              struct stepd_client **ret_client,
                                              struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Ends the connections without a word to the job: a worker that is done calls stepd_leave first.
- * Ends attempts to make them again as well, at once. No other call may be running. Operations that
- * have not been waited for are cancelled and freed, and their arrays given back. NULL is fine.
- * Returns NULL. */
+/* Ends the connections. A worker that is done calls stepd_leave first; one that has not is lost at
+ * once, as if its lease had run out, where the server can be told. Ends attempts to make them again
+ * as well, at once. No other call may be running. Operations that have not been waited for are
+ * cancelled and freed, and their arrays given back. NULL is fine. Returns NULL. */
 STEPD_EXPORT struct stepd_client *stepd_close(struct stepd_client *client);
 
 /* The rank that the server gave (of no meaning for an observer), and the number of workers of the

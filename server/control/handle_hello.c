@@ -104,6 +104,7 @@ static enum stepd_status go_on(struct control *control, struct control_session *
         return status;
     if (hello->lease_ms != 0)
         session->lease_ms = control_session_lease_ms(control, hello->lease_ms);
+    session->ended = false;
     if (session->member != NULL) {
         control_log(control, "worker_resumed", "job=%s rank=%u worker=%s epoch=%" PRIu64,
                     control_quote(session->job->name).text, session->rank,

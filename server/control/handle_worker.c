@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Report, Heartbeat and Leave; each is answered with an Ack. That the worker was heard of has been
- * noted by dispatch for every request, so Heartbeat has nothing left to do.
+ * noted by dispatch for every request, so Heartbeat has nothing left to do, unless it is the last.
  */
 #include "server/control/handle_worker.h"
 
@@ -36,9 +36,11 @@ enum stepd_status control_handle_heartbeat(struct control_conn *conn,
                                            struct control_answer *ret_answer,
                                            struct stepd_error *reterr)
 {
-    (void)conn;
-    (void)request;
+    struct control_session *const session = conn->session;
     (void)reterr;
+    const bool stays = session->member != NULL && control_member_stays(session->member);
+    if (request->body.heartbeat.last && stays)
+        control_session_end(conn->control, session);
     acknowledge(ret_answer);
     return STEPD_OK;
 }

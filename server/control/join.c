@@ -199,13 +199,12 @@ static struct control_former former_of(const struct control *control,
                                        const struct control_session *old, const char *by)
 {
     struct control_former former = {.known = true};
+    char room[CONTROL_SILENCE_TEXT_BYTES];
     memcpy(former.session, old->id, sizeof former.session);
     (void)stepd_fail(&former.why, STEPD_FAILED_PRECONDITION,
-                     "worker '%s' was silent for %" PRIu64
-                     " ms%s, and rank %u of job '%s' has passed to worker '%s': what it still "
-                     "sends is fenced and changes nothing; say Hello without a session for another "
-                     "rank",
-                     old->worker, control_session_silent_ms(old, control->now_ms),
+                     "worker '%s' %s%s, and rank %u of job '%s' has passed to worker '%s': what it "
+                     "still sends is fenced and changes nothing; connect anew for another rank",
+                     old->worker, control_session_silence(old, control->now_ms, room),
                      old->restored ? " from the time on that the job was restored" : "", old->rank,
                      old->job->name, by);
     return former;

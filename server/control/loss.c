@@ -5,8 +5,6 @@
  */
 #include "server/control/loss.h"
 
-#include <inttypes.h>
-
 #include "proto/error.h"
 #include "server/control/members.h"
 #include "server/control/orders.h"
@@ -22,19 +20,15 @@ static size_t count_present(const struct control_job *job)
     return present;
 }
 
-static uint64_t silent_ms(const struct control *control, const struct control_member *member)
-{
-    return control_session_silent_ms(member->session, control->now_ms);
-}
-
 static void give_up(struct control *control, struct control_job *job, struct control_member *member)
 {
     struct stepd_error why = {.code = STEPD_OK};
+    char room[CONTROL_SILENCE_TEXT_BYTES];
     (void)stepd_fail(&why, STEPD_FAILED_PRECONDITION,
-                     "rank %u (worker '%s') of job '%s' was given up after %" PRIu64
-                     " ms of silence (on_loss is shrink): what it sends is fenced and changes "
-                     "nothing; say Hello without a session to join again",
-                     member->rank, member->session->worker, job->name, silent_ms(control, member));
+                     "rank %u (worker '%s') of job '%s' %s and was given up (on_loss is shrink): "
+                     "what it sends is fenced and changes nothing; connect anew to join again",
+                     member->rank, member->session->worker, job->name,
+                     control_session_silence(member->session, control->now_ms, room));
     if (control_order_give_up(control, job, member->rank, &why) != STEPD_OK)
         return;
     member->given_up = why;
@@ -56,10 +50,11 @@ static void fail(struct control *control, struct control_job *job,
                  const struct control_member *member)
 {
     struct stepd_error why = {.code = STEPD_OK};
+    char room[CONTROL_SILENCE_TEXT_BYTES];
     (void)stepd_fail(&why, STEPD_FAILED_PRECONDITION,
-                     "job '%s' has failed: rank %u (worker '%s') was silent for %" PRIu64
-                     " ms (on_loss is fail)",
-                     job->name, member->rank, member->session->worker, silent_ms(control, member));
+                     "job '%s' has failed: rank %u (worker '%s') %s (on_loss is fail)", job->name,
+                     member->rank, member->session->worker,
+                     control_session_silence(member->session, control->now_ms, room));
     control_job_fail(control, job, &why, /* shards_know= */ false);
 }
 

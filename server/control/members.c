@@ -102,6 +102,8 @@ void control_member_move(const struct control *control, struct control_member *m
 
 void control_member_heard(const struct control *control, struct control_member *member)
 {
+    if (member->session->ended) /* what a shard tells is of before */
+        return;
     if (member->state == STEPD_MEMBER_LOST)
         control_member_move(control, member, STEPD_MEMBER_PRESENT);
     member->session->heard_ms = control->now_ms;

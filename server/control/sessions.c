@@ -6,6 +6,7 @@
  */
 #include "server/control/sessions.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -187,7 +188,27 @@ enum stepd_status control_session_job(const struct control_conn *conn, const cha
 
 bool control_session_is_over(const struct control_session *session, uint64_t now_ms)
 {
-    return control_session_silent_ms(session, now_ms) >= session->lease_ms;
+    return session->ended || control_session_silent_ms(session, now_ms) >= session->lease_ms;
+}
+
+void control_session_end(struct control *control, struct control_session *session)
+{
+    if (session->ended)
+        return;
+    session->ended = true;
+    control_log(control, "worker_ended", "job=%s rank=%u worker=%s",
+                control_quote(session->job->name).text, session->rank,
+                control_quote(session->worker).text);
+}
+
+const char *control_session_silence(const struct control_session *session, uint64_t now_ms,
+                                    char room[CONTROL_SILENCE_TEXT_BYTES])
+{
+    if (session->ended)
+        return "has ended without leaving";
+    (void)stepd_format(room, CONTROL_SILENCE_TEXT_BYTES, "was silent for %" PRIu64 " ms",
+                       control_session_silent_ms(session, now_ms));
+    return room;
 }
 
 uint32_t control_session_lease_ms(const struct control *control, uint32_t asked_ms)

@@ -41,8 +41,9 @@ struct control_session {
     char *worker; /* owned; a name for people */
     uint32_t lease_ms;
     uint64_t heard_ms;
-    bool restored;                 /* from a snapshot, and nobody has been heard of it since */
-    bool entered;                  /* somebody was let in for it, by a list of who is known */
+    bool restored; /* from a snapshot, and nobody has been heard of it since */
+    bool entered;  /* somebody was let in for it, by a list of who is known */
+    bool ended; /* its worker has said that it ends, without having left; resuming it undoes that */
     struct control_job *job;       /* NULL: an observer that named none */
     struct control_member *member; /* NULL: an observer */
     uint32_t rank;                 /* a worker's; 0 otherwise */
@@ -102,8 +103,17 @@ enum stepd_status control_session_job(const struct control_conn *conn, const cha
                                       struct control_job **ret_job,
                                       struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Has the lease run out? */
+/* Has the lease run out, or its worker ended it? */
 bool control_session_is_over(const struct control_session *session, uint64_t now_ms);
+
+/* Ends the lease of a worker that ends without having left. */
+void control_session_end(struct control *control, struct control_session *session);
+
+/* What is known of a worker whose session is over: "was silent for 61000 ms". The text is borrowed
+ * until `room` goes. */
+#define CONTROL_SILENCE_TEXT_BYTES 64
+const char *control_session_silence(const struct control_session *session, uint64_t now_ms,
+                                    char room[CONTROL_SILENCE_TEXT_BYTES]);
 
 /* The lease that a Hello gets. */
 uint32_t control_session_lease_ms(const struct control *control, uint32_t asked_ms);

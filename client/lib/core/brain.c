@@ -226,15 +226,14 @@ void stepd_brain_tick(struct stepd_brain *brain, uint64_t now_ms)
 
 /* The reply's text is of no interest, and its id is not in the table, so the reader drops it; that
  * bytes have come is what counts. */
-void stepd_brain_beat(struct stepd_brain *brain)
+static void send_beat(struct stepd_brain *brain, bool last)
 {
     struct stepd_arena arena;
     const struct stepd_message message = {
         .request_id = ++brain->pending.newest_id,
         .kind = STEPD_MESSAGE_HEARTBEAT,
+        .body.heartbeat = {.last = last},
     };
-    if (!stepd_links_beat(brain->links))
-        return;
     struct stepd_outgoing *const outgoing = stepd_outgoing_create(STEPD_F32, 0);
     if (outgoing == NULL)
         return;
@@ -245,4 +244,17 @@ void stepd_brain_beat(struct stepd_brain *brain)
         status = stepd_links_send(brain->links, 0, outgoing, NULL);
     if (status != STEPD_OK)
         (void)stepd_outgoing_destroy(outgoing);
+}
+
+void stepd_brain_beat(struct stepd_brain *brain)
+{
+    if (stepd_links_beat(brain->links))
+        send_beat(brain, /* last= */ false);
+}
+
+/* Nobody waits for it to arrive: where it does not, the lease runs out as that of any lost one. */
+void stepd_brain_end(struct stepd_brain *brain)
+{
+    if (!brain->self.observer && stepd_links_stand(brain->links))
+        send_beat(brain, /* last= */ true);
 }

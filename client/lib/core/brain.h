@@ -93,6 +93,10 @@ void stepd_brain_tick(struct stepd_brain *brain, uint64_t now_ms);
 /* It is time for a heartbeat: every self.beat_ms. */
 void stepd_brain_beat(struct stepd_brain *brain);
 
+/* The client is about to close: tells a server that can be reached that this worker ends, unless it
+ * has left, so that its rank need not wait for its lease. */
+void stepd_brain_end(struct stepd_brain *brain);
+
 /* After the job went back: asks whether its layout is still the one of the home, and tells the
  * links: look_again.c. */
 void stepd_brain_look_again(struct stepd_brain *brain);

@@ -306,6 +306,12 @@ bool stepd_links_beat(struct stepd_links *links)
     return send;
 }
 
+bool stepd_links_stand(const struct stepd_links *links)
+{
+    const struct spot *const spot = links_spot(links, 0);
+    return spot != NULL && spot->stands && !links->keeper.left;
+}
+
 void stepd_links_rolled_back(struct stepd_links *links)
 {
     const struct stepd_greeter *const greeter = &links->options.greeter;

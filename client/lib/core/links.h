@@ -158,6 +158,9 @@ void stepd_links_overdue(struct stepd_links *links, uint32_t shard);
 /* It is time for a heartbeat: true if it is to be sent. */
 bool stepd_links_beat(struct stepd_links *links);
 
+/* Does control's link stand, for a worker that has not left? */
+bool stepd_links_stand(const struct stepd_links *links);
+
 /* NULL until it was given. */
 struct stepd_exchange *stepd_links_exchange(struct stepd_links *links);
 

@@ -231,8 +231,10 @@ static void deliver_stop(struct stepd_loop *loop, struct stepd_letter *letter)
     (void)letter;
     (void)stepd_fail(&error, STEPD_CANCELLED, "the client was closed");
     loop->stopping = true;
-    if (loop->places != NULL)
+    if (loop->places != NULL) {
+        stepd_brain_end(loop->brain);
         stepd_places_stop(loop->places, &error);
+    }
     uv_close((uv_handle_t *)&loop->wake, NULL);
     uv_close((uv_handle_t *)&loop->beat, NULL);
     uv_close((uv_handle_t *)&loop->tick, NULL);

@@ -62,8 +62,9 @@ class Client:
     """A worker, or an observer, of one job; :func:`connect` makes it.
 
     As a context manager it leaves the job when its block ends, so that the others do not wait for
-    it, and only closes its connections where an exception ends the block: then its rank is free for
-    another worker after its lease. Times are in seconds. Every call that waits releases the GIL and
+    it. Where an exception ends the block, it is only closed, and has not done its part: it counts
+    as lost (the job's ``on_loss`` says what then), and its rank is free at once, so that the script
+    can be started again. Times are in seconds. Every call that waits releases the GIL and
     ends at once by Ctrl-C, or whatever a signal handler raises. Any number of threads may call.
 
     A connection that is lost is made again in the background, and what was not answered is sent
@@ -376,7 +377,8 @@ class Client:
         self._handle.call(lib.stepd_leave)
 
     def close(self) -> None:
-        """Ends the connections, and cancels what is under way. Again is fine."""
+        """Ends the connections, and cancels what is under way. A worker that has not left is lost,
+        and its rank is free. Again is fine."""
         self._handle.close()
         self._orphans.clear()
 
@@ -425,7 +427,8 @@ def connect(address: Optional[str] = None, *, job: Optional[str] = None,
     job: its name; None: ``STEPD_JOB``. Workers must have one.
     rank: of this worker; None: what the launcher says (``stepctl launch``, torchrun, Slurm, Open
         MPI), else any free one.
-    worker: a name for people; None: host and process.
+    worker: a name for people; None: host and process. A worker that was killed gets its rank again
+        before its lease has run out where it connects with the name that it had.
     token: by which the server knows who this is; None: ``STEPD_TOKEN``, else none.
     observer: pulls and asks only, and is no member of the job.
     push_dtype, pull_dtype: how gradients and weights travel: ``"f32"``, ``"f16"`` or ``"bf16"``;
@@ -445,7 +448,8 @@ def connect(address: Optional[str] = None, *, job: Optional[str] = None,
         wait, nor call this client.
 
     :class:`Unavailable`: nobody answers. :class:`AlreadyExists`: the rank is taken by a living
-    worker. :class:`ResourceExhausted`: all ranks are. :class:`FailedPrecondition`: the job has
+    worker. :class:`ResourceExhausted`: all ranks are; the texts say who holds them and for how
+    long, and nothing waits for one. :class:`FailedPrecondition`: the job has
     finished, or the rank has left.
     """
     signals = Signals(on_event)

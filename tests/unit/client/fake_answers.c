@@ -401,6 +401,7 @@ bool fake_answer(struct connection *connection, enum fake_fault fault)
                             STEPD_NONE);
     case STEPD_MESSAGE_HEARTBEAT:
         server->heartbeats++;
+        server->endings += message->body.heartbeat.last;
         if (fault == FAKE_MUTE_BEAT)
             return true;
         break;

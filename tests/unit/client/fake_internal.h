@@ -57,7 +57,8 @@ struct fake_server {
     enum fake_fault fault;
     enum stepd_mode mode;
     uint64_t control_clock, shard_clock; /* what the Welcomes say */
-    uint64_t heartbeats, steps, stepped_at, left_at;
+    uint64_t gone;                       /* connections */
+    uint64_t heartbeats, endings, steps, stepped_at, left_at;
     uint64_t barriers, barrier_at; /* requests; the sequence of the last */
     struct fake_tensor tensor[FAKE_TENSORS_MAX];
     size_t tensors;

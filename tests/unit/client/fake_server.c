@@ -48,6 +48,11 @@ static void *serve(void *self)
     while (connection->head != NULL && serve_one(connection))
         continue;
     (void)shutdown(connection->fd, SHUT_RDWR);
+    struct fake_server *const server = connection->server;
+    (void)pthread_mutex_lock(&server->mutex);
+    server->gone++;
+    (void)pthread_cond_broadcast(&server->changed);
+    (void)pthread_mutex_unlock(&server->mutex);
     stepd_arena_deinit(&connection->arena);
     free(connection->head);
     free(connection->payload);
@@ -253,6 +258,19 @@ void fake_server_await_heartbeats(struct fake_server *server, uint64_t count)
     await(server, &server->heartbeats, count);
 }
 
+void fake_server_await_endings(struct fake_server *server, uint64_t count)
+{
+    await(server, &server->endings, count);
+}
+
+void fake_server_await_all_gone(struct fake_server *server)
+{
+    (void)pthread_mutex_lock(&server->mutex);
+    while (server->gone < server->connections)
+        (void)pthread_cond_wait(&server->changed, &server->mutex);
+    (void)pthread_mutex_unlock(&server->mutex);
+}
+
 void fake_server_await_steps(struct fake_server *server, uint64_t count)
 {
     await(server, &server->steps, count);
@@ -274,6 +292,11 @@ uint64_t fake_server_stepped_at(struct fake_server *server)
 uint64_t fake_server_left_at(struct fake_server *server)
 {
     return read_clock(server, &server->left_at);
+}
+
+uint64_t fake_server_endings(struct fake_server *server)
+{
+    return read_clock(server, &server->endings);
 }
 
 uint64_t fake_server_barriers(struct fake_server *server)

@@ -73,6 +73,13 @@ void fake_server_remember(struct fake_server *server, uint64_t control_clock, ui
 /* Waits until so many heartbeats have come. */
 void fake_server_await_heartbeats(struct fake_server *server, uint64_t count);
 
+/* Waits until so many workers have said that they end without having left; how many have. */
+void fake_server_await_endings(struct fake_server *server, uint64_t count);
+uint64_t fake_server_endings(struct fake_server *server);
+
+/* Waits until all connections have been read to their ends. */
+void fake_server_await_all_gone(struct fake_server *server);
+
 /* Waits until so many steps have been taken or swallowed. */
 void fake_server_await_steps(struct fake_server *server, uint64_t count);
 

@@ -113,6 +113,29 @@ static void leave__after_steps__states_the_last_clock(void **state)
     assert_int_equal(fake_server_left_at(bench.server), 3);
 }
 
+static void close__without_leave__says_that_the_worker_ends(void **state)
+{
+    (void)state;
+    assert_int_equal(stepd_step(bench.client, bench.arrays, 2, NULL, &bench.error), STEPD_OK);
+    assert_int_equal(fake_server_endings(bench.server), 0);
+    bench.client = stepd_close(bench.client);
+    fake_server_await_endings(bench.server, 1);
+}
+
+/* The second client is an observer, whose end is of no interest either. */
+static void close__after_leave__says_nothing_more(void **state)
+{
+    (void)state;
+    struct stepd_options options = own_options();
+    options.observer = true;
+    assert_int_equal(stepd_leave(bench.client, &bench.error), STEPD_OK);
+    bench.client = stepd_close(bench.client);
+    assert_int_equal(stepd_connect(&options, &bench.client, &bench.error), STEPD_OK);
+    bench.client = stepd_close(bench.client);
+    fake_server_await_all_gone(bench.server);
+    assert_int_equal(fake_server_endings(bench.server), 0);
+}
+
 static void setup_resumed(uint64_t control_clock, uint64_t shard_clock)
 {
     fake_server_remember(bench.server, control_clock, shard_clock);
@@ -399,6 +422,8 @@ int main(void)
         TEST(steps__of_single_tensors_under_way_at_once__all_arrive),
         TEST(threads__each_with_its_tensor__do_not_disturb_each_other),
         TEST(leave__after_steps__states_the_last_clock),
+        TEST(close__without_leave__says_that_the_worker_ends),
+        TEST(close__after_leave__says_nothing_more),
         TEST_SERVER(step__of_a_resumed_rank__goes_on_from_what_the_shards_have_counted),
         TEST_SERVER(leave__of_a_resumed_rank__is_not_before_what_control_knows),
         TEST_OWN_START(step__over_a_unix_socket_in_16_bits__returns_the_new_weights),

@@ -99,12 +99,12 @@ static void worker__that_was_given_up__is_fenced_by_the_restored_job(void **stat
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++) {
         const struct order *order = brain_newest(crash.brain, shard, ORDER_GIVE_UP);
         assert_int_equal(order->rank, 1);
-        assert_non_null(strstr(order->error.text, "rank 1 (worker 'w1') of job 'j' was given up"));
+        assert_non_null(strstr(order->error.text, "rank 1 (worker 'w1') of job 'j' was silent"));
         assert_int_equal(brain_count(crash.brain, shard, ORDER_MEMBER), 1);
     }
     assert_int_equal(brain_count(crash.brain, 0, ORDER_JOB_START), 1);
     brain_assert_refused(crash.brain, hello_resume(crash.worker[1]), STEPD_FAILED_PRECONDITION,
-                         "was given up after 60000 ms of silence");
+                         "was silent for 60000 ms and was given up");
     crash_end(&crash);
 }
 

@@ -85,8 +85,8 @@ static void shrink__a_worker_is_lost__is_given_up_on_all_shards(void **state)
     for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++) {
         const struct order *order = brain_newest(brain, shard, ORDER_GIVE_UP);
         assert_int_equal(order->rank, 2);
-        assert_non_null(strstr(order->error.text, "rank 2 (worker 'w2') of job 'j' was given up "
-                                                  "after 60000 ms of silence"));
+        assert_non_null(strstr(order->error.text, "rank 2 (worker 'w2') of job 'j' was silent "
+                                                  "for 60000 ms and was given up"));
     }
     assert_int_equal(status(brain)->member[2].state, STEPD_MEMBER_GIVEN_UP);
     brain_wait(brain, 100);
@@ -146,9 +146,11 @@ static void given_up__what_it_asks__is_answered_with_why(void **state)
     start(brain, "on_loss=shrink", peer);
     lose_from(brain, 2);
     peer_request(peer[2], plain(STEPD_MESSAGE_HEARTBEAT));
-    peer_assert_error(peer[2], STEPD_FAILED_PRECONDITION, "was given up after 60000 ms");
+    peer_assert_error(peer[2], STEPD_FAILED_PRECONDITION,
+                      "was silent for 60000 ms and was given up");
     peer_request(peer[2], leave_at(3));
-    peer_assert_error(peer[2], STEPD_FAILED_PRECONDITION, "was given up after 60000 ms");
+    peer_assert_error(peer[2], STEPD_FAILED_PRECONDITION,
+                      "was silent for 60000 ms and was given up");
 }
 
 static void given_up__that_resumes__is_refused_with_why(void **state)
@@ -158,7 +160,7 @@ static void given_up__that_resumes__is_refused_with_why(void **state)
     start(brain, "on_loss=shrink", peer);
     lose_from(brain, 2);
     brain_assert_refused(brain, hello_resume(peer[2]), STEPD_FAILED_PRECONDITION,
-                         "say Hello without a session to join again");
+                         "connect anew to join again");
 }
 
 static void given_up__without_a_session__joins_again_at_a_version(void **state)

@@ -112,6 +112,64 @@ static void lease__lost_and_heard_again__is_present_again(void **state)
     assert_int_equal(job->member[1].silent_ms, 0);
 }
 
+/* ---- Ending without leaving ------------------------------------------------------------------ */
+
+static struct stepd_message last_heartbeat(void)
+{
+    return (struct stepd_message){.kind = STEPD_MESSAGE_HEARTBEAT, .body.heartbeat.last = true};
+}
+
+static void last_heartbeat__of_a_member__frees_its_rank_at_once(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *peer[2];
+    start_two(brain, peer);
+    brain_heard(brain, "j", 1, 17);
+    peer_request(peer[1], last_heartbeat());
+    (void)peer_answer(peer[1], STEPD_MESSAGE_ACK);
+    brain_heard(brain, "j", 1, 18); /* what a shard told before it heard of the end */
+    brain_wait(brain, 0);
+    assert_int_equal(job_status(brain)->member[1].state, STEPD_MEMBER_LOST);
+    assert_non_null(strstr(brain->log, "worker_ended job=\"j\" rank=1 worker=\"w1\"\n"));
+    struct peer *next = peer_join(brain, hello_worker("j", -1));
+    assert_int_equal(peer_answer(next, STEPD_MESSAGE_WELCOME)->body.welcome.rank, 1);
+    assert_true(peer[1]->hung_up);
+    brain_assert_refused(brain, hello_resume(peer[1]), STEPD_FAILED_PRECONDITION,
+                         "worker 'w1' has ended without leaving, and rank 1 of job 'j' has passed");
+}
+
+static void last_heartbeat__of_one_that_resumes__is_undone(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *peer[2];
+    start_two(brain, peer);
+    peer_request(peer[1], last_heartbeat());
+    (void)peer_join(brain, hello_resume(peer[1]));
+    brain_wait(brain, 0);
+    assert_int_equal(job_status(brain)->member[1].state, STEPD_MEMBER_PRESENT);
+}
+
+static void last_heartbeat__of_one_that_has_left__changes_nothing(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *peer[2];
+    start_two(brain, peer);
+    peer_request(peer[1], leave_at(0));
+    peer_request(peer[1], last_heartbeat());
+    (void)peer_answer(peer[1], STEPD_MESSAGE_ACK);
+    assert_null(strstr(brain->log, "worker_ended"));
+}
+
+static void last_heartbeat__of_a_job_that_never_opened__forgets_it(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *peer = peer_join(brain, hello_worker("j", 0));
+    peer_request(peer, define_job(STEPD_SYNC, 1));
+    peer_request(peer, last_heartbeat());
+    peer_close(peer);
+    assert_non_null(strstr(brain->log, "job_forgotten job=\"j\""));
+}
+
 static void heard__of_a_rank_or_job_that_is_not_there__changes_nothing(void **state)
 {
     struct brain *brain = *state;
@@ -251,6 +309,10 @@ int main(void)
         TEST(lease__runs_out__the_member_is_lost_and_nothing_else_happens),
         TEST(lease__heard_by_a_shard__is_renewed),
         TEST(lease__lost_and_heard_again__is_present_again),
+        TEST(last_heartbeat__of_a_member__frees_its_rank_at_once),
+        TEST(last_heartbeat__of_one_that_resumes__is_undone),
+        TEST(last_heartbeat__of_one_that_has_left__changes_nothing),
+        TEST(last_heartbeat__of_a_job_that_never_opened__forgets_it),
         TEST(heard__of_a_rank_or_job_that_is_not_there__changes_nothing),
         TEST(leave__one_of_two__is_a_member_up_to_its_clock),
         TEST(leave__all__finishes_the_job),

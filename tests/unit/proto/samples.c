@@ -264,7 +264,7 @@ static const struct stepd_message samples[] = {
     {.kind = STEPD_MESSAGE_REPORT,
      .request_id = 13,
      .body.report = {.clock = 300, .loss = 0.75, .examples = 64}},
-    {.kind = STEPD_MESSAGE_HEARTBEAT, .request_id = 14},
+    {.kind = STEPD_MESSAGE_HEARTBEAT, .request_id = 14, .body.heartbeat = {.last = true}},
     {.kind = STEPD_MESSAGE_BARRIER,
      .request_id = 31,
      .body.barrier = {.incarnation = 2, .name = "epoch/3", .sequence = 7, .deadline_ms = 60000}},
