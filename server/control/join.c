@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Choosing a rank: the one that is asked for, or the lowest that is free, a lost one of a running
- * job before others, because rounds wait for it. Then a session for it; a rank that somebody held
- * before keeps its entry, and what was the older session is told whose the rank is now when it
- * comes back.
+ * job before others, because rounds wait for it. Where none is free, one whose worker had the same
+ * name and is connected no more: it is that worker, started again. Then a session for it; a rank
+ * that somebody held before keeps its entry, and what was the older session is told whose the rank
+ * is now when it comes back. Who gets none is told who holds them, and how long that may last.
  */
 #include "server/control/join.h"
 
@@ -34,17 +35,24 @@ static enum stepd_status taken(const struct control *control, const struct contr
 {
     const struct control_session *session = member->session;
     const uint64_t silent_ms = control_session_silent_ms(session, control->now_ms);
+    const uint64_t left_ms = session->lease_ms - silent_ms;
     if (session->restored)
         return stepd_fail(
             reterr, STEPD_ALREADY_EXISTS,
             "rank %u is kept for worker '%s', which has not come back since the job "
             "was restored; ask for this rank by its number to take its place, or wait "
             "%" PRIu64 " ms",
-            member->rank, session->worker, session->lease_ms - silent_ms);
+            member->rank, session->worker, left_ms);
+    if (session->conn != NULL)
+        return stepd_fail(reterr, STEPD_ALREADY_EXISTS,
+                          "rank %u is taken by worker '%s', which is connected and was heard of "
+                          "%" PRIu64 " ms ago; ask for another rank, or for any (-1, or none)",
+                          member->rank, session->worker, silent_ms);
     return stepd_fail(reterr, STEPD_ALREADY_EXISTS,
-                      "rank %u is taken by worker '%s', silent for %" PRIu64
-                      " ms; resume its session, or wait until its lease runs out in %" PRIu64 " ms",
-                      member->rank, session->worker, silent_ms, session->lease_ms - silent_ms);
+                      "rank %u is taken by worker '%s', which has lost its connection and was "
+                      "silent for %" PRIu64 " ms; if it does not come back, its lease runs out in "
+                      "%" PRIu64 " ms: connect again then, or now under the same worker name",
+                      member->rank, session->worker, silent_ms, left_ms);
 }
 
 /* A rank that has left. Its worker may have pushes under way until it has hung up. */
@@ -71,9 +79,18 @@ static enum stepd_status check_left(const struct control_job *job,
 
 /* How somebody without a session comes to a rank. */
 struct claim {
-    bool by_number; /* it asks for this one */
-    bool rejoins;   /* it has been a worker before */
+    bool by_number;     /* it asks for this one */
+    bool rejoins;       /* it has been a worker before */
+    const char *worker; /* its name, where it may go by that; else NULL */
 };
+
+/* Is this the rank's worker, started again? Two that live may have one name: so not while the other
+ * is connected. */
+static bool is_again(const struct control_session *session, const struct claim *claim)
+{
+    return claim->worker != NULL && session->conn == NULL &&
+           strcmp(session->worker, claim->worker) == 0;
+}
 
 /* May a worker that brings no session take this rank now? Whoever rejoins was away while somebody
  * else left for it: it is not to do that one's work again. But where the session is one that a
@@ -97,7 +114,8 @@ static enum stepd_status check_rank(const struct control *control, const struct 
     case STEPD_MEMBER_LOST: break;
     }
     const bool is_free = control_session_is_over(member->session, control->now_ms) ||
-                         ((claim.rejoins || claim.by_number) && restored);
+                         ((claim.rejoins || claim.by_number) && restored) ||
+                         is_again(member->session, &claim);
     return is_free ? STEPD_OK : taken(control, member, reterr);
 }
 
@@ -110,36 +128,115 @@ static bool is_missed(const struct control *control, const struct control_job *j
            control_session_is_over(member->session, control->now_ms);
 }
 
-static enum stepd_status none_is_free(const struct control_job *job, struct stepd_error *reterr)
+/* ---- Refusing -------------------------------------------------------------------------------- */
+
+/* So many holders are named, and names are cut, so that what to do about it has room. */
+#define HOLDERS_NAMED     4u
+#define HOLDER_NAME_BYTES 41
+#define JOB_NAME_BYTES    81
+
+/* Who holds the ranks of a job of which none is free. */
+struct holders {
+    uint32_t ranks;
+    uint32_t restored;  /* kept for those who have not come back since the job was restored */
+    uint32_t lost;      /* their worker is connected no more */
+    uint64_t lowest_ms; /* until the first lease of a lost one runs out */
+    size_t length;      /* of the text */
+    char text[STEPD_ERROR_TEXT_BYTES / 2];
+    char job[JOB_NAME_BYTES];
+};
+
+static void name_holder(const struct control *control, const struct control_member *member,
+                        struct holders *holders)
 {
-    uint32_t kept = 0;
-    for (size_t rank = 0; rank < job->ranks; rank++)
-        kept += job->member[rank] != NULL && job->member[rank]->session->restored;
-    if (kept > 0)
+    const struct control_session *const session = member->session;
+    const char *how = session->conn == NULL ? "connection lost" : "connected";
+    char worker[HOLDER_NAME_BYTES];
+    (void)stepd_format(worker, sizeof worker, "%s", session->worker);
+    if (!control_member_stays(member))
+        how = "left";
+    holders->length += stepd_format(
+        holders->text + holders->length, sizeof holders->text - holders->length,
+        "%srank %u by worker '%s' (%s, silent for %" PRIu64 " s)", holders->length == 0 ? "" : ", ",
+        member->rank, worker, how, control_session_silent_ms(session, control->now_ms) / 1000);
+}
+
+static struct holders find_holders(const struct control *control, const struct control_job *job)
+{
+    struct holders holders = {.ranks = control_job_ranks(job), .lowest_ms = UINT64_MAX};
+    uint32_t named = 0;
+    for (size_t rank = 0; rank < job->ranks; rank++) {
+        const struct control_member *member = job->member[rank];
+        if (member == NULL)
+            continue;
+        const struct control_session *const session = member->session;
+        const bool lost = control_member_stays(member) && session->conn == NULL;
+        holders.restored += session->restored;
+        holders.lost += lost;
+        const uint64_t left_ms =
+            session->lease_ms - control_session_silent_ms(session, control->now_ms);
+        if (lost && left_ms < holders.lowest_ms)
+            holders.lowest_ms = left_ms;
+        if (named++ < HOLDERS_NAMED)
+            name_holder(control, member, &holders);
+    }
+    if (named > HOLDERS_NAMED)
+        holders.length +=
+            stepd_format(holders.text + holders.length, sizeof holders.text - holders.length,
+                         ", and %u more", named - HOLDERS_NAMED);
+    (void)stepd_format(holders.job, sizeof holders.job, "%s", job->name);
+    return holders;
+}
+
+static enum stepd_status none_is_free(const struct control *control, const struct control_job *job,
+                                      struct stepd_error *reterr)
+{
+    const struct holders holders = find_holders(control, job);
+    if (holders.restored > 0)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
                           "all %u ranks of job '%s' are taken, %u of them by workers that have not "
                           "come back since the job was restored; ask for one of these by its "
                           "number, or wait until their leases run out",
-                          control_job_ranks(job), job->name, kept);
-    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "all %u ranks of job '%s' are taken",
-                      control_job_ranks(job), job->name);
+                          holders.ranks, job->name, holders.restored);
+    if (holders.lost == 0)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                          "all %u ranks of job '%s' are taken: %s; start no more workers than the "
+                          "job has (workers), or name another job",
+                          holders.ranks, holders.job, holders.text);
+    return stepd_fail(
+        reterr, STEPD_RESOURCE_EXHAUSTED,
+        "all %u ranks of job '%s' are taken: %s; the first lease of a lost one runs out in "
+        "%" PRIu64 " s: connect again then, or now under the worker name of one that is lost",
+        holders.ranks, holders.job, holders.text, (holders.lowest_ms + 999) / 1000);
+}
+
+/* ---- Deciding -------------------------------------------------------------------------------- */
+
+/* The lowest rank that this claim may take; the number of ranks if there is none. */
+static uint32_t lowest_free(const struct control *control, const struct control_job *job,
+                            struct claim claim)
+{
+    const uint32_t ranks = control_job_ranks(job);
+    uint32_t rank = 0;
+    while (rank < ranks && check_rank(control, job, rank, claim, NULL) != STEPD_OK)
+        rank++;
+    return rank;
 }
 
 static enum stepd_status any_rank(const struct control *control, const struct control_job *job,
-                                  uint32_t *ret_rank, struct stepd_error *reterr)
+                                  const char *worker, uint32_t *ret_rank,
+                                  struct stepd_error *reterr)
 {
     const uint32_t ranks = control_job_ranks(job);
     uint32_t rank = 0;
     while (rank < ranks && !is_missed(control, job, rank))
         rank++;
-    if (rank == ranks) {
-        rank = 0;
-        while (rank < ranks &&
-               check_rank(control, job, rank, (struct claim){.rejoins = false}, NULL) != STEPD_OK)
-            rank++;
-    }
     if (rank == ranks)
-        return none_is_free(job, reterr);
+        rank = lowest_free(control, job, (struct claim){.worker = NULL});
+    if (rank == ranks)
+        rank = lowest_free(control, job, (struct claim){.worker = worker});
+    if (rank == ranks)
+        return none_is_free(control, job, reterr);
     *ret_rank = rank;
     return STEPD_OK;
 }
@@ -149,12 +246,13 @@ static enum stepd_status choose_rank(const struct control *control, const struct
                                      struct stepd_error *reterr)
 {
     if (hello->rank == CONTROL_ANY_RANK)
-        return any_rank(control, job, ret_rank, reterr);
+        return any_rank(control, job, hello->worker, ret_rank, reterr);
     const enum stepd_status status = control_join_check_range(job, hello->rank, reterr);
     if (status != STEPD_OK)
         return status;
     *ret_rank = (uint32_t)hello->rank;
-    const struct claim claim = {.by_number = true, .rejoins = hello->rejoins};
+    const struct claim claim = {
+        .by_number = true, .rejoins = hello->rejoins, .worker = hello->worker};
     return check_rank(control, job, *ret_rank, claim, reterr);
 }
 

@@ -140,15 +140,8 @@ static void worker__rank_taken__says_by_whom_and_for_how_long(void **state)
     (void)peer_join(*state, hello_worker("j", 1));
     brain_wait(*state, 2500);
     brain_assert_refused(*state, hello_worker("j", 1), STEPD_ALREADY_EXISTS,
-                         "rank 1 is taken by worker 'w1', silent for 2500 ms; resume its session, "
-                         "or wait until its lease runs out in 57500 ms");
-}
-
-static void worker__rank_of_closed_connection__is_taken_until_the_lease_is_over(void **state)
-{
-    peer_close(peer_join(*state, hello_worker("j", 1)));
-    (void)peer_join(*state, hello_worker("j", 0));
-    brain_assert_refused(*state, hello_worker("j", 1), STEPD_ALREADY_EXISTS, "rank 1 is taken");
+                         "rank 1 is taken by worker 'w1', which is connected and was heard of 2500 "
+                         "ms ago; ask for another rank, or for any");
 }
 
 static void worker__rank_of_a_lost_one__replaces_it(void **state)
@@ -194,7 +187,8 @@ static void worker__any_rank_where_all_are_taken__is_refused(void **state)
     peer_define(peer_join(brain, hello_worker("j", 0)), "j", STEPD_ASYNC, 2);
     assert_int_equal(welcome(peer_join(brain, hello_worker("j", -1)))->rank, 1);
     brain_assert_refused(brain, hello_worker("j", -1), STEPD_RESOURCE_EXHAUSTED,
-                         "all 2 ranks of job 'j' are taken");
+                         "all 2 ranks of job 'j' are taken: rank 0 by worker 'w0' (connected, "
+                         "silent for 0 s), rank 1 by worker");
     assert_int_equal(brain_newest(brain, 1, ORDER_MEMBER)->rank, 1);
     assert_int_equal(brain_newest(brain, 1, ORDER_MEMBER)->from, 0);
     assert_true(brain_newest(brain, 1, ORDER_MEMBER)->last_clock == UINT64_MAX);
@@ -469,7 +463,6 @@ int main(void)
         TEST(worker__any_rank__gets_the_lowest_free_one),
         TEST(worker__rank_beyond_the_most__is_refused),
         TEST(worker__rank_taken__says_by_whom_and_for_how_long),
-        TEST(worker__rank_of_closed_connection__is_taken_until_the_lease_is_over),
         TEST(worker__rank_of_a_lost_one__replaces_it),
         TEST(worker__rank_beyond_the_workers_of_the_job__is_refused),
         TEST(worker__any_rank_where_all_are_taken__is_refused),

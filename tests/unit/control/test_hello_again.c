@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A Hello whose Welcome was lost, and one from a client whose session is forgotten.
+ * A Hello whose Welcome was lost, one from a client whose session is forgotten, and one of a worker
+ * that was started again.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,6 +34,29 @@ static struct stepd_message rejoin(const uint8_t *client, const char *job, int32
 static const struct stepd_welcome *welcome(const struct peer *peer)
 {
     return &peer_answer(peer, STEPD_MESSAGE_WELCOME)->body.welcome;
+}
+
+/* ---- The same name --------------------------------------------------------------------------- */
+
+static void hello__of_another_name__finds_the_rank_taken_until_the_lease_is_over(void **state)
+{
+    struct stepd_message hello = hello_worker("j", 1);
+    hello.body.hello.worker = "other";
+    peer_close(peer_join(*state, hello_worker("j", 1)));
+    brain_wait(*state, 2500);
+    brain_assert_refused(
+        *state, hello, STEPD_ALREADY_EXISTS,
+        "rank 1 is taken by worker 'w1', which has lost its connection and was "
+        "silent for 2500 ms; if it does not come back, its lease runs out in 57500 ms");
+}
+
+static void hello__of_the_name_of_one_that_is_connected_no_more__takes_its_rank(void **state)
+{
+    struct peer *old = peer_join(*state, hello_worker("j", 1));
+    brain_assert_refused(*state, hello_worker("j", 1), STEPD_ALREADY_EXISTS, "is connected");
+    peer_close(old);
+    assert_int_equal(welcome(peer_join(*state, hello_worker("j", 1)))->rank, 1);
+    brain_assert_refused(*state, hello_resume(old), STEPD_FAILED_PRECONDITION, "has passed");
 }
 
 /* ---- The same Hello -------------------------------------------------------------------------- */
@@ -144,6 +168,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, brain_setup, brain_teardown)
+        TEST(hello__of_another_name__finds_the_rank_taken_until_the_lease_is_over),
+        TEST(hello__of_the_name_of_one_that_is_connected_no_more__takes_its_rank),
         TEST(hello__said_again_by_the_same_client__gets_its_session),
         TEST(hello__said_again_for_any_rank__keeps_its_rank),
         TEST(hello__of_another_client__is_refused_the_rank),

@@ -96,8 +96,69 @@ static void joiner__one_too_many__is_refused(void **state)
     (void)come(brain, 3);
     (void)come(brain, 2);
     brain_assert_refused(brain, hello_worker("j", -1), STEPD_RESOURCE_EXHAUSTED,
-                         "all 4 ranks of job 'j' are taken");
+                         "all 4 ranks of job 'j' are taken: rank 0 by worker 'w0' (connected, "
+                         "silent for 0 s), rank 1 by worker");
     brain_assert_refused(brain, hello_worker("j", 3), STEPD_ALREADY_EXISTS, "rank 3 is taken");
+}
+
+/* Of a job of so many workers, the first of which has lost its connection 5.5 s ago. */
+static void fill(struct brain *brain, const char *job, uint32_t workers)
+{
+    struct peer *first = peer_join(brain, hello_worker(job, 0));
+    peer_define(first, job, STEPD_ASYNC, workers);
+    for (uint32_t rank = 1; rank < workers; rank++)
+        (void)peer_join(brain, hello_worker(job, (int32_t)rank));
+    peer_close(first);
+    brain_wait(brain, 5500);
+}
+
+static void joiner__where_one_has_lost_its_connection__is_told_what_to_do(void **state)
+{
+    struct brain *brain = *state;
+    fill(brain, "j", 1);
+    struct stepd_message other = hello_worker("j", -1);
+    other.body.hello.worker = "other";
+    brain_assert_refused(
+        brain, other, STEPD_RESOURCE_EXHAUSTED,
+        "all 1 ranks of job 'j' are taken: rank 0 by worker 'w0' (connection lost, silent for 5 s); "
+        "the first lease of a lost one runs out in 55 s: connect again then, or now under the "
+        "worker name of one that is lost");
+}
+
+static void joiner__of_the_name_of_a_lost_one__takes_its_rank_where_none_is_free(void **state)
+{
+    struct brain *brain = *state;
+    fill(brain, "j", 3);
+    struct stepd_message again = hello_worker("j", -1);
+    again.body.hello.worker = "w0";
+    assert_int_equal(welcome(peer_join(brain, again))->rank, 0);
+    brain_assert_refused(brain, again, STEPD_RESOURCE_EXHAUSTED, "(connected, silent for 0 s)");
+}
+
+static void joiner__of_the_name_of_a_lost_one__takes_a_free_rank_first(void **state)
+{
+    struct brain *brain = *state;
+    struct peer *first = peer_join(brain, hello_worker("j", 0));
+    peer_define(first, "j", STEPD_ASYNC, 2);
+    peer_close(first);
+    struct stepd_message again = hello_worker("j", -1);
+    again.body.hello.worker = "w0";
+    assert_int_equal(welcome(peer_join(brain, again))->rank, 1);
+}
+
+/* As long a text as there can be still says what to do, and cuts no character. */
+static void joiner__among_many_of_long_names__is_told_what_to_do(void **state)
+{
+    struct brain *brain = *state;
+    char name[STEPD_NAME_MAX_BYTES + 1] = "";
+    for (size_t i = 0; i + 2 < sizeof name; i += 2)
+        memcpy(name + i, "\xc3\xa4", 3);
+    fill(brain, name, 6);
+    struct stepd_message other = hello_worker(name, -1);
+    other.body.hello.worker = "other";
+    brain_assert_refused(brain, other, STEPD_RESOURCE_EXHAUSTED, ", and 2 more; the first lease");
+    brain_assert_refused(brain, other, STEPD_RESOURCE_EXHAUSTED,
+                         "or now under the worker name of one that is lost");
 }
 
 static void joiner__that_resumes_before_it_is_welcomed__is_welcomed_then(void **state)
@@ -223,6 +284,10 @@ int main(void)
         TEST(joiner__of_a_running_job__is_welcomed_with_version_and_clock),
         TEST(joiner__before_it_is_a_member__can_do_nothing_but_wait),
         TEST(joiner__one_too_many__is_refused),
+        TEST(joiner__where_one_has_lost_its_connection__is_told_what_to_do),
+        TEST(joiner__of_the_name_of_a_lost_one__takes_its_rank_where_none_is_free),
+        TEST(joiner__of_the_name_of_a_lost_one__takes_a_free_rank_first),
+        TEST(joiner__among_many_of_long_names__is_told_what_to_do),
         TEST(joiner__that_resumes_before_it_is_welcomed__is_welcomed_then),
         TEST(joiner__not_agreed_on_in_time__is_told_so),
         TEST(joiner__of_an_async_job__is_a_member_at_once),
