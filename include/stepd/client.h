@@ -178,8 +178,8 @@ STEPD_EXPORT uint32_t stepd_world(const struct stepd_client *client);
  * Defines the job (NULL: it is defined in the server's config file or by somebody else) and its
  * tensors, waits for the layout, opens the shards, and sends rank 0's values. Tensors are known by
  * their index in this list from then on. Every worker calls it with the same lists. All is borrowed
- * until return. After a failure it may be called again, and after an operation has failed with
- * ROLLED_BACK it is to be.
+ * until return. After a failure it may be called again, with other lists too unless another worker
+ * has defined the job so, and after an operation has failed with ROLLED_BACK it is to be.
  * INVALID_ARGUMENT: malformed, or different from what is defined (the text names the difference).
  * FAILED_PRECONDITION: this client has done it before, or job is NULL and nobody has defined it.
  * ROLLED_BACK: the server went back meanwhile.

@@ -43,6 +43,7 @@ struct control_session {
     uint64_t heard_ms;
     bool restored; /* from a snapshot, and nobody has been heard of it since */
     bool entered;  /* somebody was let in for it, by a list of who is known */
+    bool authored; /* it has said the draft of its job as it stands, or tensors of it */
     bool ended; /* its worker has said that it ends, without having left; resuming it undoes that */
     struct control_job *job;       /* NULL: an observer that named none */
     struct control_member *member; /* NULL: an observer */

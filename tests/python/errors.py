@@ -90,6 +90,16 @@ class Refusals(need_stepd.DaemonCase):
             self.connect(rank=1).define({"w": np.zeros(5, np.float32)}, workers=2, groups=SGD)
         self.assert_says(caught, "'w'", "4", "5")
 
+    def test_define__that_was_refused_half_way__can_be_corrected(self):
+        client = self.connect()
+        with self.assertRaises(stepd.InvalidArgument):
+            client.define(W, groups=[stepd.Group("b", optimizer="sgd", lr=0.5)])
+        with self.assertRaises(stepd.InvalidArgument):
+            client.define({**W, "__metadata__": np.zeros(1, np.float32)}, groups=SGD)
+        client.define(W, groups=SGD, mode="async")
+        client.pull()
+        self.assertEqual(client.step(ONE).weights["w"][0], -0.5)
+
     def test_define__of_an_optimizer_that_there_is_not__names_it(self):
         with self.assertRaises(stepd.Error) as caught:
             self.connect().define(W, groups=[stepd.Group(optimizer="sdg", lr=1)])

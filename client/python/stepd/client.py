@@ -113,8 +113,8 @@ class Client:
         strict: a group that matches no tensor is an error.
         settings: of the mode: ``staleness=4``, ``backup=1``, ``accumulate=2``, ...: TRAINING.md.
 
-        :class:`InvalidArgument`: malformed, or other than what is defined; the text says in what.
-        After :class:`RolledBack` it is called again.
+        :class:`InvalidArgument`: malformed, or other than what another worker has defined; the text
+        says in what. After :class:`RolledBack` it is called again.
         """
         draft = Draft()
         job = ffi.NULL

@@ -45,9 +45,15 @@ static void define_job__identical__is_answered_the_same(void **state)
 static void define_job__different__names_the_difference(void **state)
 {
     struct peer *peer = peer_join(*state, hello_worker("j", 0));
+    struct peer *other = peer_join(*state, hello_worker("j", 1));
     peer_request(peer, define_job(STEPD_SYNC, 2));
-    peer_request(peer, define_job(STEPD_SYNC, 3));
-    peer_assert_error(peer, STEPD_INVALID_ARGUMENT, "workers is defined as 2, not 3");
+    peer_request(other, define_job(STEPD_SYNC, 3));
+    peer_assert_error(other, STEPD_INVALID_ARGUMENT,
+                      "workers is defined as 2, not 3; worker 'w0' (rank 0, silent for 0 s) has "
+                      "defined it: end that worker, or define the same");
+    peer_request(other, define_job(STEPD_SYNC, 0));
+    peer_assert_error(other, STEPD_INVALID_ARGUMENT, "workers is defined as 2, not 0");
+    assert_null(strstr(peer_answer(other, STEPD_MESSAGE_ERROR)->body.error.text, "'w0'"));
 }
 
 static void define_job__impossible__leaves_it_undefined(void **state)
