@@ -92,6 +92,8 @@ enum stepd_event_kind {
     STEPD_EVENT_ENDED = 4,       /* given up: everything fails from now on */
     STEPD_EVENT_UNSHARED = 5,    /* memory that a server on this host shares cannot be mapped: with
                                   * that shard everything goes by the socket, more slowly */
+    STEPD_EVENT_WAITING = 6,     /* a push has waited here for seconds for a tensor that travels in
+                                  * one slice with its own; the text names both */
 };
 
 struct stepd_event {
@@ -252,13 +254,16 @@ struct stepd_step_options {
     int32_t priority; /* what is larger goes first among what waits to be sent */
     bool awaited;     /* _start: the caller waits for it next, and moves it on by that; the client's
                        * own thread is not woken for it, and helps only after 0.1 s and more */
+    int whole; /* push and step, if not 0: no other thread of this program gives what is missing of
+                * tensors that travel together with these, so the call is refused for it (an int, so
+                * that the struct has grown by it) */
 };
 
 /* Always start from it. */
 #define STEPD_STEP_OPTIONS_INIT                                                                    \
     {                                                                                              \
         sizeof(struct stepd_step_options), 1, 0, 0, STEPD_TRAINING, false, 0.0, 0.0, NULL, 0, 0,   \
-            false                                                                                  \
+            false, 0                                                                               \
     }
 
 /* What an operation came to, over all its slices; types.h says what the outcomes mean. */
@@ -280,14 +285,14 @@ struct stepd_outcome_counts {
  * step: both in one exchange; a slice's weights come as soon as its own round has closed. Where the
  * job accumulates, and the step needs further pushes of this worker, they come at once: the old.
  * Each tensor may occur once in a call. Small tensors of one group travel together: what is pushed
- * of them is sent when the last of them has been given, by this call or by a later one of the
- * same step. In sync mode a tensor is pushed again only when its last push has completed. options:
- * NULL for the defaults; it and the list of arrays are borrowed until return, what the list points
- * to until the operation has completed.
- * INVALID_ARGUMENT: no such tensor, one twice, a NULL array, too many examples, or the server
- * refused the gradient (NaN, Inf). FAILED_PRECONDITION: no tensors are defined, an observer pushes,
- * or one push overtook another. DEADLINE_EXCEEDED: the text names who or what is waited for.
- * ROLLED_BACK: the job went back: see the top. After another failure some slices may have been
+ * of them is sent when the last of them has been given, by this call or by another one of the
+ * same step; where none comes, STEPD_EVENT_WAITING names it, and see options.whole. In sync mode a
+ * tensor is pushed again only when its last push has completed. options: NULL for the defaults; it
+ * and the list of arrays are borrowed until return, what the list points to until the operation has
+ * completed. INVALID_ARGUMENT: no such tensor, one twice, a NULL array, too many examples, or the
+ * server refused the gradient (NaN, Inf). FAILED_PRECONDITION: no tensors are defined, an observer
+ * pushes, or one push overtook another. DEADLINE_EXCEEDED: the text names who or what is waited
+ * for. ROLLED_BACK: the job went back: see the top. After another failure some slices may have been
  * counted: the next push of these tensors repeats the clock of all of them, and is told. Any
  * thread.
  */

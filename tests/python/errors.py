@@ -3,7 +3,10 @@
 """Each status is an exception of its own, and the texts say what to do."""
 import os
 import pickle
+import queue
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -15,6 +18,20 @@ import stepd
 SGD = [stepd.Group(optimizer="sgd", lr=0.5)]
 W = {"w": np.zeros(4, np.float32)}
 ONE = {"w": np.ones(4, np.float32)}
+
+ALONE = """
+import sys, numpy, stepd
+w, b = numpy.zeros(4, numpy.float32), numpy.zeros(2, numpy.float32)
+with stepd.connect(sys.argv[1], job=sys.argv[2]) as client:
+    client.define({"w": w, "b": b}, groups=[stepd.Group(optimizer="sgd", lr=0.5)])
+    client.pull()
+    for function in (client.step, client.push):
+        try:
+            function({"w": w})
+        except stepd.InvalidArgument as refusal:
+            print(refusal)
+    client.step({"w": w, "b": b})
+"""
 
 
 class Statuses(unittest.TestCase):
@@ -74,6 +91,32 @@ class Refusals(need_stepd.DaemonCase):
         with self.assertRaises(stepd.DeadlineExceeded) as caught:
             client.push(ONE, deadline=0.05)
         self.assert_says(caught, "rank 1")
+
+    def test_step__without_a_tensor_of_the_same_slice__is_refused_at_once(self):
+        """In a process that has no other thread, which might bring the tensor."""
+        done = subprocess.run([sys.executable, "-c", ALONE, self.address, self.id()],
+                              capture_output=True, text=True, timeout=need_stepd.PROMPT_S)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.count("'w' travels in one slice with 'b', which is missing"),
+                         2, done.stdout)
+
+    def test_push__that_another_call_completes__is_whole(self):
+        client = self.connect()
+        client.define({**W, "b": np.zeros(2, np.float32)}, groups=SGD)
+        weights = client.pull()
+        first = client.push_start(ONE)
+        client.push({"b": weights["b"]})
+        self.assertEqual(first.result().applied, 1)
+
+    def test_push__that_waits_for_another_tensor__is_told_of(self):
+        told = queue.SimpleQueue()
+        client = self.connect(on_event=told.put)
+        client.define({**W, "b": np.zeros(2, np.float32)}, groups=SGD)
+        client.pull()
+        client.push_start(ONE)
+        event = told.get(timeout=need_stepd.PROMPT_S)
+        self.assertEqual(event.kind, "waiting")
+        self.assertIn("tensor 'w' waits for 'b'", event.text)
 
     def test_push__of_nan__is_refused_by_the_tensors_name(self):
         client = self.connect()

@@ -279,6 +279,7 @@ void stepd_exchange_tick(struct stepd_exchange *exchange, uint64_t now_ms)
 {
     exchange->now_ms = now_ms;
     stepd_gather_expire(exchange, now_ms);
+    stepd_gather_tell(exchange, now_ms);
 }
 
 void stepd_exchange_lose(struct stepd_exchange *exchange, uint32_t shard,

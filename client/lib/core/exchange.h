@@ -38,6 +38,9 @@ struct stepd_parcel_part {
     float *weights; /* NULL: not wanted */
 };
 
+/* So long a push waits for another tensor before somebody is told. */
+#define STEPD_GATHERING_TOLD_MS UINT64_C(5000)
+
 struct stepd_parcel {
     struct stepd_parcel *next; /* in the queue, or in the list of those that are ready */
     uint32_t slice;
@@ -53,6 +56,8 @@ struct stepd_parcel {
     double loss_scale;
     int32_t priority;   /* the highest of its operations' */
     const float *extra; /* what the slice takes behind its gradients; NULL: nothing */
+    uint64_t since_ms;  /* when it began to gather */
+    bool told;          /* ... and that it does so for long */
     bool awaited;       /* it stands in the reply frame that is arriving */
     bool answered;      /* outcome and version are known */
     enum stepd_outcome outcome;
@@ -66,7 +71,7 @@ struct stepd_slice_state {
     uint64_t sent;    /* the same, as long as its operation is not done; else 0 */
     uint64_t again;   /* that the next push repeats, because its operation failed; 0: none */
     uint32_t pushing; /* pushes under way */
-    uint32_t ending;  /* parts of it in an operation whose end is being noted; else 0 */
+    uint32_t ending;  /* parts of it in the operation that is being looked at; else 0 */
     uint64_t version; /* that was fetched last */
     bool fetched;
     uint64_t gradient_at; /* byte where its gradient begins in memory that is shared */
@@ -85,6 +90,8 @@ struct stepd_port {
     bool (*holds)(void *self, uint32_t shard);
     /* A request was told ROLLED_BACK: see stepd_exchange_roll_back. NULL: of no interest. */
     void (*rolled_back)(void *self);
+    /* A push has waited for long for another tensor: why, for people. NULL: of no interest. */
+    void (*waits)(void *self, const char *text);
 };
 
 struct stepd_exchange {

@@ -24,6 +24,7 @@ static struct stepd_parcel *create_parcel(const struct stepd_exchange *exchange,
     *parcel = (struct stepd_parcel){
         .slice = slice,
         .parts = parts,
+        .since_ms = exchange->now_ms,
         .pushes = stepd_operation_pushes(operation),
         .examples = operation->examples,
         .min_version = operation->min_version,
@@ -99,11 +100,81 @@ static enum stepd_status check_part(const struct stepd_exchange *exchange,
                       tensor_in(exchange, parcel, true), different);
 }
 
+/* ---- Is all there? --------------------------------------------------------------------------- */
+
+/* Counts, of each slice, the parts that are in the operation, or forgets the count. */
+static void count_parts(const struct stepd_exchange *exchange,
+                        const struct stepd_operation *operation, bool counts)
+{
+    const struct stepd_layout_table *const layout = exchange->layout;
+    for (size_t a = 0; a < operation->arrays; a++) {
+        const struct stepd_tensor_place *const tensor = &layout->tensor[operation->array[a].tensor];
+        for (size_t p = 0; p < tensor->parts; p++) {
+            const uint32_t slice = layout->by_tensor[tensor->first_part + p]->slice;
+            uint32_t *const ending = &exchange->slice[slice].ending;
+            *ending = counts ? *ending + 1 : 0;
+        }
+    }
+}
+
+/* A tensor of the slice that neither the operation nor the parcel (NULL: none) has; NULL: all are
+ * there. */
+static const char *missing_in(const struct stepd_exchange *exchange,
+                              const struct stepd_operation *operation,
+                              const struct stepd_part *part)
+{
+    const struct stepd_layout_table *const layout = exchange->layout;
+    const struct stepd_slice_place *const slice = &layout->slice[part->slice];
+    const struct stepd_parcel *const parcel = lacking(exchange, part);
+    const uint32_t given = parcel == NULL ? 0 : parcel->given;
+    if (given + exchange->slice[part->slice].ending >= slice->parts)
+        return NULL;
+    for (uint32_t i = 0; i < slice->parts; i++) {
+        const uint32_t tensor = layout->part[slice->first_part + i].tensor;
+        if ((parcel == NULL || parcel->part[i].operation == NULL) &&
+            !stepd_operation_has(operation, tensor))
+            return layout->tensor[tensor].name;
+    }
+    return NULL;
+}
+
+/* Of an operation that nobody else completes. */
+static enum stepd_status check_whole(const struct stepd_exchange *exchange,
+                                     const struct stepd_operation *operation,
+                                     struct stepd_error *reterr)
+{
+    const struct stepd_layout_table *const layout = exchange->layout;
+    const char *missing = NULL;
+    const char *given = NULL;
+    count_parts(exchange, operation, true);
+    for (size_t a = 0; a < operation->arrays && missing == NULL; a++) {
+        const struct stepd_tensor_place *const tensor = &layout->tensor[operation->array[a].tensor];
+        given = tensor->name;
+        for (size_t p = 0; p < tensor->parts && missing == NULL; p++)
+            missing = missing_in(exchange, operation, layout->by_tensor[tensor->first_part + p]);
+    }
+    count_parts(exchange, operation, false);
+    if (missing == NULL)
+        return STEPD_OK;
+    return stepd_fail(
+        reterr, STEPD_INVALID_ARGUMENT,
+        "tensor '%s' travels in one slice with '%s', which is missing: push all small "
+        "tensors of a group in one call, or the others before it with _start",
+        given, missing);
+}
+
 enum stepd_status stepd_gather_check(const struct stepd_exchange *exchange,
                                      const struct stepd_operation *operation,
                                      struct stepd_error *reterr)
 {
-    if (!stepd_operation_pushes(operation) || exchange->gathering == 0)
+    if (!stepd_operation_pushes(operation))
+        return STEPD_OK;
+    if (operation->whole) {
+        const enum stepd_status status = check_whole(exchange, operation, reterr);
+        if (status != STEPD_OK)
+            return status;
+    }
+    if (exchange->gathering == 0)
         return STEPD_OK;
     for (size_t a = 0; a < operation->arrays; a++) {
         const struct stepd_tensor_place *const tensor =
@@ -340,4 +411,28 @@ void stepd_gather_expire(struct stepd_exchange *exchange, uint64_t now_ms)
         while (expire_one(exchange, (uint32_t)i, now_ms))
             continue;
     }
+}
+
+/* Of the slice's oldest parcel; younger ones wait for the same tensor. */
+static void tell_one(const struct stepd_exchange *exchange, uint32_t slice, uint64_t now_ms)
+{
+    struct stepd_parcel *const parcel = exchange->slice[slice].gathering;
+    char text[STEPD_ERROR_TEXT_BYTES];
+    if (parcel == NULL || parcel->told || now_ms - parcel->since_ms < STEPD_GATHERING_TOLD_MS)
+        return;
+    parcel->told = true;
+    (void)stepd_format(text, sizeof text,
+                       "tensor '%s' waits for '%s', which travels in one slice with it and was not "
+                       "given for %u s: push all small tensors of a group in each step",
+                       tensor_in(exchange, parcel, true), tensor_in(exchange, parcel, false),
+                       (unsigned)((now_ms - parcel->since_ms) / 1000));
+    exchange->port.waits(exchange->port.self, text);
+}
+
+void stepd_gather_tell(const struct stepd_exchange *exchange, uint64_t now_ms)
+{
+    if (exchange->port.waits == NULL || exchange->gathering == 0)
+        return;
+    for (size_t i = 0; i < exchange->layout->slices; i++)
+        tell_one(exchange, (uint32_t)i, now_ms);
 }

@@ -16,7 +16,8 @@ struct stepd_ready {
 
 /*
  * Can this operation join the parcels that are gathering? INVALID_ARGUMENT: what travels in one
- * slice must have the same number of examples, loss and view, and the text names the tensors.
+ * slice must have the same number of examples, loss and view; or an operation that nobody completes
+ * lacks a tensor. The text names the tensors.
  */
 enum stepd_status stepd_gather_check(const struct stepd_exchange *exchange,
                                      const struct stepd_operation *operation,
@@ -39,5 +40,8 @@ void stepd_gather_lose(struct stepd_exchange *exchange, uint32_t shard,
 
 /* Fails the operations that have waited for other tensors until their time was up. */
 void stepd_gather_expire(struct stepd_exchange *exchange, uint64_t now_ms);
+
+/* Tells of parcels that have waited for long for other tensors, once of each. */
+void stepd_gather_tell(const struct stepd_exchange *exchange, uint64_t now_ms);
 
 #endif

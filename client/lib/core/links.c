@@ -336,6 +336,16 @@ static void port_rolled_back(void *self)
     stepd_links_rolled_back(self);
 }
 
+static void port_waits(void *self, const char *text)
+{
+    const struct stepd_greeter *const greeter = &((struct stepd_links *)self)->options.greeter;
+    const struct stepd_event event = {.size = sizeof event,
+                                      .kind = STEPD_EVENT_WAITING,
+                                      .code = STEPD_DEADLINE_EXCEEDED,
+                                      .text = text};
+    greeter->tell(greeter->self, &event);
+}
+
 struct stepd_exchange *stepd_links_exchange(struct stepd_links *links)
 {
     return links->exchange;
@@ -361,8 +371,11 @@ void stepd_links_use_exchange(struct stepd_links *links, struct stepd_exchange *
         links_settle(links);
         return;
     }
-    exchange->port = (struct stepd_port){
-        .self = links, .send = port_send, .holds = port_holds, .rolled_back = port_rolled_back};
+    exchange->port = (struct stepd_port){.self = links,
+                                         .send = port_send,
+                                         .holds = port_holds,
+                                         .rolled_back = port_rolled_back,
+                                         .waits = port_waits};
     stepd_keeper_know(&links->keeper, exchange->incarnation);
     links_settle(links);
 }

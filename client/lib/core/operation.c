@@ -58,6 +58,7 @@ enum stepd_status stepd_operation_init(struct stepd_operation *operation,
         .examples = chosen.examples,
         .min_version = chosen.min_version,
         .deadline_ms = chosen.deadline_ms,
+        .whole = chosen.whole != 0,
         .view = chosen.view,
         .has_loss = chosen.has_loss,
         .loss = chosen.has_loss ? chosen.loss : 0,
@@ -150,7 +151,7 @@ static bool takes_hessian(const struct stepd_layout_table *layout, size_t tensor
     return slice->extra > 0 && part == &layout->part[slice->first_part];
 }
 
-static bool has_array(const struct stepd_operation *operation, size_t tensor)
+bool stepd_operation_has(const struct stepd_operation *operation, size_t tensor)
 {
     for (size_t i = 0; i < operation->arrays; i++)
         if (operation->array[i].tensor == tensor)
@@ -182,7 +183,7 @@ static enum stepd_status check_hessian(const struct stepd_operation *operation,
                           "tensor '%s' takes no Hessian: only the first of a group whose optimizer "
                           "is Newton's method does",
                           name);
-    if (!has_array(operation, hessian->tensor))
+    if (!stepd_operation_has(operation, hessian->tensor))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "a Hessian for tensor '%s', which is not pushed with it", name);
     if (hessian->values == NULL)

@@ -34,6 +34,7 @@ struct stepd_operation {
     double loss_scale; /* above 0 */
     int32_t priority;
     bool awaited;
+    bool whole;                /* nobody else gives what is missing in its packed slices */
     struct stepd_array *array; /* owned; sorted by tensor */
     size_t arrays;
     struct stepd_hessian *hessian; /* owned; what the values point to is borrowed */
@@ -74,6 +75,9 @@ enum stepd_status stepd_operation_fill_hessians(struct stepd_operation *operatio
                                                 const struct stepd_layout_table *layout,
                                                 const struct stepd_step_options *options,
                                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Is there an array of this tensor? */
+bool stepd_operation_has(const struct stepd_operation *operation, size_t tensor);
 
 /* The Hessian that was given for this tensor, or NULL. */
 const float *stepd_operation_hessian(const struct stepd_operation *operation, size_t tensor);

@@ -11,6 +11,7 @@ import atexit
 import os
 import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Callable
 from types import TracebackType
@@ -28,8 +29,10 @@ class Event(NamedTuple):
 
     kind: str
     """``"lost"`` (being made again; operations wait), ``"back"``, ``"rolled_back"``, ``"ended"``
-    (given up: everything fails from now on) or ``"unshared"`` (memory that a server on this host
-    shares cannot be mapped, and all goes by the socket)."""
+    (given up: everything fails from now on), ``"unshared"`` (memory that a server on this host
+    shares cannot be mapped, and all goes by the socket) or ``"waiting"`` (a push has waited here
+    for seconds for a tensor that travels in one slice with its own). Without an ``on_event`` this
+    last one is a warning."""
     code: Optional[Status]
     """Why; None for ``"back"``."""
     text: str
@@ -46,6 +49,7 @@ _EVENTS = {
     lib.STEPD_EVENT_ROLLED_BACK: "rolled_back",
     lib.STEPD_EVENT_ENDED: "ended",
     lib.STEPD_EVENT_UNSHARED: "unshared",
+    lib.STEPD_EVENT_WAITING: "waiting",
 }
 
 # ---- What C calls ------------------------------------------------------------------------------
@@ -80,6 +84,8 @@ def ask_interrupted(user: Any) -> bool:
 def tell_event(user: Any, event: Any) -> None:
     on_event = ffi.from_handle(user).on_event
     if on_event is None:
+        if event.kind == lib.STEPD_EVENT_WAITING:
+            warnings.warn(f"stepd: {text_of(event.text)}", RuntimeWarning, stacklevel=1)
         return
     _raised.in_event = True
     try:
@@ -136,8 +142,7 @@ class Handle:
         _open.add(self)
         options.event_user = self._user
         options.interrupted = lib.ask_interrupted
-        if signals.on_event is not None:
-            options.on_event = lib.tell_event
+        options.on_event = lib.tell_event
         error = ffi.new("struct stepd_error *")
         client = ffi.new("struct stepd_client **")
         status = lib.stepd_connect(options, client, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Optional, Union
@@ -197,7 +198,7 @@ class Client:
               hessians: Optional[Mapping[str, Array]], awaited: bool) -> Future[Outcome]:
         batch = Batch(self._layout, grads, None)
         self._add_hessians(options, batch, hessians)
-        options.awaited = awaited
+        _await(options, awaited)
         return self._start(lib.stepd_push_start, batch, options, lambda outcome: outcome)
 
     def pull(self, names: Optional[Iterable[str]] = None, *,
@@ -264,7 +265,7 @@ class Client:
               options: Any, hessians: Optional[Mapping[str, Array]],
               awaited: bool) -> Future[Step]:
         options.view = _one_of(_VIEWS, view, "view")
-        options.awaited = awaited
+        _await(options, awaited)
         into = self._layout.empty(grads) if out is None else {name: out[name] for name in grads
                                                               if name in out}
         batch = Batch(self._layout, grads, into)
@@ -397,6 +398,13 @@ class Client:
 def _array_at(pointer: Any, tensor: Tensor) -> Array:
     data = ffi.buffer(pointer, 4 * tensor.elements)
     return np.frombuffer(data, np.float32).reshape(tensor.shape)
+
+
+def _await(options: Any, awaited: bool) -> None:
+    """Says whether the caller waits at once; then nobody but another thread completes what it has
+    left out."""
+    options.awaited = awaited
+    options.whole = awaited and threading.active_count() == 1
 
 
 def _step_options(examples: int, loss: Optional[float], loss_scale: Optional[float],

@@ -4,6 +4,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -239,6 +240,72 @@ static void packed__never_completed__fails_at_its_deadline(void **state)
     assert_int_equal(rig->exchange.gathering, 0);
 }
 
+static void packed__whole_that_lacks_one__is_refused_at_once_by_its_name(void **state)
+{
+    struct rig *const rig = *state;
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    options.whole = 1;
+    const struct stepd_array arrays[] = {push_of(0, big_grad), push_of(2, b_grad)};
+    const struct rig_operation *const operation =
+        rig_start(rig, STEPD_OPERATION_PUSH, arrays, 2, &options);
+    assert_true(operation->done);
+    assert_int_equal(operation->operation.error.code, STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(operation->operation.error.text,
+                           "tensor 'b' travels in one slice with 'a', which is missing"));
+    assert_int_equal(rig->sent_count, 0);
+}
+
+static void packed__whole_that_lacks_none__is_sent(void **state)
+{
+    struct rig *const rig = *state;
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    options.whole = 1;
+    const struct stepd_array both[] = {push_of(1, a_grad), push_of(2, b_grad)};
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, both, 2, &options);
+    assert_int_equal(rig->sent_count, 1);
+}
+
+static void packed__whole_that_completes_an_earlier_one__is_sent(void **state)
+{
+    struct rig *const rig = *state;
+    struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
+    options.whole = 1;
+    const struct stepd_array a = push_of(1, a_grad), b = push_of(2, b_grad);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &a, 1, NULL);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &b, 1, &options);
+    assert_int_equal(rig->sent_count, 1);
+}
+
+struct told {
+    int times;
+    char text[STEPD_ERROR_TEXT_BYTES];
+};
+
+static void note_told(void *self, const char *text)
+{
+    struct told *const told = self;
+    told->times++;
+    (void)snprintf(told->text, sizeof told->text, "%s", text);
+}
+
+/* Time is 1000 when a rig begins. */
+static void packed__not_completed_for_long__is_told_once(void **state)
+{
+    struct rig *const rig = *state;
+    struct told told = {.times = 0};
+    const struct stepd_array a = push_of(1, a_grad);
+    rig->exchange.port.self = &told;
+    rig->exchange.port.waits = note_told;
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &a, 1, NULL);
+    stepd_exchange_tick(&rig->exchange, 1000 + STEPD_GATHERING_TOLD_MS - 1);
+    assert_int_equal(told.times, 0);
+    stepd_exchange_tick(&rig->exchange, 1000 + STEPD_GATHERING_TOLD_MS);
+    stepd_exchange_tick(&rig->exchange, 1000 + STEPD_GATHERING_TOLD_MS + 1);
+    assert_int_equal(told.times, 1);
+    assert_non_null(strstr(told.text, "tensor 'a' waits for 'b', which travels in one slice with "
+                                      "it and was not given for 5 s"));
+}
+
 static void packed__loss_that_is_not_given__makes_no_difference(void **state)
 {
     struct rig *const rig = *state;
@@ -361,6 +428,10 @@ int main(void)
         TEST(packed__pull_of_one__drops_the_other),
         TEST(packed__operation_fails_elsewhere__leaves_what_it_gathered),
         TEST(packed__never_completed__fails_at_its_deadline),
+        TEST(packed__whole_that_lacks_one__is_refused_at_once_by_its_name),
+        TEST(packed__whole_that_lacks_none__is_sent),
+        TEST(packed__whole_that_completes_an_earlier_one__is_sent),
+        TEST(packed__not_completed_for_long__is_told_once),
         TEST(packed__loss_that_is_not_given__makes_no_difference),
         TEST(packed__two_slices_of_different_views__travel_in_two_messages),
         TEST(packed__step_withdrawn__its_view_binds_nobody),
