@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "server/base/glob.h"
 #include "server/base/text.h"
 
 #define NAMES_SHOWN       3u
@@ -130,6 +131,38 @@ static void guess_prefix(struct misfits *misfits, const char *name, const struct
     }
 }
 
+/* ---- Globs that were meant for some ---------------------------------------------------------- */
+
+/* The first of them that matches no tensor of the job; NULL: all match some. */
+static const char *idle_glob(const struct job *job, const struct naming_globs *globs,
+                             uint64_t *steps)
+{
+    for (size_t g = 0; g < globs->count; g++) {
+        size_t i = 0;
+        while (i < job->tensors && *steps <= STEPS_MAX &&
+               !glob_matches(globs->at[g], job->tensor[i].name, steps))
+            i++;
+        if (i == job->tensors)
+            return globs->at[g];
+    }
+    return NULL;
+}
+
+static enum stepd_status check_globs(const struct job *job, const struct naming *naming,
+                                     struct stepd_error *reterr)
+{
+    uint64_t steps = 0;
+    const char *const match = idle_glob(job, &naming->match, &steps);
+    const char *const idle = match != NULL ? match : idle_glob(job, &naming->except, &steps);
+    if (idle == NULL)
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                      "%s of init_from has %s, which matches none of the job's %zu tensors, whose "
+                      "first is %s; correct it, or leave it out",
+                      match != NULL ? "match" : "except", show_name(idle).text, job->tensors,
+                      job->tensors > 0 ? show_name(job->tensor[0].name).text : "none");
+}
+
 /* ---- All of them ----------------------------------------------------------------------------- */
 
 static void match_one(const struct tensor *ours, const struct naming *naming,
@@ -244,7 +277,9 @@ enum stepd_status init_match_create(const struct job *job, const struct naming *
     struct init_match match = {.from = calloc(job->tensors + 1, sizeof *match.from)};
     if (match.from == NULL)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to match its tensors");
-    enum stepd_status status = match_all(job, naming, file, &match, &misfits, reterr);
+    enum stepd_status status = check_globs(job, naming, reterr);
+    if (status == STEPD_OK)
+        status = match_all(job, naming, file, &match, &misfits, reterr);
     if (status == STEPD_OK)
         status = find_left_over(job, file, &match, reterr);
     if (status == STEPD_OK)

@@ -36,8 +36,9 @@ struct init_match {
  * Finds the job's tensors in the file; all are borrowed until return, the tensors of the file as
  * long as the match is used. INVALID_ARGUMENT: the file is not what the naming says; the text says
  * how many tensors are missing, of another shape, no numbers or left over, the first few of each,
- * and what to do, and does not name the file. RESOURCE_EXHAUSTED: no memory, or the globs take too
- * long. *ret_match: the caller frees with init_match_deinit.
+ * and what to do, and does not name the file; or a glob matches no tensor of the job.
+ * RESOURCE_EXHAUSTED: no memory, or the globs take too long. *ret_match: the caller frees with
+ * init_match_deinit.
  */
 enum stepd_status init_match_create(const struct job *job, const struct naming *naming,
                                     const struct safetensors *file, struct init_match *ret_match,

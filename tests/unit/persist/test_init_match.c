@@ -172,7 +172,8 @@ static void match__of_many_long_names__still_ends_in_the_remedy(void **state)
 static void match__of_globs_that_take_nothing__is_refused(void **state)
 {
     (void)state;
-    const struct naming none = {.match = {1, globs_none}, .remove_prefix = "", .add_prefix = ""};
+    const struct naming none = {
+        .match = {1, globs_w}, .except = {1, globs_w}, .remove_prefix = "", .add_prefix = ""};
     struct safetensors file;
     struct init_match got;
     struct stepd_error error;
@@ -180,6 +181,34 @@ static void match__of_globs_that_take_nothing__is_refused(void **state)
                      STEPD_INVALID_ARGUMENT);
     assert_non_null(strstr(error.text, "leave no tensor of the job to be taken (it has \"w\""));
     safetensors_deinit(&file);
+}
+
+static void match__of_a_glob_that_matches_nothing__is_refused_by_its_name(void **state)
+{
+    static const char *const second[] = {"b*", "nothing.*"};
+
+    static const struct {
+        struct naming naming;
+        const char *says;
+    } wrong[] = {
+        {{.match = {1, globs_none}, .remove_prefix = "", .add_prefix = ""},
+         "match of init_from has \"nothing.*\", which matches none of the job's 3 tensors, whose "
+         "first is \"w\""},
+        {{.except = {2, second}, .remove_prefix = "", .add_prefix = ""},
+         "except of init_from has \"nothing.*\""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct safetensors file;
+        struct init_match got;
+        struct stepd_error error;
+        assert_int_equal(
+            match("{" W("w") "," B("b") "," B2("b2") "}", &wrong[i].naming, &file, &got, &error),
+            STEPD_INVALID_ARGUMENT);
+        assert_non_null(strstr(error.text, wrong[i].says));
+        safetensors_deinit(&file);
+    }
 }
 
 static void match__without_memory__fails_and_leaves_nothing(void **state)
@@ -213,6 +242,7 @@ int main(void)
         cmocka_unit_test(match__of_another_file__says_what_is_wrong_and_what_to_do),
         cmocka_unit_test(match__of_many_long_names__still_ends_in_the_remedy),
         cmocka_unit_test(match__of_globs_that_take_nothing__is_refused),
+        cmocka_unit_test(match__of_a_glob_that_matches_nothing__is_refused_by_its_name),
         cmocka_unit_test(match__without_memory__fails_and_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
