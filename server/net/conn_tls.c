@@ -11,7 +11,8 @@
  * length costs one chunk of memory beside the weights. One whose last byte has gone is put on the
  * loop's list and gives its references back when nobody of the handler's is running.
  *
- * What goes wrong is no word to the peer: whoever breaks TLS hears nothing that is meant.
+ * What goes wrong is no word to the peer: whoever breaks TLS hears an alert, and nothing that is
+ * meant.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -32,12 +33,12 @@ void conn_tls_read_on(struct conn *conn)
         if (result == TLS_READ)
             conn_received(conn, (const uint8_t *)place.base, n);
     }
+    if (conn->state != CONN_CLOSED)
+        conn_tls_flush(conn); /* TLS answers some of what it reads, by an alert where it is bad */
     if (result == TLS_BAD)
         conn_drop(conn, tls_why(conn->tls));
     else if (result == TLS_ENDED)
         conn_on_end(conn);
-    if (conn->state != CONN_CLOSED)
-        conn_tls_flush(conn); /* TLS answers some of what it reads */
 }
 
 void conn_tls_received(struct conn *conn, const uint8_t *bytes, size_t n)

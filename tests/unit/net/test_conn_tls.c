@@ -5,6 +5,7 @@
  * that does not listen.
  */
 #include <errno.h>
+#include <openssl/err.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -195,6 +196,22 @@ static void record__that_was_forged__ends_the_connection(void **state)
     assert_int_equal(scene->rig->gone, 1);
 }
 
+/* What TLS itself has to say behind a read goes out, though nothing is replied. */
+static void peer__that_forges_a_record__is_told_by_an_alert(void **state)
+{
+    struct scene *const scene = *state;
+    const size_t n = rig_heartbeat(clear, 0, 1);
+    const size_t bytes = tls_peer_encrypt(scene->peer, clear, n, encrypted, ROOM);
+    encrypted[bytes - 1] ^= 1;
+    rig_write(scene->rig, encrypted, bytes);
+    const ssize_t said = read(scene->rig->peer, encrypted, ROOM);
+    assert_true(said > 0);
+    assert_int_equal(BIO_write(scene->peer->in, encrypted, (int)said), said);
+    assert_true(SSL_read(scene->peer->ssl, clear, ROOM) <= 0);
+    assert_int_equal(ERR_GET_REASON(ERR_get_error()), SSL_R_SSLV3_ALERT_BAD_RECORD_MAC);
+    assert_int_equal(read(scene->rig->peer, encrypted, ROOM), 0);
+}
+
 static void peer__that_says_goodbye__ends_the_connection(void **state)
 {
     struct scene *const scene = *state;
@@ -286,6 +303,7 @@ int main(void)
         TEST(connection__that_is_held__takes_no_more_than_one_read),
         TEST(peer__that_changes_its_keys__is_answered_and_goes_on),
         TEST(record__that_was_forged__ends_the_connection),
+        TEST(peer__that_forges_a_record__is_told_by_an_alert),
         TEST(peer__that_says_goodbye__ends_the_connection),
         TEST(replies__of_many_chunks__come_whole_and_are_released_once),
         TEST(peer__that_does_not_listen__is_cut_off),
