@@ -63,7 +63,8 @@ static enum stepd_frame_progress refuse_stranger(const struct cursor *in)
             return refuse(in, "this is HTTP, but this port speaks the stepd protocol");
     }
     if (begins_with(in, "\x16\x03"))
-        return refuse(in, "this is TLS, but this port speaks the stepd protocol without TLS");
+        return refuse(in, "this is TLS, but this port speaks the stepd protocol without TLS; "
+                          "leave tls: out of the address");
     if (in->bytes[in->at] == TAG_PAYLOAD)
         return refuse(in, "the payload comes before the header");
     return refuse(in, "it does not begin with the field 'header'");

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Messages as C structs: what stands in a frame's header. message.c is the only file that knows
- * protobuf-c; everybody else sees these. The structs follow proto/stepd.proto field by field, in
- * its order and words, which is also where the fields are explained.
+ * Messages as C structs: what stands in a frame's header. message.c alone knows protobuf-c. The
+ * structs follow proto/stepd.proto field by field, which is where the fields are explained.
  *
- * Decoding checks all that can be checked without knowing the job: known enums, names that are
- * printable UTF-8 and not too long, list lengths that agree, finite settings, exactly one body.
- * Everything that a decoded message points to lives in the arena, and dies with its next reset.
- * Strings are NUL-terminated and never NULL; an absent list has count 0.
+ * Decoding checks all that needs no job: known enums, printable UTF-8 in names that are not too
+ * long, list lengths that agree, finite settings, exactly one body. What a message points to lives
+ * in the arena until its next reset. Strings are never NULL; an absent list has count 0.
  */
 #ifndef PROTO_MESSAGE_H
 #define PROTO_MESSAGE_H
@@ -20,6 +18,7 @@
 #include <stepd/types.h>
 
 #include "proto/arena.h"
+#include "proto/limit_status.h"
 
 /* X(KIND, name of the union's member, name of the struct, number in Header's oneof) */
 #define STEPD_MESSAGE_MAP(X)                                                                       \
@@ -59,8 +58,7 @@ enum stepd_message_kind {
 #undef X
 };
 
-/* What one group may have, of settings in one list and so on. */
-#define STEPD_SETTINGS_MAX       64u
+#define STEPD_SETTINGS_MAX       64u  /* of one group; these too: */
 #define STEPD_VALUES_MAX         256u /* numbers of one setting */
 #define STEPD_SCHEDULE_PARTS_MAX 16u
 #define STEPD_PHASES_MAX         16u
@@ -382,6 +380,8 @@ struct stepd_server_status {
     size_t jobs;
     const struct stepd_job_status *job;
     bool last;
+    size_t limits;
+    const struct stepd_limit_status *limit;
 };
 
 struct stepd_get_groups {

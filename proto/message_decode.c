@@ -335,6 +335,8 @@ decode_status(struct stepd_decoder *d, const struct stepd_place *at, const Stepd
         .jobs = wire->n_jobs,
         .job = stepd_take_jobs(d, at, wire->n_jobs, wire->jobs),
         .last = wire->last != 0,
+        .limits = wire->n_limits,
+        .limit = stepd_take_limits(d, at, wire->n_limits, wire->limits),
     };
 }
 

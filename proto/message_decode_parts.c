@@ -153,6 +153,23 @@ const struct stepd_job_status *stepd_take_jobs(struct stepd_decoder *d,
     return jobs;
 }
 
+const struct stepd_limit_status *stepd_take_limits(struct stepd_decoder *d,
+                                                   const struct stepd_place *above, size_t count,
+                                                   Stepd__V1__Limit *const *wire)
+{
+    struct stepd_limit_status *limits = stepd_take_array(d, count, sizeof *limits);
+    for (size_t i = 0; i < count && d->status == STEPD_OK; i++) {
+        const struct stepd_place at = {.above = above, .field = "limits", .index = i};
+        limits[i] = (struct stepd_limit_status){
+            .name = stepd_take_some_name(d, &at, "name", &wire[i]->name),
+            .used = wire[i]->used,
+            .max = wire[i]->max,
+            .refused = wire[i]->refused,
+        };
+    }
+    return limits;
+}
+
 /* ---- Groups of tensors ----------------------------------------------------------------------- */
 
 static struct stepd_tensor_group decode_tensor_group(struct stepd_decoder *d,

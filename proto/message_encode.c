@@ -299,13 +299,16 @@ static Stepd__V1__Status *encode_status(struct stepd_arena *arena,
 {
     Stepd__V1__Status *wire = make(arena, &stepd__v1__status__descriptor);
     Stepd__V1__JobStatus **jobs = stepd_make_jobs(arena, status->jobs, status->job);
-    if (wire == NULL || jobs == NULL)
+    Stepd__V1__Limit **limits = stepd_make_limits(arena, status->limits, status->limit);
+    if (wire == NULL || jobs == NULL || limits == NULL)
         return NULL;
     wire->server_version = borrow_text(status->server_version);
     wire->uptime_ms = status->uptime_ms;
     wire->n_jobs = status->jobs;
     wire->jobs = jobs;
     wire->last = status->last;
+    wire->n_limits = status->limits;
+    wire->limits = limits;
     return wire;
 }
 

@@ -155,6 +155,22 @@ Stepd__V1__JobStatus **stepd_make_jobs(struct stepd_arena *arena, size_t count,
     return wire;
 }
 
+Stepd__V1__Limit **stepd_make_limits(struct stepd_arena *arena, size_t count,
+                                     const struct stepd_limit_status *limits)
+{
+    Stepd__V1__Limit **wire = stepd_arena_calloc(arena, count, sizeof *wire);
+    for (size_t i = 0; i < count && wire != NULL; i++) {
+        wire[i] = make(arena, &stepd__v1__limit__descriptor);
+        if (wire[i] == NULL)
+            return NULL;
+        wire[i]->name = borrow_text(limits[i].name);
+        wire[i]->used = limits[i].used;
+        wire[i]->max = limits[i].max;
+        wire[i]->refused = limits[i].refused;
+    }
+    return wire;
+}
+
 /* ---- Groups of tensors ----------------------------------------------------------------------- */
 
 static Stepd__V1__TensorGroup *encode_tensor_group(struct stepd_arena *arena,

@@ -27,8 +27,6 @@
 #define EXIT_USAGE  2
 #define EXIT_CONFIG 78
 
-#define JOBS_MAX 1024u /* of the whole daemon, the config file's among them */
-
 /* Share of the machine's memory that jobs may take when nobody says. */
 #define MEMORY_SHARE_PERCENT 80u
 /* ... and workers on this host for their gradients. */
@@ -295,19 +293,30 @@ static enum stepd_status create_server(struct daemon *daemon, struct server **re
         .insecure = config->insecure,
         .isa = isa,
         .memory_max_bytes = jobs_memory_bytes(config),
+        .job_memory_max_bytes = config->job_memory_max_bytes,
+        .definitions_max_bytes = config->definitions_max_bytes,
         .shared_max_bytes = config->shared_max_bytes > 0 ? config->shared_max_bytes
                                                          : memory_bytes(SHARED_SHARE_PERCENT),
         .frame_max_bytes = (uint32_t)config->frame_max_bytes, /* at most 1 GiB */
         .connections_max = config->connections_max,
+        .unauthenticated_max = config->unauthenticated_max,
         .hello_timeout_ms = config->hello_timeout_ms,
+        .hello_max_bytes = (uint32_t)config->hello_max_bytes, /* so are these */
+        .handshake_max_bytes = (uint32_t)config->handshake_max_bytes,
         .lease_ms = config->lease_ms,
         .wait_max_ms = config->wait_max_ms,
         .write_timeout_ms = config->write_timeout_ms,
         .read_timeout_ms = config->read_timeout_ms,
+        .idle_timeout_ms = config->idle_timeout_ms,
+        .unsent_max_bytes = config->unsent_max_bytes,
+        .refusals_max_per_s = config->refusals_max_per_s,
+        .requests_max = config->requests_max,
+        .observers_max = config->observers_max,
+        .tensors_max = config->tensors_max,
         .busy_poll_us = config->busy_poll_us,
         .tcp_congestion = config->tcp_congestion,
         .slice_elements = config->slice_elements,
-        .jobs_max = JOBS_MAX,
+        .jobs_max = config->jobs_max,
         .version = STEPD_VERSION,
         .log = &daemon->log,
         .checkpoint_every_steps = config->checkpoint_every_steps,

@@ -13,6 +13,7 @@
 
 #include "client/ctl/ask.h"
 #include "client/ctl/ctl.h"
+#include "client/ctl/limits.h"
 #include "client/ctl/number.h"
 #include "client/ctl/table.h"
 
@@ -22,20 +23,22 @@ struct status_options {
     struct ctl_options ctl;
     const char *job; /* NULL: all */
     bool json;
+    bool limits;
     double watch_s; /* 0: once */
 };
 
 static int print_help(void)
 {
     (void)printf(
-        "usage: stepctl status [--job JOB] [--json] [--watch SECONDS]\n"
+        "usage: stepctl status [--job JOB] [--limits] [--json] [--watch SECONDS]\n"
         "\n"
         "Shows the server's jobs: their members, the versions of their weights, for which\n"
         "ranks the open rounds wait, and the newest checkpoint that is on the disk.\n"
         "\n"
         "options:\n"
         "  --job JOB         this job only\n"
-        "  --json            one JSON object, for programs\n"
+        "  --limits          the server's limits too: what is used, and how often each was met\n"
+        "  --json            one JSON object with all of it, for programs\n"
         "  --watch SECONDS   again every so many seconds, until interrupted\n"
         "  --server ADDRESS  as for stepctl itself\n"
         "  --help            this text\n");
@@ -267,13 +270,20 @@ static void print_job(const json_t *job)
                     members);
 }
 
-static void print_status(const json_t *status)
+static void print_status(const json_t *status, bool with_limits)
 {
+    const json_t *const limits = json_object_get(status, "limits");
     const json_t *const jobs = json_object_get(status, "jobs");
     char uptime[32];
     table_duration(number(status, "uptime_ms"), uptime, sizeof uptime);
     (void)printf("stepd %s, up %s, %zu job%s\n", string(status, "server_version"), uptime,
                  json_array_size(jobs), json_array_size(jobs) == 1 ? "" : "s");
+    if (!with_limits)
+        limits_print_met(limits);
+    else if (limits != NULL)
+        limits_print(limits);
+    else
+        (void)printf("limits: the server shows none to this token, or is an older one\n");
     for (size_t i = 0; i < json_array_size(jobs); i++)
         print_job(json_array_get(jobs, i));
 }
@@ -293,7 +303,7 @@ static enum stepd_status show(struct stepd_client *client, const struct status_o
         (void)json_dumpf(status, stdout, options->watch_s > 0 ? JSON_COMPACT : JSON_INDENT(2));
         (void)printf("\n");
     } else {
-        print_status(status);
+        print_status(status, options->limits);
     }
     (void)fflush(stdout);
     json_decref(status);
@@ -337,9 +347,13 @@ static bool parse_seconds(const char *text, double *ret_seconds)
 int status_run(const struct ctl_options *ctl, int argc, char **argv)
 {
     static const struct option long_options[] = {
-        {"job", required_argument, NULL, 'j'},   {"json", no_argument, NULL, 'o'},
-        {"watch", required_argument, NULL, 'w'}, {"server", required_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
+        {"job", required_argument, NULL, 'j'},
+        {"json", no_argument, NULL, 'o'},
+        {"watch", required_argument, NULL, 'w'},
+        {"server", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},
+        {"limits", no_argument, NULL, 'l'},
+        {NULL, 0, NULL, 0},
     };
     struct status_options options = {.ctl = *ctl};
     int option;
@@ -347,6 +361,7 @@ int status_run(const struct ctl_options *ctl, int argc, char **argv)
         switch (option) {
         case 'j': options.job = optarg; break;
         case 'o': options.json = true; break;
+        case 'l': options.limits = true; break;
         case 's': options.ctl.server = optarg; break;
         case 'w':
             if (parse_seconds(optarg, &options.watch_s))

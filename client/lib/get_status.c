@@ -16,6 +16,7 @@ struct answer {
     struct stepd_json json;
     bool begun;
     bool in_job;
+    bool jobs_ended;
     char job[STEPD_NAME_MAX_BYTES + 1]; /* the one that is open */
 };
 
@@ -148,6 +149,35 @@ static void take_job(struct answer *answer, const struct stepd_job_status *job)
         write_member(&answer->json, &job->member[i]);
 }
 
+static void end_jobs(struct answer *answer)
+{
+    if (answer->jobs_ended)
+        return;
+    end_job(answer);
+    stepd_json_close(&answer->json, ']');
+    answer->jobs_ended = true;
+}
+
+/* They come with the last frame; an older server tells none. */
+static void take_limits(struct answer *answer, const struct stepd_server_status *status)
+{
+    struct stepd_json *const json = &answer->json;
+    if (status->limits == 0)
+        return;
+    end_jobs(answer);
+    stepd_json_open(json, "limits", '[');
+    for (size_t i = 0; i < status->limits; i++) {
+        const struct stepd_limit_status *const limit = &status->limit[i];
+        stepd_json_open(json, NULL, '{');
+        stepd_json_string(json, "name", limit->name);
+        stepd_json_integer(json, "used", limit->used);
+        stepd_json_integer(json, "max", limit->max);
+        stepd_json_integer(json, "refused", limit->refused);
+        stepd_json_close(json, '}');
+    }
+    stepd_json_close(json, ']');
+}
+
 static enum stepd_status on_reply(void *user, const struct stepd_message *reply,
                                   struct stepd_error *reterr)
 {
@@ -162,6 +192,8 @@ static enum stepd_status on_reply(void *user, const struct stepd_message *reply,
     }
     for (size_t i = 0; i < status->jobs; i++)
         take_job(answer, &status->job[i]);
+    if (status->last)
+        take_limits(answer, status);
     (void)reterr;
     return STEPD_OK;
 }
@@ -192,8 +224,7 @@ enum stepd_status stepd_get_status(struct stepd_client *client, const char *job,
         stepd_json_drop(&answer.json);
         return status;
     }
-    end_job(&answer);
-    stepd_json_close(&answer.json, ']');
+    end_jobs(&answer);
     stepd_json_close(&answer.json, '}');
     char *const text = stepd_json_take(&answer.json);
     if (text == NULL)

@@ -64,7 +64,7 @@ enum stepd_status curve_append(struct curve *curve, const struct curve_point *po
     if (curve->csv == NULL)
         return STEPD_OK;
     const int written =
-        fprintf(curve->csv, "%" PRIu64 ",%" PRIu64 ",%.9g,%" PRIu64 ",%.3f\n", point->step,
+        fprintf(curve->csv, "%" PRIu64 ",%" PRIu64 ",%.9g,%" PRIu64 ",%.6f\n", point->step,
                 point->epoch, point->loss, point->examples, point->seconds);
     return written < 0 || fflush(curve->csv) != 0 ? fail_file(curve, reterr) : STEPD_OK;
 }

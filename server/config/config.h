@@ -28,7 +28,7 @@
 #include "server/base/log.h"
 #include "server/base/naming.h"
 
-#define CONFIG_KEYS     29u  /* rows of the table in schema.c */
+#define CONFIG_KEYS     41u  /* rows of the table in schema.c */
 #define CONFIG_JOBS_MAX 256u /* jobs of one file */
 
 /* The longest path of a Unix socket, without its NUL: sun_path of Linux. */
@@ -91,16 +91,28 @@ struct config {
     uint32_t shards;
     bool insecure;
     enum log_level log_level;
-    const char *isa;           /* "auto", "base", "v3" or "v4" */
-    uint64_t memory_max_bytes; /* 0: 80 % of the machine's, which the caller works out */
-    uint64_t shared_max_bytes; /* 0: 10 % of it, likewise */
+    const char *isa;               /* "auto", "base", "v3" or "v4" */
+    uint64_t memory_max_bytes;     /* 0: 80 % of the machine's, which the caller works out */
+    uint64_t job_memory_max_bytes; /* 0: as much as all jobs */
+    uint64_t shared_max_bytes;     /* 0: 10 % of it, likewise */
+    uint64_t definitions_max_bytes;
     uint64_t frame_max_bytes;
     uint32_t connections_max;
+    uint32_t unauthenticated_max; /* 0: a quarter of these */
     uint32_t hello_timeout_ms;
+    uint64_t hello_max_bytes;
+    uint64_t handshake_max_bytes;
     uint32_t lease_ms;
     uint32_t wait_max_ms;
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;
+    uint32_t idle_timeout_ms; /* 0: none */
+    uint64_t unsent_max_bytes;
+    uint32_t refusals_max_per_s; /* 0: any number */
+    uint32_t requests_max;
+    uint32_t observers_max;
+    uint32_t jobs_max;
+    uint32_t tensors_max;
     uint32_t busy_poll_us;
     const char *tcp_congestion; /* "auto", or a name of the kernel's */
     uint32_t slice_elements;

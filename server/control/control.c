@@ -56,6 +56,10 @@ enum stepd_status control_create(const struct control_options *options, const st
     };
     if (options->drafts_max_bytes == 0)
         control->options.drafts_max_bytes = CONTROL_DRAFTS_MAX_BYTES;
+    if (options->tensors_max == 0)
+        control->options.tensors_max = STEPD_TENSORS_MAX;
+    if (options->observers_max == 0)
+        control->options.observers_max = CONTROL_OBSERVERS_MAX;
     if (control->order == NULL || control->shard_address == NULL) {
         (void)control_destroy(control);
         return STEPD_RESOURCE_EXHAUSTED;

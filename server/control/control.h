@@ -31,6 +31,7 @@ struct control_conn;
 struct first_weights;
 struct job;
 struct job_snapshot;
+struct limits;
 
 /* What became of a checkpoint that io.checkpoint began to write. */
 struct control_written {
@@ -63,8 +64,12 @@ struct control_options {
     uint32_t wait_max_ms;
     uint32_t frame_max_bytes;
     uint32_t jobs_max;
-    uint64_t memory_max_bytes;  /* for the slices of all jobs */
+    uint64_t memory_max_bytes;     /* for the slices of all jobs */
+    uint64_t job_memory_max_bytes; /* for those of one; 0: as of all */
     uint64_t drafts_max_bytes;  /* for the definitions of all jobs; 0: CONTROL_DRAFTS_MAX_BYTES */
+    uint32_t tensors_max;       /* of one job; 0: STEPD_TENSORS_MAX */
+    uint32_t observers_max;     /* 0: CONTROL_OBSERVERS_MAX */
+    struct limits *limits;      /* where it counts who meets one; borrowed likewise; may be NULL */
     const char *server_version; /* borrowed as long as control lives */
     uint64_t checkpoint_every_steps; /* versions; 0: none is taken for how far a job is */
     uint64_t checkpoint_every_ms;    /* 0: none is taken for the time */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "server/base/limit.h"
 #include "server/control/finished.h"
 
 /* Of a tensor or a group, beside its struct and its texts: the node that finds it by name, and what
@@ -60,7 +61,7 @@ static uint64_t page_bytes(const struct job_draft *draft, const struct stepd_def
     return bytes;
 }
 
-static uint64_t in_use(const struct control *control)
+uint64_t control_drafts_bytes(const struct control *control)
 {
     uint64_t sum = 0;
     for (const struct control_job *job = control->first_job; job != NULL; job = job->next) {
@@ -74,19 +75,21 @@ static enum stepd_status make_room(struct control *control, const struct control
                                    uint64_t bytes, struct stepd_error *reterr)
 {
     const uint64_t most = control->options.drafts_max_bytes;
-    while (in_use(control) + bytes > most) {
+    while (control_drafts_bytes(control) + bytes > most) {
         bool dropped = false;
         const enum stepd_status status =
             control_finished_drop_one(control, /* keep= */ job, &dropped, reterr);
         if (status != STEPD_OK)
             return status;
-        if (!dropped)
+        if (!dropped) {
+            limit_refused(control->options.limits, LIMIT_DEFINITIONS);
             return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
                               "no room for the definition of job '%s': the definitions of all jobs "
                               "take %" PRIu64 " of at most %" PRIu64
-                              " KiB; try again when another job has finished, or use another "
-                              "server",
-                              job->name, in_use(control) / 1024, most / 1024);
+                              " KiB; try again when another job has finished, use another "
+                              "server, or raise its definitions_max_bytes",
+                              job->name, control_drafts_bytes(control) / 1024, most / 1024);
+        }
     }
     return STEPD_OK;
 }
@@ -116,11 +119,30 @@ enum stepd_status control_draft_replace(struct control *control, struct control_
     return status;
 }
 
+/* The page's numbers are a client's: their sum may not be taken. */
+static enum stepd_status check_tensors(struct control *control, const struct control_job *job,
+                                       const struct stepd_define_tensors *page,
+                                       struct stepd_error *reterr)
+{
+    const uint32_t most = control->options.tensors_max;
+    if (page->tensors <= most && page->first <= most - page->tensors)
+        return STEPD_OK;
+    limit_refused(control->options.limits, LIMIT_TENSORS);
+    return stepd_fail(
+        reterr, STEPD_RESOURCE_EXHAUSTED,
+        "job '%s' has more than %u tensors, the most that this server takes of a job; "
+        "join small ones, or raise its tensors_max",
+        job->name, (unsigned)most);
+}
+
 enum stepd_status control_draft_add(struct control *control, struct control_job *job,
                                     const struct stepd_define_tensors *page,
                                     struct stepd_error *reterr)
 {
     struct control_drafted *drafted = &job->drafted;
+    const enum stepd_status checked = check_tensors(control, job, page, reterr);
+    if (checked != STEPD_OK)
+        return checked;
     const uint64_t tensors = drafted->tensors + page_bytes(job->draft, page);
     if (tensors > drafted->tensors_most) {
         const enum stepd_status status =

@@ -38,6 +38,9 @@ enum stepd_status control_draft_add(struct control *control, struct control_job 
                                     const struct stepd_define_tensors *page,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* What the definitions of all jobs take. */
+uint64_t control_drafts_bytes(const struct control *control);
+
 /* Forgets the tensors, sealed or not; the definition stays. */
 void control_draft_reset(struct control_job *job);
 

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "proto/error.h"
+#include "server/base/limit.h"
 #include "server/control/orders.h"
 
 static enum stepd_status close_on_shards(struct control *control, const struct control_job *job,
@@ -103,12 +104,14 @@ enum stepd_status control_finished_make_room(struct control *control, const char
             control_finished_drop_one(control, /* keep= */ NULL, &dropped, reterr);
         if (status != STEPD_OK)
             return status;
-        if (!dropped)
+        if (!dropped) {
+            limit_refused(control->options.limits, LIMIT_JOBS);
             return stepd_fail(
                 reterr, STEPD_RESOURCE_EXHAUSTED,
                 "no room for job '%s': the server hosts its most of %u jobs, and none "
-                "of them has finished; use another server",
+                "of them has finished; use another server, or raise its jobs_max",
                 name, most);
+        }
     }
     return STEPD_OK;
 }

@@ -196,6 +196,18 @@ bool control_login_shows(const struct control_conn *conn, const char *job)
     return conn->control->access == NULL || (grant != NULL && access_grant_covers(grant, job));
 }
 
+bool control_login_shows_limits(const struct control_conn *conn)
+{
+    const struct access_grant *const grant = conn->session->grant;
+    if (conn->control->access == NULL)
+        return true;
+    for (size_t i = 0; grant != NULL && i < grant->jobs; i++) {
+        if (strcmp(grant->job[i], "*") == 0)
+            return true;
+    }
+    return false;
+}
+
 /* ---- The list changes, and time passes ------------------------------------------------------- */
 
 void control_login_take_list(struct control *control, struct access_list *list)

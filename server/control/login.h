@@ -33,6 +33,9 @@ enum stepd_status control_login_check_job(const struct control_conn *conn, const
 /* Is it to see this job in a list? */
 bool control_login_shows(const struct control_conn *conn, const char *job);
 
+/* Is it to see how much of the daemon's limits is used? They are of all jobs: so is its line. */
+bool control_login_shows_limits(const struct control_conn *conn);
+
 /* Puts another list in the place of control's, which is freed; every session keeps what the new one
  * still has for its key. */
 void control_login_take_list(struct control *control, struct access_list *list);

@@ -7,9 +7,10 @@
 #include <inttypes.h>
 
 #include "proto/error.h"
+#include "server/base/limit.h"
 #include "server/control/jobs.h"
 
-static size_t count(const struct control *control)
+size_t control_observers(const struct control *control)
 {
     size_t observers = 0;
     for (const struct control_session *at = control->first_session; at != NULL; at = at->next)
@@ -22,10 +23,14 @@ enum stepd_status control_observer_create(struct control *control, struct contro
                                           struct control_session **ret_session,
                                           struct stepd_error *reterr)
 {
-    if (count(control) >= CONTROL_OBSERVERS_MAX)
+    const uint32_t most = control->options.observers_max;
+    if (control_observers(control) >= most) {
+        limit_refused(control->options.limits, LIMIT_OBSERVERS);
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
-                          "%u observers are connected already; close some first",
-                          CONTROL_OBSERVERS_MAX);
+                          "%u observers are connected already; close some first, or raise the "
+                          "server's observers_max",
+                          (unsigned)most);
+    }
     const enum stepd_status status =
         control_session_create(control, job, 0, hello, ret_session, reterr);
     if (status == STEPD_OK && job != NULL)

@@ -9,11 +9,14 @@
 
 #include "server/control/sessions.h"
 
-/* Of all jobs, and of none, at a time. */
+/* Of all jobs, and of none, at a time, where nobody says otherwise. */
 #define CONTROL_OBSERVERS_MAX 256u
 
-/* Makes the session of an observer; job may be NULL. RESOURCE_EXHAUSTED: there are
- * CONTROL_OBSERVERS_MAX, or no memory. */
+/* How many there are. */
+size_t control_observers(const struct control *control);
+
+/* Makes the session of an observer; job may be NULL. RESOURCE_EXHAUSTED: there are observers_max,
+ * or no memory. */
 enum stepd_status control_observer_create(struct control *control, struct control_job *job,
                                           const struct stepd_hello *hello,
                                           struct control_session **ret_session,

@@ -15,6 +15,7 @@
 #include "proto/bytes.h"
 #include "proto/error.h"
 #include "proto/frame.h"
+#include "server/base/limit.h"
 #include "server/control/finished.h"
 #include "server/control/gates.h"
 #include "server/control/orders.h"
@@ -34,10 +35,29 @@ static uint64_t memory_in_use(const struct control *control, bool with_finished)
     return sum;
 }
 
+uint64_t control_opened_bytes(const struct control *control)
+{
+    return memory_in_use(control, /* with_finished= */ true);
+}
+
 /* Rounded up: what is refused must not look as if it would fit. */
 static uint64_t mebibytes(uint64_t bytes)
 {
     return bytes / (1u << 20) + (bytes % (1u << 20) != 0);
+}
+
+static enum stepd_status check_job_memory(struct control *control, const struct job *job,
+                                          struct stepd_error *reterr)
+{
+    const uint64_t most = control->options.job_memory_max_bytes;
+    const uint64_t needed = job_memory_bytes(job);
+    if (most == 0 || needed <= most)
+        return STEPD_OK;
+    limit_refused(control->options.limits, LIMIT_JOB_MEMORY);
+    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
+                      "job '%s' needs %" PRIu64 " MiB, and a job may take %" PRIu64
+                      "; use fewer workers, a smaller model, or raise job_memory_max_bytes",
+                      job->name, mebibytes(needed), most / (1u << 20));
 }
 
 /* Drops finished jobs until this one fits, and none if it cannot. */
@@ -48,12 +68,17 @@ static enum stepd_status make_room(struct control *control, const struct job *jo
     const uint64_t used = memory_in_use(control, /* with_finished= */ false);
     const uint64_t left = used < most ? most - used : 0;
     const uint64_t needed = job_memory_bytes(job);
-    if (needed > left)
+    const enum stepd_status allowed = check_job_memory(control, job, reterr);
+    if (allowed != STEPD_OK)
+        return allowed;
+    if (needed > left) {
+        limit_refused(control->options.limits, LIMIT_MEMORY);
         return stepd_fail(
             reterr, STEPD_RESOURCE_EXHAUSTED,
             "job '%s' needs %" PRIu64 " MiB, and %" PRIu64 " of %" PRIu64
             " MiB are left; use fewer workers, a smaller model, or raise memory_max_bytes",
             job->name, mebibytes(needed), left / (1u << 20), most / (1u << 20));
+    }
     while (memory_in_use(control, /* with_finished= */ true) > most - needed) {
         const enum stepd_status status =
             control_finished_drop(control, control_finished_first(control), reterr);

@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "server/base/limit.h"
 #include "server/control/barriers.h"
 #include "server/control/handle_status.h"
 #include "server/control/jobs.h"
+#include "server/control/limits.h"
 #include "server/control/login.h"
 #include "server/control/members.h"
 #include "server/control/page.h"
@@ -26,6 +28,9 @@
 #define JOB_LEAST_BYTES (JOB_NUMBERS * PAGE_NUMBER_BYTES)
 #define PAGE_JOBS_MAX   (CONTROL_PAGE_BYTES / JOB_LEAST_BYTES)
 
+/* All limits take no more: a name of 32 bytes and three numbers each. */
+#define LIMITS_BYTES (LIMITS * (2 * PAGE_TAG_BYTES + 32 + 3 * PAGE_NUMBER_BYTES))
+
 struct page {
     struct control_pages *pages;
     const struct control_query *query;
@@ -39,6 +44,17 @@ static void begin(struct page *page)
     page->left = CONTROL_PAGE_BYTES;
     page->jobs = 0;
     page->job = stepd_arena_calloc(&page->pages->arena, PAGE_JOBS_MAX, sizeof *page->job);
+}
+
+/* Puts all limits into the last page, or none without memory. */
+static void put_limits(const struct page *page, struct stepd_server_status *status)
+{
+    struct stepd_limit_status *const limit =
+        stepd_arena_calloc(&page->pages->arena, LIMITS, sizeof *limit);
+    if (limit == NULL || !control_login_shows_limits(page->pages->conn))
+        return;
+    status->limits = control_limits(page->pages->conn->control, limit);
+    status->limit = limit;
 }
 
 static void finish(struct page *page, bool last)
@@ -55,6 +71,8 @@ static void finish(struct page *page, bool last)
                 .last = last,
             },
     };
+    if (last)
+        put_limits(page, &message.body.status);
     control_pages_put(page->pages, &message);
 }
 
@@ -272,6 +290,10 @@ enum stepd_status control_status_pages(const struct control_wait *wait, struct c
     }
     if (!room)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory to list the status");
+    if (page.left < LIMITS_BYTES) {
+        finish(&page, /* last= */ false);
+        begin(&page);
+    }
     finish(&page, /* last= */ true);
     return STEPD_OK;
 }

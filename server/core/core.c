@@ -18,6 +18,8 @@ enum stepd_status core_create(const struct core_options *options, const struct c
     if (core == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
     core->options = *options;
+    if (options->requests_max == 0)
+        core->options.requests_max = CORE_REQUESTS_MAX;
     core->io = *io;
     *ret_core = core;
     return STEPD_OK;

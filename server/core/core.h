@@ -34,11 +34,18 @@
 struct core;
 struct core_conn;
 
+/* Requests that may wait on one connection, where nobody says otherwise. */
+#define CORE_REQUESTS_MAX (1u << 14)
+
+struct limits;
+
 struct core_options {
     uint32_t shard;           /* this shard's index, 0 first */
     enum optim_isa isa;       /* kernels to use */
     uint32_t wait_max_ms;     /* longest deadline of a parked request */
     uint32_t frame_max_bytes; /* largest frame to send, unless the peer wants smaller ones */
+    uint32_t requests_max;    /* that may wait on one connection; 0: CORE_REQUESTS_MAX */
+    struct limits *limits;    /* borrowed while the core lives: where it counts; may be NULL */
 };
 
 /* io and options are copied. RESOURCE_EXHAUSTED. *ret_core: caller frees with core_destroy. */

@@ -161,9 +161,8 @@ struct session {
     struct stepd_error fenced; /* code OK, or why nothing of it is taken any more */
 };
 
-/* Slices, and requests, that may wait for an answer on one connection. */
-#define CONN_WAITERS_MAX  (1u << 18)
-#define CONN_REQUESTS_MAX (1u << 14)
+/* Slices that may wait for an answer on one connection. */
+#define CONN_WAITERS_MAX (1u << 18)
 
 struct core_conn {
     struct core *core;

@@ -11,6 +11,7 @@
 #include "proto/bytes.h"
 #include "proto/dtype.h"
 #include "proto/error.h"
+#include "server/base/limit.h"
 #include "server/core/core_internal.h"
 
 /* ---- Making ---------------------------------------------------------------------------------- */
@@ -138,10 +139,13 @@ enum stepd_status request_create(struct core_conn *conn, const struct request_te
     if (status != STEPD_OK)
         return status;
     const size_t count = terms->slices.count;
-    if (conn->requests_count == CONN_REQUESTS_MAX)
+    if (conn->requests_count >= core->options.requests_max) {
+        limit_refused(core->options.limits, LIMIT_REQUESTS);
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
-                          "%u requests wait on this connection already; read their replies first",
-                          CONN_REQUESTS_MAX);
+                          "%u requests wait on this connection already; read their replies first, "
+                          "or raise the server's requests_max",
+                          (unsigned)core->options.requests_max);
+    }
     if (conn->waiters + count > CONN_WAITERS_MAX)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
                           "%zu slices wait for answers on this connection, and the most are %u; "

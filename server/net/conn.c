@@ -54,6 +54,7 @@ static void forget(struct conn *conn)
 static void conn_free(struct conn *conn)
 {
     struct conn_loop *const loop = conn->loop;
+    const bool known = conn->known;
     if (conn->prev != NULL)
         conn->prev->next = conn->next;
     else
@@ -67,7 +68,7 @@ static void conn_free(struct conn *conn)
     conn_tls_deinit(conn);
     conn_loop_settle(loop);
     free(conn);
-    loop->handler->gone(loop->owner);
+    loop->handler->gone(loop->owner, known);
 }
 
 static void on_close(uv_handle_t *handle)
@@ -77,10 +78,12 @@ static void on_close(uv_handle_t *handle)
 
 void conn_drop(struct conn *conn, const char *why)
 {
+    struct conn_loop *const loop = conn->loop;
     if (conn->state == CONN_CLOSED)
         return;
-    log_event(conn->loop->log, why == NULL ? LOG_DEBUG : LOG_INFO, "connection_closed",
-              "peer=%s reason=%s", conn->peer, why == NULL ? "done" : why);
+    if (conn->known || why == NULL || log_limit_allows(&loop->closed, conn_now(conn)))
+        log_event(loop->log, why == NULL ? LOG_DEBUG : LOG_INFO, "connection_closed",
+                  "peer=%s reason=%s", conn->peer, why == NULL ? "done" : why);
     move(conn, CONN_CLOSED);
     forget(conn);
     uv_close(&conn->uv.handle, on_close);
@@ -149,8 +152,9 @@ void conn_fail(struct conn *conn, const struct stepd_error *error)
 {
     if (conn->state != CONN_OPEN)
         return;
-    log_event(conn->loop->log, LOG_WARN, "connection_refused", "peer=%s code=%s text=%s",
-              conn->peer, stepd_status_name(error->code), error->text);
+    if (log_limit_allows(&conn->loop->refused, conn_now(conn)))
+        log_event(conn->loop->log, LOG_WARN, "connection_refused", "peer=%s code=%s text=%s",
+                  conn->peer, stepd_status_name(error->code), error->text);
     say_why(conn, error);
 }
 
@@ -190,7 +194,7 @@ static struct conn *adopt(struct conn_loop *loop, struct caller *caller)
     struct conn *const conn = malloc(sizeof *conn);
     if (conn == NULL) {
         log_event(loop->log, LOG_ERROR, "out_of_memory", "peer=%s", caller->peer);
-        loop->handler->gone(loop->owner);
+        loop->handler->gone(loop->owner, /* known= */ false);
         return NULL;
     }
     const uint64_t now_ms = uv_now(loop->uv);
@@ -199,6 +203,8 @@ static struct conn *adopt(struct conn_loop *loop, struct caller *caller)
         .next = loop->first,
         .state = CONN_OPEN,
         .reads_seen_ms = now_ms,
+        .part_seen_ms = now_ms,
+        .heard_ms = now_ms,
         .writes_seen_ms = now_ms,
     };
     (void)snprintf(conn->peer, sizeof conn->peer, "%s", caller->peer);
@@ -247,6 +253,13 @@ void conn_refuse(struct conn_loop *loop, struct caller *caller, const struct ste
 
 /* ---- All of a loop --------------------------------------------------------------------------- */
 
+/* At least one, where there is a limit at all. */
+static uint32_t in_a_tick(uint32_t per_s)
+{
+    const uint32_t ticks_per_s = 1000 / CONN_TICK_MS;
+    return per_s / ticks_per_s + (per_s % ticks_per_s != 0);
+}
+
 enum stepd_status conn_loop_init(struct conn_loop *loop, const struct conn_loop_options *options)
 {
     *loop = (struct conn_loop){
@@ -259,6 +272,11 @@ enum stepd_status conn_loop_init(struct conn_loop *loop, const struct conn_loop_
             options->queue_high_bytes > 0 ? options->queue_high_bytes : CONN_QUEUE_HIGH_BYTES,
         .write_timeout_ms = options->write_timeout_ms,
         .read_timeout_ms = options->read_timeout_ms,
+        .idle_timeout_ms = options->idle_timeout_ms,
+        .refusals_max = in_a_tick(options->refusals_max_per_s),
+        .limits = options->limits,
+        .closed = {.event = "connection_closed"},
+        .refused = {.event = "connection_refused"},
         .receive = malloc(CONN_RECEIVE_BYTES),
     };
     stepd_arena_init(&loop->decode, STEPD_ARENA_MESSAGE_MAX_BYTES);
@@ -285,19 +303,54 @@ void conn_loop_deinit(struct conn_loop *loop)
 static void fail_cut_frame(struct conn *conn)
 {
     struct stepd_error error;
-    (void)stepd_fail(&error, STEPD_DEADLINE_EXCEEDED, "the rest of a frame did not come for %u ms",
+    limit_refused(conn->loop->limits, LIMIT_READ_TIME);
+    (void)stepd_fail(&error, STEPD_DEADLINE_EXCEEDED,
+                     "the rest of a frame did not come for %u ms, or took longer than that and a "
+                     "second for each MiB; the server's read_timeout_ms says how long it waits",
                      (unsigned)conn->loop->read_timeout_ms);
     conn_fail(conn, &error);
 }
 
+static void fail_idle(struct conn *conn)
+{
+    struct stepd_error error;
+    limit_refused(conn->loop->limits, LIMIT_IDLE_TIME);
+    (void)stepd_fail(&error, STEPD_DEADLINE_EXCEEDED,
+                     "nothing was heard on this connection for %u ms; connect again, or raise the "
+                     "server's idle_timeout_ms",
+                     (unsigned)conn->loop->idle_timeout_ms);
+    conn_fail(conn, &error);
+}
+
+static void drop_stuck(struct conn *conn)
+{
+    limit_refused(conn->loop->limits, LIMIT_WRITE_TIME);
+    conn_drop(conn, "it does not take its replies");
+}
+
+/* Listens again to who was refused too often. */
+static void rest(struct conn *conn)
+{
+    conn->refusals = 0;
+    if (!conn->tiring)
+        return;
+    conn->tiring = false;
+    conn_read_on(conn);
+}
+
 static void tick(struct conn *conn, uint64_t now_ms)
 {
+    rest(conn);
+    if (conn->state == CONN_CLOSED)
+        return;
     if (conn->doomed)
         conn_drop(conn, "a reply could not be sent");
     else if (conn_write_stuck(conn, now_ms))
-        conn_drop(conn, "it does not take its replies");
+        drop_stuck(conn);
     else if (conn_read_stuck(conn, now_ms))
         fail_cut_frame(conn);
+    else if (conn_is_idle(conn, now_ms))
+        fail_idle(conn);
     else if (conn->state == CONN_LINGERING && now_ms >= conn->linger_until_ms)
         conn_drop(conn, NULL);
 }
@@ -308,7 +361,22 @@ void conn_loop_tick(struct conn_loop *loop, uint64_t now_ms)
         if (conn->state != CONN_CLOSED)
             tick(conn, now_ms);
     }
+    log_limit_tick(&loop->closed, loop->log, now_ms);
+    log_limit_tick(&loop->refused, loop->log, now_ms);
     conn_loop_settle(loop);
+}
+
+bool conn_loop_drop_stranger(struct conn_loop *loop)
+{
+    struct conn *oldest = NULL; /* who came last stands first */
+    for (struct conn *conn = loop->first; conn != NULL; conn = conn->next) {
+        if (!conn->known && conn->state == CONN_LINGERING)
+            oldest = conn;
+    }
+    if (oldest == NULL)
+        return false;
+    conn_drop(oldest, NULL);
+    return true;
 }
 
 void conn_loop_drain(struct conn_loop *loop)

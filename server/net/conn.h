@@ -16,8 +16,10 @@
  *
  * What goes wrong costs the peer its connection and nobody else anything: a frame or message that
  * cannot be read is answered by Error{request_id 0}, and so is a frame whose rest does not come for
- * read_timeout_ms; a peer that takes longer for a reply than write_timeout_ms and a second for each
- * MiB of it is cut off; one whose replies pile up is not read from until it takes them.
+ * read_timeout_ms, or that takes longer than that and a second for each MiB; a peer that takes
+ * longer for a reply than write_timeout_ms and a second for each MiB of it is cut off, and so is
+ * one that is silent for idle_timeout_ms; one whose replies pile up is not read from until it takes
+ * them, and one that is refused more than refusals_max_per_s not before the next tick.
  */
 #ifndef NET_CONN_H
 #define NET_CONN_H
@@ -31,16 +33,18 @@
 
 #include "proto/arena.h"
 #include "proto/message.h"
+#include "server/base/limit.h"
 #include "server/base/log.h"
+#include "server/base/log_limit.h"
 #include "server/core/io.h"
 #include "server/net/caller.h"
 #include "server/net/shared_memory.h"
 
 /* Replies of one connection that wait for its socket, unless the loop's owner wants another bound:
  * reading stops above it, and goes on below a quarter. On a shard they are references to weights
- * and not copies; control, whose replies are copies and whose peers may be many, wants less. */
+ * and not copies; control, whose replies are copies and whose peers may be many, wants a share. */
 #define CONN_QUEUE_HIGH_BYTES         (16u << 20)
-#define CONN_QUEUE_HIGH_CONTROL_BYTES (512u << 10)
+#define CONN_QUEUE_HIGH_CONTROL_SHARE 32u
 
 struct conn;
 
@@ -64,8 +68,13 @@ struct conn_handler {
     /* A reply's piece was sent, or will never be. */
     void (*release)(void *owner, struct weights *weights, uint64_t now_ms);
 
-    /* A caller's socket has been closed and its memory freed; the last thing heard of it. */
-    void (*gone)(void *owner);
+    /* A caller has been let in: its Welcome was replied. From inside conn_reply(). NULL: nobody
+     * wants to know. */
+    void (*known)(void *owner);
+
+    /* A caller's socket has been closed and its memory freed, who had been let in or not; the last
+     * thing heard of it. */
+    void (*gone)(void *owner, bool known);
 };
 
 /* What the connections of one loop share. */
@@ -78,6 +87,11 @@ struct conn_loop {
     size_t queue_high_bytes;
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;
+    uint32_t idle_timeout_ms;
+    uint32_t refusals_max; /* in a tick */
+    struct limits *limits;
+    struct log_limit closed; /* what strangers can make the log say */
+    struct log_limit refused;
 
     struct conn *first; /* linked by conn.next; owned */
     size_t count;
@@ -103,6 +117,9 @@ struct conn_loop_options {
     size_t queue_high_bytes;            /* of unsent replies; 0: CONN_QUEUE_HIGH_BYTES */
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;
+    uint32_t idle_timeout_ms;    /* 0: a connection may be silent for ever */
+    uint32_t refusals_max_per_s; /* 0: any number */
+    struct limits *limits;       /* where it counts; borrowed likewise; may be NULL */
 };
 
 /* RESOURCE_EXHAUSTED: no memory; *loop is zeroed then. The caller frees with conn_loop_deinit. */
@@ -117,7 +134,8 @@ void conn_loop_deinit(struct conn_loop *loop);
  */
 void conn_loop_settle(struct conn_loop *loop);
 
-/* Time has passed: unread replies and farewells run out. Every 100 ms or so. */
+/* Time has passed: unread replies and farewells run out. Every CONN_TICK_MS or so. */
+#define CONN_TICK_MS 100u
 void conn_loop_tick(struct conn_loop *loop, uint64_t now_ms);
 
 /* Reads on from connections that are held no more. Before the loop sleeps, and not from inside the
@@ -135,6 +153,10 @@ void conn_open(struct conn_loop *loop, struct caller *caller);
 
 /* Answers a caller with Error{request_id 0} and closes. Takes ownership; gone() follows. */
 void conn_refuse(struct conn_loop *loop, struct caller *caller, const struct stepd_error *error);
+
+/* Closes the stranger who has been told why for longest, and has only not read it yet. False: there
+ * is none. */
+bool conn_loop_drop_stranger(struct conn_loop *loop);
 
 /*
  * Sends a reply: a message, and as its payload the pieces. The message is borrowed until return;

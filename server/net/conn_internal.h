@@ -26,6 +26,10 @@
 #include "server/net/conn.h"
 #include "server/net/tls.h"
 
+/* Bytes of a long frame or reply that a peer must send or take in a second, 1 MiB, beyond the
+ * timeout. */
+#define CONN_RATE_LEAST_BYTES_PER_S (UINT64_C(1) << 20)
+
 #define CONN_RECEIVE_BYTES 65536u /* libuv reads fastest, and fairly, in pieces of this size */
 
 enum conn_state {
@@ -57,12 +61,15 @@ struct conn {
     enum conn_state state;
     void *user;  /* the handler's; NULL: it does not know us (any more) */
     bool doomed; /* a reply was lost: the next tick closes */
+    bool known;  /* it was let in */
     char peer[ADDRESS_TEXT_BYTES];
 
     /* Reading */
     bool reading;            /* libuv has been told to read */
     bool choked;             /* too many replies unread: read nothing */
     bool held;               /* the handler takes nothing now: the same */
+    bool tiring;             /* it was refused too often since the last tick: the same */
+    uint32_t refusals;       /* since then */
     bool ended;              /* the peer will send nothing more */
     struct conn_bytes head;  /* the beginning of a frame whose head has been cut */
     struct conn_bytes stash; /* received and not looked at yet */
@@ -72,6 +79,13 @@ struct conn {
     uint64_t reads;          /* that brought bytes, since the beginning */
     uint64_t reads_seen;     /* of them when the tick last saw more, or none missing */
     uint64_t reads_seen_ms;  /* and when that was */
+    uint64_t frames;         /* whose heads were whole, since the beginning */
+    uint64_t part_bytes;     /* of the payload of the last of them */
+    uint64_t part_seen;      /* the head or payload that the tick last saw missing something, */
+    uint64_t part_ms;        /* for how long it has been read, */
+    uint64_t part_seen_ms;   /* and when that was */
+    uint64_t heard;          /* reads when the tick last saw more */
+    uint64_t heard_ms;       /* and when that was */
 
     /* Writing */
     struct conn_write *oldest; /* that libuv has not called back, linked by .next */
@@ -155,8 +169,12 @@ bool conn_stash(struct conn *conn, const uint8_t *bytes, size_t n);
 void conn_read_on(struct conn *conn);
 void conn_read_stop(struct conn *conn);
 
-/* Has nothing come for read_timeout_ms, with the rest of a frame missing? */
+/* Has nothing come for read_timeout_ms, with the rest of a frame missing, or has what came taken
+ * too long? */
 bool conn_read_stuck(struct conn *conn, uint64_t now_ms);
+
+/* Has nothing been heard for idle_timeout_ms, and nothing been on its way to the peer? */
+bool conn_is_idle(struct conn *conn, uint64_t now_ms);
 
 /* ---- conn_lend.c ----------------------------------------------------------------------------- */
 

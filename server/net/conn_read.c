@@ -16,8 +16,9 @@
  * A head that lies whole in the bytes is parsed where it lies; one that is cut is collected in
  * conn.head, which grows up to STEPD_FRAME_HEAD_MAX_BYTES and shrinks back when the head was long.
  *
- * Between frames a peer may be silent for as long as it likes. In the middle of one it holds memory
- * that others could use, so it is given up (conn_read_stuck) when nothing comes for too long.
+ * Between frames a peer may be silent for long (conn_is_idle). In the middle of one it holds memory
+ * that others could use, so it is given up (conn_read_stuck) when nothing comes for too long, or
+ * too little.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -36,6 +37,8 @@
 /* A larger one in pieces: they stay in cache, and the other connections get their turn. */
 #define DIRECT_MOST_BYTES (256u << 10)
 
+#define LISTENED_MOST_MS (UINT64_C(10) * CONN_TICK_MS) /* between two ticks */
+
 #define BYTES_ROOM_FIRST 512u
 #define HEAD_KEPT_BYTES  4096u /* a longer collected head gives its memory back */
 
@@ -46,7 +49,8 @@ static size_t least(size_t a, size_t b)
 
 bool conn_takes_input(const struct conn *conn)
 {
-    return conn->state == CONN_OPEN && !conn->choked && !conn->held && !conn->doomed;
+    return conn->state == CONN_OPEN && !conn->choked && !conn->held && !conn->tiring &&
+           !conn->doomed;
 }
 
 /* ---- Bytes of our own ------------------------------------------------------------------------ */
@@ -99,6 +103,8 @@ static void on_head(struct conn *conn, const uint8_t *frame, const struct stepd_
                                                     &loop->decode, &message, &error);
     if (status == STEPD_OK) {
         conn->payload_left = head->payload_bytes;
+        conn->part_bytes = head->payload_bytes;
+        conn->frames++;
         status = loop->handler->message(conn->user, &message, head->payload_bytes, conn_now(conn),
                                         &error);
     }
@@ -123,7 +129,11 @@ static size_t take_head(struct conn *conn, const uint8_t *bytes, size_t n)
     struct stepd_frame_head head;
     struct stepd_error error;
     switch (stepd_frame_parse(frame, had + taken, conn->loop->frame_max_bytes, &head, &error)) {
-    case STEPD_FRAME_BAD: conn_fail(conn, &error); return n;
+    case STEPD_FRAME_BAD:
+        if (error.code == STEPD_RESOURCE_EXHAUSTED)
+            limit_refused(conn->loop->limits, LIMIT_FRAME_BYTES);
+        conn_fail(conn, &error);
+        return n;
     case STEPD_FRAME_NEED_MORE:
         if (had == 0 && !bytes_append(&conn->head, bytes, taken))
             fail_without_memory(conn);
@@ -278,13 +288,54 @@ void conn_loop_go_on(struct conn_loop *loop)
     }
 }
 
+/* Adds up for how long the head or the payload that is missing something has been read: a peer that
+ * sends a byte now and then holds memory as one does that sends none. */
+static bool takes_too_long(struct conn *conn, uint64_t now_ms)
+{
+    const bool payload = conn->payload_left > 0;
+    const uint64_t part = 2 * conn->frames + payload + 1;
+    const uint64_t bytes = payload ? conn->part_bytes : STEPD_HEADER_MAX_BYTES;
+    const uint64_t passed_ms = now_ms - conn->part_seen_ms;
+    if (part != conn->part_seen)
+        conn->part_ms = 0;
+    else /* a loop that was busy has not listened */
+        conn->part_ms += passed_ms < LISTENED_MOST_MS ? passed_ms : LISTENED_MOST_MS;
+    conn->part_seen = part;
+    conn->part_seen_ms = now_ms;
+    return conn->part_ms >=
+           conn->loop->read_timeout_ms + bytes * 1000 / CONN_RATE_LEAST_BYTES_PER_S;
+}
+
 bool conn_read_stuck(struct conn *conn, uint64_t now_ms)
 {
     const bool missing = conn->payload_left > 0 || conn->head.count > 0;
-    if (!missing || !conn->reading || conn->state != CONN_OPEN || conn->reads != conn->reads_seen) {
+    if (!missing || !conn->reading || conn->state != CONN_OPEN) {
+        conn->reads_seen = conn->reads;
+        conn->reads_seen_ms = now_ms;
+        conn->part_seen_ms = now_ms;
+        if (!missing)
+            conn->part_seen = 0; /* no part has this number */
+        return false;
+    }
+    if (takes_too_long(conn, now_ms))
+        return true;
+    if (conn->reads != conn->reads_seen) {
         conn->reads_seen = conn->reads;
         conn->reads_seen_ms = now_ms;
         return false;
     }
     return now_ms - conn->reads_seen_ms >= conn->loop->read_timeout_ms;
+}
+
+bool conn_is_idle(struct conn *conn, uint64_t now_ms)
+{
+    const uint32_t most = conn->loop->idle_timeout_ms;
+    const bool silent =
+        conn->state == CONN_OPEN && conn->reads == conn->heard && conn->oldest == NULL;
+    if (!silent || !conn->reading) {
+        conn->heard = conn->reads;
+        conn->heard_ms = now_ms;
+        return false;
+    }
+    return most > 0 && now_ms - conn->heard_ms >= most;
 }

@@ -16,8 +16,9 @@
  * Bounded: above queue_high_bytes of unsent replies the connection is not read from, so a peer
  * that asks and never listens fills its own socket, not our memory. What it had asked for before is
  * bounded by the handler. A peer must take each reply within write_timeout_ms and the time that its
- * bytes need at RATE_LEAST_BYTES_PER_S, or it is cut off by the tick (conn_write_stuck): one that
- * trickles holds a version of the weights, and so a round, no longer than one that takes nothing.
+ * bytes need at CONN_RATE_LEAST_BYTES_PER_S, or it is cut off by the tick (conn_write_stuck): one
+ * that trickles holds a version of the weights, and so a round, no longer than one that takes
+ * nothing.
  *
  * What goes wrong: a reply that cannot be encoded or given to libuv may not be answered by calling
  * the handler either. The connection, which has lost a reply, is doomed; the next tick closes it.
@@ -30,9 +31,6 @@
 
 /* References that always find room: as many as one header can list slices. */
 #define SPENT_ROOM_FIRST STEPD_HEADER_MAX_BYTES
-
-/* Bytes of a long reply that a peer must take in a second, 1 MiB, beyond write_timeout_ms. */
-#define RATE_LEAST_BYTES_PER_S (UINT64_C(1) << 20)
 
 /* A reply that is to be sent. */
 struct reply {
@@ -153,6 +151,8 @@ static void choke(struct conn *conn)
 {
     if (queue_size(conn) <= conn->loop->queue_high_bytes)
         return;
+    if (!conn->choked)
+        limit_refused(conn->loop->limits, LIMIT_UNSENT_BYTES);
     conn->choked = true;
     if (conn->state == CONN_OPEN)
         conn_read_stop(conn);
@@ -300,11 +300,38 @@ static bool submit_any(struct conn *conn, const struct reply *reply)
                                                              : submit(conn, reply);
 }
 
+/* Who is refused again and again is not listened to until the next tick: each refusal costs the
+ * loop what all its connections live from. */
+static void note_refusal(struct conn *conn)
+{
+    const uint32_t most = conn->loop->refusals_max;
+    if (most == 0 || ++conn->refusals < most || conn->tiring)
+        return;
+    limit_refused(conn->loop->limits, LIMIT_REFUSALS);
+    conn->tiring = true;
+    if (conn->state == CONN_OPEN)
+        conn_read_stop(conn);
+}
+
+/* Looks at what a reply says of its peer. */
+static void note_reply(struct conn *conn, enum stepd_message_kind kind)
+{
+    const struct conn_handler *const handler = conn->loop->handler;
+    if (kind == STEPD_MESSAGE_ERROR)
+        note_refusal(conn);
+    if (kind != STEPD_MESSAGE_WELCOME || conn->known)
+        return;
+    conn->known = true;
+    if (handler->known != NULL)
+        handler->known(conn->loop->owner);
+}
+
 void conn_reply(struct conn *conn, const struct stepd_message *message,
                 const struct core_piece *piece, size_t pieces)
 {
     struct stepd_error error;
     struct reply reply = {.piece = piece, .pieces = pieces};
+    note_reply(conn, message->kind);
     if (conn->state == CONN_CLOSED || encode(conn, message, &reply, &error) != STEPD_OK) {
         lose(conn, &reply, conn->state == CONN_CLOSED ? "it is closed" : error.text);
         return;
@@ -326,6 +353,6 @@ bool conn_write_stuck(struct conn *conn, uint64_t now_ms)
         return false;
     }
     const uint64_t allowed_ms =
-        conn->loop->write_timeout_ms + oldest->bytes * 1000 / RATE_LEAST_BYTES_PER_S;
+        conn->loop->write_timeout_ms + oldest->bytes * 1000 / CONN_RATE_LEAST_BYTES_PER_S;
     return now_ms - conn->writes_seen_ms >= allowed_ms;
 }

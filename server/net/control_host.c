@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -19,6 +20,7 @@ struct control_host {
     struct control_host_options options;
     struct control *control; /* owned */
     struct conn_loop loop;
+    struct log_limit login_refused; /* what strangers can make control log */
 };
 
 /* ---- What a connection says ------------------------------------------------------------------ */
@@ -67,10 +69,17 @@ static void nothing_to_release(void *owner, struct weights *weights, uint64_t no
     (void)now_ms;
 }
 
-static void on_gone(void *owner)
+static void on_known(void *owner)
 {
     const struct control_host *const host = owner;
-    host->options.gone(host->options.owner);
+    if (host->options.known != NULL)
+        host->options.known(host->options.owner);
+}
+
+static void on_gone(void *owner, bool known)
+{
+    const struct control_host *const host = owner;
+    host->options.gone(host->options.owner, known);
 }
 
 static const struct conn_handler handler = {
@@ -80,6 +89,7 @@ static const struct conn_handler handler = {
     .filled = not_filled,
     .closed = on_closed,
     .release = nothing_to_release,
+    .known = on_known,
     .gone = on_gone,
 };
 
@@ -145,7 +155,10 @@ static void io_random(void *owner, uint8_t *bytes, size_t n)
 
 static void io_log(void *owner, enum log_level level, const char *event, const char *facts)
 {
-    const struct control_host *const host = owner;
+    struct control_host *const host = owner;
+    if (strcmp(event, host->login_refused.event) == 0 &&
+        !log_limit_allows(&host->login_refused, uv_now(host->options.uv)))
+        return;
     log_facts(host->options.log, level, event, facts);
 }
 
@@ -157,16 +170,22 @@ enum stepd_status control_host_create(const struct control_host_options *options
     struct control_host *const host = malloc(sizeof *host);
     if (host == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
-    *host = (struct control_host){.options = *options};
+    *host = (struct control_host){
+        .options = *options,
+        .login_refused = {.event = "login_refused"},
+    };
     const struct conn_loop_options loop = {
         .uv = options->uv,
         .log = options->log,
         .handler = &handler,
         .owner = host,
         .frame_max_bytes = options->control.frame_max_bytes,
-        .queue_high_bytes = CONN_QUEUE_HIGH_CONTROL_BYTES,
+        .queue_high_bytes = options->unsent_max_bytes / CONN_QUEUE_HIGH_CONTROL_SHARE,
         .write_timeout_ms = options->write_timeout_ms,
         .read_timeout_ms = options->read_timeout_ms,
+        .idle_timeout_ms = options->idle_timeout_ms,
+        .refusals_max_per_s = options->refusals_max_per_s,
+        .limits = options->control.limits,
     };
     const struct control_io io = {
         .owner = host,
@@ -217,9 +236,15 @@ void control_host_refuse(struct control_host *host, struct caller *caller,
     conn_refuse(&host->loop, caller, error);
 }
 
+bool control_host_drop_stranger(struct control_host *host)
+{
+    return conn_loop_drop_stranger(&host->loop);
+}
+
 void control_host_tick(struct control_host *host, uint64_t now_ms)
 {
     conn_loop_tick(&host->loop, now_ms);
+    log_limit_tick(&host->login_refused, host->options.log, now_ms);
     control_on_tick(host->control, now_ms);
 }
 

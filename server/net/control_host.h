@@ -23,8 +23,11 @@ struct control_host_options {
     uv_loop_t *uv;         /* borrowed while the host lives */
     const struct log *log; /* likewise; may be NULL */
     struct control_options control;
+    uint64_t unsent_max_bytes; /* 0: as conn.h has it */
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;
+    uint32_t idle_timeout_ms;
+    uint32_t refusals_max_per_s;
 
     void *owner;
 
@@ -37,8 +40,11 @@ struct control_host_options {
     /* As io.fetch of control.h; NULL: all jobs begin as they are defined. */
     enum stepd_status (*fetch)(void *owner, struct job *job, uint64_t attempt, bool *ret_fetching);
 
-    /* A caller that was served or refused is gone. */
-    void (*gone)(void *owner);
+    /* A caller was let in. NULL: nobody wants to know. */
+    void (*known)(void *owner);
+
+    /* A caller that was served or refused is gone, who had been let in or not. */
+    void (*gone)(void *owner, bool known);
 };
 
 /* RESOURCE_EXHAUSTED: no memory. *ret_host: caller frees with control_host_destroy. */
@@ -55,6 +61,9 @@ struct control *control_host_control(struct control_host *host);
 void control_host_serve(struct control_host *host, struct caller *caller);
 void control_host_refuse(struct control_host *host, struct caller *caller,
                          const struct stepd_error *error);
+
+/* As conn_loop_drop_stranger. */
+bool control_host_drop_stranger(struct control_host *host);
 
 void control_host_tick(struct control_host *host, uint64_t now_ms);
 

@@ -4,6 +4,9 @@
  * and if nobody takes it, it announces no other and the rest wait in the system's backlog, at no
  * cost. So a full daemon never reaches its limit of descriptors, where accept() fails again and
  * again and each failure wakes the loop. When somebody leaves, the announced one is accepted.
+ *
+ * Strangers give way to each other (door.h), and so they do where those who were let in have left
+ * only a few places: who is known waits for nobody but who is known.
  */
 #include "server/net/door.h"
 
@@ -13,18 +16,62 @@
 #include "proto/error.h"
 #include "server/net/door_internal.h"
 
+static uint64_t now(const struct door *door)
+{
+    return uv_now(door->options.uv);
+}
+
+/* ---- Room ------------------------------------------------------------------------------------ */
+
+static bool has_room(const struct door *door)
+{
+    return door->inside < door->options.connections_max &&
+           door->strangers < door->options.unauthenticated_max;
+}
+
+/* A stranger goes for another one: first who has been told why, then who has said nothing. */
+static bool make_room(struct door *door)
+{
+    const struct door_options *const options = &door->options;
+    const bool made = (options->make_room != NULL && options->make_room(options->owner)) ||
+                      greeting_drop_oldest(door, now(door));
+    if (made)
+        limit_refused(options->limits, LIMIT_UNAUTHENTICATED);
+    return made;
+}
+
+static void note_full(struct door *door)
+{
+    const struct door_options *const options = &door->options;
+    const bool all = door->inside >= options->connections_max;
+    limit_refused(options->limits, all ? LIMIT_CONNECTIONS : LIMIT_UNAUTHENTICATED);
+    if (!log_limit_allows(&door->full, now(door)))
+        return;
+    if (all)
+        log_event(options->log, LOG_WARN, "connections_full", "connections_max=%u strangers=%u",
+                  (unsigned)options->connections_max, (unsigned)door->strangers);
+    else
+        log_event(options->log, LOG_WARN, "unauthenticated_full", "unauthenticated_max=%u",
+                  (unsigned)options->unauthenticated_max);
+}
+
+static void count(struct door *door)
+{
+    limit_set(door->options.limits, LIMIT_CONNECTIONS, door->inside);
+    limit_set(door->options.limits, LIMIT_UNAUTHENTICATED, door->strangers);
+}
+
 /* Accepts what a listener announced, if there is room. */
 static void let_in(struct door *door, struct listener *listener)
 {
-    listener->waiting = true;
-    if (door->inside >= door->options.connections_max) {
-        if (!door->full)
-            log_event(door->options.log, LOG_WARN, "connections_full", "connections_max=%u",
-                      (unsigned)door->options.connections_max);
-        door->full = true;
+    const bool waited = listener->waiting;
+    listener->waiting = false; /* making room lets in who waits, and so does a failure to start */
+    if (!has_room(door) && !(make_room(door) && has_room(door))) {
+        listener->waiting = true;
+        if (!waited)
+            note_full(door);
         return;
     }
-    listener->waiting = false; /* before the start, whose failure lets in who waits */
     if (!greeting_start(door, listener))
         listener->waiting = true;
 }
@@ -48,14 +95,33 @@ static void let_in_waiting(struct door *door)
         let_in(door, &door->unix_socket);
 }
 
-void door_gone(struct door *door)
+void door_came(struct door *door)
 {
-    assert(door->inside > 0);
-    door->inside--;
-    door->full = false;
+    door->inside++;
+    door->strangers++;
+    count(door);
+}
+
+void door_known(struct door *door)
+{
+    assert(door->strangers > 0);
+    door->strangers--;
+    count(door);
     if (!door->closed)
         let_in_waiting(door);
 }
+
+void door_gone(struct door *door, bool known)
+{
+    assert(door->inside > 0 && (known || door->strangers > 0));
+    door->inside--;
+    door->strangers -= !known;
+    count(door);
+    if (!door->closed)
+        let_in_waiting(door);
+}
+
+/* ---- Listening ------------------------------------------------------------------------------- */
 
 /* Finds out the address that the system chose. */
 static enum stepd_status note_address(struct door *door, struct stepd_error *reterr)
@@ -76,7 +142,12 @@ struct door *door_create(const struct door_options *options)
     struct door *const door = malloc(sizeof *door);
     if (door == NULL)
         return NULL;
-    *door = (struct door){.options = *options};
+    *door = (struct door){
+        .options = *options,
+        .full = {.event = "connections_full"},
+        .dropped = {.event = "stranger_dropped"},
+        .refused = {.event = "handshake_refused"},
+    };
     door->tcp.owner = door;
     door->unix_socket.owner = door;
     stepd_arena_init(&door->arena, STEPD_ARENA_MESSAGE_MAX_BYTES);
@@ -114,6 +185,9 @@ void door_tick(struct door *door, uint64_t now_ms)
 {
     for (struct greeting *greeting = door->first; greeting != NULL; greeting = greeting->next)
         greeting_tick(greeting, now_ms);
+    log_limit_tick(&door->full, door->options.log, now_ms);
+    log_limit_tick(&door->dropped, door->options.log, now_ms);
+    log_limit_tick(&door->refused, door->options.log, now_ms);
     if (!door->closed)
         let_in_waiting(door);
 }

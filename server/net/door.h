@@ -4,12 +4,19 @@
  * caller's first frame, which must be a Hello, and hands the socket, with all that was read, to
  * control or to the shard that the Hello names. It lives on the main thread's loop.
  *
- * A caller who has not said Hello has cost one socket and GREETING_MAX_BYTES, for hello_timeout_ms
- * at most; where TLS is spoken also that, and GREETING_TLS_MAX_BYTES.
+ * A caller who has not said Hello has cost one socket and hello_max_bytes, for hello_timeout_ms at
+ * most; where TLS is spoken also that, and handshake_max_bytes.
+ *
+ * Until it has been let in, by a Welcome, a caller is a stranger, and of these there are
+ * unauthenticated_max at most, so that they never take the places of those who were let in. Where
+ * one more comes, the one that has been there longest has to go, unless it came within
+ * DOOR_GRACE_MS: then the next waits in the system's backlog. So a stranger who says nothing keeps
+ * out nobody who has something to say.
  */
 #ifndef NET_DOOR_H
 #define NET_DOOR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <uv.h>
@@ -19,15 +26,24 @@
 #include "server/base/log.h"
 #include "server/net/caller.h"
 
+/* How long a stranger may stay whoever else comes, in milliseconds. Workers that are started
+ * together come together: each must have the time to be heard. */
+#define DOOR_GRACE_MS 250u
+
 struct door;
+struct limits;
 struct tls_server;
 
 struct door_options {
     uv_loop_t *uv;            /* borrowed while the door lives */
     const struct log *log;    /* likewise; may be NULL */
     uint32_t shards;          /* a Hello may name 0 (control) to this number */
-    uint32_t connections_max; /* in all, callers and those who were let in */
+    uint32_t connections_max; /* in all, strangers and those who were let in */
+    uint32_t unauthenticated_max;
     uint32_t hello_timeout_ms;
+    uint32_t hello_max_bytes;
+    uint32_t handshake_max_bytes;
+    struct limits *limits;      /* where it counts; borrowed while the door lives; may be NULL */
     struct tls_server *tls;     /* of the TCP port; borrowed while the door lives; NULL: plain */
     const char *tcp_congestion; /* see socket.h; borrowed while the door lives */
 
@@ -38,6 +54,10 @@ struct door_options {
 
     /* Tell this caller the error (borrowed until return), and close. Likewise. */
     void (*refuse)(void *owner, struct caller *caller, const struct stepd_error *error);
+
+    /* Close a stranger who has been told an error and lingers. False: there is none. May be NULL:
+     * there never is. */
+    bool (*make_room)(void *owner);
 };
 
 /* A door that is shut. options are copied. NULL: no memory. The caller frees with door_destroy. */
@@ -54,8 +74,11 @@ enum stepd_status door_listen(struct door *door, const struct sockaddr *address,
 const char *door_address(const struct door *door);
 uint16_t door_port(const struct door *door);
 
-/* Somebody who was let in, or was to be refused, is gone: there is room for another. */
-void door_gone(struct door *door);
+/* A caller has been let in: it is no stranger any more. */
+void door_known(struct door *door);
+
+/* A caller is gone, who had been let in or not: there is room for another. */
+void door_gone(struct door *door, bool known);
 
 /* Time has passed: callers who say nothing run out of it. Every 100 ms or so. */
 void door_tick(struct door *door, uint64_t now_ms);

@@ -11,16 +11,15 @@
 #include <uv.h>
 
 #include "proto/arena.h"
+#include "server/base/limit.h"
+#include "server/base/log_limit.h"
 #include "server/net/door.h"
 #include "server/net/listener.h"
 #include "server/net/tls.h"
 
-/* The largest first frame, without its length prefix. */
-#define GREETING_MAX_BYTES 4096u
-
-/* What a handshake and a first frame may take on the network: certificates are a few KiB each. */
-#define GREETING_TLS_MAX_BYTES  65536u
 #define GREETING_TLS_READ_BYTES 16384u
+
+#define GREETING_PREFIX_BYTES 5u /* of a frame's length, a varint, at most */
 
 /* A caller who has not said Hello yet. */
 struct greeting {
@@ -36,26 +35,31 @@ struct greeting {
     struct greeting *next;
     bool is_tcp;
     bool closing;
-    uint64_t deadline_ms;
+    uint64_t came_ms;
     char peer[ADDRESS_TEXT_BYTES];
     struct tls *tls;  /* owned; NULL: none is spoken */
     size_t encrypted; /* bytes that came of it */
     size_t count;
-    uint8_t bytes[GREETING_MAX_BYTES + 5]; /* the prefix is a varint of 5 bytes at most */
+    size_t room; /* hello_max_bytes and a prefix */
+    uint8_t bytes[];
 };
 
 struct door {
     struct door_options options;
     struct listener tcp;
     struct listener unix_socket;
-    struct greeting *first; /* owned */
-    uint32_t inside;        /* connections accepted and not gone, greetings among them */
-    bool full;              /* the log has been told */
+    struct greeting *first; /* owned; who came last */
+    struct greeting *last;
+    uint32_t inside;    /* connections accepted and not gone, strangers among them */
+    uint32_t strangers; /* of these, who were not let in (yet) */
     bool closed;
     uint16_t port;
     char address[ADDRESS_TEXT_BYTES];
     struct stepd_arena arena;                   /* for one Hello at a time */
     uint8_t encrypted[GREETING_TLS_READ_BYTES]; /* for one read at a time */
+    struct log_limit full;                      /* what strangers can make the log say */
+    struct log_limit dropped;
+    struct log_limit refused;
 };
 
 /*
@@ -66,6 +70,13 @@ bool greeting_start(struct door *door, struct listener *listener);
 
 /* Answers DEADLINE_EXCEEDED if its time is over. */
 void greeting_tick(struct greeting *greeting, uint64_t now_ms);
+
+/* Drops the greeting that has been there longest. False: there is none, or none for so long that it
+ * may be dropped for another one. */
+bool greeting_drop_oldest(struct door *door, uint64_t now_ms);
+
+/* A caller has been accepted. */
+void door_came(struct door *door);
 
 /* Closes the socket; memory is freed by the close callback. */
 void greeting_drop(struct greeting *greeting);

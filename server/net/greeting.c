@@ -12,6 +12,8 @@
  * Where TLS is spoken the handshake is made here, and goes with the socket; what was read of it is
  * what is meant, and the rest lies in it.
  *
+ * Who speaks our protocol in clear where TLS is spoken is told so, in clear.
+ *
  * Whoever says something else is handed over too, to be told the error by a connection that knows
  * how to say goodbye. Only a caller who goes away, or for whom there is no memory, is just closed.
  */
@@ -35,6 +37,8 @@ static void on_close(uv_handle_t *handle)
         door->first = greeting->next;
     if (greeting->next != NULL)
         greeting->next->prev = greeting->prev;
+    else
+        door->last = greeting->prev;
     (void)tls_destroy(greeting->tls);
     free(greeting);
 }
@@ -52,7 +56,23 @@ void greeting_drop(struct greeting *greeting)
     if (greeting->closing)
         return;
     close_socket(greeting);
-    door_gone(greeting->door);
+    door_gone(greeting->door, /* known= */ false);
+}
+
+bool greeting_drop_oldest(struct door *door, uint64_t now_ms)
+{
+    struct greeting *oldest = door->last;
+    while (oldest != NULL && oldest->closing)
+        oldest = oldest->prev;
+    if (oldest == NULL || now_ms - oldest->came_ms < DOOR_GRACE_MS)
+        return false;
+    if (log_limit_allows(&door->dropped, now_ms))
+        log_event(door->options.log, LOG_WARN, "stranger_dropped",
+                  "peer=%s reason=%s unauthenticated_max=%u", oldest->peer,
+                  "it has said no hello, and others want to",
+                  (unsigned)door->options.unauthenticated_max);
+    greeting_drop(oldest);
+    return true;
 }
 
 /* Takes the socket and what was read of it away from the door's loop. NULL: it was dropped. */
@@ -82,8 +102,10 @@ static struct caller *take_caller(struct greeting *greeting)
 /* Nothing can be said to somebody whose handshake is not over; the log is told. */
 static void drop_stranger(struct greeting *greeting, const char *why)
 {
-    log_event(greeting->door->options.log, LOG_WARN, "handshake_refused", "peer=%s reason=%s",
-              greeting->peer, why);
+    struct door *const door = greeting->door;
+    if (log_limit_allows(&door->refused, uv_now(door->options.uv)))
+        log_event(door->options.log, LOG_WARN, "handshake_refused", "peer=%s reason=%s",
+                  greeting->peer, why);
     greeting_drop(greeting);
 }
 
@@ -122,9 +144,12 @@ static enum stepd_status read_hello(struct greeting *greeting, bool *ret_whole, 
 {
     struct door *const door = greeting->door;
     struct stepd_frame_head head;
-    switch (
-        stepd_frame_parse(greeting->bytes, greeting->count, GREETING_MAX_BYTES, &head, reterr)) {
-    case STEPD_FRAME_BAD: return reterr->code;
+    switch (stepd_frame_parse(greeting->bytes, greeting->count, door->options.hello_max_bytes,
+                              &head, reterr)) {
+    case STEPD_FRAME_BAD:
+        if (reterr->code == STEPD_RESOURCE_EXHAUSTED)
+            limit_refused(door->options.limits, LIMIT_HELLO_BYTES);
+        return reterr->code;
     case STEPD_FRAME_NEED_MORE: return STEPD_OK;
     case STEPD_FRAME_HEAD: break;
     }
@@ -176,18 +201,45 @@ static enum tls_result read_tls(struct greeting *greeting)
     while (result == TLS_READ && !greeting->closing) {
         size_t n = 0;
         result = tls_read(greeting->tls, greeting->bytes + greeting->count,
-                          sizeof greeting->bytes - greeting->count, &n);
+                          greeting->room - greeting->count, &n);
         if (result == TLS_READ)
             received(greeting, n);
     }
     return result;
 }
 
+/* Are these the first bytes of somebody who speaks our protocol without TLS? */
+static bool is_in_clear(const uint8_t *bytes, size_t n, size_t most)
+{
+    struct stepd_frame_head head;
+    struct stepd_error error;
+    const bool handshake = n < 2 || (bytes[0] == 0x16 && bytes[1] == 0x03);
+    return !handshake && stepd_frame_parse(bytes, n, most, &head, &error) != STEPD_FRAME_BAD;
+}
+
+/* Says so to whom TLS would say nothing that they understand. */
+static void answer_in_clear(struct greeting *greeting)
+{
+    struct stepd_error error;
+    (void)stepd_fail(&error, STEPD_FAILED_PRECONDITION,
+                     "this server speaks TLS: use an address that begins with tls:, as in "
+                     "tls:HOST:PORT, and name its CA (--tls-ca)");
+    greeting->tls = tls_destroy(greeting->tls);
+    turn_away(greeting, &error);
+}
+
 /* Bytes of TLS have come. */
 static void received_tls(struct greeting *greeting, size_t n)
 {
+    const struct door *const door = greeting->door;
+    if (greeting->encrypted == 0 &&
+        is_in_clear(door->encrypted, n, door->options.hello_max_bytes)) {
+        answer_in_clear(greeting);
+        return;
+    }
     greeting->encrypted += n;
-    if (greeting->encrypted > GREETING_TLS_MAX_BYTES) {
+    if (greeting->encrypted > greeting->door->options.handshake_max_bytes) {
+        limit_refused(greeting->door->options.limits, LIMIT_HANDSHAKE_BYTES);
         drop_stranger(greeting, "it has sent too much before its hello");
         return;
     }
@@ -216,7 +268,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
         return;
     }
     *buf = uv_buf_init((char *)greeting->bytes + greeting->count,
-                       (unsigned)(sizeof greeting->bytes - greeting->count));
+                       (unsigned)(greeting->room - greeting->count));
 }
 
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
@@ -259,25 +311,29 @@ static void drop_without_tls(struct greeting *greeting, struct listener *listene
 bool greeting_start(struct door *door, struct listener *listener)
 {
     uv_loop_t *const uv = door->options.uv;
-    struct greeting *const greeting = malloc(sizeof *greeting);
+    const size_t room = door->options.hello_max_bytes + GREETING_PREFIX_BYTES;
+    struct greeting *const greeting = malloc(sizeof *greeting + room);
     if (greeting == NULL)
         return false;
     *greeting = (struct greeting){
         .door = door,
         .next = door->first,
         .is_tcp = listener->is_tcp,
-        .deadline_ms = uv_now(uv) + door->options.hello_timeout_ms,
+        .came_ms = uv_now(uv),
         .peer = "?",
+        .room = room,
     };
     if (door->first != NULL)
         door->first->prev = greeting;
+    else
+        door->last = greeting;
     door->first = greeting;
     if (greeting->is_tcp)
         (void)uv_tcp_init(uv, &greeting->uv.tcp); /* without flags neither can fail */
     else
         (void)uv_pipe_init(uv, &greeting->uv.pipe, 0);
     greeting->uv.handle.data = greeting;
-    door->inside++;
+    door_came(door);
     const bool encrypted = greeting->is_tcp && door->options.tls != NULL;
     if (encrypted)
         greeting->tls = tls_create(door->options.tls);
@@ -290,10 +346,12 @@ bool greeting_start(struct door *door, struct listener *listener)
 
 void greeting_tick(struct greeting *greeting, uint64_t now_ms)
 {
-    if (greeting->closing || now_ms < greeting->deadline_ms)
+    const struct door_options *const options = &greeting->door->options;
+    if (greeting->closing || now_ms - greeting->came_ms < options->hello_timeout_ms)
         return;
     struct stepd_error error;
+    limit_refused(options->limits, LIMIT_HELLO_TIME);
     (void)stepd_fail(&error, STEPD_DEADLINE_EXCEEDED, "no hello came within %u ms",
-                     (unsigned)greeting->door->options.hello_timeout_ms);
+                     (unsigned)options->hello_timeout_ms);
     turn_away(greeting, &error);
 }

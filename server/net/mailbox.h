@@ -23,7 +23,8 @@ enum letter_kind {
     LETTER_CALLER, /* caller: serve this connection */
     /* to the main thread */
     LETTER_NOTICE,  /* notice: a shard tells control */
-    LETTER_GONE,    /* one connection fewer */
+    LETTER_KNOWN,   /* one stranger fewer: it was let in */
+    LETTER_GONE,    /* known: one connection fewer, which had been let in or not */
     LETTER_WRITTEN, /* written: a checkpoint, or not */
     LETTER_ENDED,   /* shard: its thread does nothing any more and can be joined */
     /* to both */
@@ -43,6 +44,7 @@ struct letter {
         struct caller *caller;
         struct server_written *written;
         uint32_t shard;
+        bool known;
     };
 };
 

@@ -19,11 +19,11 @@
 
 #include "proto/error.h"
 #include "server/net/address.h"
+#include "server/net/conn.h"
 #include "server/net/limits.h"
 #include "server/net/port_file.h"
 #include "server/net/server_internal.h"
 
-#define TICK_MS  100u
 #define DRAIN_MS 3000u
 
 /* ---- Ending ---------------------------------------------------------------------------------- */
@@ -119,11 +119,23 @@ void server_refuse(void *owner, struct caller *caller, const struct stepd_error 
     control_host_refuse(server->control, caller, error);
 }
 
-void server_gone(void *owner)
+void server_known(void *owner)
+{
+    const struct server *const server = owner;
+    door_known(server->door);
+}
+
+void server_gone(void *owner, bool known)
 {
     struct server *const server = owner;
-    door_gone(server->door);
+    door_gone(server->door, known);
     end_if_drained(server);
+}
+
+bool server_make_room(void *owner)
+{
+    const struct server *const server = owner;
+    return control_host_drop_stranger(server->control);
 }
 
 void server_bring_order(void *owner, uint32_t shard, struct order *order)
@@ -166,7 +178,8 @@ void server_deliver(void *owner, const struct letter *letter)
         control_on_notice(control_host_control(server->control), letter->notice,
                           uv_now(&server->uv));
         break;
-    case LETTER_GONE: server_gone(server); break;
+    case LETTER_KNOWN: server_known(server); break;
+    case LETTER_GONE: server_gone(server, letter->known); break;
     case LETTER_ENDED: on_shard_ended(server, letter->shard); break;
     case LETTER_DRAIN: stop(server, "server_stop"); break;
     case LETTER_LOST: on_lost(server); break;
@@ -183,6 +196,7 @@ static void on_tick(uv_timer_t *timer)
     const uint64_t now_ms = uv_now(&server->uv);
     door_tick(server->door, now_ms);
     control_host_tick(server->control, now_ms);
+    limit_set(&server->limits, LIMIT_SHARED, atomic_load(&server->shared.bytes_used));
     drain_if_kept(server);
     if (server->state == SERVER_DRAINING && now_ms >= server->drain_until_ms)
         cut(server);
@@ -278,7 +292,7 @@ static enum stepd_status start(struct server *server, struct stepd_error *reterr
 enum stepd_status server_run(struct server *server, struct stepd_error *reterr)
 {
     ignore_sigpipe();
-    (void)uv_timer_start(&server->tick, on_tick, TICK_MS, TICK_MS);
+    (void)uv_timer_start(&server->tick, on_tick, CONN_TICK_MS, CONN_TICK_MS);
     (void)uv_signal_start(&server->sigterm, on_signal, SIGTERM);
     (void)uv_signal_start(&server->sigint, on_signal, SIGINT);
     (void)uv_signal_start(&server->sighup, on_hangup, SIGHUP);

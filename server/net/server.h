@@ -46,14 +46,25 @@ struct server_options {
     bool insecure;             /* a non-loopback address without TLS and login is wanted */
     enum optim_isa isa;
     uint64_t memory_max_bytes;
-    uint64_t shared_max_bytes; /* for gradients of workers on this host */
+    uint64_t job_memory_max_bytes; /* 0: as much as all jobs */
+    uint64_t shared_max_bytes;     /* for gradients of workers on this host */
+    uint64_t definitions_max_bytes;
     uint32_t frame_max_bytes;
     uint32_t connections_max;
+    uint32_t unauthenticated_max; /* of them; 0: a quarter */
     uint32_t hello_timeout_ms;
+    uint32_t hello_max_bytes;
+    uint32_t handshake_max_bytes;
     uint32_t lease_ms;
     uint32_t wait_max_ms;
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;
+    uint32_t idle_timeout_ms; /* 0: none; at least wait_max_ms otherwise */
+    uint64_t unsent_max_bytes;
+    uint32_t refusals_max_per_s; /* 0: any number */
+    uint32_t requests_max;
+    uint32_t observers_max;
+    uint32_t tensors_max;
     uint32_t busy_poll_us;      /* see busy_poll.h */
     const char *tcp_congestion; /* see socket.h */
     uint32_t slice_elements;

@@ -90,6 +90,53 @@ static enum stepd_status check_options(const struct server_options *options,
     return status;
 }
 
+/* A quarter of the connections, where nobody says otherwise, and never more than there are. */
+static uint32_t unauthenticated_max(const struct server_options *options)
+{
+    const uint32_t quarter = (options->connections_max + 3) / 4;
+    const uint32_t most = options->unauthenticated_max;
+    if (most == 0)
+        return quarter;
+    return most < options->connections_max ? most : options->connections_max;
+}
+
+/* Whoever waits for an answer is not idle. */
+static uint32_t idle_timeout_ms(const struct server_options *options)
+{
+    const uint32_t idle_ms = options->idle_timeout_ms;
+    return idle_ms == 0 || idle_ms >= options->wait_max_ms ? idle_ms : options->wait_max_ms;
+}
+
+/* What status shows as the most of each. */
+static void fill_limits(struct server *server)
+{
+    const struct server_options *const options = &server->options;
+    const uint64_t job = options->job_memory_max_bytes;
+    const uint64_t max[LIMITS] = {
+        [LIMIT_CONNECTIONS] = options->connections_max,
+        [LIMIT_UNAUTHENTICATED] = unauthenticated_max(options),
+        [LIMIT_HELLO_TIME] = options->hello_timeout_ms,
+        [LIMIT_HELLO_BYTES] = options->hello_max_bytes,
+        [LIMIT_HANDSHAKE_BYTES] = options->handshake_max_bytes,
+        [LIMIT_FRAME_BYTES] = options->frame_max_bytes,
+        [LIMIT_READ_TIME] = options->read_timeout_ms,
+        [LIMIT_WRITE_TIME] = options->write_timeout_ms,
+        [LIMIT_IDLE_TIME] = idle_timeout_ms(options),
+        [LIMIT_UNSENT_BYTES] = options->unsent_max_bytes,
+        [LIMIT_REFUSALS] = options->refusals_max_per_s,
+        [LIMIT_REQUESTS] = options->requests_max,
+        [LIMIT_OBSERVERS] = options->observers_max,
+        [LIMIT_JOBS] = options->jobs_max,
+        [LIMIT_TENSORS] = options->tensors_max,
+        [LIMIT_DEFINITIONS] = options->definitions_max_bytes,
+        [LIMIT_JOB_MEMORY] = job > 0 ? job : options->memory_max_bytes,
+        [LIMIT_MEMORY] = options->memory_max_bytes,
+        [LIMIT_SHARED] = options->shared_max_bytes,
+    };
+    for (size_t i = 0; i < LIMITS; i++)
+        server->limits.max[i] = max[i];
+}
+
 static enum stepd_status create_control(struct server *server)
 {
     const struct server_options *const options = &server->options;
@@ -105,15 +152,24 @@ static enum stepd_status create_control(struct server *server)
                 .frame_max_bytes = options->frame_max_bytes,
                 .jobs_max = options->jobs_max,
                 .memory_max_bytes = options->memory_max_bytes,
+                .job_memory_max_bytes = options->job_memory_max_bytes,
+                .drafts_max_bytes = options->definitions_max_bytes,
+                .tensors_max = options->tensors_max,
+                .observers_max = options->observers_max,
+                .limits = &server->limits,
                 .server_version = options->version,
                 .checkpoint_every_steps = options->checkpoint_every_steps,
                 .checkpoint_every_ms = options->checkpoint_every_ms,
                 .checkpoint_on_exit = options->checkpoint_on_exit,
             },
+        .unsent_max_bytes = options->unsent_max_bytes,
         .write_timeout_ms = options->write_timeout_ms,
         .read_timeout_ms = options->read_timeout_ms,
+        .idle_timeout_ms = idle_timeout_ms(options),
+        .refusals_max_per_s = options->refusals_max_per_s,
         .owner = server,
         .order = server_bring_order,
+        .known = server_known,
         .gone = server_gone,
         .checkpoint = options->checkpoint == NULL ? NULL : server_checkpoint,
         .fetch = options->fetch == NULL ? NULL : server_fetch,
@@ -123,19 +179,25 @@ static enum stepd_status create_control(struct server *server)
 
 static enum stepd_status create_door(struct server *server)
 {
-    const struct door_options options = {
+    const struct server_options *const options = &server->options;
+    const struct door_options door = {
         .uv = &server->uv,
-        .log = server->options.log,
-        .shards = server->options.shards,
-        .connections_max = server->options.connections_max,
-        .hello_timeout_ms = server->options.hello_timeout_ms,
+        .log = options->log,
+        .shards = options->shards,
+        .connections_max = options->connections_max,
+        .unauthenticated_max = unauthenticated_max(options),
+        .hello_timeout_ms = options->hello_timeout_ms,
+        .hello_max_bytes = options->hello_max_bytes,
+        .handshake_max_bytes = options->handshake_max_bytes,
+        .limits = &server->limits,
         .tls = server->tls,
-        .tcp_congestion = server->options.tcp_congestion,
+        .tcp_congestion = options->tcp_congestion,
         .owner = server,
         .admit = server_admit,
         .refuse = server_refuse,
+        .make_room = server_make_room,
     };
-    server->door = door_create(&options);
+    server->door = door_create(&door);
     return server->door == NULL ? STEPD_RESOURCE_EXHAUSTED : STEPD_OK;
 }
 
@@ -153,9 +215,14 @@ static enum stepd_status create_shards(struct server *server)
                     .isa = options->isa,
                     .wait_max_ms = options->wait_max_ms,
                     .frame_max_bytes = options->frame_max_bytes,
+                    .requests_max = options->requests_max,
+                    .limits = &server->limits,
                 },
+            .unsent_max_bytes = options->unsent_max_bytes,
             .write_timeout_ms = options->write_timeout_ms,
             .read_timeout_ms = options->read_timeout_ms,
+            .idle_timeout_ms = idle_timeout_ms(options),
+            .refusals_max_per_s = options->refusals_max_per_s,
             .busy_poll_us = options->busy_poll_us,
             .shared = options->unix_path[0] != '\0' ? &server->shared : NULL,
             .log = options->log,
@@ -208,6 +275,7 @@ enum stepd_status server_create(const struct server_options *options, struct ser
                               .listen = listen,
                               .tls = tls,
                               .shared.bytes = options->shared_max_bytes};
+    fill_limits(server);
     if (uv_loop_init(&server->uv) != 0)
         goto fail_free;
     if (mailbox_init(&server->mailbox, &server->uv, server_deliver, server) != STEPD_OK)

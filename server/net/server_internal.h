@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <uv.h>
 
+#include "server/base/limit.h"
 #include "server/net/control_host.h"
 #include "server/net/door.h"
 #include "server/net/mailbox.h"
@@ -33,6 +34,7 @@ struct server {
     uv_signal_t sigterm;
     uv_signal_t sigint;
     uv_signal_t sighup;
+    struct limits limits;         /* what has come to each */
     struct tls_server *tls;       /* owned; NULL: none is spoken */
     struct door *door;            /* owned */
     struct control_host *control; /* owned */
@@ -48,7 +50,9 @@ struct server {
 /* What the parts of a server call, with the server as owner. */
 void server_admit(void *owner, uint32_t shard, struct caller *caller);
 void server_refuse(void *owner, struct caller *caller, const struct stepd_error *error);
-void server_gone(void *owner);
+void server_known(void *owner);
+void server_gone(void *owner, bool known);
+bool server_make_room(void *owner);
 void server_bring_order(void *owner, uint32_t shard, struct order *order);
 void server_checkpoint(void *owner, const struct job_snapshot *snapshot, uint64_t step);
 enum stepd_status server_fetch(void *owner, struct job *job, uint64_t attempt, bool *ret_fetching);

@@ -21,8 +21,6 @@
 #include "server/net/conn.h"
 #include "server/net/shared_memory.h"
 
-#define TICK_MS 100u
-
 /* Turns of a loop on which something comes in each time, until one is used all the same for what
  * the core owes: what is owed of slices that nobody pushes to must end some time. */
 #define BUSY_TURNS 16u
@@ -99,10 +97,16 @@ static void on_release(void *owner, struct weights *weights, uint64_t now_ms)
     core_release(shard->core, weights, now_ms);
 }
 
-static void on_gone(void *owner)
+static void on_known(void *owner)
+{
+    const struct shard *const shard = owner;
+    mailbox_post(shard->options.main, (struct letter){.kind = LETTER_KNOWN});
+}
+
+static void on_gone(void *owner, bool known)
 {
     struct shard *const shard = owner;
-    mailbox_post(shard->options.main, (struct letter){.kind = LETTER_GONE});
+    mailbox_post(shard->options.main, (struct letter){.kind = LETTER_GONE, .known = known});
     end_if_drained(shard);
 }
 
@@ -113,6 +117,7 @@ static const struct conn_handler handler = {
     .filled = on_filled,
     .closed = on_closed,
     .release = on_release,
+    .known = on_known,
     .gone = on_gone,
 };
 
@@ -176,7 +181,7 @@ static void serve(struct shard *shard, struct caller *caller)
         return;
     }
     caller_destroy(caller);
-    mailbox_post(shard->options.main, (struct letter){.kind = LETTER_GONE});
+    mailbox_post(shard->options.main, (struct letter){.kind = LETTER_GONE, .known = false});
 }
 
 static void deliver(void *owner, const struct letter *letter)
@@ -197,6 +202,7 @@ static void deliver(void *owner, const struct letter *letter)
         break;
     case LETTER_LOST: mailbox_post(shard->options.main, *letter); break;
     case LETTER_NOTICE:
+    case LETTER_KNOWN:
     case LETTER_GONE:
     case LETTER_WRITTEN:
     case LETTER_ENDED: assert(false && "this letter is for the main thread"); break;
@@ -259,8 +265,12 @@ static enum stepd_status create_brain(struct shard *shard)
         .handler = &handler,
         .owner = shard,
         .frame_max_bytes = shard->options.core.frame_max_bytes,
+        .queue_high_bytes = shard->options.unsent_max_bytes,
         .write_timeout_ms = shard->options.write_timeout_ms,
         .read_timeout_ms = shard->options.read_timeout_ms,
+        .idle_timeout_ms = shard->options.idle_timeout_ms,
+        .refusals_max_per_s = shard->options.refusals_max_per_s,
+        .limits = shard->options.core.limits,
     };
     const struct core_io io = {
         .owner = shard,
@@ -310,8 +320,9 @@ enum stepd_status shard_start(struct shard *shard)
 {
     sigset_t all;
     sigset_t before;
-    (void)uv_timer_start(&shard->tick, on_tick, TICK_MS, TICK_MS); /* fails without a callback */
-    (void)uv_prepare_start(&shard->before_sleep, before_sleep);    /* the same */
+    (void)uv_timer_start(&shard->tick, on_tick, CONN_TICK_MS,
+                         CONN_TICK_MS);                         /* fails without a callback */
+    (void)uv_prepare_start(&shard->before_sleep, before_sleep); /* the same */
     /* A thread inherits the mask: signals are the main thread's to take. */
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);

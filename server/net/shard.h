@@ -19,8 +19,11 @@ struct shard;
 
 struct shard_options {
     struct core_options core;
+    uint64_t unsent_max_bytes; /* 0: as conn.h has it */
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;
+    uint32_t idle_timeout_ms;
+    uint32_t refusals_max_per_s;
     uint32_t busy_poll_us;        /* see busy_poll.h */
     struct shared_budget *shared; /* borrowed while the shard lives; NULL: workers on this host
                                    * share no memory with it */

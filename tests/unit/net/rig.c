@@ -88,10 +88,17 @@ static void on_release(void *owner, struct weights *weights, uint64_t now_ms)
     rig->released++;
 }
 
-static void on_gone(void *owner)
+static void on_known(void *owner)
+{
+    struct rig *const rig = owner;
+    rig->known++;
+}
+
+static void on_gone(void *owner, bool known)
 {
     struct rig *const rig = owner;
     rig->gone++;
+    rig->known -= known;
 }
 
 static const struct conn_handler handler = {
@@ -101,6 +108,7 @@ static const struct conn_handler handler = {
     .filled = on_filled,
     .closed = on_closed,
     .release = on_release,
+    .known = on_known,
     .gone = on_gone,
 };
 
@@ -121,6 +129,9 @@ struct rig *rig_create(void)
         .frame_max_bytes = RIG_FRAME_MAX_BYTES,
         .write_timeout_ms = RIG_WRITE_TIMEOUT_MS,
         .read_timeout_ms = RIG_READ_TIMEOUT_MS,
+        .idle_timeout_ms = RIG_IDLE_TIMEOUT_MS,
+        .refusals_max_per_s = RIG_REFUSALS_MAX_PER_S,
+        .limits = &rig->limits,
     };
     assert_int_equal(conn_loop_init(&rig->loop, &options), STEPD_OK);
     return rig;

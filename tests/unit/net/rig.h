@@ -20,12 +20,15 @@ enum {
     RIG_FRAME_MAX_BYTES = 8 << 20,
     RIG_WRITE_TIMEOUT_MS = 30000,
     RIG_READ_TIMEOUT_MS = 20000,
+    RIG_IDLE_TIMEOUT_MS = 600000,
+    RIG_REFUSALS_MAX_PER_S = 50, /* 5 in a tick */
 };
 
 struct tls;
 
 struct rig {
     uv_loop_t uv;
+    struct limits limits; /* what was counted */
     struct conn_loop loop;
     struct conn *conn;
     int peer; /* the other end; -1: closed */
@@ -48,7 +51,8 @@ struct rig {
     size_t closed;
     size_t released;
     size_t gone;
-    bool inside; /* a call to the handler is under way */
+    size_t known; /* and not gone */
+    bool inside;  /* a call to the handler is under way */
 };
 
 /* The handler's records are reset; the connection is open and has read `count` bytes already. */

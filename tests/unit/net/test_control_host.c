@@ -38,9 +38,10 @@ static void on_order(void *owner, uint32_t shard, struct order *order)
     order_destroy(order);
 }
 
-static void on_gone(void *owner)
+static void on_gone(void *owner, bool known)
 {
     struct place *const place = owner;
+    (void)known;
     place->gone++;
 }
 

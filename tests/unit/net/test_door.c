@@ -23,13 +23,16 @@
 
 #include "proto/error.h"
 #include "rig.h"
+#include "server/base/limit.h"
 #include "server/net/socket.h"
 
 enum {
     TURNS = 16,
     CALLERS = 8,
     SHARDS = 2,
-    ROOMS = 3, /* connections at once */
+    ROOMS = 3,     /* connections at once */
+    STRANGERS = 2, /* of these */
+    HELLO_BYTES = 4096,
     HELLO_TIMEOUT_MS = 5000,
     FRAME_BYTES = 8192,
 };
@@ -37,6 +40,7 @@ enum {
 /* A door, and what it said of its callers. */
 struct entrance {
     uv_loop_t uv;
+    struct limits limits;
     struct door *door;
     char directory[32];
     char path[64];
@@ -63,7 +67,7 @@ static void refuse(void *owner, struct caller *caller, const struct stepd_error 
     entrance->error = *error;
     entrance->refused++;
     caller_destroy(caller);
-    door_gone(entrance->door);
+    door_gone(entrance->door, /* known= */ false);
 }
 
 static void turn(struct entrance *entrance)
@@ -81,7 +85,10 @@ static int set_up(void **state)
         .uv = &entrance->uv,
         .shards = SHARDS,
         .connections_max = ROOMS,
+        .unauthenticated_max = STRANGERS,
         .hello_timeout_ms = HELLO_TIMEOUT_MS,
+        .hello_max_bytes = HELLO_BYTES,
+        .limits = &entrance->limits,
         .tcp_congestion = SOCKET_CONGESTION_AUTO,
         .owner = entrance,
         .admit = admit,
@@ -182,6 +189,7 @@ static void door__hello__goes_to_whom_it_names_with_all_that_was_read(void **sta
         const size_t n = rig_heartbeat(bytes, of_hello, 1); /* sent before the answer */
         const int fd = call_with(entrance, bytes, n);
         assert_int_equal(entrance->admitted, shard + 1);
+        door_known(entrance->door);
         assert_int_equal(entrance->shard[shard], shard);
         assert_int_equal(entrance->caller[shard]->count, n);
         assert_memory_equal(entrance->caller[shard]->bytes, bytes, n);
@@ -290,14 +298,64 @@ static void door__full__lets_in_who_waits_when_somebody_is_gone(void **state)
     uint8_t bytes[FRAME_BYTES];
     const size_t n = hello(bytes, 0);
     int fd[ROOMS + 1];
-    for (size_t i = 0; i <= ROOMS; i++)
+    for (size_t i = 0; i <= ROOMS; i++) {
         fd[i] = call_with(entrance, bytes, n);
+        if (i < ROOMS)
+            door_known(entrance->door);
+    }
     assert_int_equal(entrance->admitted, ROOMS);
-    door_gone(entrance->door);
+    assert_int_equal(entrance->limits.refused[LIMIT_CONNECTIONS], 1);
+    door_gone(entrance->door, /* known= */ true);
     turn(entrance);
     assert_int_equal(entrance->admitted, ROOMS + 1);
     for (size_t i = 0; i <= ROOMS; i++)
         hang_up(entrance, fd[i]);
+}
+
+/* Lets so much time pass that strangers may be dropped for others. */
+static void wait_for_grace(struct entrance *entrance)
+{
+    const uint64_t until_ms = uv_now(&entrance->uv) + DOOR_GRACE_MS;
+    while (uv_now(&entrance->uv) < until_ms)
+        turn(entrance);
+}
+
+static void door__strangers__leave_room_for_who_is_known(void **state)
+{
+    struct entrance *const entrance = *state;
+    uint8_t bytes[FRAME_BYTES];
+    const size_t n = hello(bytes, 0);
+    int fd[STRANGERS + 1];
+    for (size_t i = 0; i <= STRANGERS; i++)
+        fd[i] = call_with(entrance, bytes, n);
+    assert_int_equal(entrance->admitted, STRANGERS); /* and the next waits, though there is room */
+    assert_int_equal(entrance->limits.refused[LIMIT_UNAUTHENTICATED], 1);
+    door_known(entrance->door);
+    turn(entrance);
+    assert_int_equal(entrance->admitted, STRANGERS + 1);
+    assert_int_equal(entrance->limits.used[LIMIT_CONNECTIONS], STRANGERS + 1);
+    assert_int_equal(entrance->limits.used[LIMIT_UNAUTHENTICATED], STRANGERS);
+    for (size_t i = 0; i <= STRANGERS; i++)
+        hang_up(entrance, fd[i]);
+}
+
+static void door__strangers_who_say_nothing__go_for_others_the_oldest_first(void **state)
+{
+    struct entrance *const entrance = *state;
+    uint8_t bytes[FRAME_BYTES];
+    const int oldest = call(entrance);
+    const int next = call(entrance);
+    const int late = call_with(entrance, bytes, hello(bytes, 1));
+    assert_int_equal(entrance->admitted, 0); /* who has only just come may stay */
+    wait_for_grace(entrance);
+    door_tick(entrance->door, uv_now(&entrance->uv));
+    turn(entrance);
+    assert_int_equal(entrance->admitted, 1);
+    assert_true(is_closed(oldest));
+    assert_false(is_closed(next));
+    hang_up(entrance, oldest);
+    hang_up(entrance, next);
+    hang_up(entrance, late);
 }
 
 static void door__callers_who_leave__make_room(void **state)
@@ -337,6 +395,8 @@ int main(void)
         TEST(door__first_frame_too_long__is_refused_by_its_length),
         TEST(door__silent_caller__is_refused_when_its_time_is_over),
         TEST(door__full__lets_in_who_waits_when_somebody_is_gone),
+        TEST(door__strangers__leave_room_for_who_is_known),
+        TEST(door__strangers_who_say_nothing__go_for_others_the_oldest_first),
         TEST(door__callers_who_leave__make_room),
         TEST(door__closed__drops_who_has_not_said_hello),
     };

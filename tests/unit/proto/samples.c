@@ -36,6 +36,10 @@ static const struct stepd_schedule_part schedule_parts[] = {
     {.kind = "linear", .settings = {.count = 1, .at = settings}},
     {.kind = "constant"},
 };
+static const struct stepd_limit_status limits[] = {
+    {.name = "connections_max", .used = 3, .max = 1024, .refused = 17},
+    {.name = "memory_max_bytes", .used = 1u << 20, .max = UINT64_MAX, .refused = 0},
+};
 static const uint32_t ndim[] = {2, 0, 8};
 static const struct stepd_phase phases[] = {
     {.from = 1, .optimizer = "momentum", .settings = {.count = 2, .at = settings + 1}},
@@ -277,7 +281,9 @@ static const struct stepd_message samples[] = {
                      .uptime_ms = 123456,
                      .jobs = COUNT(jobs),
                      .job = jobs,
-                     .last = true}},
+                     .last = true,
+                     .limits = COUNT(limits),
+                     .limit = limits}},
     {.kind = STEPD_MESSAGE_GET_GROUPS, .request_id = 19, .body.get_groups = {.job = "mnist"}},
     {.kind = STEPD_MESSAGE_GROUPS,
      .request_id = UINT64_MAX,

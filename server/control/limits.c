@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/control/limits.h"
+
+#include "server/base/limit.h"
+#include "server/control/drafts.h"
+#include "server/control/observers.h"
+#include "server/control/opening.h"
+
+/* What control knows better than any counter. */
+static void look_up(const struct control *control)
+{
+    struct limits *const limits = control->options.limits;
+    limit_set(limits, LIMIT_OBSERVERS, control_observers(control));
+    limit_set(limits, LIMIT_JOBS, control->jobs);
+    limit_set(limits, LIMIT_DEFINITIONS, control_drafts_bytes(control));
+    limit_set(limits, LIMIT_MEMORY, control_opened_bytes(control));
+}
+
+size_t control_limits(const struct control *control, struct stepd_limit_status *ret_limit)
+{
+    struct limits *const limits = control->options.limits;
+    if (limits == NULL)
+        return 0;
+    look_up(control);
+    for (size_t i = 0; i < LIMITS; i++) {
+        ret_limit[i] = (struct stepd_limit_status){
+            .name = limit_key((enum limit)i),
+            .used = atomic_load_explicit(&limits->used[i], memory_order_relaxed),
+            .max = limits->max[i],
+            .refused = atomic_load_explicit(&limits->refused[i], memory_order_relaxed),
+        };
+    }
+    return LIMITS;
+}
