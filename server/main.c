@@ -319,6 +319,7 @@ static enum stepd_status create_server(struct daemon *daemon, struct server **re
         .jobs_max = config->jobs_max,
         .version = STEPD_VERSION,
         .log = &daemon->log,
+        .environment = environ,
         .checkpoint_every_steps = config->checkpoint_every_steps,
         .checkpoint_every_ms = config->checkpoint_every_s * UINT64_C(1000),
         .checkpoint_on_exit = config->checkpoint_on_exit,

@@ -31,6 +31,7 @@ static void throw_away(const struct letter *letter)
     case LETTER_KNOWN:
     case LETTER_GONE:
     case LETTER_ENDED:
+    case LETTER_BEAT:
     case LETTER_DRAIN:
     case LETTER_CUT:
     case LETTER_LOST: break;

@@ -28,6 +28,7 @@ enum letter_kind {
     LETTER_WRITTEN, /* written: a checkpoint, or not */
     LETTER_ENDED,   /* shard: its thread does nothing any more and can be joined */
     /* to both */
+    LETTER_BEAT,  /* does your loop still turn? Back: shard's does */
     LETTER_DRAIN, /* finish what was said, close, end */
     LETTER_CUT,   /* close and end now */
     LETTER_LOST,  /* there was no memory to keep a letter: the daemon cannot go on */

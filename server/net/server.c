@@ -14,8 +14,11 @@
  * returns. A start that fails half way ends in the same manner, so there is one way out.
  */
 #include <assert.h>
+#include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "proto/error.h"
 #include "server/net/address.h"
@@ -25,6 +28,8 @@
 #include "server/net/server_internal.h"
 
 #define DRAIN_MS 3000u
+
+#define STATUS_BYTES 400u /* an address and a few words */
 
 /* ---- Ending ---------------------------------------------------------------------------------- */
 
@@ -74,10 +79,19 @@ static void drain_if_kept(struct server *server)
     end_if_drained(server);
 }
 
+/* A service manager that cannot be told may take the daemon for dead. */
+static void note_told(const struct server *server, bool told)
+{
+    if (!told)
+        log_event(server->options.log, LOG_WARN, "supervisor_not_told", "reason=%s",
+                  strerror(errno));
+}
+
 static void stop(struct server *server, const char *reason)
 {
     log_event(server->options.log, LOG_INFO, "stopping", "reason=%s", reason);
     if (server->state == SERVER_RUNNING) {
+        note_told(server, supervisor_tell(&server->supervisor, "STOPPING=1\nSTATUS=ends"));
         server->state = SERVER_KEEPING;
         control_checkpoint_all(control_host_control(server->control), uv_now(&server->uv));
     } else if (server->state == SERVER_KEEPING) {
@@ -86,6 +100,15 @@ static void stop(struct server *server, const char *reason)
         cut(server);
     }
     drain_if_kept(server);
+}
+
+static void tell_ready(const struct server *server)
+{
+    char status[STATUS_BYTES];
+    (void)snprintf(status, sizeof status, "serves at %s with %u shard%s",
+                   door_address(server->door), (unsigned)server->options.shards,
+                   server->options.shards == 1 ? "" : "s");
+    note_told(server, supervisor_tell_ready(&server->supervisor, status));
 }
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -97,8 +120,12 @@ static void on_hangup(uv_signal_t *signal, int number)
 {
     const struct server *const server = signal->data;
     (void)number;
+    if (server->state == SERVER_RUNNING)
+        note_told(server, supervisor_tell_reloading(&server->supervisor));
     if (server->options.reload != NULL)
         server->options.reload(server->options.owner);
+    if (server->state == SERVER_RUNNING)
+        tell_ready(server);
 }
 
 /* ---- Callers --------------------------------------------------------------------------------- */
@@ -183,6 +210,7 @@ void server_deliver(void *owner, const struct letter *letter)
     case LETTER_ENDED: on_shard_ended(server, letter->shard); break;
     case LETTER_DRAIN: stop(server, "server_stop"); break;
     case LETTER_LOST: on_lost(server); break;
+    case LETTER_BEAT: note_told(server, supervisor_answered(&server->supervisor)); break;
     case LETTER_WRITTEN: on_written(server, letter->written); break;
     case LETTER_ORDER:
     case LETTER_CALLER:
@@ -198,6 +226,9 @@ static void on_tick(uv_timer_t *timer)
     control_host_tick(server->control, now_ms);
     limit_set(&server->limits, LIMIT_SHARED, atomic_load(&server->shared.bytes_used));
     drain_if_kept(server);
+    if (server->state < SERVER_DRAINING &&
+        supervisor_beat(&server->supervisor, server->options.shards, now_ms))
+        post_to_shards(server, LETTER_BEAT);
     if (server->state == SERVER_DRAINING && now_ms >= server->drain_until_ms)
         cut(server);
 }
@@ -277,8 +308,10 @@ static void log_ready(const struct server *server)
 static enum stepd_status start(struct server *server, struct stepd_error *reterr)
 {
     const struct server_options *const options = &server->options;
-    enum stepd_status status = limits_raise_descriptors(options->connections_max, options->shards,
-                                                        &server->shared.descriptors, reterr);
+    enum stepd_status status = supervisor_open(options->environment, &server->supervisor, reterr);
+    if (status == STEPD_OK)
+        status = limits_raise_descriptors(options->connections_max, options->shards,
+                                          &server->shared.descriptors, reterr);
     if (status == STEPD_OK)
         status = door_listen(server->door, (const struct sockaddr *)&server->listen,
                              options->unix_path, reterr);
@@ -299,6 +332,7 @@ enum stepd_status server_run(struct server *server, struct stepd_error *reterr)
     enum stepd_status status = start(server, reterr);
     if (status == STEPD_OK) {
         log_ready(server);
+        tell_ready(server);
     } else {
         cut(server);
         end_if_drained(server);
@@ -306,6 +340,7 @@ enum stepd_status server_run(struct server *server, struct stepd_error *reterr)
     (void)uv_run(&server->uv, UV_RUN_DEFAULT);
     if (status == STEPD_OK && server->broken)
         status = stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "the server ran out of memory");
+    supervisor_close(&server->supervisor);
     log_event(server->options.log, LOG_INFO, "stopped", NULL);
     return status;
 }

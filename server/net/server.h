@@ -10,7 +10,7 @@
  * SIGTERM and SIGINT stop it while it runs: the first has the last checkpoints written, where any
  * are kept, and lets it drain (no more callers, replies flushed for a few seconds); each further
  * one passes over what the one before has begun. SIGHUP asks whoever made it to reread what can
- * change while it runs.
+ * change while it runs. A service manager is told of all this (supervisor.h).
  */
 #ifndef NET_SERVER_H
 #define NET_SERVER_H
@@ -33,7 +33,7 @@ struct job_state;
 struct server;
 struct server_written;
 
-/* Strings and the log are borrowed until server_destroy. */
+/* Strings, the log and the environment are borrowed until server_destroy. */
 struct server_options {
     const char *listen;    /* "host:port" or "[v6]:port"; port 0 picks one */
     const char *unix_path; /* "": no Unix socket */
@@ -70,7 +70,8 @@ struct server_options {
     uint32_t slice_elements;
     uint32_t jobs_max;
     const char *version;
-    const struct log *log; /* may be NULL */
+    const struct log *log;    /* may be NULL */
+    char *const *environment; /* see supervisor.h; NULL: nobody asks */
 
     uint64_t checkpoint_every_steps; /* see control.h */
     uint64_t checkpoint_every_ms;

@@ -274,6 +274,7 @@ enum stepd_status server_create(const struct server_options *options, struct ser
     *server = (struct server){.options = *options,
                               .listen = listen,
                               .tls = tls,
+                              .supervisor.fd = -1,
                               .shared.bytes = options->shared_max_bytes};
     fill_limits(server);
     if (uv_loop_init(&server->uv) != 0)

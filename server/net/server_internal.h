@@ -15,6 +15,7 @@
 #include "server/net/server.h"
 #include "server/net/shard.h"
 #include "server/net/shared_memory.h"
+#include "server/net/supervisor.h"
 #include "server/net/tls.h"
 
 enum server_state {
@@ -39,8 +40,9 @@ struct server {
     struct door *door;            /* owned */
     struct control_host *control; /* owned */
     struct shard **shard;         /* owned; options.shards of them */
-    struct shared_budget shared;  /* for the workers on this host */
-    uint32_t running;             /* shards whose threads were started and have not ended */
+    struct supervisor supervisor;
+    struct shared_budget shared; /* for the workers on this host */
+    uint32_t running;            /* shards whose threads were started and have not ended */
     enum server_state state;
     uint64_t drain_until_ms;
     atomic_bool ending; /* what other threads do for control is of no use any more */

@@ -14,7 +14,9 @@
 #include <assert.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <uv.h>
 
 #include "server/net/busy_poll.h"
@@ -200,6 +202,7 @@ static void deliver(void *owner, const struct letter *letter)
         conn_loop_cut(&shard->loop);
         end_if_drained(shard);
         break;
+    case LETTER_BEAT:
     case LETTER_LOST: mailbox_post(shard->options.main, *letter); break;
     case LETTER_NOTICE:
     case LETTER_KNOWN:
@@ -252,6 +255,9 @@ static void before_sleep(uv_prepare_t *prepare)
 static void run(void *argument)
 {
     struct shard *const shard = argument;
+    char name[16]; /* as long as the kernel keeps it */
+    (void)snprintf(name, sizeof name, "shard %u", (unsigned)shard->options.core.shard + 1);
+    (void)prctl(PR_SET_NAME, name); /* for top -H and the like */
     busy_poll_run(&shard->uv, shard->options.busy_poll_us, &shard->loop.reads);
     const struct letter last = {.kind = LETTER_ENDED, .shard = shard->options.core.shard};
     mailbox_post(shard->options.main, last);

@@ -28,7 +28,7 @@ struct shard_options {
     struct shared_budget *shared; /* borrowed while the shard lives; NULL: workers on this host
                                    * share no memory with it */
     const struct log *log;        /* borrowed while the shard lives; may be NULL */
-    struct mailbox *main;         /* likewise: NOTICE, GONE, ENDED and LOST go there */
+    struct mailbox *main;         /* likewise: NOTICE, GONE, ENDED, BEAT and LOST go there */
 };
 
 /* A shard that does not run yet. RESOURCE_EXHAUSTED. *ret_shard: caller frees with shard_destroy.
