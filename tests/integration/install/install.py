@@ -134,7 +134,11 @@ def check_programs(folder):
     run(CMAKE, "--install", BUILD, "--prefix", str(folder))
     programs = sorted(path.name for path in (folder / "bin").iterdir())
     assert programs == ["stepctl", "stepd", "stepd-bench", "stepd-train"], programs
-    return "installed: " + ", ".join(programs)
+    unit = (folder / "lib/systemd/system/stepd.service").read_text()
+    source = pathlib.Path(SOURCE, "deploy/systemd/stepd.service").read_text()
+    assert f"\nExecStart={folder}/bin/stepd --config " in unit, unit
+    assert unit.replace(f"{folder}/bin", "/usr/local/bin") == source, "more than its path differs"
+    return "installed: " + ", ".join(programs) + ", and the unit that names the daemon"
 
 
 def main():
