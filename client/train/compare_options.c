@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "client/train/launcher.h"
+#include "client/lib/launcher.h"
 #include "proto/decimal.h"
 #include "proto/error.h"
 
@@ -58,7 +58,7 @@ static enum stepd_status read_workers(const struct flag *flag, const char *value
 {
     struct compare_options *const options = target;
     uint64_t workers;
-    if (!launcher_number(value, COMPARE_WORKERS_MAX, &workers) || workers == 0)
+    if (!stepd_launcher_number(value, COMPARE_WORKERS_MAX, &workers) || workers == 0)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "%s '%s': expected a number of workers from 1 to %u", flag->name, value,
                           COMPARE_WORKERS_MAX);
@@ -317,7 +317,7 @@ enum stepd_status compare_options_parse(int argc, char *const *argv, char *const
     *ret_options = (struct compare_options){.runs = 0};
     struct train_options *const base = &ret_options->base;
     options_defaults(environment, base);
-    base->server = launcher_variable(environment, "STEPD_ADDRESS");
+    base->server = stepd_launcher_variable(environment, "STEPD_ADDRESS");
     base->job = "compare";
     base->schedule = "constant";
     base->csv = "compare.csv";

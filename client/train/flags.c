@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/train/launcher.h"
+#include "client/lib/launcher.h"
 #include "proto/error.h"
 
 void *flag_field(const struct flag *flag, void *target)
@@ -46,7 +46,7 @@ enum stepd_status flag_read_number(const struct flag *flag, const char *value, v
                                    struct stepd_error *reterr)
 {
     uint64_t number;
-    if (!launcher_number(value, flag->most, &number) || number < flag->least)
+    if (!stepd_launcher_number(value, flag->most, &number) || number < flag->least)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "%s '%s': expected a whole number from %llu to %llu", flag->name, value,
                           (unsigned long long)flag->least, (unsigned long long)flag->most);

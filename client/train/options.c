@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/train/launcher.h"
+#include "client/lib/launcher.h"
 #include "client/train/model.h"
 #include "proto/decimal.h"
 #include "proto/error.h"
@@ -23,7 +23,7 @@ static enum stepd_status read_rank(const struct flag *flag, const char *value, v
                                    struct stepd_error *reterr)
 {
     uint64_t rank;
-    if (!launcher_number(value, STEPD_WORKERS_MAX - 1, &rank))
+    if (!stepd_launcher_number(value, STEPD_WORKERS_MAX - 1, &rank))
         return flag_fail(flag, value, "a rank, 0 or more", reterr);
     ((struct train_options *)target)->rank = (int)rank;
     return STEPD_OK;
@@ -34,7 +34,7 @@ static enum stepd_status read_world(const struct flag *flag, const char *value, 
 {
     (void)flag;
     uint64_t world;
-    if (!launcher_number(value, STEPD_WORKERS_MAX, &world) || world == 0)
+    if (!stepd_launcher_number(value, STEPD_WORKERS_MAX, &world) || world == 0)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "--world '%s': expected a number of workers from 1 to %u", value,
                           STEPD_WORKERS_MAX);
@@ -425,8 +425,8 @@ static enum stepd_status settle_place(char *const *environment, struct train_opt
     if (options->rank != TRAIN_RANK_ANY && options->world == 0)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "--rank needs --world");
     if (options->world == 0 && !options->local) {
-        struct launcher_place place;
-        const enum stepd_status status = launcher_find(environment, &place, reterr);
+        struct stepd_place place;
+        const enum stepd_status status = stepd_launcher_find(environment, &place, reterr);
         if (status != STEPD_OK)
             return status;
         if (place.found) {
@@ -450,10 +450,8 @@ static enum stepd_status settle_place(char *const *environment, struct train_opt
 
 void options_defaults(char *const *environment, struct train_options *ret_options)
 {
-    const char *const address = launcher_variable(environment, "STEPD_ADDRESS");
     *ret_options = (struct train_options){
-        .server = address == NULL ? "127.0.0.1:7070" : address,
-        .token = launcher_variable(environment, "STEPD_TOKEN"),
+        .token = stepd_launcher_variable(environment, "STEPD_TOKEN"),
         .job = "train",
         .model = "mlp:784-1000-1000-10",
         .data = "/usr/share/datasets/fashion-mnist",
@@ -467,6 +465,7 @@ void options_defaults(char *const *environment, struct train_options *ret_option
         .batch_sizes = 1,
         .batch = {128},
     };
+    ret_options->server = stepd_launcher_address(environment, ret_options->server_buffer);
 }
 
 enum stepd_status options_parse(int argc, char *const *argv, char *const *environment,

@@ -14,6 +14,7 @@
 #include <stepd/status.h>
 #include <stepd/types.h>
 
+#include "client/lib/launcher.h"
 #include "client/train/flags.h"
 #include "client/train/params.h"
 #include "client/train/recipe.h"
@@ -34,6 +35,7 @@
  */
 struct train_options {
     const char *server;
+    char server_buffer[STEPD_LAUNCHER_ADDRESS_BYTES];
     const char *token;  /* NULL: none */
     const char *tls_ca; /* this and the next: as stepd_options has them */
     const char *tls_cert;

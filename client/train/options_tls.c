@@ -5,13 +5,13 @@
  */
 #include <string.h>
 
-#include "client/train/launcher.h"
+#include "client/lib/launcher.h"
 #include "client/train/options.h"
 
 static void take(char *const *environment, const char *name, const char **value)
 {
     if (*value == NULL)
-        *value = launcher_variable(environment, name);
+        *value = stepd_launcher_variable(environment, name);
 }
 
 void options_settle_tls(char *const *environment, struct train_options *options)

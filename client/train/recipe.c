@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "client/train/launcher.h"
+#include "client/lib/launcher.h"
 #include "proto/decimal.h"
 #include "proto/error.h"
 

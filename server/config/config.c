@@ -160,10 +160,10 @@ static bool is_kubernetes(const char *name)
 /* What workers and stepctl read, and a daemon that is started beside them inherits. */
 static bool is_client_s(const char *name)
 {
-    static const char *const names[] = {
-        "STEPD_ADDRESS",     "STEPD_CA",         "STEPD_CLIENT_CERT",
-        "STEPD_CLIENT_KEY",  "STEPD_LOCAL_RANK", "STEPD_RANK",
-        "STEPD_SERVER_NAME", "STEPD_TOKEN",      "STEPD_WORLD"};
+    static const char *const names[] = {"STEPD_ADDRESS",     "STEPD_CA",   "STEPD_CLIENT_CERT",
+                                        "STEPD_CLIENT_KEY",  "STEPD_JOB",  "STEPD_LOCAL_RANK",
+                                        "STEPD_LOCAL_WORLD", "STEPD_RANK", "STEPD_SERVER_NAME",
+                                        "STEPD_TOKEN",       "STEPD_WORLD"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(name, names[i]) == 0)
             return true;
