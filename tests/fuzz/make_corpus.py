@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 
+import programs
+
 
 def varint(number):
     out = bytearray()
@@ -308,6 +310,14 @@ def main():
     (corpus / "tls").mkdir(exist_ok=True)
     for name, data in TLS_SCENES.items():
         write(corpus / "tls", name, data)
+    (corpus / "fields").mkdir(exist_ok=True)
+    for kind in range(17):
+        write(corpus / "fields", f"request_{kind}", bytes([kind]))
+    for kind in range(11):
+        write(corpus / "fields", f"reply_{kind}", bytes([255, kind]))
+    (corpus / "session").mkdir(exist_ok=True)
+    for name, data in programs.programs().items():
+        write(corpus / "session", name, data)
 
 
 if __name__ == "__main__":
