@@ -126,18 +126,28 @@ static void take_payload(struct stepd_reader *reader)
     count_payload(reader, n);
 }
 
+/* What a server says is wrong; some say nothing, and their code alone must do. */
+static enum stepd_status server_error(const struct stepd_error_reply *reply,
+                                      struct stepd_error *reterr)
+{
+    const enum stepd_status code = reply->code == STEPD_OK ? STEPD_UNKNOWN : reply->code;
+    if (reply->text[0] != '\0')
+        return stepd_fail(reterr, code, "%s", reply->text);
+    return stepd_fail(reterr, code, "the server answers %s (%s) without saying why; see its log",
+                      stepd_status_name(code), stepd_status_text(code));
+}
+
 /* An Error reply: of one request, or with id 0 of the whole connection. */
 static enum stepd_status take_error(struct stepd_reader *reader,
                                     const struct stepd_message *message, struct stepd_error *reterr)
 {
     const struct stepd_error_reply *const reply = &message->body.error;
-    const enum stepd_status code = reply->code == STEPD_OK ? STEPD_UNKNOWN : reply->code;
     if (message->request_id == 0)
-        return stepd_fail(reterr, code, "%s", reply->text);
+        return server_error(reply, reterr);
     struct stepd_request *const request =
         stepd_pending_find(reader->pending, reader->shard, message->request_id);
     struct stepd_error error;
-    (void)stepd_fail(&error, code, "%s", reply->text);
+    (void)server_error(reply, &error);
     if (request != NULL) {
         reader->answers += !request->kind->greets;
         stepd_pending_end(reader->pending, request, &error);

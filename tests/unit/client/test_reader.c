@@ -130,6 +130,22 @@ static void error__without_a_request__ends_the_connection_with_its_code(void **s
     free(bytes);
 }
 
+static void error__without_a_text__says_what_its_code_means(void **state)
+{
+    struct rig *const rig = *state;
+    uint8_t *bytes;
+    struct stepd_error error;
+    const struct stepd_message message = {
+        .kind = STEPD_MESSAGE_ERROR,
+        .body.error = {.code = STEPD_UNAUTHENTICATED, .text = ""},
+    };
+    const size_t n = rig_encode(&message, NULL, 0, &bytes);
+    assert_int_equal(rig_feed(rig, 1, bytes, n, SIZE_MAX, &error), STEPD_UNAUTHENTICATED);
+    assert_non_null(strstr(error.text, "the server answers UNAUTHENTICATED ("));
+    assert_non_null(strstr(error.text, ") without saying why; see its log"));
+    free(bytes);
+}
+
 static void assert_refused(struct rig *rig, const void *bytes, size_t n, const char *text)
 {
     struct stepd_error error;
@@ -213,6 +229,7 @@ int main(void)
         TEST(reply__nobody_waits_for_it__is_dropped_with_its_payload),
         TEST(reply__to_another_shards_request__is_dropped),
         TEST(error__without_a_request__ends_the_connection_with_its_code),
+        TEST(error__without_a_text__says_what_its_code_means),
         TEST(bytes__of_a_web_server__are_refused_by_name),
         TEST(bytes__of_a_tls_server__are_refused_by_name),
         TEST(bytes__of_anybody_else__are_refused_once),
