@@ -15,8 +15,10 @@
 
 /* What a peer of this connection can know. All is borrowed. */
 struct known {
-    uint64_t request_id; /* of the next request, or of the one that is answered */
-    uint32_t shard;      /* 0: control */
+    uint64_t request_id;            /* of the next request, or of the one that is answered */
+    enum stepd_message_kind answer; /* a reply of this kind is waited for; 0: of none */
+    bool pushes;                    /* gradients, or first weights */
+    uint32_t shard;                 /* 0: control */
     uint8_t session[STEPD_SESSION_BYTES];
     bool has_session;
     uint64_t incarnation;

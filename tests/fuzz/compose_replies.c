@@ -85,7 +85,7 @@ static void compose_result(const struct composer *c, struct stepd_result *result
     const size_t count = c->known->slices.count;
     uint32_t outcome[COMPOSE_LIST_MAX] = {0};
     for (size_t i = 0; i < COMPOSE_LIST_MAX; i++)
-        outcome[i] = (form & 1) != 0 ? STEPD_APPLIED : STEPD_NONE;
+        outcome[i] = ((form & 1) != 0) != c->known->pushes ? STEPD_APPLIED : STEPD_NONE;
     result->slices = like_u32s(c, count % COMPOSE_LIST_MAX, c->known->slices.at);
     result->outcomes = like_u32s(c, count % COMPOSE_LIST_MAX, outcome);
     uint64_t *const version = take_room(c->arena, result->slices.count, sizeof *version);
@@ -225,7 +225,10 @@ void compose_reply(struct taker *taker, const struct known *known, struct stepd_
                    struct stepd_message *ret_message)
 {
     const struct composer c = {.taker = taker, .known = known, .arena = arena};
-    *ret_message = (struct stepd_message){.kind = kinds[take_byte(taker) % COUNT(kinds)]};
+    const uint8_t kind = take_byte(taker);
+    *ret_message = (struct stepd_message){.kind = kinds[kind % COUNT(kinds)]};
+    if (kind == 0 && known->answer != 0)
+        ret_message->kind = known->answer;
     switch (ret_message->kind) {
     case STEPD_MESSAGE_WELCOME: compose_welcome(&c, &ret_message->body.welcome); break;
     case STEPD_MESSAGE_JOB_DEFINED:

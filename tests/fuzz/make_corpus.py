@@ -318,6 +318,9 @@ def main():
     (corpus / "session").mkdir(exist_ok=True)
     for name, data in programs.programs().items():
         write(corpus / "session", name, data)
+    (corpus / "client").mkdir(exist_ok=True)
+    for name, data in programs.client_programs().items():
+        write(corpus / "client", name, data)
 
 
 if __name__ == "__main__":

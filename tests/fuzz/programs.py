@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Seeds of fuzz_session: what honest and less honest clients do, as its programs (fuzz_session.c).
+"""Seeds of fuzz_session and fuzz_client, as their programs: what honest and less honest clients do,
+and servers.
 
 Names of fields follow tests/fuzz/compose*.c, where 0 is what an honest peer would say.
 """
@@ -235,4 +236,92 @@ def programs():
     for course in range(4):
         out[f"course_{course}"] = enrol(1) + victim(2) + steps(1, 1) + victim(9) + passes(3000)
     return {name: options(i % 4, i // 4 % 4 | (1 if name == "shared" else 0)) + program
+            for i, (name, program) in enumerate(out.items())}
+
+
+# ---- fuzz_client.c -------------------------------------------------------------------------------
+
+REPLIES = ["answer", "job_defined", "tensors_defined", "layout", "result", "ack", "status", "groups",
+           "error", "changes", "checkpoint_written"]
+PULL, STEP, PUSH = 0, 1, 2
+
+
+def reply(link, kind="answer", *fields, fill=0, trim=0, which=0):
+    return act(0, link, fill, trim, which, REPLIES.index(kind), *fields)
+
+
+def wants(link):
+    return act(4, link)
+
+
+def asks(kind, *fields, link=0):
+    return act(5, link, KINDS.index(kind), *fields)
+
+
+def operates(kind=PULL, *fields):
+    return act(6, kind, *fields)
+
+
+def answers(*links, **how):
+    return b"".join(reply(link, **how) for link in links)
+
+
+def lost(link):
+    return act(2, link)
+
+
+def ticks(ms):
+    return act(3, ms // 16 & 255, ms // 16 >> 8)
+
+
+CONNECTED = wants(0) + reply(0)
+SETTLED = CONNECTED + asks("get_layout") + reply(0) + answers(1, 2)
+
+
+def client_programs():
+    out = {
+        "connects": CONNECTED,
+        "defines": CONNECTED + asks("define_job") + reply(0) + asks("define_tensors") + reply(0)
+                   + asks("get_layout") + reply(0) + answers(1, 2),
+        "pulls": SETTLED + (operates() + answers(1, 2)) * 2,
+        "steps": SETTLED + (operates(STEP) + answers(1, 2)) * 3,
+        "pushes": SETTLED + operates(PUSH) + answers(1, 2) + operates(PULL) + answers(2, 1),
+        "assigns": SETTLED + asks("assign", link=1) + reply(1),
+        "overtaking": SETTLED + operates(STEP) + operates(PULL) + operates(PULL)
+                      + answers(1, 2, which=1) + answers(1, 2) + answers(1, 2, which=2),
+        "asks": SETTLED + b"".join(
+            asks(kind) + reply(0) for kind in ("get_status", "get_groups", "get_changes", "report",
+                                               "barrier", "checkpoint", "change_job", "leave")),
+        "pages": SETTLED + asks("get_status") + reply(0, "status", 3, 1, 9, 2) + reply(0, "status", 0, 1)
+                 + asks("get_groups") + reply(0, "groups", 3, 2) + reply(0, "groups", 0, 1),
+        "layout_pages": CONNECTED + asks("get_layout") + reply(0, "layout", 1) + lost(0) + ticks(400)
+                        + reply(0) + reply(0),
+        "reconnects": SETTLED + operates(STEP) + lost(1) + ticks(200) + reply(1) + answers(1, 2)
+                      + lost(0) + ticks(400) + reply(0) + answers(1, 2),
+        "rolls_back": SETTLED + operates(STEP) + reply(1, "error", 1) + ticks(48) + lost(0) + ticks(300)
+                      + reply(0, "answer", 0, 0, 0, 1) + reply(0, "answer", 0) + answers(1, 2)
+                      + operates(PULL) + answers(1, 2),
+        "forgotten": SETTLED + lost(0) + ticks(300) + reply(0, "error", 2) + ticks(300) + reply(0)
+                     + reply(0) + answers(1, 2) + operates(PULL) + answers(1, 2),
+        "deadlines": SETTLED + operates(PULL, 0, 0, 9) + ticks(6000) + ticks(6000) + ticks(9000),
+        "refused": wants(0) + reply(0, "error", 4) + wants(0) + ticks(100),
+        "gives_up": wants(0) + (lost(0) + ticks(5000)) * 14,
+        "withdraws": CONNECTED + asks("get_status") + act(7, 0) + reply(0) + asks("get_groups") + reply(0),
+        "unwritten": SETTLED + act(6 | 0x80, STEP) + act(0 | 0x80, 1, 0, 0, 0, 0) + act(8, 1, 0)
+                     + act(8, 2, 0) + answers(2),
+        "shared": wants(0) + reply(0) + asks("get_layout") + reply(0)
+                  + b"".join(reply(k, "answer", 32, 0, 0, 0, 0, 0, 0, 233, 233) for k in (1, 2))
+                  + operates(STEP) + b"".join(reply(k, "result", 4, 0, 0, 0, 0, 0, 1, 0) for k in (1, 2)),
+        "bfloat16": SETTLED + operates() + b"".join(reply(k, "result", 0, 0, 0, 0, 2, fill=63) for k in (1, 2)),
+        "hostile_bytes": CONNECTED + act(1, 0, *b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        "hostile_payloads": SETTLED + operates() + reply(1, trim=1) + reply(2, trim=200),
+        "hostile_results": SETTLED + operates() + reply(1, "result", 0, 2, 0, 1) + reply(2, "result", 2)
+                           + reply(2, "result", 0, 1, 9),
+        "hostile_layouts": CONNECTED + asks("get_layout") + reply(0, "layout", 0, 0, 0, 0, 3)
+                           + asks("get_layout") + reply(0, "layout", 2, 4),
+        "hostile_welcome": wants(0) + reply(0, "answer", 16 + 2 + 4, 3, 9, 8),
+        "wrong_answers": SETTLED + asks("get_status") + reply(0, "groups") + ticks(300) + reply(0)
+                         + operates() + reply(1, "ack") + reply(2, "status"),
+    }
+    return {name: act((2 if name == "shared" else 0) | (i % 4 == 3)) + program
             for i, (name, program) in enumerate(out.items())}
