@@ -22,10 +22,17 @@ struct shown {
     char text[SHOWN_BYTES];
 };
 
+static bool begins_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* A word that stands where it does not belong, unless it may be somebody's secret. */
 static struct shown show(const char *text)
 {
-    struct shown shown;
-    (void)text_quote(text, strlen(text), shown.text, sizeof shown.text);
+    struct shown shown = {.text = "(a token or a key)"};
+    if (!begins_with(text, TOKEN_PREFIX) && !begins_with(text, TOKEN_KEY_PREFIX))
+        (void)text_quote(text, strlen(text), shown.text, sizeof shown.text);
     return shown;
 }
 

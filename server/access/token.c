@@ -11,7 +11,7 @@
 
 _Static_assert(TOKEN_HASH_BYTES == SHA256_DIGEST_LENGTH, "a hash is a SHA-256");
 
-static const char prefix[] = "stepd_";
+static const char prefix[] = TOKEN_PREFIX;
 
 _Static_assert(TOKEN_TEXT_BYTES == sizeof prefix + (TOKEN_RANDOM_BYTES * 8 + 5) / 6,
                "a character for each 6 bits");

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define TOKEN_PREFIX       "stepd_"
 #define TOKEN_RANDOM_BYTES 32u
 #define TOKEN_TEXT_BYTES   50u /* of a token, NUL-terminated */
 #define TOKEN_HASH_BYTES   32u
