@@ -46,9 +46,10 @@ struct stepd_links_io {
     enum stepd_status (*send)(void *owner, uint32_t shard, struct stepd_outgoing *outgoing,
                               struct stepd_error *reterr);
     /* Maps the memory that has come with this Welcome over this connection, in place of what came
-     * over one before. Read and written as long as the connection stands. INTERNAL: it is no
-     * such memory. RESOURCE_EXHAUSTED: it did not come, or there is no room for it; another
-     * connection is made then, over which all goes by the socket. */
+     * over one before. Read and written until other memory takes its place, or the links are
+     * stopped: also while the connection is lost. INTERNAL: it is no such memory.
+     * RESOURCE_EXHAUSTED: it did not come, or there is no room for it; another connection is made
+     * then, over which all goes by the socket. */
     enum stepd_status (*map)(void *owner, uint32_t shard, const struct stepd_welcome *welcome,
                              struct stepd_shared *ret_shared, struct stepd_error *reterr);
     /* Bytes that have come so far over this connection. */
