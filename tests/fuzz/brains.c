@@ -265,11 +265,26 @@ static void make_control(struct brains *brains)
 
 /* ---- Tasks ----------------------------------------------------------------------------------- */
 
-static void fetched(struct brains *brains, const struct task *task)
+/* Of a job's first tensor, where there are any. */
+static struct first_weights *make_first(const struct job *job)
+{
+    struct first_weights *const first = first_weights_create(job->tensors);
+    FUZZ_CHECK(first != NULL);
+    first->values[0] = calloc(job->tensor[0].elements, sizeof *first->values[0]);
+    FUZZ_CHECK(first->values[0] != NULL);
+    memcpy(first->text, "a", 2);
+    return first;
+}
+
+static void fetched(struct brains *brains, const struct task *task, bool well)
 {
     struct control_fetched got = {.job_name = task->job->name, .attempt = task->attempt};
-    (void)stepd_fail(&got.error, STEPD_NOT_FOUND, "there are none");
+    if (well)
+        got.first = make_first(task->job);
+    else
+        (void)stepd_fail(&got.error, STEPD_NOT_FOUND, "there are none");
     control_fetched(brains->control, &got, brains->now_ms);
+    (void)first_weights_unref(got.first);
     (void)job_unref(task->job);
 }
 
@@ -291,7 +306,7 @@ bool brains_do_task(struct brains *brains, bool well)
     switch (task.kind) {
     case TASK_CHECKPOINT: written(brains, &task, well); break;
     case TASK_SNAPSHOT: control_snapshot_end(brains->control, task.snapshot, brains->now_ms); break;
-    case TASK_FETCH: fetched(brains, &task); break;
+    case TASK_FETCH: fetched(brains, &task, well); break;
     }
     return true;
 }

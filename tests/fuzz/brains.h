@@ -3,7 +3,8 @@
  * A daemon without its body: control and two shards, the queues of orders and notices between them,
  * and a clock, all moved by whoever holds it. Frames come and go through peers (peer.h).
  *
- * Jobs whose names begin with "f" begin with weights that somebody goes for; nobody finds any.
+ * Jobs whose names begin with "f" begin with weights that somebody goes for, who finds those of the
+ * first tensor, or none.
  */
 #ifndef TESTS_FUZZ_BRAINS_H
 #define TESTS_FUZZ_BRAINS_H

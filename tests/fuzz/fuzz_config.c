@@ -9,31 +9,15 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "proto/utf8.h"
 #include "server/config/config.h"
 #include "server/config/document.h"
 #include "server/model/job.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/memory_file.h"
 
 #define SLICE_ELEMENTS (1u << 18)
-
-/* config_load() takes a path: that of a file in memory, which each text overwrites. */
-static const char *write_file(const char *bytes, size_t n)
-{
-    static int fd = -1;
-    static char path[64];
-    if (fd < 0) {
-        fd = memfd_create("stepd.yaml", MFD_CLOEXEC);
-        FUZZ_CHECK(fd >= 0);
-        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    }
-    FUZZ_CHECK(ftruncate(fd, 0) == 0);
-    FUZZ_CHECK(pwrite(fd, bytes, n, 0) == (ssize_t)n);
-    return path;
-}
 
 static void check_error(enum stepd_status status, const struct stepd_error *error)
 {
@@ -49,7 +33,7 @@ static enum stepd_status load(const char *bytes, size_t n, struct config *ret_co
     char *const argv[] = {program, flag, NULL};
     char *const envp[] = {NULL};
     struct stepd_error error = {.text = ""};
-    (void)snprintf(flag, sizeof flag, "--config=%s", write_file(bytes, n));
+    (void)snprintf(flag, sizeof flag, "--config=%s", memory_file(bytes, n));
     const enum stepd_status status = config_load(2, argv, envp, ret_config, &error);
     FUZZ_CHECK(status == STEPD_OK || status == STEPD_FAILED_PRECONDITION ||
                status == STEPD_RESOURCE_EXHAUSTED);

@@ -46,10 +46,6 @@ static void close_wire(struct wire *wire)
 {
     while (wire->frames != NULL)
         drop_frame(wire);
-    free(wire->weights);
-    free(wire->gradients);
-    wire->weights = NULL;
-    wire->gradients = NULL;
     wire->closed = true;
     wire->guest->wire[wire->shard] = NULL;
     if (!wire->reading)
@@ -209,21 +205,32 @@ static bool io_show(void *owner, enum stepd_show what, uint64_t at, uint64_t byt
 }
 
 /* Memory of just that length, with whatever the server has in it. */
+static uint8_t *take_memory(uint64_t bytes)
+{
+    uint8_t *const memory = malloc(bytes + (bytes == 0));
+    FUZZ_CHECK(memory != NULL);
+    return memset(memory, 0x3f, bytes);
+}
+
+static void unmap(struct mapped *mapped)
+{
+    free(mapped->weights);
+    free(mapped->gradients);
+    *mapped = (struct mapped){.weights = NULL};
+}
+
 static enum stepd_status io_map(void *owner, uint32_t shard, const struct stepd_welcome *welcome,
                                 struct stepd_shared *ret_shared, struct stepd_error *reterr)
 {
-    struct wire *const wire = ((struct guest *)owner)->wire[shard];
+    struct mapped *const mapped = &((struct guest *)owner)->mapped[shard];
     if (welcome->weights_bytes > SHARED_MOST || welcome->gradients_bytes > SHARED_MOST)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no room to map it");
-    free(wire->weights);
-    free(wire->gradients);
-    wire->weights = malloc(welcome->weights_bytes + 1);
-    wire->gradients = malloc(welcome->gradients_bytes + 1);
-    FUZZ_CHECK(wire->weights != NULL && wire->gradients != NULL);
-    memset(wire->weights, 0x3f, welcome->weights_bytes + 1);
-    *ret_shared = (struct stepd_shared){.weights = wire->weights,
+    unmap(mapped);
+    *mapped = (struct mapped){.weights = take_memory(welcome->weights_bytes),
+                              .gradients = take_memory(welcome->gradients_bytes)};
+    *ret_shared = (struct stepd_shared){.weights = mapped->weights,
                                         .weights_bytes = welcome->weights_bytes,
-                                        .gradients = wire->gradients,
+                                        .gradients = mapped->gradients,
                                         .gradients_bytes = welcome->gradients_bytes,
                                         .owner = owner,
                                         .show = io_show};
@@ -335,6 +342,8 @@ void guest_deinit(struct guest *guest)
     guest_look(guest);
     for (uint32_t shard = 0; shard < GUEST_LINKS; shard++)
         FUZZ_CHECK(guest->wire[shard] == NULL && !guest->opens[shard]);
+    for (uint32_t shard = 0; shard < GUEST_LINKS; shard++)
+        unmap(&guest->mapped[shard]);
     for (size_t i = 0; i < GUEST_ASKS; i++)
         FUZZ_CHECK(!guest->ask[i].busy);
     for (size_t i = 0; i < GUEST_WORKS; i++)

@@ -42,8 +42,6 @@ struct wire {
     struct sent sent[GUEST_SENT]; /* the newest requests, round and round */
     size_t sends;
     uint64_t received;
-    uint8_t *weights;   /* owned; memory that came with its Welcome */
-    uint8_t *gradients; /* owned */
     bool reading;
     bool closed;
 };
@@ -68,6 +66,8 @@ struct work {
     bool done;
     float *grad[GUEST_TENSORS];    /* owned */
     float *weights[GUEST_TENSORS]; /* owned */
+    float *second[GUEST_TENSORS];  /* owned */
+    struct stepd_hessian hessian[GUEST_TENSORS];
 };
 
 struct guest {
@@ -77,6 +77,11 @@ struct guest {
     uint64_t beat_ms;
     bool connecting[GUEST_LINKS];
     struct wire *wire[GUEST_LINKS]; /* owned */
+
+    struct mapped {
+        uint8_t *weights;   /* owned; memory that came with a Welcome, until the next comes */
+        uint8_t *gradients; /* owned */
+    } mapped[GUEST_LINKS];
     struct stepd_opening opening[GUEST_LINKS];
     bool opens[GUEST_LINKS];
     struct ask ask[GUEST_ASKS];

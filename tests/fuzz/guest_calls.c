@@ -206,6 +206,7 @@ static void free_work(struct work *work)
     stepd_operation_deinit(&work->operation);
     for (size_t i = 0; i < GUEST_TENSORS; i++) {
         free(work->grad[i]);
+        free(work->second[i]);
         free(work->weights[i]);
     }
     *work = (struct work){.busy = false};
@@ -219,12 +220,15 @@ static bool has_room(const struct stepd_layout_table *table)
     return small;
 }
 
+/* Arrays of the tensors that `which` has a bit for, or of all where it has none. */
 static enum stepd_status fill(struct work *work, const struct stepd_layout_table *table,
-                              size_t first, struct stepd_error *reterr)
+                              uint8_t which, struct stepd_error *reterr)
 {
     struct stepd_array array[GUEST_TENSORS];
     size_t count = 0;
-    for (size_t i = first % table->tensors; i < table->tensors; i++) {
+    for (size_t i = 0; i < table->tensors; i++) {
+        if (which != 0 && (which & 1u << i) == 0)
+            continue;
         const size_t elements = table->tensor[i].elements;
         work->grad[i] = calloc(elements + (elements == 0), sizeof(float));
         work->weights[i] = calloc(elements + (elements == 0), sizeof(float));
@@ -233,6 +237,25 @@ static enum stepd_status fill(struct work *work, const struct stepd_layout_table
             (struct stepd_array){.tensor = i, .grad = work->grad[i], .weights = work->weights[i]};
     }
     return stepd_operation_fill(&work->operation, table, array, count, reterr);
+}
+
+/* Second derivatives for each slice whose pushes carry some. */
+static void add_hessians(struct work *work, const struct stepd_layout_table *table,
+                         struct stepd_step_options *options)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < table->slices && count < GUEST_TENSORS; i++) {
+        const struct stepd_slice_place *const slice = &table->slice[i];
+        if (slice->extra == 0 || slice->extra > GUEST_ELEMENTS)
+            continue;
+        work->second[count] = calloc(slice->extra, sizeof *work->second[count]);
+        FUZZ_CHECK(work->second[count] != NULL);
+        work->hessian[count] = (struct stepd_hessian){
+            .tensor = table->part[slice->first_part].tensor, .values = work->second[count]};
+        count++;
+    }
+    options->hessians = work->hessian;
+    options->hessians_count = count;
 }
 
 void guest_operate(struct guest *guest, struct taker *taker)
@@ -247,15 +270,17 @@ void guest_operate(struct guest *guest, struct taker *taker)
     if (work == guest->work + GUEST_WORKS || guest->home == NULL || !has_room(&guest->home->table))
         return;
     const enum stepd_operation_kind kind = kinds[take_byte(taker) % 3];
-    const size_t first = take_byte(taker);
+    const uint8_t which = take_byte(taker);
     options.min_version = take_number(taker);
     options.deadline_ms = (uint32_t)take_number(taker);
     options.examples = 1 + take_byte(taker);
     options.view = (enum stepd_view)(take_byte(taker) % STEPD_VIEWS);
+    if (kind != STEPD_OPERATION_PULL)
+        add_hessians(work, &guest->home->table, &options);
     enum stepd_status status =
         stepd_operation_init(&work->operation, kind, &guest->home->table, &options, &error);
     if (status == STEPD_OK)
-        status = fill(work, &guest->home->table, first, &error);
+        status = fill(work, &guest->home->table, which, &error);
     if (status == STEPD_OK)
         status =
             stepd_operation_fill_hessians(&work->operation, &guest->home->table, &options, &error);

@@ -11,6 +11,7 @@ files whose head says something else than what is in them; handshakes in pieces;
 not there.
 """
 
+import gzip
 import json
 import pathlib
 import struct
@@ -269,6 +270,54 @@ HOSTILE_MANIFESTS = {
 }
 
 
+def access_line(who="alice", role="work", jobs="mnist", until="never", key="sha256:" + "9f" * 32):
+    return f"{who} {role} {jobs} {until} {key}\n".encode()
+
+
+ACCESS_FILES = {
+    "list": b"# who    role     jobs       until                 key\n"
+            + access_line(until="2027-01-31T00:00:00Z")
+            + access_line("cron", "observe", "mnist,ab*", key="sha256:" + "0a" * 32)
+            + access_line("node7", jobs="*", key="certificate:node7"),
+    "windows": access_line().replace(b"\n", b"\r\n"),
+    "token": b"stepd_" + b"A" * 43 + b"\n",
+    "hostile_key_twice": access_line() + access_line("bob"),
+    "hostile_short_key": access_line(key="sha256:9f86"),
+    "hostile_nul": access_line() + b"\0" + access_line("bob", key="certificate:b"),
+    "hostile_date": access_line(until="2027-02-29") + access_line(until="1969-12-31"),
+    "hostile_words": b"alice work mnist never\n",
+    "hostile_jobs": access_line(jobs=",".join("a" * 70)),
+    "hostile_name": access_line(who="a" * 65),
+    "hostile_utf8": access_line().replace(b"alice", b"al\xffice"),
+    "hostile_long_token": b"x" * 513,
+}
+
+
+def idx_file(*shape, magic=None, data=None):
+    magic = 0x800 + len(shape) if magic is None else magic
+    size = 1
+    for n in shape:
+        size *= n
+    body = bytes(i % 256 for i in range(size)) if data is None else data
+    return bytes([len(shape) - 1]) + struct.pack(f">{1 + len(shape)}I", magic, *shape) + body
+
+
+LABELS = idx_file(10)
+IDX_FILES = {
+    "labels": LABELS,
+    "images": idx_file(2, 4, 3),
+    "packed": LABELS[:1] + gzip.compress(LABELS[1:], mtime=0),
+    "hostile_cut": LABELS[:-1],
+    "hostile_goes_on": LABELS + b"\0",
+    "hostile_packed_cut": LABELS[:1] + gzip.compress(LABELS[1:], mtime=0)[:-3],
+    "hostile_packed_sum": LABELS[:1] + gzip.compress(LABELS[1:], mtime=0)[:-8] + b"\0" * 8,
+    "hostile_huge": idx_file(0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, data=b""),
+    "hostile_most": idx_file(1 << 20, data=b""),
+    "hostile_zero": idx_file(2, 0, 3),
+    "hostile_floats": idx_file(2, magic=0xD01),
+}
+
+
 def example_jobs():
     """The jobs that the example file has behind a # in each line."""
     text = (pathlib.Path(__file__).parents[2] / "deploy/stepd.yaml").read_text()
@@ -310,6 +359,10 @@ def main():
     (corpus / "tls").mkdir(exist_ok=True)
     for name, data in TLS_SCENES.items():
         write(corpus / "tls", name, data)
+    for folder, files in (("access", ACCESS_FILES), ("idx", IDX_FILES)):
+        (corpus / folder).mkdir(exist_ok=True)
+        for name, data in files.items():
+            write(corpus / folder, name, data)
     (corpus / "fields").mkdir(exist_ok=True)
     for kind in range(17):
         write(corpus / "fields", f"request_{kind}", bytes([kind]))

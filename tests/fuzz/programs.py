@@ -77,10 +77,14 @@ def group(optimizer=0, pairs=(), schedule=0, schedule_pairs=(), phases=()):
     return out
 
 
-def define_job(mode=SYNC, workers=1, pairs=(), averages=False, **of_group):
+def define_job(mode=SYNC, workers=1, pairs=(), averages=False, clips=False, slice_elements=0,
+               **of_group):
     if averages:
         of_group["pairs"] = [("ema_decay", 4), ("swa_start", 2)]
-    return [mode, workers - 1, 0, *group(**of_group), 0, 0, 0, *settings(JOB_SETTINGS, pairs), 0]
+    if clips:
+        of_group["pairs"] = [("clip_norm", 2)]
+    return [mode, workers - 1, 0, *group(**of_group), 0, 0, 0, *settings(JOB_SETTINGS, pairs),
+            slice_elements]
 
 
 def tensors(*tensor, last=True):
@@ -161,9 +165,33 @@ def programs():
                        + steps(2, 1) + steps(1, 1, fill=2) + steps(2, 2),
         "halts": enrol(1, pairs=[("nonfinite", "halt")]) + steps(1, 1, fill=2) + steps(1, 1) + ask(),
         "refuses": enrol() + steps(1, 1, fill=2) + steps(1, 2),
-        "arrival": enrol(3, pairs=[("reduction", "arrival")])
-                   + b"".join(send(shard(r, 0), "push", how=SLOW) + carry(shard(r, 0), 40)
-                              for r in range(3)) + act(5, shard(0, 0)) + steps(3, 2),
+        "arrival": enrol(4, pairs=[("reduction", "arrival")])
+                   + b"".join(send(shard(r, 0), "push", how=SLOW) + carry(shard(r, 0), 60)
+                              for r in range(4)) + act(5, shard(0, 0)) + steps(4, 2),
+        "held": enrol(4, pairs=[("reduction", "arrival")])
+                + b"".join(send(shard(r, 0), "push", 64, 0, 0, 0, 50, how=SLOW)
+                           + carry(shard(r, 0), 60) for r in range(4)) + passes(2000)
+                + carry(shard(3, 0), 500) + leave(1),
+        "expires": enrol(2) + send(shard(0, 0), "push", 64, 0, 0, 0, 50, how=SLOW)
+                   + carry(shard(0, 0), 60) + passes(3000) + carry(shard(0, 0), 500) + steps(2, 1),
+        "clips": enrol(1, slice_elements=233, pairs=[("clip_global_norm", 2)]) + steps(1, 3, fill=9),
+        "clips_groups": enrol(1, slice_elements=233, clips=True) + steps(1, 3, fill=9),
+        "pages": hello(0) + send(0, "define_job", *define_job())
+                 + send(0, "define_tensors", *tensors((0, (5,), 0), (1, (4, 4), 0), last=False))
+                 + send(0, "define_tensors", 5, 0, 2, 2) + ask(),
+        "any_rank": send(0, "hello", 0, 0, 224) + send(0, "define_job", *define_job(workers=2))
+                    + send(1, "hello", 0, 0, 224) + send(2, "hello", 0, 0, 224)
+                    + send(0, "define_tensors", *PLAIN),
+        "assign_nan": enrol(1, page=BROUGHT) + on_both(0, "assign", fill=2) + on_both(0, "assign"),
+        "change_async": enrol(1, mode=ASYNC) + steps(1, 2)
+                        + send(control(0), "change_job", 0, *group(0, [("lr", 6)])) + steps(1, 1)
+                        + send(control(0), "change_job", 0, *group(0, [("lr", 2)])) + ask(),
+        "many_jobs": b"".join(enrol(1, job=job, first=who) + on_both(who, "push")
+                              + send(control(who), "leave") + act(5, who) + act(5, 4 + who)
+                              + act(5, 8 + who) for who, job in enumerate((0, 1, 2, 5))),
+        "abandoned": b"".join(hello(who, job) + act(5, who)
+                              for who, job in enumerate((0, 1, 2, 5))) + passes(20000) + hello(0, 5),
+        "waits_for_layout": hello(0) + hello(1, 0, 1) + send(1, "get_layout", 100) + passes(70000),
         "async": enrol(2, mode=ASYNC, optimizer=1) + steps(2, 3, "step") + pull(1, 2) + leave(2),
         "delayed": enrol(2, mode=ASYNC, pairs=[("delay_compensation", 2), ("staleness_max", 2)])
                    + pull(0, 0, 0) + pull(1, 0, 0) + steps(2, 4, "step"),
@@ -203,8 +231,9 @@ def programs():
         "brief": enrol(1, token=3) + steps(1, 1) + b"".join(passes(9000) + send(0, "heartbeat")
                                                                for _ in range(14)) + ask(),
         "list": enrol(1) + act(10, 1) + passes(160) + steps(1, 1) + act(10, 0) + hello(1),
+        "found": enrol(1, job=2) + act(9, 0) + on_shards(0, 2) + steps(1, 1) + ask(0, 2),
         "fetches": hello(0, 2) + send(control(0), "define_job", *define_job())
-                   + send(control(0), "define_tensors", *PLAIN) + act(9, 0) + ask(0, 2),
+                   + send(control(0), "define_tensors", *PLAIN) + act(9, 1) + ask(0, 2),
         "stranger": hello(0, 4) + send(control(1), "hello", 1, 4, 0, 2) + hello(2, 3)
                     + send(control(0), "hello", 0, 0, 0, 239),
         "three_jobs": enrol(1) + enrol(1, job=1, first=1) + enrol(1, job=5, first=2)
@@ -278,6 +307,10 @@ CONNECTED = wants(0) + reply(0)
 SETTLED = CONNECTED + asks("get_layout") + reply(0) + answers(1, 2)
 
 
+# Both tensors in one slice, on shard 1.
+PACKED = [0, *[0] * 16, 1, 1, 1, 2]
+
+
 def client_programs():
     out = {
         "connects": CONNECTED,
@@ -313,6 +346,15 @@ def client_programs():
                   + b"".join(reply(k, "answer", 32, 0, 0, 0, 0, 0, 0, 233, 233) for k in (1, 2))
                   + operates(STEP) + b"".join(reply(k, "result", 4, 0, 0, 0, 0, 0, 1, 0) for k in (1, 2)),
         "bfloat16": SETTLED + operates() + b"".join(reply(k, "result", 0, 0, 0, 0, 2, fill=63) for k in (1, 2)),
+        "packed": CONNECTED + asks("get_layout") + reply(0, "layout", *PACKED) + reply(1)
+                  + operates(PUSH, 1) + operates(PUSH, 2) + reply(1) + operates(PULL, 2) + reply(1)
+                  + operates(STEP, 1) + ticks(9000) + ticks(60000) + operates(STEP, 3) + reply(1),
+        "newton": CONNECTED + asks("get_layout") + reply(0, "layout", 4, *[0] * 16, *[0] * 5, 2, 25, 25)
+                  + answers(1, 2) + operates(STEP) + answers(1, 2) + operates(PUSH, 1) + reply(1),
+        "packed_back": CONNECTED + asks("get_layout") + reply(0, "layout", *PACKED) + reply(1)
+                       + operates(STEP, 1) + reply(0, "error", 1) + lost(1) + ticks(300)
+                       + reply(1, "answer", 0, 0, 0, 1) + ticks(100) + reply(0, "layout", *PACKED)
+                       + operates(STEP, 1) + operates(PULL, 3),
         "hostile_bytes": CONNECTED + act(1, 0, *b"HTTP/1.1 400 Bad Request\r\n\r\n"),
         "hostile_payloads": SETTLED + operates() + reply(1, trim=1) + reply(2, trim=200),
         "hostile_results": SETTLED + operates() + reply(1, "result", 0, 2, 0, 1) + reply(2, "result", 2)
