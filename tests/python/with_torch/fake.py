@@ -2,7 +2,8 @@
 """A client without a server: its steps are plain SGD, and their weights come when they are waited for.
 
 What libstepd would be reading or writing meanwhile is what a test may not find changed: gradients are
-read, and weights written, at the last moment, when the result is asked for. What `fail` is, all fails with until define() is called.
+read, and weights written, at the last moment, when the result is asked for. What `fail` is, all fails
+with until define() is called.
 """
 import collections
 
@@ -16,9 +17,12 @@ Step = collections.namedtuple("Step", "weights outcome")
 class Future:
     def __init__(self, client, grads, out, options):
         self.client, self.grads, self.out, self.options = client, grads, out, options
+        self.step = None
 
     def result(self, timeout=None):
         client = self.client
+        if self.step is not None:
+            return self.step
         if client.fail is not None:
             raise client.fail
         for name, grad in self.grads.items():
@@ -28,7 +32,8 @@ class Future:
             self.out[name][...] = client.weights[name]
             client.under_way.discard(name)
         client.log.append(("done", tuple(self.grads)))
-        return Step(self.out, Outcome(client.version))
+        self.step = Step(self.out, Outcome(client.version))
+        return self.step
 
 
 class Client:
@@ -38,6 +43,7 @@ class Client:
         self.lr, self.log, self.weights, self.fail = lr, [], None, None
         self.under_way, self.version, self.definition, self.options = set(), 0, None, []
         self.reports, self.left, self.closed = [], False, False
+        self.futures = {}  # by a tensor's name, the newest that was started
 
     def define(self, tensors, **definition):
         self.definition, self.fail = definition, None
@@ -47,6 +53,7 @@ class Client:
 
     def pull(self, names=None, *, out=None):
         for name, array in out.items():
+            assert name not in self.under_way
             array[...] = self.weights[name]
         return out
 
@@ -60,10 +67,15 @@ class Client:
         self.log.append(("sent", tuple(grads)))
         self.options.append(options)
         self.version += 1
-        return Future(self, grads, out, options)
+        future = Future(self, grads, out, options)
+        self.futures.update(dict.fromkeys(grads, future))
+        return future
 
     def step(self, grads, *, out, **options):
-        return self.step_start(grads, out=out, **{"loss_scale": None, **options}).result()
+        done = self.step_start(grads, out=out, **{"loss_scale": None, **options}).result()
+        for name in grads:
+            self.futures.pop(name)
+        return done
 
     def report(self, step, loss, examples):
         self.reports.append((step, loss, examples))

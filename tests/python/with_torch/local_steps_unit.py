@@ -99,6 +99,29 @@ class LocalSteps(unittest.TestCase):
         train(self.model, local, 3)
         self.assertFalse(any(bool((p == 0.5).all()) for p in self.model.parameters()))
 
+    def test_weights__loaded_behind_its_back__are_refused(self):
+        local = self.make()
+        for loads, steps in ((self.model, 0), (self.model[0], 0), (self.model, 1)):
+            train(self.model, local, steps)
+            loads.load_state_dict({name: torch.ones_like(value) for name, value in loads.state_dict().items()})
+            with self.assertRaisesRegex(RuntimeError, "loaded weights.*before LocalSteps is made.*refresh"):
+                train(self.model, local, 1)
+            local.refresh()
+            for name, p in self.model.named_parameters():
+                self.assertTrue(torch.equal(p, torch.from_numpy(self.client.weights[name])))
+        train(self.model, local, 3)
+        self.model.load_state_dict(copy.deepcopy(self.model.state_dict()))  # what it has already
+        train(self.model, local, 1)
+        self.assertEqual(len(self.client.sent()), 1)
+
+    def test_the_best_weights__loaded_after_the_last_step__are_not_pushed_at_the_end(self):
+        local = self.make()
+        train(self.model, local, 4)
+        self.model.load_state_dict(model_of().state_dict())
+        with self.assertWarnsRegex(RuntimeWarning, "last 1 local steps are not exchanged"):
+            local.close()
+        self.assertEqual(len(self.client.sent()), 1)
+
     def test_half_precision__is_exchanged_as_float32(self):
         parameter = torch.nn.Linear(1, 3, bias=False, dtype=torch.bfloat16)
         torch.nn.init.zeros_(parameter.weight)

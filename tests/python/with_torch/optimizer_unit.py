@@ -16,45 +16,12 @@ from torch.optim import lr_scheduler as lrs
 
 import stepd
 import stepd.torch
+from case import Case, plain
 from fake import Client
 from problem import BIG, LR, batch, loss_of, model_of
 
 
-def plain(steps, backward, seed=1, lr=LR):
-    """PyTorch's own run. backward: (model, step) -> None."""
-    model = model_of(seed)
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    for step in range(steps):
-        optimizer.zero_grad()
-        backward(model, step)
-        optimizer.step()
-    return model
-
-
-class Trains(unittest.TestCase):
-    def setUp(self):
-        self.client = Client(LR)
-        self.model = model_of()
-
-    def make(self, params=None, **options):
-        return stepd.torch.Optimizer(self.model if params is None else params, "sgd", lr=LR,
-                                     client=self.client, **options)
-
-    def train(self, optimizer, steps, backward, before_step=lambda: None):
-        for step in range(steps):
-            optimizer.zero_grad()
-            backward(self.model, step)
-            before_step()
-            optimizer.step()
-        optimizer.wait()
-
-    def same(self, other):
-        for (name, ours), theirs in zip(self.model.named_parameters(), other.parameters()):
-            torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6, msg=name)
-
-    def once(self, model, step):
-        loss_of(model, step).backward()
-
+class Trains(Case):
     def test_weights__of_a_plain_loop__are_torchs(self):
         for params in (None, list(self.model.named_parameters())):
             with self.subTest("the model" if params is None else "named parameters"):
@@ -64,18 +31,23 @@ class Trains(unittest.TestCase):
 
     def test_gradients__after_the_first_step__leave_while_backward_goes_on(self):
         self.train(self.make(), 2, self.once)
-        first, second = self.client.sent()[:3], self.client.sent()[3:]
         small = ("0.bias", "2.bias", "4.weight", "4.bias")
-        self.assertEqual(first, [("0.weight",), small, ("2.weight",)])  # forward's order, in step()
-        self.assertEqual(second, [("2.weight",), ("0.weight",), small])  # backward's
+        first, *second = self.client.sent()
+        self.assertEqual(set(first), {"0.weight", "2.weight", *small})
+        self.assertEqual(second, [("2.weight",), ("0.weight",), small])  # backward's order
+
+    def test_gradients__where_forward_waits__leave_in_forwards_order(self):
+        self.train(self.make(wait="forward"), 1, self.once)
+        small = ("0.bias", "2.bias", "4.weight", "4.bias")
+        self.assertEqual(self.client.sent(), [("0.weight",), small, ("2.weight",)])
 
     def test_an_optimizer_of_pytorch__is_refused_with_the_way_in(self):
         for theirs in (torch.optim.SGD(self.model.parameters(), lr=LR), torch.optim.SGD):
             with self.assertRaisesRegex(TypeError, "from_torch"):
                 stepd.torch.Optimizer(self.model, theirs, client=self.client)
 
-    def test_weights__with_the_model__are_waited_for_where_its_forward_begins(self):
-        optimizer = self.make()
+    def test_weights__with_wait_forward__are_waited_for_where_its_forward_begins(self):
+        optimizer = self.make(wait="forward")
         self.train(optimizer, 2, self.once)
         optimizer.zero_grad()
         self.once(self.model, 2)
@@ -100,7 +72,7 @@ class Trains(unittest.TestCase):
         self.assertNotIn(("2.weight",), done)
 
     def test_weights__when_the_model_is_saved__are_waited_for(self):
-        optimizer = self.make()
+        optimizer = self.make(wait="forward")
         self.train(optimizer, 2, self.once)
         optimizer.zero_grad()
         self.once(self.model, 2)
@@ -109,11 +81,23 @@ class Trains(unittest.TestCase):
         self.model.state_dict()
         self.assertFalse(self.client.under_way)
 
-    def test_weights__without_the_model__are_there_when_step_returns(self):
-        optimizer = self.make(self.model.named_parameters())
-        self.once(self.model, 0)
-        optimizer.step()
-        self.assertFalse(self.client.under_way)
+    def test_weights__are_there_when_step_returns__and_change_in_it_alone(self):
+        for by_name in (False, True):
+            self.setUp()
+            optimizer = self.make(self.model.named_parameters() if by_name else None)
+            for step in range(3):
+                before = [p.detach().clone() for p in self.model.parameters()]
+                optimizer.zero_grad()
+                self.once(self.model, step)
+                for sent in list(self.client.under_way):  # the answer may come at any time
+                    self.client.futures[sent].result()
+                self.assertEqual(step > 0, bool(self.client.futures))
+                for p, old in zip(self.model.parameters(), before):
+                    self.assertTrue(torch.equal(p, old))
+                optimizer.step()
+                self.assertFalse(self.client.under_way)
+                for name, p in self.model.named_parameters():
+                    self.assertTrue(torch.equal(p, torch.from_numpy(self.client.weights[name])))
 
     def test_accumulated_gradients__leave_once_with_their_sum(self):
         def twice(model, step):
@@ -121,8 +105,8 @@ class Trains(unittest.TestCase):
             loss_of(model, 100 + step).backward()
         self.train(self.make(), 4, twice)
         self.same(plain(4, twice))
-        self.assertEqual(len(self.client.sent()), 4 * 3)
-        self.assertEqual(self.client.sent()[3], ("2.weight",))  # in the second backward, not the first
+        self.assertEqual(len(self.client.sent()), 1 + 3 * 3)
+        self.assertEqual(self.client.sent()[1], ("2.weight",))  # in the second backward, not the first
 
     def test_a_last_step_of_fewer_passes__sends_what_there_is(self):
         def fewer(model, step):
@@ -149,7 +133,7 @@ class Trains(unittest.TestCase):
             clip(model)
         self.train(self.make(), 4, clipped)
         self.same(plain(4, clipped))
-        self.assertEqual(self.client.sent()[3], ("0.weight",))
+        self.assertEqual(len(self.client.sent()), 4)
 
     def test_clipping__that_comes_later__names_the_servers(self):
         optimizer = self.make()
@@ -192,7 +176,7 @@ class Trains(unittest.TestCase):
         self.same(plain(3, self.once))
 
     def test_weights_that_are_read_outside_of_forward__are_noticed(self):
-        optimizer = self.make()
+        optimizer = self.make(wait="forward")
         self.train(optimizer, 2, self.once)
         self.once(self.model, 2)
         optimizer.step()
@@ -263,7 +247,7 @@ class Trains(unittest.TestCase):
             optimizer.examples = 5 + step
             self.once(self.model, step)
             optimizer.step()
-        self.assertEqual([options["examples"] for options in self.client.options], [5] * 3 + [6] * 3)
+        self.assertEqual([options["examples"] for options in self.client.options], [5] + [6] * 3)
         self.once(self.model, 3)
         with self.assertRaisesRegex(RuntimeError, "those of 6 examples, and step.. says 7"):
             optimizer.step(examples=7)
@@ -281,7 +265,7 @@ class Trains(unittest.TestCase):
         for step in range(2):
             self.once(self.model, step)
             optimizer.step(loss=torch.tensor(0.5 + step))
-        self.assertEqual([options["loss"] for options in self.client.options], [0.5] * 3 + [1.5] * 3)
+        self.assertEqual([options["loss"] for options in self.client.options], [0.5, 1.5])
         self.assertEqual(self.client.reports, [])
 
     def test_loss__elsewhere__is_reported(self):
@@ -361,9 +345,9 @@ class Settings(unittest.TestCase):
                 for array in self.client.weights.values():
                     array[...] = 0.125
                 self.client.fail = stepd.RolledBack("restored at version 5")
-                with self.assertWarnsRegex(RuntimeWarning, "went back.*version 5"):
+                with self.assertWarnsRegex(RuntimeWarning, "went back.*training goes on") as caught:
                     self.optimizer.step()
-                    self.optimizer.wait()
+                self.assertEqual(caught.filename, __file__)
                 self.assertTrue(all(bool((p == 0.125).all()) for p in self.model.parameters()))
                 self.optimizer.zero_grad()
                 self.step()
@@ -375,7 +359,7 @@ class Settings(unittest.TestCase):
         for array in self.client.weights.values():
             array[...] = 0.125
         self.client.fail = stepd.RolledBack("restored at version 5")
-        with self.assertWarnsRegex(RuntimeWarning, "went back.*version 5"):
+        with self.assertWarnsRegex(RuntimeWarning, "went back.*training goes on") as caught:
             self.step()
         self.assertTrue(all(bool((p == 0.125).all()) for p in self.model.parameters()))
         self.optimizer.zero_grad()

@@ -13,6 +13,8 @@ import numpy
 import torch
 
 HALVES = (torch.bfloat16, torch.float16)
+SAMPLE = 64
+"""So many elements of an array are compared, to notice what PyTorch does not count: writes by `.data`."""
 
 
 def refuse(name: str, tensor: torch.Tensor) -> None:
@@ -39,22 +41,38 @@ def view(tensor: torch.Tensor) -> numpy.ndarray:
     return tensor.detach().numpy()
 
 
+def sample(array: numpy.ndarray, whole: bool) -> bytes:
+    """Some elements of an array, spread over it; all of them, if it is to be the whole."""
+    flat = array.reshape(-1)
+    return flat.tobytes() if whole else flat[::len(flat) // SAMPLE | 1].tobytes()
+
+
+def sample_of(tensor: torch.Tensor, whole: bool) -> bytes | None:
+    """As sample(). None: it lies where looking at it costs more than is gained."""
+    if in_place(tensor):
+        return sample(view(tensor), whole)
+    return sample(tensor.detach().to("cpu", torch.float32).contiguous().numpy(), whole) if whole else None
+
+
 class Weights:
     """Where a parameter's weights arrive: in itself, or beside it.
 
     array: float32, C-contiguous, of the parameter's shape.
+    whole: all elements are looked at for what others have written, and not some of them.
     """
 
-    def __init__(self, name: str, parameter: torch.Tensor) -> None:
+    def __init__(self, name: str, parameter: torch.Tensor, whole: bool = False) -> None:
         refuse(name, parameter)
-        self.name, self.parameter = name, parameter
+        self.name, self.parameter, self.whole = name, parameter, whole
         self.address = parameter.data_ptr()
         self.beside = not in_place(parameter)
+        self.early: numpy.ndarray | None = None
         if self.beside:
             self.array = numpy.empty(tuple(parameter.shape), dtype=numpy.float32)
             self.take()
         else:
             self.array = view(parameter)
+        self.mark()
 
     def take(self) -> None:
         """The parameter's values into the array."""
@@ -62,13 +80,53 @@ class Weights:
             values = self.parameter.detach().to("cpu", torch.float32).contiguous()
             numpy.copyto(self.array, values.numpy())
 
-    def deliver(self) -> None:
-        """What has arrived in the array, into the parameter."""
+    def aside(self) -> numpy.ndarray:
+        """An array for weights that come before the parameter may change; deliver() takes them from there."""
+        if self.beside:
+            return self.array
+        if self.early is None:
+            self.early = numpy.empty_like(self.array)
+        return self.early
+
+    def deliver(self, aside: bool = False) -> bool:
+        """What has arrived in the array (or in what aside() gave), into the parameter. False: somebody
+        else had written into it since mark()."""
+        untouched = not self.written() if aside else int(self.parameter._version) == self.version
         if self.beside:
             with torch.no_grad():
                 self.parameter.copy_(torch.from_numpy(self.array))
         else:
+            if aside:
+                numpy.copyto(self.array, self.aside())
             torch.autograd.graph.increment_version(self.parameter)
+        self.mark()
+        return untouched
+
+    def mark(self) -> None:
+        """Takes note of how the parameter is."""
+        self.version = int(self.parameter._version)
+        self.noted = sample(self.array, self.whole) if not self.beside else sample_of(self.parameter, self.whole)
+
+    def alike(self) -> bool:
+        """Are those values that are looked at as at the last mark()?"""
+        now = sample(self.array, self.whole) if not self.beside else sample_of(self.parameter, self.whole)
+        return now == self.noted
+
+    def written(self) -> bool:
+        """Has somebody written into the parameter since the last mark()? What has then put the old
+        values back, has too."""
+        return int(self.parameter._version) != self.version or not self.alike()
+
+    def holds(self, array: numpy.ndarray) -> bool:
+        """Are these the parameter's weights, bit for bit?"""
+        theirs = torch.from_numpy(array).to(self.parameter.dtype).to(torch.float32)
+        ours = self.parameter.detach().to("cpu", torch.float32).contiguous().resolve_neg()
+        return bool(ours.numpy().tobytes() == theirs.numpy().tobytes())
+
+    def announce(self) -> None:
+        """Weights will arrive in the parameter itself from now on: PyTorch is told that it changes."""
+        torch.autograd.graph.increment_version(self.parameter)
+        self.version = int(self.parameter._version)
 
     def check_place(self) -> None:
         """RuntimeError where the parameter has other memory than when the array was taken."""

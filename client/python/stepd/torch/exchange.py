@@ -13,38 +13,48 @@ from typing import Any
 import numpy
 import torch
 
-from .arrays import Weights, gradient
+from .arrays import Weights, gradient, sample_of
 
 LARGE_ELEMENTS = 32768
 """Tensors of so many elements are sent as soon as their gradient is there. Smaller ones share slices
 with others of their group, which libstepd sends when the last has been given: they go together."""
 
 
-class Slot:
-    """A parameter that is trained."""
+WRITTEN = ("parameter '{}' has been written to since its weights came from the server (by model.load_state_dict(), "
+           "in place, by Embedding(max_norm=...)), and the server, which makes the steps, does not know of it: "
+           "load weights before the optimizer is made, as rank 0's are the job's first; the weights of a job "
+           "that goes on are in the server's checkpoints (stepctl import); optimizer.refresh() takes the "
+           "server's weights in the place of what was written")
 
-    def __init__(self, name: str, parameter: torch.Tensor, place: int) -> None:
-        self.name, self.parameter = name, parameter
-        self.weights = Weights(name, parameter)
+
+class Slot:
+    """A parameter that is trained. whole: all elements are looked at for what others write."""
+
+    def __init__(self, name: str, parameter: torch.Tensor, place: int, whole: bool = False) -> None:
+        self.name, self.parameter, self.whole = name, parameter, whole
+        self.weights = Weights(name, parameter, whole)
         self.priority = -place  # the next forward pass needs the first ones first
         self.large = parameter.numel() >= LARGE_ELEMENTS
         self.exchange: Exchange | None = None  # under way
         self.sent = False  # its gradient of this step
         self.fired = 0  # times that backward has brought a gradient since the last step
-        self.brought: tuple[torch.Tensor, int] | None = None  # the gradient then, and its version
+        self.brought: tuple[torch.Tensor, int, bytes | None] | None = None  # the gradient then, its version, a sample
 
-    def mark(self) -> None:
-        """Backward has brought a gradient."""
+    def mark(self, looks: bool) -> None:
+        """Backward has brought a gradient. looks: changed() will be asked."""
         self.fired += 1
         grad = self.parameter.grad
-        self.brought = None if grad is None else (grad, int(grad._version))
+        self.brought = None
+        if grad is not None and looks and grad.layout is torch.strided:
+            self.brought = (grad, int(grad._version), sample_of(grad, self.whole))
 
     def changed(self) -> bool:
         """Has somebody changed the gradient since backward brought it?"""
         if self.brought is None:
             return self.parameter.grad is not None
-        grad, version = self.brought
-        return self.parameter.grad is not grad or grad._version != version
+        grad, version, noted = self.brought
+        return (self.parameter.grad is not grad or grad._version != version or
+                (noted is not None and sample_of(grad, self.whole) != noted))
 
     def forget(self) -> None:
         self.sent, self.fired, self.brought = False, 0, None
@@ -52,22 +62,25 @@ class Slot:
 
 class Exchange:
     """One step of some slots. examples: 0 is a contribution without gradients, which are not read.
-    at_once: waits for the weights here, in which libstepd's own thread need not be woken."""
+    at_once: waits for the weights here, in which libstepd's own thread need not be woken.
+    aside: weights that come change no parameter before finish()."""
 
     def __init__(self, client: Any, slots: Sequence[Slot], *, examples: int, loss: float | None = None,
-                 loss_scale: float | None = None, at_once: bool = False) -> None:
-        self.slots, self.examples = slots, examples
-        grads = {}
+                 loss_scale: float | None = None, at_once: bool = False, aside: bool = False) -> None:
+        self.slots, self.examples, self.aside = slots, examples, aside
+        grads, out = {}, {}
         for slot in slots:
-            if slot.exchange is not None:
-                slot.exchange.finish()
             slot.weights.check_place()
             grads[slot.name] = self.gradient_of(slot)
-        options = {"out": {slot.name: slot.weights.array for slot in slots}, "examples": examples,
-                   "loss": loss, "loss_scale": loss_scale, "priority": max(s.priority for s in slots)}
+            out[slot.name] = slot.weights.aside() if aside else slot.weights.array
+        options = {"out": out, "examples": examples, "loss": loss, "loss_scale": loss_scale,
+                   "priority": max(s.priority for s in slots)}
         if at_once:
             self.arrived(client.step(grads, **options))
             return
+        if not aside:
+            for slot in slots:
+                slot.weights.announce()
         self.future = client.step_start(grads, **options)
         for slot in slots:
             slot.exchange, slot.sent = self, True
@@ -89,9 +102,11 @@ class Exchange:
         return self.outcome
 
     def arrived(self, step: Any) -> None:
+        """RuntimeError where somebody has written into a parameter meanwhile."""
         self.outcome = step.outcome
-        for slot in self.slots:
-            slot.weights.deliver()
+        written = [slot.name for slot in self.slots if not slot.weights.deliver(self.aside)]
+        if written:
+            raise RuntimeError(WRITTEN.format(written[0]))
 
     def release(self) -> None:
         """Nothing is under way any more."""

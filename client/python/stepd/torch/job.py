@@ -7,8 +7,7 @@ among the buffers travel as floats, and are refused where these are too coarse f
 """
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -19,9 +18,13 @@ from .arrays import Weights
 from .exchange import Slot
 from .grouping import Pattern, literal, patterns
 from .parameters import Named
+from .warn import warn
 
 BUFFERS = "buffers/"
 FROZEN = "frozen"
+ANEW = ("the server was started anew and has lost the job's state: training goes on from the weights that the workers "
+        "have (rank 0's)")
+OR_RAISE = "(on_rollback='raise' makes this an error of step(), stepd.RolledBack, for the program to deal with.)"
 EXACT = 1 << 24
 """Up to here each whole number is a float32."""
 
@@ -74,13 +77,17 @@ def owner(groups: Sequence[stepd.Group], name: str, ndim: int) -> int | None:
 
 
 class Job:
-    """definition: the keyword arguments of stepd.Client.define()."""
+    """definition: the keyword arguments of stepd.Client.define(). version: of its weights, as the server says;
+    None: it is not known."""
 
     def __init__(self, client: Any, slots: Sequence[Slot], frozen: Mapping[str, torch.Tensor],
-                 buffers: Mapping[str, torch.Tensor], definition: Mapping[str, Any]) -> None:
+                 buffers: Mapping[str, torch.Tensor], definition: Mapping[str, Any],
+                 version: Callable[[], int | None] = lambda: None) -> None:
         self.client, self.slots, self.definition = client, slots, definition
         self.frozen = [Weights(name, tensor) for name, tensor in frozen.items()]
-        self.buffers = dict(buffers)
+        self.fixed = [weights for weights in self.frozen if not weights.parameter.requires_grad]
+        self.told: set[str] = set()  # of which a warning has been given
+        self.buffers, self.version = dict(buffers), version
 
     def begin(self) -> None:
         """Defines the job and brings its weights and buffers into the model: rank 0's, or those that
@@ -98,9 +105,38 @@ class Job:
             with torch.no_grad():
                 buffer.copy_(torch.from_numpy(carried[BUFFERS + name]))
 
-    def begin_again(self, why: Exception) -> None:
+    def pull(self) -> None:
+        """The server's weights into the parameters that are trained."""
+        self.client.pull(out={slot.name: slot.weights.array for slot in self.slots})
+        for slot in self.slots:
+            slot.weights.deliver()
+
+    def check_frozen(self) -> None:
+        """RuntimeError where a parameter began to require a gradient; a warning where one has ceased to."""
+        for weights in self.fixed:
+            if weights.parameter.requires_grad:
+                raise RuntimeError(
+                    f"'{weights.name}' requires a gradient now, and did not when the optimizer was made: it is in a "
+                    "frozen group of the job, and would stay as it is. What is to be trained later has "
+                    "requires_grad=True when the optimizer is made, in a group of its own with lr=0, and "
+                    "optimizer.change(group=..., lr=...) when its time comes")
+        for slot in self.slots:
+            if not slot.parameter.requires_grad and slot.name not in self.told:
+                self.told.add(slot.name)
+                warn(f"'{slot.name}' requires no gradient any more, and contributes zeros from now on: momentum and "
+                     "weight decay go on with it; optimizer.change(group=..., lr=0) stops a group")
+
+    def begin_again(self) -> None:
         """After the server went back: takes its weights, which are older, or gives it this worker's,
         where it has none any more."""
         self.begin()
-        warnings.warn(f"the server went back, and training goes on from the weights that it has now: {why}",
-                      RuntimeWarning, stacklevel=4)
+        version = self.version()
+        if version == 0:
+            warn(f"{ANEW}, but the optimizer's moments and the learning-rate schedule begin anew, from step 0. A daemon "
+                 f"with --checkpoint-dir goes on from its last checkpoint instead. {OR_RAISE}")
+        elif version is None:
+            warn("the server went back to a checkpoint, or has lost the job's state: training goes on from the weights, "
+                 f"moments and schedule that it has now, and later steps are lost. {OR_RAISE}")
+        else:
+            warn(f"the server went back to a checkpoint: training goes on from the weights, moments and schedule that "
+                 f"it has now, of version {version}, and later steps are lost. {OR_RAISE}")

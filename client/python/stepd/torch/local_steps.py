@@ -12,6 +12,7 @@ exchanges its model once in `sync_every` steps, and the methods of the papers ar
 """
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,9 +20,11 @@ import numpy
 import stepd
 import torch
 
+from . import checks
 from .exchange import Slot
 from .job import Job, frozen_groups, job_groups
-from .parameters import Named, split_frozen
+from .parameters import plain_name, read, split_frozen
+from .warn import warn
 from .worker import Worker, world
 
 WITH_MOMENTUM = ("momentum", "nesterov")
@@ -52,27 +55,29 @@ class LocalSteps:
                  connect: Mapping[str, Any] | None = None, mode: str = "sync",
                  settings: Mapping[str, Any] | None = None, broadcast_buffers: bool = True,
                  on_rollback: str = "continue", **hyper: Any) -> None:
-        if sync_every < 1 or sync_every != int(sync_every):
-            raise ValueError(f"sync_every is a number of steps, at least 1, and not {sync_every}")
-        if on_rollback not in ("continue", "raise"):
-            raise ValueError(f"on_rollback is 'continue' or 'raise', and not {on_rollback!r}")
-        self.inner, self.sync_every, self.on_rollback = inner, int(sync_every), on_rollback
-        named, frozen = split_frozen([Named(dict(model.named_parameters()), {})])
+        if not isinstance(model, torch.nn.Module):
+            raise TypeError(f"model is a torch.nn.Module, and not {type(model).__name__}")
+        checks.one_of(checks.ROLLBACKS, on_rollback, "on_rollback")
+        checks.optimizer_name(outer, str)
+        self.inner, self.sync_every, self.on_rollback = inner, checks.count(sync_every, "sync_every", 1), on_rollback
+        named, frozen = split_frozen(read(model, None)[1])
         check_same(named[0].parameters, inner)
         if momentum is None and outer in WITH_MOMENTUM:
             momentum = 0.9
-        said = {"optimizer": outer, "lr": lr, "momentum": momentum, "schedule": schedule, **hyper}
-        common = {key: value for key, value in said.items() if value is not None}
+        common = checks.settings({"optimizer": outer, "lr": lr, "momentum": momentum, "schedule": schedule, **hyper})
         self._slots = [Slot(name, p, i) for i, (name, p) in enumerate(named[0].parameters.items())]
-        buffers = dict(model.named_buffers()) if broadcast_buffers else {}
+        buffers = {plain_name(name, model): b for name, b in model.named_buffers()} if broadcast_buffers else {}
         groups = frozen_groups(list(frozen), named, bool(buffers)) + job_groups(named, common)
         self._worker = Worker(client, address, job, rank, connect)
         self.client = self._worker.client
         self._job = Job(self.client, self._slots, frozen, buffers, {
-            "groups": groups, "mode": mode, "workers": world(workers), **(settings or {})})
+            "groups": groups, "mode": mode, "workers": world(workers), **(settings or {})}, self._worker.version)
         self._worker.before_leaving = self._finish
         self.outcome: Any = None
         self._steps = self._examples = 0  # since the last exchange
+        self._loaded = False  # somebody has called the model's load_state_dict() since then
+        self._handles = watch_loads(model, self)
+        self._worker.after = self._unwatch
         try:
             self._job.begin()
         except BaseException:
@@ -87,6 +92,14 @@ class LocalSteps:
         examples: of this step's batch; their sum since the last exchange is the worker's weight in the
             mean.
         """
+        if self._loaded and not self._stands():
+            raise RuntimeError(
+                "the model has loaded weights since its last exchange, and how far they are from the server's would "
+                "count as what this worker has learned: load weights before LocalSteps is made; refresh() takes "
+                "the server's weights again")
+        self._loaded = False
+        self._job.check_frozen()
+        examples = checks.count(examples, "examples")
         value = self.inner.step() if closure is None else self.inner.step(closure)
         self._steps += 1
         self._examples += examples
@@ -109,14 +122,27 @@ class LocalSteps:
             self.outcome = done.outcome
             for slot in self._slots:
                 slot.weights.deliver()
-        except stepd.RolledBack as rolled_back:
+        except stepd.RolledBack:
             if self.on_rollback == "raise":
                 raise
-            self._job.begin_again(rolled_back)
+            self._job.begin_again()
+        self._start_over()
+        return self.outcome
+
+    def refresh(self) -> None:
+        """Takes the server's weights into the model; steps since the last exchange are given up."""
+        self._job.pull()
+        self._start_over()
+
+    def _start_over(self) -> None:
         for slot in self._slots:
             numpy.copyto(self._base[slot.name], slot.weights.array)
         self._steps = self._examples = 0
-        return self.outcome
+        self._loaded = False
+
+    def _stands(self) -> bool:
+        """Is the model where the last exchange has left it?"""
+        return self._steps == 0 and all(slot.weights.holds(self._base[slot.name]) for slot in self._slots)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Of inner."""
@@ -136,8 +162,15 @@ class LocalSteps:
         self.inner.load_state_dict(state_dict)
 
     def _finish(self) -> None:
-        if self._steps > 0:
+        if self._steps > 0 and self._loaded:
+            warn(f"the last {self._steps} local steps are not exchanged, as the model has loaded other weights since: "
+                 "call sync() before")
+        elif self._steps > 0:
             self.sync()
+
+    def _unwatch(self) -> None:
+        for handle in self._handles:
+            handle.remove()
 
     def close(self, leave: bool = True) -> None:
         """Exchanges what has not been exchanged yet, leaves the job and ends the connections."""
@@ -148,6 +181,18 @@ class LocalSteps:
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         self.close(leave=kind is None)
+
+
+def watch_loads(model: torch.nn.Module, steps: LocalSteps) -> list[Any]:
+    """Hooks that note where the model, or a part of it, loads weights."""
+    reference = weakref.ref(steps)
+
+    def note(*_: Any) -> None:
+        alive = reference()
+        if alive is not None:
+            alive._loaded = True
+    modules: list[Any] = list(model.modules())
+    return [module.register_load_state_dict_post_hook(note) for module in modules]
 
 
 def check_same(trained: Mapping[str, torch.Tensor], inner: torch.optim.Optimizer) -> None:

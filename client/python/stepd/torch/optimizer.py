@@ -6,7 +6,7 @@
         optimizer.zero_grad()
         loss = criterion(model(images), labels)
         loss.backward()             # gradients leave, the last layer's first
-        optimizer.step()            # the rest; the next forward waits for the weights that come of it
+        optimizer.step()            # the rest leaves, and the weights that come of all are in the model
 
 Every worker runs the same script. In mode sync a step is made of the mean of all workers' gradients.
 """
@@ -18,16 +18,15 @@ from typing import Any
 import stepd
 import torch
 
+from . import checks
 from .exchange import Slot
 from .job import Job, frozen_groups, job_groups, owner
-from .parameters import Named, named_groups, read, split_frozen
+from .parameters import Named, named_groups, plain_name, read, split_frozen
 from .schedulers import calls_made
 from .traffic import Traffic
 from .translate import Settings
 from .worker import Worker, world
 
-BY_LOSS = ("plateau",)  # schedules, and
-BY_LOSS_OPTIMIZERS = ("lbfgs",)  # optimizers that go by the loss of each step
 NOT_SETTINGS = ("params", "param_names")
 
 
@@ -36,8 +35,9 @@ class Optimizer(torch.optim.Optimizer):
 
     params: the model, model.named_parameters(), or param groups as of PyTorch, dicts with such pairs:
         [{"params": model.head.named_parameters(prefix="head"), "lr": 1e-3}, ...]. With the model (here
-        or as model=) weights are waited for in its forward and not in step(), and its buffers are
-        broadcast. Parameters are float32; of float16 and bfloat16 the server keeps float32 masters.
+        or as model=) its buffers are broadcast. Names are the plain ones, also of a model of
+        torch.compile() (without "_orig_mod.") or in DistributedDataParallel (without "module.").
+        Parameters are float32; of float16 and bfloat16 the server keeps float32 masters.
     optimizer: one of stepd's, by name ('stepctl optimizers' lists them), or what `from_torch` made of
         one of PyTorch's. None: the job is defined in the server's file.
     lr, **hyper: its hyperparameters, by name, and what else a group has: clip_value, ema_decay, ...
@@ -56,16 +56,24 @@ class Optimizer(torch.optim.Optimizer):
         later on each keeps its own, as under DistributedDataParallel(broadcast_buffers=False).
     overlap: whether gradients are sent while backward goes on. None: found out in the first step; where
         gradients are clipped or unscaled, or step() says examples= or loss=, they leave in step().
-    wait: "forward": weights are waited for where the model's next forward begins, if the model is given;
+    wait: "step": when step() returns the new weights are in the model, and nothing else changes them. For who
+        has work between step() and the next forward (loading a batch, say) that weights may arrive behind,
+        where the model is given: "forward": they are waited for where its next forward begins;
         "layer": each module waits for its own when forward comes to it, which is for models that read
-        no parameter but in its own module's forward; "step": when step() returns all are there. With
-        the first two wait() comes before weights are read elsewhere (averages of them, norms, logs).
+        no parameter but in its own module's forward. With these two, weights are of no step in particular
+        from backward until that forward: nothing may read or write them meanwhile (averages of them, norms,
+        functional_call, a copy) unless wait() has been called; model.state_dict() and load_state_dict() call it.
+    check: looks at all elements of gradients that were sent and of weights for what others have written
+        there, and not at 64 of each: finds every write by `.data`, for a pass over them in each step.
     on_rollback: "continue": when the server went back to a checkpoint, or lost its state, training goes
         on from what it has, with a warning; "raise": step() raises stepd.RolledBack.
 
     Raises stepd.Error where the server refuses something, with its reason: another model or other
-    settings than the job has, NaN in a gradient, a server that is gone for too long. A worker that ends
-    without an error leaves the job; one that dies is waited for as the job says (on_loss).
+    settings than the job has, NaN in a gradient, a server that is gone for too long.
+
+    The weights are the server's. What somebody else writes into a parameter (load_state_dict(), an
+    initialization, clipping) is an error of the next step; load weights before the optimizer is made, or
+    call refresh() to have the server's again. So is a parameter that begins to require a gradient.
 
     Learning rates and other hyperparameters are the server's. A scheduler of PyTorch cannot drive them:
     translate it with from_torch. Whatever changes param_groups is an error of the next step();
@@ -80,19 +88,19 @@ class Optimizer(torch.optim.Optimizer):
                  job: str | None = None, rank: int | None = None, workers: int | None = None,
                  connect: Mapping[str, Any] | None = None, mode: str = "sync",
                  settings: Mapping[str, Any] | None = None, broadcast_buffers: bool = True,
-                 overlap: bool | None = None, wait: str = "forward", on_rollback: str = "continue",
-                 **hyper: Any) -> None:
-        if wait not in ("forward", "layer", "step"):
-            raise ValueError(f"wait is 'forward', 'layer' or 'step', and not {wait!r}")
-        if on_rollback not in ("continue", "raise"):
-            raise ValueError(f"on_rollback is 'continue' or 'raise', and not {on_rollback!r}")
-        if isinstance(optimizer, (torch.optim.Optimizer, type)):
-            raise TypeError("optimizer is one of PyTorch: hand it in as from_torch(optimizer), or say it in stepd's "
-                            "words, as 'adam'")
+                 overlap: bool | None = None, wait: str = "step", check: bool = False,
+                 on_rollback: str = "continue", **hyper: Any) -> None:
+        checks.one_of(checks.WAITS, wait, "wait")
+        checks.one_of(checks.ROLLBACKS, on_rollback, "on_rollback")
+        checks.optimizer_name(optimizer, Settings)
         self.on_rollback = on_rollback
-        common = {"lr": lr, "schedule": schedule, **hyper}
+        common: dict[str, Any] = {"lr": lr, "schedule": schedule, **hyper}
         model, named, frozen = self._parameters(params, model, optimizer, common, groups)
-        common = {key: value for key, value in common.items() if value is not None}
+        if wait != "step" and model is None:
+            raise ValueError(f"wait={wait!r} waits in the model's forward, and the model is not given: "
+                             "Optimizer(model, ...), or model=")
+        named = [Named(group.parameters, checks.settings(group.said)) for group in named]
+        common = checks.settings(common)
         translated = optimizer if isinstance(optimizer, Settings) else None
         self._schedulers = () if translated is None else translated.schedulers
         self._every = 1 if translated is None else translated.every
@@ -104,18 +112,20 @@ class Optimizer(torch.optim.Optimizer):
         super().__init__(self._torch_groups(named, made, common), {"lr": lr})
         self._said = [self._settings(group) for group in self.param_groups]
 
-        slots = [Slot(name, p, i) for i, (name, p) in enumerate(
+        slots = [Slot(name, p, i, check) for i, (name, p) in enumerate(
             (name, p) for group in named for name, p in group.parameters.items())]
-        buffers = dict(model.named_buffers()) if model is not None and broadcast_buffers and made else {}
+        buffers = {plain_name(name, model): buffer for name, buffer in model.named_buffers()} \
+            if model is not None and broadcast_buffers and made else {}
         definition: dict[str, Any] = {"groups": None}
         if made is not None:
             definition = {"groups": frozen_groups(list(frozen), named, bool(buffers)) + made, "mode": mode,
                           "workers": world(workers), **(settings or {})}
         self._worker = Worker(client, address, job, rank, connect)
         self.client = self._worker.client
-        self._job = Job(self.client, slots, frozen, buffers, definition)
-        self._traffic = Traffic(self.client, slots, self._overlap(overlap, made),
-                                lazy=model is not None and wait != "step", by_layer=wait == "layer")
+        self._job = Job(self.client, slots, frozen, buffers, definition, self._worker.version)
+        self._by_loss = None if made is None else checks.goes_by_loss(made)
+        self._traffic = Traffic(self.client, slots, self._overlap(overlap, made), wait,
+                                still=mode == "sync" and made is not None)
         self._updates = 0  # steps that step() has made here
         self._worker.before_leaving = self._traffic.wait
         self._worker.after = self._traffic.unwatch
@@ -181,19 +191,16 @@ class Optimizer(torch.optim.Optimizer):
     def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in group.items() if key not in NOT_SETTINGS}
 
-    @staticmethod
-    def _overlap(overlap: bool | None, made: Sequence[stepd.Group] | None) -> bool | None:
+    def _overlap(self, overlap: bool | None, made: Sequence[stepd.Group] | None) -> bool | None:
         """Where the loss must travel with each gradient, it is not known during backward."""
-        by_loss = made is not None and any(
-            group.optimizer in BY_LOSS_OPTIMIZERS or
-            (isinstance(group.schedule, stepd.Schedule) and group.schedule.kind in BY_LOSS)
-            for group in made)
         if made is None and overlap is None:
             return False  # who knows what the server's file says
-        if by_loss and overlap:
-            raise ValueError("overlap=True: a schedule or an optimizer goes by the loss of each step, which is "
-                             "only known in step()")
-        return False if by_loss else overlap
+        if self._by_loss is None:
+            return overlap
+        if overlap:
+            raise ValueError(f"overlap=True: {self._by_loss} goes by the loss of each step, which is only known in "
+                             "step()")
+        return False
 
     # ---- Training ----------------------------------------------------------------------------------
 
@@ -205,9 +212,7 @@ class Optimizer(torch.optim.Optimizer):
 
     @examples.setter
     def examples(self, count: int) -> None:
-        if count < 0 or count != int(count):
-            raise ValueError(f"examples is a count, and not {count}")
-        self._traffic.examples = int(count)
+        self._traffic.examples = checks.count(count, "examples")
 
     @property
     def rank(self) -> int:
@@ -226,7 +231,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None,
              examples: int | None = None) -> Any:
-        """Sends what gradients have not left yet, and waits for the weights unless forward does.
+        """Sends what gradients have not left yet, and waits for the weights that come of them.
 
         closure: computes the loss and its gradients; called once, and its value returned.
         loss: of this worker's batch, the mean over its examples, for schedules and optimizers that go
@@ -243,22 +248,42 @@ class Optimizer(torch.optim.Optimizer):
             loss = value if loss is None else loss
         self._refuse_changes()
         scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
-        travels = None if loss is None or self._traffic.overlap else _number(loss)
+        spoiled = found_inf is not None and float(found_inf) > 0
+        number = None if loss is None else checks.loss_of(loss)
+        self._need_loss(number, spoiled)
+        count = None if examples is None else checks.count(examples, "examples")
+        travels = None if self._traffic.overlap or spoiled else number
         try:
-            self._traffic.step(examples, travels, None if scale is None else float(scale),
-                               spoiled=found_inf is not None and float(found_inf) > 0)
+            self._traffic.step(count, travels, checks.scale_of(scale), spoiled)
             self._updates += 1
-            if loss is not None and closure is None and travels is None:  # its gradients are gone already
-                self.client.report(self._updates, _number(loss), examples or self.examples)
+            if number is not None and closure is None and travels is None:  # its gradients are gone already
+                self.client.report(self._updates, number, count or self.examples)
         except stepd.RolledBack as rolled_back:
             self._roll_back(rolled_back)
+        except stepd.InvalidArgument as refused:  # of a job that the server's file defines
+            if number is not None or "Push.loss" not in str(refused):
+                raise
+            raise stepd.InvalidArgument(f"{refused}: say optimizer.step(loss=loss)") from None
         return value
 
+    def _need_loss(self, loss: float | None, spoiled: bool) -> None:
+        if self._by_loss is not None and loss is None and not spoiled:
+            raise ValueError(f"{self._by_loss} goes by the loss of each step: say optimizer.step(loss=loss), or give "
+                             "step() a closure that returns it")
+
     def wait(self) -> None:
-        """Until the weights of the last step are in the model: before they are read outside of its
-        forward. Saving model.state_dict() waits by itself."""
+        """Until the weights of the last step are in the model; they are when step() returns, unless wait= says
+        otherwise."""
         try:
             self._traffic.wait()
+        except stepd.RolledBack as rolled_back:
+            self._roll_back(rolled_back)
+
+    def refresh(self) -> None:
+        """Takes the server's weights into the model, in the place of whatever was written there."""
+        try:
+            self._traffic.wait()
+            self._job.pull()
         except stepd.RolledBack as rolled_back:
             self._roll_back(rolled_back)
 
@@ -277,9 +302,10 @@ class Optimizer(torch.optim.Optimizer):
         self._traffic.drop()
         if self.on_rollback == "raise":
             raise rolled_back
-        self._job.begin_again(rolled_back)
+        self._job.begin_again()
 
     def _refuse_changes(self) -> None:
+        self._job.check_frozen()
         for number, (group, said) in enumerate(zip(self.param_groups, self._said)):
             now = self._settings(group)
             if "initial_lr" in now and "initial_lr" not in said:
@@ -316,7 +342,9 @@ class Optimizer(torch.optim.Optimizer):
         ValueError: it is of another optimizer, whose state stepd cannot be handed by a worker, has
         other settings, or of a job that was farther than the server's.
         """
-        if "stepd" not in state_dict:
+        if "stepd" not in state_dict or "param_groups" not in state_dict:
+            if not {"state", "param_groups"} <= set(state_dict):
+                raise ValueError("this is no state of an optimizer: give what state_dict() of this one returned")
             raise ValueError("this is the state of an optimizer of PyTorch, which a worker cannot give to the "
                              "server: torch_checkpoint.py makes a checkpoint of stepd of it, from which a daemon "
                              "goes on")
@@ -357,6 +385,3 @@ class Optimizer(torch.optim.Optimizer):
     def __exit__(self, kind: Any, *_: Any) -> None:
         self.close(leave=kind is None)
 
-
-def _number(loss: Any) -> float:
-    return float(loss.detach() if isinstance(loss, torch.Tensor) else loss)

@@ -14,6 +14,8 @@ import torch
 
 from .translate import ParamGroup, Settings
 
+COMPILED = "_orig_mod."
+WRAPPERS = (torch.nn.parallel.DistributedDataParallel, torch.nn.DataParallel)
 REMEDY = "give the model itself, or model.named_parameters()"
 
 
@@ -25,7 +27,15 @@ class Named(NamedTuple):
     """Settings that go over those of all: {"lr": 0.01, "weight_decay": 0}."""
 
 
-def pairs_of(params: Iterable[Any]) -> dict[str, torch.Tensor]:
+def plain_name(name: str, model: torch.nn.Module | None = None) -> str:
+    """A parameter's name without what torch.compile() and parallel wrappers put before it, so that a job is
+    the same with and without them."""
+    name = name.replace(COMPILED, "")
+    model = getattr(model, "_orig_mod", model)
+    return name.removeprefix("module.") if isinstance(model, WRAPPERS) else name
+
+
+def pairs_of(params: Iterable[Any], model: torch.nn.Module | None = None) -> dict[str, torch.Tensor]:
     """{name: parameter} of an iterable of pairs. TypeError: they are no pairs."""
     named: dict[str, torch.Tensor] = {}
     for each in params:
@@ -34,26 +44,31 @@ def pairs_of(params: Iterable[Any]) -> dict[str, torch.Tensor]:
         if not (isinstance(each, (tuple, list)) and len(each) == 2 and isinstance(each[0], str)
                 and isinstance(each[1], torch.Tensor)):
             raise TypeError(f"a parameter is a pair of a name and a tensor, and not {each!r}: {REMEDY}")
-        if each[0] in named:
-            raise ValueError(f"two parameters are called '{each[0]}'")
-        named[each[0]] = each[1]
+        name = plain_name(each[0], model)
+        if name in named:
+            raise ValueError(f"two parameters are called '{name}'")
+        named[name] = each[1]
     return named
 
 
 def read(params: Any, model: torch.nn.Module | None) -> tuple[torch.nn.Module | None, list[Named]]:
     """The model, where it was handed in, and the param groups as they are said."""
+    if model is not None and not isinstance(model, torch.nn.Module):
+        raise TypeError(f"model is a torch.nn.Module, and not {type(model).__name__}")
     if isinstance(params, torch.nn.Module):
         if model is not None and model is not params:
             raise ValueError("two models are given: the first argument and model=")
-        return params, [Named(dict(params.named_parameters()), {})]
+        return params, [Named(pairs_of(params.named_parameters(), params), {})]
     if isinstance(params, torch.Tensor):
         raise TypeError(f"one tensor has no name: {REMEDY}")
+    if not isinstance(params, Iterable):
+        raise TypeError(f"params is {'None' if params is None else type(params).__name__}: {REMEDY}")
     listed: list[Any] = list(params.items() if isinstance(params, Mapping) else params)
     if not listed:
         raise ValueError("no parameters are given")
     if not isinstance(listed[0], Mapping):
-        return model, [Named(pairs_of(listed), {})]
-    groups = [Named(pairs_of(group["params"]), {key: value for key, value in group.items()
+        return model, [Named(pairs_of(listed, model), {})]
+    groups = [Named(pairs_of(group["params"], model), {key: value for key, value in group.items()
                                                 if key != "params"}) for group in listed]
     check_apart(groups)
     return model, groups

@@ -2,9 +2,10 @@
 """When gradients are sent and weights waited for: as early and as late as the training loop allows.
 
 Backward comes to the last layer first and the next forward to the first layer first. So a gradient
-leaves when backward has brought it, while the earlier layers' are computed, and weights are waited
-for where the next forward begins or, where the user says so, when a module's forward is about to use
-them. Both need the loop to be of a kind that can be
+leaves when backward has brought it, while the earlier layers' are computed. Weights change in step()
+and nowhere else, as any program may read them before and after it: what has come earlier waits aside.
+Where the user says so they are waited for when the next forward begins, or when a module's forward is
+about to use them. All that needs the loop to be of a kind that can be
 seen, not known beforehand. So the first step learns, in which nothing leaves before step():
 
 - how often backward brings each gradient. In later steps it leaves with the last time: a loop that
@@ -16,28 +17,31 @@ seen, not known beforehand. So the first step learns, in which nothing leaves be
   These are waited for before any module runs. One that is used in both ways is not recognized.
 
 What departs from what was learned later is an error with its remedy, as far as PyTorch's versions of
-tensors tell: a gradient that is changed after it was sent, weights that are used before they are there.
+tensors tell, and a sample of their elements: a gradient that is changed after it was sent, weights that are used before
+they are there, and such that somebody else has written.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy
 import stepd
 import torch
 
-from .exchange import Exchange, Slot
+from .exchange import WRITTEN, Exchange, Slot
 
 
 class Traffic:
     """overlap: None learns; False sends all in step(); True sends from the first backward pass on.
-    lazy: weights are waited for by forward's hooks, and not in step(); by_layer: each module waits for its
-        own, instead of the model for all."""
+    wait: "step": weights are waited for in step(); "forward": by a hook where the model's forward begins;
+        "layer": each module waits for its own.
+    still: the server's weights change by steps alone in which this worker has a part."""
 
-    def __init__(self, client: Any, slots: Sequence[Slot], overlap: bool | None, lazy: bool,
-                 by_layer: bool) -> None:
-        self.client, self.slots = client, slots
-        self.overlap, self.lazy, self.by_layer = overlap, lazy, by_layer
+    def __init__(self, client: Any, slots: Sequence[Slot], overlap: bool | None, wait: str,
+                 still: bool) -> None:
+        self.client, self.slots, self.still = client, slots, still
+        self.overlap, self.lazy, self.by_layer = overlap, wait != "step", wait == "layer"
         self.steps = 0  # that were begun
         self.examples = 1  # behind each gradient that is sent
         self.per_step = {slot.name: 1 for slot in slots}  # times that backward brings each
@@ -47,6 +51,7 @@ class Traffic:
         self.outcome: Any = None
         self.rolled_back: Exception | None = None  # the server went back: nothing counts until step()
         self.handles: list[Any] = []
+        self.places: list[tuple[Slot, Any, str]] = []  # a parameter, its module, and its name there
 
     # ---- Hooks -------------------------------------------------------------------------------------
 
@@ -60,13 +65,18 @@ class Traffic:
         if model is None:
             return
         owned = {id(slot.parameter): slot for slot in self.slots}
+        self.places = [(owned[id(p)], module, key) for module in model.modules()
+                       for key, p in module._parameters.items() if id(p) in owned]
+        if not self.lazy:
+            return
         for module in model.modules():
             own = [owned[id(p)] for p in module.parameters(recurse=False) if id(p) in owned]
             if own or module is model:
                 self.handles.append(module.register_forward_pre_hook(
                     lambda *_, own=own: self.before_forward(own)))
         whole: Any = model
-        self.handles.append(whole.register_state_dict_pre_hook(lambda *_: wait()))
+        self.handles += [whole.register_state_dict_pre_hook(lambda *_: wait()),
+                         whole._register_load_state_dict_pre_hook(lambda *_: wait())]
 
     def unwatch(self) -> None:
         for handle in self.handles:
@@ -89,9 +99,8 @@ class Traffic:
 
     def on_gradient(self, slot: Slot) -> None:
         """Backward has added to a gradient."""
-        slot.mark()
+        slot.mark(looks=self.overlap is None or (self.overlap and slot.large))
         if self.overlap and slot.large and slot.fired == self.per_step[slot.name]:
-            torch.autograd.graph.increment_version(slot.parameter)  # who still needs it is told so
             self.guarded(self.send, [slot], self.examples)
 
     def before_forward(self, own: Sequence[Slot]) -> None:
@@ -101,7 +110,7 @@ class Traffic:
         self.seen.update(own)
         self.guarded(self.wait, own)
 
-    def guarded(self, call: Callable[..., None], *arguments: Any) -> None:
+    def guarded(self, call: Callable[..., Any], *arguments: Any) -> None:
         """In the middle of a pass nothing can be done about a server that went back: step() will."""
         if self.rolled_back is None:
             try:
@@ -111,8 +120,35 @@ class Traffic:
 
     # ---- Steps -------------------------------------------------------------------------------------
 
-    def send(self, slots: Sequence[Slot], examples: int, **options: Any) -> None:
-        Exchange(self.client, slots, examples=examples, **options)
+    def send(self, slots: Sequence[Slot], examples: int, **options: Any) -> Exchange:
+        for slot in slots:
+            if slot.exchange is not None:
+                slot.exchange.finish()
+            if slot.weights.written():
+                self.check_written(slot)
+        aside = not (self.lazy or options.get("at_once"))
+        return Exchange(self.client, slots, examples=examples, aside=aside, **options)
+
+    def check_written(self, slot: Slot) -> None:
+        """RuntimeError where a parameter has other values now than the server. Averages that were swapped in
+        for an evaluation and out again have not changed it."""
+        weights = slot.weights
+        if self.still or not weights.alike():
+            theirs = weights.array if weights.beside else numpy.empty_like(weights.array)
+            if not weights.beside:
+                self.client.pull(out={slot.name: theirs})
+            if not weights.holds(theirs):
+                raise RuntimeError(WRITTEN.format(slot.name))
+        weights.mark()
+
+    def check_places(self) -> None:
+        """RuntimeError where the model has another parameter now in the place of one of ours."""
+        for slot, module, key in self.places:
+            if module._parameters.get(key) is not slot.parameter:
+                raise RuntimeError(
+                    f"parameter '{slot.name}' of the model is another one now than when the optimizer was made "
+                    "(load_state_dict(assign=True), a layer's parameter was replaced), and the one that the "
+                    "model uses would not be trained: do that before the optimizer is made")
 
     def wait(self, slots: Iterable[Slot] | None = None) -> None:
         """Until the weights of these have arrived; of all, unless it says which."""
@@ -126,6 +162,7 @@ class Traffic:
         finite, and this worker contributes none. Raises stepd.RolledBack where the server went back."""
         if self.rolled_back is not None:
             raise self.rolled_back
+        self.check_places()
         self.learn(examples is not None or loss_scale is not None or spoiled)
         sent = {slot for slot in self.slots if slot.sent}
         self.check_sent(sent, examples, loss_scale, spoiled)
@@ -137,8 +174,7 @@ class Traffic:
             for batch in self.batches(rest):
                 self.send(batch, count, loss=loss, loss_scale=loss_scale)
         elif rest:
-            self.outcome = Exchange(self.client, rest, examples=count, loss=loss, loss_scale=loss_scale,
-                                    at_once=True).outcome
+            self.outcome = self.send(rest, count, loss=loss, loss_scale=loss_scale, at_once=True).outcome
         self.steps += 1
         self.entered = False
         self.seen.clear()

@@ -149,10 +149,13 @@ def from_torch(optimizer: torch.optim.Optimizer, schedulers: Iterable[Any] = (),
     """
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(f"from_torch takes an optimizer of torch.optim, and not {type(optimizer).__name__}")
-    if isinstance(schedulers, (torch.optim.lr_scheduler.LRScheduler,
-                               torch.optim.lr_scheduler.ReduceLROnPlateau)):
-        schedulers = (schedulers,)
-    schedulers = tuple(schedulers)
+    schedulers = tuple(schedulers) if isinstance(schedulers, Iterable) else (schedulers,)
+    for scheduler in schedulers:
+        if isinstance(scheduler, type):
+            raise TypeError(f"{scheduler.__name__} is a class: hand in what {scheduler.__name__}(optimizer, ...) "
+                            "returned")
+        if not hasattr(scheduler, "step"):
+            raise TypeError(f"schedulers are of torch.optim.lr_scheduler, and {scheduler!r} is none")
     if every < 1 or every != int(every):
         raise ValueError(f"every is the number of updates between two calls of a scheduler's step(), at "
                          f"least 1, and not {every}")
