@@ -71,6 +71,32 @@ class Trees(need_stepd.DaemonCase):
             stepd.tree.step(client, params, {"a": array(1)})
         self.assert_says(caught, "'b'")
 
+    def test_leaves__of_another_shape_than_their_tensors__are_named(self):
+        client, params = self.connect(), {"a": {"w": array(1, 2)}, "b": array(1)}
+        stepd.tree.define(client, params, groups=[stepd.Group(optimizer="sgd", lr=0.5)])
+        for call in (stepd.tree.pull, lambda c, p: stepd.tree.step(c, p, params)):
+            with self.assertRaises(stepd.InvalidArgument) as caught:
+                call(client, {"a": {"w": array(1, 2, 3)}, "b": array(1)})
+            self.assert_says(caught, "leaf 'a.w' of params has shape (3,)", "tensor 'a.w' has (2,)")
+        self.assertEqual(stepd.tree.pull(client, params)["b"], array(1))
+
+    def test_what_is_no_tree_or_no_client__is_said_to_be_none(self):
+        client, params = self.connect(), array(1)
+        stepd.tree.define(client, params, groups=[stepd.Group(optimizer="sgd", lr=0.5)])
+        for call, says in ((lambda: stepd.tree.step(client, params, None), "grads is None"),
+                           (lambda: stepd.tree.step(client, None, None), "grads is None"),
+                           (lambda: stepd.tree.step(client, None, params), "params is None"),
+                           (lambda: stepd.tree.pull(client, None), "params is None"),
+                           (lambda: stepd.tree.pull(client, {"a": []}), "params is a tree without leaves"),
+                           (lambda: stepd.tree.define(client, {}), "params is a tree without leaves")):
+            with self.subTest(says), self.assertRaises(stepd.InvalidArgument) as caught:
+                call()
+            self.assert_says(caught, says)
+        for call in (lambda: stepd.tree.step(None, params, params), lambda: stepd.tree.pull(params, params),
+                     lambda: stepd.tree.define(None, params)):
+            with self.assertRaisesRegex(TypeError, "first argument is a stepd.Client, and not"):
+                call()
+
     def test_step__of_a_single_array__is_a_tree_too(self):
         client = self.connect()
         stepd.tree.define(client, array(1), groups=[stepd.Group(optimizer="sgd", lr=0.5)])

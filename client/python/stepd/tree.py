@@ -124,7 +124,7 @@ def leaves(tree: Any) -> Leaves:
 
 def _with(tree: Any, arrays: Mapping[str, Array]) -> Any:
     """A tree of the same structure, of these arrays."""
-    old = leaves(tree)
+    old = _named(tree, "params")
     new = {name: _leaf_like(leaf, arrays[name]) for name, leaf in old.items()}
     jax = _jax()
     if jax is None:
@@ -136,15 +136,39 @@ def _with(tree: Any, arrays: Mapping[str, Array]) -> Any:
 # ---- What is for users -------------------------------------------------------------------------
 
 
-def _arrays(tree: Any) -> dict[str, Array]:
+def _client(client: Any) -> Client:
+    if not isinstance(client, Client):
+        raise TypeError(f"the first argument is a stepd.Client, and not {type(client).__name__}")
+    return client
+
+
+def _named(tree: Any, what: str) -> Leaves:
+    """The leaves of a tree that has some."""
+    found = leaves(tree)
+    if not found:
+        raise InvalidArgument(f"{what} is {'None' if tree is None else 'a tree without leaves'}: give "
+                              "arrays, or dicts, lists, ... of them")
+    return found
+
+
+def _check_shapes(client: Client, found: Mapping[str, Any], what: str) -> None:
+    """Each leaf must be of its tensor's shape: what comes is put in its place."""
+    shapes = {tensor.name: tensor.shape for tensor in client.tensors}
+    for name, leaf in found.items():
+        if name in shapes and np.shape(leaf) != shapes[name]:
+            raise InvalidArgument(f"leaf '{name}' of {what} has shape {np.shape(leaf)}, and the job's "
+                                  f"tensor '{name}' has {shapes[name]}")
+
+
+def _arrays(tree: Any, what: str) -> dict[str, Array]:
     """The leaves as numpy sees them; where they lie, as far as that can be."""
     return {name: leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf)
-            for name, leaf in leaves(tree).items()}
+            for name, leaf in _named(tree, what).items()}
 
 
 def _same(params: Any, grads: Any) -> dict[str, Array]:
-    arrays = _arrays(grads)
-    missing = leaves(params).keys() ^ arrays.keys()
+    arrays = _arrays(grads, "grads")
+    missing = _named(params, "params").keys() ^ arrays.keys()
     if missing:
         raise InvalidArgument(f"params and grads have other leaves: '{min(missing)}' is in one of "
                               "them alone")
@@ -153,13 +177,15 @@ def _same(params: Any, grads: Any) -> dict[str, Array]:
 
 def define(client: Client, params: Any, **job: Any) -> None:
     """:meth:`Client.define` of a tree's leaves, with the rest of its arguments."""
-    client.define(_arrays(params), **job)
+    _client(client).define(_arrays(params, "params"), **job)
 
 
 def pull(client: Client, params: Any, **options: Any) -> Any:
     """A tree of the same structure as ``params``, of the server's weights. options:
-    :meth:`Client.pull`'s."""
-    return _with(params, client.pull(list(leaves(params)), **options))
+    :meth:`Client.pull`'s. :class:`InvalidArgument`: a leaf is not of its tensor's shape."""
+    found = _named(params, "params")
+    _check_shapes(_client(client), found, "params")
+    return _with(params, client.pull(list(found), **options))
 
 
 def step(client: Client, params: Any, grads: Any, **options: Any) -> Any:
@@ -168,4 +194,6 @@ def step(client: Client, params: Any, grads: Any, **options: Any) -> Any:
 
     options: :meth:`Client.step`'s, such as ``examples`` and ``loss``.
     """
-    return _with(params, client.step(_same(params, grads), **options).weights)
+    arrays = _same(params, grads)
+    _check_shapes(_client(client), leaves(params), "params")
+    return _with(params, client.step(arrays, **options).weights)
