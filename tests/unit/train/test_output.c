@@ -48,9 +48,9 @@ static void curve_append__points__stand_in_the_csv_line_by_line(void **state)
     char *text;
     (void)files_read(path, &text); /* before it is closed: lines are flushed */
     assert_string_equal(text, "step,epoch,loss,examples,seconds\n"
-                              "1,1,2.5,0,0.000\n"
-                              "2,1,0.125,10,0.250\n"
-                              "3,2,1e-09,20,0.500\n");
+                              "1,1,2.5,0,0.000000\n"
+                              "2,1,0.125,10,0.250000\n"
+                              "3,2,1e-09,20,0.500000\n");
     free(text);
     curve_close(&curve);
 }
