@@ -346,11 +346,36 @@ void config_deinit(struct config *config)
     *config = (struct config){.file = ""};
 }
 
+/* Does the text speak of this setting: quoted, or as the subject of what is said? */
+static bool speaks_of(const char *text, const char *name, bool quoted)
+{
+    const size_t length = strlen(name);
+    for (const char *at = strstr(text, name); at != NULL; at = strstr(at + 1, name)) {
+        const char before = at == text ? ' ' : at[-1];
+        if (quoted ? before == '\'' && at[length] == '\'' : before == ' ' && at[length] == ' ')
+            return true;
+    }
+    return false;
+}
+
+/* The line of the setting that an error of the part in this line is about; else the part's. */
+static size_t setting_line(const struct config *config, size_t part, const char *text)
+{
+    for (int quoted = 1; quoted >= 0; quoted--) {
+        for (const struct config_setting_line *at = config->settings; at != NULL; at = at->next) {
+            if (at->part == part && speaks_of(text, at->name, quoted != 0))
+                return at->line;
+        }
+    }
+    return part;
+}
+
 enum stepd_status config_fail_in_job(const struct config *config, const struct config_job *job,
                                      size_t line, enum stepd_status code,
                                      struct stepd_error *reterr)
 {
     struct reader_shown shown;
-    return stepd_fail_in(reterr, code, "%s:%zu: job %s", shown_file(config->file), line,
+    const size_t at = reterr == NULL ? line : setting_line(config, line, reterr->text);
+    return stepd_fail_in(reterr, code, "%s:%zu: job %s", shown_file(config->file), at,
                          reader_show(job->name, &shown));
 }

@@ -69,6 +69,14 @@ struct config_init_from {
     size_t line;
 };
 
+/* Where a setting stands that the reader did not have to know. */
+struct config_setting_line {
+    struct config_setting_line *next;
+    const char *name;
+    size_t part; /* line of the job, defaults or group that it is in */
+    size_t line;
+};
+
 /* A job of the file. */
 struct config_job {
     const char *name;
@@ -129,6 +137,7 @@ struct config {
 
     size_t jobs;
     const struct config_job *job;
+    struct config_setting_line *settings; /* of all jobs */
 
     struct config_origin origin[CONFIG_KEYS]; /* in the table's order */
     struct stepd_arena arena;                 /* owned */
@@ -175,7 +184,8 @@ bool config_same_init_from(const struct config_init_from *a, const struct config
 
 /*
  * Puts the place, `file:line: job "x": `, in front of an error that only the caller could find;
- * line is one of the job's. Returns code, which *reterr has then.
+ * line is one of the job's. Where the error is about a setting there, its own line is said. Returns
+ * code, which *reterr has then.
  */
 enum stepd_status config_fail_in_job(const struct config *config, const struct config_job *job,
                                      size_t line, enum stepd_status code,

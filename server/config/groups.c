@@ -242,6 +242,7 @@ static enum stepd_status read_group(const struct reader *in_job, const struct do
     if (status != STEPD_OK)
         return status;
     reader.group = reader_name_in(node);
+    reader.part = node->line;
     *group = (struct stepd_group)GROUPS_NOTHING;
     group->match = "*";
     return reader_map(&reader, node, &groups_keys, group, &group->settings);

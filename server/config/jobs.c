@@ -98,8 +98,10 @@ static enum stepd_status read_defaults(const struct reader *reader,
                                        const struct document_node *node, void *owner)
 {
     struct config_job *const job = owner;
+    struct reader in_defaults = *reader;
+    in_defaults.part = node->line;
     job->defaults_line = node->line;
-    return groups_read_defaults(reader, node, &job->definition.defaults);
+    return groups_read_defaults(&in_defaults, node, &job->definition.defaults);
 }
 
 static enum stepd_status read_groups(const struct reader *reader, const struct document_node *node,
@@ -156,6 +158,7 @@ static enum stepd_status read_job(const struct reader *in_file, const struct doc
     if (status != STEPD_OK)
         return status;
     reader.job = reader_name_in(node);
+    reader.part = node->line;
     *job = (struct config_job){
         .line = node->line,
         .definition = {.mode = STEPD_SYNC, .strict = true, .defaults = GROUPS_NOTHING},
@@ -170,7 +173,8 @@ static enum stepd_status read_job(const struct reader *in_file, const struct doc
 enum stepd_status jobs_read(const char *name, const struct document_node *list,
                             struct config *config, struct stepd_error *reterr)
 {
-    const struct reader reader = {.file = name, .arena = &config->arena, .reterr = reterr};
+    const struct reader reader = {
+        .file = name, .arena = &config->arena, .reterr = reterr, .settings = &config->settings};
     enum stepd_status status = reader_require_kind(&reader, list, DOCUMENT_LIST);
     if (status != STEPD_OK)
         return status;

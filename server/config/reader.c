@@ -17,6 +17,7 @@
 #include "proto/utf8.h"
 #include "server/base/nearest.h"
 #include "server/base/text.h"
+#include "server/config/config.h"
 #include "server/config/value.h"
 
 const char *reader_show(const char *text, struct reader_shown *shown)
@@ -189,6 +190,8 @@ static bool is_word(const char *text)
 /* A setting is taken for a misspelt key up to this distance. */
 #define SLIP_MOST 2u
 
+#define LONG_KEY_BYTES 6u
+
 /* A word that is no number that was meant and not quite written, such as 0x1. */
 static bool is_value_word(const struct document_node *node)
 {
@@ -196,15 +199,18 @@ static bool is_value_word(const struct document_node *node)
            (node->text[0] < '0' || node->text[0] > '9');
 }
 
-/* `worker: 4` is a slip for workers where those do not stand in the map; `preset: lecture` is none
- * for phases. */
+/* `worker: 4` is a slip for workers where those do not stand in the map, and so is what is one
+ * letter off a long key where that does; `preset: lecture` is none for phases, nor `form: polyak`
+ * for from. */
 static bool is_slip(const struct document_node *node, const struct document_node *map,
                     const struct reader_keys *keys)
 {
     struct nearest nearest;
     search_key(node, keys, &nearest);
-    return nearest.name != NULL && nearest.distance <= SLIP_MOST &&
-           document_find(map, nearest.name) == NULL;
+    return nearest.name != NULL &&
+           (document_find(map, nearest.name) == NULL
+                ? nearest.distance <= SLIP_MOST
+                : nearest.distance == 1 && strlen(nearest.name) >= LONG_KEY_BYTES);
 }
 
 /* A number, or a list of them. */
@@ -228,6 +234,18 @@ static enum stepd_status read_numbers(const struct reader *reader, const struct 
     return STEPD_OK;
 }
 
+/* Whoever knows the settings says what is wrong with one; then its line is looked for. */
+static enum stepd_status note_line(const struct reader *reader, const struct document_node *node)
+{
+    struct config_setting_line *const at = stepd_arena_calloc(reader->arena, 1, sizeof *at);
+    if (at == NULL)
+        return reader_fail_memory(reader);
+    *at = (struct config_setting_line){
+        .next = *reader->settings, .name = node->key, .part = reader->part, .line = node->line};
+    *reader->settings = at;
+    return STEPD_OK;
+}
+
 static enum stepd_status read_setting(const struct reader *reader, const struct document_node *node,
                                       const struct document_node *map,
                                       const struct reader_keys *keys,
@@ -236,6 +254,9 @@ static enum stepd_status read_setting(const struct reader *reader, const struct 
     double number = 0.0;
     if (!is_word(node->key) || is_slip(node, map, keys))
         return fail_unknown(reader, node, keys);
+    const enum stepd_status status = note_line(reader, node);
+    if (status != STEPD_OK)
+        return status;
     if (!is_value_word(node) || read_number(node, &number))
         return read_numbers(reader, node, ret_setting);
     *ret_setting = (struct stepd_setting){.name = node->key, .word = node->text};

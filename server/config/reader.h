@@ -17,6 +17,8 @@
 #include "proto/message.h"
 #include "server/config/document.h"
 
+struct config_setting_line;
+
 #define READER_SHOWN_BYTES 44u /* of a name or value in an error text, quotes included */
 
 /* Where the reading is, and where its results and errors go. All borrowed. */
@@ -26,6 +28,8 @@ struct reader {
     struct stepd_error *reterr;
     const char *job;   /* its name, once known, or NULL */
     const char *group; /* likewise */
+    size_t part;       /* line of the job, of its defaults or of the group that it is in */
+    struct config_setting_line **settings; /* where settings are noted, the newest first */
 };
 
 /* A key that a map knows, and how its node is read into what the map stands for. */
