@@ -81,8 +81,10 @@ void config_print_usage(FILE *stream)
         "--unix PATH is unix_path: PATH and STEPD_UNIX_PATH=PATH; the other keys are their\n"
         "flags with _ for -. Flags win over the environment, which wins over the file.\n"
         "Jobs stand in the file alone.\n"
-        "\nSIGTERM and SIGINT stop stepd, a second one at once. SIGHUP rereads the file and takes\n"
-        "over log_level; what else differs is logged and needs a restart.\n"
+        "\nSIGTERM and SIGINT stop stepd, a second one at once. SIGHUP rereads who may\n"
+        "come in (access_file), the certificates (tls_*) and the file; of this it takes over\n"
+        "log_level, and of jobs what differs about their groups, while they train. What else\n"
+        "differs is logged and needs a restart.\n"
         "\nExit codes: 0, 1 failure, 2 wrong flags, 78 wrong configuration.\n",
         stream);
 }

@@ -67,6 +67,11 @@ static void usage__printed__names_every_flag_in_short_lines(void **state)
         (void)snprintf(flag, sizeof flag, "\n  --%s ", args_command_at(i)->flag);
         loading_assert_holds(text, flag);
     }
+    static const char *const reread[] = {"access_file", "tls_*", "log_level", "about their groups"};
+    const char *const hang_up = strstr(text, "SIGHUP rereads");
+    assert_non_null(hang_up);
+    for (size_t i = 0; i < sizeof reread / sizeof reread[0]; i++)
+        loading_assert_holds(hang_up, reread[i]);
     for (const char *line = text; *line != '\0'; line += strcspn(line, "\n") + 1)
         assert_in_range(strcspn(line, "\n"), 0, 120);
     free(text);
