@@ -117,12 +117,12 @@ struct stepd_welcome {
     uint64_t gradients_bytes;
 };
 
-/* A word, or numbers: one of the two. */
 struct stepd_setting {
     const char *name;
     size_t values;
     const double *value;
-    const char *word; /* "": numbers */
+    const char *word; /* instead of values; "": numbers */
+    bool list;
 };
 
 struct stepd_settings {

@@ -23,6 +23,7 @@ static struct stepd_setting decode_setting(struct stepd_decoder *d, const struct
         .values = wire->n_values,
         .value = wire->values,
         .word = stepd_take_name(d, at, "word", &wire->word),
+        .list = wire->list != 0,
     };
 }
 

@@ -14,6 +14,7 @@ static Stepd__V1__Setting *encode_setting(struct stepd_arena *arena,
     wire->n_values = setting->values;
     wire->values = borrow_double(setting->value);
     wire->word = borrow_text(setting->word);
+    wire->list = setting->list;
     return wire;
 }
 

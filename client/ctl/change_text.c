@@ -31,9 +31,10 @@ static enum stepd_status add_number(struct stepd_param *param, double number,
     if (list == NULL)
         return no_memory(reterr);
     if (param->count > 0)
-        memcpy(list, param->list, param->count * sizeof *list);
+        memcpy(list, param->list == NULL ? &param->value : param->list,
+               param->count * sizeof *list);
     list[param->count] = number;
-    param->list = list;
+    param->list = param->count > 0 ? list : NULL; /* one alone is a number */
     param->count++;
     param->value = number;
     return STEPD_OK;

@@ -10,7 +10,7 @@
 
 static void write_setting(const struct stepd_setting *setting, FILE *stream)
 {
-    const bool list = setting->values != 1;
+    const bool list = setting->list || setting->values != 1;
     (void)fprintf(stream, "%s: ", setting->name);
     if (setting->word[0] != '\0') {
         value_write_text(setting->word, stream);

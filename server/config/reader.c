@@ -229,8 +229,8 @@ static enum stepd_status read_numbers(const struct reader *reader, const struct 
         if (!read_number(at, &values[i]))
             return fail_setting(reader, node);
     }
-    *ret_setting =
-        (struct stepd_setting){.name = node->key, .values = count, .value = values, .word = ""};
+    *ret_setting = (struct stepd_setting){
+        .name = node->key, .values = count, .value = values, .word = "", .list = list};
     return STEPD_OK;
 }
 

@@ -157,6 +157,10 @@ static enum stepd_status set_number(const struct setting_spec *spec,
     if (setting->values != 1)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s takes one number, not %zu",
                           spec->name, setting->values);
+    if (setting->list)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "%s takes one value, and not a list: write %g in the place of [%g]",
+                          spec->name, setting->value[0], setting->value[0]);
     const enum stepd_status status =
         range_check(&spec->range, spec->name, setting->value[0], reterr);
     if (status == STEPD_OK)

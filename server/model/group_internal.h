@@ -37,6 +37,10 @@ enum stepd_status group_check_settings(const struct stepd_settings *settings,
 enum stepd_status group_check_once(const struct stepd_settings *settings,
                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* INVALID_ARGUMENT: a list of one number stands where a number does. */
+enum stepd_status group_refuse_list(const struct stepd_setting *setting,
+                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* INVALID_ARGUMENT: no optimizer, and nothing else, knows a setting; the text names the nearest. */
 enum stepd_status group_check_known(const struct stepd_settings *settings,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;

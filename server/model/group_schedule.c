@@ -20,6 +20,8 @@ static enum stepd_status take_settings(const struct stepd_settings *settings,
     for (size_t i = 0; i < settings->count && status == STEPD_OK; i++) {
         const struct stepd_setting *const setting = &settings->at[i];
         const char *const word = group_text(setting->word);
+        if (setting->list && setting->values == 1 && !schedule_takes_list(schedule, setting->name))
+            return group_refuse_list(setting, reterr);
         status = word[0] != '\0' ? schedule_set_word(schedule, setting->name, word, reterr)
                                  : schedule_set(schedule, setting->name, setting->values,
                                                 setting->value, reterr);

@@ -111,6 +111,13 @@ static const struct stepd_setting *find_setting(const struct stepd_settings *set
     return NULL;
 }
 
+enum stepd_status group_refuse_list(const struct stepd_setting *setting, struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                      "%s takes one value, and not a list: write %g in the place of [%g]",
+                      setting->name, setting->value[0], setting->value[0]);
+}
+
 static enum stepd_status take_number(const struct stepd_setting *setting, double *ret_value,
                                      struct stepd_error *reterr)
 {
@@ -120,6 +127,8 @@ static enum stepd_status take_number(const struct stepd_setting *setting, double
     if (setting->values != 1)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%s takes one number, not %zu",
                           setting->name, setting->values);
+    if (setting->list)
+        return group_refuse_list(setting, reterr);
     *ret_value = setting->value[0];
     return STEPD_OK;
 }
@@ -253,6 +262,9 @@ static enum stepd_status set_hyper(const struct stepd_setting *setting, enum gro
     if (is_word(setting))
         return optimizer_hyper_set_word(phase->optimizer, setting->name, setting->word,
                                         &phase->hyper, reterr);
+    if (setting->list && setting->values == 1 &&
+        optimizer_values(phase->optimizer, setting->name) == 1)
+        return group_refuse_list(setting, reterr);
     return optimizer_hyper_set_list(phase->optimizer, setting->name, setting->values,
                                     setting->value, &phase->hyper, reterr);
 }

@@ -133,6 +133,10 @@ enum stepd_status schedule_set(struct schedule *schedule, const char *name, size
 enum stepd_status schedule_set_word(struct schedule *schedule, const char *name, const char *word,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* Does a parameter take a list? True as well of one that there is not, for schedule_set to refuse.
+ */
+bool schedule_takes_list(const struct schedule *schedule, const char *name);
+
 /* What a parameter is: *ret_values numbers, one unless it is a list; of a word, its value. NULL: it
  * must be given, and was not, or it is an empty list. Borrowed as long as the schedule lives. */
 const double *schedule_get(const struct schedule *schedule, const struct schedule_param_spec *spec,

@@ -107,6 +107,12 @@ static void *field(const struct schedule_param_spec *spec, struct schedule *sche
     return (char *)schedule->params + spec->offset;
 }
 
+bool schedule_takes_list(const struct schedule *schedule, const char *name)
+{
+    const struct schedule_param_spec *spec = NULL;
+    return find(schedule->kind, name, &spec, NULL) != STEPD_OK || spec->type == SCHEDULE_LIST;
+}
+
 enum stepd_status schedule_set(struct schedule *schedule, const char *name, size_t values,
                                const double *value, struct stepd_error *reterr)
 {

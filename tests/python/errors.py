@@ -133,6 +133,13 @@ class Refusals(need_stepd.DaemonCase):
             self.connect(rank=1).define({"w": np.zeros(5, np.float32)}, workers=2, groups=SGD)
         self.assert_says(caught, "'w'", "4", "5")
 
+    def test_define__of_a_list_where_a_number_stands__says_what_to_write(self):
+        for params in ({"amsgrad": [1]}, {"clip_norm": (0.5,)}):
+            group = stepd.Group(optimizer="adam", lr=0.1, **params)
+            with self.assertRaises(stepd.InvalidArgument) as caught:
+                self.connect(job=self.id() + str(params)).define(W, groups=[group])
+            self.assert_says(caught, "takes one value, and not a list: write ")
+
     def test_define__that_was_refused_half_way__can_be_corrected(self):
         client = self.connect()
         with self.assertRaises(stepd.InvalidArgument):

@@ -46,6 +46,7 @@ static enum stepd_status take_setting(const struct stepd_param *param, size_t in
     } else {
         ret_setting->values = param->list == NULL ? 1 : param->count;
         ret_setting->value = param->list == NULL ? &param->value : param->list;
+        ret_setting->list = param->list != NULL;
     }
     return STEPD_OK;
 }

@@ -41,11 +41,12 @@ static void params__of_numbers_words_and_lists__are_told_apart(void **state)
     assert_int_equal(params.count, 4);
     assert_string_equal(params.param[0].name, "lr");
     assert_int_equal(params.param[0].count, 1);
-    assert_true(params.param[0].list[0] == 0.5);
+    assert_null(params.param[0].list); /* one number is no list */
+    assert_true(params.param[0].value == 0.5);
     assert_int_equal(params.param[1].count, 2);
     assert_true(params.param[1].list[1] == 0.75);
     assert_string_equal(params.param[2].word, "inside");
-    assert_true(params.param[3].list[0] == 0.1);
+    assert_true(params.param[3].value == 0.1);
 }
 
 static void params__that_are_none__say_what_was_expected(void **state)

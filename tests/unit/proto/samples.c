@@ -29,7 +29,7 @@ static const double lr[] = {0.001};
 static const double betas[] = {0.9, 0.999, -1e-300};
 static const struct stepd_setting settings[] = {
     {.name = "lr", .values = COUNT(lr), .value = lr},
-    {.name = "betas", .values = COUNT(betas), .value = betas},
+    {.name = "betas", .values = COUNT(betas), .value = betas, .list = true},
     {.name = "eps_mode", .word = "au\u00dfen"},
 };
 static const struct stepd_schedule_part schedule_parts[] = {
