@@ -6,8 +6,6 @@
  */
 #include "client/ctl/diff_manifest.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +14,7 @@
 #include "client/ctl/table.h"
 #include "proto/error.h"
 #include "server/base/text.h"
-#include "server/disk/file.h"
+#include "server/disk/load.h"
 #include "server/persist/manifest.h"
 
 #define PATH_BYTES 512u
@@ -201,35 +199,6 @@ void diff_trees(const json_t *a, const json_t *b, struct diff_rows *rows)
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
-/* *ret_text: caller frees with free(). */
-static enum stepd_status read_text(int folder, char **ret_text, size_t *ret_length,
-                                   struct stepd_error *reterr)
-{
-    uint64_t bytes = 0;
-    const int file = file_open(folder, MANIFEST_FILE, &bytes);
-    if (file < 0)
-        return stepd_fail(reterr, STEPD_UNAVAILABLE, "%s: cannot open it: %s", MANIFEST_FILE,
-                          errno == EINVAL ? "it is no regular file" : strerror(errno));
-    char *const text = bytes > MANIFEST_MAX_BYTES ? NULL : malloc((size_t)bytes + 1);
-    enum stepd_status status = STEPD_OK;
-    if (text == NULL)
-        status = stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
-                            "%s has %" PRIu64 " bytes, at most %zu are read, and there must be "
-                            "memory for them",
-                            MANIFEST_FILE, bytes, MANIFEST_MAX_BYTES);
-    else if (!file_read(file, text, (size_t)bytes, 0))
-        status = stepd_fail(reterr, STEPD_UNAVAILABLE, "%s: cannot read it: %s", MANIFEST_FILE,
-                            strerror(errno));
-    file_close(file);
-    if (status == STEPD_OK) {
-        *ret_text = text;
-        *ret_length = (size_t)bytes;
-    } else {
-        free(text);
-    }
-    return status;
-}
-
 /* The text of a manifest as it stands there, once it is known to be one. */
 static enum stepd_status make_tree(const char *text, size_t length, json_t **ret_tree,
                                    struct stepd_error *reterr)
@@ -255,7 +224,7 @@ static enum stepd_status read_tree(int folder, const char *path, json_t **ret_tr
 {
     char *text = NULL;
     size_t length = 0;
-    enum stepd_status status = read_text(folder, &text, &length, reterr);
+    enum stepd_status status = load_manifest_text(folder, &text, &length, reterr);
     if (status == STEPD_OK)
         status = make_tree(text, length, ret_tree, reterr);
     free(text);

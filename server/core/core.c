@@ -133,7 +133,7 @@ bool core_owes(const struct core *core)
     return snapshot_owes(core);
 }
 
-bool core_on_spare(struct core *core)
+bool core_on_idle(struct core *core)
 {
-    return snapshot_on_spare(core);
+    return snapshot_on_idle(core);
 }

@@ -93,6 +93,6 @@ bool core_owes(const struct core *core);
 
 /* The caller has nothing else to do just now: does some of it, at most a copy of what one slice
  * keeps beside its weights. False: there was nothing. */
-bool core_on_spare(struct core *core);
+bool core_on_idle(struct core *core);
 
 #endif

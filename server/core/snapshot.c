@@ -19,7 +19,7 @@ struct core_snapshot {
     size_t missing;          /* slices here that are stepped and have not closed the version */
     bool all;                /* none is missing, and the frozen ones are taken too */
     size_t owed;             /* slices that are taken, and whose arrays are not copied */
-    size_t next;             /* slice whose arrays are to be copied first in a spare moment */
+    size_t next;             /* slice whose arrays are to be copied first in an idle moment */
 };
 
 static bool is_stepped(const struct core_slice *slice)
@@ -122,7 +122,7 @@ bool snapshot_owes(const struct core *core)
     return find_owing(core) != NULL;
 }
 
-bool snapshot_on_spare(struct core *core)
+bool snapshot_on_idle(struct core *core)
 {
     const struct core_job *const job = find_owing(core);
     if (job == NULL)

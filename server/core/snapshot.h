@@ -5,7 +5,7 @@
  *
  *     ORDER_SNAPSHOT      allocates all that will be needed, and takes what can be taken at once
  *     rounds close        each slice is taken as it closes the version
- *     steps, spare moments  the arrays of what was taken are copied
+ *     steps, idle moments  the arrays of what was taken are copied
  *     NOTICE_SNAPSHOT     all are: control may read them
  *     ORDER_SNAPSHOT_END  the references go back
  *
@@ -36,10 +36,10 @@ void snapshot_on_closed(struct core *core, struct core_slice *slice);
  * not copied yet is copied now. */
 void snapshot_before_change(const struct core_slice *slice);
 
-/* Is anything left to be copied or sent in spare moments? */
+/* Is anything left to be copied or sent in idle moments? */
 bool snapshot_owes(const struct core *core);
 /* Copies the arrays of one slice. False: nothing was left. */
-bool snapshot_on_spare(struct core *core);
+bool snapshot_on_idle(struct core *core);
 
 /* Control has ended the snapshot of this number, of a job that may be closing. Any other number
  * changes nothing. */

@@ -36,8 +36,8 @@ static enum stepd_status refuse(const char *name, const char *doing, struct step
 
 /* ---- The manifest ---------------------------------------------------------------------------- */
 
-enum stepd_status load_manifest(int folder, struct manifest *ret_manifest,
-                                struct stepd_error *reterr)
+enum stepd_status load_manifest_text(int folder, char **ret_text, size_t *ret_length,
+                                     struct stepd_error *reterr)
 {
     uint64_t bytes = 0;
     const int file = file_open(folder, MANIFEST_FILE, &bytes);
@@ -53,8 +53,23 @@ enum stepd_status load_manifest(int folder, struct manifest *ret_manifest,
     else if (!file_read(file, text, (size_t)bytes, 0))
         status = refuse(MANIFEST_FILE, "read", reterr);
     file_close(file);
+    if (status != STEPD_OK) {
+        free(text);
+        return status;
+    }
+    *ret_text = text;
+    *ret_length = (size_t)bytes;
+    return STEPD_OK;
+}
+
+enum stepd_status load_manifest(int folder, struct manifest *ret_manifest,
+                                struct stepd_error *reterr)
+{
+    char *text = NULL;
+    size_t length = 0;
+    enum stepd_status status = load_manifest_text(folder, &text, &length, reterr);
     if (status == STEPD_OK)
-        status = manifest_parse(text, (size_t)bytes, ret_manifest, reterr);
+        status = manifest_parse(text, length, ret_manifest, reterr);
     free(text);
     return status;
 }

@@ -7,12 +7,18 @@
 #ifndef DISK_LOAD_H
 #define DISK_LOAD_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include <stepd/status.h>
 
 #include "server/base/log.h"
 #include "server/persist/manifest.h"
+
+/* The manifest as it stands in the folder of a checkpoint, borrowed; nothing of it is checked, and
+ * no NUL ends it. *ret_text: the caller frees with free(). Errors as load_checkpoint. */
+enum stepd_status load_manifest_text(int folder, char **ret_text, size_t *ret_length,
+                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* What a checkpoint says of itself: its manifest alone. folder is that of the checkpoint, borrowed;
  * errors as load_checkpoint. */

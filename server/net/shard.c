@@ -230,11 +230,11 @@ static void on_awake(uv_idle_t *idle)
 /* What the core owes is done in turns in which nothing has come in. */
 static void use_turn(struct shard *shard)
 {
-    const bool spare = shard->loop.reads == shard->reads;
+    const bool idle = shard->loop.reads == shard->reads;
     shard->reads = shard->loop.reads;
-    if (spare || ++shard->busy_turns == BUSY_TURNS) {
+    if (idle || ++shard->busy_turns == BUSY_TURNS) {
         shard->busy_turns = 0;
-        (void)core_on_spare(shard->core);
+        (void)core_on_idle(shard->core);
     }
 }
 

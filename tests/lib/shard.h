@@ -142,7 +142,7 @@ void shard_snapshot(struct shard *shard, uint64_t version);
 void shard_snapshot_end(struct shard *shard);
 /* The same, when it was written down. */
 void shard_snapshot_written(struct shard *shard);
-/* A copy of what the newest snapshot has taken, behind spare moments, which must be all of the job.
+/* A copy of what the newest snapshot has taken, behind idle moments, which must be all of the job.
  * Caller frees with job_state_unref. */
 struct job_state *shard_state(const struct shard *shard);
 /* As shard_setup, but the job goes on from a state, under the next incarnation. */

@@ -174,7 +174,7 @@ void shard_snapshot_order(struct shard *shard, uint64_t version)
 
 void shard_spare(const struct shard *shard)
 {
-    while (core_on_spare(shard->core))
+    while (core_on_idle(shard->core))
         continue;
 }
 

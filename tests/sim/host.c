@@ -80,7 +80,7 @@ static void give_order(const struct host *host, struct order *order)
 bool host_deliver(struct host *host)
 {
     if (host->letters == NULL)
-        return !is_control(host) && core_on_spare(host->core);
+        return !is_control(host) && core_on_idle(host->core);
     const struct letter letter = take(host);
     if (letter.order != NULL)
         give_order(host, letter.order);

@@ -53,7 +53,7 @@ void host_check_end(const struct host *host, bool known);
 /* Does this control know that a rank has left the job? */
 bool host_has_left(const struct host *control, uint32_t rank);
 
-/* Takes the first letter of the queue; a shard without any uses the spare moment. False: there was
+/* Takes the first letter of the queue; a shard without any uses the idle moment. False: there was
  * nothing to do. */
 bool host_deliver(struct host *host);
 void host_tick(struct host *host);

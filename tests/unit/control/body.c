@@ -70,7 +70,7 @@ void body_settle(struct body *body)
         struct order *order = order_copy(sent.order);
         assert_non_null(order);
         core_on_order(body->core[sent.shard], order, now_ms);
-        while (core_on_spare(body->core[sent.shard]))
+        while (core_on_idle(body->core[sent.shard]))
             continue;
     }
 }

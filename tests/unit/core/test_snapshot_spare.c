@@ -49,7 +49,7 @@ static void setup(struct shard *shard, const struct shard_job *job)
     shard_snapshot_order(shard, job->mode == STEPD_SYNC ? 1 : JOB_STATE_AS_IT_STANDS);
 }
 
-static void snapshot__of_an_async_job__copies_a_slice_in_each_spare_moment(void **state)
+static void snapshot__of_an_async_job__copies_a_slice_in_each_idle_moment(void **state)
 {
     (void)state;
     struct shard shard;
@@ -58,11 +58,11 @@ static void snapshot__of_an_async_job__copies_a_slice_in_each_spare_moment(void 
     for (size_t i = 0; i < SLICES; i++) {
         assert_null(shard.snapshot);
         assert_true(core_owes(shard.core));
-        assert_true(core_on_spare(shard.core));
+        assert_true(core_on_idle(shard.core));
     }
     assert_non_null(shard.snapshot);
     assert_false(core_owes(shard.core));
-    assert_false(core_on_spare(shard.core));
+    assert_false(core_on_idle(shard.core));
     shard_teardown(&shard);
 }
 
@@ -74,7 +74,7 @@ static void step__of_a_slice_that_is_not_copied__copies_that_one_alone(void **st
     setup(&shard, &job);
     two_push(&shard, 0, 2, 1, &both[1]);
     two_push(&shard, 0, 3, 1, &both[1]); /* copied already */
-    assert_true(core_on_spare(shard.core));
+    assert_true(core_on_idle(shard.core));
     assert_true(slot_of(&shard, 0) == 1.0F);
     assert_true(slot_of(&shard, 1) == 0.0F);
     assert_int_equal(shard.snapshot->state->slice[1].version, 1);
@@ -82,16 +82,16 @@ static void step__of_a_slice_that_is_not_copied__copies_that_one_alone(void **st
     shard_teardown(&shard);
 }
 
-static void steps__of_all_slices__leave_only_the_notice_for_a_spare_moment(void **state)
+static void steps__of_all_slices__leave_only_the_notice_for_an_idle_moment(void **state)
 {
     (void)state;
     struct shard shard;
     const struct shard_job job = momentum_job(STEPD_ASYNC);
     setup(&shard, &job);
     two_push(&shard, 0, 2, SLICES, NULL);
-    assert_true(core_on_spare(shard.core));
+    assert_true(core_on_idle(shard.core));
     assert_true(slot_of(&shard, 0) == 1.0F);
-    assert_false(core_on_spare(shard.core));
+    assert_false(core_on_idle(shard.core));
     shard_teardown(&shard);
 }
 
@@ -115,7 +115,7 @@ static void pull__that_is_backed_up__leaves_the_snapshot_the_backup_before(void 
     shard_teardown(&shard);
 }
 
-static void snapshot__at_the_version_of_all_slices__copies_them_in_spare_moments(void **state)
+static void snapshot__at_the_version_of_all_slices__copies_them_in_idle_moments(void **state)
 {
     (void)state;
     struct shard shard;
@@ -123,7 +123,7 @@ static void snapshot__at_the_version_of_all_slices__copies_them_in_spare_moments
     setup(&shard, &job);
     assert_null(shard.snapshot);
     two_step(&shard, 2);
-    assert_true(core_on_spare(shard.core));
+    assert_true(core_on_idle(shard.core));
     assert_true(slot_of(&shard, 0) == 1.0F);
     shard_teardown(&shard);
 }
@@ -155,7 +155,7 @@ static void snapshot__of_slices_that_close_together__is_copied_behind_the_step(v
     assert_int_equal(shard_last(&shard, 0)->version[0], 1); /* answered, and nothing is copied */
     for (size_t i = 0; i < SLICES; i++) {
         assert_null(shard.snapshot);
-        assert_true(core_on_spare(shard.core));
+        assert_true(core_on_idle(shard.core));
     }
     assert_true(slot_of(&shard, 0) == 1.0F);
     shard_teardown(&shard);
@@ -200,11 +200,11 @@ static void close__of_a_job_that_is_not_copied__calls_the_snapshot_off(void **st
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(snapshot__of_an_async_job__copies_a_slice_in_each_spare_moment),
+        cmocka_unit_test(snapshot__of_an_async_job__copies_a_slice_in_each_idle_moment),
         cmocka_unit_test(step__of_a_slice_that_is_not_copied__copies_that_one_alone),
-        cmocka_unit_test(steps__of_all_slices__leave_only_the_notice_for_a_spare_moment),
+        cmocka_unit_test(steps__of_all_slices__leave_only_the_notice_for_an_idle_moment),
         cmocka_unit_test(pull__that_is_backed_up__leaves_the_snapshot_the_backup_before),
-        cmocka_unit_test(snapshot__at_the_version_of_all_slices__copies_them_in_spare_moments),
+        cmocka_unit_test(snapshot__at_the_version_of_all_slices__copies_them_in_idle_moments),
         cmocka_unit_test(snapshot__of_a_slice_that_closes_its_version__is_copied_with_the_step),
         cmocka_unit_test(snapshot__of_slices_that_close_together__is_copied_behind_the_step),
         cmocka_unit_test(skip__into_another_phase__leaves_the_snapshot_the_slots_before),
