@@ -29,12 +29,23 @@ static bool has_room(const struct door *door)
            door->strangers < door->options.unauthenticated_max;
 }
 
+/* Half of the places of strangers must be free before it counts as over. */
+static void note_room(struct door *door)
+{
+    if (!has_room(door) && door->full_ms == 0)
+        door->full_ms = now(door);
+    else if (door->strangers <= door->options.unauthenticated_max / 2)
+        door->full_ms = 0;
+}
+
 /* A stranger goes for another one: first who has been told why, then who has said nothing. */
 static bool make_room(struct door *door)
 {
     const struct door_options *const options = &door->options;
-    const bool made = (options->make_room != NULL && options->make_room(options->owner)) ||
-                      greeting_drop_oldest(door, now(door));
+    const bool floods = now(door) - door->full_ms >= DOOR_FLOOD_MS;
+    const bool made =
+        (options->make_room != NULL && options->make_room(options->owner)) ||
+        greeting_drop_oldest(door, now(door), floods ? DOOR_FLOOD_GRACE_MS : DOOR_GRACE_MS);
     if (made)
         limit_refused(options->limits, LIMIT_UNAUTHENTICATED);
     return made;
@@ -65,6 +76,7 @@ static void count(struct door *door)
 static void let_in(struct door *door, struct listener *listener)
 {
     const bool waited = listener->waiting;
+    note_room(door);
     listener->waiting = false; /* making room lets in who waits, and so does a failure to start */
     if (!has_room(door) && !(make_room(door) && has_room(door))) {
         listener->waiting = true;

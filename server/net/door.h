@@ -9,8 +9,8 @@
  *
  * Until it has been let in, by a Welcome, a caller is a stranger, and of these there are
  * unauthenticated_max at most, so that they never take the places of those who were let in. Where
- * one more comes, the one that has been there longest has to go, unless it came within
- * DOOR_GRACE_MS: then the next waits in the system's backlog. So a stranger who says nothing keeps
+ * one more comes, the one that has been there longest has to go, unless it has only just
+ * come: then the next waits in the system's backlog. So a stranger who says nothing keeps
  * out nobody who has something to say.
  */
 #ifndef NET_DOOR_H
@@ -27,8 +27,11 @@
 #include "server/net/caller.h"
 
 /* How long a stranger may stay whoever else comes, in milliseconds. Workers that are started
- * together come together: each must have the time to be heard. */
-#define DOOR_GRACE_MS 250u
+ * together come together: each must have the time to be heard. Where it is as full for longer, this
+ * is no such start, and each gets the time in which one that is near can say what it wants. */
+#define DOOR_GRACE_MS       250u
+#define DOOR_FLOOD_MS       1000u
+#define DOOR_FLOOD_GRACE_MS 25u
 
 struct door;
 struct limits;

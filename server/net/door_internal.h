@@ -52,6 +52,7 @@ struct door {
     struct greeting *last;
     uint32_t inside;    /* connections accepted and not gone, strangers among them */
     uint32_t strangers; /* of these, who were not let in (yet) */
+    uint64_t full_ms;   /* since when there has been no room, or hardly any; 0: there is */
     bool closed;
     uint16_t port;
     char address[ADDRESS_TEXT_BYTES];
@@ -71,9 +72,9 @@ bool greeting_start(struct door *door, struct listener *listener);
 /* Answers DEADLINE_EXCEEDED if its time is over. */
 void greeting_tick(struct greeting *greeting, uint64_t now_ms);
 
-/* Drops the greeting that has been there longest. False: there is none, or none for so long that it
- * may be dropped for another one. */
-bool greeting_drop_oldest(struct door *door, uint64_t now_ms);
+/* Drops the greeting that has been there longest. False: there is none that has been there for
+ * grace_ms. */
+bool greeting_drop_oldest(struct door *door, uint64_t now_ms, uint64_t grace_ms);
 
 /* A caller has been accepted. */
 void door_came(struct door *door);

@@ -59,12 +59,12 @@ void greeting_drop(struct greeting *greeting)
     door_gone(greeting->door, /* known= */ false);
 }
 
-bool greeting_drop_oldest(struct door *door, uint64_t now_ms)
+bool greeting_drop_oldest(struct door *door, uint64_t now_ms, uint64_t grace_ms)
 {
     struct greeting *oldest = door->last;
     while (oldest != NULL && oldest->closing)
         oldest = oldest->prev;
-    if (oldest == NULL || now_ms - oldest->came_ms < DOOR_GRACE_MS)
+    if (oldest == NULL || now_ms - oldest->came_ms < grace_ms)
         return false;
     if (log_limit_allows(&door->dropped, now_ms))
         log_event(door->options.log, LOG_WARN, "stranger_dropped",
