@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "client/ctl/ctl.h"
+#include "client/ctl/worker_crew.h"
 #include "client/ctl/worker_exec.h"
 #include "client/lib/token_file.h"
 
@@ -22,7 +23,7 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {.name = "launch", .summary = "run workers side by side on this machine", .run = launch_run},
+    {.name = "launch", .summary = "run workers side by side, here or by ssh", .run = launch_run},
     {.name = "status", .summary = "show jobs, members and who is waited for", .run = status_run},
     {.name = "groups", .summary = "show how each tensor of a job is trained", .run = groups_run},
     {.name = "change",
@@ -120,6 +121,8 @@ static int run(int argc, char **argv)
     int option;
     if (argc > 1 && strcmp(argv[1], WORKER_EXEC_COMMAND) == 0)
         return worker_exec(argc - 1, argv + 1);
+    if (argc == 2 && strcmp(argv[1], WORKER_CREW_COMMAND) == 0)
+        return worker_crew_obey();
     while ((option = getopt_long(argc, argv, "+", long_options, NULL)) != -1) {
         switch (option) {
         case 's': options.server = optarg; break;

@@ -2,15 +2,17 @@
 #include "client/ctl/output.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "client/ctl/crew.h"
+
 #define ERASE_LINE "\033[K"
 
-void output_init(struct output *output, int fd)
+void output_init(struct output *output, int fd, bool relayed)
 {
-    *output = (struct output){.fd = fd, .terminal = isatty(fd) == 1};
+    *output = (struct output){.fd = fd, .relayed = relayed, .terminal = isatty(fd) == 1};
 }
 
 /* Moves the parts on by what has been written; returns how many are left. */
@@ -51,14 +53,15 @@ static struct iovec part_of(const char *text, size_t bytes)
     return (struct iovec){.iov_base = at.out, .iov_len = bytes};
 }
 
-void output_line(struct output *output, unsigned rank, const char *line, size_t bytes, bool live)
+void output_line(struct output *output, const char *prefix, const char *line, size_t bytes,
+                 bool live)
 {
+    static const char mark[] = {CREW_MARK, '\0'};
     const bool in_place = live && output->terminal;
-    char prefix[32];
-    const int n =
-        snprintf(prefix, sizeof prefix, "%s[%u] ", output->in_place ? ERASE_LINE : "", rank);
-    struct iovec parts[] = {part_of(prefix, (size_t)n), part_of(line, bytes),
-                            part_of(in_place ? "\r" : "\n", 1)};
+    const char *const before = output->relayed ? mark : output->in_place ? ERASE_LINE : "";
+    struct iovec parts[] = {part_of(before, strlen(before)), part_of(prefix, strlen(prefix)),
+                            part_of(line, bytes),
+                            part_of(in_place || (live && output->relayed) ? "\r" : "\n", 1)};
     output->in_place = in_place;
-    write_all(output->fd, parts, 3);
+    write_all(output->fd, parts, 4);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "client/ctl/worker_exec.h"
+#include "client/lib/launcher.h"
 
 extern char **environ;
 
@@ -31,12 +32,24 @@ char **worker_arguments(char *stepctl, char *launcher, char **command)
     return arguments;
 }
 
-/* Names that say which of the workers this is, and how many there are. */
-static const char *const rank_names[] = {"STEPD_RANK", "STEPD_LOCAL_RANK", "RANK", "LOCAL_RANK"};
-static const char *const world_names[] = {"STEPD_WORLD", "WORLD_SIZE"};
+struct worker_settings worker_settings_of(const struct ctl_options *ctl)
+{
+    return (struct worker_settings){
+        .server = ctl->server,
+        .token = ctl->token,
+        .tls_ca = ctl->tls_ca,
+        .tls_cert = ctl->tls_cert,
+        .tls_key = ctl->tls_key,
+        .tls_name = ctl->tls_name,
+    };
+}
 
-#define RANK_NAMES  (sizeof rank_names / sizeof rank_names[0])
-#define WORLD_NAMES (sizeof world_names / sizeof world_names[0])
+/* The launchers whose names say which of the workers this is. */
+static const enum stepd_launcher_kind kinds[] = {STEPD_LAUNCHER_OURS, STEPD_LAUNCHER_TORCHRUN};
+
+#define KINDS       (sizeof kinds / sizeof kinds[0])
+#define PLACE_NAMES (4 * KINDS)
+#define TOLD_NAMES  6 /* that set_told has */
 
 static bool same_name(const char *a, const char *b)
 {
@@ -76,39 +89,89 @@ static bool set_text(char **environment, const char *name, const char *text)
     return set(environment, setting);
 }
 
-static bool fill(char **environment, unsigned rank, const struct crew_options *options)
+static bool set_place(char **environment, const struct worker_place *place)
 {
     bool fine = true;
-    for (size_t i = 0; environ[i] != NULL && fine; i++) {
-        environment[i] = strdup(environ[i]);
-        fine = environment[i] != NULL;
+    for (size_t i = 0; i < KINDS && fine; i++) {
+        const struct stepd_launcher *const names = &stepd_launchers[kinds[i]];
+        fine = set_number(environment, names->rank, place->rank) &&
+               set_number(environment, names->world, place->world) &&
+               set_number(environment, names->local_rank, place->local_rank) &&
+               set_number(environment, names->local_world, place->local_world);
     }
-    for (size_t i = 0; i < RANK_NAMES && fine; i++)
-        fine = set_number(environment, rank_names[i], rank);
-    for (size_t i = 0; i < WORLD_NAMES && fine; i++)
-        fine = set_number(environment, world_names[i], options->workers);
-    fine = fine && set_text(environment, "STEPD_ADDRESS", options->server) &&
-           set_text(environment, "STEPD_TOKEN", options->token) &&
-           set_text(environment, "STEPD_CA", options->tls_ca) &&
-           set_text(environment, "STEPD_CLIENT_CERT", options->tls_cert) &&
-           set_text(environment, "STEPD_CLIENT_KEY", options->tls_key) &&
-           set_text(environment, "STEPD_SERVER_NAME", options->tls_name);
-    for (size_t i = 0; i < options->settings && fine; i++)
-        fine = set(environment, strdup(options->setting[i]));
     return fine;
 }
 
-char **worker_environment(unsigned rank, const struct crew_options *options)
+static bool set_told(char **environment, const struct worker_settings *settings)
 {
-    size_t ours = 0;
+    bool fine = set_text(environment, "STEPD_ADDRESS", settings->server) &&
+                set_text(environment, "STEPD_TOKEN", settings->token) &&
+                set_text(environment, "STEPD_CA", settings->tls_ca) &&
+                set_text(environment, "STEPD_CLIENT_CERT", settings->tls_cert) &&
+                set_text(environment, "STEPD_CLIENT_KEY", settings->tls_key) &&
+                set_text(environment, "STEPD_SERVER_NAME", settings->tls_name);
+    for (size_t i = 0; i < settings->settings && fine; i++)
+        fine = set(environment, strdup(settings->setting[i]));
+    return fine;
+}
+
+static bool any(const char *setting)
+{
+    (void)setting;
+    return true;
+}
+
+static bool none(const char *setting)
+{
+    (void)setting;
+    return false;
+}
+
+static bool is_ours_but_for_the_place(const char *setting)
+{
+    const struct stepd_launcher *const ours = &stepd_launchers[STEPD_LAUNCHER_OURS];
+    return strncmp(setting, "STEPD_", 6) == 0 && !same_name(setting, ours->rank) &&
+           !same_name(setting, ours->world) && !same_name(setting, ours->local_rank) &&
+           !same_name(setting, ours->local_world);
+}
+
+/* What is kept of our own environment, the place unless it is NULL, and what is told. */
+static char **make(bool (*keeps)(const char *setting), const struct worker_place *place,
+                   const struct worker_settings *settings)
+{
+    size_t ours = 0, kept = 0;
     while (environ[ours] != NULL)
         ours++;
-    char **environment =
-        calloc(ours + RANK_NAMES + WORLD_NAMES + options->settings + 7, sizeof *environment);
-    if (environment == NULL || fill(environment, rank, options))
+    char **const environment =
+        calloc(ours + PLACE_NAMES + TOLD_NAMES + settings->settings + 1, sizeof *environment);
+    if (environment == NULL)
+        return NULL;
+    bool fine = true;
+    for (size_t i = 0; i < ours && fine; i++) {
+        if (!keeps(environ[i]))
+            continue;
+        environment[kept] = strdup(environ[i]);
+        fine = environment[kept++] != NULL;
+    }
+    if (fine && (place == NULL || set_place(environment, place)) && set_told(environment, settings))
         return environment;
     worker_environment_free(environment);
     return NULL;
+}
+
+char **worker_environment(const struct worker_place *place, const struct worker_settings *settings)
+{
+    return make(any, place, settings);
+}
+
+char **worker_additions(const struct worker_place *place, const struct worker_settings *settings)
+{
+    return make(none, place, settings);
+}
+
+char **worker_luggage(const struct worker_settings *settings)
+{
+    return make(is_ours_but_for_the_place, NULL, settings);
 }
 
 void worker_environment_free(char **environment)
