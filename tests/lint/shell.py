@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs shellcheck over the scripts: those that end in .sh and the entry of the CI."""
+"""Runs shellcheck over the scripts: those that end in .sh, those for Slurm, and the entry of the CI."""
 import shutil
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from sources import ROOT, finish, project_files, skip
 def main():
     if not shutil.which("shellcheck"):
         skip("shellcheck")
-    files = project_files(".sh", ".ci/run")
+    files = project_files(".sh", ".sbatch", ".ci/run")
     done = subprocess.run(["shellcheck", "--external-sources", "--format=gcc", *files], cwd=ROOT,
                           capture_output=True, text=True) if files else None
     findings = (done.stdout + done.stderr).splitlines() if done else []
