@@ -39,8 +39,21 @@ def found(launcher):
     return f"{who} {launcher.address()}"
 
 
+def check_local_ranks(launcher):
+    for rank, world, local in (("STEPD_RANK", "STEPD_WORLD", "STEPD_LOCAL_RANK"),
+                               ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+                               ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+                               ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
+                                "OMPI_COMM_WORLD_LOCAL_RANK")):
+        with mock.patch.dict(os.environ, {rank: "6", world: "8", local: "2"}, clear=True):
+            assert launcher.local_rank() == 2, local
+    with mock.patch.dict(os.environ, {"RANK": "6", "WORLD_SIZE": "8"}, clear=True):
+        assert launcher.local_rank() is None
+
+
 def main():
     launcher, cases = load(), 0
+    check_local_ranks(launcher)
     for line in pathlib.Path(CASES).read_text().splitlines():
         if not line or line.startswith("#"):
             continue

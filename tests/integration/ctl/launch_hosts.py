@@ -238,6 +238,16 @@ class Hosts(unittest.TestCase):
             self.assertEqual(said.returncode, 1, orders)
             self.assertIn(words, said.stderr.decode())
 
+    def test_daemon__launched_like_a_worker__serves_and_ends(self):
+        process = self.start("--hosts", "a", "--", "stepd", "--listen", "127.0.0.1:0", STEPD_SHARDS="2",
+                             STEPD_TOKEN=SECRET)
+        line = process.stderr.readline()
+        self.assertRegex(line, r"^\[0\] .* event=ready listen=127.0.0.1:\d+ shards=2 ")
+        process.send_signal(signal.SIGTERM)
+        code, _, err = self.finish(process)
+        self.assertEqual(code, 128 + signal.SIGTERM)
+        self.assertIn("event=stopped", err[-1])
+
     def test_training__on_two_hosts__comes_to_its_end(self):
         write_images(self.folder.name)
         train = ["stepd-train", "--data", self.folder.name, "--model", "mlp:784-8-10", "--batch", "32",
