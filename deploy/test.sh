@@ -16,7 +16,9 @@
 # configuration says where packages come from; what is to be said of torch beside it, such as an
 # index of builds without CUDA, goes into STEPD_TORCH_PIP_ARGS.
 # STEPD_WITHOUT_TORCH=1 leaves these tests out. It also has a worker in Node, whose package protobufjs
-# npm installs into build/workers; where there is no npm that worker is left out.
+# npm installs into build/workers; where there is no npm that worker is left out. And it holds what
+# deploy/ has for Kubernetes and Docker to their schemas, by validators that pip puts into
+# build/venv-lint; where they cannot be had that test is skipped.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
