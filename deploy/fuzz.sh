@@ -25,7 +25,8 @@ readonly BUILD=build/fuzz
 readonly FOUND=$BUILD/found
 readonly FINDINGS=$BUILD/findings
 readonly STATES=$BUILD/states  # what each target has come to
-readonly ROUND_S=60            # a run; the next one goes on from what it has found
+readonly ROUND_S=300           # a run at most; the next one goes on from what it has found
+readonly ROUND_LEAST_S=10      # and at least, for each runs first what was found before
 readonly FINDINGS_MOST=10      # of a target, which then stops
 readonly INPUT_MOST_BYTES=4096 # of one that is merged
 readonly CORPUS_MOST_KB=1024
@@ -112,13 +113,17 @@ run_round() {
 
 # Runs a target until its time is used up, and writes down what it has come to.
 fuzz() {
-    local name=${1#fuzz_} used=0 runs=0 findings=0 edges=0 part words=() seconds=$ROUND_S
+    local name=${1#fuzz_} used=0 runs=0 findings=0 edges=0 part words=() seconds
     local log budget=$((minutes * 6000))
     log=$STATES/$name.log
     mkdir -p "$FOUND/$name" "$FINDINGS/$name"
     mapfile -t words < <(words_of "$name")
     [ "$minutes" -gt 0 ] || words+=(-runs=0)
     while :; do
+        # Of the time that is left: a process with one thread uses no more than passes.
+        seconds=$(((budget - used) / 100))
+        seconds=$((seconds < ROUND_LEAST_S ? ROUND_LEAST_S : seconds))
+        seconds=$((seconds > ROUND_S ? ROUND_S : seconds))
         if ! part=$(run_round "$name" "$log" -max_total_time="$seconds" "${words[@]}" \
             "$FOUND/$name" "$CORPUS/$name"); then
             findings=$((findings + 1))
