@@ -9,7 +9,7 @@
 #   TARGET      fuzz_frame or frame; none: all of them
 #   --minutes   of CPU time for each target [30]; 0 runs the inputs that are there
 #   --jobs      so many targets at a time [as many as there are cores]
-#   --no-merge  leaves tests/fuzz/corpus as it is; otherwise inputs that reach what no input there
+#   --no-merge  leaves tests/fuzz/corpus as it is; otherwise inputs that reach lines which none there
 #               does are added, the small ones first, up to 1 MiB for each target
 #   --json      prints what came of it as JSON instead of a table
 #
@@ -141,30 +141,20 @@ fuzz() {
     done
 }
 
-# Adds inputs that reach more to the corpus. Those that make it too large go again, the largest
-# first.
+# Adds inputs that reach lines which no seed does to the corpus, as long as there is room.
 merge_found() {
-    local name=$1 fresh file
-    fresh=$STATES/$name.fresh
-    rm -rf "$fresh" && mkdir "$fresh"
-    "$BUILD/tests/fuzz_$name" "${LIMITS[@]}" -max_len="$INPUT_MOST_BYTES" -merge=1 "$fresh" \
-        "$CORPUS/$name" "$FOUND/$name" >"$STATES/$name.merge.log" 2>&1 || {
+    local name=$1 all file
+    all=$STATES/$name.all
+    rm -rf "$all" && cp -r "$CORPUS/$name" "$all"
+    "$BUILD/tests/fuzz_$name" "${LIMITS[@]}" -max_len="$INPUT_MOST_BYTES" -use_counters=0 \
+        -merge=1 "$all" "$FOUND/$name" >"$STATES/$name.merge.log" 2>&1 || {
         echo "fuzz: $name: nothing is merged: see $STATES/$name.merge.log" >&2
         return
     }
-    find "$fresh" -type f -printf '%s %p\n' | sort -n | while read -r _ file; do
+    find "$all" -type f -printf '%s %f\n' | sort -n | while read -r _ file; do
         [ "$(du -s --apparent-size -k "$CORPUS/$name" | cut -f 1)" -lt "$CORPUS_MOST_KB" ] || break
-        is_there "$CORPUS/$name" "$file" || cp "$file" "$CORPUS/$name/"
+        [ -e "$CORPUS/$name/$file" ] || cp "$all/$file" "$CORPUS/$name/"
     done
-}
-
-# Is an input among the seeds, under whatever name?
-is_there() {
-    local folder=$1 file=$2 seed
-    while read -r seed; do
-        ! cmp -s "$seed" "$file" || return 0
-    done < <(find "$folder" -type f -size "$(stat -c %s "$file")c")
-    return 1
 }
 
 count_files() {
