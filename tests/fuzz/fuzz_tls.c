@@ -14,21 +14,14 @@
  * first byte on and in its order, also where somebody has put bytes in between; when it is bad it
  * says why, and stays so.
  */
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "server/net/tls.h"
+#include "tests/fuzz/authority.h"
 #include "tests/fuzz/fuzz.h"
 
-#define PATH_BYTES 64
-#define LIFE_S     3600L
-#define SAID_MOST  100000u
+#define SAID_MOST 100000u
 
 struct scene {
     struct tls *tls; /* owned */
@@ -43,44 +36,6 @@ struct scene {
 static uint8_t byte_at(size_t place)
 {
     return (uint8_t)(place * 31 + place / 251);
-}
-
-/* ---- A certificate --------------------------------------------------------------------------- */
-
-static X509 *make_certificate(EVP_PKEY *key)
-{
-    X509 *const certificate = X509_new();
-    FUZZ_CHECK(certificate != NULL);
-    X509_NAME *const name = X509_get_subject_name(certificate);
-    FUZZ_CHECK(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"server",
-                                          -1, -1, 0) == 1);
-    FUZZ_CHECK(X509_set_issuer_name(certificate, name) == 1);
-    FUZZ_CHECK(X509_gmtime_adj(X509_getm_notBefore(certificate), -LIFE_S) != NULL);
-    FUZZ_CHECK(X509_gmtime_adj(X509_getm_notAfter(certificate), LIFE_S) != NULL);
-    FUZZ_CHECK(X509_set_pubkey(certificate, key) == 1);
-    FUZZ_CHECK(X509_sign(certificate, key, EVP_sha256()) > 0);
-    return certificate;
-}
-
-/* One server for all inputs; it asks for certificates, so that these are parsed as well. */
-static struct tls_server *make_server(void)
-{
-    char path[] = "/tmp/stepd-fuzz-XXXXXX";
-    const int fd = mkstemp(path);
-    FILE *const file = fd < 0 ? NULL : fdopen(fd, "w");
-    EVP_PKEY *const key = EVP_EC_gen("P-256");
-    FUZZ_CHECK(file != NULL && key != NULL);
-    X509 *const certificate = make_certificate(key);
-    FUZZ_CHECK(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) == 1);
-    FUZZ_CHECK(PEM_write_X509(file, certificate) == 1);
-    FUZZ_CHECK(fclose(file) == 0);
-    const struct tls_files files = {.certificate = path, .key = path, .client_ca = path};
-    struct tls_server *server = NULL;
-    FUZZ_CHECK(tls_server_create(&files, &server, NULL) == STEPD_OK);
-    (void)unlink(path);
-    X509_free(certificate);
-    EVP_PKEY_free(key);
-    return server;
 }
 
 /* ---- The two ends ---------------------------------------------------------------------------- */
@@ -175,14 +130,12 @@ static size_t act(struct scene *scene, const uint8_t *bytes, size_t n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-    static struct tls_server *server;
     static SSL_CTX *client;
-    if (server == NULL) {
-        server = make_server();
+    if (client == NULL) {
         client = SSL_CTX_new(TLS_client_method());
         FUZZ_CHECK(client != NULL);
     }
-    struct scene scene = begin(server, client);
+    struct scene scene = begin(authority_get()->server, client);
     for (size_t at = 0; at < n;)
         at += act(&scene, bytes + at, n - at);
     tls_end(scene.tls);

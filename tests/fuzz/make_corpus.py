@@ -302,6 +302,23 @@ def idx_file(*shape, magic=None, data=None):
     return bytes([len(shape) - 1]) + struct.pack(f">{1 + len(shape)}I", magic, *shape) + body
 
 
+# The type of the name, in the order of fuzz_certificate.c, and the name.
+CERTIFICATES = {
+    "utf8": b"\0node7",
+    "printable": b"\1node7",
+    "bmp": b"\4" + "node7".encode("utf-16-be"),
+    "universal": b"\5" + "node7".encode("utf-32-be"),
+    "latin": b"\2n\xf6de",
+    "stranger": b"\x80node7",
+    "hostile_nul": b"\0node7\0.evil",
+    "hostile_space": b"\0node7 admin",
+    "hostile_line": b"\0node7\nadmin",
+    "hostile_utf8": b"\0\xc0\x80",
+    "hostile_long": b"\0" + b"x" * 65,
+    "hostile_half": b"\4\0n\0",
+}
+
+
 LABELS = idx_file(10)
 IDX_FILES = {
     "labels": LABELS,
@@ -359,7 +376,8 @@ def main():
     (corpus / "tls").mkdir(exist_ok=True)
     for name, data in TLS_SCENES.items():
         write(corpus / "tls", name, data)
-    for folder, files in (("access", ACCESS_FILES), ("idx", IDX_FILES)):
+    for folder, files in (("access", ACCESS_FILES), ("idx", IDX_FILES),
+                          ("certificate", CERTIFICATES)):
         (corpus / folder).mkdir(exist_ok=True)
         for name, data in files.items():
             write(corpus / folder, name, data)
