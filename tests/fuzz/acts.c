@@ -10,7 +10,8 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/random.h"
 
-#define ACT_GROWS_BYTES 8u
+#define ACT_GROWS_BYTES    8u
+#define PROGRAM_MOST_BYTES 8192u /* a longer one takes time, and does what several do */
 
 size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t n, size_t most, unsigned seed);
 size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_bytes, const uint8_t *b, size_t b_bytes,
@@ -45,9 +46,14 @@ struct program {
     size_t most;
 };
 
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 static void put(struct program *program, const uint8_t *bytes, size_t n)
 {
-    n = n < ACT_BYTES_MAX ? n : ACT_BYTES_MAX;
+    n = least(n, ACT_BYTES_MAX);
     if (program->bytes + 1 + n > program->most)
         return;
     program->at[program->bytes] = (uint8_t)n;
@@ -100,7 +106,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t n, size_t most, unsigned s
     uint8_t *const copy = malloc(most);
     if (copy == NULL)
         return n;
-    struct program program = {.at = copy, .most = most};
+    struct program program = {.at = copy, .most = least(most, PROGRAM_MOST_BYTES)};
     put_changed(&program, act, count, &random);
     if (program.bytes > 0)
         memcpy(bytes, copy, program.bytes);
@@ -116,7 +122,7 @@ size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_bytes, const uint8_t
     struct act second[ACTS_MAX];
     const size_t firsts = acts_read(a, a_bytes, first);
     const size_t seconds = acts_read(b, b_bytes, second);
-    struct program program = {.at = to, .most = most};
+    struct program program = {.at = to, .most = least(most, PROGRAM_MOST_BYTES)};
     const size_t kept = random_below(&random, firsts + 1);
     const size_t from = random_below(&random, seconds + 1);
     const size_t taken = random_below(&random, seconds - from + 1);

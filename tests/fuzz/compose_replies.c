@@ -28,7 +28,8 @@ static struct stepd_u32s like_u32s(const struct composer *c, size_t usual, const
 
 static const char *take_text(const struct composer *c)
 {
-    static const char *const texts[] = {"", "a text", "127.0.0.1:1", "[::1]:9", "host", "lr"};
+    static const char *const texts[] = {"",     "a text",    "127.0.0.1:1",   "[::1]:9",
+                                        "host", "unix:/x/y", "tls:host:7070", "lr"};
     return take_word(c->taker, c->arena, texts, COUNT(texts));
 }
 

@@ -4,6 +4,7 @@
  */
 #include "tests/fuzz/guest.h"
 
+#include "client/lib/core/address.h"
 #include "proto/error.h"
 #include "proto/frame.h"
 #include "proto/utf8.h"
@@ -301,8 +302,29 @@ void guest_init(struct guest *guest, bool observer, bool shares_memory)
     FUZZ_CHECK(stepd_links_create(&options, &guest->brain.links) == STEPD_OK);
 }
 
+/* A server says where its shards are. */
+static enum stepd_status find_address(const struct guest *guest, uint32_t shard,
+                                      struct stepd_error *reterr)
+{
+    struct stepd_address address;
+    const char *const text = stepd_links_address(guest->brain.links, shard);
+    const enum stepd_status status = stepd_address_parse(text, &address, reterr);
+    if (status != STEPD_OK)
+        return status;
+    FUZZ_CHECK(address.local == stepd_address_is_local(text));
+    FUZZ_CHECK(address.local ? address.path[0] != '\0' : address.port[0] != '\0');
+    if (address.local)
+        FUZZ_CHECK(stepd_address_stays_here(&address));
+    return STEPD_OK;
+}
+
 static void make_wire(struct guest *guest, uint32_t shard)
 {
+    struct stepd_error error = {.code = STEPD_OK};
+    if (find_address(guest, shard, &error) != STEPD_OK) {
+        break_with(guest, shard, &error);
+        return;
+    }
     struct wire *const wire = calloc(1, sizeof *wire);
     FUZZ_CHECK(wire != NULL);
     wire->guest = guest;
