@@ -5,20 +5,25 @@ a model that changed, a server that dies or comes back, Ctrl-C; and the launcher
 
 usage: trouble.py BIN
 """
+import os
 import pathlib
 import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
+import time
 import unittest
+from unittest import mock
 
 import torch_here  # noqa: F401
 import torch
 
 import stepd
 import stepd.torch
-from need_stepd import BIN, DaemonCase, Interrupter, start_daemon
+import stepd.torch.waiting
+from need_stepd import BIN, PROMPT_S, DaemonCase, Interrupter, start_daemon
 from processes import environment, run_all
 
 WORKER = textwrap.dedent("""
@@ -122,6 +127,70 @@ class Messages(DaemonCase):
         with Interrupter(parked, signal.SIGINT), self.assertRaises(KeyboardInterrupt):
             step(model, first)
         second.close(leave=False)
+
+
+class Waits(DaemonCase):
+    """A wait that is long says for whom."""
+
+    def setUp(self):
+        patch = mock.patch.object(stepd.torch.waiting, "PATIENCE_S", 0.2)
+        patch.start()
+        self.addCleanup(patch.stop)
+        step(*self.both(1)[0])  # what PyTorch loads when first it is used
+
+    def both(self, workers, count=1, **options):
+        """Some of a job's workers, each a model and its optimizer."""
+        made = []
+        for rank in range(count):
+            model = model_of()
+            made.append((model, stepd.torch.Optimizer(
+                model, "sgd", lr=0.1, address=self.address, rank=rank, workers=workers,
+                job=f"{self.id().rpartition('.')[2]}{workers}", **options)))
+            self.addCleanup(made[-1][1].close, leave=False)
+        return made
+
+    def said_while(self, work, until):
+        """What is logged while work() waits in another thread, which until() ends."""
+        thread = threading.Thread(target=work)
+        with self.assertLogs("stepd.torch", "WARNING") as caught:
+            thread.start()
+            end = time.monotonic() + PROMPT_S
+            while not caught.output and time.monotonic() < end:
+                os.sched_yield()
+            until()
+            thread.join()
+        return caught.output[0]
+
+    def test_a_worker__whose_gradient_was_refused__is_named_to_the_others(self):
+        (first, optimizer), (second, other) = self.both(2, count=2)
+        second(torch.ones(2, 5)).sum().backward()
+        second[0].weight.grad[0, 0] = float("nan")
+        with self.assertRaises(stepd.InvalidArgument):
+            other.step()
+        said = self.said_while(lambda: step(first, optimizer), lambda: step(second, other))
+        self.assertRegex(said, r"waiting since \d+ s for rank 1 \(.*connected and slower\)")
+
+    def test_workers__that_have_not_joined__are_counted(self):
+        (model, optimizer), = self.both(3)
+
+        def give_up():
+            optimizer.close(leave=False)
+
+        def work():
+            with self.assertRaises(stepd.Cancelled):
+                step(model, optimizer)
+        self.assertRegex(self.said_while(work, give_up), "for 2 of its 3 workers, which have not joined yet")
+
+    def test_local_steps__say_it_too(self):
+        made = []
+        for rank in range(2):
+            model = model_of()
+            made.append((model, stepd.torch.LocalSteps(
+                model, torch.optim.SGD(model.parameters(), lr=0.1), 1, address=self.address, rank=rank, workers=2,
+                job="local")))
+            self.addCleanup(made[-1][1].close, leave=False)
+        said = self.said_while(lambda: step(*made[0]), lambda: step(*made[1]))
+        self.assertRegex(said, "for rank 1")
 
 
 class Servers(unittest.TestCase):

@@ -14,6 +14,7 @@ import numpy
 import torch
 
 from .arrays import Weights, gradient, sample_of
+from .waiting import Waiting
 
 LARGE_ELEMENTS = 32768
 """Tensors of so many elements are sent as soon as their gradient is there. Smaller ones share slices
@@ -62,12 +63,14 @@ class Slot:
 
 class Exchange:
     """One step of some slots. examples: 0 is a contribution without gradients, which are not read.
-    at_once: waits for the weights here, in which libstepd's own thread need not be woken.
+    waiting: to be entered by what waits. at_once: waits for the weights here, in which libstepd's own thread need not
+    be woken.
     aside: weights that come change no parameter before finish()."""
 
-    def __init__(self, client: Any, slots: Sequence[Slot], *, examples: int, loss: float | None = None,
-                 loss_scale: float | None = None, at_once: bool = False, aside: bool = False) -> None:
-        self.slots, self.examples, self.aside = slots, examples, aside
+    def __init__(self, client: Any, slots: Sequence[Slot], waiting: Waiting, *, examples: int,
+                 loss: float | None = None, loss_scale: float | None = None, at_once: bool = False,
+                 aside: bool = False) -> None:
+        self.slots, self.waiting, self.examples, self.aside = slots, waiting, examples, aside
         grads, out = {}, {}
         for slot in slots:
             slot.weights.check_place()
@@ -76,7 +79,9 @@ class Exchange:
         options = {"out": out, "examples": examples, "loss": loss, "loss_scale": loss_scale,
                    "priority": max(s.priority for s in slots)}
         if at_once:
-            self.arrived(client.step(grads, **options))
+            with waiting:
+                step = client.step(grads, **options)
+            self.arrived(step)
             return
         if not aside:
             for slot in slots:
@@ -93,7 +98,8 @@ class Exchange:
         """Waits until the weights are there, and returns the outcome. A wait that is interrupted by the
         keyboard may go on."""
         try:
-            step = self.future.result()
+            with self.waiting:
+                step = self.future.result()
         except Exception:
             self.release()
             raise

@@ -69,6 +69,7 @@ class LocalSteps:
         buffers = {plain_name(name, model): b for name, b in model.named_buffers()} if broadcast_buffers else {}
         groups = frozen_groups(list(frozen), named, bool(buffers)) + job_groups(named, common)
         self._worker = Worker(client, address, job, rank, connect)
+        self._worker.belong(self)
         self.client = self._worker.client
         self._job = Job(self.client, self._slots, frozen, buffers, {
             "groups": groups, "mode": mode, "workers": world(workers), **(settings or {})}, self._worker.version)
@@ -79,7 +80,8 @@ class LocalSteps:
         self._handles = watch_loads(model, self)
         self._worker.after = self._unwatch
         try:
-            self._job.begin()
+            with self._worker.waiting:
+                self._job.begin()
         except BaseException:
             self._worker.close(leave=False)
             raise
@@ -117,8 +119,9 @@ class LocalSteps:
             moved[slot.name] = numpy.subtract(self._base[slot.name], slot.weights.array,
                                               out=self._base[slot.name])
         try:
-            done = self.client.step(moved, out={slot.name: slot.weights.array for slot in self._slots},
-                                    examples=self._examples)
+            with self._worker.waiting:
+                done = self.client.step(moved, out={slot.name: slot.weights.array for slot in self._slots},
+                                        examples=self._examples)
             self.outcome = done.outcome
             for slot in self._slots:
                 slot.weights.deliver()

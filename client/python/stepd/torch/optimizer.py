@@ -121,16 +121,18 @@ class Optimizer(torch.optim.Optimizer):
             definition = {"groups": frozen_groups(list(frozen), named, bool(buffers)) + made, "mode": mode,
                           "workers": world(workers), **(settings or {})}
         self._worker = Worker(client, address, job, rank, connect)
+        self._worker.belong(self)
         self.client = self._worker.client
         self._job = Job(self.client, slots, frozen, buffers, definition, self._worker.version)
         self._by_loss = None if made is None else checks.goes_by_loss(made)
-        self._traffic = Traffic(self.client, slots, self._overlap(overlap, made), wait,
+        self._traffic = Traffic(self.client, slots, self._worker.waiting, self._overlap(overlap, made), wait,
                                 still=mode == "sync" and made is not None)
         self._updates = 0  # steps that step() has made here
         self._worker.before_leaving = self._traffic.wait
         self._worker.after = self._traffic.unwatch
         try:
-            self._job.begin()
+            with self._worker.waiting:
+                self._job.begin()
         except BaseException:
             self.close(leave=False)
             raise
@@ -374,9 +376,9 @@ class Optimizer(torch.optim.Optimizer):
     # ---- The end -----------------------------------------------------------------------------------
 
     def close(self, leave: bool = True) -> None:
-        """Waits for the last weights, leaves the job and ends the connections. At the end of the
-        program it happens by itself; after an error without a word, so that the worker may come back.
-        Again is fine."""
+        """Waits for the last weights, leaves the job and ends the connections. At the end of the program it
+        happens by itself where that ends well; after an error it only disconnects, so that the worker may
+        come back. Again is fine."""
         self._worker.close(leave)
 
     def __enter__(self) -> Optimizer:

@@ -30,6 +30,7 @@ import stepd
 import torch
 
 from .exchange import WRITTEN, Exchange, Slot
+from .waiting import Waiting
 
 
 class Traffic:
@@ -38,9 +39,9 @@ class Traffic:
         "layer": each module waits for its own.
     still: the server's weights change by steps alone in which this worker has a part."""
 
-    def __init__(self, client: Any, slots: Sequence[Slot], overlap: bool | None, wait: str,
+    def __init__(self, client: Any, slots: Sequence[Slot], waiting: Waiting, overlap: bool | None, wait: str,
                  still: bool) -> None:
-        self.client, self.slots, self.still = client, slots, still
+        self.client, self.slots, self.waiting, self.still = client, slots, waiting, still
         self.overlap, self.lazy, self.by_layer = overlap, wait != "step", wait == "layer"
         self.steps = 0  # that were begun
         self.examples = 1  # behind each gradient that is sent
@@ -127,7 +128,7 @@ class Traffic:
             if slot.weights.written():
                 self.check_written(slot)
         aside = not (self.lazy or options.get("at_once"))
-        return Exchange(self.client, slots, examples=examples, aside=aside, **options)
+        return Exchange(self.client, slots, self.waiting, examples=examples, aside=aside, **options)
 
     def check_written(self, slot: Slot) -> None:
         """RuntimeError where a parameter has other values now than the server. Averages that were swapped in

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """This process as a worker of a job: its connection, and how it ends.
 
-A program that ends without an error leaves the job by itself, so that nobody waits for it; one that
-ends by an error only closes its connections, and may come back under its rank.
+A program that ends well leaves the job by itself, so that nobody waits for it; one that ends by an
+error only closes its connections, and may come back under its rank. Until then a worker is kept, also
+where the program has dropped its optimizer, as one does who makes it in a function.
 """
 from __future__ import annotations
 
-import atexit
+import os
 import sys
 import weakref
 from collections.abc import Callable, Mapping
@@ -14,6 +15,9 @@ from typing import Any
 
 import stepd
 from stepd import launcher
+
+from . import ending
+from .waiting import Waiting
 
 JOB = "torch"
 
@@ -32,18 +36,40 @@ class Worker:
     def __init__(self, client: Any, address: str | None, job: str | None, rank: int | None,
                  connect: Mapping[str, Any] | None) -> None:
         self.owned = client is None
+        self.pid = os.getpid()
         self.job = job
         """Its name; None: only the caller knows."""
+        self.owner: Callable[[], Any] = lambda: self
+        """Whose it is; None: it was dropped."""
+        self.address = launcher.address() if address is None else address
         if client is None:
             self.job = job or launcher.job() or JOB
-            said: dict[str, Any] = {"address": address, "rank": launcher.rank() if rank is None else rank}
-            client = stepd.connect(job=self.job, **{
-                key: value for key, value in said.items() if value is not None}, **(connect or {}))
+            client = self.connect(launcher.rank() if rank is None else rank, connect)
         self.client = client
+        self.waiting = Waiting(client, self.job)
         self.closed = False
         self.before_leaving: Callable[[], None] = lambda: None
         self.after: Callable[[], None] = lambda: None
-        at_exit(self)
+        _open.add(self)
+        self.take_back = ending.at_exit(self.end)
+
+    def belong(self, owner: Any) -> None:
+        self.owner = weakref.ref(owner)
+
+    def connect(self, rank: int | None, connect: Mapping[str, Any] | None) -> Any:
+        ours = [other for other in list(_open) if other.owned and other.pid == self.pid and
+                (other.job, other.address) == (self.job, self.address)]
+        for other in ours:
+            if other.owner() is None:
+                other.close(leave=True)
+        said: dict[str, Any] = {} if rank is None else {"rank": rank}
+        try:
+            return stepd.connect(self.address, job=self.job, **{**said, **(connect or {})})
+        except (stepd.ResourceExhausted, stepd.AlreadyExists) as taken:
+            if all(other.closed for other in ours):
+                raise
+            raise type(taken)(f"{taken}: job '{self.job}' has an optimizer in this process already; close() that one "
+                              "before another is made for the same job, or say job= for each of several") from None
 
     def version(self) -> int | None:
         """The greatest version of the job's weights, as the server says. None: the job's name is not known."""
@@ -51,31 +77,34 @@ class Worker:
         return next((int(job["version_max"]) for job in jobs), None)
 
     def close(self, leave: bool) -> None:
-        """Again is fine."""
-        if self.closed:
+        """Again is fine. In a process that was forked from the worker's it does nothing."""
+        if self.closed or os.getpid() != self.pid:
             return
         self.closed = True
+        self.take_back()
+        _open.discard(self)
         try:
             if leave:
                 self.before_leaving()
                 if self.owned:
                     self.client.leave()
         finally:
+            self.waiting.close()
             self.after()
             if self.owned:
                 self.client.close()
 
-
-def at_exit(worker: Worker) -> None:
-    """Closes it when the program ends. By then sys has last_type (or last_exc) if that is by an error."""
-    reference = weakref.ref(worker)
-
-    def end() -> None:
-        alive = reference()
-        if alive is None:
-            return
+    def end(self, well: bool | None) -> None:
+        """The program ends."""
+        if well is None and self.owned:
+            print(f"stepd: the program was ended by SystemExit, with a status that is not known here, and so its worker "
+                  f"of job '{self.job}' only disconnects: end it by sys.exit(status), or call optimizer.close() to "
+                  "leave the job", file=sys.stderr)
         try:
-            alive.close(leave=not (hasattr(sys, "last_type") or hasattr(sys, "last_exc")))
+            self.close(leave=bool(well))
         except stepd.Error as error:
             print(f"stepd: the job could not be left in good order: {error}", file=sys.stderr)
-    atexit.register(end)
+
+
+_open: set[Worker] = set()
+"""Kept until they are closed."""
