@@ -132,11 +132,11 @@ class Job:
         self.begin()
         version = self.version()
         if version == 0:
-            warn(f"{ANEW}, but the optimizer's moments and the learning-rate schedule begin anew, from step 0. A daemon "
-                 f"with --checkpoint-dir goes on from its last checkpoint instead. {OR_RAISE}")
+            warn(f"{ANEW}, but the optimizer's moments and the learning-rate schedule begin anew, from step 0. A "
+                 f"daemon with --checkpoint-dir goes on from its last checkpoint instead. {OR_RAISE}")
         elif version is None:
-            warn("the server went back to a checkpoint, or has lost the job's state: training goes on from the weights, "
-                 f"moments and schedule that it has now, and later steps are lost. {OR_RAISE}")
+            warn("the server went back to a checkpoint, or has lost the job's state: training goes on from the "
+                 f"weights, moments and schedule that it has now, and later steps are lost. {OR_RAISE}")
         else:
             warn(f"the server went back to a checkpoint: training goes on from the weights, moments and schedule that "
                  f"it has now, of version {version}, and later steps are lost. {OR_RAISE}")

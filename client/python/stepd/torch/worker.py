@@ -97,9 +97,9 @@ class Worker:
     def end(self, well: bool | None) -> None:
         """The program ends."""
         if well is None and self.owned:
-            print(f"stepd: the program was ended by SystemExit, with a status that is not known here, and so its worker "
-                  f"of job '{self.job}' only disconnects: end it by sys.exit(status), or call optimizer.close() to "
-                  "leave the job", file=sys.stderr)
+            print("stepd: the program was ended by SystemExit, with a status that is not known here, and so its "
+                  f"worker of job '{self.job}' only disconnects: end it by sys.exit(status), or call "
+                  "optimizer.close() to leave the job", file=sys.stderr)
         try:
             self.close(leave=bool(well))
         except stepd.Error as error:
