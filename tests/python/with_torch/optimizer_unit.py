@@ -6,6 +6,7 @@ what is refused.
 usage: optimizer_unit.py BIN
 """
 import copy
+import io
 import sys
 import unittest
 import warnings
@@ -296,6 +297,17 @@ class Settings(unittest.TestCase):
         with self.assertRaisesRegex(RuntimeError, r"\['lr'\] was changed from 0.1 to 0.05.*change\(\)"):
             self.step()
 
+    def test_a_translated_scheduler__that_stays_in_the_loop__is_quiet(self):
+        theirs = torch.optim.SGD(self.model.parameters(), lr=LR)
+        scheduler = lrs.StepLR(theirs, 1)
+        self.optimizer = stepd.torch.Optimizer(self.model, stepd.torch.from_torch(theirs, scheduler),
+                                               client=self.client)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for _ in range(3):
+                self.step()
+                scheduler.step()
+
     def test_a_translated_scheduler__that_is_stepped_at_another_cadence__is_noticed(self):
         for every, calls in ((1, True), (3, False)):
             with self.subTest(every=every):
@@ -318,6 +330,15 @@ class Settings(unittest.TestCase):
                     scheduler.step()
                     with self.assertRaisesRegex(RuntimeError, f"StepLR has been called.*every={every}"):
                         self.step()
+
+    def test_states__are_saved_and_loaded_by_torch__without_trust(self):
+        for optimizer, options in (("adam", {"betas": (0.8, 0.9), "schedule": stepd.Schedule("cosine", t_max=9)}),
+                                   ("sgd", {"groups": [stepd.Group(phases=[stepd.Phase(3, "adam")])]})):
+            made = stepd.torch.Optimizer(self.model, optimizer, lr=LR, client=Client(LR), **options)
+            file = io.BytesIO()
+            torch.save(made.state_dict(), file)
+            file.seek(0)
+            made.load_state_dict(torch.load(file, weights_only=True))
 
     def test_states__of_torch_or_of_other_settings__are_refused(self):
         theirs = torch.optim.SGD(self.model.parameters(), lr=LR)

@@ -73,6 +73,25 @@ class Messages(DaemonCase):
             optimizer.wait()
         self.assert_says(caught, "gradient of tensor '2.weight' from rank 0", "NaN or infinite at element 5")
 
+    def test_nan__that_is_caught__leaves_a_training_that_goes_on(self):
+        for mode in ("sync", "async"):
+            torch.manual_seed(5)
+            model = torch.nn.Sequential(torch.nn.Linear(5, 256), torch.nn.Linear(256, 256), torch.nn.Linear(256, 2))
+            optimizer = self.make(model, job=f"goes-on-{mode}", mode=mode)
+            for seed in range(6):
+                optimizer.zero_grad()
+                model(torch.ones(2, 5)).square().sum().mul(1e-4).backward()
+                if seed % 2 == 0:
+                    optimizer.step()
+                    continue
+                model[2].bias.grad[1] = float("nan")  # when that of 1.weight has left already
+                with self.assertRaises(stepd.InvalidArgument):
+                    optimizer.step()
+            weights = optimizer.client.pull()
+            for name, parameter in model.named_parameters():
+                self.assertTrue(torch.equal(parameter.detach(), torch.from_numpy(weights[name])), name)
+            optimizer.close()
+
     def test_nan__where_the_job_skips__costs_one_step(self):
         model = model_of()
         optimizer = self.make(model, settings={"nonfinite": "skip"})
@@ -168,7 +187,7 @@ class Waits(DaemonCase):
         with self.assertRaises(stepd.InvalidArgument):
             other.step()
         said = self.said_while(lambda: step(first, optimizer), lambda: step(second, other))
-        self.assertRegex(said, r"waiting since \d+ s for rank 1 \(.*connected and slower\)")
+        self.assertRegex(said, r"has waited \d+ s for rank 1 \(.*connected and slower\)")
 
     def test_workers__that_have_not_joined__are_counted(self):
         (model, optimizer), = self.both(3)

@@ -258,15 +258,27 @@ class Optimizer(torch.optim.Optimizer):
         try:
             self._traffic.step(count, travels, checks.scale_of(scale), spoiled)
             self._updates += 1
+            for scheduler in self._schedulers:  # whose step() warns where its optimizer has made none
+                scheduler.optimizer._opt_called = True
             if number is not None and closure is None and travels is None:  # its gradients are gone already
                 self.client.report(self._updates, number, count or self.examples)
         except stepd.RolledBack as rolled_back:
             self._roll_back(rolled_back)
-        except stepd.InvalidArgument as refused:  # of a job that the server's file defines
+        except stepd.InvalidArgument as refused:
+            self._begin_over()
             if number is not None or "Push.loss" not in str(refused):
                 raise
             raise stepd.InvalidArgument(f"{refused}: say optimizer.step(loss=loss)") from None
         return value
+
+    def _begin_over(self) -> None:
+        """After a step that the server has refused, of which some tensors may have been taken: a program that
+        catches the error goes on from what the server has."""
+        self._traffic.drop()
+        try:
+            self._job.pull()
+        except stepd.Error:
+            pass  # the next step will say why
 
     def _need_loss(self, loss: float | None, spoiled: bool) -> None:
         if self._by_loss is not None and loss is None and not spoiled:
@@ -335,6 +347,8 @@ class Optimizer(torch.optim.Optimizer):
         """Its settings and where the job is; the state itself is the server's, in its checkpoints."""
         self.wait()
         saved = super().state_dict()
+        saved["param_groups"] = [{key: _plain(value) for key, value in group.items()}
+                                 for group in saved["param_groups"]]
         version = None if self.outcome is None else self.outcome.version
         return {**saved, "stepd": {"version": version}}
 
@@ -351,8 +365,8 @@ class Optimizer(torch.optim.Optimizer):
                              "server: torch_checkpoint.py makes a checkpoint of stepd of it, from which a daemon "
                              "goes on")
         saved = [self._settings(group) for group in state_dict["param_groups"]]
-        if [sorted(map(str, group.items())) for group in saved] != \
-                [sorted(map(str, group.items())) for group in self._said]:
+        if [{key: _plain(value) for key, value in group.items()} for group in saved] != \
+                [{key: _plain(value) for key, value in group.items()} for group in self._said]:
             raise ValueError("the state was saved with other settings than this optimizer has: make it with the "
                              "same, and change() them afterwards")
         self.wait()
@@ -387,3 +401,9 @@ class Optimizer(torch.optim.Optimizer):
     def __exit__(self, kind: Any, *_: Any) -> None:
         self.close(leave=kind is None)
 
+
+def _plain(value: Any) -> Any:
+    """A setting as torch.load() takes it without trusting the file: schedules by their text."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)

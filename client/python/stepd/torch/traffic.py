@@ -92,7 +92,7 @@ class Traffic:
             raise RuntimeError(
                 f"backward brings another gradient of '{slot.name}', and the one of this step is on its way "
                 f"already: in the first step it came {self.per_step[slot.name]} times. If the number of "
-                "backward passes varies, make the optimizer with overlap=False")
+                "backward passes varies, or step() is left out now and then, make the optimizer with overlap=False")
         if slot.exchange is not None:
             raise RuntimeError(
                 f"'{slot.name}' was used before its weights had arrived: it was read outside of the modules' "
@@ -216,7 +216,7 @@ class Traffic:
                 "say it before backward, optimizer.examples = n, or make the optimizer with overlap=False")
 
     def drop(self) -> None:
-        """After the server went back: waits for what is under way, which fails, and forgets it."""
+        """After a failure: waits for what is under way, which may fail as well, and forgets it."""
         self.rolled_back = None
         for slot in self.slots:
             if slot.exchange is not None:

@@ -81,9 +81,9 @@ class Waiting:
             jobs = self.client.status(self.job, timeout=STATUS_S)["jobs"]
         except stepd.Error as error:
             if not self.over.is_set():
-                log.warning("stepd: waiting since %.0f s; the server does not say for whom: %s", waited_s, error)
+                log.warning("stepd: has waited %.0f s, and the server does not say for whom: %s", waited_s, error)
             return
         for job in jobs:
             why = reason(job)
             if why and self.since is not None:
-                log.warning("stepd: waiting since %.0f s %s (job '%s')", waited_s, why, job["name"])
+                log.warning("stepd: has waited %.0f s %s (job '%s')", waited_s, why, job["name"])

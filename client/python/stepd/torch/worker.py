@@ -85,14 +85,24 @@ class Worker:
         _open.discard(self)
         try:
             if leave:
-                self.before_leaving()
-                if self.owned:
-                    self.client.leave()
+                self.leave()
         finally:
             self.waiting.close()
             self.after()
             if self.owned:
                 self.client.close()
+
+    def leave(self) -> None:
+        """Also where the last step has failed: nobody is to wait for another one."""
+        failure = None
+        try:
+            self.before_leaving()
+        except stepd.Error as error:
+            failure = error
+        if self.owned:
+            self.client.leave()
+        if failure is not None:
+            raise failure
 
     def end(self, well: bool | None) -> None:
         """The program ends."""
