@@ -34,6 +34,8 @@ class Arguments(unittest.TestCase):
         self.refused(TypeError, "params is None: give the model itself", None)
         self.refused(TypeError, "params is int: give the model", 3)
         self.refused(ValueError, "no parameters are given", [])
+        self.refused(TypeError, "a param group is a dict with 'params', and not {'lr': 3}", [
+            {"params": self.model.named_parameters()}, {"lr": 3}])
         self.refused(TypeError, "model is a torch.nn.Module, and not str", self.model.named_parameters(),
                      model="model")
 
@@ -121,6 +123,11 @@ class Steps(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "examples is a whole number from 0 on, and not 'x'"):
             self.optimizer.examples = "x"
         self.assertEqual(self.client.sent(), [])
+
+    def test_a_step__after_the_end__says_so(self):
+        self.optimizer.close()
+        with self.assertRaisesRegex(RuntimeError, "this optimizer is closed.*make another one"):
+            self.optimizer.step()
 
     def test_a_scale_of_nothing__is_refused(self):
         for scale in (0.0, float("inf"), float("nan")):

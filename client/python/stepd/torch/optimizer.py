@@ -54,7 +54,7 @@ class Optimizer(torch.optim.Optimizer):
         {"clip_global_norm": 1.0, "nonfinite": "skip", ...}.
     broadcast_buffers: all workers begin with rank 0's buffers (the running statistics of BatchNorm, ...);
         later on each keeps its own, as under DistributedDataParallel(broadcast_buffers=False).
-    overlap: whether gradients are sent while backward goes on. None: found out in the first step; where
+    overlap: whether gradients are sent while backward goes on. None: found out in the first two steps; where
         gradients are clipped or unscaled, or step() says examples= or loss=, they leave in step().
     wait: "step": when step() returns the new weights are in the model, and nothing else changes them. For who
         has work between step() and the next forward (loading a batch, say) that weights may arrive behind,
@@ -243,6 +243,8 @@ class Optimizer(torch.optim.Optimizer):
         Parameters without a gradient contribute zeros, and a step without any gradient contributes
         nothing but this worker's presence.
         """
+        if self._worker.closed:
+            raise RuntimeError("this optimizer is closed, and its connections have ended: make another one")
         value = None
         if closure is not None:
             with torch.enable_grad():

@@ -68,6 +68,9 @@ def read(params: Any, model: torch.nn.Module | None) -> tuple[torch.nn.Module | 
         raise ValueError("no parameters are given")
     if not isinstance(listed[0], Mapping):
         return model, [Named(pairs_of(listed, model), {})]
+    for group in listed:
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise TypeError(f"a param group is a dict with 'params', and not {group!r}")
     groups = [Named(pairs_of(group["params"], model), {key: value for key, value in group.items()
                                                 if key != "params"}) for group in listed]
     check_apart(groups)

@@ -6,7 +6,7 @@ leaves when backward has brought it, while the earlier layers' are computed. Wei
 and nowhere else, as any program may read them before and after it: what has come earlier waits aside.
 Where the user says so they are waited for when the next forward begins, or when a module's forward is
 about to use them. All that needs the loop to be of a kind that can be
-seen, not known beforehand. So the first step learns, in which nothing leaves before step():
+seen, not known beforehand. So the first two steps learn, in which nothing leaves before step():
 
 - how often backward brings each gradient. In later steps it leaves with the last time: a loop that
   accumulates over several backward passes sends its sum once. A step with fewer passes sends in
@@ -31,6 +31,10 @@ import torch
 
 from .exchange import WRITTEN, Exchange, Slot
 from .waiting import Waiting
+
+LEARNS = 2
+"""So many steps are watched. The second shows what comes between two: a pass for another model's optimizer
+brings gradients, too, as in adversarial training."""
 
 
 class Traffic:
@@ -91,7 +95,7 @@ class Traffic:
         if slot.sent:
             raise RuntimeError(
                 f"backward brings another gradient of '{slot.name}', and the one of this step is on its way "
-                f"already: in the first step it came {self.per_step[slot.name]} times. If the number of "
+                f"already: in the first steps it came {self.per_step[slot.name]} times. If the number of "
                 "backward passes varies, or step() is left out now and then, make the optimizer with overlap=False")
         if slot.exchange is not None:
             raise RuntimeError(
@@ -192,10 +196,14 @@ class Traffic:
         return sorted(batches, key=lambda batch: -batch[0].priority)
 
     def learn(self, travels: bool) -> None:
-        if self.steps == 0 and self.overlap is None:
-            self.per_step = {slot.name: slot.fired for slot in self.slots}
-            self.overlap = not travels and not any(slot.changed() for slot in self.slots)
-        elif self.steps == 1 and self.by_layer:
+        if self.steps < LEARNS and self.overlap is None:
+            counts = {slot.name: slot.fired for slot in self.slots}
+            if travels or any(slot.changed() for slot in self.slots) or (self.steps and counts != self.per_step):
+                self.overlap = False
+            self.per_step = counts
+            if self.steps == LEARNS - 1 and self.overlap is None:
+                self.overlap = True
+        if self.steps == 1 and self.by_layer:
             self.eager = {slot for slot in self.slots if slot not in self.seen}
 
     def check_sent(self, sent: Iterable[Slot], examples: int | None, loss_scale: float | None,
