@@ -18,6 +18,7 @@ import unittest
 from unittest import mock
 
 import torch_here  # noqa: F401
+import numpy
 import torch
 
 import stepd
@@ -187,7 +188,7 @@ class Waits(DaemonCase):
         with self.assertRaises(stepd.InvalidArgument):
             other.step()
         said = self.said_while(lambda: step(first, optimizer), lambda: step(second, other))
-        self.assertRegex(said, r"has waited \d+ s for rank 1 \(.*connected and slower\)")
+        self.assertRegex(said, r"has waited \d+ s for rank 1 \(.*last heard of \d+ s ago\)")
 
     def test_workers__that_have_not_joined__are_counted(self):
         (model, optimizer), = self.both(3)
@@ -210,6 +211,38 @@ class Waits(DaemonCase):
             self.addCleanup(made[-1][1].close, leave=False)
         said = self.said_while(lambda: step(*made[0]), lambda: step(*made[1]))
         self.assertRegex(said, "for rank 1")
+
+
+class Ranks(DaemonCase):
+    """A worker that has died has its rank until its lease runs out."""
+
+    def make(self, rank, job):
+        model = model_of()
+        made = stepd.torch.Optimizer(model, "sgd", lr=0.1, address=self.address, job=job, rank=rank, workers=1,
+                                     connect={"lease": 1.0})
+        self.addCleanup(made.close, leave=False)
+        return model, made
+
+    def test_a_program__started_again_after_an_error__waits_for_its_rank_and_goes_on(self):
+        for rank in (None, 0):
+            with self.subTest(rank=rank):
+                model, optimizer = self.make(rank, f"again{rank}")
+                step(model, optimizer)
+                optimizer.close(leave=False)
+                with self.assertLogs("stepd.torch", "WARNING") as caught:
+                    again, second = self.make(rank, f"again{rank}")
+                self.assertRegex("\n".join(caught.output), "taken.*lease runs out by itself.*trying again")
+                self.assertRegex(caught.output[-1], "job is at version 1 already.*goes on from the weights")
+                self.assertTrue(torch.equal(again[0].weight, model[0].weight))
+                step(again, second)
+
+    def test_a_rank__of_a_worker_that_lives__is_refused(self):
+        for rank in (None, 0):
+            with self.subTest(rank=rank):
+                lives = self.connect(job=f"lives{rank}", rank=0, lease=1.0)
+                lives.define({"w": numpy.zeros(1, numpy.float32)}, groups=[stepd.Group(optimizer="sgd", lr=0.1)])
+                with self.assertLogs("stepd.torch", "WARNING"), self.assertRaisesRegex(stepd.Error, "taken"):
+                    self.make(rank, f"lives{rank}")
 
 
 class Servers(unittest.TestCase):

@@ -7,6 +7,7 @@ among the buffers travel as floats, and are refused where these are too coarse f
 """
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from .exchange import Slot
 from .grouping import Pattern, literal, patterns
 from .parameters import Named
 from .warn import warn
+
+log = logging.getLogger("stepd.torch")
 
 BUFFERS = "buffers/"
 FROZEN = "frozen"
@@ -104,6 +107,13 @@ class Job:
         for name, buffer in self.buffers.items():
             with torch.no_grad():
                 buffer.copy_(torch.from_numpy(carried[BUFFERS + name]))
+
+    def say_where(self) -> None:
+        """A log line where the job is one that has begun: whoever starts a program anew may not expect that."""
+        version = self.version() if self.definition.get("mode") == "sync" else None
+        if version:
+            log.warning("stepd: the job is at version %d already: training goes on from the weights, moments and schedule "
+                        "that the server has. A job that all its workers have left is begun anew", version)
 
     def pull(self) -> None:
         """The server's weights into the parameters that are trained."""

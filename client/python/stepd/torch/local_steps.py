@@ -82,6 +82,7 @@ class LocalSteps:
         try:
             with self._worker.waiting:
                 self._job.begin()
+            self._job.say_where()
         except BaseException:
             self._worker.close(leave=False)
             raise

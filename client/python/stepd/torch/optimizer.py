@@ -133,6 +133,7 @@ class Optimizer(torch.optim.Optimizer):
         try:
             with self._worker.waiting:
                 self._job.begin()
+            self._job.say_where()
         except BaseException:
             self.close(leave=False)
             raise

@@ -18,7 +18,6 @@ PATIENCE_S = 10.0
 """So long a wait is nobody's business."""
 AGAIN_S = 60.0
 STATUS_S = 3.0  # for the server to answer
-SILENT_S = 3.0  # a worker that lives is heard of within less
 
 log = logging.getLogger("stepd.torch")
 
@@ -28,10 +27,8 @@ def about(job: Mapping[str, Any], rank: int) -> str:
     member = next((m for m in job["members"] if m["rank"] == rank), None)
     if member is None:
         return f"rank {rank} (not connected)"
-    silent_s = member["silent_ms"] / 1000
-    if silent_s < SILENT_S:
-        return f"rank {rank} ({member['worker']}, which is connected and slower)"
-    return f"rank {rank} ({member['worker']}, silent for {silent_s:.0f} s)"
+    state = "" if member["state"] == "present" else f"{member['state']}, "
+    return f"rank {rank} ({member['worker']}, {state}last heard of {member['silent_ms'] / 1000:.0f} s ago)"
 
 
 def reason(job: Mapping[str, Any]) -> str:

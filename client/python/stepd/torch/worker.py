@@ -17,6 +17,7 @@ import stepd
 from stepd import launcher
 
 from . import ending
+from .taken import Taken
 from .waiting import Waiting
 
 JOB = "torch"
@@ -62,14 +63,15 @@ class Worker:
         for other in ours:
             if other.owner() is None:
                 other.close(leave=True)
-        said: dict[str, Any] = {} if rank is None else {"rank": rank}
+        said: dict[str, Any] = {**({} if rank is None else {"rank": rank}), **(connect or {})}
         try:
-            return stepd.connect(self.address, job=self.job, **{**said, **(connect or {})})
+            return stepd.connect(self.address, job=self.job, **said)
         except (stepd.ResourceExhausted, stepd.AlreadyExists) as taken:
-            if all(other.closed for other in ours):
-                raise
-            raise type(taken)(f"{taken}: job '{self.job}' has an optimizer in this process already; close() that one "
-                              "before another is made for the same job, or say job= for each of several") from None
+            if not all(other.closed for other in ours):
+                raise type(taken)(f"{taken}: job '{self.job}' has an optimizer in this process already; close() that "
+                                  "one before another is made for the same job, or say job= for each of several"
+                                  ) from None
+            return Taken(self.address, self.job or JOB, said, taken).connect()
 
     def version(self) -> int | None:
         """The greatest version of the job's weights, as the server says. None: the job's name is not known."""
