@@ -71,6 +71,8 @@ class LocalSteps(unittest.TestCase):
         train(self.model, local, 4)
         local.close()
         self.assertEqual(len(self.client.sent()), 2)
+        with self.assertRaisesRegex(RuntimeError, "are closed"):
+            local.step()
         with self.make() as local:
             train(self.model, local, 3)
         self.assertEqual(len(self.client.sent()), 3)

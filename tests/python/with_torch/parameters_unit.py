@@ -103,6 +103,10 @@ class Parameters(unittest.TestCase):
         double = torch.nn.Parameter(torch.zeros(2, dtype=torch.float64))
         refused("'w' is torch.float64.*model.float", [("w", double)])
         refused("'w' is on the meta device", [("w", torch.nn.Parameter(torch.zeros(2, device="meta")))])
+        refused("there are no parameters", torch.nn.ReLU(), ValueError)
+        with torch.inference_mode():
+            inferred = torch.nn.Linear(2, 2)
+        refused("'weight' was made within torch.inference_mode", inferred)
         refused("have none.*named_parameters", model_of().parameters())
         refused("two parameters are called 'w'", [("w", torch.nn.Parameter(torch.zeros(2)))] * 2, ValueError)
         refused("all have requires_grad=False", [("w", torch.zeros(2))], ValueError)

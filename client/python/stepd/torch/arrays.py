@@ -22,6 +22,9 @@ def refuse(name: str, tensor: torch.Tensor) -> None:
     if tensor.layout is not torch.strided:
         raise TypeError(f"parameter '{name}' is {tensor.layout}, and stepd keeps whole tensors: use "
                         f"'{name}.to_dense()'")
+    if tensor.is_inference():
+        raise TypeError(f"parameter '{name}' was made within torch.inference_mode(), and cannot be trained: make the "
+                        "model outside of it")
     if tensor.device.type == "meta":
         raise TypeError(f"parameter '{name}' is on the meta device and has no values: initialize the model "
                         "before its optimizer is made, with model.to_empty(device=...) and its own init")
@@ -41,17 +44,17 @@ def view(tensor: torch.Tensor) -> numpy.ndarray:
     return tensor.detach().numpy()
 
 
-def sample(array: numpy.ndarray, whole: bool) -> bytes:
+def sample(array: numpy.ndarray, whole: bool) -> numpy.ndarray:
     """Some elements of an array, spread over it; all of them, if it is to be the whole."""
     flat = array.reshape(-1)
-    return flat.tobytes() if whole else flat[::len(flat) // SAMPLE | 1].tobytes()
+    return flat if whole else flat[::len(flat) // SAMPLE | 1]
 
 
 def sample_of(tensor: torch.Tensor, whole: bool) -> bytes | None:
     """As sample(). None: it lies where looking at it costs more than is gained."""
     if in_place(tensor):
-        return sample(view(tensor), whole)
-    return sample(tensor.detach().to("cpu", torch.float32).contiguous().numpy(), whole) if whole else None
+        return sample(view(tensor), whole).tobytes()
+    return tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes() if whole else None
 
 
 class Weights:
@@ -72,6 +75,7 @@ class Weights:
             self.take()
         else:
             self.array = view(parameter)
+        self.looked_at = sample(self.array, whole)
         self.mark()
 
     def take(self) -> None:
@@ -91,7 +95,7 @@ class Weights:
     def deliver(self, aside: bool = False) -> bool:
         """What has arrived in the array (or in what aside() gave), into the parameter. False: somebody
         else had written into it since mark()."""
-        untouched = not self.written() if aside else int(self.parameter._version) == self.version
+        untouched = not self.written() if aside else self.parameter._version == self.version
         if self.beside:
             with torch.no_grad():
                 self.parameter.copy_(torch.from_numpy(self.array))
@@ -104,18 +108,21 @@ class Weights:
 
     def mark(self) -> None:
         """Takes note of how the parameter is."""
-        self.version = int(self.parameter._version)
-        self.noted = sample(self.array, self.whole) if not self.beside else sample_of(self.parameter, self.whole)
+        self.version = self.parameter._version
+        self.noted = self.look()
+
+    def look(self) -> bytes | None:
+        """Of the parameter's elements those that are looked at."""
+        return sample_of(self.parameter, self.whole) if self.beside else self.looked_at.tobytes()
 
     def alike(self) -> bool:
-        """Are those values that are looked at as at the last mark()?"""
-        now = sample(self.array, self.whole) if not self.beside else sample_of(self.parameter, self.whole)
-        return now == self.noted
+        """Are those elements that are looked at as at the last mark()?"""
+        return self.look() == self.noted
 
     def written(self) -> bool:
         """Has somebody written into the parameter since the last mark()? What has then put the old
         values back, has too."""
-        return int(self.parameter._version) != self.version or not self.alike()
+        return self.parameter._version != self.version or not self.alike()
 
     def holds(self, array: numpy.ndarray) -> bool:
         """Are these the parameter's weights, bit for bit?"""
@@ -126,7 +133,7 @@ class Weights:
     def announce(self) -> None:
         """Weights will arrive in the parameter itself from now on: PyTorch is told that it changes."""
         torch.autograd.graph.increment_version(self.parameter)
-        self.version = int(self.parameter._version)
+        self.version = self.parameter._version
 
     def check_place(self) -> None:
         """RuntimeError where the parameter has other memory than when the array was taken."""

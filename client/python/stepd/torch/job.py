@@ -112,8 +112,8 @@ class Job:
         """A log line where the job is one that has begun: whoever starts a program anew may not expect that."""
         version = self.version() if self.definition.get("mode") == "sync" else None
         if version:
-            log.warning("stepd: the job is at version %d already: training goes on from the weights, moments and schedule "
-                        "that the server has. A job that all its workers have left is begun anew", version)
+            log.warning("stepd: the job is at version %d already: training goes on from the weights, moments and "
+                        "schedule that the server has. A job that all its workers have left is begun anew", version)
 
     def pull(self) -> None:
         """The server's weights into the parameters that are trained."""

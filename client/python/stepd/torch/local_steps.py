@@ -95,6 +95,8 @@ class LocalSteps:
         examples: of this step's batch; their sum since the last exchange is the worker's weight in the
             mean.
         """
+        if self._worker.closed:
+            raise RuntimeError("these local steps are closed, and their connections have ended: make others")
         if self._loaded and not self._stands():
             raise RuntimeError(
                 "the model has loaded weights since its last exchange, and how far they are from the server's would "

@@ -27,6 +27,7 @@ from .traffic import Traffic
 from .translate import Settings
 from .worker import Worker, world
 
+WITHOUT = {"backup", "close_examples"}  # settings by which a round may close without a worker
 NOT_SETTINGS = ("params", "param_names")
 
 
@@ -126,7 +127,7 @@ class Optimizer(torch.optim.Optimizer):
         self._job = Job(self.client, slots, frozen, buffers, definition, self._worker.version)
         self._by_loss = None if made is None else checks.goes_by_loss(made)
         self._traffic = Traffic(self.client, slots, self._worker.waiting, self._overlap(overlap, made), wait,
-                                still=mode == "sync" and made is not None)
+                                still=mode == "sync" and made is not None and not WITHOUT & set(settings or ()))
         self._updates = 0  # steps that step() has made here
         self._worker.before_leaving = self._traffic.wait
         self._worker.after = self._traffic.unwatch

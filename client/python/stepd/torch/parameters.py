@@ -113,6 +113,8 @@ def named_groups(given: list[Named], settings: Settings) -> tuple[list[Named], d
 
 def split_frozen(groups: list[Named]) -> tuple[list[Named], dict[str, torch.Tensor]]:
     """Takes out what has requires_grad=False, and groups of which nothing is left."""
+    if not any(group.parameters for group in groups):
+        raise ValueError("there are no parameters: a model of layers without any, or empty param groups")
     frozen = {name: p for group in groups for name, p in group.parameters.items() if not p.requires_grad}
     kept = [Named({n: p for n, p in group.parameters.items() if n not in frozen}, group.said)
             for group in groups]
