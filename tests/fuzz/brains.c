@@ -72,7 +72,7 @@ void brains_rest(struct brains *brains)
         brains_settle(brains);
         any = false;
         for (uint32_t shard = 0; shard < BRAINS_SHARDS; shard++)
-            any = core_on_spare(brains->core[shard]) || any;
+            any = core_on_idle(brains->core[shard]) || any;
     }
 }
 

@@ -101,7 +101,7 @@ static void do_act(struct stage *stage, uint8_t what, struct taker *taker)
         for (unsigned n = 1u + take_byte(taker); n > 0 && victim_act(&stage->victim); n--)
             continue;
         return;
-    case 8: (void)core_on_spare(brains->core[take_byte(taker) % BRAINS_SHARDS]); return;
+    case 8: (void)core_on_idle(brains->core[take_byte(taker) % BRAINS_SHARDS]); return;
     case 9: (void)brains_do_task(brains, take_byte(taker) % 2 == 0); return;
     case 10: intruders_admit(intruders, (uint8_t)~take_byte(taker)); return;
     case 11: snapshot(stage, taker); return;
