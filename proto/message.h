@@ -19,6 +19,8 @@
 
 #include "proto/arena.h"
 #include "proto/limit_status.h"
+#include "proto/lists.h"
+#include "proto/message_peer.h"
 
 /* X(KIND, name of the union's member, name of the struct, number in Header's oneof) */
 #define STEPD_MESSAGE_MAP(X)                                                                       \
@@ -49,7 +51,10 @@
     X(CHANGES, changes, stepd_change_list, 30)                                                     \
     X(BARRIER, barrier, stepd_barrier_at, 31)                                                      \
     X(CHECKPOINT, checkpoint, stepd_checkpoint_job, 32)                                            \
-    X(CHECKPOINT_WRITTEN, checkpoint_written, stepd_checkpoint_written, 33)
+    X(CHECKPOINT_WRITTEN, checkpoint_written, stepd_checkpoint_written, 33)                        \
+    X(JOIN, join, stepd_join, 34)                                                                  \
+    X(JOINED, joined, stepd_joined, 35)                                                            \
+    X(LETTER, letter, stepd_letter, 36)
 
 enum stepd_message_kind {
 
@@ -63,25 +68,9 @@ enum stepd_message_kind {
 #define STEPD_SCHEDULE_PARTS_MAX 16u
 #define STEPD_PHASES_MAX         16u
 
-/* Packed lists of numbers. Borrowed from wherever the message lives. */
-struct stepd_u32s {
-    size_t count;
-    const uint32_t *at;
-};
-
-struct stepd_u64s {
-    size_t count;
-    const uint64_t *at;
-};
-
 enum stepd_role {
     STEPD_WORKER = 0,
     STEPD_OBSERVER = 1,
-};
-
-struct stepd_bytes {
-    size_t count;
-    const uint8_t *at;
 };
 
 struct stepd_hello {

@@ -12,7 +12,6 @@
 #include "proto/error.h"
 #include "proto/message_take.h"
 
-#define ADDRESS_MAX_BYTES    300u /* a DNS name of 253 bytes with a port, and a little more */
 #define ERROR_TEXT_MAX_BYTES 1024u
 
 /* ---- Letting in ------------------------------------------------------------------------------ */
@@ -49,7 +48,7 @@ static struct stepd_welcome decode_welcome(struct stepd_decoder *d, const struct
     for (size_t i = 0; i < shards && d->status == STEPD_OK; i++) {
         const struct stepd_place address = {.above = at, .field = "shard_addresses", .index = i};
         addresses[i] =
-            stepd_take_text(d, &address, NULL, &wire->shard_addresses[i], ADDRESS_MAX_BYTES);
+            stepd_take_text(d, &address, NULL, &wire->shard_addresses[i], STEPD_ADDRESS_MAX_BYTES);
     }
     return (struct stepd_welcome){
         .session = stepd_take_id(d, at, "session", &wire->session, STEPD_SESSION_BYTES),
@@ -429,6 +428,12 @@ static struct stepd_error_reply decode_error(struct stepd_decoder *d, const stru
         .waited_for = {.count = wire->n_waited_for, .at = wire->waited_for},
     };
 }
+
+/* ---- Between daemons: message_peer.c --------------------------------------------------------- */
+
+#define decode_join   stepd_take_join
+#define decode_joined stepd_take_joined
+#define decode_letter stepd_take_letter
 
 /* ---- Which one it is ------------------------------------------------------------------------- */
 

@@ -417,6 +417,12 @@ static Stepd__V1__Error *encode_error(struct stepd_arena *arena,
     return wire;
 }
 
+/* ---- Between daemons: message_peer.c --------------------------------------------------------- */
+
+#define encode_join   stepd_make_join
+#define encode_joined stepd_make_joined
+#define encode_letter stepd_make_letter
+
 /* ---- Which one it is ------------------------------------------------------------------------- */
 
 bool stepd_message_encode_body(const struct stepd_message *message, struct stepd_arena *arena,

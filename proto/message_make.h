@@ -67,4 +67,8 @@ Stepd__V1__ChangeRecord **stepd_make_records(struct stepd_arena *arena, size_t c
 Stepd__V1__TensorGroup **stepd_make_tensor_groups(struct stepd_arena *arena, size_t count,
                                                   const struct stepd_tensor_group *tensors);
 
+Stepd__V1__Join *stepd_make_join(struct stepd_arena *arena, const struct stepd_join *join);
+Stepd__V1__Joined *stepd_make_joined(struct stepd_arena *arena, const struct stepd_joined *joined);
+Stepd__V1__Letter *stepd_make_letter(struct stepd_arena *arena, const struct stepd_letter *letter);
+
 #endif

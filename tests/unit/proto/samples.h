@@ -8,7 +8,7 @@
 
 #include "proto/message.h"
 
-#define SAMPLES_COUNT 28u
+#define SAMPLES_COUNT 31u
 
 /* The sample of a kind; static. NULL if there is none. */
 const struct stepd_message *sample_message(enum stepd_message_kind kind);
