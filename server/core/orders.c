@@ -125,6 +125,30 @@ static void answer(struct core *core, const struct core_job *job, const struct o
     notice_send(core, notice);
 }
 
+static struct core_job *find_open(const struct core *core)
+{
+    struct core_job *job = core->jobs;
+    while (job != NULL && job->closing)
+        job = job->next;
+    return job;
+}
+
+/* Connections go first, so that each hears one error, and not of every request. What control reads
+ * of a job, or peers are being sent, keeps its job until then, as with JOB_CLOSE. */
+static void reset(struct core *core, const struct order *order)
+{
+    struct stepd_error why = order->error;
+    if (why.code == STEPD_OK)
+        (void)stepd_fail(&why, STEPD_UNAVAILABLE,
+                         "the daemon begins anew from the newest checkpoint of each job; connect "
+                         "again");
+    while (core->sessions != NULL)
+        session_remove(core, core->sessions, &why);
+    struct core_job *job;
+    while ((job = find_open(core)) != NULL)
+        job_close(core, job);
+}
+
 static void obey(struct core *core, struct order *order)
 {
     struct core_job *job = job_find(core, order->job_name);
@@ -137,6 +161,7 @@ static void obey(struct core *core, struct order *order)
     case ORDER_QUERY: answer(core, job, order); return;
     case ORDER_SNAPSHOT: snapshot_begin(core, job, order); return;
     case ORDER_SNAPSHOT_END: snapshot_end(core, order); return;
+    case ORDER_RESET: reset(core, order); return;
     case ORDER_JOB_CLOSE:
         if (job != NULL)
             job_close(core, job);

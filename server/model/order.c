@@ -35,21 +35,27 @@ static bool copy_array(const void *array, size_t count, size_t size, void **ret_
     return true;
 }
 
+static bool copy_text(const char *text, void **ret_copy)
+{
+    return copy_array(text, text == NULL ? 0 : strlen(text) + 1, sizeof(char), ret_copy);
+}
+
 struct order *order_copy(const struct order *like)
 {
     struct order *order = order_create(like->kind, like->job_name);
     if (order == NULL)
         return NULL;
     char *const job_name = order->job_name;
+    void *checkpoint = NULL;
     void *worker = NULL;
     void *factor = NULL;
     void *ranks = NULL;
-    const size_t worker_bytes = like->worker == NULL ? 0 : strlen(like->worker) + 1;
-    bool copied = copy_array(like->worker, worker_bytes, sizeof(char), &worker) &&
+    bool copied = copy_text(like->checkpoint, &checkpoint) && copy_text(like->worker, &worker) &&
                   copy_array(like->factor, like->factors, sizeof *like->factor, &factor) &&
                   copy_array(like->rank_list, like->ranks, sizeof *like->rank_list, &ranks);
     *order = *like;
     order->job_name = job_name;
+    order->checkpoint = checkpoint;
     order->worker = worker;
     order->factor = factor;
     order->rank_list = ranks;
@@ -83,6 +89,7 @@ struct order *order_destroy(struct order *order)
     (void)job_unref(order->job);
     (void)job_state_unref(order->state);
     (void)first_weights_unref(order->first);
+    free(order->checkpoint);
     free(order->worker);
     free(order->factor);
     free(order->rank_list);

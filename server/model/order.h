@@ -41,6 +41,8 @@ enum order_kind {
     ORDER_PROPOSE,      /* something is to change from a version on: say NOTICE_PROPOSED, and having
                          * agreed make no step from that version on before ORDER_CHANGE */
     ORDER_CHANGE,       /* all shards have agreed: this changes from that version on */
+    ORDER_RESET,        /* forget all jobs and sessions; their connections end with the error, or
+                         * are told to connect again */
 };
 
 /* CHANGE: what changes. Its values are other fields of the order. */
@@ -58,12 +60,15 @@ enum order_verdict {
 
 struct order {
     enum order_kind kind;
-    char *job_name;          /* owned; always set */
+    char *job_name;          /* owned; always set; RESET: "" */
     struct job *job;         /* JOB_OPEN; a reference */
     struct job_state *state; /* JOB_OPEN: a whole one that the slices go on from, a reference; NULL:
                               * they are new */
     struct first_weights *first; /* JOB_OPEN of new ones: what they begin with, a reference; NULL:
                                   * as they are defined */
+    char *checkpoint;     /* owned; JOB_OPEN: what `state` is read from, "job/step-00001200", for a
+                           * shard of another daemon, which is not given the state; NULL: none */
+    bool first_elsewhere; /* JOB_OPEN: `first` is to be fetched, likewise */
 
     /* SESSION, SESSION_GONE */
     uint8_t session[STEPD_SESSION_BYTES];
@@ -86,7 +91,7 @@ struct order {
     uint64_t version;         /* COMMIT, WITHOUT, PROPOSE, CHANGE: that the step starts from;
                                * SNAPSHOT: of the state, or JOB_STATE_AS_IT_STANDS */
     enum order_verdict verdict;
-    struct stepd_error error;     /* COMMIT to HALT, JOB_FAIL, GIVE_UP, SESSION_GONE: why */
+    struct stepd_error error;     /* COMMIT to HALT, JOB_FAIL, GIVE_UP, SESSION_GONE, RESET: why */
     size_t factors;               /* COMMIT: as many as tensors, or 0: 1 for all */
     float *factor;                /* owned */
     size_t ranks;                 /* WITHOUT */
