@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Holds every #include to the order of the layers, and every library to its place.
 
-    main -> {net, disk, admin} -> persist -> {core, control} -> sync -> model
+    main -> {net, disk, admin} -> peer -> persist -> {core, control} -> sync -> model
          -> {optim, schedule, access} -> base -> proto -> include
     client/* -> client/lib -> proto -> include
 
@@ -25,6 +25,7 @@ from sources import ROOT, finish, project_files
 DAEMON_ORDER = [
     ["server"],  # main.c, the only file outside the folders
     ["server/net", "server/disk", "server/admin"],
+    ["server/peer"],
     ["server/persist"],
     ["server/core", "server/control"],
     ["server/sync"],
@@ -43,7 +44,7 @@ KNOWLEDGE = {"server/config", "server/access", "server/disk", "server/persist", 
 
 # Layers that decide: they see no thread, no socket, no clock and no file.
 PURE = {"proto", "server/access", "server/optim", "server/schedule", "server/model", "server/sync", "server/core",
-        "server/control", "server/persist"}
+        "server/control", "server/persist", "server/peer"}
 
 # (which headers, who may include them, the same in words)
 LIBRARY_HOMES = [
@@ -179,6 +180,9 @@ CASES = [
     ("server/core/core.c", "case '\"': return getenv(name); // \"", 1),
     ("server/net/door.c", '#include <uv.h>\n#include "server/control/jobs.h"', 0),
     ("server/net/door.c", '#include "server/disk/file.h"', 1),
+    ("server/net/door.c", '#include "server/peer/link.h"', 0),
+    ("server/peer/link.c", '#include "server/net/conn.h"', 1),
+    ("server/peer/link.c", '#include <time.h>', 1),
     ("server/main.c", '#include <uv.h>\n#include "server/config/config.h"', 0),
     ("server/main.c", '#include "client/lib/client.h"', 1),
     ("server/access/token.c", '#include <openssl/sha.h>', 0),
