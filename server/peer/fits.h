@@ -17,7 +17,8 @@
 enum stepd_status peer_order_fits(const struct order *order, const struct job *job,
                                   struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The same of a notice whose sum has so many. */
+/* The same of a notice whose sum has so many. It may come late, and be about an older job of that
+ * name: one that does not fit is to be dropped, and no reason to end the link. */
 enum stepd_status peer_notice_fits(const struct notice *notice, size_t sums, const struct job *job,
                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
 

@@ -8,7 +8,7 @@
  *     fits      does what was unpacked go with the job that it is about?
  *
  * Both ends are of one version (Join says which), so a letter is written field by field, without
- * room for fields that only one end knows; letter_bytes.h has the alphabet. Still nothing of it is
+ * room for fields that only one end knows; writer.h has the alphabet. Still nothing of it is
  * trusted: every count is checked against the bytes that are there before memory is taken, every
  * text is printable, and a job is made the way a client's definition is.
  *

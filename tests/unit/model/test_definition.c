@@ -14,44 +14,9 @@
 #include "server/model/definition.h"
 #include "tests/sim/definition.h"
 #include "tests/unit/model/groups.h"
+#include "tests/unit/model/same_group.h"
 
 enum { SEEDS = 1500, ARENA_MAX_BYTES = 64 << 20, OPTIMIZERS_MOST = 64 };
-
-static void assert_same_bits(const double *a, const double *b, size_t n, const char *what)
-{
-    if (memcmp(a, b, n * sizeof *a) != 0)
-        fail_msg("%s: %.17g became %.17g", what, *a, *b);
-}
-
-static void assert_same_schedule(const struct schedule *a, const struct schedule *b)
-{
-    assert_ptr_equal(a->kind, b->kind);
-    assert_int_equal(a->parts, b->parts);
-    for (size_t i = 0; i < a->kind->params; i++) {
-        const struct schedule_param_spec *spec = &a->kind->param[i];
-        size_t values[2];
-        const double *value[2] = {schedule_get(a, spec, &values[0]),
-                                  schedule_get(b, spec, &values[1])};
-        assert_int_equal(value[0] == NULL, value[1] == NULL);
-        if (value[0] == NULL)
-            continue;
-        assert_int_equal(values[0], values[1]);
-        assert_same_bits(value[0], value[1], values[0], spec->name);
-    }
-    for (size_t i = 0; i < a->parts; i++)
-        assert_same_schedule(&a->part[i], &b->part[i]);
-}
-
-static void assert_same_group(const struct group *a, const struct group *b)
-{
-    struct stepd_error error = {.code = STEPD_OK};
-    if (group_same(a, b, &error) != STEPD_OK)
-        fail_msg("group '%s': %s", a->name, error.text);
-    for (size_t i = 0; i < a->phases; i++)
-        assert_same_bits((const double *)&a->phase[i].hyper, (const double *)&b->phase[i].hyper,
-                         sizeof a->phase[i].hyper / sizeof(double), a->phase[i].optimizer->name);
-    assert_same_schedule(&a->schedule, &b->schedule);
-}
 
 static struct job *make_job(const struct stepd_define_job *def,
                             const struct stepd_define_tensors *page)
@@ -84,7 +49,7 @@ static void assert_goes_round(const struct definition *drawn, struct stepd_arena
     assert_int_equal(again->slice_elements, job->slice_elements);
     assert_int_equal(again->groups, job->groups);
     for (size_t i = 0; i < job->groups; i++)
-        assert_same_group(&job->group[i], &again->group[i]);
+        same_group_assert(&job->group[i], &again->group[i]);
     (void)job_unref(again);
     (void)job_unref(job);
 }
@@ -168,7 +133,7 @@ static void group_init_changed__with_many_phases_from_a_later_step__has_them_all
     assert_int_equal(group.phases, 1 + PHASES);
     assert_int_equal(definition_of_group(&group, &arena, &def), STEPD_OK);
     assert_int_equal(group_init_changed(&def, 150, &again, &error), STEPD_OK);
-    assert_same_group(&group, &again);
+    same_group_assert(&group, &again);
     group_deinit(&again);
     group_deinit(&group);
     assert_int_equal(group_init_changed(&said, 200, &group, &error), STEPD_INVALID_ARGUMENT);
