@@ -3,16 +3,21 @@
  * The link between two daemons, which survives its connections: letters arrive once and in order,
  * however often the connection between them breaks and is made anew.
  *
- *     EMPTY --begin--> UP <--go_on-- DOWN --lease over--> LOST
- *                       |------down---^                     |
- *       ^---------------------- clear ----------------------+
+ *              begin        down         lease over
+ *     EMPTY ----------> UP ------> DOWN -----------> LOST
+ *       ^               ^           |                 |
+ *       |               +-----------+                 |
+ *       |                   go_on                     |
+ *       +------------------ clear --------------------+
  *
  * Both ends have one, of the same code. Whoever dials (a member daemon) says Join with its
  * instance, the reign that it knows and the sequence that it expects; control answers Joined. Each
  * end asks peer_link_meet what that means, and then begins anew or goes on:
  *
  *     MEET_FIRST   nothing was known here: peer_link_begin
- *     MEET_ON      the same instance and reign: peer_link_go_on, which sends again what is not seen
+ *     MEET_ON      the same instance and reign: peer_link_go_on, which sends again what is not
+ *                  seen. So too where the member has not heard of the reign that control has begun
+ *                  with it, because the connection broke before
  *     MEET_OTHER   another process, or one that has forgotten this reign. Control: the daemon that
  *                  had a part in this reign is lost, so a reign must begin. Member: another reign
  *                  has begun, so its shards forget everything; then peer_link_begin
@@ -51,16 +56,18 @@
 #define PEER_KEPT_MAX_BYTES    ((size_t)1 << 30)
 
 struct peer_link_options {
-    uint64_t lease_ms;     /* without a connection for so long, the other daemon is lost */
-    uint64_t ping_ms;      /* something is sent at least this often */
-    uint64_t silent_ms;    /* a connection on which nothing has come for so long is given up */
-    size_t kept_max_bytes; /* of letters that the other end has not seen */
+    bool dials;              /* this end says Join: a member daemon's */
+    uint64_t lease_ms;       /* nothing has come for so long: the other daemon is lost */
+    uint64_t ping_ms;        /* something is sent at least this often; at least 1 */
+    uint64_t silent_ms;      /* a connection on which nothing has come for so long is given up */
+    size_t kept_max_bytes;   /* of letters that the other end has not seen */
+    size_t letter_max_bytes; /* of one that comes in; PEER_LETTER_MAX_BYTES, but for tests */
 };
 
 enum peer_link_state {
     PEER_LINK_EMPTY, /* no other end is known */
     PEER_LINK_UP,    /* there is a connection */
-    PEER_LINK_DOWN,  /* there is none, and the lease runs */
+    PEER_LINK_DOWN,  /* there is none, and the lease runs, from what came last */
     PEER_LINK_LOST,  /* the lease is over, or too much was kept: nothing more goes or comes */
 };
 
@@ -90,7 +97,7 @@ enum peer_link_state peer_link_state(const struct peer_link *link);
 /* For Join and Joined: 0 on an empty link, and the sequence of the next piece that is to come. */
 uint64_t peer_link_reign(const struct peer_link *link);
 uint64_t peer_link_expects(const struct peer_link *link);
-/* Bytes that wait to be seen. */
+/* Bytes that letters take which wait to be seen. */
 size_t peer_link_kept(const struct peer_link *link);
 
 /* What another daemon's terms mean for this link, which stays as it is. reterr: for TAKEN and
@@ -105,8 +112,9 @@ void peer_link_clear(struct peer_link *link);
 void peer_link_begin(struct peer_link *link, const uint8_t instance[PEER_INSTANCE_BYTES],
                      uint64_t reign, uint64_t now_ms);
 
-/* After MEET_ON: a connection has taken the place of the one before, which may be closed. */
-void peer_link_go_on(struct peer_link *link, uint64_t expects, uint64_t now_ms);
+/* After MEET_ON of these terms: a connection has taken the place of the one before, from which
+ * nothing may be received any more. */
+void peer_link_go_on(struct peer_link *link, const struct peer_terms *terms, uint64_t now_ms);
 
 /* The connection is gone. Of a link that is not up: nothing happens. */
 void peer_link_down(struct peer_link *link, uint64_t now_ms);
@@ -137,8 +145,9 @@ void peer_link_heard(struct peer_link *link, uint64_t now_ms);
 
 /* A whole letter that has come in; n 0: none has, or not all of it. */
 struct peer_received {
-    const uint8_t *at; /* borrowed: from what was given, or from the link until the next call */
+    const uint8_t *at; /* borrowed: from the payload that was given, or from `letter` */
     size_t n;
+    struct peer_bytes *letter; /* NULL, or a reference: to be given back */
 };
 
 /*
