@@ -221,6 +221,72 @@ static void order__about_an_unknown_job__does_nothing(void **state)
     shard_teardown(&shard);
 }
 
+/* ---- Reset ----------------------------------------------------------------------------------- */
+
+static void reset__with_sessions_and_jobs__forgets_them_all(void **state)
+{
+    (void)state;
+    struct shard shard;
+    setup(&shard, STEPD_SYNC, 2);
+    push(&shard, 0, 1, 0);
+    begin_push(&shard, 1, 5);
+    core_on_order(shard.core, order_create(ORDER_RESET, ""), shard.now_ms);
+    for (size_t peer = 0; peer < 2; peer++) {
+        assert_true(shard.peer[peer].hung_up);
+        assert_int_equal(shard_last(&shard, peer)->code, STEPD_UNAVAILABLE);
+        assert_int_equal(shard_last(&shard, peer)->request_id, 0);
+        assert_string_equal(shard_last(&shard, peer)->text,
+                            "the daemon begins anew from the newest checkpoint of each job; "
+                            "connect again");
+    }
+    shard_query(&shard);
+    assert_int_equal(shard.answer_slices, 0);
+    struct stepd_error error;
+    assert_int_not_equal(shard_hello(&shard, 0, 0, &error), STEPD_OK);
+    shard_teardown(&shard);
+}
+
+static void reset__with_an_error__says_it(void **state)
+{
+    (void)state;
+    struct shard shard;
+    setup(&shard, STEPD_ASYNC, 1);
+    shard_give(&shard,
+               &(struct order){.kind = ORDER_RESET,
+                               .job_name = shard.job->name,
+                               .error = {.code = STEPD_ABORTED, .text = "daemon 2 is lost"}});
+    assert_int_equal(shard_last(&shard, 0)->code, STEPD_ABORTED);
+    assert_string_equal(shard_last(&shard, 0)->text, "daemon 2 is lost");
+    shard_teardown(&shard);
+}
+
+/* And what is lent out is read to its end. */
+static void reset__then_opened__starts_anew_at_once(void **state)
+{
+    (void)state;
+    struct shard shard;
+    setup(&shard, STEPD_SYNC, 1);
+    push(&shard, 0, 1, 0);
+    shard_snapshot(&shard, 1);
+    assert_non_null(shard.snapshot->state);
+    shard.hold = true;
+    shard_pull(&shard, 0, 60, 0, 1);
+    core_on_order(shard.core, order_create(ORDER_RESET, ""), shard.now_ms);
+    struct order *order = order_create(ORDER_JOB_OPEN, "j");
+    order->job = job_ref(shard.job);
+    core_on_order(shard.core, order, shard.now_ms);
+    assert_int_equal(shard.opened.code, STEPD_OK);
+    shard_session(&shard, 0, 1, false);
+    shard_connect(&shard, 1, 0);
+    assert_true(weight(&shard, 1) == 10.0F);
+    assert_true(shard.held_piece[0]->values[0] == 9.0F);
+    assert_int_equal(shard.snapshot->state->slice[0].version, 1);
+    shard_release(&shard);
+    shard_snapshot_end(&shard);
+    assert_true(weight(&shard, 1) == 10.0F);
+    shard_teardown(&shard);
+}
+
 /* ---- Members --------------------------------------------------------------------------------- */
 
 static void member__until_a_version__is_waited_for_up_to_it(void **state)
@@ -391,6 +457,9 @@ int main(void)
         cmocka_unit_test(job__that_closes_under_a_push_that_was_answered__does_not_answer_again),
         cmocka_unit_test(job__that_starts__closes_the_rounds_that_are_full),
         cmocka_unit_test(order__about_an_unknown_job__does_nothing),
+        cmocka_unit_test(reset__with_sessions_and_jobs__forgets_them_all),
+        cmocka_unit_test(reset__with_an_error__says_it),
+        cmocka_unit_test(reset__then_opened__starts_anew_at_once),
         cmocka_unit_test(member__until_a_version__is_waited_for_up_to_it),
         cmocka_unit_test(member__that_is_taken_out_while_its_push_comes_in__does_not_count),
         cmocka_unit_test(member__of_async_taken_out_while_its_push_comes_in__is_fenced),
