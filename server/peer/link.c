@@ -355,7 +355,7 @@ static bool append(struct peer_link *link, const uint8_t *piece, size_t n)
         link->partial_room = 0;
     }
     struct peer_bytes *const partial = link->partial;
-    if (n > link->partial_room - partial->n) {
+    if (partial->at == NULL || n > link->partial_room - partial->n) {
         const size_t room = 2 * (partial->n + n);
         uint8_t *const larger = realloc(partial->at, room);
         if (larger == NULL)
@@ -370,17 +370,17 @@ static bool append(struct peer_link *link, const uint8_t *piece, size_t n)
 
 /* The next piece. */
 static enum stepd_status take_piece(struct peer_link *link, const struct stepd_letter *head,
-                                    const uint8_t *piece, size_t n,
+                                    const struct peer_opaque *piece,
                                     struct peer_received *ret_received, struct stepd_error *reterr)
 {
     const bool alone = link->partial == NULL && !head->more;
-    if (!alone && !append(link, piece, n)) {
+    if (!alone && !append(link, piece->at, piece->n)) {
         lose(link);
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a letter of it");
     }
     link->expects++;
     if (alone)
-        *ret_received = (struct peer_received){.at = piece, .n = n};
+        *ret_received = (struct peer_received){.at = piece->at, .n = piece->n};
     if (alone || head->more)
         return STEPD_OK;
     *ret_received = (struct peer_received){
@@ -390,10 +390,10 @@ static enum stepd_status take_piece(struct peer_link *link, const struct stepd_l
 }
 
 enum stepd_status peer_link_receive(struct peer_link *link, const struct stepd_letter *head,
-                                    const uint8_t *payload, size_t n, uint64_t now_ms,
+                                    const struct peer_opaque *payload, uint64_t now_ms,
                                     struct peer_received *ret_received, struct stepd_error *reterr)
 {
-    const enum stepd_status status = check(link, head, n, reterr);
+    const enum stepd_status status = check(link, head, payload->n, reterr);
     *ret_received = (struct peer_received){.n = 0};
     if (status != STEPD_OK) {
         lose(link);
@@ -404,7 +404,7 @@ enum stepd_status peer_link_receive(struct peer_link *link, const struct stepd_l
     mark_seen(link, head->seen);
     if (head->sequence != link->expects)
         return STEPD_OK;
-    return take_piece(link, head, payload, n, ret_received, reterr);
+    return take_piece(link, head, payload, ret_received, reterr);
 }
 
 /* ---- Time ------------------------------------------------------------------------------------ */

@@ -156,7 +156,7 @@ struct peer_received {
  * connection is to be closed and the link is LOST. RESOURCE_EXHAUSTED: no memory; likewise.
  */
 enum stepd_status peer_link_receive(struct peer_link *link, const struct stepd_letter *head,
-                                    const uint8_t *payload, size_t n, uint64_t now_ms,
+                                    const struct peer_opaque *payload, uint64_t now_ms,
                                     struct peer_received *ret_received,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
 

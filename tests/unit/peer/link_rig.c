@@ -255,8 +255,8 @@ static void on_letter(struct rig *rig, size_t end, const struct stepd_letter *he
 {
     struct peer_received received;
     struct stepd_error error;
-    if (peer_link_receive(rig->end[end].link, head, payload, n, rig->now_ms, &received, &error) !=
-        STEPD_OK)
+    if (peer_link_receive(rig->end[end].link, head, &(struct peer_opaque){.n = n, .at = payload},
+                          rig->now_ms, &received, &error) != STEPD_OK)
         fail_msg("seed %d: end %d: %s", (int)rig->seed, (int)end, error.text);
     if (received.n > 0)
         check_letter(rig, end, &received);

@@ -105,9 +105,10 @@ static void letter__with_other_bytes__is_refused_or_another(void **state)
         for (unsigned i = 0; i < FLIPS; i++) {
             const size_t at = (size_t)random_below(&random, bytes->n);
             const uint8_t was = bytes->at[at];
-            bytes->at[at] = random_once_in(&random, 2)
-                                ? (uint8_t)random_next(&random)
-                                : (uint8_t)(was ^ 1U << random_below(&random, 8));
+            const uint64_t other = random_once_in(&random, 2)
+                                       ? random_next(&random)
+                                       : was ^ UINT64_C(1) << random_below(&random, 8);
+            bytes->at[at] = (uint8_t)other;
             refused += !unpack(bytes->at, bytes->n);
             bytes->at[at] = was;
         }

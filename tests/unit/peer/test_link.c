@@ -87,8 +87,8 @@ static enum stepd_status receive(struct peer_link *link, struct stepd_letter hea
 {
     static const uint8_t payload[PIECE + 1];
     struct peer_received received;
-    const enum stepd_status status =
-        peer_link_receive(link, &head, payload, n, 1, &received, reterr);
+    const enum stepd_status status = peer_link_receive(
+        link, &head, &(struct peer_opaque){.n = n, .at = payload}, 1, &received, reterr);
     (void)peer_bytes_unref(received.letter);
     return status;
 }

@@ -116,7 +116,9 @@ static void link__without_memory__is_lost(void **state)
     for (size_t n = 0; n < 2; n++) {
         peer_link_begin(link, instance, 1, 0);
         scarcity_after(n);
-        assert_int_equal(peer_link_receive(link, &piece, instance, 1, 0, &received, NULL),
+        assert_int_equal(peer_link_receive(link, &piece,
+                                           &(struct peer_opaque){.n = 1, .at = instance}, 0,
+                                           &received, NULL),
                          STEPD_RESOURCE_EXHAUSTED);
         assert_int_equal(peer_link_state(link), PEER_LINK_LOST);
     }
