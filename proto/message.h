@@ -22,8 +22,13 @@
 #include "proto/lists.h"
 #include "proto/message_peer.h"
 
-/* X(KIND, name of the union's member, name of the struct, number in Header's oneof) */
+/* X(KIND, name of the union's member, name of the struct, number in Header's oneof). All messages:
+ * those of clients, and those between daemons. */
 #define STEPD_MESSAGE_MAP(X)                                                                       \
+    STEPD_CLIENT_MESSAGE_MAP(X)                                                                    \
+    STEPD_PEER_MESSAGE_MAP(X)
+
+#define STEPD_CLIENT_MESSAGE_MAP(X)                                                                \
     X(HELLO, hello, stepd_hello, 2)                                                                \
     X(WELCOME, welcome, stepd_welcome, 3)                                                          \
     X(DEFINE_JOB, define_job, stepd_define_job, 4)                                                 \
@@ -51,10 +56,7 @@
     X(CHANGES, changes, stepd_change_list, 30)                                                     \
     X(BARRIER, barrier, stepd_barrier_at, 31)                                                      \
     X(CHECKPOINT, checkpoint, stepd_checkpoint_job, 32)                                            \
-    X(CHECKPOINT_WRITTEN, checkpoint_written, stepd_checkpoint_written, 33)                        \
-    X(JOIN, join, stepd_join, 34)                                                                  \
-    X(JOINED, joined, stepd_joined, 35)                                                            \
-    X(LETTER, letter, stepd_letter, 36)
+    X(CHECKPOINT_WRITTEN, checkpoint_written, stepd_checkpoint_written, 33)
 
 enum stepd_message_kind {
 

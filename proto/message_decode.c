@@ -429,12 +429,6 @@ static struct stepd_error_reply decode_error(struct stepd_decoder *d, const stru
     };
 }
 
-/* ---- Between daemons: message_peer.c --------------------------------------------------------- */
-
-#define decode_join   stepd_take_join
-#define decode_joined stepd_take_joined
-#define decode_letter stepd_take_letter
-
 /* ---- Which one it is ------------------------------------------------------------------------- */
 
 /* False: it is none that this build knows. */
@@ -448,10 +442,10 @@ static bool decode_body(struct stepd_decoder *d, const Stepd__V1__Header *wire,
     case STEPD_MESSAGE_##KIND:                                                                     \
         message->body.member = decode_##member(d, &at, wire->member);                              \
         return true;
-        STEPD_MESSAGE_MAP(X)
+        STEPD_CLIENT_MESSAGE_MAP(X)
 #undef X
+    default: return stepd_take_peer_body(d, &at, wire, message);
     }
-    return false;
 }
 
 enum stepd_status stepd_message_decode_body(const Stepd__V1__Header *wire,

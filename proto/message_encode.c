@@ -417,12 +417,6 @@ static Stepd__V1__Error *encode_error(struct stepd_arena *arena,
     return wire;
 }
 
-/* ---- Between daemons: message_peer.c --------------------------------------------------------- */
-
-#define encode_join   stepd_make_join
-#define encode_joined stepd_make_joined
-#define encode_letter stepd_make_letter
-
 /* ---- Which one it is ------------------------------------------------------------------------- */
 
 bool stepd_message_encode_body(const struct stepd_message *message, struct stepd_arena *arena,
@@ -434,8 +428,8 @@ bool stepd_message_encode_body(const struct stepd_message *message, struct stepd
     case STEPD_MESSAGE_##KIND:                                                                     \
         wire->member = encode_##member(arena, &message->body.member);                              \
         return wire->member != NULL;
-        STEPD_MESSAGE_MAP(X)
+        STEPD_CLIENT_MESSAGE_MAP(X)
 #undef X
+    default: return stepd_make_peer_body(message, arena, wire);
     }
-    return false;
 }

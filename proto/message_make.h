@@ -67,8 +67,8 @@ Stepd__V1__ChangeRecord **stepd_make_records(struct stepd_arena *arena, size_t c
 Stepd__V1__TensorGroup **stepd_make_tensor_groups(struct stepd_arena *arena, size_t count,
                                                   const struct stepd_tensor_group *tensors);
 
-Stepd__V1__Join *stepd_make_join(struct stepd_arena *arena, const struct stepd_join *join);
-Stepd__V1__Joined *stepd_make_joined(struct stepd_arena *arena, const struct stepd_joined *joined);
-Stepd__V1__Letter *stepd_make_letter(struct stepd_arena *arena, const struct stepd_letter *letter);
+/* stepd_message_encode_body of a message between daemons: message_peer.c. */
+bool stepd_make_peer_body(const struct stepd_message *message, struct stepd_arena *arena,
+                          Stepd__V1__Header *wire) STEPD_MUST_CHECK;
 
 #endif

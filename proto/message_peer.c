@@ -8,7 +8,7 @@
 
 /* ---- Encoding -------------------------------------------------------------------------------- */
 
-Stepd__V1__Join *stepd_make_join(struct stepd_arena *arena, const struct stepd_join *join)
+static Stepd__V1__Join *encode_join(struct stepd_arena *arena, const struct stepd_join *join)
 {
     Stepd__V1__Join *wire = make(arena, &stepd__v1__join__descriptor);
     if (wire == NULL)
@@ -26,7 +26,8 @@ Stepd__V1__Join *stepd_make_join(struct stepd_arena *arena, const struct stepd_j
     return wire;
 }
 
-Stepd__V1__Joined *stepd_make_joined(struct stepd_arena *arena, const struct stepd_joined *joined)
+static Stepd__V1__Joined *encode_joined(struct stepd_arena *arena,
+                                        const struct stepd_joined *joined)
 {
     Stepd__V1__Joined *wire = make(arena, &stepd__v1__joined__descriptor);
     if (wire == NULL)
@@ -40,7 +41,8 @@ Stepd__V1__Joined *stepd_make_joined(struct stepd_arena *arena, const struct ste
     return wire;
 }
 
-Stepd__V1__Letter *stepd_make_letter(struct stepd_arena *arena, const struct stepd_letter *letter)
+static Stepd__V1__Letter *encode_letter(struct stepd_arena *arena,
+                                        const struct stepd_letter *letter)
 {
     Stepd__V1__Letter *wire = make(arena, &stepd__v1__letter__descriptor);
     if (wire == NULL)
@@ -49,6 +51,20 @@ Stepd__V1__Letter *stepd_make_letter(struct stepd_arena *arena, const struct ste
     wire->seen = letter->seen;
     wire->more = letter->more;
     return wire;
+}
+
+bool stepd_make_peer_body(const struct stepd_message *message, struct stepd_arena *arena,
+                          Stepd__V1__Header *wire)
+{
+    switch (message->kind) {
+#define X(KIND, member, type, number)                                                              \
+    case STEPD_MESSAGE_##KIND:                                                                     \
+        wire->member = encode_##member(arena, &message->body.member);                              \
+        return wire->member != NULL;
+        STEPD_PEER_MESSAGE_MAP(X)
+#undef X
+    default: return false;
+    }
 }
 
 /* ---- Decoding -------------------------------------------------------------------------------- */
@@ -60,8 +76,8 @@ static void at_least_one(struct stepd_decoder *d, const struct stepd_place *at, 
         stepd_take_refuse(d, at, field, "0, but must be at least 1");
 }
 
-struct stepd_join stepd_take_join(struct stepd_decoder *d, const struct stepd_place *at,
-                                  const Stepd__V1__Join *wire)
+static struct stepd_join decode_join(struct stepd_decoder *d, const struct stepd_place *at,
+                                     const Stepd__V1__Join *wire)
 {
     at_least_one(d, at, "place", wire->place);
     at_least_one(d, at, "shards", wire->shards);
@@ -83,8 +99,8 @@ struct stepd_join stepd_take_join(struct stepd_decoder *d, const struct stepd_pl
     };
 }
 
-struct stepd_joined stepd_take_joined(struct stepd_decoder *d, const struct stepd_place *at,
-                                      const Stepd__V1__Joined *wire)
+static struct stepd_joined decode_joined(struct stepd_decoder *d, const struct stepd_place *at,
+                                         const Stepd__V1__Joined *wire)
 {
     at_least_one(d, at, "reign", wire->reign);
     at_least_one(d, at, "expects", wire->expects);
@@ -102,11 +118,25 @@ struct stepd_joined stepd_take_joined(struct stepd_decoder *d, const struct step
     };
 }
 
-struct stepd_letter stepd_take_letter(struct stepd_decoder *d, const struct stepd_place *at,
-                                      const Stepd__V1__Letter *wire)
+static struct stepd_letter decode_letter(struct stepd_decoder *d, const struct stepd_place *at,
+                                         const Stepd__V1__Letter *wire)
 {
     if (wire->more != 0)
         at_least_one(d, at, "sequence", wire->sequence);
     return (struct stepd_letter){
         .sequence = wire->sequence, .seen = wire->seen, .more = wire->more != 0};
+}
+
+bool stepd_take_peer_body(struct stepd_decoder *d, const struct stepd_place *at,
+                          const Stepd__V1__Header *wire, struct stepd_message *message)
+{
+    switch (message->kind) {
+#define X(KIND, member, type, number)                                                              \
+    case STEPD_MESSAGE_##KIND:                                                                     \
+        message->body.member = decode_##member(d, at, wire->member);                               \
+        return true;
+        STEPD_PEER_MESSAGE_MAP(X)
+#undef X
+    default: return false;
+    }
 }

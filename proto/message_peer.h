@@ -12,6 +12,12 @@
 
 #include "proto/lists.h"
 
+/* As STEPD_MESSAGE_MAP, of which it is a part. */
+#define STEPD_PEER_MESSAGE_MAP(X)                                                                  \
+    X(JOIN, join, stepd_join, 34)                                                                  \
+    X(JOINED, joined, stepd_joined, 35)                                                            \
+    X(LETTER, letter, stepd_letter, 36)
+
 /* Limits of one server. */
 #define STEPD_DAEMONS_MAX 256u
 #define STEPD_SHARDS_MAX  4096u

@@ -113,12 +113,9 @@ const struct stepd_tensor_group *stepd_take_tensor_groups(struct stepd_decoder *
                                                           size_t count,
                                                           Stepd__V1__TensorGroup *const *wire);
 
-/* Messages between daemons. */
-struct stepd_join stepd_take_join(struct stepd_decoder *d, const struct stepd_place *at,
-                                  const Stepd__V1__Join *wire);
-struct stepd_joined stepd_take_joined(struct stepd_decoder *d, const struct stepd_place *at,
-                                      const Stepd__V1__Joined *wire);
-struct stepd_letter stepd_take_letter(struct stepd_decoder *d, const struct stepd_place *at,
-                                      const Stepd__V1__Letter *wire);
+/* The body of a message between daemons: message_peer.c. False: it is none. */
+bool stepd_take_peer_body(struct stepd_decoder *d, const struct stepd_place *at,
+                          const Stepd__V1__Header *wire,
+                          struct stepd_message *message) STEPD_MUST_CHECK;
 
 #endif
