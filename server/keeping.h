@@ -8,8 +8,9 @@
  *     keeping_start     before the server runs
  *     keeping_end       when it has ended, and before it is destroyed
  *
- * Without a checkpoint_dir all of them do nothing. Jobs that begin anew may begin with a file of
- * somebody else's, with or without a checkpoint_dir.
+ * Without a checkpoint_dir all of them do nothing. Where several daemons hold the jobs, see
+ * keeping_portions.h: then jobs come back while the server runs. Jobs that begin anew may begin
+ * with a file of somebody else's, with or without a checkpoint_dir.
  */
 #ifndef SERVER_KEEPING_H
 #define SERVER_KEEPING_H
@@ -20,12 +21,16 @@
 
 #include "server/base/log.h"
 #include "server/config/config.h"
+#include "server/disk/probe.h"
 #include "server/disk/store.h"
 #include "server/disk/writer.h"
+#include "server/keeping_portions.h"
 #include "server/net/server.h"
 
 /* By index of the config's jobs. */
 typedef bool keeping_jobs[CONFIG_JOBS_MAX];
+
+struct gathering;
 
 struct keeping {
     const struct config *config; /* borrowed, like the next two, until keeping_end */
@@ -34,11 +39,23 @@ struct keeping {
     struct store *store;   /* owned; NULL: no checkpoints are kept */
     struct writer *writer; /* owned; NULL: not started */
     keeping_jobs resumed;  /* brought back */
+    bool guest;            /* of another daemon's folder: it has no store */
+
+    /* Of several daemons: keeping_portions.h */
+    struct keeping_io io;
+    struct gathering *first; /* owned; checkpoints that are being written */
+    size_t gatherings;
+    uint64_t number;              /* of the last one */
+    char probe[PROBE_NAME_BYTES]; /* "": none is there */
 };
 
 /* Errors as store_open. */
 enum stepd_status keeping_open(struct keeping *keeping, const struct config *config,
                                const struct log *log, struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* A member daemon's: takes nothing, since control's daemon has the store. */
+void keeping_open_as_guest(struct keeping *keeping, const struct config *config,
+                           const struct log *log);
 
 /* Brings jobs back into the server, or not, as the config says. Errors as resume_jobs. */
 enum stepd_status keeping_resume(struct keeping *keeping, struct server *server, uint64_t bytes_max,

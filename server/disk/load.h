@@ -7,6 +7,7 @@
 #ifndef DISK_LOAD_H
 #define DISK_LOAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,6 +50,27 @@ struct load_cut {
 enum stepd_status load_checkpoint_cut(int folder, uint64_t bytes_max, const struct load_cut *cut,
                                       struct manifest *ret_manifest,
                                       struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* The slices whose floats are wanted: those of some of the shards that the job will have. */
+struct load_wanted {
+    const struct job *job; /* laid out as it will be, of the cut that is asked for; NULL: the
+                            * checkpoint's own, laid out over so many: */
+    uint32_t shards;
+    uint32_t first; /* of those that are wanted; 0 first */
+    uint32_t count;
+    bool alone; /* what the other slices say is not kept either: they are not taken then */
+};
+
+/*
+ * The same with the floats of some slices only: in the state of the others all is said, and no
+ * array is there. bytes_max bounds what is wanted. An array of a file that has anything of these is
+ * read whole and held to its checksum; others are not looked at. FAILED_PRECONDITION: wanted->job
+ * is cut otherwise. wanted NULL: all.
+ */
+enum stepd_status load_checkpoint_of(int folder, uint64_t bytes_max, const struct load_cut *cut,
+                                     const struct load_wanted *wanted,
+                                     struct manifest *ret_manifest,
+                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Are the files of arrays there, as long as the manifest says? What is in them is not read. folder
  * is borrowed; errors as load_checkpoint. */

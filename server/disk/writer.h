@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The thread that writes checkpoints, one after the other, in the order in which they were asked
- * for, and removes the oldest of a job when a newer one is durable. It owns the store meanwhile.
+ * for, and removes the oldest of a job when a newer one is durable. It owns the store meanwhile:
+ * whatever else is to be done there is an errand, which waits for its turn like a checkpoint.
  */
 #ifndef DISK_WRITER_H
 #define DISK_WRITER_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include <stepd/status.h>
@@ -37,6 +39,20 @@ enum stepd_status writer_start(const struct writer_options *options,
 /* Asks for a snapshot to be written as the checkpoint of this step; `written` follows. */
 void writer_write(struct writer *writer, const struct job_snapshot *snapshot, uint64_t step,
                   void *token);
+
+/* Something that is done on the writer's thread: the head of a struct of whoever asks for it. */
+struct errand {
+    struct errand *next; /* the writer's */
+    atomic_bool stop;    /* set: it is to give up, and to say so as soon as it can */
+    /* Does it, and takes ownership of the errand. Called once, with `stop` set too. */
+    void (*run)(struct errand *errand);
+};
+
+/* Takes ownership of the errand, whose `run` is set; the rest is zeroed. */
+void writer_send(struct writer *writer, struct errand *errand);
+
+/* Has everything that was asked for so far end soon, well or CANCELLED; waits for nothing. */
+void writer_give_up(struct writer *writer);
 
 /* Gives up what is being written and what waits, and ends the thread. NULL is fine. Returns NULL.
  */

@@ -40,11 +40,15 @@
 
 #define MANIFEST_FILE      "manifest.json"
 #define MANIFEST_FORMAT    "stepd-checkpoint"
-#define MANIFEST_VERSION   1u
+#define MANIFEST_VERSION   1u /* of a checkpoint that one daemon has written */
+#define MANIFEST_PORTIONS  2u /* that several have: portion.h */
 #define MANIFEST_MAX_BYTES ((size_t)1 << 30)
 
 /* Records of a rank's pushes to a slice, over all slices and ranks, that are read: about 14 GiB. */
 #define MANIFEST_RECORDS_MAX (UINT64_C(1) << 26)
+
+/* Daemons that write one checkpoint at most. */
+#define PORTIONS_MAX 64u
 
 /* A file beside the manifest. */
 struct manifest_file {
@@ -65,6 +69,9 @@ struct manifest_sums {
     size_t arrays;
     struct manifest_array *array; /* each name once; in what is read, names rise (strcmp) */
 };
+
+/* A zeroed one is fine. */
+void manifest_sums_deinit(struct manifest_sums *sums);
 
 struct manifest_source {
     const char *stepd; /* the version of the daemon */

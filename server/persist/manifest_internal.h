@@ -119,6 +119,4 @@ enum stepd_status manifest_write_sums(struct manifest_text *text, const struct m
 enum stepd_status manifest_read_sums(const json_t *files, const json_t *arrays,
                                      struct manifest_sums *sums,
                                      struct stepd_error *reterr) STEPD_MUST_CHECK;
-void manifest_sums_deinit(struct manifest_sums *sums);
-
 #endif
