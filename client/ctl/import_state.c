@@ -121,7 +121,8 @@ static enum stepd_status make_slices(struct job_state *state, uint64_t step,
     for (uint32_t i = 0; i < slices && status == STEPD_OK; i++)
         status = make_slice(state->job, i, step, &state->slice[i], reterr);
     if (status == STEPD_OK) /* the tensors are bounded by the file that has them */
-        status = arrays_allocate(state, (const bool(*)[STEPD_VIEWS])view_made, UINT64_MAX, reterr);
+        status =
+            arrays_allocate(state, (const bool(*)[STEPD_VIEWS])view_made, NULL, UINT64_MAX, reterr);
     free(view_made);
     return status;
 }

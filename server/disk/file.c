@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/disk/file.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -130,6 +132,17 @@ bool file_replace(int folder, const char *name, const void *bytes, size_t n)
     (void)unlinkat(folder, beside, 0);
     errno = last;
     return false;
+}
+
+bool file_random_digits(char *ret_digits, size_t n)
+{
+    uint8_t bytes[32];
+    assert(n / 2 <= sizeof bytes);
+    if (getrandom(bytes, n / 2, 0) != (ssize_t)(n / 2))
+        return false;
+    for (size_t i = 0; i < n / 2; i++)
+        (void)snprintf(ret_digits + 2 * i, 3, "%02x", (unsigned)bytes[i]);
+    return true;
 }
 
 /* ---- Folders -------------------------------------------------------------------------------- */

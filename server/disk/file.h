@@ -40,6 +40,10 @@ bool file_sync_folder(int folder);
  * folder synced. */
 bool file_replace(int folder, const char *name, const void *bytes, size_t n);
 
+/* n hexadecimal digits that nobody can guess, and a NUL behind them, for a name. n is even, and at
+ * most 64. */
+bool file_random_digits(char *ret_digits, size_t n);
+
 /* Calls visit for each name in a folder, "." and ".." too, until it says false. False: it did, or
  * the folder cannot be read. */
 bool file_walk(int folder, bool (*visit)(void *owner, const char *name), void *owner);

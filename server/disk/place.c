@@ -10,26 +10,38 @@
 
 #include "proto/error.h"
 #include "server/disk/file.h"
-#include "server/disk/save.h"
 #include "server/disk/shelf.h"
-#include "server/persist/manifest.h"
+#include "server/persist/portion.h"
 
 /* Links are followed: whoever names a folder may name it by one. */
 #define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC)
 
 /* ---- One level too deep ---------------------------------------------------------------------- */
 
+struct files {
+    int folder;
+    size_t count;
+};
+
+static bool count_file(void *owner, const char *name)
+{
+    struct files *const files = owner;
+    enum arrays_file file = ARRAYS_MODEL;
+    uint32_t index = 0;
+    uint32_t portions = 0;
+    struct stat stat;
+    if (strcmp(name, MANIFEST_FILE) == 0 || portion_file_parse(name, &file, &index, &portions))
+        files->count +=
+            fstatat(files->folder, name, &stat, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(stat.st_mode);
+    return true;
+}
+
 /* How many of a checkpoint's files there are in a folder. */
 static size_t count_files(int folder)
 {
-    static const char *const names[] = {MANIFEST_FILE, SAVE_MODEL_FILE, SAVE_OPTIMIZER_FILE};
-    size_t count = 0;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        struct stat stat;
-        count +=
-            fstatat(folder, names[i], &stat, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(stat.st_mode);
-    }
-    return count;
+    struct files files = {.folder = folder};
+    (void)file_walk(folder, count_file, &files);
+    return files.count;
 }
 
 struct search {

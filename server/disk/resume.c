@@ -60,9 +60,9 @@ static enum stepd_status read_one(const struct resume *resume, const struct shel
     const int folder = shelf_open_checkpoint(shelf, checkpoint->name, reterr);
     if (folder < 0)
         return reterr->code == STEPD_OK ? STEPD_UNAVAILABLE : reterr->code;
-    enum stepd_status status =
-        whole ? load_checkpoint_cut(folder, resume->bytes_max, &resume->cut, ret_manifest, reterr)
-              : load_manifest(folder, ret_manifest, reterr);
+    enum stepd_status status = whole ? load_checkpoint_of(folder, resume->bytes_max, &resume->cut,
+                                                          resume->wanted, ret_manifest, reterr)
+                                     : load_manifest(folder, ret_manifest, reterr);
     if (status == STEPD_OK)
         note_origin(checkpoint, folder, ret_manifest);
     file_close(folder);

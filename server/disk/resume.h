@@ -23,9 +23,11 @@ struct resume {
     const struct store *store; /* borrowed until return, as is all else */
     uint64_t bytes_max;        /* of a checkpoint's arrays */
     const struct log *log;
-    struct load_cut cut; /* of the jobs' slices */
+    struct load_cut cut;              /* of the jobs' slices */
+    const struct load_wanted *wanted; /* NULL: all of their floats */
 
-    /* Brings one job back; as control_restore. */
+    /* Brings one job back; as control_restore. Of the snapshot only its incarnation is looked at
+     * afterwards: the rest may be taken. */
     enum stepd_status (*restore)(void *owner, struct job_snapshot *snapshot,
                                  struct job_state *state, struct stepd_error *reterr);
     void *owner;

@@ -20,6 +20,7 @@
 #define HIDDEN_BYTES (sizeof NEW + STEPD_CHECKPOINT_NAME_BYTES)
 #define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 #define NUMBER_BYTES 24u /* an incarnation and its newline */
+#define APART_DIGITS 16u /* of an attempt of its own, behind a '~' */
 
 /* What there is to be done about it; "": nothing that we know of. */
 static const char *remedy(int cause)
@@ -64,6 +65,21 @@ bool shelf_checkpoint_parse(const char *name, struct shelf_checkpoint *ret_check
         return false;
     *ret_checkpoint = shelf_checkpoint_of(step);
     return strcmp(ret_checkpoint->name, name) == 0;
+}
+
+/* Reads the name of one that was begun, apart or not. */
+static bool parse_begun(const char *name, struct shelf_checkpoint *ret_checkpoint, bool *ret_apart)
+{
+    const char *const tilde = strchr(name, '~');
+    const size_t length = tilde == NULL ? strlen(name) : (size_t)(tilde - name);
+    char bare[HIDDEN_BYTES];
+    *ret_apart = tilde != NULL;
+    if (length >= sizeof bare || strncmp(name, NEW, strlen(NEW)) != 0 ||
+        (tilde != NULL && (strlen(tilde + 1) != APART_DIGITS ||
+                           strspn(tilde + 1, "0123456789abcdef") != APART_DIGITS)))
+        return false;
+    (void)snprintf(bare, sizeof bare, "%.*s", (int)length, name);
+    return shelf_checkpoint_parse(&bare[strlen(NEW)], ret_checkpoint);
 }
 
 static void hidden(char text[HIDDEN_BYTES], const char *prefix, const char *name)
@@ -134,9 +150,10 @@ enum stepd_status shelf_open(const struct store *store, const struct store_shelf
 static bool is_half_checkpoint(const char *name)
 {
     struct shelf_checkpoint checkpoint;
-    const bool begun = strncmp(name, NEW, strlen(NEW)) == 0;
+    bool apart = false;
     const bool going = strncmp(name, OLD, strlen(OLD)) == 0;
-    return (begun || going) && shelf_checkpoint_parse(&name[strlen(NEW)], &checkpoint);
+    return parse_begun(name, &checkpoint, &apart) ||
+           (going && shelf_checkpoint_parse(&name[strlen(OLD)], &checkpoint));
 }
 
 /* What is of another kind than what we make under that name is somebody else's. */
@@ -145,7 +162,9 @@ static bool remove_half(void *owner, const char *name)
     const struct shelf *const shelf = owner;
     if (strcmp(name, NEW SHELF_INCARNATION_FILE) == 0)
         return unlinkat(shelf->folder, name, 0) == 0 || errno == EISDIR || errno == ENOENT;
-    return !is_half_checkpoint(name) || file_remove_folder(shelf->folder, name) || errno == ENOTDIR;
+    /* ENOTEMPTY: another daemon has just made a file in one that was given up. */
+    return !is_half_checkpoint(name) || file_remove_folder(shelf->folder, name) ||
+           errno == ENOTDIR || errno == ENOTEMPTY;
 }
 
 static bool find_any(void *owner, const char *name)
@@ -222,24 +241,58 @@ int shelf_open_checkpoint(const struct shelf *shelf, const char *name, struct st
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
-int shelf_begin(const struct shelf *shelf, const struct shelf_checkpoint *checkpoint,
-                struct stepd_error *reterr)
+static bool name_begun(bool apart, struct shelf_begun *begun)
 {
-    char name[HIDDEN_BYTES];
-    hidden(name, NEW, checkpoint->name);
-    int folder = -1;
-    if (file_remove_folder(shelf->folder, name) && mkdirat(shelf->folder, name, 0700) == 0)
-        folder = openat(shelf->folder, name, FOLDER_FLAGS);
-    if (folder < 0)
-        (void)refuse(shelf, checkpoint->name, "begin", reterr);
-    return folder;
+    char digits[APART_DIGITS + 1] = "";
+    if (apart && !file_random_digits(digits, APART_DIGITS))
+        return false;
+    (void)snprintf(begun->name, sizeof begun->name, "%s%s%s%s", NEW, begun->checkpoint.name,
+                   apart ? "~" : "", digits);
+    return true;
 }
 
-void shelf_abandon(const struct shelf *shelf, const struct shelf_checkpoint *checkpoint)
+enum stepd_status shelf_begin(const struct shelf *shelf, const struct shelf_checkpoint *checkpoint,
+                              bool apart, struct shelf_begun *ret_begun, struct stepd_error *reterr)
 {
-    char name[HIDDEN_BYTES];
-    hidden(name, NEW, checkpoint->name);
-    (void)file_remove_folder(shelf->folder, name);
+    struct shelf_begun begun = {.checkpoint = *checkpoint, .folder = -1};
+    if (name_begun(apart, &begun) && file_remove_folder(shelf->folder, begun.name) &&
+        mkdirat(shelf->folder, begun.name, 0700) == 0)
+        begun.folder = openat(shelf->folder, begun.name, FOLDER_FLAGS);
+    if (begun.folder < 0)
+        return refuse(shelf, checkpoint->name, "begin", reterr);
+    *ret_begun = begun;
+    return STEPD_OK;
+}
+
+enum stepd_status shelf_open_begun(const struct shelf *shelf, const char *name,
+                                   struct shelf_begun *ret_begun, struct stepd_error *reterr)
+{
+    struct shelf_begun begun = {.folder = -1};
+    bool apart = false;
+    if (!parse_begun(name, &begun.checkpoint, &apart) || !apart)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "the folder to write to is none of a checkpoint that was begun");
+    (void)snprintf(begun.name, sizeof begun.name, "%s", name);
+    begun.folder = openat(shelf->folder, begun.name, FOLDER_FLAGS);
+    if (begun.folder < 0 && errno == ENOENT)
+        return stepd_fail(reterr, STEPD_NOT_FOUND, "%s/%s: the checkpoint was given up",
+                          shelf->name.text, begun.checkpoint.name);
+    if (begun.folder < 0)
+        return refuse(shelf, begun.checkpoint.name, "open", reterr);
+    *ret_begun = begun;
+    return STEPD_OK;
+}
+
+void shelf_begun_close(struct shelf_begun *begun)
+{
+    if (begun->folder >= 0)
+        file_close(begun->folder);
+    begun->folder = -1;
+}
+
+void shelf_abandon(const struct shelf *shelf, const struct shelf_begun *begun)
+{
+    (void)file_remove_folder(shelf->folder, begun->name);
 }
 
 /* Where there is an older one of this name, the two change places, so that the name never stands
@@ -266,16 +319,13 @@ static bool take_name(const struct shelf *shelf, const char *new_name, const cha
     return taken;
 }
 
-enum stepd_status shelf_commit(const struct shelf *shelf, int folder,
-                               const struct shelf_checkpoint *checkpoint,
+enum stepd_status shelf_commit(const struct shelf *shelf, const struct shelf_begun *begun,
                                struct stepd_error *reterr)
 {
-    char name[HIDDEN_BYTES];
-    hidden(name, NEW, checkpoint->name);
-    if (!file_sync_folder(folder) || !take_name(shelf, name, checkpoint->name) ||
-        !file_sync_folder(shelf->folder))
-        return refuse(shelf, checkpoint->name, "finish", reterr);
-    (void)file_remove_folder(shelf->folder, name); /* what it has replaced */
+    if (!file_sync_folder(begun->folder) ||
+        !take_name(shelf, begun->name, begun->checkpoint.name) || !file_sync_folder(shelf->folder))
+        return refuse(shelf, begun->checkpoint.name, "finish", reterr);
+    (void)file_remove_folder(shelf->folder, begun->name); /* what it has replaced */
     return STEPD_OK;
 }
 

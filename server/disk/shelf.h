@@ -15,10 +15,18 @@
 #include "server/disk/store.h"
 
 #define SHELF_INCARNATION_FILE "incarnation"
+#define SHELF_BEGUN_BYTES      64u
 
 struct shelf_checkpoint {
     char name[STEPD_CHECKPOINT_NAME_BYTES];
     uint64_t step;
+};
+
+/* One that is being written: the folder of a checkpoint before it has its name. */
+struct shelf_begun {
+    struct shelf_checkpoint checkpoint;
+    char name[SHELF_BEGUN_BYTES]; /* ".new-step-00001200", or with "~0123456789abcdef" behind it */
+    int folder;                   /* owned, by who has begun or opened it; -1: closed */
 };
 
 struct shelf {
@@ -55,23 +63,36 @@ enum stepd_status shelf_list(const struct shelf *shelf, struct shelf_checkpoint 
 bool shelf_checkpoint_parse(const char *name, struct shelf_checkpoint *ret_checkpoint);
 struct shelf_checkpoint shelf_checkpoint_of(uint64_t step);
 
-/* The folder of a whole checkpoint, to be read, and of one that is begun, to be written. -1, and
- * reterr says why not. The caller closes it. */
+/* The folder of a whole checkpoint, to be read. -1, and reterr says why not. The caller closes it.
+ */
 int shelf_open_checkpoint(const struct shelf *shelf, const char *name, struct stepd_error *reterr);
-int shelf_begin(const struct shelf *shelf, const struct shelf_checkpoint *checkpoint,
-                struct stepd_error *reterr);
+
+/* ---- Writing --------------------------------------------------------------------------------- */
+
+/* Begins one. apart: in a folder that no other attempt has or will have. UNAVAILABLE: the disk
+ * refuses, or there are no random numbers. *ret_begun: the caller ends with shelf_begun_close. */
+enum stepd_status shelf_begin(const struct shelf *shelf, const struct shelf_checkpoint *checkpoint,
+                              bool apart, struct shelf_begun *ret_begun,
+                              struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Opens one that somebody has begun apart, by its name, which may be anything. INVALID_ARGUMENT: it
+ * is none of such a folder. NOT_FOUND: it was given up. UNAVAILABLE: the disk refuses. The same. */
+enum stepd_status shelf_open_begun(const struct shelf *shelf, const char *name,
+                                   struct shelf_begun *ret_begun,
+                                   struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+void shelf_begun_close(struct shelf_begun *begun);
 
 /*
  * The bytes of a checkpoint that was begun are on the disk: syncs its folder, gives it its name and
  * syncs the shelf. One of the same step that is there already is removed. UNAVAILABLE: it could not
  * be; the older one stays.
  */
-enum stepd_status shelf_commit(const struct shelf *shelf, int folder,
-                               const struct shelf_checkpoint *checkpoint,
+enum stepd_status shelf_commit(const struct shelf *shelf, const struct shelf_begun *begun,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Removes one that was begun, or that is whole. */
-void shelf_abandon(const struct shelf *shelf, const struct shelf_checkpoint *checkpoint);
+void shelf_abandon(const struct shelf *shelf, const struct shelf_begun *begun);
 enum stepd_status shelf_remove(const struct shelf *shelf, const char *name,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 

@@ -15,10 +15,9 @@
 #include "proto/error.h"
 #include "server/disk/file.h"
 #include "server/disk/place.h"
-#include "server/disk/save.h"
 #include "server/disk/shelf.h"
 #include "server/persist/checksum.h"
-#include "server/persist/manifest.h"
+#include "server/persist/portion.h"
 
 /* A name that takes more stands cut, with its checksum: no file system takes more than 255. */
 #define PLAIN_MAX (STORE_SHELF_BYTES - 1 - CHECKSUM_TEXT_BYTES)
@@ -39,14 +38,17 @@ static bool is_plain(char c)
 /* A folder that was called as a file is that we keep, or as a checkpoint, would be taken for it. */
 static bool is_reserved(const char *name)
 {
-    static const char *const ours[] = {STORE_LOCK_FILE, SHELF_INCARNATION_FILE, MANIFEST_FILE,
-                                       SAVE_MODEL_FILE, SAVE_OPTIMIZER_FILE};
+    static const char *const ours[] = {STORE_LOCK_FILE, SHELF_INCARNATION_FILE, MANIFEST_FILE};
     struct shelf_checkpoint checkpoint;
+    enum arrays_file file = ARRAYS_MODEL;
+    uint32_t index = 0;
+    uint32_t portions = 0;
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
         if (strcmp(name, ours[i]) == 0)
             return true;
     }
-    return shelf_checkpoint_parse(name, &checkpoint);
+    return portion_file_parse(name, &file, &index, &portions) ||
+           shelf_checkpoint_parse(name, &checkpoint);
 }
 
 /* False: it takes more room. No text begins with a dot, so that none is "..", or hidden, and none

@@ -3,12 +3,14 @@
  * The folder that a daemon keeps checkpoints in:
  *
  *     lock                       held by the daemon that is at it
+ *     .probe-...                 by which others see that they mean this folder (probe.h)
  *     mnist/                     a job's shelf; other characters of its name as %2F, and the first
  *                                of a name that stands here, as %6Cock
  *         incarnation            the highest that the job was brought back under
  *         step-00001200/         a checkpoint: whole, or it has not this name
- *         .new-step-00001300/    one that is being written, or was when the daemon died
- *         .old-step-00001100/    one that is being removed, likewise
+ *         .new-step-00001300/    one that is being written, or was when the daemon died; where
+ * several daemons write it, with "~" and 16 digits of its own behind .old-step-00001100/    one
+ * that is being removed, likewise
  *
  * Checkpoints get their names when all of their bytes are on the disk. Whoever opens a shelf to
  * write removes what is hidden under exactly these names, and touches nothing else: the folder may

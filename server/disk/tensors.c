@@ -60,6 +60,21 @@ enum stepd_status tensors_open(int folder, const char *name, const char *shown,
     return stepd_fail_in(reterr, status, "%s", shown);
 }
 
+enum stepd_status tensors_take(int file, const char *shown, struct tensors *ret_tensors,
+                               struct stepd_error *reterr)
+{
+    const off_t bytes = lseek(file, 0, SEEK_END);
+    const enum stepd_status status =
+        bytes < 0 ? refuse("read", reterr)
+                  : read_head(file, (uint64_t)bytes, &ret_tensors->head, reterr);
+    if (status == STEPD_OK) {
+        ret_tensors->file = file;
+        return STEPD_OK;
+    }
+    (void)close(file);
+    return stepd_fail_in(reterr, status, "%s", shown);
+}
+
 void tensors_close(struct tensors *tensors)
 {
     safetensors_deinit(&tensors->head);

@@ -27,6 +27,10 @@ enum stepd_status tensors_open(int folder, const char *name, const char *shown,
                                struct tensors *ret_tensors,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* The same of a file that is open; takes ownership of it, in every case. */
+enum stepd_status tensors_take(int file, const char *shown, struct tensors *ret_tensors,
+                               struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* A zeroed one is not fine: its file is 0. */
 void tensors_close(struct tensors *tensors);
 

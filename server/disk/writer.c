@@ -10,35 +10,39 @@
 #include "server/disk/retire.h"
 #include "server/disk/save.h"
 
+/* A checkpoint that one daemon writes. */
 struct request {
-    struct request *next;
+    struct errand errand;
+    struct writer *writer;
     const struct job_snapshot *snapshot;
     uint64_t step;
     void *token;
+    struct control_written written;
 };
 
 struct writer {
     struct writer_options options;
     pthread_t thread;
-    pthread_mutex_t mutex; /* guards first and last */
+    pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t come;
-    struct request *first; /* owned; the oldest */
-    struct request **last;
-    atomic_bool stop;
+    struct errand *first; /* owned; the oldest */
+    struct errand **last;
+    struct errand *running; /* NULL: none is */
+    bool ends;              /* when nothing is left */
 };
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
 /* A job of this name that begins anew has another shelf: the older one is of another training. */
-static enum stepd_status open_shelf(const struct writer *writer,
-                                    const struct job_snapshot *snapshot, struct shelf *ret_shelf,
+enum stepd_status writer_open_shelf(const struct store *store, const struct job_snapshot *snapshot,
+                                    const struct log *log, struct shelf *ret_shelf,
                                     struct stepd_error *reterr)
 {
     const struct store_shelf_name name = store_shelf_name(snapshot->job->name);
-    enum stepd_status status = retire_other_training(
-        writer->options.store, &name, snapshot->incarnation, writer->options.log, reterr);
+    enum stepd_status status =
+        retire_other_training(store, &name, snapshot->incarnation, log, reterr);
     if (status == STEPD_OK)
-        status = shelf_open_to_write(writer->options.store, &name, ret_shelf, reterr);
+        status = shelf_open_to_write(store, &name, ret_shelf, reterr);
     if (status != STEPD_OK)
         return status;
     uint64_t highest = 0;
@@ -50,65 +54,89 @@ static enum stepd_status open_shelf(const struct writer *writer,
     return status;
 }
 
-static enum stepd_status save(struct writer *writer, const struct request *request,
-                              struct control_written *written)
+void writer_retire(const struct shelf *shelf, uint32_t keep, uint64_t step, const struct log *log)
 {
+    struct stepd_error refused;
+    if (retire_oldest(shelf, keep, step, &refused) != STEPD_OK)
+        log_event(log, LOG_WARN, "checkpoint_not_removed", "cause=%s", refused.text);
+}
+
+static enum stepd_status save(const struct request *request, struct control_written *written)
+{
+    const struct writer_options *const options = &request->writer->options;
     struct stepd_error *const error = &written->error;
     struct shelf shelf;
-    enum stepd_status status = open_shelf(writer, request->snapshot, &shelf, error);
+    enum stepd_status status =
+        writer_open_shelf(options->store, request->snapshot, options->log, &shelf, error);
     if (status != STEPD_OK)
         return status;
     const struct save save = {
         .shelf = &shelf,
         .snapshot = request->snapshot,
         .step = request->step,
-        .stepd = writer->options.stepd,
-        .stop = &writer->stop,
+        .stepd = options->stepd,
+        .stop = &request->errand.stop,
     };
     status = save_checkpoint(&save, &written->bytes, error);
-    struct stepd_error refused;
-    if (status == STEPD_OK &&
-        retire_oldest(&shelf, writer->options.keep, request->step, &refused) != STEPD_OK)
-        log_event(writer->options.log, LOG_WARN, "checkpoint_not_removed", "cause=%s",
-                  refused.text);
+    if (status == STEPD_OK)
+        writer_retire(&shelf, options->keep, request->step, options->log);
     shelf_close(&shelf);
     return status;
 }
 
-static void serve(struct writer *writer, struct request *request)
+struct control_written writer_begun(uint64_t step)
 {
-    struct control_written written = {.step = request->step};
-    const struct shelf_checkpoint checkpoint = shelf_checkpoint_of(request->step);
+    struct control_written written = {.step = step};
+    const struct shelf_checkpoint checkpoint = shelf_checkpoint_of(step);
     memcpy(written.name, checkpoint.name, sizeof written.name);
-    if (save(writer, request, &written) == STEPD_OK)
-        written.error = (struct stepd_error){.code = STEPD_OK};
-    writer->options.written(writer->options.owner, request->token, &written);
+    return written;
+}
+
+static void run_request(struct errand *errand)
+{
+    struct request *const request = (struct request *)errand;
+    request->written = writer_begun(request->step);
+    if (save(request, &request->written) == STEPD_OK)
+        request->written.error = (struct stepd_error){.code = STEPD_OK};
+}
+
+static void end_request(struct errand *errand)
+{
+    struct request *const request = (struct request *)errand;
+    const struct writer_options *const options = &request->writer->options;
+    options->written(options->owner, request->token, &request->written);
     free(request);
 }
 
 /* ---- The thread ------------------------------------------------------------------------------ */
 
-static struct request *take(struct writer *writer)
+static struct errand *take(struct writer *writer)
 {
     (void)pthread_mutex_lock(&writer->mutex);
-    while (writer->first == NULL && !atomic_load(&writer->stop))
+    while (writer->first == NULL && !writer->ends)
         (void)pthread_cond_wait(&writer->come, &writer->mutex);
-    struct request *const request = writer->first;
-    if (request != NULL) {
-        writer->first = request->next;
+    struct errand *const errand = writer->first;
+    if (errand != NULL) {
+        writer->first = errand->next;
         if (writer->first == NULL)
             writer->last = &writer->first;
     }
+    writer->running = errand;
     (void)pthread_mutex_unlock(&writer->mutex);
-    return request;
+    return errand;
 }
 
 static void *run(void *argument)
 {
     struct writer *const writer = argument;
-    struct request *request;
-    while ((request = take(writer)) != NULL)
-        serve(writer, request);
+    struct errand *errand;
+    while ((errand = take(writer)) != NULL) {
+        errand->run(errand);
+        (void)pthread_mutex_lock(&writer->mutex);
+        writer->running = NULL;
+        (void)pthread_mutex_unlock(&writer->mutex);
+        errand->end(errand);
+    }
     return NULL;
 }
 
@@ -129,10 +157,20 @@ enum stepd_status writer_start(const struct writer_options *options, struct writ
     return STEPD_OK;
 }
 
+void writer_send(struct writer *writer, struct errand *errand)
+{
+    errand->next = NULL;
+    (void)pthread_mutex_lock(&writer->mutex);
+    *writer->last = errand;
+    writer->last = &errand->next;
+    (void)pthread_cond_signal(&writer->come);
+    (void)pthread_mutex_unlock(&writer->mutex);
+}
+
 void writer_write(struct writer *writer, const struct job_snapshot *snapshot, uint64_t step,
                   void *token)
 {
-    struct request *const request = malloc(sizeof *request);
+    struct request *const request = calloc(1, sizeof *request);
     if (request == NULL) {
         struct control_written written = {.step = step};
         (void)stepd_fail(&written.error, STEPD_RESOURCE_EXHAUSTED,
@@ -140,11 +178,27 @@ void writer_write(struct writer *writer, const struct job_snapshot *snapshot, ui
         writer->options.written(writer->options.owner, token, &written);
         return;
     }
-    *request = (struct request){.snapshot = snapshot, .step = step, .token = token};
+    request->errand.run = run_request;
+    request->errand.end = end_request;
+    request->writer = writer;
+    request->snapshot = snapshot;
+    request->step = step;
+    request->token = token;
+    writer_send(writer, &request->errand);
+}
+
+static void stop_all(struct writer *writer)
+{
+    if (writer->running != NULL)
+        atomic_store(&writer->running->stop, true);
+    for (struct errand *errand = writer->first; errand != NULL; errand = errand->next)
+        atomic_store(&errand->stop, true);
+}
+
+void writer_give_up(struct writer *writer)
+{
     (void)pthread_mutex_lock(&writer->mutex);
-    *writer->last = request;
-    writer->last = &request->next;
-    (void)pthread_cond_signal(&writer->come);
+    stop_all(writer);
     (void)pthread_mutex_unlock(&writer->mutex);
 }
 
@@ -153,7 +207,8 @@ struct writer *writer_end(struct writer *writer)
     if (writer == NULL)
         return NULL;
     (void)pthread_mutex_lock(&writer->mutex);
-    atomic_store(&writer->stop, true);
+    stop_all(writer);
+    writer->ends = true;
     (void)pthread_cond_signal(&writer->come);
     (void)pthread_mutex_unlock(&writer->mutex);
     (void)pthread_join(writer->thread, NULL);

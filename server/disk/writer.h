@@ -14,6 +14,7 @@
 
 #include "server/base/log.h"
 #include "server/control/control.h"
+#include "server/disk/shelf.h"
 #include "server/disk/store.h"
 
 struct job_snapshot;
@@ -42,17 +43,31 @@ void writer_write(struct writer *writer, const struct job_snapshot *snapshot, ui
 
 /* Something that is done on the writer's thread: the head of a struct of whoever asks for it. */
 struct errand {
-    struct errand *next; /* the writer's */
-    atomic_bool stop;    /* set: it is to give up, and to say so as soon as it can */
-    /* Does it, and takes ownership of the errand. Called once, with `stop` set too. */
-    void (*run)(struct errand *errand);
+    struct errand *next;                /* the writer's */
+    atomic_bool stop;                   /* set: it is to give up, and to say so as soon as it can */
+    void (*run)(struct errand *errand); /* does it, or gives up where `stop` is set */
+    void (*end)(struct errand *errand); /* says what came of it, and frees it */
 };
 
-/* Takes ownership of the errand, whose `run` is set; the rest is zeroed. */
+/* Takes ownership of the errand, whose functions are set; the rest is zeroed. Each of these is
+ * called once. */
 void writer_send(struct writer *writer, struct errand *errand);
 
 /* Has everything that was asked for so far end soon, well or CANCELLED; waits for nothing. */
 void writer_give_up(struct writer *writer);
+
+/* What a checkpoint begins with, whoever writes it: the job's shelf, at its incarnation. Errors as
+ * the functions of retire.h and shelf.h. *ret_shelf: caller frees with shelf_close. On the writer's
+ * thread, as all that follow. */
+enum stepd_status writer_open_shelf(const struct store *store, const struct job_snapshot *snapshot,
+                                    const struct log *log, struct shelf *ret_shelf,
+                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* And what it ends with: the oldest go. */
+void writer_retire(const struct shelf *shelf, uint32_t keep, uint64_t step, const struct log *log);
+
+/* What there is to say of one of this step before it is written. */
+struct control_written writer_begun(uint64_t step);
 
 /* Gives up what is being written and what waits, and ends the thread. NULL is fine. Returns NULL.
  */

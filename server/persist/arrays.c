@@ -21,9 +21,6 @@
 #include "proto/error.h"
 #include "server/persist/arrays_internal.h"
 
-/* "/backup.4095@" and 20 digits fit well: no slot's name is longer. */
-#define SUFFIX_BYTES 64u
-
 /* A part of a slice. */
 struct place {
     struct part part;
@@ -35,21 +32,14 @@ struct place {
     uint64_t slot_at[OPTIMIZER_SLOTS_MAX]; /* TENSOR scope: where its own floats of a slot begin */
 };
 
-/* What an array can be of. */
-struct key {
-    enum { KEY_VIEW, KEY_SLOT, KEY_BACKUP } kind;
-    enum stepd_view view;
-    const char *slot;
-    size_t rank;
-};
-
 struct map {
     const struct job *job;
     struct place *place; /* owned */
     size_t places;
     const char **slot_name; /* owned; those of a tensor that have been mapped */
     size_t slot_names;
-    bool counts; /* what there will be, first of all */
+    bool portion; /* of the slices that are there; else all must be */
+    bool counts;  /* what there will be, first of all */
     size_t array_count[ARRAYS_FILES];
     size_t piece_count[ARRAYS_FILES];
     struct arrays *arrays;
@@ -146,6 +136,8 @@ static enum stepd_status find_places(struct map *map, const struct job_state *co
     for (uint32_t i = 0; i < job->layout.slices; i++) {
         const struct slice_state *const state = find_state(share, shares, i);
         char name[JOB_SLICE_NAME_BYTES];
+        if (state == NULL && map->portion)
+            continue;
         if (state == NULL) {
             job_slice_name(job, i, name, sizeof name);
             return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
@@ -204,7 +196,8 @@ static struct run backup_of(const struct place *place, size_t rank)
 }
 
 /* No floats: the place has no such thing. */
-static struct run run_of(const struct map *map, const struct place *place, const struct key *key)
+static struct run run_of(const struct map *map, const struct place *place,
+                         const struct array_key *key)
 {
     if (!place->state->valued)
         return (struct run){.from = NULL};
@@ -218,7 +211,7 @@ static struct run run_of(const struct map *map, const struct place *place, const
 
 /* ---- Arrays ---------------------------------------------------------------------------------- */
 
-static void add_piece(const struct map *map, const struct place *place, const struct key *key,
+static void add_piece(const struct map *map, const struct place *place, const struct array_key *key,
                       struct array *array)
 {
     const struct slice_state *const state = place->state;
@@ -233,69 +226,47 @@ static void add_piece(const struct map *map, const struct place *place, const st
     array->floats += run.floats;
 }
 
-static void write_suffix(const struct key *key, char suffix[SUFFIX_BYTES])
-{
-    static const char *const view[STEPD_VIEWS] = {
-        [STEPD_TRAINING] = "training",
-        [STEPD_EVALUATION] = "evaluation",
-        [STEPD_EMA] = "ema",
-        [STEPD_SWA] = "swa",
-    };
-    switch (key->kind) {
-    case KEY_VIEW: (void)snprintf(suffix, SUFFIX_BYTES, "/%s", view[key->view]); break;
-    case KEY_SLOT: (void)snprintf(suffix, SUFFIX_BYTES, "/%s", key->slot); break;
-    case KEY_BACKUP: (void)snprintf(suffix, SUFFIX_BYTES, "/backup.%zu", key->rank); break;
-    }
-}
-
-/* "fc1.weight/exp_avg@4096". NULL: no memory. */
-static char *make_name(const char *tensor, const char *suffix, bool whole, uint64_t from)
-{
-    const size_t size = strlen(tensor) + SUFFIX_BYTES + 24;
-    char *const name = malloc(size);
-    if (name == NULL)
-        return NULL;
-    if (whole)
-        (void)snprintf(name, size, "%s%s", tensor, suffix);
-    else
-        (void)snprintf(name, size, "%s%s@%" PRIu64, tensor, suffix, from);
-    return name;
-}
-
 /* What the places [first, end) have of a key, of which none is without it. */
 struct stretch {
     const struct place *first;
     const struct place *end;
-    bool whole; /* all of the tensor */
+    bool whole;   /* all of the tensor */
+    bool weights; /* as they are */
+    bool marked;  /* by its first element: not all, or it could not be told from a stretch */
     enum arrays_file file;
 };
 
 static struct stretch stretch_of(const struct map *map, const struct place *first,
-                                 const struct place *end, const struct key *key)
+                                 const struct place *end, const struct array_key *key)
 {
     const struct part *const last = &end[-1].part;
     const bool weights = key->kind == KEY_VIEW && key->view == STEPD_EVALUATION;
-    const bool whole = first->part.offset == 0 &&
-                       last->offset + last->elements == map->job->tensor[last->tensor].elements;
-    return (struct stretch){.first = first,
-                            .end = end,
-                            .whole = whole,
-                            .file = weights && whole ? ARRAYS_MODEL : ARRAYS_OPTIMIZER};
+    const struct tensor *const tensor = &map->job->tensor[last->tensor];
+    const bool whole = first->part.offset == 0 && last->offset + last->elements == tensor->elements;
+    return (struct stretch){
+        .first = first,
+        .end = end,
+        .whole = whole,
+        .weights = weights,
+        .marked = !whole || (weights && map->portion && arrays_name_is_marked(tensor->name)),
+        .file = weights && (whole || map->portion) ? ARRAYS_MODEL : ARRAYS_OPTIMIZER,
+    };
 }
 
 /* The list has room for it. */
 static enum stepd_status add_array(const struct map *map, const struct stretch *stretch,
-                                   const struct key *key, struct stepd_error *reterr)
+                                   const struct array_key *key, struct stepd_error *reterr)
 {
     const struct part *const part = &stretch->first->part;
     const struct tensor *const tensor = &map->job->tensor[part->tensor];
-    const bool shaped = stretch->whole && run_of(map, stretch->first, key).by_element;
+    const bool by_element = run_of(map, stretch->first, key).by_element;
+    const bool shaped = !stretch->marked && by_element;
     struct arrays_list *const list = &map->arrays->file[stretch->file];
-    char suffix[SUFFIX_BYTES] = "";
-    if (stretch->file == ARRAYS_OPTIMIZER)
-        write_suffix(key, suffix);
     struct array array = {
-        .name = make_name(tensor->name, suffix, stretch->whole, part->offset),
+        .name = arrays_name_make(tensor->name, key, stretch->file, stretch->marked, part->offset),
+        .weights = stretch->weights,
+        .from = part->offset,
+        .of = by_element ? tensor : NULL,
         .begin = list->bytes,
         .piece = list->count == 0
                      ? list->piece
@@ -303,6 +274,9 @@ static enum stepd_status add_array(const struct map *map, const struct stretch *
     };
     if (array.name == NULL)
         return no_memory(map->job, reterr);
+    array.base_bytes = stretch->weights  ? strlen(tensor->name)
+                       : stretch->marked ? (size_t)(strrchr(array.name, '@') - array.name)
+                                         : strlen(array.name);
     for (const struct place *place = stretch->first; place < stretch->end; place++)
         add_piece(map, place, key, &array);
     array.dims = shaped ? tensor->dims : 1;
@@ -315,7 +289,7 @@ static enum stepd_status add_array(const struct map *map, const struct stretch *
 }
 
 static enum stepd_status add_stretch(struct map *map, const struct place *first,
-                                     const struct place *end, const struct key *key,
+                                     const struct place *end, const struct array_key *key,
                                      struct stepd_error *reterr)
 {
     const struct stretch stretch = stretch_of(map, first, end, key);
@@ -326,15 +300,21 @@ static enum stepd_status add_stretch(struct map *map, const struct place *first,
     return STEPD_OK;
 }
 
+/* Do a tensor's places [first, at] lie without a hole? */
+static bool follows(const struct place *first, const struct place *at)
+{
+    return at == first || at->part.offset == at[-1].part.offset + at[-1].part.elements;
+}
+
 /* The arrays of a key: one for each stretch of a tensor's places that have it. */
 static enum stepd_status add_key(struct map *map, const struct place *first,
-                                 const struct place *end, struct key key,
+                                 const struct place *end, struct array_key key,
                                  struct stepd_error *reterr)
 {
     enum stepd_status status = STEPD_OK;
     while (first < end && status == STEPD_OK) {
         const struct place *stop = first;
-        while (stop < end && run_of(map, stop, &key).floats > 0)
+        while (stop < end && follows(first, stop) && run_of(map, stop, &key).floats > 0)
             stop++;
         if (stop > first)
             status = add_stretch(map, first, stop, &key, reterr);
@@ -366,7 +346,8 @@ static enum stepd_status add_slots(struct map *map, const struct place *first,
             if (is_mapped(map, slot))
                 continue;
             map->slot_name[map->slot_names++] = slot;
-            status = add_key(map, first, end, (struct key){.kind = KEY_SLOT, .slot = slot}, reterr);
+            status = add_key(map, first, end, (struct array_key){.kind = KEY_SLOT, .slot = slot},
+                             reterr);
         }
     }
     return status;
@@ -378,11 +359,13 @@ static enum stepd_status add_tensor(struct map *map, const struct place *first,
     static const enum stepd_view view[] = {STEPD_EVALUATION, STEPD_TRAINING, STEPD_EMA, STEPD_SWA};
     enum stepd_status status = STEPD_OK;
     for (size_t v = 0; v < STEPD_VIEWS && status == STEPD_OK; v++)
-        status = add_key(map, first, end, (struct key){.kind = KEY_VIEW, .view = view[v]}, reterr);
+        status =
+            add_key(map, first, end, (struct array_key){.kind = KEY_VIEW, .view = view[v]}, reterr);
     if (status == STEPD_OK)
         status = add_slots(map, first, end, reterr);
     for (size_t r = 0; r < first->state->ranks && status == STEPD_OK; r++)
-        status = add_key(map, first, end, (struct key){.kind = KEY_BACKUP, .rank = r}, reterr);
+        status =
+            add_key(map, first, end, (struct array_key){.kind = KEY_BACKUP, .rank = r}, reterr);
     return status;
 }
 
@@ -412,12 +395,14 @@ static enum stepd_status make_lists(struct map *map, struct stepd_error *reterr)
     return STEPD_OK;
 }
 
-enum stepd_status arrays_create(const struct job_state *const *share, size_t shares,
+static enum stepd_status create(const struct job_state *const *share, size_t shares, bool portion,
                                 struct arrays **ret_arrays, struct stepd_error *reterr)
 {
     assert(shares > 0);
-    struct map map = {
-        .job = share[0]->job, .arrays = calloc(1, sizeof *map.arrays), .counts = true};
+    struct map map = {.job = share[0]->job,
+                      .arrays = calloc(1, sizeof *map.arrays),
+                      .portion = portion,
+                      .counts = true};
     if (map.arrays == NULL)
         return no_memory(map.job, reterr);
     enum stepd_status status = find_places(&map, share, shares, reterr);
@@ -436,6 +421,18 @@ enum stepd_status arrays_create(const struct job_state *const *share, size_t sha
     }
     *ret_arrays = map.arrays;
     return STEPD_OK;
+}
+
+enum stepd_status arrays_create(const struct job_state *const *share, size_t shares,
+                                struct arrays **ret_arrays, struct stepd_error *reterr)
+{
+    return create(share, shares, /* portion= */ false, ret_arrays, reterr);
+}
+
+enum stepd_status arrays_create_portion(const struct job_state *const *share, size_t shares,
+                                        struct arrays **ret_arrays, struct stepd_error *reterr)
+{
+    return create(share, shares, /* portion= */ true, ret_arrays, reterr);
 }
 
 struct arrays *arrays_destroy(struct arrays *arrays)

@@ -24,6 +24,16 @@
  * in part only, <tensor>/evaluation@<from>. Nothing of these is filled up. Each slice's state in
  * the manifest says what the slice has, which makes the same map again.
  *
+ * Where several daemons hold a job, each of them has two files of its own (portion.h), with what
+ * its slices have. What is then of a tensor on one daemon only in part is a stretch likewise; that
+ * of weights is in the model's file, as <tensor>@<from>, and so that no name is of two things, a
+ * tensor that is called so itself is <tensor>@0 there, flat.
+ *
+ *     model-00001-of-00002.safetensors      <tensor>              weights, all of them      its own
+ *                                           <tensor>@<from>       from this element on      flat
+ *     optimizer-00001-of-00002.safetensors  <tensor>/<any>        as above                  as
+ * above <tensor>/<any>@<from> likewise                  flat
+ *
  * All elements are F32. A slice without values has no arrays: its slots are still zeros, its tensor
  * is not in the files. Nor has a backup that was never pulled.
  *
@@ -60,8 +70,13 @@ struct array {
     char *name; /* owned */
     size_t dims;
     uint64_t shape[STEPD_DIMS_MAX];
-    uint64_t floats; /* at least 1 */
-    uint64_t begin;  /* its first byte in the file, behind the head */
+    uint64_t floats;         /* at least 1 */
+    uint64_t begin;          /* its first byte in the file, behind the head */
+    bool weights;            /* it is of the tensor's weights themselves */
+    size_t base_bytes;       /* of its name: the tensor's of weights, else all but the mark */
+    uint64_t from;           /* its first element */
+    const struct tensor *of; /* borrowed from the job: it has a float of each element of it, or of
+                              * a stretch; NULL: it is flat */
     size_t pieces;
     struct array_piece *piece; /* borrowed from the list; in the order of elements */
 };
@@ -88,6 +103,11 @@ enum stepd_status arrays_create(const struct job_state *const *share, size_t sha
                                 struct arrays **ret_arrays,
                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* The same of the slices that are in the shares, for the files of one of several daemons. */
+enum stepd_status arrays_create_portion(const struct job_state *const *share, size_t shares,
+                                        struct arrays **ret_arrays,
+                                        struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* NULL is fine. Returns NULL. */
 struct arrays *arrays_destroy(struct arrays *arrays);
 
@@ -108,13 +128,14 @@ void array_encode(const struct array *array, uint64_t first, uint64_t n, uint8_t
  * it. Of each slice these must be there: taken, elements, valued, changed, phase, ranks and
  * by_rank; it gets slots, views and backups, and scalars stay as they are. view_made has
  * STEPD_VIEWS entries for each slice: has a step made the view? That of EVALUATION is not looked
- * at. bytes_max bounds what is allocated.
+ * at. asked says for each slice whether it gets any, NULL: all; bytes_max bounds what is allocated.
  * INVALID_ARGUMENT: a slice has another size than in the layout, a phase that its group has not,
  * or a view that its group does not keep. RESOURCE_EXHAUSTED: more than bytes_max (the text says
  * the sum), or no memory. What has been allocated is freed with the state.
  */
 enum stepd_status arrays_allocate(struct job_state *state, const bool (*view_made)[STEPD_VIEWS],
-                                  uint64_t bytes_max, struct stepd_error *reterr) STEPD_MUST_CHECK;
+                                  const bool *asked, uint64_t bytes_max,
+                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /*
  * Compares a map with the head of a file that is to be read into it, and takes over where in the

@@ -116,7 +116,7 @@ static enum stepd_status allocate(const struct wanted *wanted, struct slice_stat
 
 /* All slices can have what they want, and it is not too much. */
 static enum stepd_status check(const struct job_state *state, const bool (*view_made)[STEPD_VIEWS],
-                               uint64_t bytes_max, struct stepd_error *reterr)
+                               const bool *asked, uint64_t bytes_max, struct stepd_error *reterr)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < state->job->layout.slices; i++) {
@@ -124,7 +124,7 @@ static enum stepd_status check(const struct job_state *state, const bool (*view_
         const enum stepd_status status = want(state, i, view_made[i], &wanted, reterr);
         if (status != STEPD_OK)
             return status;
-        if (!add_bytes(&wanted, &bytes))
+        if ((asked == NULL || asked[i]) && !add_bytes(&wanted, &bytes))
             bytes = UINT64_MAX;
     }
     if (bytes <= bytes_max)
@@ -136,11 +136,13 @@ static enum stepd_status check(const struct job_state *state, const bool (*view_
 }
 
 enum stepd_status arrays_allocate(struct job_state *state, const bool (*view_made)[STEPD_VIEWS],
-                                  uint64_t bytes_max, struct stepd_error *reterr)
+                                  const bool *asked, uint64_t bytes_max, struct stepd_error *reterr)
 {
-    enum stepd_status status = check(state, view_made, bytes_max, reterr);
+    enum stepd_status status = check(state, view_made, asked, bytes_max, reterr);
     for (uint32_t i = 0; i < state->job->layout.slices && status == STEPD_OK; i++) {
         struct wanted wanted = {.job = NULL};
+        if (asked != NULL && !asked[i])
+            continue;
         status = want(state, i, view_made[i], &wanted, reterr);
         if (status == STEPD_OK && allocate(&wanted, &state->slice[i]) != STEPD_OK)
             status = stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,

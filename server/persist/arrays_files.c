@@ -66,6 +66,14 @@ static struct shape_text text_of_shape(size_t dims, const uint64_t *shape)
     return text;
 }
 
+enum stepd_status arrays_fail_shape(const char *name, const struct safetensors_tensor *tensor,
+                                    size_t dims, const uint64_t *shape, struct stepd_error *reterr)
+{
+    return stepd_fail(
+        reterr, STEPD_INVALID_ARGUMENT, "array '%s' is of shape %s, and in the job of %s", name,
+        text_of_shape(tensor->dims, tensor->shape).text, text_of_shape(dims, shape).text);
+}
+
 static enum stepd_status match(struct array *array, const struct safetensors *head,
                                struct stepd_error *reterr)
 {
@@ -79,10 +87,7 @@ static enum stepd_status match(struct array *array, const struct safetensors *he
                           safetensors_dtype_name(tensor->dtype));
     if (tensor->dims != array->dims ||
         memcmp(tensor->shape, array->shape, array->dims * sizeof *array->shape) != 0)
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "array '%s' is of shape %s, and in the job of %s", array->name,
-                          text_of_shape(tensor->dims, tensor->shape).text,
-                          text_of_shape(array->dims, array->shape).text);
+        return arrays_fail_shape(array->name, tensor, array->dims, array->shape, reterr);
     array->begin = tensor->begin;
     return STEPD_OK;
 }

@@ -14,6 +14,9 @@
 
 #define DIGITS (CHECKSUM_TEXT_BYTES - 1)
 
+/* Files beside the manifest that one daemon writes. */
+#define FILES_OF_ONE 2u
+
 static const char before_digits[] = ",\n  \"checksum\": \"";
 static const char after_digits[] = "\"\n}\n";
 
@@ -88,13 +91,21 @@ static const struct stepd_error *halted(const struct manifest_source *source)
     return error;
 }
 
+/* What an older stepd cannot read it is not to try. */
+static uint32_t version_of(const struct manifest_sums *sums)
+{
+    return sums->files > FILES_OF_ONE ? MANIFEST_PORTIONS : MANIFEST_VERSION;
+}
+
+json_t *manifest_of_version(uint64_t version)
+{
+    return version == JOB_STATE_AS_IT_STANDS ? json_string(as_it_stands) : manifest_of_u64(version);
+}
+
 static json_t *of_snapshot(const struct manifest_source *source)
 {
     const struct job_snapshot *const snapshot = source->snapshot;
-    return json_pack("{s:o, s:o, s:b, s:o, s:o}", "version",
-                     snapshot->version == JOB_STATE_AS_IT_STANDS
-                         ? json_string(as_it_stands)
-                         : manifest_of_u64(snapshot->version),
+    return json_pack("{s:o, s:o, s:b, s:o, s:o}", "version", manifest_of_version(snapshot->version),
                      "incarnation", manifest_of_u64(snapshot->incarnation), "started",
                      (int)snapshot->started, "halted", manifest_of_error(halted(source)),
                      "taken_ms", manifest_of_u64(snapshot->taken_ms));
@@ -107,14 +118,15 @@ static enum stepd_status write_all(struct manifest_text *text, const struct mani
     const struct job_snapshot *const snapshot = source->snapshot;
     manifest_text_open(text, /* key= */ NULL, '{');
     manifest_text_value(text, "format", json_string(MANIFEST_FORMAT));
-    manifest_text_value(text, "version", json_integer(MANIFEST_VERSION));
+    manifest_text_value(text, "version", json_integer(version_of(source->sums)));
     manifest_text_value(text, "stepd", json_string(source->stepd));
     manifest_text_value(text, "snapshot", of_snapshot(source));
     manifest_write_job(text, snapshot->job);
     manifest_write_members(text, snapshot);
     manifest_write_changed(text, changed);
     manifest_write_history(text, &snapshot->history, changed);
-    enum stepd_status status = manifest_write_slices(text, source, changed, reterr);
+    enum stepd_status status =
+        manifest_write_slices(text, source, changed, MANIFEST_ALL_SHARDS, reterr);
     if (status == STEPD_OK)
         status = manifest_write_sums(text, source->sums, reterr);
     return status == STEPD_OK ? seal(text, reterr) : status;
@@ -150,6 +162,7 @@ enum stepd_status manifest_encode(const struct manifest_source *source, char **r
 
 /* What stands under the keys of the whole. */
 struct parts {
+    uint64_t version;
     const json_t *snapshot;
     const json_t *job;
     const json_t *members;
@@ -161,18 +174,20 @@ struct parts {
 };
 
 /* Another version has other keys, so this comes before all of them. */
-static enum stepd_status check_format(struct manifest_object *object)
+static enum stepd_status check_format(struct manifest_object *object, uint64_t *ret_version)
 {
     static const char *const format = MANIFEST_FORMAT;
     (void)manifest_take_word(object, "format", &format, 1);
     const uint64_t version = manifest_take_u64(object, "version");
-    if (object->status == STEPD_OK && version > MANIFEST_VERSION)
+    if (object->status == STEPD_OK && version > MANIFEST_PORTIONS)
         object->status = stepd_fail(object->reterr, STEPD_UNIMPLEMENTED,
                                     "the checkpoint is of version %llu of its format, and this "
                                     "stepd reads version %u; take a newer stepd",
-                                    (unsigned long long)version, MANIFEST_VERSION);
+                                    (unsigned long long)version, MANIFEST_PORTIONS);
     if (object->status == STEPD_OK && version < MANIFEST_VERSION)
-        manifest_object_fail(object, "version", "must be %u", MANIFEST_VERSION);
+        manifest_object_fail(object, "version", "must be %u or %u", MANIFEST_VERSION,
+                             MANIFEST_PORTIONS);
+    *ret_version = version;
     return object->status;
 }
 
@@ -181,11 +196,12 @@ static enum stepd_status read_whole(const json_t *json, struct manifest *manifes
 {
     struct manifest_object object;
     manifest_object_begin(&object, json, reterr);
-    const enum stepd_status status = check_format(&object);
+    const enum stepd_status status = check_format(&object, &ret_parts->version);
     if (status != STEPD_OK)
         return status;
     const char *const stepd = manifest_take_name(&object, "stepd", STEPD_NAME_MAX_BYTES);
     *ret_parts = (struct parts){
+        .version = ret_parts->version,
         .snapshot = manifest_take(&object, "snapshot"),
         .job = manifest_take(&object, "job"),
         .members = manifest_take_list(&object, "members", STEPD_WORKERS_MAX),
@@ -202,16 +218,20 @@ static enum stepd_status read_whole(const json_t *json, struct manifest *manifes
     return manifest_object_end(&object);
 }
 
+uint64_t manifest_take_version(struct manifest_object *object, const char *key)
+{
+    const json_t *const version = manifest_take(object, key);
+    if (json_is_string(version) && strcmp(json_string_value(version), as_it_stands) == 0)
+        return JOB_STATE_AS_IT_STANDS;
+    return manifest_take_between(object, key, 0, INT64_MAX);
+}
+
 static enum stepd_status read_snapshot(const json_t *json, struct job_snapshot *snapshot,
                                        struct stepd_error *ret_halted, struct stepd_error *reterr)
 {
     struct manifest_object object;
     manifest_object_begin(&object, json, reterr);
-    const json_t *const version = manifest_take(&object, "version");
-    if (json_is_string(version) && strcmp(json_string_value(version), as_it_stands) == 0)
-        snapshot->version = JOB_STATE_AS_IT_STANDS;
-    else
-        snapshot->version = manifest_take_between(&object, "version", 0, INT64_MAX);
+    snapshot->version = manifest_take_version(&object, "version");
     snapshot->incarnation = manifest_take_between(&object, "incarnation", 0, JOB_INCARNATION_MAX);
     snapshot->started = manifest_take_bool(&object, "started");
     manifest_take_error(&object, "halted", ret_halted);
@@ -253,7 +273,10 @@ static enum stepd_status read_parts(const struct parts *parts, struct manifest *
     if (status == STEPD_OK)
         status = manifest_read_members(parts->members, snapshot, reterr);
     if (status == STEPD_OK)
-        status = in("slices", manifest_slices_check(parts->slices, snapshot->job, reterr), reterr);
+        status =
+            in("slices",
+               manifest_slices_check(parts->slices, snapshot->job, MANIFEST_ALL_SHARDS, reterr),
+               reterr);
     if (status == STEPD_OK)
         status = manifest_read_changed(parts->changed, snapshot->job, &changed, reterr);
     if (status == STEPD_OK)
@@ -261,11 +284,17 @@ static enum stepd_status read_parts(const struct parts *parts, struct manifest *
                     reterr);
     if (status == STEPD_OK)
         status =
-            in("slices", manifest_read_slices(parts->slices, &changed, manifest, reterr), reterr);
+            in("slices",
+               manifest_read_slices(parts->slices, &changed, MANIFEST_ALL_SHARDS, manifest, reterr),
+               reterr);
     if (status == STEPD_OK)
         status = job_snapshot_check(snapshot, manifest->state, reterr);
     if (status == STEPD_OK)
         status = manifest_read_sums(parts->files, parts->arrays, &manifest->sums, reterr);
+    if (status == STEPD_OK && parts->version != version_of(&manifest->sums))
+        status = stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                            "version must be %u where there are %zu files",
+                            version_of(&manifest->sums), manifest->sums.files);
     manifest_changed_deinit(&changed);
     return status;
 }

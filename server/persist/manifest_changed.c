@@ -20,6 +20,26 @@ static size_t find(const struct manifest_changed *changed, const struct shared_g
     return i == 0 ? changed->count : i - 1;
 }
 
+bool manifest_same_changed(const struct shared_group *a, const struct shared_group *b)
+{
+    struct stepd_error error;
+    return a == b ||
+           (a != NULL && b != NULL && group_same(&a->group, &b->group, &error) == STEPD_OK);
+}
+
+/* What has come from another process is no other thing for being another copy of it. */
+static size_t find_same(const struct manifest_changed *changed, const struct shared_group *shared)
+{
+    size_t i = find(changed, shared);
+    if (i < changed->count)
+        return i;
+    for (i = changed->count; i > 0; i--) {
+        if (manifest_same_changed(changed->at[i - 1].shared, shared))
+            return i - 1;
+    }
+    return changed->count;
+}
+
 static enum stepd_status add(struct manifest_changed *changed, struct shared_group *shared,
                              uint32_t group)
 {
@@ -61,8 +81,11 @@ enum stepd_status manifest_changed_gather(const struct manifest_source *source,
     struct manifest_changed changed = {.count = 0};
     enum stepd_status status = add_history(&changed, &source->snapshot->history);
     for (size_t i = 0; i < layout->slices && status == STEPD_OK; i++) {
-        for (size_t k = 0; k < source->shares && status == STEPD_OK; k++)
-            status = add(&changed, source->share[k]->slice[i].changed, layout->slice[i].group);
+        for (size_t k = 0; k < source->shares && status == STEPD_OK; k++) {
+            struct shared_group *const shared = source->share[k]->slice[i].changed;
+            if (shared != NULL && find_same(&changed, shared) == changed.count)
+                status = add(&changed, shared, layout->slice[i].group);
+        }
     }
     if (status == STEPD_OK)
         *ret_changed = changed;
@@ -99,7 +122,7 @@ void manifest_write_changed(struct manifest_text *text, const struct manifest_ch
 json_t *manifest_of_changed(const struct manifest_changed *changed,
                             const struct shared_group *shared)
 {
-    return shared == NULL ? json_null() : json_integer((json_int_t)find(changed, shared));
+    return shared == NULL ? json_null() : json_integer((json_int_t)find_same(changed, shared));
 }
 
 /* ---- Reading --------------------------------------------------------------------------------- */

@@ -12,6 +12,12 @@
 #include "server/persist/manifest.h"
 #include "server/persist/manifest_json.h"
 
+/* ---- manifest.c ------------------------------------------------------------------------------ */
+
+/* A version, or that slices have none in common. */
+json_t *manifest_of_version(uint64_t version);
+uint64_t manifest_take_version(struct manifest_object *object, const char *key);
+
 /* ---- manifest_group.c ------------------------------------------------------------------------ */
 
 /* The keys of a group's definition, added to an object, of which nothing else is a setting. The
@@ -66,6 +72,9 @@ struct manifest_changed {
 enum stepd_status manifest_changed_gather(const struct manifest_source *source,
                                           struct manifest_changed *ret_changed) STEPD_MUST_CHECK;
 
+/* Do they say the same? */
+bool manifest_same_changed(const struct shared_group *a, const struct shared_group *b);
+
 void manifest_write_changed(struct manifest_text *text, const struct manifest_changed *changed);
 
 /* The index of one that was gathered; NULL: null. */
@@ -92,26 +101,29 @@ enum stepd_status manifest_read_history(const json_t *json, const struct manifes
 
 /* ---- manifest_slices.c ----------------------------------------------------------------------- */
 
+/* All slices of the layout, or those of one shard. */
+#define MANIFEST_ALL_SHARDS UINT32_MAX
+
 /* INVALID_ARGUMENT: no share has taken a slice. RESOURCE_EXHAUSTED. */
 enum stepd_status manifest_write_slices(struct manifest_text *text,
                                         const struct manifest_source *source,
-                                        const struct manifest_changed *changed,
+                                        const struct manifest_changed *changed, uint32_t shard,
                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Are there as many slices as the job's definition makes? It comes before what costs time for each
  * of these, which a short text can make many. */
-enum stepd_status manifest_slices_check(const json_t *json, const struct job *job,
+enum stepd_status manifest_slices_check(const json_t *json, const struct job *job, uint32_t shard,
                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Into the manifest's state, which is empty, and its list of slices, once they are so many. */
 enum stepd_status manifest_read_slices(const json_t *json, const struct manifest_changed *changed,
-                                       struct manifest *manifest,
+                                       uint32_t shard, struct manifest *manifest,
                                        struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* ---- manifest_sums.c ------------------------------------------------------------------------- */
 
-/* A checkpoint has two beside the manifest. */
-#define MANIFEST_FILES_MAX 64u
+/* A checkpoint has two beside the manifest for each daemon that has written. */
+#define MANIFEST_FILES_MAX (2u * PORTIONS_MAX)
 
 /* Arrays in the order of their names. INVALID_ARGUMENT: a name stands twice. RESOURCE_EXHAUSTED. */
 enum stepd_status manifest_write_sums(struct manifest_text *text, const struct manifest_sums *sums,

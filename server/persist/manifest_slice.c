@@ -138,7 +138,7 @@ static bool same_changed(const struct manifest_slice_key *key, const struct slic
                          const struct slice_state *b)
 {
     (void)key;
-    return a->changed == b->changed;
+    return manifest_same_changed(a->changed, b->changed);
 }
 
 static json_t *make_changed(const struct manifest_slice_key *key,
@@ -242,7 +242,7 @@ static void take_schedule(const struct manifest_slice_key *key, struct manifest_
 static bool same_slots(const struct manifest_slice_key *key, const struct slice_state *a,
                        const struct slice_state *b)
 {
-    bool same = a->changed == b->changed && a->phase == b->phase;
+    bool same = manifest_same_changed(a->changed, b->changed) && a->phase == b->phase;
     (void)key;
     for (size_t k = 0; k < OPTIMIZER_SLOTS_MAX; k++)
         same = same && (a->slot_floats[k] > 0) == (b->slot_floats[k] > 0);

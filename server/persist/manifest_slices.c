@@ -66,8 +66,14 @@ static json_t *with_keys(json_t *object, const struct manifest_slice_writing *wr
 struct listing {
     const struct manifest_source *source;
     const struct manifest_changed *changed;
+    uint32_t shard;
     const struct slice_state **first; /* by group; NULL: it has no slice */
 };
+
+static bool is_of(const struct job *job, size_t slice, uint32_t shard)
+{
+    return shard == MANIFEST_ALL_SHARDS || job->layout.slice[slice].shard == shard;
+}
 
 static struct manifest_slice_writing writing_of(const struct listing *listing, uint32_t group,
                                                 const struct slice_state *state)
@@ -99,6 +105,8 @@ static void write_each(struct manifest_text *text, const struct listing *listing
     manifest_text_open(text, "each", '[');
     for (size_t i = 0; i < job->layout.slices && !text->failed; i++) {
         const struct slice_plan *const plan = &job->layout.slice[i];
+        if (!is_of(job, i, listing->shard))
+            continue;
         const struct manifest_slice_writing writing =
             writing_of(listing, plan->group, find_slice(listing->source, i));
         manifest_text_value(text, /* key= */ NULL,
@@ -111,8 +119,11 @@ static void write_each(struct manifest_text *text, const struct listing *listing
 /* False: a slice is in no share. */
 static bool find_first(const struct listing *listing, size_t *ret_slice)
 {
-    const struct layout *const layout = &listing->source->snapshot->job->layout;
+    const struct job *const job = listing->source->snapshot->job;
+    const struct layout *const layout = &job->layout;
     for (size_t i = 0; i < layout->slices; i++) {
+        if (!is_of(job, i, listing->shard))
+            continue;
         const struct slice_state *const state = find_slice(listing->source, i);
         if (state == NULL) {
             *ret_slice = i;
@@ -126,13 +137,14 @@ static bool find_first(const struct listing *listing, size_t *ret_slice)
 
 enum stepd_status manifest_write_slices(struct manifest_text *text,
                                         const struct manifest_source *source,
-                                        const struct manifest_changed *changed,
+                                        const struct manifest_changed *changed, uint32_t shard,
                                         struct stepd_error *reterr)
 {
     const struct job *const job = source->snapshot->job;
     struct listing listing = {
         .source = source,
         .changed = changed,
+        .shard = shard,
         .first = calloc(job->groups, sizeof *listing.first),
     };
     size_t missing = 0;
@@ -210,16 +222,17 @@ static enum stepd_status make_slice(const struct job *job, const struct slice_pl
 
 /* Says where a key is wrong: in the slice's line or in that of its group. */
 static enum stepd_status fail_at(const struct reading *reading, const struct manifest_object *own,
-                                 const struct manifest_object *common, size_t index)
+                                 const struct manifest_object *common, size_t index, size_t line)
 {
     const struct job *const job = reading->manifest->snapshot.job;
     if (own->status != STEPD_OK)
-        return stepd_fail_in(reading->reterr, own->status, "each[%zu]", index);
+        return stepd_fail_in(reading->reterr, own->status, "each[%zu]", line);
     return stepd_fail_in(reading->reterr, common->status, "by_group[%u]",
                          job->layout.slice[index].group);
 }
 
-static enum stepd_status read_slice(const json_t *json, const struct reading *reading, size_t index)
+static enum stepd_status read_slice(const json_t *json, const struct reading *reading, size_t index,
+                                    size_t line)
 {
     const struct job *const job = reading->manifest->snapshot.job;
     const struct slice_plan *const plan = &job->layout.slice[index];
@@ -245,7 +258,7 @@ static enum stepd_status read_slice(const json_t *json, const struct reading *re
     }
     if (common->status == STEPD_OK && manifest_object_end(&own) == STEPD_OK)
         return STEPD_OK;
-    return fail_at(reading, &own, common, index);
+    return fail_at(reading, &own, common, index, line);
 }
 
 /* Each line is an object that knows no other keys; what is missing is asked for by slices. */
@@ -269,18 +282,33 @@ static enum stepd_status begin_groups(const json_t *list, const struct reading *
     return status;
 }
 
-static enum stepd_status read_each(const json_t *list, const struct reading *reading)
+static enum stepd_status read_each(const json_t *list, const struct reading *reading,
+                                   uint32_t shard)
 {
     const struct job *const job = reading->manifest->snapshot.job;
     enum stepd_status status = STEPD_OK;
-    for (size_t i = 0; i < job->layout.slices && status == STEPD_OK; i++)
-        status = read_slice(json_array_get(list, i), reading, i);
+    size_t line = 0;
+    for (size_t i = 0; i < job->layout.slices && status == STEPD_OK; i++) {
+        if (!is_of(job, i, shard))
+            continue;
+        status = read_slice(json_array_get(list, line), reading, i, line);
+        line++;
+    }
     return status;
 }
 
-enum stepd_status manifest_slices_check(const json_t *json, const struct job *job,
+static size_t count_slices(const struct job *job, uint32_t shard)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < job->layout.slices; i++)
+        count += is_of(job, i, shard);
+    return count;
+}
+
+enum stepd_status manifest_slices_check(const json_t *json, const struct job *job, uint32_t shard,
                                         struct stepd_error *reterr)
 {
+    const size_t slices = count_slices(job, shard);
     struct manifest_object object;
     manifest_object_begin(&object, json, reterr);
     const json_t *const groups = manifest_take_list(&object, "by_group", STEPD_GROUPS_MAX);
@@ -292,10 +320,10 @@ enum stepd_status manifest_slices_check(const json_t *json, const struct job *jo
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "by_group has %zu, and the job %zu groups", json_array_size(groups),
                           job->groups);
-    if (json_array_size(each) != job->layout.slices)
+    if (json_array_size(each) != slices)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "each has %zu, and the job's definition makes %zu slices",
-                          json_array_size(each), job->layout.slices);
+                          json_array_size(each), slices);
     if (job->layout.slices > MANIFEST_RECORDS_MAX / job->workers)
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED,
                           "%zu slices with records of %u workers each are more than can be read",
@@ -304,7 +332,8 @@ enum stepd_status manifest_slices_check(const json_t *json, const struct job *jo
 }
 
 enum stepd_status manifest_read_slices(const json_t *json, const struct manifest_changed *changed,
-                                       struct manifest *manifest, struct stepd_error *reterr)
+                                       uint32_t shard, struct manifest *manifest,
+                                       struct stepd_error *reterr)
 {
     const struct job *const job = manifest->snapshot.job;
     const struct reading reading = {
@@ -320,7 +349,7 @@ enum stepd_status manifest_read_slices(const json_t *json, const struct manifest
     }
     enum stepd_status status = begin_groups(json_object_get(json, "by_group"), &reading);
     if (status == STEPD_OK)
-        status = read_each(json_object_get(json, "each"), &reading);
+        status = read_each(json_object_get(json, "each"), &reading, shard);
     free(reading.common);
     return status;
 }

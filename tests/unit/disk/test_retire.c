@@ -39,11 +39,11 @@ static void write_checkpoint(const struct fixture *fixture, uint64_t step, long 
     const struct timespec times[2] = {{.tv_sec = written_s}, {.tv_sec = written_s}};
     const struct shelf_checkpoint checkpoint = shelf_checkpoint_of(step);
     assert_int_equal(shelf_open_to_write(fixture->store, &fixture->name, &shelf, &error), STEPD_OK);
-    const int folder = shelf_begin(&shelf, &checkpoint, &error);
-    assert_true(folder >= 0);
-    assert_int_equal(shelf_commit(&shelf, folder, &checkpoint, &error), STEPD_OK);
-    assert_int_equal(futimens(folder, times), 0);
-    assert_int_equal(close(folder), 0);
+    struct shelf_begun begun;
+    assert_int_equal(shelf_begin(&shelf, &checkpoint, false, &begun, &error), STEPD_OK);
+    assert_int_equal(shelf_commit(&shelf, &begun, &error), STEPD_OK);
+    assert_int_equal(futimens(begun.folder, times), 0);
+    shelf_begun_close(&begun);
     shelf_close(&shelf);
 }
 

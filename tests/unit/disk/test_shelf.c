@@ -44,11 +44,11 @@ static void commit(const struct shelf *shelf, uint64_t step, const char *file_na
 {
     struct stepd_error error;
     const struct shelf_checkpoint checkpoint = shelf_checkpoint_of(step);
-    const int folder = shelf_begin(shelf, &checkpoint, &error);
-    assert_true(folder >= 0);
-    assert_true(file_finish(file_create(folder, file_name)));
-    assert_int_equal(shelf_commit(shelf, folder, &checkpoint, &error), STEPD_OK);
-    assert_int_equal(close(folder), 0);
+    struct shelf_begun begun;
+    assert_int_equal(shelf_begin(shelf, &checkpoint, false, &begun, &error), STEPD_OK);
+    assert_true(file_finish(file_create(begun.folder, file_name)));
+    assert_int_equal(shelf_commit(shelf, &begun, &error), STEPD_OK);
+    shelf_begun_close(&begun);
 }
 
 static void shelf_list__of_many__falls(void **state)
@@ -76,9 +76,10 @@ static void shelf_begin__without_commit__leaves_no_checkpoint(void **state)
     struct stepd_error error;
     const struct shelf_checkpoint checkpoint = shelf_checkpoint_of(7);
     assert_int_equal(shelf_write_incarnation(&fixture.shelf, 1, &error), STEPD_OK);
-    const int folder = shelf_begin(&fixture.shelf, &checkpoint, &error);
-    assert_true(file_finish(file_create(folder, "half")));
-    assert_int_equal(close(folder), 0);
+    struct shelf_begun begun;
+    assert_int_equal(shelf_begin(&fixture.shelf, &checkpoint, false, &begun, &error), STEPD_OK);
+    assert_true(file_finish(file_create(begun.folder, "half")));
+    shelf_begun_close(&begun);
     assert_false(scratch_has(*state, "store/job/step-00000007"));
     assert_true(scratch_has(*state, "store/job/.new-step-00000007/half"));
     close_shelf(&fixture);

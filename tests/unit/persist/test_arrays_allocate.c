@@ -34,7 +34,7 @@ static void teardown(struct fixture *fixture)
 static enum stepd_status allocate(struct fixture *fixture, uint64_t bytes_max,
                                   struct stepd_error *reterr)
 {
-    return arrays_allocate(fixture->state, (const bool(*)[STEPD_VIEWS])fixture->shares.made,
+    return arrays_allocate(fixture->state, (const bool(*)[STEPD_VIEWS])fixture->shares.made, NULL,
                            bytes_max, reterr);
 }
 

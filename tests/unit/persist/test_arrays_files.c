@@ -50,8 +50,8 @@ static void expect_there_and_back(struct shares *shares)
     for (size_t i = 0; i < slices; i++)
         for (int v = 0; v < STEPD_VIEWS; v++)
             shares->made[i][v] = shares_slice(shares, i)->view[v] != NULL;
-    if (arrays_allocate(state, (const bool(*)[STEPD_VIEWS])shares->made, UINT64_MAX, &error) !=
-        STEPD_OK)
+    if (arrays_allocate(state, (const bool(*)[STEPD_VIEWS])shares->made, NULL, UINT64_MAX,
+                        &error) != STEPD_OK)
         fail_msg("%s", error.text);
     shares_read(state, shares);
     for (size_t i = 0; i < slices; i++)
@@ -199,7 +199,8 @@ static void state__that_is_read_into_other_slices__is_the_same(void **state)
         into->slice[i].elements = other.job->layout.slice[i].elements;
     }
     assert_int_equal(
-        arrays_allocate(into, (const bool(*)[STEPD_VIEWS])other.made, UINT64_MAX, NULL), STEPD_OK);
+        arrays_allocate(into, (const bool(*)[STEPD_VIEWS])other.made, NULL, UINT64_MAX, NULL),
+        STEPD_OK);
     shares_read(into, &shares);
     struct arrays *const arrays = shares_map(&shares);
     size_t n[2] = {0};

@@ -113,6 +113,7 @@ static const struct lie lies[] = {
     /* The whole */
     {"\"stepd-checkpoint\"", "\"stepd-model\"", "format cannot be \"stepd-model\": known are "},
     {"\"version\": 1", "\"version\": 0", "version must be 1"},
+    {"\"version\": 1", "\"version\": 2", "version must be 1 where there are 2 files"},
     {"\"stepd\": \"1.2.3\"", "\"stepd\": \"\"",
      "stepd must be a name: 1 to 200 bytes that can be printed"},
     {"\"stepd\": \"1.2.3\"", "\"stepd\": \"1\", \"\\u001b[2J\": 1",
@@ -304,11 +305,11 @@ static void manifest__of_a_later_version__asks_for_a_newer_stepd(void **state)
     struct stepd_error error;
     size_t length = 0;
     char *const text = write_small(&length);
-    char *const forged = forge(text, "\"version\": 1", "\"version\": 2, \"news\": 1", &length);
+    char *const forged = forge(text, "\"version\": 1", "\"version\": 3, \"news\": 1", &length);
     assert_int_equal(try_parse(forged, length, &error), STEPD_UNIMPLEMENTED);
     assert_string_equal(error.text,
-                        "manifest.json: the checkpoint is of version 2 of its format, and this "
-                        "stepd reads version 1; take a newer stepd");
+                        "manifest.json: the checkpoint is of version 3 of its format, and this "
+                        "stepd reads version 2; take a newer stepd");
     free(forged);
     free(text);
 }

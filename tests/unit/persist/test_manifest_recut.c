@@ -85,8 +85,8 @@ static void read_arrays(struct manifest *manifest, const struct shares *shares)
     assert_in_range(slices, 1, 64);
     for (size_t i = 0; i < slices; i++)
         memcpy(made[i], manifest->slice[i].view, sizeof made[i]);
-    if (arrays_allocate(manifest->state, (const bool(*)[STEPD_VIEWS])made, UINT64_MAX, &error) !=
-        STEPD_OK)
+    if (arrays_allocate(manifest->state, (const bool(*)[STEPD_VIEWS])made, NULL, UINT64_MAX,
+                        &error) != STEPD_OK)
         fail_msg("%s", error.text);
     shares_read(manifest->state, shares);
 }
