@@ -16,8 +16,14 @@ enum stepd_status keeping_open(struct keeping *keeping, const struct config *con
     return store_open(config->checkpoint_dir, &keeping->store, reterr);
 }
 
-static enum stepd_status restore(void *owner, struct job_snapshot *snapshot,
-                                 struct job_state *state, struct stepd_error *reterr)
+void keeping_open_as_guest(struct keeping *keeping, const struct config *config,
+                           const struct log *log)
+{
+    *keeping = (struct keeping){.config = config, .log = log, .guest = true};
+}
+
+enum stepd_status keeping_restore(void *owner, struct job_snapshot *snapshot,
+                                  struct job_state *state, struct stepd_error *reterr)
 {
     struct keeping *const keeping = owner;
     const char *const name = snapshot->job->name;
@@ -33,7 +39,7 @@ static enum stepd_status restore(void *owner, struct job_snapshot *snapshot,
 }
 
 /* Of a job of the config; of another one nobody knows whether its size was asked for. */
-static uint32_t slice_elements(void *owner, const char *job)
+uint32_t keeping_slice_elements(void *owner, const char *job)
 {
     const struct keeping *const keeping = owner;
     const struct config_job *const found = config_find_job(keeping->config, job);
@@ -43,6 +49,12 @@ static uint32_t slice_elements(void *owner, const char *job)
     return own != 0 ? own : keeping->config->slice_elements;
 }
 
+/* A job that comes back within the daemon's life is its own. */
+bool keeping_begins_anew(const struct keeping *keeping)
+{
+    return !keeping->looked && strcmp(keeping->config->resume, "never") == 0;
+}
+
 static enum stepd_status resume(struct keeping *keeping, uint64_t bytes_max,
                                 struct stepd_error *reterr)
 {
@@ -50,13 +62,12 @@ static enum stepd_status resume(struct keeping *keeping, uint64_t bytes_max,
         .store = keeping->store,
         .bytes_max = bytes_max,
         .log = keeping->log,
-        .cut = {.slice_elements = slice_elements, .owner = keeping, .log = keeping->log},
-        .restore = restore,
+        .cut = {.slice_elements = keeping_slice_elements, .owner = keeping, .log = keeping->log},
+        .restore = keeping_restore,
         .owner = keeping,
     };
-    return strcmp(keeping->config->resume, "never") == 0
-               ? resume_none(keeping->store, keeping->log, reterr)
-               : resume_jobs(&from, reterr);
+    return keeping_begins_anew(keeping) ? resume_none(keeping->store, keeping->log, reterr)
+                                        : resume_jobs(&from, reterr);
 }
 
 /* The text is for the operator, who may be told where that is. */
@@ -109,7 +120,7 @@ static void on_written(void *owner, void *token, const struct control_written *w
 
 enum stepd_status keeping_start(struct keeping *keeping, struct stepd_error *reterr)
 {
-    if (keeping->store == NULL)
+    if (keeping->store == NULL && !(keeping->guest && keeping->config->checkpoint_dir[0] != '\0'))
         return STEPD_OK;
     const struct writer_options options = {
         .store = keeping->store,
@@ -133,5 +144,6 @@ void keeping_write(struct keeping *keeping, struct server_written *written, uint
 void keeping_end(struct keeping *keeping)
 {
     keeping->writer = writer_end(keeping->writer);
+    keeping_end_portions(keeping);
     keeping->store = store_close(keeping->store);
 }

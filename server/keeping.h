@@ -40,6 +40,7 @@ struct keeping {
     struct writer *writer; /* owned; NULL: not started */
     keeping_jobs resumed;  /* brought back */
     bool guest;            /* of another daemon's folder: it has no store */
+    bool looked;           /* for what there is to be gone on from */
 
     /* Of several daemons: keeping_portions.h */
     struct keeping_io io;
@@ -79,6 +80,15 @@ enum stepd_status keeping_fetch(const struct keeping *keeping, const struct job 
 
 /* The server's `checkpoint`. */
 void keeping_write(struct keeping *keeping, struct server_written *written, uint64_t step);
+
+/* What keeping.c and keeping_portions.c share. Brings a job back into the server, as its
+ * server_restore; which slices jobs are to have; and, at the daemon's start, what is to become of
+ * the checkpoints that there are. */
+enum stepd_status keeping_restore(void *owner, struct job_snapshot *snapshot,
+                                  struct job_state *state,
+                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
+uint32_t keeping_slice_elements(void *owner, const char *job);
+bool keeping_begins_anew(const struct keeping *keeping);
 
 /* A zeroed one is fine. */
 void keeping_end(struct keeping *keeping);

@@ -67,6 +67,9 @@ struct keeping_io {
  * copied. */
 void keeping_use(struct keeping *keeping, struct server *server, const struct keeping_io *io);
 
+/* keeping_end's share of it: the writer has ended. */
+void keeping_end_portions(struct keeping *keeping);
+
 /* Takes ownership of the note. On the server's thread. */
 void keeping_on_note(struct keeping *keeping, struct keeping_note *note);
 
