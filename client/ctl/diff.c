@@ -16,12 +16,13 @@
 #include "client/ctl/compare.h"
 #include "client/ctl/ctl.h"
 #include "client/ctl/diff_manifest.h"
+#include "client/ctl/merged.h"
 #include "client/ctl/shelves.h"
 #include "client/ctl/table.h"
 #include "proto/error.h"
 #include "proto/utf8.h"
 #include "server/base/text.h"
-#include "server/disk/save.h"
+#include "server/persist/portion.h"
 
 #define NOTE_BYTES 128u
 
@@ -32,8 +33,9 @@ static const char help[] =
     "absolute difference of the numbers, whatever their types, which are noted where they are not\n"
     "the same. Two checkpoints are compared with their optimizer's state and with what their\n"
     "manifests say (versions, clocks of steps, groups, schedules, members); a checkpoint and a\n"
-    "file by the weights alone. Checksums are not looked at: 'stepctl verify' does that. Exit code\n"
-    "0 whatever comes of it; in the JSON 'same' says whether all tensors are equal, and 'manifest'\n"
+    "file by the weights alone. Checksums are not looked at: 'stepctl verify' does that; but one that\n"
+    "several daemons have written is verified, and takes as much memory as its arrays. Exit code 0\n"
+    "whatever comes of it; in the JSON 'same' says whether all tensors are equal, and 'manifest'\n"
     "what else differs, or is null. max and mean are null there where they are not finite.\n"
     "\n"
     "options:\n"
@@ -46,6 +48,8 @@ static const char help[] =
 struct side {
     const char *path;
     int folder; /* -1: it is a file */
+    bool is_merged;
+    int merged[ARRAYS_FILES]; /* of a checkpoint that several daemons have written; -1: taken */
 };
 
 struct diff {
@@ -149,25 +153,30 @@ static enum stepd_status compare_files(struct diff *diff, const struct tensors *
 
 /* ---- Sides ----------------------------------------------------------------------------------- */
 
-/* The file of this name in a checkpoint, or the one that there is. */
-static enum stepd_status open_side(const struct side *side, const char *name,
+/* This file of a checkpoint, or the one that there is. Once of each. */
+static enum stepd_status open_side(struct side *side, enum arrays_file which,
                                    struct tensors *ret_tensors, struct stepd_error *reterr)
 {
+    const struct portion_file_name name = portion_file(which, 0, 1);
     char shown[1024];
     if (side->folder < 0)
         return tensors_open(AT_FDCWD, side->path, side->path, ret_tensors, reterr);
-    (void)stepd_format(shown, sizeof shown, "%s/%s", side->path, name);
-    return tensors_open(side->folder, name, shown, ret_tensors, reterr);
+    (void)stepd_format(shown, sizeof shown, "%s/%s", side->path, name.text);
+    if (!side->is_merged)
+        return tensors_open(side->folder, name.text, shown, ret_tensors, reterr);
+    const int file = side->merged[which];
+    side->merged[which] = -1;
+    return tensors_take(file, shown, ret_tensors, reterr);
 }
 
-static enum stepd_status compare_named(struct diff *diff, const struct side *a,
-                                       const struct side *b, const char *name)
+static enum stepd_status compare_file(struct diff *diff, struct side *a, struct side *b,
+                                      enum arrays_file which)
 {
     struct tensors in_a, in_b;
-    enum stepd_status status = open_side(a, name, &in_a, diff->error);
+    enum stepd_status status = open_side(a, which, &in_a, diff->error);
     if (status != STEPD_OK)
         return status;
-    status = open_side(b, name, &in_b, diff->error);
+    status = open_side(b, which, &in_b, diff->error);
     if (status == STEPD_OK) {
         status = compare_files(diff, &in_a, &in_b);
         tensors_close(&in_b);
@@ -179,29 +188,35 @@ static enum stepd_status compare_named(struct diff *diff, const struct side *a,
 static enum stepd_status side_init(struct side *side, const char *path, struct stepd_error *reterr)
 {
     struct stat stat_of;
-    *side = (struct side){.path = path, .folder = -1};
+    *side = (struct side){.path = path, .folder = -1, .merged = {-1, -1}};
     if (stat(path, &stat_of) != 0 || !S_ISDIR(stat_of.st_mode))
         return STEPD_OK; /* what is wrong with it is said when it is opened */
     side->folder = shelves_open(path, reterr);
-    return side->folder < 0 ? reterr->code : STEPD_OK;
+    if (side->folder < 0)
+        return reterr->code;
+    return merged_open(side->folder, path, &side->is_merged, side->merged, reterr);
 }
 
 static void side_deinit(struct side *side)
 {
     if (side->folder >= 0)
         (void)close(side->folder);
+    for (size_t i = 0; i < ARRAYS_FILES; i++) {
+        if (side->merged[i] >= 0)
+            (void)close(side->merged[i]);
+    }
 }
 
 static enum stepd_status compare(struct diff *diff, const char *path_a, const char *path_b)
 {
-    struct side a, b = {.folder = -1};
+    struct side a, b = {.folder = -1, .merged = {-1, -1}};
     enum stepd_status status = side_init(&a, path_a, diff->error);
     if (status == STEPD_OK)
         status = side_init(&b, path_b, diff->error);
     if (status == STEPD_OK)
-        status = compare_named(diff, &a, &b, SAVE_MODEL_FILE);
+        status = compare_file(diff, &a, &b, ARRAYS_MODEL);
     if (status == STEPD_OK && a.folder >= 0 && b.folder >= 0)
-        status = compare_named(diff, &a, &b, SAVE_OPTIMIZER_FILE);
+        status = compare_file(diff, &a, &b, ARRAYS_OPTIMIZER);
     if (status == STEPD_OK && a.folder >= 0 && b.folder >= 0) {
         diff->manifest.list = json_array();
         status = diff_manifests(a.folder, a.path, b.folder, b.path, &diff->manifest, diff->error);

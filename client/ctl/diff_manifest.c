@@ -203,7 +203,7 @@ void diff_trees(const json_t *a, const json_t *b, struct diff_rows *rows)
 static enum stepd_status make_tree(const char *text, size_t length, json_t **ret_tree,
                                    struct stepd_error *reterr)
 {
-    static const char *const follow[] = {"files", "arrays", "checksum"};
+    static const char *const follow[] = {"version", "files", "arrays", "checksum"};
     struct manifest manifest;
     const enum stepd_status status = manifest_parse(text, length, &manifest, reterr);
     if (status != STEPD_OK)

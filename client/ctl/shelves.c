@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "proto/error.h"
-#include "server/disk/save.h"
+#include "server/disk/file.h"
 #include "server/disk/shelf.h"
 #include "server/disk/store.h"
-#include "server/persist/manifest.h"
+#include "server/persist/portion.h"
 
 #define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 
@@ -33,11 +33,33 @@ static bool is_checkpoint(int folder)
            !S_ISDIR(stat.st_mode);
 }
 
-/* Has it what lies beside a manifest? */
-static bool has_arrays(int folder)
+/* What lies beside a manifest. */
+struct files {
+    int folder;
+    size_t count;
+    uint64_t bytes;
+};
+
+static bool add_file(void *owner, const char *name)
 {
+    struct files *const files = owner;
+    enum arrays_file file = ARRAYS_MODEL;
+    uint32_t index = 0;
+    uint32_t portions = 0;
     struct stat stat;
-    return fstatat(folder, SAVE_MODEL_FILE, &stat, AT_SYMLINK_NOFOLLOW) == 0;
+    if (portion_file_parse(name, &file, &index, &portions) &&
+        fstatat(files->folder, name, &stat, AT_SYMLINK_NOFOLLOW) == 0) {
+        files->count++;
+        files->bytes += (uint64_t)stat.st_size;
+    }
+    return true;
+}
+
+static struct files files_of(int folder)
+{
+    struct files files = {.folder = folder};
+    (void)file_walk(folder, add_file, &files);
+    return files;
 }
 
 int shelves_open(const char *path, struct stepd_error *reterr)
@@ -58,14 +80,7 @@ int shelves_open(const char *path, struct stepd_error *reterr)
 
 uint64_t shelves_bytes_max(int folder)
 {
-    static const char *const names[] = {SAVE_MODEL_FILE, SAVE_OPTIMIZER_FILE};
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        struct stat stat;
-        if (fstatat(folder, names[i], &stat, AT_SYMLINK_NOFOLLOW) == 0)
-            bytes += (uint64_t)stat.st_size;
-    }
-    return 2 * bytes + SLACK_BYTES;
+    return 2 * files_of(folder).bytes + SLACK_BYTES;
 }
 
 /* ---- One job --------------------------------------------------------------------------------- */
@@ -156,7 +171,7 @@ enum stepd_status shelves_visit(const struct shelves *shelves, struct stepd_erro
     if (status != STEPD_OK)
         return status;
     status = visit_any(shelves, store, &visited, reterr);
-    const bool bare = has_arrays(store_folder(store));
+    const bool bare = files_of(store_folder(store)).count > 0;
     (void)store_close(store);
     if (status == STEPD_OK && visited == 0 && bare)
         status = stepd_fail(reterr, STEPD_NOT_FOUND, "%s is a checkpoint without its %s",
