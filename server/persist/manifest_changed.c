@@ -33,11 +33,9 @@ static size_t find_same(const struct manifest_changed *changed, const struct sha
     size_t i = find(changed, shared);
     if (i < changed->count)
         return i;
-    for (i = changed->count; i > 0; i--) {
-        if (manifest_same_changed(changed->at[i - 1].shared, shared))
-            return i - 1;
-    }
-    return changed->count;
+    for (i = 0; i < changed->count && !manifest_same_changed(changed->at[i].shared, shared); i++)
+        ;
+    return i;
 }
 
 static enum stepd_status add(struct manifest_changed *changed, struct shared_group *shared,
