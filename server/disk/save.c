@@ -289,7 +289,7 @@ static enum stepd_status open_shelf(const struct store *store, const struct port
 {
     struct store_shelf_name name;
     const size_t length = strnlen(place->shelf, sizeof place->shelf);
-    if (length >= sizeof name.text ||
+    if (length == 0 || length >= sizeof name.text ||
         strnlen(place->folder, sizeof place->folder) >= SHELF_BEGUN_BYTES ||
         !store_is_shelf_name(place->shelf))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
