@@ -46,7 +46,9 @@ struct keeping {
     struct keeping_io io;
     struct gathering *first; /* owned; checkpoints that are being written */
     size_t gatherings;
+    struct keeping_note *resume;  /* owned; an errand that waits for these to end; NULL: none */
     uint64_t number;              /* of the last one */
+    uint64_t reign;               /* how often jobs were to come back */
     char probe[PROBE_NAME_BYTES]; /* "": none is there */
 };
 

@@ -91,6 +91,16 @@ static void destroy(struct gathering *gathering)
     free(gathering);
 }
 
+/* Jobs are to come back when nothing is being written any more. */
+static void resume_when_free(struct keeping *keeping)
+{
+    struct keeping_note *const note = keeping->resume;
+    if (note == NULL || keeping->first != NULL)
+        return;
+    keeping->resume = NULL;
+    keeping_errand_send(note);
+}
+
 /* It is over, as `written` says. */
 static void finish(struct keeping *keeping, struct gathering *gathering,
                    const struct control_written *written)
@@ -103,6 +113,7 @@ static void finish(struct keeping *keeping, struct gathering *gathering,
     gathering->written->written = *written;
     server_note_written(keeping->server, gathering->written);
     destroy(gathering);
+    resume_when_free(keeping);
 }
 
 static void fail(struct keeping *keeping, struct gathering *gathering)
@@ -310,6 +321,7 @@ void keeping_resume_begin(struct keeping *keeping, uint32_t shards, uint32_t own
                           uint64_t bytes_max)
 {
     const struct stepd_error nothing = {.code = STEPD_OK};
+    keeping->reign++;
     keeping_give_up(keeping);
     memset(keeping->resumed, 0, sizeof keeping->resumed);
     if (keeping->store == NULL) {
@@ -323,14 +335,19 @@ void keeping_resume_begin(struct keeping *keeping, uint32_t shards, uint32_t own
     }
     note->wanted = (struct load_wanted){.shards = shards, .count = own};
     note->bytes_max = bytes_max;
+    note->request.number = keeping->reign;
     note->anew = keeping_begins_anew(keeping);
     keeping->looked = true;
-    keeping_errand_send(note);
+    keeping_note_destroy(keeping->resume); /* another reign's, which has not begun */
+    keeping->resume = note;
+    resume_when_free(keeping);
 }
 
 static void on_read(struct keeping *keeping, struct keeping_note *note)
 {
     struct stepd_error error = note->error;
+    if (note->request.number != keeping->reign)
+        return; /* what it has read is of one that is over */
     for (struct brought *at = note->first; at != NULL && error.code == STEPD_OK; at = at->next) {
         struct stepd_error refused;
         if (keeping_restore(keeping, &at->snapshot, at->state, &refused) != STEPD_OK)
@@ -434,6 +451,8 @@ void keeping_on_note(struct keeping *keeping, struct keeping_note *note)
 
 void keeping_end_portions(struct keeping *keeping)
 {
+    keeping_note_destroy(keeping->resume);
+    keeping->resume = NULL;
     while (keeping->first != NULL) {
         struct gathering *const gathering = keeping->first;
         (void)stepd_fail(&gathering->error, STEPD_CANCELLED,

@@ -111,10 +111,11 @@ void keeping_give_up(struct keeping *keeping);
 size_t keeping_writing(const struct keeping *keeping);
 
 /*
- * Gives up what is being written, and brings the jobs back for a reign: io.resumed follows. Of
- * their floats those come that the first `own` of `shards` shards will hold. bytes_max bounds them.
- * The server runs meanwhile, with no job. Calls nothing but io.resumed where no checkpoints are
- * kept.
+ * Gives up what is being written, and brings the jobs back for a reign, when server_note_written
+ * was called for all of that: io.resumed follows. One that is asked for again before has no other.
+ * Of their floats those come that the first `own` of `shards` shards will hold. bytes_max bounds
+ * them. The server runs meanwhile, with no job. Calls nothing but io.resumed where no checkpoints
+ * are kept.
  */
 void keeping_resume_begin(struct keeping *keeping, uint32_t shards, uint32_t own,
                           uint64_t bytes_max);

@@ -520,6 +520,22 @@ static void reign__that_begins_while_one_is_written__gives_it_up_first(void **st
     teardown(f);
 }
 
+static void reign__that_ends_before_its_jobs_are_back__brings_none(void **state)
+{
+    struct fixture fixture, *const f = &fixture;
+    setup(f, *state);
+    write_one(f, STEP);
+    keeping_resume_begin(&f->daemon[0].keeping, 1, 1, UINT64_MAX);
+    keeping_resume_begin(&f->daemon[0].keeping, 2, 1, UINT64_MAX);
+    UNTIL(f->resumed == 1);
+    assert_int_equal(f->restored, 1);
+    assert_int_equal(f->floats, 6); /* of the second one's layout */
+    keeping_load(&f->daemon[1].keeping, f->shares.job, "", 0, 1, UINT64_MAX, NULL);
+    UNTIL(f->loaded_error.code != STEPD_OK); /* nothing else comes before */
+    assert_int_equal(f->resumed, 1);
+    teardown(f);
+}
+
 /* ---- One folder ------------------------------------------------------------------------------ */
 
 static void probe__is_seen_by_those_who_have_the_folder(void **state)
@@ -560,6 +576,7 @@ int main(void)
         TEST(state__of_a_member__is_that_of_its_own_shards),
         TEST(load__of_what_is_no_checkpoint__is_refused),
         TEST(reign__that_begins_while_one_is_written__gives_it_up_first),
+        TEST(reign__that_ends_before_its_jobs_are_back__brings_none),
         TEST(probe__is_seen_by_those_who_have_the_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
