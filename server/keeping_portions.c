@@ -7,7 +7,9 @@
  *        +-----------+-----------+--> GIVES_UP ---> over
  *
  * An errand is out in every state, in WRITES as long as this daemon's own portion is not written.
- * What fails meanwhile, or is called off, is remembered, and acted upon when the errand is back.
+ * What fails meanwhile, or is called off, is remembered, and acted upon when the errand is back,
+ * and a failure when all daemons have answered: who still writes would make files in a folder that
+ * is gone.
  */
 #include "server/keeping_errands.h"
 
@@ -22,13 +24,14 @@ enum gathering_state { GATHERING_BEGINS, GATHERING_WRITES, GATHERING_COMMITS, GA
 struct gathering {
     struct gathering *next;
     enum gathering_state state;
-    bool out;                                   /* an errand is */
-    struct server_written *written;             /* owned, until it goes to server_note_written */
-    uint32_t own;                               /* shares that are this daemon's */
-    struct portion_request request;             /* to all daemons, but for the index */
-    struct stepd_error error;                   /* code OK, or why it is given up */
-    uint32_t left;                              /* portions that have not come */
-    struct manifest_sums sums;                  /* owned; of this daemon's portion */
+    bool out;                       /* an errand is */
+    struct server_written *written; /* owned, until it goes to server_note_written */
+    uint32_t own;                   /* shares that are this daemon's */
+    struct portion_request request; /* to all daemons, but for the index */
+    struct stepd_error error;       /* code OK, or why it is given up */
+    bool called_off;                /* nobody is waited for any more */
+    uint32_t left;                  /* daemons that have not said what came of their portion */
+    struct manifest_sums sums;      /* owned; of this daemon's portion */
     struct portion_answer answer[PORTIONS_MAX]; /* owned; of the others', by index */
 };
 
@@ -176,10 +179,13 @@ static void advance(struct keeping *keeping, struct gathering *gathering)
 {
     if (gathering->out)
         return;
+    const bool waits = gathering->state == GATHERING_WRITES && gathering->left > 0;
+    if (waits && !gathering->called_off)
+        return;
     if (gathering->error.code != STEPD_OK)
         send(keeping, gathering, GATHERING_GIVES_UP,
              keeping_errand_create(keeping, ERRAND_GIVE_UP));
-    else if (gathering->left == 0)
+    else
         send(keeping, gathering, GATHERING_COMMITS, to_commit(keeping, gathering));
 }
 
@@ -222,10 +228,10 @@ static void on_own(struct keeping *keeping, struct gathering *gathering, struct 
     if (note->error.code == STEPD_OK) {
         gathering->sums = note->sums;
         note->sums = (struct manifest_sums){.files = 0};
-        gathering->left--;
     } else {
         note_failure(gathering, &note->error, 0);
     }
+    gathering->left--;
     advance(keeping, gathering);
 }
 
@@ -253,8 +259,7 @@ void keeping_answered(struct keeping *keeping, struct portion_answer *answer)
     *kept = *answer;
     if (answer->error.code != STEPD_OK)
         note_failure(gathering, &answer->error, index);
-    else
-        gathering->left--;
+    gathering->left--;
     advance(keeping, gathering);
 }
 
@@ -298,6 +303,7 @@ void keeping_give_up(struct keeping *keeping)
         writer_give_up(keeping->writer);
     for (struct gathering *gathering = keeping->first; gathering != NULL; gathering = next) {
         next = gathering->next;
+        gathering->called_off = true;
         note_failure(gathering, &error, 0);
         advance(keeping, gathering);
     }
