@@ -17,8 +17,8 @@
 
 struct call {
     struct stepd_question question; /* first */
-    struct stepd_letter send;
-    struct stepd_letter withdraw;
+    struct stepd_mail send;
+    struct stepd_mail withdraw;
     struct stepd_client *client;
     uint64_t wait_ms;
     bool interrupted;
@@ -32,7 +32,7 @@ static void on_done(struct stepd_question *question)
     stepd_mailbox_raise(stepd_loop_mailbox(call->client->loop), &call->done);
 }
 
-static void deliver_send(struct stepd_loop *loop, struct stepd_letter *letter)
+static void deliver_send(struct stepd_loop *loop, struct stepd_mail *letter)
 {
     struct call *const call = (struct call *)((char *)letter - offsetof(struct call, send));
     (void)loop;
@@ -61,7 +61,7 @@ static void explain_end(const struct call *call, struct stepd_error *ret_error)
                      call->client->address, name, ms, why.text);
 }
 
-static void deliver_withdraw(struct stepd_loop *loop, struct stepd_letter *letter)
+static void deliver_withdraw(struct stepd_loop *loop, struct stepd_mail *letter)
 {
     struct call *const call = (struct call *)((char *)letter - offsetof(struct call, withdraw));
     if (!atomic_load(&call->done)) {

@@ -34,7 +34,7 @@ struct stepd_left_barrier {
 
 /* An operation, as the caller knows it. */
 struct stepd_op {
-    struct stepd_letter letter;
+    struct stepd_mail letter;
     struct stepd_operation operation;
     struct stepd_client *client; /* borrowed */
     atomic_bool done;

@@ -154,14 +154,14 @@ static enum stepd_status create_home(struct stepd_client *client, uint32_t deadl
 
 /* Has the loop's thread work with another home. */
 struct move_letter {
-    struct stepd_letter letter; /* first */
+    struct stepd_mail letter; /* first */
     struct stepd_client *client;
     struct stepd_home *home; /* NULL: none */
     bool back;               /* to one that does not hold any more */
     atomic_bool done;
 };
 
-static void deliver_move(struct stepd_loop *loop, struct stepd_letter *letter)
+static void deliver_move(struct stepd_loop *loop, struct stepd_mail *letter)
 {
     struct move_letter *const move = (struct move_letter *)letter;
     struct stepd_client *const client = move->client;

@@ -51,8 +51,8 @@ struct stepd_brain_hooks stepd_hooks_of(struct stepd_client *client)
 /* On the stack of the one who waits; two letters may be posted for it, as for a call. */
 struct open {
     struct stepd_opening opening; /* first */
-    struct stepd_letter begin;
-    struct stepd_letter give_up;
+    struct stepd_mail begin;
+    struct stepd_mail give_up;
     struct stepd_client *client;
     atomic_bool done;
     atomic_bool given_up;
@@ -64,13 +64,13 @@ static void on_done(struct stepd_opening *opening)
     stepd_mailbox_raise(stepd_loop_mailbox(open->client->loop), &open->done);
 }
 
-static void deliver_begin(struct stepd_loop *loop, struct stepd_letter *letter)
+static void deliver_begin(struct stepd_loop *loop, struct stepd_mail *letter)
 {
     struct open *const open = (struct open *)((char *)letter - offsetof(struct open, begin));
     stepd_links_open(stepd_loop_brain(loop)->links, &open->opening);
 }
 
-static void deliver_give_up(struct stepd_loop *loop, struct stepd_letter *letter)
+static void deliver_give_up(struct stepd_loop *loop, struct stepd_mail *letter)
 {
     struct open *const open = (struct open *)((char *)letter - offsetof(struct open, give_up));
     stepd_links_stop_waiting(stepd_loop_brain(loop)->links, &open->opening);

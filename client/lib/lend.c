@@ -30,7 +30,7 @@ struct stepd_rooms *stepd_rooms_destroy(struct stepd_rooms *rooms)
 
 /* On the stack of the one who waits. */
 struct lend {
-    struct stepd_letter letter; /* first */
+    struct stepd_mail letter; /* first */
     struct stepd_client *client;
     size_t tensor;
     struct stepd_loan loan;
@@ -83,7 +83,7 @@ static enum stepd_status take_loan(struct lend *lend, struct stepd_exchange *exc
     return status;
 }
 
-static void deliver(struct stepd_loop *loop, struct stepd_letter *letter)
+static void deliver(struct stepd_loop *loop, struct stepd_mail *letter)
 {
     struct lend *const lend = (struct lend *)letter;
     lend->status = take_loan(lend, stepd_links_exchange(stepd_loop_brain(loop)->links));

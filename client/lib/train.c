@@ -25,7 +25,7 @@ static void on_done(struct stepd_operation *operation)
     stepd_mailbox_raise(stepd_loop_mailbox(op->client->loop), &op->done);
 }
 
-static void deliver(struct stepd_loop *loop, struct stepd_letter *letter)
+static void deliver(struct stepd_loop *loop, struct stepd_mail *letter)
 {
     stepd_brain_start(stepd_loop_brain(loop), &((struct stepd_op *)letter)->operation,
                       stepd_clock_ms());

@@ -14,7 +14,7 @@ static uint64_t end_of_slice(const struct stepd_client *client, uint64_t until_m
     return until_ms == 0 || slice_ms < until_ms ? slice_ms : until_ms;
 }
 
-enum stepd_wait_end stepd_wait_while(struct stepd_client *client, struct stepd_letter *letter,
+enum stepd_wait_end stepd_wait_while(struct stepd_client *client, struct stepd_mail *letter,
                                      const atomic_bool *flag, uint64_t until_ms)
 {
     if (letter != NULL)

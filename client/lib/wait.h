@@ -20,7 +20,7 @@ enum stepd_wait_end {
 
 /* Posts a letter (NULL: it was posted) and waits for the flag that it leads to, until until_ms
  * (stepd_clock_ms) at most, or for ever (0). The flag may not be let go of unless it is over. */
-enum stepd_wait_end stepd_wait_while(struct stepd_client *client, struct stepd_letter *letter,
+enum stepd_wait_end stepd_wait_while(struct stepd_client *client, struct stepd_mail *letter,
                                      const atomic_bool *flag, uint64_t until_ms);
 
 #endif

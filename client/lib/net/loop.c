@@ -64,7 +64,7 @@ struct stepd_loop {
     bool stopping;
 
     pthread_t thread;
-    struct stepd_letter stop;
+    struct stepd_mail stop;
 };
 
 /* ---- Waiting --------------------------------------------------------------------------------- */
@@ -89,9 +89,9 @@ static void on_prepare(uv_prepare_t *prepare)
 
 static void deliver_letters(struct stepd_loop *loop)
 {
-    struct stepd_letter *letter = stepd_mailbox_take(&loop->mailbox);
+    struct stepd_mail *letter = stepd_mailbox_take(&loop->mailbox);
     while (letter != NULL && !loop->stopping) {
-        struct stepd_letter *const next = letter->next; /* delivery may free the letter */
+        struct stepd_mail *const next = letter->next; /* delivery may free the letter */
         letter->deliver(loop, letter);
         letter = next;
     }
@@ -225,7 +225,7 @@ static int start_thread(struct stepd_loop *loop)
     return failed;
 }
 
-static void deliver_stop(struct stepd_loop *loop, struct stepd_letter *letter)
+static void deliver_stop(struct stepd_loop *loop, struct stepd_mail *letter)
 {
     struct stepd_error error;
     (void)letter;
@@ -322,14 +322,14 @@ struct stepd_loop *stepd_loop_destroy(struct stepd_loop *loop)
 }
 
 /* Puts a letter in, and wakes who runs the loop. Under the mutex. */
-static void put(struct stepd_loop *loop, struct stepd_letter *letter)
+static void put(struct stepd_loop *loop, struct stepd_mail *letter)
 {
     stepd_mailbox_put(&loop->mailbox, letter);
     if (loop->driver != DRIVER_NOBODY)
         (void)uv_async_send(&loop->wake);
 }
 
-void stepd_loop_post(struct stepd_loop *loop, struct stepd_letter *letter)
+void stepd_loop_post(struct stepd_loop *loop, struct stepd_mail *letter)
 {
     (void)pthread_mutex_lock(&loop->mailbox.mutex);
     put(loop, letter);
@@ -338,14 +338,14 @@ void stepd_loop_post(struct stepd_loop *loop, struct stepd_letter *letter)
     (void)pthread_mutex_unlock(&loop->mailbox.mutex);
 }
 
-void stepd_loop_leave(struct stepd_loop *loop, struct stepd_letter *letter)
+void stepd_loop_leave(struct stepd_loop *loop, struct stepd_mail *letter)
 {
     (void)pthread_mutex_lock(&loop->mailbox.mutex);
     put(loop, letter);
     (void)pthread_mutex_unlock(&loop->mailbox.mutex);
 }
 
-bool stepd_loop_ask(struct stepd_loop *loop, struct stepd_letter *letter, const atomic_bool *flag,
+bool stepd_loop_ask(struct stepd_loop *loop, struct stepd_mail *letter, const atomic_bool *flag,
                     uint64_t until_ms)
 {
     stepd_loop_leave(loop, letter);

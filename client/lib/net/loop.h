@@ -36,16 +36,16 @@ void stepd_loop_trust(struct stepd_loop *loop, const struct stepd_trust *trust);
 struct stepd_loop *stepd_loop_destroy(struct stepd_loop *loop);
 
 /* Posts a letter; the caller goes on. Any thread, like the next four. */
-void stepd_loop_post(struct stepd_loop *loop, struct stepd_letter *letter);
+void stepd_loop_post(struct stepd_loop *loop, struct stepd_mail *letter);
 
 /* The same, but the own thread is left asleep: the caller is about to wait. */
-void stepd_loop_leave(struct stepd_loop *loop, struct stepd_letter *letter);
+void stepd_loop_leave(struct stepd_loop *loop, struct stepd_mail *letter);
 
 /* Waits for a flag, until until_ms (stepd_clock_ms) at most, or for ever (0). Returns the flag. */
 bool stepd_loop_await(struct stepd_loop *loop, const atomic_bool *flag, uint64_t until_ms);
 
 /* Posts a letter and waits for the flag that it leads to. */
-bool stepd_loop_ask(struct stepd_loop *loop, struct stepd_letter *letter, const atomic_bool *flag,
+bool stepd_loop_ask(struct stepd_loop *loop, struct stepd_mail *letter, const atomic_bool *flag,
                     uint64_t until_ms);
 
 struct stepd_mailbox *stepd_loop_mailbox(struct stepd_loop *loop);

@@ -46,7 +46,7 @@ void stepd_mailbox_deinit(struct stepd_mailbox *mailbox)
     (void)pthread_cond_destroy(&mailbox->due);
 }
 
-void stepd_mailbox_put(struct stepd_mailbox *mailbox, struct stepd_letter *letter)
+void stepd_mailbox_put(struct stepd_mailbox *mailbox, struct stepd_mail *letter)
 {
     letter->next = NULL;
     if (mailbox->last == NULL)
@@ -56,10 +56,10 @@ void stepd_mailbox_put(struct stepd_mailbox *mailbox, struct stepd_letter *lette
     mailbox->last = letter;
 }
 
-struct stepd_letter *stepd_mailbox_take(struct stepd_mailbox *mailbox)
+struct stepd_mail *stepd_mailbox_take(struct stepd_mailbox *mailbox)
 {
     (void)pthread_mutex_lock(&mailbox->mutex);
-    struct stepd_letter *const first = mailbox->first;
+    struct stepd_mail *const first = mailbox->first;
     mailbox->first = NULL;
     mailbox->last = NULL;
     (void)pthread_mutex_unlock(&mailbox->mutex);

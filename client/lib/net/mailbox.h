@@ -18,17 +18,17 @@
 
 struct stepd_loop;
 
-struct stepd_letter {
-    struct stepd_letter *next;
+struct stepd_mail {
+    struct stepd_mail *next;
     /* Called once, in the thread that runs the loop. */
-    void (*deliver)(struct stepd_loop *loop, struct stepd_letter *letter);
+    void (*deliver)(struct stepd_loop *loop, struct stepd_mail *letter);
 };
 
 struct stepd_mailbox {
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* a flag was raised, or nobody runs the loop any more */
     pthread_cond_t due;     /* there is something for the client's own thread to do */
-    struct stepd_letter *first, *last;
+    struct stepd_mail *first, *last;
 };
 
 /* RESOURCE_EXHAUSTED: the system has no more of these. */
@@ -37,10 +37,10 @@ enum stepd_status stepd_mailbox_init(struct stepd_mailbox *mailbox) STEPD_MUST_C
 void stepd_mailbox_deinit(struct stepd_mailbox *mailbox);
 
 /* Appends a letter (borrowed until it is delivered). The caller holds the mutex. */
-void stepd_mailbox_put(struct stepd_mailbox *mailbox, struct stepd_letter *letter);
+void stepd_mailbox_put(struct stepd_mailbox *mailbox, struct stepd_mail *letter);
 
 /* Takes all letters, oldest first; NULL if there are none. */
-struct stepd_letter *stepd_mailbox_take(struct stepd_mailbox *mailbox);
+struct stepd_mail *stepd_mailbox_take(struct stepd_mailbox *mailbox);
 
 /* Raises a flag. Whoever waits for it may free it as soon as stepd_loop_await returns. */
 void stepd_mailbox_raise(struct stepd_mailbox *mailbox, atomic_bool *flag);

@@ -21,12 +21,12 @@ static struct stepd_brain brain;
 static struct stepd_loop *loop;
 
 struct note {
-    struct stepd_letter letter; /* first */
+    struct stepd_mail letter; /* first */
     pthread_t by;
     atomic_bool delivered;
 };
 
-static void deliver(struct stepd_loop *of, struct stepd_letter *letter)
+static void deliver(struct stepd_loop *of, struct stepd_mail *letter)
 {
     struct note *const note = (struct note *)letter;
     note->by = pthread_self();
