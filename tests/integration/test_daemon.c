@@ -248,7 +248,7 @@ static void daemon__bad_config__ends_with_78_and_names_the_line(void **state)
         {"shards: many\n", {"stepd.yaml:1", "shards"}},
         {"jobs:\n  - name: a\n    workers: 1\n    groups:\n      - name: all\n        match: '*'\n"
          "        optimizer: sgd\n        lr: -1\n",
-         {"stepd.yaml:5", "lr"}},
+         {"stepd.yaml:8", "lr"}},
         {"jobs:\n  - name: a\n    workers: 1\n    groups:\n      - name: all\n        match: '*'\n"
          "        optimizer: sdg\n",
          {"stepd.yaml:5", "'sdg'", "sgd"}},
