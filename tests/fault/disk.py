@@ -5,6 +5,8 @@ half, or the process dies before or behind it, with and without what had not bee
 happens, what is loaded then is the checkpoint before or the new one, whole; and the new one where it
 was said to be durable.
 
+So it is where two daemons write it (share), one of which goes wrong.
+
 usage: disk.py BIN KEEP_ONE DISK_FAULTS
 """
 import os
@@ -21,8 +23,8 @@ OLD, NEW = 100, 200
 
 
 class Disk:
-    def __init__(self, program, faults, folder):
-        self.program, self.faults, self.folder = program, faults, folder
+    def __init__(self, program, faults, folder, verb):
+        self.program, self.faults, self.folder, self.verb = program, faults, folder, verb
 
     def run(self, *arguments, fault=None, **variables):
         variables |= {"LD_PRELOAD": self.faults, "DISK_FAULT": fault} if fault else {}
@@ -32,7 +34,7 @@ class Disk:
                                    "ASAN_OPTIONS": "verify_asan_link_order=0"}, check=False)
 
     def save(self, store, step, **how):
-        return self.run("save", store, str(step), **how)
+        return self.run(self.verb, store, str(step), **how)
 
     def load(self, store):
         loaded = self.run("load", store)
@@ -67,9 +69,9 @@ class Disk:
         return saved.returncode, step
 
 
-def main(_, program, faults):
+def go_wrong_everywhere(program, faults, verb):
     with tempfile.TemporaryDirectory() as folder:
-        disk = Disk(program, faults, folder)
+        disk = Disk(program, faults, folder, verb)
         assert disk.save(f"{folder}/old", OLD).returncode == 0
         calls = disk.count()
         assert calls > 30, calls
@@ -78,9 +80,14 @@ def main(_, program, faults):
             for at in range(1, calls + 1):
                 came = disk.go_wrong(kind, at)
                 seen[came] = seen.get(came, 0) + 1
-    print(f"{calls} calls, each of which went wrong in {len(KINDS)} ways; "
+    print(f"{verb}: {calls} calls, each of which went wrong in {len(KINDS)} ways; "
           f"(exit code, step that was loaded): times: {seen}")
     assert {(0, NEW), (GIVEN_UP, OLD), (-signal.SIGKILL, OLD), (-signal.SIGKILL, NEW)} <= set(seen)
+
+
+def main(_, program, faults):
+    for verb in ("save", "share"):
+        go_wrong_everywhere(program, faults, verb)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
  * the disk fail in between.
  *
  *     keep_one save STORE STEP     0: it is durable; 3: it was given up, with the cause on stderr
+ *     keep_one share STORE STEP    the same as two daemons write it, control's and another one's
  *     keep_one load STORE          prints the step of the one that a daemon would go on from
  *
  * Every float of the checkpoint of a step says so, and is looked at when it is loaded.
@@ -14,6 +15,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 #include <inttypes.h>
@@ -21,6 +23,7 @@
 
 #include "proto/error.h"
 #include "server/disk/resume.h"
+#include "server/disk/save.h"
 #include "server/disk/store.h"
 #include "server/disk/writer.h"
 #include "server/persist/arrays.h"
@@ -114,7 +117,54 @@ static int write_one(const struct store *store, const struct job_snapshot *snaps
     return error->code == STEPD_OK ? EXIT_SUCCESS : complain(error, GIVEN_UP);
 }
 
-static int save(const struct store *store, uint64_t step)
+/* What the two do, one after the other. */
+static enum stepd_status write_portions(const struct store *store, const struct shelf *shelf,
+                                        const struct save *save, const struct portion_place *place,
+                                        struct stepd_error *error)
+{
+    struct manifest_sums sums[SHARES] = {{.files = 0}};
+    enum stepd_status status = STEPD_OK;
+    for (uint32_t i = 0; i < SHARES && status == STEPD_OK; i++) {
+        const struct portion_request request = {
+            .step = save->step, .index = i, .portions = SHARES, .place = *place};
+        const struct save_portion portion = {.store = store,
+                                             .request = &request,
+                                             .share = &save->snapshot->share[i],
+                                             .shares = 1,
+                                             .stop = save->stop};
+        status = save_portion(&portion, &sums[i], error);
+    }
+    uint64_t bytes = 0;
+    if (status == STEPD_OK)
+        status = save_commit(save, place, sums, SHARES, &bytes, error);
+    for (size_t i = 0; i < SHARES; i++)
+        manifest_sums_deinit(&sums[i]);
+    if (status != STEPD_OK)
+        save_give_up(shelf, place);
+    return status;
+}
+
+static int write_shared(const struct store *store, const struct job_snapshot *snapshot,
+                        uint64_t step)
+{
+    const atomic_bool stop = false;
+    struct shelf shelf;
+    struct portion_place place;
+    struct stepd_error error;
+    if (writer_open_shelf(store, snapshot, NULL, &shelf, &error) != STEPD_OK)
+        return complain(&error, GIVEN_UP);
+    const struct save save = {
+        .shelf = &shelf, .snapshot = snapshot, .step = step, .stepd = "test", .stop = &stop};
+    enum stepd_status status = save_begin(&shelf, step, &place, &error);
+    if (status == STEPD_OK)
+        status = write_portions(store, &shelf, &save, &place, &error);
+    if (status == STEPD_OK)
+        writer_retire(&shelf, KEEP, step, NULL);
+    shelf_close(&shelf);
+    return status == STEPD_OK ? EXIT_SUCCESS : complain(&error, GIVEN_UP);
+}
+
+static int save(const struct store *store, uint64_t step, bool shared)
 {
     struct shares shares;
     shares_setup_group(&shares, "adam", "lr=0.001");
@@ -130,7 +180,8 @@ static int save(const struct store *store, uint64_t step)
         .share = share,
         .shares = SHARES,
     };
-    const int code = write_one(store, &snapshot, step);
+    const int code =
+        shared ? write_shared(store, &snapshot, step) : write_one(store, &snapshot, step);
     shares_teardown(&shares);
     return code;
 }
@@ -168,7 +219,8 @@ int main(int argc, char *argv[])
     struct stepd_error error;
     if (argc < 3 || store_open(argv[2], &store, &error) != STEPD_OK)
         return argc < 3 ? EXIT_FAILURE : complain(&error, GIVEN_UP);
-    const int code = argc == 4 ? save(store, strtoull(argv[3], NULL, 10)) : load(store);
+    const bool shared = strcmp(argv[1], "share") == 0;
+    const int code = argc == 4 ? save(store, strtoull(argv[3], NULL, 10), shared) : load(store);
     (void)store_close(store);
     return code;
 }
