@@ -278,10 +278,11 @@ enum stepd_status conn_loop_init(struct conn_loop *loop, const struct conn_loop_
         .closed = {.event = "connection_closed"},
         .refused = {.event = "connection_refused"},
         .receive = malloc(CONN_RECEIVE_BYTES),
+        .encrypted = malloc(CONN_RECEIVE_BYTES),
     };
     stepd_arena_init(&loop->decode, STEPD_ARENA_MESSAGE_MAX_BYTES);
     stepd_arena_init(&loop->encode, STEPD_ARENA_MESSAGE_MAX_BYTES);
-    if (loop->receive != NULL && conn_write_init(loop))
+    if (loop->receive != NULL && loop->encrypted != NULL && conn_write_init(loop))
         return STEPD_OK;
     conn_loop_deinit(loop);
     return STEPD_RESOURCE_EXHAUSTED;
@@ -294,6 +295,7 @@ void conn_loop_deinit(struct conn_loop *loop)
     stepd_arena_deinit(&loop->decode);
     stepd_arena_deinit(&loop->encode);
     free(loop->receive);
+    free(loop->encrypted);
     free(loop->buf);
     free(loop->spent);
     *loop = (struct conn_loop){.first = NULL};

@@ -103,8 +103,9 @@ struct conn_loop {
     size_t spent_room;
     struct stepd_arena decode; /* one message at a time lives in each */
     struct stepd_arena encode;
-    uint8_t *receive; /* owned; where small reads go */
-    uv_buf_t *buf;    /* owned; scratch for one write */
+    uint8_t *receive;   /* owned; where small reads go */
+    uint8_t *encrypted; /* owned; where those of TLS go: what they mean, into `receive` */
+    uv_buf_t *buf;      /* owned; scratch for one write */
     size_t bufs;
 };
 

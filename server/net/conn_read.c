@@ -227,7 +227,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     (void)suggested;
     struct conn *const conn = handle->data;
     *buf = conn->tls == NULL ? conn_place(conn)
-                             : uv_buf_init((char *)conn->loop->receive, CONN_RECEIVE_BYTES);
+                             : uv_buf_init((char *)conn->loop->encrypted, CONN_RECEIVE_BYTES);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)

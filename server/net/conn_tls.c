@@ -45,9 +45,9 @@ void conn_tls_received(struct conn *conn, const uint8_t *bytes, size_t n)
 {
     if (conn->state != CONN_OPEN)
         return; /* a farewell: nobody listens any more */
-    if (tls_feed(conn->tls, bytes, n))
-        conn_tls_read_on(conn);
-    else
+    tls_lend(conn->tls, bytes, n);
+    conn_tls_read_on(conn);
+    if (!tls_keep(conn->tls))
         conn_drop(conn, "no memory for what it sends");
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * OpenSSL between two BIOs in memory. Both keep their memory while there is something in them, so
- * whoever feeds must read, and whoever writes must take the output.
+ * OpenSSL on a BIO of our own, which reads from what was lent to it, or kept of that, and writes
+ * into memory. OpenSSL's own BIO in memory clears all of it each time that it grows or is emptied,
+ * and copies what comes in: a third of what a step through TLS took beside AES. What is kept, and
+ * what is to go out, has memory only while there is something in it.
  *
  * OpenSSL leaves what went wrong in a queue of the thread's; it is emptied before each call, for
  * what another connection has left there is none of this one's.
@@ -20,14 +22,118 @@
 #include "proto/utf8.h"
 #include "server/net/tls_internal.h"
 
+/* Bytes of which `at` are used up. */
+struct bytes {
+    uint8_t *bytes; /* owned; NULL: there are none */
+    size_t at;
+    size_t count;
+    size_t room;
+};
+
 struct tls {
-    SSL *ssl;    /* owned, and with it the BIOs */
-    BIO *input;  /* from the network */
-    BIO *output; /* to it */
-    bool named;  /* the peer's name has been looked for */
+    SSL *ssl;            /* owned, and with it the BIO */
+    BIO_METHOD *method;  /* owned; of the BIO */
+    struct bytes kept;   /* from the network, before what is lent */
+    const uint8_t *lent; /* borrowed until tls_keep; NULL: nothing */
+    size_t lent_count;
+    struct bytes output; /* to it */
+    bool named;          /* the peer's name has been looked for */
     char name[TLS_NAME_BYTES];
     char why[TLS_WHY_BYTES];
 };
+
+/* ---- The BIO --------------------------------------------------------------------------------- */
+
+#define ROOM_LEAST ((size_t)4 << 10)
+
+static void bytes_free(struct bytes *own)
+{
+    free(own->bytes);
+    *own = (struct bytes){.bytes = NULL};
+}
+
+/* Uses up n of them. */
+static void bytes_use(struct bytes *own, size_t n)
+{
+    own->at += n;
+    if (own->at == own->count)
+        bytes_free(own);
+}
+
+static bool bytes_append(struct bytes *own, const uint8_t *bytes, size_t n)
+{
+    if (n > own->room - own->count) {
+        const size_t left = own->count - own->at;
+        const size_t twice = 2 * own->room;
+        const size_t needed = left + n > ROOM_LEAST ? left + n : ROOM_LEAST;
+        const size_t room = needed > twice ? needed : twice;
+        uint8_t *const grown = malloc(room);
+        if (grown == NULL)
+            return false;
+        if (left > 0)
+            memcpy(grown, own->bytes + own->at, left);
+        free(own->bytes);
+        *own = (struct bytes){.bytes = grown, .count = left, .room = room};
+    }
+    memcpy(own->bytes + own->count, bytes, n);
+    own->count += n;
+    return true;
+}
+
+static int bio_read(BIO *bio, char *out, int room)
+{
+    struct tls *const tls = BIO_get_data(bio);
+    struct bytes *const kept = &tls->kept;
+    const size_t there = kept->bytes != NULL ? kept->count - kept->at : tls->lent_count;
+    const size_t n = there < (size_t)room ? there : (size_t)room;
+    BIO_clear_retry_flags(bio);
+    if (n == 0) { /* empty is not the end */
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    if (kept->bytes != NULL) {
+        memcpy(out, kept->bytes + kept->at, n);
+        bytes_use(kept, n);
+    } else {
+        memcpy(out, tls->lent, n);
+        tls->lent += n;
+        tls->lent_count -= n;
+    }
+    return (int)n;
+}
+
+static int bio_write(BIO *bio, const char *bytes, int n)
+{
+    struct tls *const tls = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    return n > 0 && bytes_append(&tls->output, (const uint8_t *)bytes, (size_t)n) ? n : -1;
+}
+
+static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
+{
+    (void)bio;
+    (void)number;
+    (void)pointer;
+    return command == BIO_CTRL_FLUSH;
+}
+
+/* NULL: no memory. */
+static BIO *bio_create(struct tls *tls)
+{
+    tls->method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "stepd");
+    if (tls->method == NULL || BIO_meth_set_read(tls->method, bio_read) != 1 ||
+        BIO_meth_set_write(tls->method, bio_write) != 1 ||
+        BIO_meth_set_ctrl(tls->method, bio_ctrl) != 1)
+        return NULL;
+    BIO *const bio = BIO_new(tls->method);
+    if (bio == NULL)
+        return NULL;
+    BIO_set_data(bio, tls);
+    BIO_set_init(bio, 1);
+    return bio;
+}
+
+/* ---- An end of a connection ------------------------------------------------------------------ */
 
 struct tls *tls_create(struct tls_server *server)
 {
@@ -36,17 +142,10 @@ struct tls *tls_create(struct tls_server *server)
         return NULL;
     ERR_clear_error();
     tls->ssl = SSL_new(server->context);
-    tls->input = BIO_new(BIO_s_mem());
-    tls->output = BIO_new(BIO_s_mem());
-    if (tls->ssl == NULL || tls->input == NULL || tls->output == NULL) {
-        (void)BIO_free(tls->input);
-        (void)BIO_free(tls->output);
-        SSL_free(tls->ssl);
-        free(tls);
-        return NULL;
-    }
-    (void)BIO_set_mem_eof_return(tls->input, -1); /* empty is not the end */
-    SSL_set_bio(tls->ssl, tls->input, tls->output);
+    BIO *const bio = tls->ssl == NULL ? NULL : bio_create(tls);
+    if (bio == NULL)
+        return tls_destroy(tls);
+    SSL_set_bio(tls->ssl, bio, bio);
     SSL_set_accept_state(tls->ssl);
     return tls;
 }
@@ -56,6 +155,9 @@ struct tls *tls_destroy(struct tls *tls)
     if (tls == NULL)
         return NULL;
     SSL_free(tls->ssl);
+    BIO_meth_free(tls->method);
+    bytes_free(&tls->kept);
+    bytes_free(&tls->output);
     free(tls);
     return NULL;
 }
@@ -112,7 +214,21 @@ const char *tls_name(const struct tls *tls)
 
 bool tls_feed(struct tls *tls, const uint8_t *bytes, size_t n)
 {
-    return n <= INT_MAX && BIO_write(tls->input, bytes, (int)n) == (int)n;
+    return n == 0 || bytes_append(&tls->kept, bytes, n);
+}
+
+void tls_lend(struct tls *tls, const uint8_t *bytes, size_t n)
+{
+    tls->lent = bytes;
+    tls->lent_count = n;
+}
+
+bool tls_keep(struct tls *tls)
+{
+    const bool kept = tls_feed(tls, tls->lent, tls->lent_count);
+    tls->lent = NULL;
+    tls->lent_count = 0;
+    return kept;
 }
 
 enum tls_result tls_read(struct tls *tls, uint8_t *bytes, size_t room, size_t *ret_n)
@@ -168,25 +284,11 @@ void tls_end(struct tls *tls)
 
 const uint8_t *tls_output(struct tls *tls, size_t *ret_n)
 {
-    char *bytes = NULL;
-    const long n = BIO_get_mem_data(tls->output, &bytes);
-    *ret_n = n > 0 ? (size_t)n : 0;
-    return (const uint8_t *)bytes;
+    *ret_n = tls->output.count - tls->output.at;
+    return tls->output.bytes == NULL ? NULL : tls->output.bytes + tls->output.at;
 }
 
 void tls_output_gone(struct tls *tls, size_t n)
 {
-    uint8_t gone[4096];
-    size_t all = 0;
-    (void)tls_output(tls, &all);
-    if (n == all) {
-        (void)BIO_reset(tls->output);
-        return;
-    }
-    while (n > 0) {
-        const int taken = BIO_read(tls->output, gone, n < sizeof gone ? (int)n : (int)sizeof gone);
-        if (taken <= 0)
-            return;
-        n -= (size_t)taken;
-    }
+    bytes_use(&tls->output, n);
 }

@@ -53,6 +53,11 @@ struct tls *tls_destroy(struct tls *tls);
 /* Takes in what has come from the network; bytes are copied. False: no memory. */
 bool tls_feed(struct tls *tls, const uint8_t *bytes, size_t n);
 
+/* The same without a copy: bytes are borrowed until tls_keep, which copies what of them was not
+ * read. False: no memory. */
+void tls_lend(struct tls *tls, const uint8_t *bytes, size_t n);
+bool tls_keep(struct tls *tls);
+
 enum tls_result {
     TLS_READ,  /* *ret_n bytes, at least one */
     TLS_MORE,  /* more must come from the network first */

@@ -143,6 +143,37 @@ static void payload__of_many_records__goes_into_the_handler_s_window(void **stat
     free(payload);
 }
 
+/* Heads of two records, of which the second comes in one read with the end of the first: neither
+ * is read over the other. */
+static void records__cut_near_the_end_of_one__come_whole(void **state)
+{
+    struct scene *const scene = *state;
+
+    enum { MESSAGES = 100 };
+    struct stepd_message hello = {.kind = STEPD_MESSAGE_HELLO, .body.hello.worker = ""};
+    char name[STEPD_NAME_MAX_BYTES + 1] = "";
+    size_t n = 0;
+    size_t first = 0;
+    memset(name, 'w', sizeof name - 1);
+    hello.body.hello.worker = name;
+    hello.body.hello.job = "";
+    for (uint64_t id = 1; id <= MESSAGES; id++) {
+        hello.request_id = id;
+        n = rig_frame(clear, n, &hello, NULL, 0);
+        if (id == MESSAGES / 2)
+            first = n;
+    }
+    size_t bytes = tls_peer_encrypt(scene->peer, clear, first, encrypted, ROOM);
+    const size_t cut = bytes - 50;
+    bytes +=
+        tls_peer_encrypt(scene->peer, clear + first, n - first, encrypted + bytes, ROOM - bytes);
+    rig_write(scene->rig, encrypted, cut);
+    assert_int_equal(scene->rig->messages, 0);
+    rig_write(scene->rig, encrypted + cut, bytes - cut);
+    assert_int_equal(scene->rig->messages, MESSAGES);
+    assert_int_equal(scene->rig->closed, 0);
+}
+
 static void hold(struct rig *rig)
 {
     conn_hold(rig->conn, true);
@@ -300,6 +331,7 @@ int main(void)
         cmocka_unit_test(handshake__of_bytes_that_are_none__is_bad_and_says_why),
         TEST(message__cut_at_every_byte__comes_once),
         TEST(payload__of_many_records__goes_into_the_handler_s_window),
+        TEST(records__cut_near_the_end_of_one__come_whole),
         TEST(connection__that_is_held__takes_no_more_than_one_read),
         TEST(peer__that_changes_its_keys__is_answered_and_goes_on),
         TEST(record__that_was_forged__ends_the_connection),
