@@ -19,10 +19,10 @@ import tables
 OPTIMIZERS = {"sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "rmsprop_nesterov",
               "adam", "adamw", "amsgrad", "adabound", "amsbound", "adamax", "nadam", "radam", "asgd",
               "rprop", "ftrl", "lion"}
-SECTIONS = ["kernel", "latency", "polling", "push", "receive", "pull", "step", "workers", "shards",
-            "many", "idle", "memory", "checkpoint", "train"]
-# Idle connections make two, and checkpoints four.
-REPORTS = SECTIONS[:11] + ["idle_memory", "memory", "checkpoint", "checkpoint_disk",
+SECTIONS = ["kernel", "latency", "polling", "push", "receive", "pull", "step", "tls", "workers",
+            "shards", "many", "idle", "memory", "checkpoint", "train"]
+# TLS and idle connections make two, and checkpoints four.
+REPORTS = SECTIONS[:8] + ["tls_targets"] + SECTIONS[8:12] + ["idle_memory", "memory", "checkpoint", "checkpoint_disk",
                            "checkpoint_memory", "checkpoint_targets", "train"]
 # Those that see a tensor or a group at once, and the sizes that a quick run has of them.
 WHOLE = {"adafactor": (4096, 65536), "lars": (4096, 65536), "lamb": (4096, 65536),
@@ -220,6 +220,14 @@ def check_ended(folder):
             assert os.listdir(disk) == [], os.listdir(disk)
 
 
+def check_steps_of_tls(report):
+    lanes = check_lanes(report["tls"], "transport", "bytes")
+    assert set(lanes) == {("adamw", "tls", 1 << 20)}, lanes
+    assert set(lanes["adamw", "tls", 1 << 20]) == {"stepd", "plain"}, lanes
+    figures = {row["figure"]: row["value"] for row in report["tls_targets"]}
+    assert set(figures) == {"aes_s_gb", "over_plain_and_aes"} and min(figures.values()) > 0, figures
+
+
 def check_tables(report):
     """Each of BENCHMARKS.md can be made of the report, and has a place there."""
     made = tables.made(report)
@@ -243,6 +251,7 @@ def main(folder):
     check_steps(report["receive"], {4096, 3 << 20}, {"stepd", "bare", "raw"})
     check_steps(report["pull"], {4096, 3 << 20}, {"stepd", "bare"})
     check_steps(report["step"], {4096, 3 << 20}, {"stepd", "bare", "raw"})
+    check_steps_of_tls(report)
     check_teams(report["workers"], ["1-worker", "2-worker", "4-worker", "8-worker"])
     check_teams(report["shards"], ["1-shard", "2-shard"])
     check_many(report["many"])

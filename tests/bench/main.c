@@ -28,6 +28,7 @@
 #include "tests/bench/memory.h"
 #include "tests/bench/report.h"
 #include "tests/bench/step.h"
+#include "tests/bench/tls.h"
 #include "tests/bench/train.h"
 
 /* What can be measured. */
@@ -65,6 +66,7 @@ static const struct section sections[] = {
     {"pull", "a pull over a socket, against the socket alone", "adamw", pull_measure},
     {"step", "a step over a socket, against a bare program, and against the socket alone", "adamw",
      step_measure},
+    {"tls", "a step through TLS, against one over TCP in clear", "adamw", tls_measure},
     {"workers", "a step of 1, 2, 4 and 8 workers at once", "adamw", workers_measure},
     {"shards", "a step of two workers at once, in a daemon of 1 and of 2 shards", "adamw",
      shards_measure},

@@ -212,6 +212,20 @@ def ddp_vs_stepd(report):
 
 
 # What each is of: the sections that it needs.
+def tls(report):
+    figures = {}
+    for row in report["tls_targets"]:
+        figures.setdefault(row["bytes"], {})[row["figure"]] = row["value"]
+    lines = table("bytes", "TLS ms#", "in clear ms#", "TLS s/GB#", "in clear s/GB#", "AES s/GB#",
+                  "over clear and AES#")
+    for (count,), lanes in subjects(report["tls"], "bytes").items():
+        of = figures.get(count, {})
+        lines.append(line(size(count), ms(lanes["stepd"]["us"]), ms(lanes["plain"]["us"]),
+                          digits(lanes["stepd"]["cpu_s_gb"], 3), digits(lanes["plain"]["cpu_s_gb"], 3),
+                          digits(of.get("aes_s_gb"), 3), digits(of.get("over_plain_and_aes"))))
+    return lines
+
+
 TABLES = {
     "kernel": (kernel, ["kernel"]), "latency": (latency, ["latency"]),
     "polling": (polling, ["polling"]), "push": (exchange("push"), ["push"]),
@@ -219,6 +233,7 @@ TABLES = {
     "step": (exchange("step"), ["step"]), "teams": (teams, ["workers", "shards"]),
     "many": (many, ["many"]), "idle": (idle, ["idle", "idle_memory"]),
     "memory": (memory, ["memory"]), "train": (train, ["train"]),
+    "tls": (tls, ["tls", "tls_targets"]),
     "checkpoint": (checkpoint, ["checkpoint_targets"]),
 }
 # Of the scripts for peers.
