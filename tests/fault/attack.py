@@ -30,7 +30,8 @@ from processes import environment
 
 HERE = pathlib.Path(__file__).resolve().parent
 CONNECTIONS_MAX = 64  # of the daemon; the crowd is ten times as many
-RATES = {"refused": 50, "deaf": 20, "empties": 5, "slowloris": 100, "handshakes": 100, "crowd": 200}
+RATES = {"refused": 50, "deaf": 20, "hoarders": 20, "empties": 5, "slowloris": 100,
+         "handshakes": 100, "crowd": 200}
 IN_CLEAR = tuple(RATES)
 THROUGH_TLS = ("slowloris", "handshakes", "crowd")
 GROWS_MOST = 16 << 20  # bytes; a connection costs its handshake, and what waits for a deaf one
@@ -206,7 +207,8 @@ def measure(bin_folder, how):
                 runs.train(target.unix, 1, steps=10)
                 before, _ = target.memory()
                 began = time.monotonic()
-                with Attack(target.daemon.address, IN_CLEAR if attacked else (), letter) as attack:
+                kinds = [kind for kind in IN_CLEAR if how.hoarders or kind != "hoarders"]
+                with Attack(target.daemon.address, kinds if attacked else (), letter) as attack:
                     seconds, final = timed_training(runs, target, how.steps)
                 took = time.monotonic() - began
                 _, most = target.memory()
@@ -248,6 +250,9 @@ def main():
     parser = argparse.ArgumentParser(prog="attack.py BIN measure")
     parser.add_argument("--runs", type=int, default=6, help="trainings of each kind")
     parser.add_argument("--steps", type=int, default=800, help="of each training")
+    parser.add_argument("--hoarders", action="store_true",
+                        help="observers too that pull weights and do not read them: a round waits "
+                        "for them, each up to write_timeout_ms")
     parser.add_argument("--json", action="store_true")
     how = parser.parse_args(sys.argv[3:])
     measured = measure(sys.argv[1], how)

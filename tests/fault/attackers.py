@@ -169,6 +169,20 @@ def refused(address, _):
 
 def deaf(address, _):
     """Observers who ask and ask and never read."""
+    inside = []
+    while True:
+        inside.extend(observers(address, DEAF - len(inside)))
+        for observer in list(inside):
+            if not observer.flood(observer.control, GET_STATUS, [(1, "")], count=20) or \
+                    not observer.flood(observer.shard, raw.PULL, [(1, 7), (2, [0])], count=20):
+                inside.remove(observer)
+                observer.close()
+        yield
+
+
+def hoarders(address, _):
+    """Observers who pull the weights of the job that trains, again and again, and never read them: the
+    shard holds versions for them."""
     inside, rounds = [], 0
     while True:
         if rounds % 20 == 0:  # the job may have begun anew
@@ -182,7 +196,6 @@ def deaf(address, _):
                 observer.pull = observer.pull or observer.layout()
                 incarnation, slices = observer.pull
                 observer.flood(observer.shard, raw.PULL, [(1, incarnation), (2, slices)], count=100)
-                observer.flood(observer.control, GET_STATUS, [(1, "")], count=4)
         rounds += 1
         yield
 
@@ -206,7 +219,8 @@ def empties(address, _):
         yield
 
 
-KINDS = {kind.__name__: kind for kind in (crowd, slowloris, handshakes, refused, deaf, empties)}
+KINDS = {kind.__name__: kind for kind in (crowd, slowloris, handshakes, refused, deaf, hoarders,
+                                       empties)}
 
 
 def be_humble():
