@@ -31,6 +31,7 @@ build  zlib1g-dev             the reference worker's data sets
 build  libcmocka-dev          unit tests
 build  python3                tests that are scripts, lint
 test   openssl                certificates that are not good
+test   testssl.sh             what is wrong with our TLS, from outside
 test   git                    lists the files to lint
 test   clang                  the second compiler, fuzzing
 test   libclang-rt-dev        fuzzing, clang's sanitizers
