@@ -197,6 +197,26 @@ static enum stepd_status make_ca(struct authority *authority, uint32_t days,
     return write_pair(authority->folder, CA_NAME, authority->key, ca, reterr);
 }
 
+/* What it signs nobody could trust, if it is none that may sign, or is none any more. */
+static enum stepd_status check_ca(const struct authority *authority, struct stepd_error *reterr)
+{
+    const X509 *const certificate = authority->certificate;
+    const uint32_t usage = X509_get_key_usage(authority->certificate);
+    const char *wrong = NULL;
+    if (X509_check_ca(authority->certificate) != 1 || (usage & KU_KEY_CERT_SIGN) == 0)
+        wrong = "is no CA's: it may sign no certificates";
+    else if (X509_cmp_current_time(X509_get0_notAfter(certificate)) <= 0)
+        wrong = "has expired";
+    else if (X509_cmp_current_time(X509_get0_notBefore(certificate)) >= 0)
+        wrong = "is not good yet";
+    ERR_clear_error();
+    if (wrong == NULL)
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                      "%s/ca.pem %s; give another folder, in which a new CA is made",
+                      authority->folder, wrong);
+}
+
 static enum stepd_status read_ca(struct authority *authority, FILE *certificate, FILE *key,
                                  struct stepd_error *reterr)
 {
@@ -206,7 +226,7 @@ static enum stepd_status read_ca(struct authority *authority, FILE *certificate,
                       X509_check_private_key(authority->certificate, authority->key) == 1;
     ERR_clear_error();
     if (fits)
-        return STEPD_OK;
+        return check_ca(authority, reterr);
     return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                       "%s: ca.pem and ca.key are no certificate and its key", authority->folder);
 }

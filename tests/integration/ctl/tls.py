@@ -112,6 +112,23 @@ class Certificates(Scene):
         openssl("verify", "-purpose", "sslclient", "-x509_strict", "-CAfile",
                 self.of("ours", "ca.pem"), self.of("ours", "newcomer.pem"))
 
+    def test_folder__whose_ca_is_none_or_no_longer_good__is_refused(self):
+        cases = ((HOST, "is no CA's: it may sign no certificates"), ("late-ca", "has expired"))
+        openssl("x509", "-in", self.of("ours", "ca.pem"), "-signkey", self.of("ours", "ca.key"),
+                "-days", "-1", "-out", self.of("ours", "late-ca.pem"))
+        (self.folder / "ours" / "late-ca.key").write_bytes((self.folder / "ours" / "ca.key").read_bytes())
+        for name, said in cases:
+            folder = self.folder / f"with-{name}"
+            folder.mkdir()
+            for suffix in (".pem", ".key"):
+                (folder / f"ca{suffix}").write_bytes(
+                    (self.folder / "ours" / f"{name}{suffix}").read_bytes())
+                (folder / f"ca{suffix}").chmod(0o600)
+            made = run("stepctl", "certs", str(folder), "--clients", "newcomer")
+            self.assertEqual(made.returncode, 1, name)
+            self.assertIn(said, made.stderr)
+            self.assertFalse((folder / "newcomer.pem").exists())
+
     def test_host__is_named_as_it_is_dialled(self):
         for host, option in ((HOST, "-verify_ip"), ("elsewhere", "-verify_hostname")):
             openssl("verify", "-purpose", "sslserver", "-x509_strict", option, host, "-CAfile",
@@ -241,6 +258,13 @@ class Wire(Scene):
             daemon.wait_for("handshake_refused .*unsupported protocol")
             asked = run("stepctl", "--server", daemon.address, "status")
             self.assertEqual((asked.returncode, asked.stdout), (1, ""))
+            self.assertIn("this server speaks TLS: use an address that begins with tls:", asked.stderr)
+            daemon.wait_for("connection_refused .*this server speaks TLS")
+        with Daemon(f"{BIN}/stepd") as daemon:
+            asked = self.ask(daemon, *self.trust())
+            self.assertEqual((asked.returncode, asked.stdout), (1, ""))
+            self.assertRegex(asked.stderr, "does not speak TLS|speaks no TLS")
+            daemon.wait_for("connection_refused .*this is TLS.*leave tls: out of the address")
 
     def test_session__is_not_resumed(self):
         with self.daemon(client_ca=None) as daemon:
