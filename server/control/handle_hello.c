@@ -137,7 +137,7 @@ static enum stepd_status observe(struct control *control, const struct stepd_hel
         if (job == NULL)
             return stepd_fail(reterr, STEPD_NOT_FOUND,
                               "there is no job '%s'; its workers must connect first, or the "
-                              "server's config file define it",
+                              "server's config file define it; name none to look at all there are",
                               hello->job);
     }
     return control_observer_create(control, job, hello, ret_session, reterr);

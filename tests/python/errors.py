@@ -79,6 +79,66 @@ class Refusals(need_stepd.DaemonCase):
         with self.assertRaises(ValueError):
             self.connect(connect_timeout=-1)
 
+    def test_connect__with_what_is_no_address_or_job__says_what_to_give(self):
+        for options, kind, words in (
+                ({"address": 7070}, TypeError, ("address is 7070 (int)", "'host:port'")),
+                ({"address": "http://127.0.0.1:7070"}, ValueError, ("takes no URL", "'host:port'")),
+                ({"address": "localhost"}, ValueError, ("localhost",)),
+                ({"address": self.address, "job": 7}, TypeError, ("job is 7 (int): give text",)),
+                ({"address": self.address, "job": None}, ValueError, ("job is missing",
+                                                                     "STEPD_JOB")),
+                ({"address": self.address, "rank": -1}, ValueError, ("rank is -1", "from 0 to")),
+                ({"address": self.address, "rank": "0"}, TypeError, ("rank is '0' (str)",)),
+                ({"address": self.address, "lease": "60"}, TypeError, ("lease is '60' (str)",)),
+                ({"address": self.address, "worker": 3}, TypeError, ("worker is 3 (int)",)),
+                ({"address": self.address, "busy_poll": -1}, ValueError, ("busy_poll is -1",)),
+        ):
+            with self.subTest(**options), self.assertRaises(kind) as caught:
+                stepd.connect(**{"job": "j", **options})
+            self.assert_says(caught, *words)
+
+    def test_training__with_what_makes_no_sense__names_argument_value_and_remedy(self):
+        client = self.connect()
+        client.define({**W, "b": np.zeros(2, np.float32)}, groups=SGD)
+        weights = client.pull()
+        for function, options, kind, words in (
+                (client.step, {"grads": None}, ValueError, ("grads is None: give a mapping",)),
+                (client.push, {"grads": ONE["w"]}, ValueError, ("grads is array", "(ndarray)")),
+                (client.step, {"grads": weights, "out": [1]}, ValueError, ("out is [1] (list)",)),
+                (client.step, {"grads": weights, "out": {"w": weights["w"]}}, ValueError,
+                 ("'b': out has no array",)),
+                (client.push, {"grads": weights, "examples": -1}, ValueError,
+                 ("examples is -1: give a whole number from 0 to 1073741824",)),
+                (client.push, {"grads": weights, "examples": .5}, TypeError,
+                 ("examples is 0.5 (float): give a whole number",)),
+                (client.push, {"grads": weights, "loss": "low"}, TypeError,
+                 ("loss is 'low' (str): give a number",)),
+                (client.push, {"grads": weights, "priority": 2**40}, ValueError, ("priority is",)),
+                (client.push, {"grads": weights, "deadline": "soon"}, TypeError,
+                 ("deadline is 'soon'",)),
+                (client.pull, {"names": ["w"], "out": {"b": weights["b"]}}, ValueError,
+                 ("'w' is asked for by names, and out has no array for it: it has 'b'",)),
+                (client.pull, {"names": ["w"], "out": None, "min_version": -1}, ValueError,
+                 ("min_version is -1",)),
+                (client.pull, {"view": ["ema"]}, ValueError, ("view is ['ema'] (list): give one of "
+                                                              "training",)),
+                (client.report, {"step": -1, "loss": 0.5}, ValueError,
+                 ("step is -1: give a whole number from 1 to",)),
+                (client.report, {"step": 1, "loss": None}, TypeError, ("loss is None",)),
+                (client.barrier, {"name": 7}, TypeError, ("name is 7 (int): give text",)),
+        ):
+            with self.subTest(**options), self.assertRaises(kind) as caught:
+                function(**options)
+            self.assert_says(caught, *words)
+        self.assertEqual(client.step({"w": ONE["w"], "b": weights["b"]}).weights["w"][0], -0.5)
+
+    def test_status__of_a_job_that_there_is_not__can_be_asked_without_naming_it(self):
+        with self.assertRaises(stepd.NotFound) as caught:
+            self.connect(observer=True)
+        self.assert_says(caught, "there is no job", "name none to look at all")
+        names = [job["name"] for job in self.connect(observer=True, job=None).status()["jobs"]]
+        self.assertNotIn(self.id().rpartition(".")[2], names)
+
     def test_attach__to_a_job_that_nobody_defines__is_late(self):
         with self.assertRaises(stepd.DeadlineExceeded):
             self.connect().attach(timeout=0.01)

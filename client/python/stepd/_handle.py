@@ -17,8 +17,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NamedTuple, Optional
 
+from stepd._arguments import number
 from stepd._stepd import ffi, lib
-from stepd.errors import Cancelled, Error, FailedPrecondition, Status, error_of
+from stepd.errors import (Cancelled, Error, FailedPrecondition, InvalidArgument, Status,
+                          error_of)
 
 _CLOSE_S = 5.0  # for calls of other threads to end
 _MOST_MS = 0xFFFFFFFF
@@ -108,9 +110,10 @@ def milliseconds(seconds: Optional[float], what: str) -> int:
     """Seconds as the library counts them; None is 0, which means the longest there is."""
     if seconds is None:
         return 0
-    if not seconds >= 0:
-        raise ValueError(f"{what} is {seconds}: give seconds, from 0 on")
-    return max(1, min(_MOST_MS, round(seconds * 1000)))
+    given = number(seconds, what)
+    if not given >= 0:
+        raise InvalidArgument(f"{what} is {given}: give seconds, from 0 on")
+    return max(1, round(min(_MOST_MS, given * 1000)))
 
 
 def check(status: int, error: Any) -> None:

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
-from stepd import launcher
+from stepd import _arguments, launcher
+from stepd._arguments import arrays, number, one_of, whole
 from stepd._handle import Event, Handle, Signals, ffi, lib, milliseconds, text_of
 from stepd.arrays import Array, Batch, Layout, Tensor
 from stepd.definition import Draft, Group, Init, Phase, Schedule, Value, job_of
-from stepd.errors import InvalidArgument
 from stepd.futures import Future, Orphans, Outcome, Step
+
+_U64 = 2**64 - 1
 
 _DTYPES = {"f32": lib.STEPD_F32, "f16": lib.STEPD_F16, "bf16": lib.STEPD_BF16}
 _VIEWS = {"training": lib.STEPD_TRAINING, "evaluation": lib.STEPD_EVALUATION,
@@ -50,13 +52,6 @@ class Lent(NamedTuple):
     """To be written."""
     weights: Array
     """To be read only."""
-
-
-def _one_of(known: Mapping[str, int], value: str, what: str) -> int:
-    number = known.get(value)
-    if number is None:
-        raise InvalidArgument(f"{what} is '{value}': give one of {', '.join(known)}")
-    return number
 
 
 class Client:
@@ -196,7 +191,7 @@ class Client:
 
     def _push(self, grads: Mapping[str, Array], options: Any,
               hessians: Optional[Mapping[str, Array]], awaited: bool) -> Future[Outcome]:
-        batch = Batch(self._layout, grads, None)
+        batch = Batch(self._layout, arrays(grads, "grads"), None)
         self._add_hessians(options, batch, hessians)
         _await(options, awaited)
         return self._start(lib.stepd_push_start, batch, options, lambda outcome: outcome)
@@ -227,13 +222,14 @@ class Client:
               min_version: int, view: str, deadline: Optional[float], priority: int = 0, *,
               awaited: bool) -> Future[dict[str, Array]]:
         options = _step_options(0, None, None, deadline, priority)
-        options.min_version = min_version
-        options.view = _one_of(_VIEWS, view, "view")
+        options.min_version = whole(min_version, "min_version", 0, _U64)
+        options.view = one_of(_VIEWS, view, "view")
         options.awaited = awaited
         if out is None:
             into = self._layout.empty(names)
         else:
-            into = dict(out) if names is None else {name: out[name] for name in names}
+            given = arrays(out, "out")
+            into = dict(given) if names is None else _arguments.pick(given, names)
         batch = Batch(self._layout, None, into)
         return self._start(lib.stepd_pull_start, batch, options, lambda _: into)
 
@@ -264,10 +260,13 @@ class Client:
     def _step(self, grads: Mapping[str, Array], out: Optional[Mapping[str, Array]], view: str,
               options: Any, hessians: Optional[Mapping[str, Array]],
               awaited: bool) -> Future[Step]:
-        options.view = _one_of(_VIEWS, view, "view")
+        options.view = one_of(_VIEWS, view, "view")
         _await(options, awaited)
-        into = self._layout.empty(grads) if out is None else {name: out[name] for name in grads
-                                                              if name in out}
+        if out is None:
+            into = self._layout.empty(arrays(grads, "grads"))
+        else:
+            given = arrays(out, "out")
+            into = {name: given[name] for name in arrays(grads, "grads") if name in given}
         batch = Batch(self._layout, grads, into)
         self._add_hessians(options, batch, hessians)
         return self._start(lib.stepd_step_start, batch, options,
@@ -275,7 +274,7 @@ class Client:
 
     def _add_hessians(self, options: Any, batch: Batch,
                       hessians: Optional[Mapping[str, Array]]) -> None:
-        if hessians:
+        if hessians is not None and arrays(hessians, "hessians"):
             options.hessians = batch.add_hessians(self._layout, hessians)
             options.hessians_count = len(hessians)
 
@@ -313,13 +312,14 @@ class Client:
         timeout: at most so long; None: the server's longest. :class:`DeadlineExceeded` names the
         ranks that have not come. After Ctrl-C the next call with this name goes on where it was.
         """
-        text = ffi.new("char[]", name.encode("utf-8"))
+        text = Draft().text(name or "", "name")
         self._handle.call(lib.stepd_barrier, text, milliseconds(timeout, "timeout"))
 
     def report(self, step: int, loss: float, examples: int = 1) -> None:
         """Tells the server the loss of this worker's newest step (its number, from 1), the mean
         over so many examples, for ``stepctl status`` and people."""
-        self._handle.call(lib.stepd_report, step, loss, examples)
+        self._handle.call(lib.stepd_report, whole(step, "step", 1, _U64), number(loss, "loss"),
+                          whole(examples, "examples", 0, _arguments.EXAMPLES_MAX))
 
     def change(self, group: Optional[str] = None, *, optimizer: Optional[str] = None,
                schedule: Union[Schedule, str, None] = None, phases: Sequence[Phase] = (),
@@ -339,7 +339,7 @@ class Client:
         changed = Group(None, group, optimizer, schedule, phases=phases)
         changed.params = params
         draft.group(options.group, changed)
-        options.at = at
+        options.at = whole(at, "at", 0, _U64)
         options.drop_phases = drop_phases
         options.dry_run = dry_run
         options.deadline_ms = milliseconds(deadline, "deadline")
@@ -362,7 +362,7 @@ class Client:
         job: the one to ask for; None: all. :class:`Unavailable` after ``timeout`` seconds.
         """
         text = ffi.new("char **")
-        name = ffi.NULL if job is None else ffi.new("char[]", job.encode("utf-8"))
+        name = Draft().text(job, "job")
         self._handle.call(lib.stepd_get_status, name, milliseconds(timeout, "timeout"), text)
         try:
             answer: dict[str, Any] = json.loads(text_of(text[0]))
@@ -410,13 +410,13 @@ def _await(options: Any, awaited: bool) -> None:
 def _step_options(examples: int, loss: Optional[float], loss_scale: Optional[float],
                   deadline: Optional[float], priority: int) -> Any:
     options = ffi.new("struct stepd_step_options *", lib.default_step_options())
-    options.examples = examples
+    options.examples = whole(examples, "examples", 0, _arguments.EXAMPLES_MAX)
     options.deadline_ms = milliseconds(deadline, "deadline")
-    options.priority = priority
+    options.priority = whole(priority, "priority", -2**31, 2**31 - 1)
     if loss is not None:
-        options.has_loss, options.loss = True, loss
+        options.has_loss, options.loss = True, number(loss, "loss")
     if loss_scale is not None:
-        options.loss_scale = loss_scale
+        options.loss_scale = number(loss_scale, "loss_scale")
     return options
 
 
@@ -463,28 +463,28 @@ def connect(address: Optional[str] = None, *, job: Optional[str] = None,
     signals = Signals(on_event)
     draft = Draft()
     options = ffi.new("struct stepd_options *", lib.default_options())
-    server = launcher.address() if address is None else address
+    server = _arguments.address(launcher.address() if address is None else address)
     options.address = draft.text(server)
-    options.job = draft.text(launcher.job() if job is None else job)
-    options.worker = draft.text(worker)
-    options.token = draft.text(launcher.token() if token is None else token)
+    options.job = draft.text(_arguments.job(launcher.job() if job is None else job, observer))
+    options.worker = draft.text(worker, "worker")
+    options.token = draft.text(launcher.token() if token is None else token, "token")
     for field, said, name in (("tls_ca", tls_ca, "STEPD_CA"),
                               ("tls_cert", tls_cert, "STEPD_CLIENT_CERT"),
                               ("tls_key", tls_key, "STEPD_CLIENT_KEY"),
                               ("tls_name", tls_name, "STEPD_SERVER_NAME")):
         found = launcher.of_tls(server, name) if said is None else said
-        setattr(options, field, draft.text(found))
+        setattr(options, field, draft.text(found, field))
     options.insecure = insecure
     if rank is None and not observer:
         rank = launcher.rank()
-    options.rank = -1 if rank is None else rank
+    options.rank = -1 if rank is None else whole(rank, "rank", 0, launcher.WORKERS_MAX - 1)
     options.observer = observer
-    options.push_dtype = _one_of(_DTYPES, push_dtype, "push_dtype")
-    options.pull_dtype = _one_of(_DTYPES, pull_dtype, "pull_dtype")
+    options.push_dtype = one_of(_DTYPES, push_dtype, "push_dtype")
+    options.pull_dtype = one_of(_DTYPES, pull_dtype, "pull_dtype")
     options.lease_ms = milliseconds(lease, "lease")
     options.connect_timeout_ms = milliseconds(connect_timeout, "connect_timeout")
     options.reconnect_timeout_ms = (0 if reconnect_timeout == 0 else
                                     milliseconds(reconnect_timeout, "reconnect_timeout"))
     options.sockets_only = sockets_only
-    options.busy_poll_us = round(busy_poll * 1e6)
+    options.busy_poll_us = _arguments.microseconds(busy_poll, "busy_poll")
     return Client(Handle(options, signals), observer)

@@ -11,6 +11,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
+from stepd import _arguments
 from stepd._handle import ffi, lib
 
 Value = Union[float, int, bool, str, Sequence[float]]
@@ -150,9 +151,11 @@ class Draft:
         self._owned.append(cdata)
         return cdata
 
-    def text(self, text: Optional[str]) -> Any:
-        """A string, or NULL."""
-        return ffi.NULL if text is None else self.own(ffi.new("char[]", text.encode("utf-8")))
+    def text(self, text: Optional[str], what: str = "a name") -> Any:
+        """A string, or NULL; ``what`` says whose it is where it is neither."""
+        checked = _arguments.text(text, what)
+        return (ffi.NULL if checked is None else
+                self.own(ffi.new("char[]", checked.encode("utf-8"))))
 
     def array(self, kind: str, count: int) -> Any:
         return self.own(ffi.new(f"{kind}[]", count)) if count else ffi.NULL
