@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "proto/error.h"
 #include "server/disk/file.h"
@@ -109,21 +111,59 @@ enum stepd_status place_check(const char *path, int folder, struct stepd_error *
 
 struct links {
     const struct store *store;
+    const struct log *log; /* may be NULL */
     enum stepd_status status;
     struct stepd_error *reterr;
 };
 
-/* Does it lead to checkpoints, or nobody knows where to? */
-static bool leads_to_any(const struct store *store, const char *name)
+enum leads {
+    LEADS_NO_MATTER,      /* to what is no folder with checkpoints */
+    LEADS_NOWHERE,        /* there is nothing */
+    LEADS_WITHIN,         /* to checkpoints of this store, which are found without it */
+    LEADS_TO_CHECKPOINTS, /* to others, or nobody knows where to */
+};
+
+/* Where a folder is, by its descriptor. False: the system does not say. */
+static bool path_of(int folder, char path[PATH_MAX])
+{
+    char entry[48];
+    (void)stepd_format(entry, sizeof entry, "/proc/self/fd/%d", folder);
+    const ssize_t length = readlink(entry, path, PATH_MAX - 1);
+    path[length > 0 ? length : 0] = '\0';
+    return length > 0 && path[0] == '/';
+}
+
+static bool is_within(int folder, int inner)
+{
+    char outer_path[PATH_MAX];
+    char path[PATH_MAX];
+    if (!path_of(folder, outer_path) || !path_of(inner, path))
+        return false;
+    const size_t length = strlen(outer_path);
+    return strncmp(path, outer_path, length) == 0 && path[length] == '/';
+}
+
+static enum leads where_to(const struct store *store, const char *name)
 {
     struct shelf target = {.folder = openat(store_folder(store), name, FOLDER_FLAGS)};
     struct stepd_error error;
     bool holds = false;
+    if (target.folder < 0 && errno == ENOENT)
+        return LEADS_NOWHERE;
     if (target.folder < 0)
-        return errno != ENOTDIR;
+        return errno == ENOTDIR ? LEADS_NO_MATTER : LEADS_TO_CHECKPOINTS;
     const bool known = shelf_holds_any(&target, &holds, &error) == STEPD_OK;
+    const bool within = is_within(store_folder(store), target.folder);
     shelf_close(&target);
-    return holds || !known;
+    if (known && !holds)
+        return LEADS_NO_MATTER;
+    return within ? LEADS_WITHIN : LEADS_TO_CHECKPOINTS;
+}
+
+static void warn(const struct links *links, const char *name, const char *why)
+{
+    if (links->log != NULL)
+        log_event(links->log, LOG_WARN, "link_not_followed", "name=%s why=%s", name, why);
 }
 
 static bool check_link(void *owner, const char *name)
@@ -132,8 +172,14 @@ static bool check_link(void *owner, const char *name)
     struct stat stat;
     if (!store_is_shelf_name(name) ||
         fstatat(store_folder(links->store), name, &stat, AT_SYMLINK_NOFOLLOW) != 0 ||
-        !S_ISLNK(stat.st_mode) || !leads_to_any(links->store, name))
+        !S_ISLNK(stat.st_mode))
         return true;
+    switch (where_to(links->store, name)) {
+    case LEADS_NO_MATTER: return true;
+    case LEADS_NOWHERE: warn(links, name, "it leads nowhere"); return true;
+    case LEADS_WITHIN: warn(links, name, "it leads to checkpoints in the same folder"); return true;
+    case LEADS_TO_CHECKPOINTS: break;
+    }
     links->status = stepd_fail(
         links->reterr, STEPD_FAILED_PRECONDITION,
         "%s in the checkpoint folder is a symbolic link: it is not followed, and its job would "
@@ -142,9 +188,10 @@ static bool check_link(void *owner, const char *name)
     return false;
 }
 
-enum stepd_status place_check_links(const struct store *store, struct stepd_error *reterr)
+enum stepd_status place_check_links(const struct store *store, const struct log *log,
+                                    struct stepd_error *reterr)
 {
-    struct links links = {.store = store, .status = STEPD_OK, .reterr = reterr};
+    struct links links = {.store = store, .log = log, .status = STEPD_OK, .reterr = reterr};
     if (file_walk(store_folder(store), check_link, &links) || links.status != STEPD_OK)
         return links.status;
     return stepd_fail(reterr, STEPD_UNAVAILABLE, "cannot list the checkpoint folder: %s",

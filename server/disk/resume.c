@@ -188,7 +188,7 @@ static enum stepd_status resume_job(const struct resume *resume,
     return status;
 }
 
-static enum stepd_status for_each(const struct store *store,
+static enum stepd_status for_each(const struct store *store, const struct log *log,
                                   enum stepd_status (*visit)(const void *owner,
                                                              const struct store_shelf_name *name,
                                                              struct stepd_error *reterr),
@@ -196,7 +196,7 @@ static enum stepd_status for_each(const struct store *store,
 {
     struct store_shelf_name *shelf = NULL;
     size_t shelves = 0;
-    enum stepd_status status = place_check_links(store, reterr);
+    enum stepd_status status = place_check_links(store, log, reterr);
     if (status == STEPD_OK)
         status = store_shelves(store, &shelf, &shelves, reterr);
     for (size_t i = 0; i < shelves && status == STEPD_OK; i++) {
@@ -236,12 +236,12 @@ static enum stepd_status visit_set_aside(const void *owner, const struct store_s
 
 enum stepd_status resume_jobs(const struct resume *resume, struct stepd_error *reterr)
 {
-    return for_each(resume->store, visit_resume, resume, reterr);
+    return for_each(resume->store, resume->log, visit_resume, resume, reterr);
 }
 
 enum stepd_status resume_none(const struct store *store, const struct log *log,
                               struct stepd_error *reterr)
 {
     const struct setting_aside setting = {.store = store, .log = log};
-    return for_each(store, visit_set_aside, &setting, reterr);
+    return for_each(store, log, visit_set_aside, &setting, reterr);
 }

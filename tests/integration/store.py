@@ -115,6 +115,18 @@ class Store(unittest.TestCase):
                       said)
         self.assertTrue((moved / CHECKPOINT / "manifest.json").exists())
 
+    def test_start__with_links_for_convenience__warns_and_goes_on(self):
+        (self.store / "best").symlink_to("kept")
+        (self.store / "gone").symlink_to("nowhere")
+        (self.store / "newest").symlink_to(f"kept/{CHECKPOINT}")
+        with Daemon(f"{BIN}/stepd", "--checkpoint-dir", self.store) as daemon:
+            said = daemon.said.text()
+            self.assertIn('event=link_not_followed name=best why="it leads to checkpoints in the '
+                          'same folder"', said)
+            self.assertIn('event=link_not_followed name=gone why="it leads nowhere"', said)
+            self.assertNotIn("name=newest", said)
+            self.assertIn("event=resumed job=kept", said)
+
     def test_start__with_an_incarnation_that_is_none__says_where_and_what_to_do(self):
         for text in ("a novel", "18446744073709551615\n"):
             (self.job / "incarnation").write_text(text)

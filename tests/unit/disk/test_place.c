@@ -101,14 +101,14 @@ static enum stepd_status check_links(const struct scratch *scratch, struct stepd
 {
     struct store *store = NULL;
     assert_int_equal(store_open(scratch_path(scratch, "store"), &store, reterr), STEPD_OK);
-    const enum stepd_status status = place_check_links(store, reterr);
+    const enum stepd_status status = place_check_links(store, NULL, reterr);
     (void)store_close(store);
     return status;
 }
 
-static void links__to_checkpoints_or_to_nowhere__are_refused_by_name(void **state)
+static void links__to_checkpoints_elsewhere_or_to_themselves__are_refused_by_name(void **state)
 {
-    static const char *const targets[] = {"elsewhere", "nowhere", "../link-to-itself"};
+    static const char *const targets[] = {"elsewhere", "../link-to-itself"};
     struct stepd_error error;
     make_checkpoint(*state);
     assert_int_equal(rename(scratch_path(*state, "store/job"), scratch_path(*state, "elsewhere")),
@@ -136,6 +136,16 @@ static void links__to_what_others_have__are_let_alone(void **state)
     assert_int_equal(check_links(*state, &error), STEPD_OK);
 }
 
+static void links__to_nowhere_or_within_the_store__are_let_alone(void **state)
+{
+    struct stepd_error error;
+    make_checkpoint(*state);
+    assert_int_equal(symlink("nowhere", scratch_path(*state, "store/gone")), 0);
+    assert_int_equal(symlink("job", scratch_path(*state, "store/best")), 0);
+    assert_int_equal(symlink("job/step-00000005", scratch_path(*state, "store/latest")), 0);
+    assert_int_equal(check_links(*state, &error), STEPD_OK);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
 int main(void)
@@ -146,8 +156,9 @@ int main(void)
         TEST(store_open__on_one_through_a_link__names_the_folder_itself),
         TEST(store_open__on_a_damaged_checkpoint__is_refused_too),
         TEST(store_open__on_a_store_and_on_anybodys_folder__is_fine),
-        TEST(links__to_checkpoints_or_to_nowhere__are_refused_by_name),
+        TEST(links__to_checkpoints_elsewhere_or_to_themselves__are_refused_by_name),
         TEST(links__to_what_others_have__are_let_alone),
+        TEST(links__to_nowhere_or_within_the_store__are_let_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
