@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -66,6 +68,38 @@ static enum stepd_status check_place(const struct replace *replace, struct stepd
                       kind_of(old.st_mode));
 }
 
+/* The process that a name beside ours belongs to; 0: it is none of these names. */
+static pid_t writer_of(const struct replace *replace, const char *beside)
+{
+    const size_t length = strlen(replace->name);
+    unsigned pid = 0, number = 0;
+    char more = '\0';
+    if (strncmp(beside, NEW, sizeof NEW - 1) != 0)
+        return 0;
+    beside += sizeof NEW - 1;
+    if (strncmp(beside, replace->name, length) != 0)
+        return 0;
+    return sscanf(beside + length, "-%u-%u%c", &pid, &number, &more) == 2 ? (pid_t)pid : 0;
+}
+
+/* Removes what a process that was killed has left, and goes on. One that lives holds the lock, also
+ * where its number is of another system's. */
+static bool remove_stale(void *owner, const char *name)
+{
+    const struct replace *const replace = owner;
+    const pid_t writer = writer_of(replace, name);
+    if (writer <= 0 || kill(writer, 0) == 0 || errno != ESRCH)
+        return true;
+    const int file = openat(replace->folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (file < 0)
+        return true;
+    struct stat stat;
+    if (fstat(file, &stat) == 0 && S_ISREG(stat.st_mode) && flock(file, LOCK_EX | LOCK_NB) == 0)
+        (void)unlinkat(replace->folder, name, 0);
+    (void)close(file);
+    return true;
+}
+
 static enum stepd_status create_beside(struct replace *replace, struct stepd_error *reterr)
 {
     replace->file = -1;
@@ -75,7 +109,10 @@ static enum stepd_status create_beside(struct replace *replace, struct stepd_err
                            (unsigned)getpid(), i);
         replace->file = file_create(replace->folder, replace->beside);
     }
-    return replace->file < 0 ? refuse(replace->path, errno, reterr) : STEPD_OK;
+    if (replace->file < 0)
+        return refuse(replace->path, errno, reterr);
+    (void)flock(replace->file, LOCK_EX | LOCK_NB);
+    return STEPD_OK;
 }
 
 enum stepd_status replace_begin(struct replace *replace, const char *path,
@@ -91,6 +128,8 @@ enum stepd_status replace_begin(struct replace *replace, const char *path,
     if (status != STEPD_OK)
         return status;
     status = check_place(replace, reterr);
+    if (status == STEPD_OK)
+        (void)file_walk(replace->folder, remove_stale, replace);
     if (status == STEPD_OK)
         status = create_beside(replace, reterr);
     if (status != STEPD_OK)

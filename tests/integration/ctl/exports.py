@@ -93,6 +93,18 @@ class Export(Kept):
         theirs = [".new-out", f".new-out-{done.stdout.split()[0]}-0"]
         self.assertEqual(sorted(os.listdir(out.parent)), [*theirs, "out"])
 
+    def test_export__beside_what_a_killed_one_left__removes_that(self):
+        out = self.folder / "out"
+        dead = subprocess.Popen(["true"])
+        dead.wait()
+        for name in (f".new-out-{dead.pid}-0", f".new-out-{os.getpid()}-0", ".new-out-x-0",
+                     f".new-other-{dead.pid}-0"):
+            (self.folder / name).write_text("theirs")
+        asked("export", self.checkpoint, out)
+        left = {path.name for path in self.folder.glob(".new-*")}
+        self.assertEqual(left, {f".new-out-{os.getpid()}-0", ".new-out-x-0",
+                                f".new-other-{dead.pid}-0"})
+
     def test_export__to_what_is_no_file__leaves_it(self):
         folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
         os.mkfifo(folder / "pipe")
