@@ -72,10 +72,7 @@ class Client:
         return future
 
     def step(self, grads, *, out, **options):
-        done = self.step_start(grads, out=out, **{"loss_scale": None, **options}).result()
-        for name in grads:
-            self.futures.pop(name)
-        return done
+        return self.step_start(grads, out=out, **{"loss_scale": None, **options}).result()
 
     def report(self, step, loss, examples):
         self.reports.append((step, loss, examples))

@@ -93,9 +93,11 @@ class Trains(Case):
                 for sent in list(self.client.under_way):  # the answer may come at any time
                     self.client.futures[sent].result()
                 self.assertEqual(step > 1, bool(self.client.futures))
+                self.client.futures.clear()
                 for p, old in zip(self.model.parameters(), before):
                     self.assertTrue(torch.equal(p, old))
                 optimizer.step()
+                self.client.futures.clear()
                 self.assertFalse(self.client.under_way)
                 for name, p in self.model.named_parameters():
                     self.assertTrue(torch.equal(p, torch.from_numpy(self.client.weights[name])))

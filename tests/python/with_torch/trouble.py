@@ -136,6 +136,52 @@ class Messages(DaemonCase):
         with self.assertRaisesRegex(ValueError, "saved at version 500, and the server's job is at 1.*checkpoint"):
             optimizer.load_state_dict(saved)
 
+    def test_weights__loaded_behind_the_servers_back__are_refused_and_its_own_are_not(self):
+        model = model_of()
+        optimizer = self.make(model, "momentum", momentum=0.9)
+        for _ in range(3):
+            step(model, optimizer)
+        kept = {name: value.clone() for name, value in model.state_dict().items()}
+        model.load_state_dict({name: torch.zeros_like(value) for name, value in kept.items()})
+        with self.assertRaisesRegex(RuntimeError, "'0.weight' has been written to.*refresh"):
+            step(model, optimizer)
+        model.load_state_dict(kept)  # as averages are swapped in and out
+        step(model, optimizer)
+        model.load_state_dict(kept)
+        optimizer.refresh()
+        self.assertFalse(torch.equal(model[0].weight, kept["0.weight"]))
+        step(model, optimizer)
+        self.assertEqual(optimizer.outcome.version, 5)
+
+    def test_what_is_unfrozen_some_day__begins_in_a_group_without_a_rate(self):
+        model = model_of()
+        optimizer = self.make([{"params": model[2].named_parameters(prefix="2"), "name": "head"},
+                               {"params": model[0].named_parameters(prefix="0"), "name": "body", "lr": 0}])
+        before = model[0].weight.detach().clone()
+        step(model, optimizer)
+        self.assertTrue(torch.equal(model[0].weight, before))
+        changed = optimizer.change(group="body", lr=0.1)
+        while optimizer.outcome.version <= changed.version:
+            step(model, optimizer)
+        self.assertFalse(torch.equal(model[0].weight, before))
+
+    def test_ctrl_c__in_a_wait__leaves_a_training_that_goes_on(self):
+        (first, second), job = (model_of(), model_of()), "interrupted"
+        made = [self.make(model, job=job, workers=2, rank=rank) for rank, model in enumerate((first, second))]
+        asks = self.connect(job=job, observer=True)
+
+        def parked():
+            return any(found["parked"] for found in asks.status(job)["jobs"])
+        with Interrupter(parked, signal.SIGINT), self.assertRaises(KeyboardInterrupt):
+            step(first, made[0])
+
+        other = threading.Thread(target=lambda: [step(second, made[1]) for _ in range(2)])
+        other.start()
+        step(first, made[0])
+        other.join()
+        self.assertEqual([optimizer.outcome.version for optimizer in made], [2, 2])
+        self.assertTrue(torch.equal(first[0].weight, second[0].weight))
+
     def test_ctrl_c__while_other_workers_are_waited_for__ends_the_wait(self):
         model = model_of()
         first = self.make(model, job="waits", workers=2, wait="step")

@@ -63,13 +63,10 @@ class Slot:
 
 class Exchange:
     """One step of some slots. examples: 0 is a contribution without gradients, which are not read.
-    waiting: to be entered by what waits. at_once: waits for the weights here, in which libstepd's own thread need not
-    be woken.
-    aside: weights that come change no parameter before finish()."""
+    waiting: to be entered by what waits. aside: weights that come change no parameter before finish()."""
 
     def __init__(self, client: Any, slots: Sequence[Slot], waiting: Waiting, *, examples: int,
-                 loss: float | None = None, loss_scale: float | None = None, at_once: bool = False,
-                 aside: bool = False) -> None:
+                 loss: float | None = None, loss_scale: float | None = None, aside: bool = False) -> None:
         self.slots, self.waiting, self.examples, self.aside = slots, waiting, examples, aside
         grads, out = {}, {}
         for slot in slots:
@@ -78,11 +75,6 @@ class Exchange:
             out[slot.name] = slot.weights.aside() if aside else slot.weights.array
         options = {"out": out, "examples": examples, "loss": loss, "loss_scale": loss_scale,
                    "priority": max(s.priority for s in slots)}
-        if at_once:
-            with waiting:
-                step = client.step(grads, **options)
-            self.arrived(step)
-            return
         if not aside:
             for slot in slots:
                 slot.weights.announce()

@@ -306,8 +306,9 @@ class Optimizer(torch.optim.Optimizer):
             self._roll_back(rolled_back)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """As PyTorch's; with set_to_none=False it waits for gradients that are being sent."""
-        if not set_to_none:
+        """As PyTorch's. It waits where weights are not there: after a step that was interrupted, and with
+        set_to_none=False while gradients are being sent."""
+        if not (set_to_none and self._traffic.lazy):
             self.wait()
         super().zero_grad(set_to_none)
 

@@ -96,17 +96,19 @@ class Traffic:
             raise RuntimeError(
                 f"backward brings another gradient of '{slot.name}', and the one of this step is on its way "
                 f"already: in the first steps it came {self.per_step[slot.name]} times. If the number of "
-                "backward passes varies, or step() is left out now and then, make the optimizer with overlap=False")
+                "backward passes varies, or step() is left out now and then, make the optimizer with overlap=False; "
+                "after an interruption by the keyboard call step() once, to end the step that was begun")
         if slot.exchange is not None:
             raise RuntimeError(
                 f"'{slot.name}' was used before its weights had arrived: it was read outside of the modules' "
-                "forward. Call optimizer.wait() before, or make the optimizer with wait='step'")
+                "forward, or a step was interrupted by the keyboard. Call optimizer.wait() before, or make the "
+                "optimizer with wait='step'")
 
     def on_gradient(self, slot: Slot) -> None:
         """Backward has added to a gradient."""
         slot.mark(looks=self.overlap is None or (self.overlap and slot.large))
         if self.overlap and slot.large and slot.fired == self.per_step[slot.name]:
-            self.guarded(self.send, [slot], self.examples)
+            self.guarded(lambda: self.send([slot], self.examples, aside=not self.lazy))
 
     def before_forward(self, own: Sequence[Slot]) -> None:
         if not self.entered:
@@ -125,14 +127,13 @@ class Traffic:
 
     # ---- Steps -------------------------------------------------------------------------------------
 
-    def send(self, slots: Sequence[Slot], examples: int, **options: Any) -> Exchange:
+    def send(self, slots: Sequence[Slot], examples: int, **options: Any) -> None:
         for slot in slots:
             if slot.exchange is not None:
                 slot.exchange.finish()
             if slot.weights.written():
                 self.check_written(slot)
-        aside = not (self.lazy or options.get("at_once"))
-        return Exchange(self.client, slots, self.waiting, examples=examples, aside=aside, **options)
+        Exchange(self.client, slots, self.waiting, examples=examples, **options)
 
     def check_written(self, slot: Slot) -> None:
         """RuntimeError where a parameter has other values now than the server. Averages that were swapped in
@@ -179,7 +180,7 @@ class Traffic:
             for batch in self.batches(rest):
                 self.send(batch, count, loss=loss, loss_scale=loss_scale)
         elif rest:
-            self.outcome = self.send(rest, count, loss=loss, loss_scale=loss_scale, at_once=True).outcome
+            self.send(rest, count, loss=loss, loss_scale=loss_scale)
         self.steps += 1
         self.entered = False
         self.seen.clear()
