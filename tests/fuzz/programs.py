@@ -136,11 +136,12 @@ def steps(workers, count, kind="push", *fields, **how):
 
 
 def carry(peer, n):
-    return act(2, peer, n & 255, n >> 8)
+    """And nothing else arrives."""
+    return act(2 | SLOW, peer, n & 255, n >> 8)
 
 
-def passes(ms):
-    return act(4, ms // 16 & 255, ms // 16 >> 8)
+def passes(ms, how=0):
+    return act(4 | how, ms // 16 & 255, ms // 16 >> 8)
 
 
 def victim(acts=4):
@@ -153,6 +154,11 @@ def ask(who=0, job=0):
 
 
 ENDS = b"".join(act(5, peer) for peer in range(12))
+
+
+# A part of a push of each of four workers to one shard, where only three may come in at a time.
+PARTS = b"".join(send(shard(who, 0), "push", 64, 0, 0, 0, 50 if who == 3 else 0, how=SLOW)
+                 + carry(shard(who, 0), 60) for who in range(4))
 
 
 def leave(workers):
@@ -172,15 +178,15 @@ def programs():
                        + steps(2, 1) + steps(1, 1, fill=2) + steps(2, 2),
         "halts": enrol(1, pairs=[("nonfinite", "halt")]) + steps(1, 1, fill=2) + steps(1, 1) + ask(),
         "refuses": enrol() + steps(1, 1, fill=2) + steps(1, 2),
-        "arrival": enrol(4, pairs=[("reduction", "arrival")])
-                   + b"".join(send(shard(r, 0), "push", how=SLOW) + carry(shard(r, 0), 60)
-                              for r in range(4)) + act(5, shard(0, 0)) + steps(4, 2),
-        "held": enrol(4, pairs=[("reduction", "arrival")])
-                + b"".join(send(shard(r, 0), "push", 64, 0, 0, 0, 50, how=SLOW)
-                           + carry(shard(r, 0), 60) for r in range(4)) + passes(2000)
-                + carry(shard(3, 0), 500) + leave(1),
+        "arrival": enrol(4, pairs=[("reduction", "arrival")]) + PARTS
+                   + act(5 | SLOW, shard(0, 0)) + carry(shard(1, 0), 500) + steps(4, 2),
+        "held": enrol(4, pairs=[("reduction", "arrival")]) + PARTS + passes(2000, SLOW)
+                + act(5 | SLOW, shard(3, 0)) + carry(shard(1, 0), 500) + steps(4, 1),
+        "held_and_closed": enrol(4, pairs=[("reduction", "arrival")]) + PARTS
+                           + send(control(3), "leave", how=SLOW) + passes(12000, SLOW) + ENDS,
         "expires": enrol(2) + send(shard(0, 0), "push", 64, 0, 0, 0, 50, how=SLOW)
-                   + carry(shard(0, 0), 60) + passes(3000) + carry(shard(0, 0), 500) + steps(2, 1),
+                   + carry(shard(0, 0), 60) + passes(3000, SLOW) + carry(shard(0, 0), 500)
+                   + steps(2, 1),
         "clips": enrol(1, slice_elements=233, pairs=[("clip_global_norm", 2)]) + steps(1, 3, fill=9),
         "clips_groups": enrol(1, slice_elements=233, clips=True) + steps(1, 3, fill=9),
         "pages": hello(0) + send(0, "define_job", *define_job())
@@ -360,7 +366,7 @@ def client_programs():
         "packed": CONNECTED + asks("get_layout") + reply(0, "layout", *PACKED) + reply(1)
                   + operates(PUSH, 1) + operates(PUSH, 2) + reply(1) + operates(PULL, 2) + reply(1)
                   + operates(STEP, 1) + ticks(9000) + ticks(60000) + operates(STEP, 3) + reply(1),
-        "newton": CONNECTED + asks("get_layout") + reply(0, "layout", 4, *[0] * 16, *[0] * 5, 2, 25, 25)
+        "newton": CONNECTED + asks("get_layout") + reply(0, "layout", 4, *[0] * 16, *[0] * 7, 2, 25, 25)
                   + answers(1, 2) + operates(STEP) + answers(1, 2) + operates(PUSH, 1) + reply(1),
         "packed_back": CONNECTED + asks("get_layout") + reply(0, "layout", *PACKED) + reply(1)
                        + operates(STEP, 1) + reply(0, "error", 1) + lost(1) + ticks(300)
