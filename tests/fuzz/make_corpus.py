@@ -290,6 +290,9 @@ ACCESS_FILES = {
     "hostile_name": access_line(who="a" * 65),
     "hostile_utf8": access_line().replace(b"alice", b"al\xffice"),
     "hostile_long_token": b"x" * 513,
+    "token_as_role": access_line(role="stepd_" + "A" * 43),
+    "key_as_date": access_line(until="sha256:" + "0a" * 32),
+    "token_in_date": access_line(until="2027-01-31Tstepd_" + "A" * 43),
 }
 
 

@@ -355,6 +355,8 @@ def client_programs():
                      + reply(0) + answers(1, 2) + operates(PULL) + answers(1, 2),
         "deadlines": SETTLED + operates(PULL, 0, 0, 9) + ticks(6000) + ticks(6000) + ticks(9000),
         "refused": wants(0) + reply(0, "error", 4) + wants(0) + ticks(100),
+        "error_without_text": wants(0) + reply(0, "error", 4, 0) + SETTLED + asks("get_status")
+                              + reply(0, "error", 4, 0) + operates() + reply(1, "error", 4, 0),
         "gives_up": wants(0) + (lost(0) + ticks(5000)) * 14,
         "withdraws": CONNECTED + asks("get_status") + act(7, 0) + reply(0) + asks("get_groups") + reply(0),
         "unwritten": SETTLED + act(6 | 0x80, STEP) + act(0 | 0x80, 1, 0, 0, 0, 0) + act(8, 1, 0)
