@@ -46,6 +46,10 @@ struct tls {
 
 #define ROOM_LEAST ((size_t)4 << 10)
 
+/* What is meant in the longest record, and what a record takes beside that, at most. */
+#define RECORD_BYTES      ((size_t)16 << 10)
+#define RECORD_MORE_BYTES ((size_t)32)
+
 static void bytes_free(struct bytes *own)
 {
     free(own->bytes);
@@ -60,21 +64,29 @@ static void bytes_use(struct bytes *own, size_t n)
         bytes_free(own);
 }
 
+/* Makes room for n more. */
+static bool bytes_reserve(struct bytes *own, size_t n)
+{
+    if (n <= own->room - own->count)
+        return true;
+    const size_t left = own->count - own->at;
+    const size_t twice = 2 * own->room;
+    const size_t needed = left + n > ROOM_LEAST ? left + n : ROOM_LEAST;
+    const size_t room = needed > twice ? needed : twice;
+    uint8_t *const grown = malloc(room);
+    if (grown == NULL)
+        return false;
+    if (left > 0)
+        memcpy(grown, own->bytes + own->at, left);
+    free(own->bytes);
+    *own = (struct bytes){.bytes = grown, .count = left, .room = room};
+    return true;
+}
+
 static bool bytes_append(struct bytes *own, const uint8_t *bytes, size_t n)
 {
-    if (n > own->room - own->count) {
-        const size_t left = own->count - own->at;
-        const size_t twice = 2 * own->room;
-        const size_t needed = left + n > ROOM_LEAST ? left + n : ROOM_LEAST;
-        const size_t room = needed > twice ? needed : twice;
-        uint8_t *const grown = malloc(room);
-        if (grown == NULL)
-            return false;
-        if (left > 0)
-            memcpy(grown, own->bytes + own->at, left);
-        free(own->bytes);
-        *own = (struct bytes){.bytes = grown, .count = left, .room = room};
-    }
+    if (!bytes_reserve(own, n))
+        return false;
     memcpy(own->bytes + own->count, bytes, n);
     own->count += n;
     return true;
@@ -261,6 +273,8 @@ bool tls_is_up(const struct tls *tls)
 bool tls_write(struct tls *tls, const uint8_t *bytes, size_t n)
 {
     ERR_clear_error();
+    if (!bytes_reserve(&tls->output, n + (n / RECORD_BYTES + 1) * RECORD_MORE_BYTES))
+        return false;
     for (size_t at = 0; at < n;) {
         const size_t left = n - at;
         const int most = left < INT_MAX ? (int)left : INT_MAX;
