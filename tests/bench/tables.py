@@ -237,7 +237,17 @@ TABLES = {
     "checkpoint": (checkpoint, ["checkpoint_targets"]),
 }
 # Of the scripts for peers.
-PEER_TABLES = {"adamw": (adamw, ["adamw"]),
+def attack(report):
+    """What tests/fault/attack.py measures."""
+    measured = report["attack"]
+    lines = table("of the steps", "alone, ms#", "attacked, ms#", "attacked over alone#")
+    for name in ("p50", "p90", "p99"):
+        alone, attacked = measured[f"{name}_ms"]
+        lines.append(line(name, digits(alone, 3), digits(attacked, 3), digits(attacked / alone)))
+    return lines
+
+
+PEER_TABLES = {"adamw": (adamw, ["adamw"]), "attack": (attack, ["attack"]),
                "ddp_vs_stepd": (ddp_vs_stepd, ["ddp_vs_stepd"])}
 
 

@@ -257,7 +257,7 @@ def main():
     how = parser.parse_args(sys.argv[3:])
     measured = measure(sys.argv[1], how)
     if how.json:
-        print(json.dumps(measured, indent=2))
+        print(json.dumps({"attack": measured}, indent=2))
     else:
         show(measured)
     return 0
