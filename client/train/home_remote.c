@@ -13,6 +13,7 @@
 
 #include "client/lib/client.h"
 #include "client/lib/token_file.h"
+#include "client/train/interrupt.h"
 #include "client/train/patience.h"
 #include "proto/error.h"
 
@@ -84,6 +85,17 @@ static void describe_wait(char *text, size_t size, const char *server, uint32_t 
                        server, timeout_ms / 1000);
 }
 
+/* An operation that is given up for a signal goes on, and ends with its client. */
+static enum stepd_status wait_for(struct stepd_op *op, struct stepd_outcome_counts *ret_counts,
+                                  struct stepd_error *reterr)
+{
+    enum stepd_status status = STEPD_DEADLINE_EXCEEDED;
+    while (status == STEPD_DEADLINE_EXCEEDED)
+        status = stepd_wait_for(op, INT32_MAX);
+    return status == STEPD_CANCELLED ? stepd_fail(reterr, status, "interrupted")
+                                     : stepd_wait(op, ret_counts, reterr);
+}
+
 static enum stepd_status remote_define(struct home *home, const struct stepd_job_options *job,
                                        const struct stepd_tensor *tensors, size_t count,
                                        struct stepd_error *reterr)
@@ -111,7 +123,7 @@ static enum stepd_status remote_pull(struct home *home, enum stepd_view view,
     if (status != STEPD_OK)
         return status;
     struct stepd_outcome_counts counts;
-    status = stepd_wait(op, &counts, reterr);
+    status = wait_for(op, &counts, reterr);
     if (status == STEPD_OK)
         *ret_version = counts.version_min;
     return status;
@@ -123,6 +135,8 @@ static enum stepd_status remote_step_start(struct home *home, size_t part,
 {
     struct home_remote *const remote = remote_of(home);
     assert(part < HOME_PARTS_MAX && remote->op[part] == NULL);
+    if (interrupt_came(NULL))
+        return stepd_fail(reterr, STEPD_CANCELLED, "interrupted");
     struct stepd_step_options options = STEPD_STEP_OPTIONS_INIT;
     options.examples = step->examples;
     options.has_loss = step->has_loss;
@@ -139,7 +153,7 @@ static enum stepd_status remote_step_wait(struct home *home, size_t part, uint64
     struct stepd_op *const op = remote->op[part];
     remote->op[part] = NULL;
     struct stepd_outcome_counts counts;
-    const enum stepd_status status = stepd_wait(op, &counts, reterr);
+    const enum stepd_status status = wait_for(op, &counts, reterr);
     if (status == STEPD_OK)
         *ret_version = counts.version_max;
     return status;
@@ -224,6 +238,7 @@ enum stepd_status home_remote_create(const struct train_options *options, struct
     connection->busy_poll_us = (uint32_t)options->busy_poll_us;
     connection->on_event = on_event;
     connection->event_user = connection;
+    connection->interrupted = interrupt_came;
     remote->server = options->server;
     const enum stepd_status status = connect_remote(remote, options, reterr);
     if (status != STEPD_OK) {

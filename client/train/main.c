@@ -14,6 +14,7 @@
 #include "client/train/compare.h"
 #include "client/train/compare_options.h"
 #include "client/train/home.h"
+#include "client/train/interrupt.h"
 #include "client/train/options.h"
 #include "client/train/train.h"
 #include "proto/error.h"
@@ -113,8 +114,16 @@ static int train_main(int argc, char **argv, char **environment)
         return EXIT_CODE_OK;
     }
     int rank = options.rank;
+    if (!options.local)
+        interrupt_catch();
     if (run(&options, &rank, &error) == STEPD_OK)
         return EXIT_CODE_OK;
+    if (interrupt_came(NULL)) {
+        (void)fprintf(
+            stderr, "stepd-train: interrupted; its rank is free, and the same command goes on with "
+                    "the weights that the server has\n");
+        interrupt_end();
+    }
     if (rank == TRAIN_RANK_ANY)
         (void)fprintf(stderr, "stepd-train: %s\n", error.text);
     else
