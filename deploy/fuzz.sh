@@ -191,10 +191,21 @@ name_findings() {
     done
 }
 
+# Each target that runs is a process group of its own.
+stop() {
+    local group
+    for group in $(jobs -p); do
+        kill -TERM -- "-$group" 2>/dev/null || true
+    done
+    exit 130
+}
+
 main() {
     local target states=()
     parse "$@"
     build
+    set -m
+    trap stop INT TERM
     rm -rf "$STATES" "$FINDINGS" && mkdir -p "$STATES"
     for target in "${targets[@]}"; do
         while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
