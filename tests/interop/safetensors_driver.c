@@ -3,9 +3,9 @@
  * What safetensors.py has done by stepd's own code:
  *
  *     safetensors_driver copy IN OUT     reads a file, and writes its tensors behind a head of ours
- *     safetensors_driver floats IN OUT   writes the floats of all tensors that have some, as they
- * lie safetensors_driver job FOLDER      writes model.safetensors and optimizer.safetensors of a
- * job with slices of its tensors in two shards
+ *     safetensors_driver floats IN OUT   writes the floats of all tensors that have some
+ *     safetensors_driver job FOLDER      writes the files of a job with slices of its tensors in
+ * two shards, as one daemon does and as two do
  *
  * A file that is refused ends it with 1, and with the reason in the standard output.
  */
@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "server/persist/portion.h"
 #include "tests/unit/persist/shares.h"
 
 #define FILE_MAX_BYTES (1u << 20)
@@ -104,23 +105,36 @@ static void widen(const char *from, const char *to)
     input_deinit(&input);
 }
 
+/* The two files of a map, as a daemon's of so many. */
+static void write_arrays(const struct arrays *arrays, const char *folder, uint32_t index,
+                         uint32_t daemons)
+{
+    for (int f = 0; f < (int)ARRAYS_FILES; f++) {
+        const struct portion_file_name name = portion_file((enum arrays_file)f, index, daemons);
+        char path[4096];
+        size_t n = 0;
+        uint8_t *const bytes = shares_write(arrays, (enum arrays_file)f, &n);
+        (void)snprintf(path, sizeof path, "%s/%s", folder, name.text);
+        write_file(path, bytes, n);
+        free(bytes);
+    }
+}
+
 static void write_job(const char *folder)
 {
-    static const char *const name[ARRAYS_FILES] = {"model.safetensors", "optimizer.safetensors"};
     struct shares shares;
     shares_setup_group(&shares, "adam", "ema_decay=0.5");
     shares.made[1][STEPD_EMA] = true;
     shares_take(&shares);
-    struct arrays *const arrays = shares_map(&shares);
-    for (size_t f = 0; f < ARRAYS_FILES; f++) {
-        char path[4096];
-        size_t n = 0;
-        uint8_t *const bytes = shares_write(arrays, (enum arrays_file)f, &n);
-        (void)snprintf(path, sizeof path, "%s/%s", folder, name[f]);
-        write_file(path, bytes, n);
-        free(bytes);
-    }
+    struct arrays *arrays = shares_map(&shares);
+    write_arrays(arrays, folder, 0, 1);
     (void)arrays_destroy(arrays);
+    for (uint32_t i = 0; i < SHARES; i++) {
+        const struct job_state *const share = shares.share[i];
+        assert_int_equal(arrays_create_portion(&share, 1, &arrays, NULL), STEPD_OK);
+        write_arrays(arrays, folder, i, SHARES);
+        (void)arrays_destroy(arrays);
+    }
     shares_teardown(&shares);
 }
 

@@ -133,6 +133,27 @@ def check_job(scratch):
     return len(model) + len(state)
 
 
+def check_portions(scratch):
+    """What two daemons write of it opens too, and is the same when stretches are put together."""
+    must("job", scratch)
+    checked = 0
+    for stem in ("model", "optimizer"):
+        whole = safetensors.torch.load_file(scratch / f"{stem}.safetensors")
+        stretches = {}
+        for path in sorted(scratch.glob(f"{stem}-*-of-00002.safetensors")):
+            for name, tensor in safetensors.torch.load_file(path).items():
+                base, mark, first = name.partition("@")
+                assert tensor.dim() == 1 or not mark, name
+                stretches.setdefault(base, []).append((int(first or 0), tensor))
+        for base, parts in stretches.items():
+            joined = torch.cat([tensor.flatten() for _, tensor in sorted(parts, key=lambda at: at[0])])
+            expected = whole[base if base in whole else f"{base}@{parts[0][0]}"]
+            assert bits(joined) == bits(expected), base
+            checked += len(parts)
+        assert len(stretches) == len(whole)
+    return checked
+
+
 def check_hostile(scratch):
     """What the package refuses, stepd refuses; what it reads, stepd reads, but for STRICTER."""
     paths = sorted(CORPUS.iterdir())
@@ -157,7 +178,7 @@ def main():
     seed = 20
     torch.manual_seed(seed)
     print(f"safetensors {safetensors.__version__}, seed {seed}")
-    for check in (check_copies, check_floats, check_job, check_hostile):
+    for check in (check_copies, check_floats, check_job, check_portions, check_hostile):
         with tempfile.TemporaryDirectory() as scratch:
             checked = check(pathlib.Path(scratch))
         assert checked > 0
