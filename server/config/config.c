@@ -104,6 +104,38 @@ static enum stepd_status fail_unknown_key(const char *file, const struct documen
                          nearest_hint(&nearest));
 }
 
+/* The entries of a list with commas between. */
+static enum stepd_status join_list(const char *file, const struct document_node *list,
+                                   struct config *config, const char **ret_text,
+                                   struct stepd_error *reterr)
+{
+    size_t bytes = 1;
+    for (const struct document_node *node = list->first; node != NULL; node = node->next) {
+        if (node->kind != DOCUMENT_SCALAR)
+            return document_fail(file, node->line, reterr,
+                                 "an entry of %s is %s and must be a plain value", list->key,
+                                 document_kind_name(node->kind));
+        if (strchr(node->text, ',') != NULL)
+            return document_fail(file, node->line, reterr, "an entry of %s has a comma: write two",
+                                 list->key);
+        bytes += strlen(node->text) + 1;
+    }
+    char *const text = stepd_arena_alloc(&config->arena, bytes);
+    if (text == NULL)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for the configuration");
+    char *at = text;
+    *at = '\0';
+    for (const struct document_node *node = list->first; node != NULL; node = node->next) {
+        const size_t n = strlen(node->text);
+        if (at != text)
+            *at++ = ',';
+        memcpy(at, node->text, n + 1);
+        at += n;
+    }
+    *ret_text = text;
+    return STEPD_OK;
+}
+
 static enum stepd_status apply_entry(const struct document_node *node, struct config *config,
                                      struct stepd_error *reterr)
 {
@@ -113,10 +145,17 @@ static enum stepd_status apply_entry(const struct document_node *node, struct co
     const size_t key = schema_find_key(node->key);
     if (key == CONFIG_KEYS)
         return fail_unknown_key(file, node, reterr);
-    if (node->kind != DOCUMENT_SCALAR)
-        return document_fail(file, node->line, reterr, "%s is %s and must be a plain value",
-                             node->key, document_kind_name(node->kind));
-    const enum stepd_status status = schema_set(schema_row_at(key), node->text, config, reterr);
+    const struct schema_row *const row = schema_row_at(key);
+    const bool lists = row->type->is_list && node->kind == DOCUMENT_LIST;
+    if (node->kind != DOCUMENT_SCALAR && !lists)
+        return document_fail(
+            file, node->line, reterr, "%s is %s and must be %s", node->key,
+            document_kind_name(node->kind),
+            document_kind_name(row->type->is_list ? DOCUMENT_LIST : DOCUMENT_SCALAR));
+    const char *text = node->text;
+    enum stepd_status status = lists ? join_list(file, node, config, &text, reterr) : STEPD_OK;
+    if (status == STEPD_OK)
+        status = schema_set(row, text, config, reterr);
     if (status == STEPD_INVALID_ARGUMENT)
         return stepd_fail_in(reterr, STEPD_FAILED_PRECONDITION, "%s:%zu: %s", file, node->line,
                              node->key);

@@ -28,7 +28,7 @@
 #include "server/base/log.h"
 #include "server/base/naming.h"
 
-#define CONFIG_KEYS     41u  /* rows of the table in schema.c */
+#define CONFIG_KEYS     47u  /* rows of the table in schema.c */
 #define CONFIG_JOBS_MAX 256u /* jobs of one file */
 
 /* The longest path of a Unix socket, without its NUL: sun_path of Linux. */
@@ -36,6 +36,13 @@
 
 /* The longest name of a congestion control, without its NUL: TCP_CA_NAME_MAX of Linux. */
 #define CONFIG_CONGESTION_MAX_BYTES 15u
+
+/* Daemons of one list, and its text. */
+#define CONFIG_PEERS_MAX       64u
+#define CONFIG_PEERS_MAX_BYTES 16384u
+
+/* `peer: auto`. */
+#define CONFIG_PEER_AUTO UINT32_MAX
 
 #define CONFIG_SLICE_ELEMENTS_LEAST 256u
 #define CONFIG_SLICE_ELEMENTS_MOST  (8u << 20)
@@ -134,6 +141,13 @@ struct config {
     uint32_t checkpoint_keep;
     bool checkpoint_on_exit;
     const char *resume; /* "auto" or "never" */
+    const char *peers;  /* entries with commas between, each host, host:port or [v6]:port; "": this
+                         * daemon is alone */
+    uint32_t peer;      /* own place among them, or CONFIG_PEER_AUTO */
+    const char *advertise; /* "": see peers */
+    uint32_t peer_lease_ms;
+    const char *peer_token_file; /* "": none is shown */
+    const char *peer_ca;         /* "": tls_client_ca */
 
     size_t jobs;
     const struct config_job *job;

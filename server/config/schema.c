@@ -5,9 +5,6 @@
  */
 #include "server/config/schema.h"
 
-#include <ctype.h>
-#include <string.h>
-
 #include "server/config/value.h"
 
 #define GIB    (UINT64_C(1) << 30)
@@ -424,6 +421,61 @@ static const struct schema_row rows[] = {
         .doc = "jobs at the start: auto brings each back from its newest good checkpoint; or never",
         .offset = FIELD(resume),
     },
+    {
+        .key = "peers",
+        .flag = "peers",
+        .type = &value_list,
+        .fallback = "",
+        .most = CONFIG_PEERS_MAX_BYTES,
+        .doc = "daemons that lend their shards to one: a list of hosts, the first runs control",
+        .offset = FIELD(peers),
+    },
+    {
+        .key = "peer",
+        .flag = "peer",
+        .type = &value_place,
+        .fallback = "auto",
+        .most = CONFIG_PEERS_MAX - 1,
+        .doc = "own place in peers, 0 for the first; auto: found by address or host name",
+        .offset = FIELD(peer),
+    },
+    {
+        .key = "advertise",
+        .flag = "advertise",
+        .type = &value_advertise,
+        .fallback = "",
+        .most = 300,
+        .doc = "address that workers reach this daemon by; empty: its entry in peers",
+        .offset = FIELD(advertise),
+    },
+    {
+        .key = "peer_lease_ms",
+        .flag = "peer-lease-ms",
+        .type = &value_whole,
+        .fallback = "60000",
+        .least = 100,
+        .most = DAY_MS,
+        .doc = "milliseconds without a link before a daemon of peers is lost",
+        .offset = FIELD(peer_lease_ms),
+    },
+    {
+        .key = "peer_token_file",
+        .flag = "peer-token-file",
+        .type = &value_path,
+        .fallback = "",
+        .most = VALUE_PATH_MAX_BYTES,
+        .doc = "file of the token that this daemon shows to the first of peers; empty: none",
+        .offset = FIELD(peer_token_file),
+    },
+    {
+        .key = "peer_ca",
+        .flag = "peer-ca",
+        .type = &value_path,
+        .fallback = "",
+        .most = VALUE_PATH_MAX_BYTES,
+        .doc = "PEM file of the CA of the first of peers; empty: tls_client_ca",
+        .offset = FIELD(peer_ca),
+    },
 };
 
 _Static_assert(sizeof rows / sizeof rows[0] == CONFIG_KEYS, "CONFIG_KEYS counts the rows");
@@ -431,31 +483,4 @@ _Static_assert(sizeof rows / sizeof rows[0] == CONFIG_KEYS, "CONFIG_KEYS counts 
 const struct schema_row *schema_row_at(size_t index)
 {
     return &rows[index];
-}
-
-size_t schema_find_key(const char *key)
-{
-    size_t index = 0;
-    while (index < CONFIG_KEYS && strcmp(rows[index].key, key) != 0)
-        index++;
-    return index;
-}
-
-void schema_environment_name(const char *key, char ret_name[SCHEMA_ENVIRONMENT_MAX_BYTES])
-{
-    const size_t prefix = sizeof SCHEMA_ENVIRONMENT_PREFIX - 1;
-    (void)snprintf(ret_name, SCHEMA_ENVIRONMENT_MAX_BYTES, SCHEMA_ENVIRONMENT_PREFIX "%s", key);
-    for (char *at = ret_name + prefix; *at != '\0'; at++)
-        *at = (char)toupper((unsigned char)*at);
-}
-
-enum stepd_status schema_set(const struct schema_row *row, const char *text, struct config *config,
-                             struct stepd_error *reterr)
-{
-    return row->type->read(row, text, &config->arena, (char *)config + row->offset, reterr);
-}
-
-void schema_write(const struct schema_row *row, const struct config *config, FILE *stream)
-{
-    row->type->write(row, (const char *)config + row->offset, stream);
 }

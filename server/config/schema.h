@@ -33,6 +33,7 @@ struct schema_type {
                               struct stepd_arena *arena, void *ret_field,
                               struct stepd_error *reterr);
     void (*write)(const struct schema_row *row, const void *field, FILE *stream);
+    bool is_list; /* may be a list in the file, which is read as its entries with commas between */
 };
 
 struct schema_row {
@@ -61,7 +62,7 @@ void schema_environment_name(const char *key, char ret_name[SCHEMA_ENVIRONMENT_M
 enum stepd_status schema_set(const struct schema_row *row, const char *text, struct config *config,
                              struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* Writes a field of *config as one YAML scalar. */
+/* Writes a field of *config as YAML in one line. */
 void schema_write(const struct schema_row *row, const struct config *config, FILE *stream);
 
 #endif

@@ -37,8 +37,7 @@ static const struct suffix suffixes[] = {
 
 #define SUFFIXES (sizeof suffixes / sizeof suffixes[0])
 
-/* INVALID_ARGUMENT: "text" is not <what it should be>. */
-static enum stepd_status refuse(const char *text, const char *expected, struct stepd_error *reterr)
+enum stepd_status value_refuse(const char *text, const char *expected, struct stepd_error *reterr)
 {
     char shown[SHOWN_BYTES];
     (void)text_quote(text, strlen(text), shown, sizeof shown);
@@ -131,8 +130,8 @@ void value_write_number(double value, FILE *stream)
     (void)fputs(text, stream);
 }
 
-static enum stepd_status keep_text(const char *text, struct stepd_arena *arena, void *ret_field,
-                                   struct stepd_error *reterr)
+enum stepd_status value_keep_text(const char *text, struct stepd_arena *arena, void *ret_field,
+                                  struct stepd_error *reterr)
 {
     const size_t bytes = strlen(text) + 1;
     char *const kept = stepd_arena_alloc(arena, bytes);
@@ -153,8 +152,8 @@ static enum stepd_status read_path(const struct schema_row *row, const char *tex
                           "the path is %zu bytes long; at most %" PRIu64 " are possible", bytes,
                           row->most);
     if (!stepd_utf8_printable((const uint8_t *)text, bytes))
-        return refuse(text, "UTF-8 without control characters", reterr);
-    return keep_text(text, arena, ret_field, reterr);
+        return value_refuse(text, "UTF-8 without control characters", reterr);
+    return value_keep_text(text, arena, ret_field, reterr);
 }
 
 static enum stepd_status read_word(const struct schema_row *row, const char *text,
@@ -164,8 +163,8 @@ static enum stepd_status read_word(const struct schema_row *row, const char *tex
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
     const size_t bytes = strlen(text);
     if (bytes == 0 || bytes > row->most || strspn(text, letters) != bytes)
-        return refuse(text, "a name of lower-case letters, digits, - and _", reterr);
-    return keep_text(text, arena, ret_field, reterr);
+        return value_refuse(text, "a name of lower-case letters, digits, - and _", reterr);
+    return value_keep_text(text, arena, ret_field, reterr);
 }
 
 /* Where the host of an address ends: at the colon before the port. NULL: it is no address. */
@@ -191,8 +190,8 @@ static enum stepd_status read_address(const struct schema_row *row, const char *
     if (bytes > row->most || !stepd_utf8_printable((const uint8_t *)text, bytes) ||
         strchr(text, ' ') != NULL || end == NULL || !value_read_whole(end + 1, &port) ||
         port > UINT16_MAX)
-        return refuse(text, "host:port or [v6]:port with a port from 0 to 65535", reterr);
-    return keep_text(text, arena, ret_field, reterr);
+        return value_refuse(text, "host:port or [v6]:port with a port from 0 to 65535", reterr);
+    return value_keep_text(text, arena, ret_field, reterr);
 }
 
 static void write_text(const struct schema_row *row, const void *field, FILE *stream)
@@ -253,7 +252,8 @@ static enum stepd_status read_switch(const struct schema_row *row, const char *t
 {
     (void)row;
     (void)arena;
-    return value_read_switch(text, ret_field) ? STEPD_OK : refuse(text, "true or false", reterr);
+    return value_read_switch(text, ret_field) ? STEPD_OK
+                                              : value_refuse(text, "true or false", reterr);
 }
 
 static void write_switch(const struct schema_row *row, const void *field, FILE *stream)
@@ -272,7 +272,7 @@ static enum stepd_status read_whole(const struct schema_row *row, const char *te
         char expected[SHOWN_BYTES];
         (void)snprintf(expected, sizeof expected, "a whole number from %" PRIu64 " to %" PRIu64,
                        row->least, row->most);
-        return refuse(text, expected, reterr);
+        return value_refuse(text, expected, reterr);
     }
     *(uint32_t *)ret_field = (uint32_t)value;
     return STEPD_OK;
@@ -323,7 +323,7 @@ static enum stepd_status read_bytes(const struct schema_row *row, const char *te
         size_text(row->most, most);
         (void)snprintf(expected, sizeof expected, "a number of bytes (as 64MiB) from %s to %s",
                        least, most);
-        return refuse(text, expected, reterr);
+        return value_refuse(text, expected, reterr);
     }
     *(uint64_t *)ret_field = bytes;
     return STEPD_OK;

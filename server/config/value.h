@@ -22,6 +22,16 @@ extern const struct schema_type value_level;   /* enum log_level; row->choice li
 extern const struct schema_type value_switch;  /* bool */
 extern const struct schema_type value_whole;   /* uint32_t */
 extern const struct schema_type value_bytes;   /* uint64_t: bytes, or 1KiB, 64 MiB, 2GiB */
+extern const struct schema_type value_list;  /* const char *: addresses of hosts, commas between */
+extern const struct schema_type value_place; /* uint32_t: a place in such a list, or auto */
+extern const struct schema_type value_advertise; /* const char *: host:port, host or "" */
+
+/* Keeps a text in the arena. RESOURCE_EXHAUSTED. */
+enum stepd_status value_keep_text(const char *text, struct stepd_arena *arena, void *ret_field,
+                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* INVALID_ARGUMENT: text is not what is expected. */
+enum stepd_status value_refuse(const char *text, const char *expected, struct stepd_error *reterr);
 
 /* "true" and "false" into *ret_value; false where text is neither. */
 bool value_read_switch(const char *text, bool *ret_value);

@@ -63,6 +63,12 @@ static void file__every_key_given__is_taken(void **state)
                                       "checkpoint_keep: 20\n"
                                       "checkpoint_on_exit: false\n"
                                       "resume: never\n"
+                                      "peers: [a, 'b:1', '[::1]:2']\n"
+                                      "peer: 2\n"
+                                      "advertise: c:3\n"
+                                      "peer_lease_ms: 21000\n"
+                                      "peer_token_file: token\n"
+                                      "peer_ca: ca.pem\n"
                                       "jobs: []\n",
                                       &config, &error),
                      STEPD_OK);
@@ -91,6 +97,12 @@ static void file__every_key_given__is_taken(void **state)
     assert_int_equal(config.checkpoint_keep, 20);
     assert_false(config.checkpoint_on_exit);
     assert_string_equal(config.resume, "never");
+    assert_string_equal(config.peers, "a,b:1,[::1]:2");
+    assert_int_equal(config.peer, 2);
+    assert_string_equal(config.advertise, "c:3");
+    assert_int_equal(config.peer_lease_ms, 21000);
+    assert_string_equal(config.peer_token_file, "token");
+    assert_string_equal(config.peer_ca, "ca.pem");
     assert_int_equal(config.jobs, 0);
     config_deinit(&config);
 }
