@@ -89,5 +89,6 @@ void control_notice(struct control *control, const struct notice *notice)
     case NOTICE_GIVEN_UP: on_given_up(control, notice); break;
     case NOTICE_PROPOSED: on_proposed(control, notice); break;
     case NOTICE_CHANGED: on_changed(control, notice); break;
+    case NOTICE_RESET: break; /* for who has ordered it */
     }
 }

@@ -197,7 +197,8 @@ struct core {
     struct core_conn *held; /* who waits for a buffer to receive into, in the order of coming */
     struct request *dirty;
     uint64_t requests_made;
-    size_t snapshots; /* of all jobs, under way or being read */
+    size_t snapshots;  /* of all jobs, under way or being read */
+    bool reset_untold; /* control waits for NOTICE_RESET, for which there was no memory */
 
     /* Owned; what any slice here needs while it is stepped, as long as the one that needs most. */
     struct core_buffer {

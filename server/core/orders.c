@@ -133,8 +133,29 @@ static struct core_job *find_open(const struct core *core)
     return job;
 }
 
-/* Connections go first, so that each hears one error, and not of every request. What control reads
- * of a job, or peers are being sent, keeps its job until then, as with JOB_CLOSE. */
+/* Forgets what control reads of jobs, as it does no more. */
+static void end_snapshots(struct core *core)
+{
+    struct core_job *next = NULL;
+    for (struct core_job *job = core->jobs; job != NULL; job = next) {
+        next = job->next;
+        snapshot_drop(core, job);
+        if (job->closing && job->pieces == 0)
+            job_free(core, job);
+    }
+}
+
+static void tell_reset(struct core *core)
+{
+    struct notice *const notice = core->reset_untold ? notice_create(NOTICE_RESET, "") : NULL;
+    if (notice == NULL)
+        return;
+    core->reset_untold = false;
+    notice_send(core, notice);
+}
+
+/* Connections go first, so that each hears one error, and not of every request. What peers are
+ * being sent keeps its job until then, as with JOB_CLOSE. */
 static void reset(struct core *core, const struct order *order)
 {
     struct stepd_error why = order->error;
@@ -144,9 +165,13 @@ static void reset(struct core *core, const struct order *order)
                          "again");
     while (core->sessions != NULL)
         session_remove(core, core->sessions, &why);
+    end_snapshots(core);
     struct core_job *job;
     while ((job = find_open(core)) != NULL)
         job_close(core, job);
+    core->options.shard = order->becomes;
+    core->reset_untold = true;
+    tell_reset(core);
 }
 
 static void obey(struct core *core, struct order *order)
@@ -247,6 +272,7 @@ static void tell_heard(struct core *core, const char *job_name)
 void core_on_tick(struct core *core, uint64_t now_ms)
 {
     core->now_ms = now_ms;
+    tell_reset(core);
     requests_expire(core);
     receive_on_tick(core);
     for (struct core_job *job = core->jobs; job != NULL; job = job->next)

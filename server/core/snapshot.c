@@ -323,6 +323,14 @@ void snapshot_cancel(struct core *core, struct core_job *job)
     send(core, notice);
 }
 
+void snapshot_drop(struct core *core, struct core_job *job)
+{
+    if (job->snapshot == NULL)
+        return;
+    snapshot_forget(core, job);
+    job->pieces--;
+}
+
 /* ---- Going back ------------------------------------------------------------------------------ */
 
 /* Slices that close together must be at one version, or they never would. */

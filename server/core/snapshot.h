@@ -48,6 +48,10 @@ void snapshot_end(struct core *core, const struct order *order);
 /* The job is to be closed: a state that is not whole yet never will be. */
 void snapshot_cancel(struct core *core, struct core_job *job);
 
+/* Nobody wants the job's snapshot any more, whole or not, if there is one, and nobody is told. The
+ * caller frees the job if that was the last that kept it. */
+void snapshot_drop(struct core *core, struct core_job *job);
+
 /* Frees the job's snapshot, whoever may be reading it, if there is one. */
 void snapshot_forget(struct core *core, struct core_job *job);
 

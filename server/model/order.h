@@ -42,7 +42,8 @@ enum order_kind {
                          * agreed make no step from that version on before ORDER_CHANGE */
     ORDER_CHANGE,       /* all shards have agreed: this changes from that version on */
     ORDER_RESET,        /* forget all jobs and sessions; their connections end with the error, or
-                         * are told to connect again */
+                         * are told to connect again. Nobody reads a snapshot any more. Say
+                         * NOTICE_RESET */
 };
 
 /* CHANGE: what changes. Its values are other fields of the order. */
@@ -69,6 +70,8 @@ struct order {
     char *checkpoint;     /* owned; JOB_OPEN: what `state` is read from, "job/step-00001200", for a
                            * shard of another daemon, which is not given the state; NULL: none */
     bool first_elsewhere; /* JOB_OPEN: `first` is to be fetched, likewise */
+
+    uint32_t becomes; /* RESET: the shard's number from now on, over all daemons */
 
     /* SESSION, SESSION_GONE */
     uint8_t session[STEPD_SESSION_BYTES];
@@ -108,6 +111,7 @@ enum notice_kind {
     NOTICE_PROPOSED,   /* to ORDER_PROPOSE */
     NOTICE_GIVEN_UP,   /* to ORDER_GIVE_UP: the first versions that are made without the rank */
     NOTICE_CHANGED,    /* to ORDER_CHANGE of GROUPS that was for each slice's next step */
+    NOTICE_RESET,      /* to ORDER_RESET: whatever was said before is of no use any more */
 };
 
 struct notice {

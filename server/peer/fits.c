@@ -158,7 +158,8 @@ static enum stepd_status check_notice(const struct notice *notice, size_t sums,
     case NOTICE_ANSWER:
     case NOTICE_SNAPSHOT:
     case NOTICE_PROPOSED:
-    case NOTICE_CHANGED: break;
+    case NOTICE_CHANGED:
+    case NOTICE_RESET: break;
     }
     return STEPD_OK;
 }

@@ -120,6 +120,7 @@ static void keep_heard(struct shard *shard, const struct notice *heard)
 static void on_notify(void *owner, struct notice *notice)
 {
     struct shard *shard = owner;
+    shard->resets += notice->kind == NOTICE_RESET;
     if (notice->kind == NOTICE_JOB_OPENED)
         shard->opened = notice->error;
     if (notice->kind == NOTICE_HEARD)

@@ -89,6 +89,7 @@ struct shard {
     uint64_t without_max;
     size_t later;
     uint32_t later_slice;    /* the first of them */
+    size_t resets;           /* NOTICE_RESET so far */
     size_t snapshots;        /* NOTICE_SNAPSHOT so far */
     struct notice *snapshot; /* owned; the newest */
 };

@@ -260,15 +260,12 @@ static void reset__with_an_error__says_it(void **state)
     shard_teardown(&shard);
 }
 
-/* And what is lent out is read to its end. */
 static void reset__then_opened__starts_anew_at_once(void **state)
 {
     (void)state;
     struct shard shard;
     setup(&shard, STEPD_SYNC, 1);
     push(&shard, 0, 1, 0);
-    shard_snapshot(&shard, 1);
-    assert_non_null(shard.snapshot->state);
     shard.hold = true;
     shard_pull(&shard, 0, 60, 0, 1);
     core_on_order(shard.core, order_create(ORDER_RESET, ""), shard.now_ms);
@@ -280,9 +277,7 @@ static void reset__then_opened__starts_anew_at_once(void **state)
     shard_connect(&shard, 1, 0);
     assert_true(weight(&shard, 1) == 10.0F);
     assert_true(shard.held_piece[0]->values[0] == 9.0F);
-    assert_int_equal(shard.snapshot->state->slice[0].version, 1);
     shard_release(&shard);
-    shard_snapshot_end(&shard);
     assert_true(weight(&shard, 1) == 10.0F);
     shard_teardown(&shard);
 }
