@@ -373,6 +373,8 @@ struct stepd_server_status {
     bool last;
     size_t limits;
     const struct stepd_limit_status *limit;
+    size_t daemons;
+    const struct stepd_daemon_status *daemon;
 };
 
 struct stepd_get_groups {

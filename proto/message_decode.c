@@ -336,6 +336,8 @@ decode_status(struct stepd_decoder *d, const struct stepd_place *at, const Stepd
         .last = wire->last != 0,
         .limits = wire->n_limits,
         .limit = stepd_take_limits(d, at, wire->n_limits, wire->limits),
+        .daemons = wire->n_daemons,
+        .daemon = stepd_take_daemons(d, at, wire->n_daemons, wire->daemons),
     };
 }
 

@@ -49,6 +49,37 @@ const struct stepd_tensor_def *stepd_take_tensors(struct stepd_decoder *d,
     return tensors;
 }
 
+/* ---- Daemons --------------------------------------------------------------------------------- */
+
+static struct stepd_daemon_status decode_daemon(struct stepd_decoder *d,
+                                                const struct stepd_place *at,
+                                                const Stepd__V1__DaemonStatus *wire)
+{
+    return (struct stepd_daemon_status){
+        .place = wire->place,
+        .address = stepd_take_text(d, at, "address", &wire->address, STEPD_ADDRESS_MAX_BYTES),
+        .state = (enum stepd_daemon_state)stepd_take_enum(
+            d, at, "state", &stepd__v1__daemon_status__state__descriptor, (int)wire->state),
+        .first_shard = wire->first_shard,
+        .shards = wire->shards,
+        .silent_ms = wire->silent_ms,
+        .clock_ms = stepd_take_finite(d, at, "clock_ms", wire->clock_ms),
+    };
+}
+
+const struct stepd_daemon_status *stepd_take_daemons(struct stepd_decoder *d,
+                                                     const struct stepd_place *above, size_t count,
+                                                     Stepd__V1__DaemonStatus *const *wire)
+{
+    stepd_take_at_most(d, above, "daemons", count, STEPD_DAEMONS_MAX);
+    struct stepd_daemon_status *const daemons = stepd_take_array(d, count, sizeof *daemons);
+    for (size_t i = 0; i < count && d->status == STEPD_OK; i++) {
+        const struct stepd_place at = {.above = above, .field = "daemons", .index = i};
+        daemons[i] = decode_daemon(d, &at, wire[i]);
+    }
+    return daemons;
+}
+
 /* ---- Jobs ------------------------------------------------------------------------------------ */
 
 static struct stepd_member_status decode_member(struct stepd_decoder *d,

@@ -300,7 +300,8 @@ static Stepd__V1__Status *encode_status(struct stepd_arena *arena,
     Stepd__V1__Status *wire = make(arena, &stepd__v1__status__descriptor);
     Stepd__V1__JobStatus **jobs = stepd_make_jobs(arena, status->jobs, status->job);
     Stepd__V1__Limit **limits = stepd_make_limits(arena, status->limits, status->limit);
-    if (wire == NULL || jobs == NULL || limits == NULL)
+    Stepd__V1__DaemonStatus **daemons = stepd_make_daemons(arena, status->daemons, status->daemon);
+    if (wire == NULL || jobs == NULL || limits == NULL || daemons == NULL)
         return NULL;
     wire->server_version = borrow_text(status->server_version);
     wire->uptime_ms = status->uptime_ms;
@@ -309,6 +310,8 @@ static Stepd__V1__Status *encode_status(struct stepd_arena *arena,
     wire->last = status->last;
     wire->n_limits = status->limits;
     wire->limits = limits;
+    wire->n_daemons = status->daemons;
+    wire->daemons = daemons;
     return wire;
 }
 

@@ -45,6 +45,36 @@ Stepd__V1__Tensor **stepd_make_tensors(struct stepd_arena *arena, size_t count,
     return wire;
 }
 
+/* ---- Daemons --------------------------------------------------------------------------------- */
+
+static Stepd__V1__DaemonStatus *encode_daemon(struct stepd_arena *arena,
+                                              const struct stepd_daemon_status *daemon)
+{
+    Stepd__V1__DaemonStatus *const wire = make(arena, &stepd__v1__daemon_status__descriptor);
+    if (wire == NULL)
+        return NULL;
+    wire->place = daemon->place;
+    wire->address = borrow_text(daemon->address);
+    wire->state = (Stepd__V1__DaemonStatus__State)daemon->state;
+    wire->first_shard = daemon->first_shard;
+    wire->shards = daemon->shards;
+    wire->silent_ms = daemon->silent_ms;
+    wire->clock_ms = daemon->clock_ms;
+    return wire;
+}
+
+Stepd__V1__DaemonStatus **stepd_make_daemons(struct stepd_arena *arena, size_t count,
+                                             const struct stepd_daemon_status *daemons)
+{
+    Stepd__V1__DaemonStatus **const wire = stepd_arena_calloc(arena, count, sizeof *wire);
+    for (size_t i = 0; i < count && wire != NULL; i++) {
+        wire[i] = encode_daemon(arena, &daemons[i]);
+        if (wire[i] == NULL)
+            return NULL;
+    }
+    return wire;
+}
+
 /* ---- Jobs ------------------------------------------------------------------------------------ */
 
 static Stepd__V1__MemberStatus *encode_member(struct stepd_arena *arena,

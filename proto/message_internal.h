@@ -26,6 +26,8 @@ static_assert((int)STEPD_INIT_VALUES == (int)STEPD__V1__INIT__KIND__ASSIGNED,
               "enum stepd_init_kind");
 static_assert((int)STEPD_MEMBER_GIVEN_UP == (int)STEPD__V1__MEMBER_STATUS__STATE__GIVEN_UP,
               "enum stepd_member_state");
+static_assert((int)STEPD_DAEMON_LEAVING == (int)STEPD__V1__DAEMON_STATUS__STATE__LEAVING,
+              "enum stepd_daemon_state");
 static_assert((int)STEPD_JOB_FAILED == (int)STEPD__V1__JOB_STATUS__STATE__FAILED,
               "enum stepd_job_state");
 

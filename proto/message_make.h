@@ -60,6 +60,8 @@ Stepd__V1__Tensor **stepd_make_tensors(struct stepd_arena *arena, size_t count,
                                        const struct stepd_tensor_def *tensors);
 Stepd__V1__JobStatus **stepd_make_jobs(struct stepd_arena *arena, size_t count,
                                        const struct stepd_job_status *jobs);
+Stepd__V1__DaemonStatus **stepd_make_daemons(struct stepd_arena *arena, size_t count,
+                                             const struct stepd_daemon_status *daemons);
 Stepd__V1__Limit **stepd_make_limits(struct stepd_arena *arena, size_t count,
                                      const struct stepd_limit_status *limits);
 Stepd__V1__ChangeRecord **stepd_make_records(struct stepd_arena *arena, size_t count,

@@ -55,4 +55,24 @@ struct stepd_letter {
     bool more;
 };
 
+/* ---- What clients are told of daemons (Status) ------------------------------------------------
+ */
+
+enum stepd_daemon_state {
+    STEPD_DAEMON_MISSING = 0,
+    STEPD_DAEMON_JOINED = 1,
+    STEPD_DAEMON_AWAY = 2,
+    STEPD_DAEMON_LEAVING = 3,
+};
+
+struct stepd_daemon_status {
+    uint32_t place;
+    const char *address;
+    enum stepd_daemon_state state;
+    uint32_t first_shard;
+    uint32_t shards;
+    uint64_t silent_ms;
+    double clock_ms;
+};
+
 #endif

@@ -102,6 +102,9 @@ const struct stepd_tensor_def *stepd_take_tensors(struct stepd_decoder *d,
 const struct stepd_job_status *stepd_take_jobs(struct stepd_decoder *d,
                                                const struct stepd_place *above, size_t count,
                                                Stepd__V1__JobStatus *const *wire);
+const struct stepd_daemon_status *stepd_take_daemons(struct stepd_decoder *d,
+                                                     const struct stepd_place *above, size_t count,
+                                                     Stepd__V1__DaemonStatus *const *wire);
 const struct stepd_limit_status *stepd_take_limits(struct stepd_decoder *d,
                                                    const struct stepd_place *above, size_t count,
                                                    Stepd__V1__Limit *const *wire);

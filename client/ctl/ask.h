@@ -11,8 +11,9 @@
 #include <stepd/client.h>
 
 /*
- * {"server_version", "uptime_ms", "jobs": [{"name", "state", "mode", ..., "waited_for": [rank],
- * "members": [{"rank", "worker", "state", ...}], "checkpoint": {"name", "step", "bytes",
+ * {"server_version", "uptime_ms", "daemons": [{"place", "address", "state", "first_shard",
+ * "shards", "silent_ms", "clock_ahead_ms"}], "jobs": [{"name", "state", "mode", ..., "waited_for":
+ * [rank], "members": [{"rank", "worker", "state", ...}], "checkpoint": {"name", "step", "bytes",
  * "age_ms"} or null, "checkpoint_failure"}]}. job NULL: all. *ret_status: caller frees with
  * json_decref. Fails as stepd_call does.
  */

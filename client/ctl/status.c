@@ -270,14 +270,42 @@ static void print_job(const json_t *job)
                     members);
 }
 
+/* "1-4", or "-" as long as it has none. */
+static void shards_cell(const json_t *row, char *text, size_t size)
+{
+    const unsigned long long first = number(row, "first_shard"), count = number(row, "shards");
+    if (first == 0 || count == 0)
+        (void)snprintf(text, size, "-");
+    else if (count == 1)
+        (void)snprintf(text, size, "%llu", first);
+    else
+        (void)snprintf(text, size, "%llu-%llu", first, first + count - 1);
+}
+
+static void ahead_cell(const json_t *row, char *text, size_t size)
+{
+    const double ms = json_real_value(json_object_get(row, "clock_ahead_ms"));
+    (void)snprintf(text, size, "%+.3f s", ms / 1000);
+}
+
+static const struct table_column daemon_columns[] = {
+    {.header = "DAEMON", .key = "place"},      {.header = "ADDRESS", .key = "address"},
+    {.header = "STATE", .cell = state_cell},   {.header = "SHARDS", .cell = shards_cell},
+    {.header = "SILENT", .cell = silent_cell}, {.header = "CLOCK AHEAD", .cell = ahead_cell},
+};
+
 static void print_status(const json_t *status, bool with_limits)
 {
+    const json_t *const daemons = json_object_get(status, "daemons");
     const json_t *const limits = json_object_get(status, "limits");
     const json_t *const jobs = json_object_get(status, "jobs");
     char uptime[32];
     table_duration(number(status, "uptime_ms"), uptime, sizeof uptime);
     (void)printf("stepd %s, up %s, %zu job%s\n", string(status, "server_version"), uptime,
                  json_array_size(jobs), json_array_size(jobs) == 1 ? "" : "s");
+    if (json_array_size(daemons) > 0)
+        table_print(stdout, 2, daemon_columns, sizeof daemon_columns / sizeof daemon_columns[0],
+                    daemons);
     if (!with_limits)
         limits_print_met(limits);
     else if (limits != NULL)

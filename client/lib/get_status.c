@@ -124,6 +124,32 @@ static void write_job(struct stepd_json *json, const struct stepd_job_status *jo
     stepd_json_string(json, "first_weights", job->first_weights);
 }
 
+/* ---- Daemons --------------------------------------------------------------------------------- */
+
+static const char *daemon_state(enum stepd_daemon_state state)
+{
+    switch (state) {
+    case STEPD_DAEMON_MISSING: return "missing";
+    case STEPD_DAEMON_JOINED: return "joined";
+    case STEPD_DAEMON_AWAY: return "away";
+    case STEPD_DAEMON_LEAVING: return "leaving";
+    }
+    return "unknown";
+}
+
+static void write_daemon(struct stepd_json *json, const struct stepd_daemon_status *daemon)
+{
+    stepd_json_open(json, NULL, '{');
+    stepd_json_integer(json, "place", daemon->place);
+    stepd_json_string(json, "address", daemon->address);
+    stepd_json_string(json, "state", daemon_state(daemon->state));
+    stepd_json_integer(json, "first_shard", daemon->first_shard);
+    stepd_json_integer(json, "shards", daemon->shards);
+    stepd_json_integer(json, "silent_ms", daemon->silent_ms);
+    stepd_json_real(json, "clock_ahead_ms", daemon->clock_ms);
+    stepd_json_close(json, '}');
+}
+
 /* ---- The answer ------------------------------------------------------------------------------ */
 
 static void end_job(struct answer *answer)
@@ -187,6 +213,10 @@ static enum stepd_status on_reply(void *user, const struct stepd_message *reply,
         stepd_json_open(&answer->json, NULL, '{');
         stepd_json_string(&answer->json, "server_version", status->server_version);
         stepd_json_integer(&answer->json, "uptime_ms", status->uptime_ms);
+        stepd_json_open(&answer->json, "daemons", '[');
+        for (size_t i = 0; i < status->daemons; i++)
+            write_daemon(&answer->json, &status->daemon[i]);
+        stepd_json_close(&answer->json, ']');
         stepd_json_open(&answer->json, "jobs", '[');
         answer->begun = true;
     }

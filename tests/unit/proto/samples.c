@@ -36,6 +36,21 @@ static const struct stepd_schedule_part schedule_parts[] = {
     {.kind = "linear", .settings = {.count = 1, .at = settings}},
     {.kind = "constant"},
 };
+static const struct stepd_daemon_status daemons[] = {
+    {.place = 0,
+     .address = "a:7070",
+     .state = STEPD_DAEMON_JOINED,
+     .first_shard = 1,
+     .shards = 2},
+    {.place = 1,
+     .address = "tls:b:7070",
+     .state = STEPD_DAEMON_AWAY,
+     .first_shard = 3,
+     .shards = 4,
+     .silent_ms = 1234,
+     .clock_ms = -56.0},
+};
+
 static const struct stepd_limit_status limits[] = {
     {.name = "connections_max", .used = 3, .max = 1024, .refused = 17},
     {.name = "memory_max_bytes", .used = 1u << 20, .max = UINT64_MAX, .refused = 0},
@@ -283,7 +298,9 @@ static const struct stepd_message samples[] = {
                      .job = jobs,
                      .last = true,
                      .limits = COUNT(limits),
-                     .limit = limits}},
+                     .limit = limits,
+                     .daemons = COUNT(daemons),
+                     .daemon = daemons}},
     {.kind = STEPD_MESSAGE_GET_GROUPS, .request_id = 19, .body.get_groups = {.job = "mnist"}},
     {.kind = STEPD_MESSAGE_GROUPS,
      .request_id = UINT64_MAX,
