@@ -49,7 +49,8 @@ static int print_help(void)
         "\n"
         "options:\n"
         "  --role ROLE     observe: pull weights and ask for status; work: that, and train;\n"
-        "                  admin: that, change jobs and have checkpoints written\n"
+        "                  admin: that, change jobs and have checkpoints written;\n"
+        "                  peer: be one of several daemons (peer_token_file)\n"
         "  --job NAME      a job that it is for, or a glob such as 'mnist-*'; may be repeated\n"
         "                  [all jobs]\n"
         "  --name WHO      whose it is, for the server's log [USER]\n"
@@ -96,7 +97,7 @@ static int take_option(int option, const char *value, struct options *options)
     switch (option) {
     case 'r':
         options->has_role = access_role_find(value, &options->role);
-        return options->has_role ? -1 : refuse("a role is observe, work or admin", value);
+        return options->has_role ? -1 : refuse("a role is observe, work, admin or peer", value);
     case 'j':
         options->job[options->jobs++] = value;
         return access_job_is_fine(value)
@@ -141,7 +142,7 @@ static int read_options(int argc, char **argv, struct options *options)
     if (argc - optind != 1 || strcmp(argv[optind], "create") != 0)
         return refuse("say what is to be done: stepctl token create --role ROLE", "");
     if (!options->has_role)
-        return refuse("--role observe, work or admin is missing", "");
+        return refuse("--role observe, work, admin or peer is missing", "");
     if (options->jobs > ACCESS_JOBS_MAX)
         return refuse("that is more than 64 jobs; a glob such as 'mnist-*' is many", "");
     return -1;

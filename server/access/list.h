@@ -35,7 +35,8 @@
 #define ACCESS_ROLE_MAP(X)                                                                         \
     X(OBSERVE, observe) /* pull, and ask */                                                        \
     X(WORK, work)       /* be a member of a job: define it, push, leave */                         \
-    X(ADMIN, admin)     /* change a job that runs, have checkpoints written */
+    X(ADMIN, admin)     /* change a job that runs, have checkpoints written */                     \
+    X(PEER, peer)       /* be one of the daemons that serve jobs together */
 
 enum access_role {
 

@@ -69,7 +69,7 @@ static bool was_passed(const struct control_wait *wait)
     return arrival->sequence == wait->sequence && arrival->passed;
 }
 
-bool control_barrier_is_over(const struct control_wait *wait)
+bool control_barrier_is_over(struct control_wait *wait)
 {
     return was_passed(wait) || wait->job->state == CONTROL_JOB_FAILED ||
            !must_come(wait->conn->session->member);

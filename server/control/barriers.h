@@ -31,7 +31,7 @@ const char *control_barrier_of(const struct control_member *member, uint64_t now
 void control_barriers_pass(struct control *control);
 
 /* Of a parked Barrier: has it been passed, or can it not be any more? Then the answer to it. */
-bool control_barrier_is_over(const struct control_wait *wait);
+bool control_barrier_is_over(struct control_wait *wait);
 enum stepd_status control_barrier_answer(const struct control_wait *wait,
                                          struct control_answer *ret_answer,
                                          struct stepd_error *reterr);

@@ -14,6 +14,7 @@
  *     snapshot.h     a job as of one instant     restore.c    and back
  *     changes.h      of all shards at one version
  *     history.h      what has become of groups, and is to
+ *     reign.c        the shards of several daemons
  *     handle_*.c     one file for requests that belong together
  */
 #ifndef CONTROL_BRAIN_H
@@ -50,6 +51,8 @@ struct control {
     bool ends;                               /* the daemon does: see control_snapshots_hurry */
     struct order **order;                    /* owned; one for each shard, while an order is made */
     const char **shard_address;              /* owned; one for each shard, as Welcome states them */
+    uint64_t memory_each; /* memory_max_bytes by shard, as the options have both */
+    const char *missing;  /* borrowed; whom a reign waits for; "": for nobody */
 };
 
 struct control_conn {

@@ -51,6 +51,8 @@ enum stepd_status control_create(const struct control_options *options, const st
         .options = *options,
         .io = *io,
         .begin_ms = UINT64_MAX,
+        .missing = "",
+        .memory_each = options->memory_max_bytes / options->shards,
         .order = calloc(options->shards, sizeof(struct order *)),
         .shard_address = calloc(options->shards, sizeof(const char *)),
     };
@@ -74,16 +76,7 @@ struct control *control_destroy(struct control *control)
 {
     if (control == NULL)
         return NULL;
-    assert(control->conns == 0 && control->first_wait == NULL);
-    control_query_destroy_all(control);
-    control_snapshot_destroy_all(control);
-    while (control->first_session != NULL)
-        control_session_free(control, control->first_session);
-    while (control->first_job != NULL) {
-        struct control_job *job = control->first_job;
-        control->first_job = job->next;
-        (void)control_job_destroy(job);
-    }
+    control_forget_all(control);
     (void)access_list_destroy(control->access);
     free(control->order);
     free(control->shard_address);

@@ -114,6 +114,18 @@ struct control_io {
     /* Who is at the other end. NULL: nobody knows. */
     struct control_caller (*caller)(void *owner, void *peer);
 
+    /* Orders go to shards of other daemons too, which learn of them later than the worker of what
+     * its Hello came to. `ordered` counts all that were given; `arrived` says how many of these, in
+     * their order, all those daemons have. Whoever is let in is told so when the daemons know;
+     * control_settled() says that more have arrived. NULL: all shards are in this process. */
+    uint64_t (*ordered)(void *owner);
+    uint64_t (*arrived)(void *owner);
+
+    /* Fills in what is known of the daemons that serve the jobs together, at most room of them, and
+     * returns how many they are; the texts are good until control returns. NULL: there is but one.
+     */
+    size_t (*daemons)(void *owner, struct stepd_daemon_status *daemon, size_t room);
+
     /* Seconds since 1970, as the machine believes. NULL: 0. */
     int64_t (*unix_s)(void *owner);
 
@@ -156,6 +168,37 @@ enum stepd_status control_define(struct control *control, const char *name,
 enum stepd_status control_redefine(struct control *control, const char *name,
                                    const struct stepd_define_job *def,
                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/*
+ * The shards of several daemons. Before a reign begins, workers are refused with UNAVAILABLE and
+ * this text, which says who is missing ("" from then on); observers of no job are let in. The text
+ * is borrowed as long as control lives.
+ */
+void control_gather(struct control *control, const char *missing);
+
+/* As many shards as there are now, each with as much memory as one had before, and the addresses
+ * that a Welcome states for them ("": that of the connection to control), borrowed as long as these
+ * shards are. There are no jobs. RESOURCE_EXHAUSTED: no memory. */
+enum stepd_status control_take_shards(struct control *control, uint32_t shards,
+                                      const char *const *address) STEPD_MUST_CHECK;
+
+/* Forgets all jobs and sessions, without a word to the shards. All connections must be closed, and
+ * nobody may read a snapshot. Who may come in stays. */
+void control_forget_all(struct control *control);
+
+/* More orders have arrived at other daemons. */
+void control_settled(struct control *control, uint64_t now_ms);
+
+/* The definition of a job that has been sealed; NULL: there is none. Borrowed until the next call.
+ */
+struct job *control_sealed_job(const struct control *control, const char *name);
+
+/* May this daemon join the server, by the list of who may come in? token: as its Join has it.
+ * UNAUTHENTICATED, PERMISSION_DENIED: the log has the reason. */
+enum stepd_status control_admits_daemon(const struct control *control,
+                                        const struct control_caller *caller,
+                                        const struct stepd_join *join,
+                                        struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* peer is the caller's name for the connection in control_io. NULL: no memory. */
 struct control_conn *control_open(struct control *control, void *peer, uint64_t now_ms);

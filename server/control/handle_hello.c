@@ -221,17 +221,41 @@ struct stepd_message control_welcome(const struct control *control,
     return (struct stepd_message){.kind = STEPD_MESSAGE_WELCOME, .body.welcome = welcome};
 }
 
-/* Its first version is told in the Welcome, and so the Welcome waits for it. */
+/* Nobody is let in to a job before all daemons are there that serve it. */
+static enum stepd_status check_gathered(const struct control *control,
+                                        const struct stepd_hello *hello, struct stepd_error *reterr)
+{
+    const bool asks = hello->role == STEPD_OBSERVER && hello->job[0] == '\0';
+    return control->missing[0] == '\0' || asks
+               ? STEPD_OK
+               : stepd_fail(reterr, STEPD_UNAVAILABLE, "%s", control->missing);
+}
+
+/* Do the shards of other daemons not know of the session yet? */
+static bool must_settle(const struct control *control, const struct control_session *session)
+{
+    return session->job != NULL && control->io.ordered != NULL &&
+           control->io.arrived(control->io.owner) < control->io.ordered(control->io.owner);
+}
+
+/* Its first version is told in the Welcome, and so the Welcome waits for it; and for the shards of
+ * other daemons to know whom they will meet. */
 static enum stepd_status park_until_member(struct control_conn *conn, uint64_t request_id,
                                            struct control_answer *ret_answer,
                                            struct stepd_error *reterr)
 {
-    const struct control_wait wait = {
+    const struct control_member *const member = conn->session->member;
+    const struct control_io *const io = &conn->control->io;
+    struct control_wait wait = {
         .kind = CONTROL_WAIT_MEMBER,
         .conn = conn,
         .request_id = request_id,
         .job = conn->session->job,
     };
+    if (io->ordered != NULL && (member == NULL || member->state != STEPD_MEMBER_JOINING)) {
+        wait.settles = true;
+        wait.orders = io->ordered(io->owner);
+    }
     ret_answer->parked = true;
     return control_wait_park(&wait, /* deadline_ms= */ 0, reterr);
 }
@@ -249,6 +273,8 @@ enum stepd_status control_handle_hello(struct control_conn *conn,
     struct control_session *session = NULL;
     const struct access_grant *grant = NULL;
     status = control_login(conn, hello, &grant, reterr);
+    if (status == STEPD_OK)
+        status = check_gathered(control, hello, reterr);
     if (status != STEPD_OK)
         return status;
     if (hello->session.count > 0)
@@ -266,7 +292,7 @@ enum stepd_status control_handle_hello(struct control_conn *conn,
     session->conn = conn;
     conn->session = session;
     const struct control_member *member = session->member;
-    if (member != NULL && member->state == STEPD_MEMBER_JOINING)
+    if ((member != NULL && member->state == STEPD_MEMBER_JOINING) || must_settle(control, session))
         return park_until_member(conn, request->request_id, ret_answer, reterr);
     ret_answer->message = control_welcome(control, session);
     return STEPD_OK;

@@ -50,12 +50,18 @@ static enum stepd_status refuse_known(struct stepd_error *reterr)
 }
 
 /* The operator is told who, what for, and why not. */
+static void log_refused(const struct control *control, const char *address, const char *who,
+                        const char *what, const char *job, const char *reason)
+{
+    control_warn(control, "login_refused", "peer=%s who=%s what=%s job=%s reason=%s",
+                 control_quote(address).text, control_quote(who).text, what,
+                 control_quote(job).text, control_quote(reason).text);
+}
+
 static void log_refusal(const struct control_conn *conn, const char *who, const char *what,
                         const char *job, const char *reason)
 {
-    control_warn(conn->control, "login_refused", "peer=%s who=%s what=%s job=%s reason=%s",
-                 control_quote(caller_of(conn).address).text, control_quote(who).text, what,
-                 control_quote(job).text, control_quote(reason).text);
+    log_refused(conn->control, caller_of(conn).address, who, what, job, reason);
 }
 
 /* ---- Judging --------------------------------------------------------------------------------- */
@@ -99,28 +105,26 @@ static enum access_role role_of(enum stepd_role role)
 /* ---- Hello ----------------------------------------------------------------------------------- */
 
 /* Who shows a token is judged by that alone, and anybody else by the certificate. */
-static const struct access_grant *find_by_certificate(const struct control_conn *conn,
-                                                      struct reason *ret_reason)
+static const struct access_grant *find_by_certificate(const struct control *control,
+                                                      const char *name, struct reason *ret_reason)
 {
-    const char *const name = caller_of(conn).certificate;
     const struct access_grant *grant = NULL;
     if (name == NULL || name[0] == '\0')
         *ret_reason = (struct reason){"it has shown no token, and no certificate of a CA of ours"};
-    else if ((grant = access_list_find_name(conn->control->access, name)) == NULL)
+    else if ((grant = access_list_find_name(control->access, name)) == NULL)
         (void)stepd_format(ret_reason->text, sizeof ret_reason->text,
                            "its certificate's name, %s, is not on the list", name);
     return grant;
 }
 
 /* Who is it? NULL: nobody who is known. */
-static const struct access_grant *find(const struct control_conn *conn, struct stepd_bytes token,
-                                       struct reason *ret_reason)
+static const struct access_grant *find(const struct control *control, const char *certificate,
+                                       struct stepd_bytes token, struct reason *ret_reason)
 {
-    const struct control *const control = conn->control;
     uint8_t hash[TOKEN_HASH_BYTES];
     const struct access_grant *grant = NULL;
     if (token.count == 0)
-        grant = find_by_certificate(conn, ret_reason);
+        grant = find_by_certificate(control, certificate, ret_reason);
     else if (!token_hash(token.at, token.count, hash))
         *ret_reason = (struct reason){"there is no memory to look at its token"};
     else if ((grant = access_list_find(control->access, hash)) == NULL)
@@ -146,7 +150,8 @@ enum stepd_status control_login(const struct control_conn *conn, const struct st
     *ret_grant = NULL;
     if (control->access == NULL)
         return STEPD_OK;
-    const struct access_grant *const grant = find(conn, hello->token, &reason);
+    const struct access_grant *const grant =
+        find(control, caller_of(conn).certificate, hello->token, &reason);
     if (grant == NULL || !is_good(control, grant, &reason)) {
         log_refusal(conn, grant == NULL ? "" : grant->who, what, hello->job, reason.text);
         return refuse_stranger(reterr);
@@ -158,6 +163,31 @@ enum stepd_status control_login(const struct control_conn *conn, const struct st
     }
     *ret_grant = grant;
     return STEPD_OK;
+}
+
+enum stepd_status control_admits_daemon(const struct control *control,
+                                        const struct control_caller *caller,
+                                        const struct stepd_join *join, struct stepd_error *reterr)
+{
+    struct reason reason;
+    if (control->access == NULL)
+        return STEPD_OK;
+    const struct access_grant *const grant =
+        find(control, caller->certificate, join->token, &reason);
+    if (grant == NULL || !is_good(control, grant, &reason)) {
+        log_refused(control, caller->address, grant == NULL ? "" : grant->who, "daemon", "",
+                    reason.text);
+        return stepd_fail(reterr, STEPD_UNAUTHENTICATED,
+                          "this server lets in daemons that it knows: show a token that is good "
+                          "(peer_token_file), or a certificate that is on its list; its log has "
+                          "the reason");
+    }
+    if (allows(grant, ACCESS_PEER, "", &reason))
+        return STEPD_OK;
+    log_refused(control, caller->address, grant->who, "daemon", "", reason.text);
+    return stepd_fail(reterr, STEPD_PERMISSION_DENIED,
+                      "what this daemon has shown is not of the role peer; the log of the first "
+                      "of peers has the reason");
 }
 
 /* ---- Requests -------------------------------------------------------------------------------- */

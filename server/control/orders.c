@@ -26,12 +26,16 @@ static enum stepd_status send_all(struct control *control, const struct order *l
 enum stepd_status control_order_open(struct control *control, const struct control_job *job,
                                      struct first_weights *first, uint64_t attempt)
 {
+    const char *const checkpoint = job->checkpoints.newest.name;
+    const bool is_kept = job->restored != NULL && checkpoint[0] != '\0';
     return send_all(control, &(struct order){
                                  .kind = ORDER_JOB_OPEN,
                                  .job_name = job->name,
                                  .job = job->job,
                                  .state = job->restored,
+                                 .checkpoint = is_kept ? (char *)(uintptr_t)checkpoint : NULL,
                                  .first = first,
+                                 .first_elsewhere = first != NULL,
                                  .query = attempt,
                              });
 }

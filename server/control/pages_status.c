@@ -23,6 +23,7 @@
  * lengths, and of a MemberStatus, the loss among them. */
 #define JOB_NUMBERS    27u
 #define MEMBER_NUMBERS 8u
+#define DAEMON_NUMBERS 6u
 
 /* No job takes less, so no page has more jobs. */
 #define JOB_LEAST_BYTES (JOB_NUMBERS * PAGE_NUMBER_BYTES)
@@ -34,7 +35,9 @@
 struct page {
     struct control_pages *pages;
     const struct control_query *query;
-    size_t left; /* bytes */
+    size_t left;                              /* bytes */
+    size_t daemons;                           /* of the first page alone */
+    const struct stepd_daemon_status *daemon; /* in the arena */
     size_t jobs;
     struct stepd_job_status *job; /* PAGE_JOBS_MAX of them, in the arena; NULL: no memory */
 };
@@ -69,11 +72,35 @@ static void finish(struct page *page, bool last)
                 .jobs = page->jobs,
                 .job = page->job,
                 .last = last,
+                .daemons = page->daemons,
+                .daemon = page->daemon,
             },
     };
     if (last)
         put_limits(page, &message.body.status);
     control_pages_put(page->pages, &message);
+    page->daemons = 0;
+}
+
+/* ---- Daemons --------------------------------------------------------------------------------- */
+
+/* They are in the first page, where they leave room for a job. */
+static bool put_daemons(struct page *page)
+{
+    const struct control_io *const io = &page->pages->conn->control->io;
+    if (io->daemons == NULL)
+        return true;
+    struct stepd_daemon_status *const daemon =
+        stepd_arena_calloc(&page->pages->arena, STEPD_DAEMONS_MAX, sizeof *daemon);
+    if (daemon == NULL)
+        return false;
+    const size_t daemons = io->daemons(io->owner, daemon, STEPD_DAEMONS_MAX);
+    page->daemons = daemons < STEPD_DAEMONS_MAX ? daemons : STEPD_DAEMONS_MAX;
+    page->daemon = daemon;
+    for (size_t i = 0; i < page->daemons; i++)
+        page->left -= PAGE_TAG_BYTES + page_text_bytes(daemon[i].address) +
+                      DAEMON_NUMBERS * PAGE_NUMBER_BYTES;
+    return true;
 }
 
 /* ---- Members --------------------------------------------------------------------------------- */
@@ -283,7 +310,7 @@ enum stepd_status control_status_pages(const struct control_wait *wait, struct c
     const struct control_job *job = pages->conn->control->first_job;
     struct page page = {.pages = pages, .query = wait->query};
     begin(&page);
-    bool room = page.job != NULL;
+    bool room = page.job != NULL && put_daemons(&page);
     for (; room && job != NULL; job = job->next) {
         if ((wait->job == NULL || wait->job == job) && control_login_shows(wait->conn, job->name))
             room = put_job(&page, job);

@@ -21,35 +21,58 @@
 #include "server/control/query.h"
 #include "server/control/sessions.h"
 
+#define DAEMONS_PATIENCE_MS UINT64_C(1000)
+
 /* ---- What is waited for ---------------------------------------------------------------------- */
 
-static bool job_is_open(const struct control_wait *wait)
+static bool job_is_open(struct control_wait *wait)
 {
     return control_job_is_open(wait->job);
 }
 
-static bool opening_is_over(const struct control_wait *wait)
+static bool opening_is_over(struct control_wait *wait)
 {
     return wait->job->state != CONTROL_JOB_OPENING;
 }
 
-static bool query_is_over(const struct control_wait *wait)
+static bool query_is_over(struct control_wait *wait)
 {
     return wait->query->left == 0;
 }
 
-static bool membership_is_settled(const struct control_wait *wait)
+/* Shards of other daemons may not be reached for a while: what there is to say of these is worth
+ * more than the answers that are missing. */
+static bool status_is_over(struct control_wait *wait)
 {
-    return wait->conn->session->member->state != STEPD_MEMBER_JOINING ||
-           wait->job->state != CONTROL_JOB_RUNNING;
+    const struct control *const control = wait->conn->control;
+    const struct control_io *const io = &control->io;
+    const uint64_t asked_ms = wait->query->until_ms - CONTROL_QUERY_MS;
+    return query_is_over(wait) || (control->now_ms - asked_ms >= DAEMONS_PATIENCE_MS &&
+                                   io->daemons != NULL && io->daemons(io->owner, NULL, 0) > 1);
 }
 
-static bool change_is_decided(const struct control_wait *wait)
+static bool membership_is_settled(struct control_wait *wait)
+{
+    const struct control_io *const io = &wait->conn->control->io;
+    const struct control_member *const member = wait->conn->session->member;
+    if (member != NULL && member->state == STEPD_MEMBER_JOINING &&
+        wait->job->state == CONTROL_JOB_RUNNING)
+        return false;
+    if (io->ordered == NULL)
+        return true;
+    if (!wait->settles) {
+        wait->settles = true;
+        wait->orders = io->ordered(io->owner);
+    }
+    return io->arrived(io->owner) >= wait->orders;
+}
+
+static bool change_is_decided(struct control_wait *wait)
 {
     return wait->edited->decided;
 }
 
-static bool checkpoint_is_done(const struct control_wait *wait)
+static bool checkpoint_is_done(struct control_wait *wait)
 {
     return wait->job->checkpoints.answered >= wait->sequence;
 }
@@ -102,7 +125,8 @@ static enum stepd_status answer_member(const struct control_wait *wait,
                                        struct stepd_error *reterr)
 {
     const struct control_job *job = wait->job;
-    if (wait->conn->session->member->state == STEPD_MEMBER_JOINING)
+    const struct control_member *const member = wait->conn->session->member;
+    if (member != NULL && member->state == STEPD_MEMBER_JOINING)
         return stepd_fail(reterr, job->failure.code, "%s", job->failure.text);
     ret_answer->message = control_welcome(wait->conn->control, wait->conn->session);
     return STEPD_OK;
@@ -177,6 +201,11 @@ static enum stepd_status barrier_too_late(const struct control_wait *wait,
 static enum stepd_status member_too_late(const struct control_wait *wait,
                                          struct stepd_error *reterr)
 {
+    if (wait->settles)
+        return stepd_fail(reterr, STEPD_UNAVAILABLE,
+                          "another daemon of this server, whose shards serve job '%s', cannot be "
+                          "reached; try again",
+                          wait->job->name);
     return stepd_fail(reterr, STEPD_DEADLINE_EXCEEDED,
                       "the shards have not agreed from which version on rank %u is a member of job "
                       "'%s'; resume the session",
@@ -184,7 +213,7 @@ static enum stepd_status member_too_late(const struct control_wait *wait,
 }
 
 struct wait_row {
-    bool (*over)(const struct control_wait *wait);
+    bool (*over)(struct control_wait *wait);
     enum stepd_status (*answer)(const struct control_wait *wait, struct control_answer *ret_answer,
                                 struct stepd_error *reterr);
     enum stepd_status (*too_late)(const struct control_wait *wait, struct stepd_error *reterr);
@@ -205,7 +234,7 @@ static const struct wait_row rows[] = {
         },
     [CONTROL_WAIT_STATUS] =
         {
-            .over = query_is_over,
+            .over = status_is_over,
             .answer = answer_status,
             .too_late = query_too_late,
         },
@@ -277,7 +306,7 @@ enum stepd_status control_wait_park(const struct control_wait *like, uint32_t de
 }
 
 /* Sends the answer if there is one to give now. */
-static bool try_answer(const struct control_wait *wait)
+static bool try_answer(struct control_wait *wait)
 {
     const struct wait_row *row = &rows[wait->kind];
     struct control_answer answer = {.wait = NULL};

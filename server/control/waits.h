@@ -16,13 +16,14 @@
 #define CONTROL_WAITS_MAX 4u
 
 enum control_wait_kind {
-    CONTROL_WAIT_LAYOUT,  /* GetLayout: until the job is open */
-    CONTROL_WAIT_OPENED,  /* the last page of DefineTensors: until the shards have answered */
-    CONTROL_WAIT_STATUS,  /* GetStatus: until the shards have answered the query */
-    CONTROL_WAIT_GROUPS,  /* GetGroups: the same */
-    CONTROL_WAIT_MEMBER,  /* Hello: until the shards have agreed from which version on it is one */
-    CONTROL_WAIT_CHANGE,  /* ChangeJob: until it is decided */
-    CONTROL_WAIT_BARRIER, /* Barrier: until all members have come */
+    CONTROL_WAIT_LAYOUT,     /* GetLayout: until the job is open */
+    CONTROL_WAIT_OPENED,     /* the last page of DefineTensors: until the shards have answered */
+    CONTROL_WAIT_STATUS,     /* GetStatus: until the shards have answered the query */
+    CONTROL_WAIT_GROUPS,     /* GetGroups: the same */
+    CONTROL_WAIT_MEMBER,     /* Hello: until the shards have agreed from which version on it is one,
+                              * and those of other daemons know of its session */
+    CONTROL_WAIT_CHANGE,     /* ChangeJob: until it is decided */
+    CONTROL_WAIT_BARRIER,    /* Barrier: until all members have come */
     CONTROL_WAIT_CHECKPOINT, /* Checkpoint: until it is done */
 };
 
@@ -39,6 +40,8 @@ struct control_wait {
     struct control_query *query;   /* to give back; STATUS, GROUPS */
     struct control_edited *edited; /* owned; CHANGE: what became of it */
     uint64_t sequence;             /* BARRIER; CHECKPOINT: that control_checkpoint_ask gave it */
+    bool settles;                  /* MEMBER: it is one, and so many orders must arrive first */
+    uint64_t orders;
 };
 
 /*

@@ -88,6 +88,31 @@ static enum stepd_status on_fetch(void *owner, struct job *job, uint64_t attempt
     return STEPD_OK;
 }
 
+static uint64_t on_ordered(void *owner)
+{
+    return ((const struct brain *)owner)->orders;
+}
+
+static uint64_t on_arrived(void *owner)
+{
+    const struct brain *const brain = owner;
+    return brain->apart ? brain->arrived : brain->orders;
+}
+
+static size_t on_daemons(void *owner, struct stepd_daemon_status *daemon, size_t room)
+{
+    const struct brain *const brain = owner;
+    for (size_t i = 0; i < brain->daemons && i < room; i++)
+        daemon[i] = (struct stepd_daemon_status){.place = (uint32_t)i,
+                                                 .address = "h:1",
+                                                 .state = STEPD_DAEMON_AWAY,
+                                                 .first_shard = 1 + (uint32_t)i,
+                                                 .shards = 1,
+                                                 .silent_ms = 5,
+                                                 .clock_ms = -7};
+    return brain->daemons;
+}
+
 static struct control_caller on_caller(void *owner, void *peer)
 {
     (void)peer;
@@ -148,6 +173,9 @@ static struct brain *create(const struct control_options *options, bool keeps)
         .snapshot = on_snapshot,
         .checkpoint = keeps ? on_checkpoint : NULL,
         .fetch = on_fetch,
+        .ordered = on_ordered,
+        .arrived = on_arrived,
+        .daemons = on_daemons,
         .caller = on_caller,
         .unix_s = on_unix_s,
         .random = on_random,

@@ -60,6 +60,9 @@ struct brain {
     size_t checkpoints;                    /* that were to be written */
     const struct job_snapshot *checkpoint; /* the newest of them, control's until it is written */
     uint64_t checkpoint_step;
+    bool apart; /* the shards are in other daemons: so many orders have got there */
+    uint64_t arrived;
+    size_t daemons;     /* that there are, besides the first */
     bool fetches;       /* first weights come from elsewhere */
     uint64_t attempt;   /* that they were asked for last */
     char log[1u << 16]; /* "event facts\n", one line each; behind "warn: " where it is one */
