@@ -96,6 +96,16 @@ uint64_t peer_link_expects(const struct peer_link *link)
     return is_known(link) ? link->expects : 1;
 }
 
+uint64_t peer_link_posted(const struct peer_link *link)
+{
+    return link->posted;
+}
+
+uint64_t peer_link_seen(const struct peer_link *link)
+{
+    return link->seen;
+}
+
 size_t peer_link_kept(const struct peer_link *link)
 {
     return link->kept_bytes;
@@ -292,7 +302,8 @@ static void next_piece(struct peer_link *link, struct peer_frame *ret_frame)
 
 static bool owes_sign(const struct peer_link *link, uint64_t now_ms)
 {
-    return link->expects - 1 - link->told >= SEEN_EVERY ||
+    const uint64_t most = link->options.tells_at_once ? 1 : SEEN_EVERY;
+    return link->expects - 1 - link->told >= most ||
            now_ms - link->sent_ms >= link->options.ping_ms;
 }
 

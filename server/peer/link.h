@@ -57,6 +57,7 @@
 
 struct peer_link_options {
     bool dials;              /* this end says Join: a member daemon's */
+    bool tells_at_once;      /* ... and what has come: the other end waits to hear of it */
     uint64_t lease_ms;       /* nothing has come for so long: the other daemon is lost */
     uint64_t ping_ms;        /* something is sent at least this often; at least 1 */
     uint64_t silent_ms;      /* a connection on which nothing has come for so long is given up */
@@ -97,6 +98,9 @@ enum peer_link_state peer_link_state(const struct peer_link *link);
 /* For Join and Joined: 0 on an empty link, and the sequence of the next piece that is to come. */
 uint64_t peer_link_reign(const struct peer_link *link);
 uint64_t peer_link_expects(const struct peer_link *link);
+/* The sequence of the last piece that was posted, and up to which the other end has seen all. */
+uint64_t peer_link_posted(const struct peer_link *link);
+uint64_t peer_link_seen(const struct peer_link *link);
 /* Bytes that letters take which wait to be seen. */
 size_t peer_link_kept(const struct peer_link *link);
 
