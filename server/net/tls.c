@@ -147,18 +147,30 @@ static BIO *bio_create(struct tls *tls)
 
 /* ---- An end of a connection ------------------------------------------------------------------ */
 
-struct tls *tls_create(struct tls_server *server)
+struct tls *tls_make(SSL_CTX *context)
 {
     struct tls *const tls = calloc(1, sizeof *tls);
     if (tls == NULL)
         return NULL;
     ERR_clear_error();
-    tls->ssl = SSL_new(server->context);
+    tls->ssl = SSL_new(context);
     BIO *const bio = tls->ssl == NULL ? NULL : bio_create(tls);
     if (bio == NULL)
         return tls_destroy(tls);
     SSL_set_bio(tls->ssl, bio, bio);
-    SSL_set_accept_state(tls->ssl);
+    return tls;
+}
+
+SSL *tls_ssl(const struct tls *tls)
+{
+    return tls->ssl;
+}
+
+struct tls *tls_create(struct tls_server *server)
+{
+    struct tls *const tls = tls_make(server->context);
+    if (tls != NULL)
+        SSL_set_accept_state(tls->ssl);
     return tls;
 }
 

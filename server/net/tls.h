@@ -45,6 +45,35 @@ enum stepd_status tls_server_reload(struct tls_server *server, const struct tls_
 /* NULL is fine. Returns NULL. Connections may outlive it. */
 struct tls_server *tls_server_destroy(struct tls_server *server);
 
+/* As the one who dials. Paths of PEM files; borrowed until return. */
+struct tls_client_files {
+    const char *certificate; /* ours, likewise; "": we show none */
+    const char *key;
+    const char *ca; /* who signs the other side's certificate */
+};
+
+struct tls_client;
+
+/* Reads them. Errors as tls_server_create. *ret_client: caller frees with tls_client_destroy. */
+enum stepd_status tls_client_create(const struct tls_client_files *files,
+                                    struct tls_client **ret_client,
+                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Another one with the same files, for another thread: reading them again changes nothing of it.
+ * NULL: no memory. Likewise. */
+struct tls_client *tls_client_copy(const struct tls_client *client);
+
+/* Reads them again: whom is dialled from now on meets the new ones. A failure changes nothing. */
+enum stepd_status tls_client_reload(struct tls_client *client, const struct tls_client_files *files,
+                                    struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* NULL is fine. Returns NULL. Connections may outlive it. */
+struct tls_client *tls_client_destroy(struct tls_client *client);
+
+/* Our end of a connection that we have made to a host, a name or an address, which the other side's
+ * certificate must name. NULL: no memory. The caller frees with tls_destroy. */
+struct tls *tls_dial(const struct tls_client *client, const char *host);
+
 /* Our end of a connection of which nothing has come yet. NULL: no memory. The caller frees with
  * tls_destroy. */
 struct tls *tls_create(struct tls_server *server);

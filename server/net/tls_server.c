@@ -24,8 +24,8 @@ static enum stepd_status no_memory(struct stepd_error *reterr)
     return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for TLS");
 }
 
-static enum stepd_status fail_file(const char *key, const char *path, const char *what,
-                                   struct stepd_error *reterr)
+enum stepd_status tls_fail_file(const char *key, const char *path, const char *what,
+                                struct stepd_error *reterr)
 {
     const unsigned long code = ERR_peek_error();
     const char *const reason = ERR_reason_error_string(code);
@@ -48,7 +48,7 @@ static int no_password(char *password, int size, int writing, void *nothing)
     return -1;
 }
 
-static void restrict_to_tls_13(SSL_CTX *context)
+void tls_restrict(SSL_CTX *context)
 {
     (void)SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
     (void)SSL_CTX_set_num_tickets(context, 0);
@@ -68,8 +68,8 @@ static enum stepd_status take_client_ca(SSL_CTX *context, const struct tls_files
     STACK_OF(X509_NAME) *const names = SSL_load_client_CA_file(files->client_ca);
     if (names == NULL || SSL_CTX_load_verify_file(context, files->client_ca) != 1) {
         sk_X509_NAME_pop_free(names, X509_NAME_free);
-        return fail_file("tls_client_ca", files->client_ca, "no certificates to be read there",
-                         reterr);
+        return tls_fail_file("tls_client_ca", files->client_ca, "no certificates to be read there",
+                             reterr);
     }
     SSL_CTX_set_client_CA_list(context, names); /* which takes ownership */
     (void)SSL_CTX_set_session_id_context(context, session_id, sizeof session_id - 1);
@@ -80,15 +80,25 @@ static enum stepd_status take_client_ca(SSL_CTX *context, const struct tls_files
     return STEPD_OK;
 }
 
+enum stepd_status tls_take_certificate(SSL_CTX *context, const char *certificate, const char *key,
+                                       struct stepd_error *reterr)
+{
+    if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1)
+        return tls_fail_file("tls_cert", certificate, "no certificate to be read there", reterr);
+    if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1)
+        return tls_fail_file("tls_key", key,
+                             "no key to be read there that belongs to the certificate", reterr);
+    return STEPD_OK;
+}
+
 static enum stepd_status fill(SSL_CTX *context, const struct tls_files *files,
                               struct stepd_error *reterr)
 {
-    restrict_to_tls_13(context);
-    if (SSL_CTX_use_certificate_chain_file(context, files->certificate) != 1)
-        return fail_file("tls_cert", files->certificate, "no certificate to be read there", reterr);
-    if (SSL_CTX_use_PrivateKey_file(context, files->key, SSL_FILETYPE_PEM) != 1)
-        return fail_file("tls_key", files->key,
-                         "no key to be read there that belongs to the certificate", reterr);
+    tls_restrict(context);
+    const enum stepd_status status =
+        tls_take_certificate(context, files->certificate, files->key, reterr);
+    if (status != STEPD_OK)
+        return status;
     return files->client_ca[0] == '\0' ? STEPD_OK : take_client_ca(context, files, reterr);
 }
 
