@@ -22,6 +22,8 @@
 #include "server/model/group.h"
 #include "server/net/server.h"
 #include "server/optim/blas.h"
+#include "server/peering.h"
+#include "server/several.h"
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE  2
@@ -41,7 +43,9 @@ struct daemon {
     const struct config *config; /* as it took effect */
     struct config *read;         /* owned; as it was reread last; NULL: never */
     struct server *server;       /* owned */
+    struct peering peering;
     struct keeping keeping;
+    struct several several;
     struct log log;
 };
 
@@ -240,7 +244,8 @@ static void reload(void *owner)
     if (!config_compare(daemon->config, &config, note_difference, daemon))
         log_event(&daemon->log, LOG_ERROR, "out_of_memory", "consequence=%s",
                   "what needs a restart is not known");
-    redefine_jobs(daemon, &config);
+    if (!peering_is_member(&daemon->peering))
+        redefine_jobs(daemon, &config);
     log_set_level(&daemon->log, config.log_level);
     log_event(&daemon->log, LOG_INFO, "reloaded", "log_level=%s", log_level_name(config.log_level));
     keep(daemon, &config);
@@ -257,7 +262,10 @@ static uint64_t jobs_memory_bytes(const struct config *config)
 static void checkpoint(void *owner, struct server_written *written, uint64_t step)
 {
     struct daemon *const daemon = owner;
-    keeping_write(&daemon->keeping, written, step);
+    if (peering_is_alone(&daemon->peering))
+        keeping_write(&daemon->keeping, written, step);
+    else
+        several_write(&daemon->several, written, step);
 }
 
 static bool is_initialized(void *owner, const char *job)
@@ -273,15 +281,22 @@ static enum stepd_status fetch(void *owner, const struct job *job, const atomic_
     return keeping_fetch(&daemon->keeping, job, stop, ret_first, reterr);
 }
 
-static enum stepd_status create_server(struct daemon *daemon, struct server **ret_server,
-                                       struct stepd_error *reterr)
+/* A reign begins, and jobs that were brought back are there. */
+static enum stepd_status define_again(void *owner, struct stepd_error *reterr)
+{
+    const struct daemon *const daemon = owner;
+    return define_jobs(daemon, reterr);
+}
+
+static enum stepd_status create_server(struct daemon *daemon, const char *probe,
+                                       struct server **ret_server, struct stepd_error *reterr)
 {
     const struct config *const config = daemon->config;
     enum optim_isa isa;
     const enum stepd_status status = find_isa(config, &isa, reterr);
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, status, "isa");
-    const struct server_options options = {
+    struct server_options options = {
         .listen = config->listen,
         .unix_path = config->unix_path,
         .port_file = config->port_file,
@@ -327,8 +342,17 @@ static enum stepd_status create_server(struct daemon *daemon, struct server **re
         .checkpoint = config->checkpoint_dir[0] == '\0' ? NULL : checkpoint,
         .is_initialized = is_initialized,
         .fetch = fetch,
+        .peers = config->action == CONFIG_RUN ? daemon->peering.list.count : 0,
+        .peer = daemon->peering.address,
+        .place = daemon->peering.place,
+        .advertise = daemon->peering.advertise,
+        .peer_lease_ms = config->peer_lease_ms,
+        .peer_token = daemon->peering.token,
+        .peer_ca = config->peer_ca,
+        .probe = probe,
         .reload = reload,
     };
+    several_options(&daemon->several, &options);
     return server_create(&options, ret_server, reterr);
 }
 
@@ -368,21 +392,52 @@ static enum stepd_status bring_back(struct daemon *daemon, struct stepd_error *r
     return status;
 }
 
+static bool is_one_of_several(const struct daemon *daemon)
+{
+    return daemon->config->action == CONFIG_RUN && !peering_is_alone(&daemon->peering);
+}
+
+/* Brings jobs into a server that is alone, or is only to be checked; where it is one of several
+ * they come when a reign begins. */
+static enum stepd_status fill(struct daemon *daemon, struct stepd_error *reterr)
+{
+    const bool runs = daemon->config->action == CONFIG_RUN;
+    if (is_one_of_several(daemon)) {
+        const enum stepd_status checked = check_jobs(daemon->config, reterr);
+        return checked == STEPD_OK ? several_start(&daemon->several, daemon->server, reterr)
+                                   : checked;
+    }
+    const enum stepd_status status = runs ? bring_back(daemon, reterr) : STEPD_OK;
+    return status == STEPD_OK ? define_jobs(daemon, reterr) : status;
+}
+
 /* Checks the config as far as that goes without opening anything; then runs, unless told not to. */
 static int serve(const struct config *config, int argc, char *const argv[])
 {
     struct daemon daemon = {
         .argc = argc, .argv = argv, .config = config, .keeping = {.config = config}};
     struct stepd_error error;
+    const char *probe = "";
     log_init(&daemon.log, stderr, config->log_level);
     blas_use_one_thread();
-    enum stepd_status status = create_server(&daemon, &daemon.server, &error);
+    daemon.several = (struct several){
+        .keeping = &daemon.keeping,
+        .peering = &daemon.peering,
+        .log = &daemon.log,
+        .owner = &daemon,
+        .shards = config->shards,
+        .memory_bytes = jobs_memory_bytes(config),
+        .define = define_again,
+    };
+    enum stepd_status status = peering_find(config, &daemon.peering, &error);
+    if (status == STEPD_OK && is_one_of_several(&daemon))
+        status = several_open(&daemon.several, config, &probe, &error);
+    if (status == STEPD_OK)
+        status = create_server(&daemon, probe, &daemon.server, &error);
     if (status == STEPD_OK)
         status = admit(&daemon, &error);
-    if (status == STEPD_OK && config->action == CONFIG_RUN)
-        status = bring_back(&daemon, &error);
     if (status == STEPD_OK)
-        status = define_jobs(&daemon, &error);
+        status = fill(&daemon, &error);
     if (status == STEPD_OK && config->action == CONFIG_RUN)
         status = server_run(daemon.server, &error);
     keeping_end(&daemon.keeping);

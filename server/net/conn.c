@@ -368,6 +368,14 @@ void conn_loop_tick(struct conn_loop *loop, uint64_t now_ms)
     conn_loop_settle(loop);
 }
 
+void conn_loop_end(struct conn_loop *loop, const struct stepd_error *why)
+{
+    for (struct conn *conn = loop->first; conn != NULL; conn = conn->next) {
+        if (conn->state == CONN_OPEN)
+            say_why(conn, why);
+    }
+}
+
 bool conn_loop_drop_stranger(struct conn_loop *loop)
 {
     struct conn *oldest = NULL; /* who came last stands first */
@@ -385,10 +393,7 @@ void conn_loop_drain(struct conn_loop *loop)
 {
     struct stepd_error error;
     (void)stepd_fail(&error, STEPD_UNAVAILABLE, "the server is shutting down");
-    for (struct conn *conn = loop->first; conn != NULL; conn = conn->next) {
-        if (conn->state == CONN_OPEN)
-            say_why(conn, &error);
-    }
+    conn_loop_end(loop, &error);
 }
 
 void conn_loop_cut(struct conn_loop *loop)

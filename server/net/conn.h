@@ -68,8 +68,8 @@ struct conn_handler {
     /* A reply's piece was sent, or will never be. */
     void (*release)(void *owner, struct weights *weights, uint64_t now_ms);
 
-    /* A caller has been let in: its Welcome was replied. From inside conn_reply(). NULL: nobody
-     * wants to know. */
+    /* A caller has been let in: its Welcome or Joined was replied. From inside conn_reply(). NULL:
+     * nobody wants to know. */
     void (*known)(void *owner);
 
     /* A caller's socket has been closed and its memory freed, who had been let in or not; the last
@@ -146,6 +146,9 @@ void conn_loop_go_on(struct conn_loop *loop);
 /* Says goodbye to all: what was replied is flushed, then they close. */
 void conn_loop_drain(struct conn_loop *loop);
 
+/* Says goodbye to all with this error, as conn_refuse does. */
+void conn_loop_end(struct conn_loop *loop, const struct stepd_error *why);
+
 /* Closes all, whatever was replied. */
 void conn_loop_cut(struct conn_loop *loop);
 
@@ -176,6 +179,9 @@ void conn_reply(struct conn *conn, const struct stepd_message *message,
  */
 const uint8_t *conn_lend(struct conn *conn, const struct shared_memory *weights,
                          size_t gradients_bytes, struct shared_budget *budget);
+
+/* Bytes of replies that have not left. */
+size_t conn_queue_bytes(const struct conn *conn);
 
 /* From now on nothing more of the peer's bytes comes to the handler (hold), or it does again, after
  * conn_loop_go_on(). */

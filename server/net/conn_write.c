@@ -140,8 +140,7 @@ static void lose(struct conn *conn, const struct reply *reply, const char *why)
 
 /* ---- Sending --------------------------------------------------------------------------------- */
 
-/* Bytes of replies that have not left. */
-static size_t queue_size(const struct conn *conn)
+size_t conn_queue_bytes(const struct conn *conn)
 {
     return conn->tls == NULL ? uv_stream_get_write_queue_size(&conn->uv.stream)
                              : conn->unencrypted + conn->flight_bytes;
@@ -149,7 +148,7 @@ static size_t queue_size(const struct conn *conn)
 
 static void choke(struct conn *conn)
 {
-    if (queue_size(conn) <= conn->loop->queue_high_bytes)
+    if (conn_queue_bytes(conn) <= conn->loop->queue_high_bytes)
         return;
     if (!conn->choked)
         limit_refused(conn->loop->limits, LIMIT_UNSENT_BYTES);
@@ -161,7 +160,7 @@ static void choke(struct conn *conn)
 void conn_after_write(struct conn *conn)
 {
     const size_t low = conn->loop->queue_high_bytes / 4;
-    if (!conn->choked || queue_size(conn) >= low)
+    if (!conn->choked || conn_queue_bytes(conn) >= low)
         return;
     conn->choked = false;
     conn_read_on(conn);
@@ -319,7 +318,8 @@ static void note_reply(struct conn *conn, enum stepd_message_kind kind)
     const struct conn_handler *const handler = conn->loop->handler;
     if (kind == STEPD_MESSAGE_ERROR)
         note_refusal(conn);
-    if (kind != STEPD_MESSAGE_WELCOME || conn->known)
+    const bool lets_in = kind == STEPD_MESSAGE_WELCOME || kind == STEPD_MESSAGE_JOINED;
+    if (!lets_in || conn->known)
         return;
     conn->known = true;
     if (handler->known != NULL)

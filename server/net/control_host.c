@@ -126,6 +126,24 @@ static enum stepd_status io_fetch(void *owner, struct job *job, uint64_t attempt
     return host->options.fetch(host->options.owner, job, attempt, ret_fetching);
 }
 
+static uint64_t io_ordered(void *owner)
+{
+    const struct control_host *const host = owner;
+    return host->options.ordered(host->options.owner);
+}
+
+static uint64_t io_arrived(void *owner)
+{
+    const struct control_host *const host = owner;
+    return host->options.arrived(host->options.owner);
+}
+
+static size_t io_daemons(void *owner, struct stepd_daemon_status *daemon, size_t room)
+{
+    const struct control_host *const host = owner;
+    return host->options.daemons(host->options.owner, daemon, room);
+}
+
 static struct control_caller io_caller(void *owner, void *peer)
 {
     (void)owner;
@@ -140,9 +158,8 @@ static int64_t io_unix_s(void *owner)
 }
 
 /* getrandom() fails only when a signal interrupts it before the system has any randomness. */
-static void io_random(void *owner, uint8_t *bytes, size_t n)
+void control_host_random(uint8_t *bytes, size_t n)
 {
-    (void)owner;
     while (n > 0) {
         const ssize_t got = getrandom(bytes, n, 0);
         assert(got >= 0 || errno == EINTR);
@@ -151,6 +168,12 @@ static void io_random(void *owner, uint8_t *bytes, size_t n)
         bytes += got;
         n -= (size_t)got;
     }
+}
+
+static void io_random(void *owner, uint8_t *bytes, size_t n)
+{
+    (void)owner;
+    control_host_random(bytes, n);
 }
 
 static void io_log(void *owner, enum log_level level, const char *event, const char *facts)
@@ -194,6 +217,9 @@ enum stepd_status control_host_create(const struct control_host_options *options
         .order = io_order,
         .checkpoint = options->checkpoint == NULL ? NULL : io_checkpoint,
         .fetch = options->fetch == NULL ? NULL : io_fetch,
+        .ordered = options->ordered == NULL ? NULL : io_ordered,
+        .arrived = options->arrived == NULL ? NULL : io_arrived,
+        .daemons = options->daemons == NULL ? NULL : io_daemons,
         .caller = io_caller,
         .unix_s = io_unix_s,
         .random = io_random,
@@ -241,11 +267,17 @@ bool control_host_drop_stranger(struct control_host *host)
     return conn_loop_drop_stranger(&host->loop);
 }
 
-void control_host_tick(struct control_host *host, uint64_t now_ms)
+void control_host_end(struct control_host *host, const struct stepd_error *why)
+{
+    conn_loop_end(&host->loop, why);
+}
+
+void control_host_tick(struct control_host *host, uint64_t now_ms, bool frozen)
 {
     conn_loop_tick(&host->loop, now_ms);
     log_limit_tick(&host->login_refused, host->options.log, now_ms);
-    control_on_tick(host->control, now_ms);
+    if (!frozen)
+        control_on_tick(host->control, now_ms);
 }
 
 void control_host_drain(struct control_host *host)

@@ -40,6 +40,11 @@ struct control_host_options {
     /* As io.fetch of control.h; NULL: all jobs begin as they are defined. */
     enum stepd_status (*fetch)(void *owner, struct job *job, uint64_t attempt, bool *ret_fetching);
 
+    /* As io.ordered, io.arrived and io.daemons of control.h; NULL: all shards are here. */
+    uint64_t (*ordered)(void *owner);
+    uint64_t (*arrived)(void *owner);
+    size_t (*daemons)(void *owner, struct stepd_daemon_status *daemon, size_t room);
+
     /* A caller was let in. NULL: nobody wants to know. */
     void (*known)(void *owner);
 
@@ -65,10 +70,17 @@ void control_host_refuse(struct control_host *host, struct caller *caller,
 /* As conn_loop_drop_stranger. */
 bool control_host_drop_stranger(struct control_host *host);
 
-void control_host_tick(struct control_host *host, uint64_t now_ms);
+/* frozen: control itself is left alone. */
+void control_host_tick(struct control_host *host, uint64_t now_ms, bool frozen);
+
+/* Ends all connections with this error; control knows none any more. */
+void control_host_end(struct control_host *host, const struct stepd_error *why);
 
 /* Says goodbye to all connections; closes them at once. */
 void control_host_drain(struct control_host *host);
+/* Fills n bytes nobody can guess. Any thread. */
+void control_host_random(uint8_t *bytes, size_t n);
+
 void control_host_cut(struct control_host *host);
 
 /* Connections that are not gone. */

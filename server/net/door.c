@@ -183,6 +183,11 @@ enum stepd_status door_listen(struct door *door, const struct sockaddr *address,
     return note_address(door, reterr);
 }
 
+void door_serve(struct door *door, const struct door_shards *shards)
+{
+    door->options.shards = *shards;
+}
+
 const char *door_address(const struct door *door)
 {
     return door->address;

@@ -37,10 +37,17 @@ struct door;
 struct limits;
 struct tls_server;
 
+/* What is served behind a door. Shards are numbered over all daemons, 1 first, as a Hello does. */
+struct door_shards {
+    bool control;   /* a Hello may name 0 */
+    uint32_t first; /* the lowest that is served here; 0: none is yet */
+    uint32_t count;
+};
+
 struct door_options {
-    uv_loop_t *uv;            /* borrowed while the door lives */
-    const struct log *log;    /* likewise; may be NULL */
-    uint32_t shards;          /* a Hello may name 0 (control) to this number */
+    uv_loop_t *uv;         /* borrowed while the door lives */
+    const struct log *log; /* likewise; may be NULL */
+    struct door_shards shards;
     uint32_t connections_max; /* in all, strangers and those who were let in */
     uint32_t unauthenticated_max;
     uint32_t hello_timeout_ms;
@@ -54,6 +61,9 @@ struct door_options {
 
     /* Serve this caller. Takes ownership; door_gone() says when it is over. */
     void (*admit)(void *owner, uint32_t shard, struct caller *caller);
+
+    /* This caller says Join, a daemon. Likewise. NULL: there are no others. */
+    void (*join)(void *owner, struct caller *caller);
 
     /* Tell this caller the error (borrowed until return), and close. Likewise. */
     void (*refuse)(void *owner, struct caller *caller, const struct stepd_error *error);
@@ -76,6 +86,9 @@ enum stepd_status door_listen(struct door *door, const struct sockaddr *address,
 /* The TCP address that it listens on, as host:port, and its port. Borrowed as long as the door. */
 const char *door_address(const struct door *door);
 uint16_t door_port(const struct door *door);
+
+/* Other shards are served from now on. */
+void door_serve(struct door *door, const struct door_shards *shards);
 
 /* A caller has been let in: it is no stranger any more. */
 void door_known(struct door *door);

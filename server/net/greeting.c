@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What a caller says first. Bytes are collected until they hold a frame's head; that head must be a
- * Hello for control or for a shard that exists. Then the socket goes to whoever serves it, with
- * every byte that was read: the Hello too, which is parsed there again as the connection's first
- * message. So the door understands the address on the letter and nothing else; whether it speaks
- * our version, control and the shards judge.
+ * Hello for control or for a shard that exists, or the Join of another daemon. Then the socket goes
+ * to whoever serves it, with every byte that was read: the Hello too, which is parsed there again
+ * as the connection's first message. So the door understands the address on the letter and nothing
+ * else; whether it speaks our version, control and the shards judge.
  *
  * The socket is handed over as a duplicate of its descriptor. The original is closed by libuv,
  * which so removes it from this loop's epoll; the duplicate has never been in one.
@@ -121,26 +121,62 @@ static void turn_away(struct greeting *greeting, const struct stepd_error *error
         options->refuse(options->owner, caller, error);
 }
 
-/* Is this a message that opens a connection, and to whom? */
-static enum stepd_status find_addressee(const struct stepd_message *message, uint32_t shards,
-                                        uint32_t *ret_shard, struct stepd_error *reterr)
+/* Whom a caller wants to speak to. */
+struct addressee {
+    bool is_daemon; /* the caller, who wants to join */
+    uint32_t shard; /* or 0, control */
+};
+
+static enum stepd_status refuse_shard(const struct door_shards *shards, uint32_t shard,
+                                      struct stepd_error *reterr)
 {
-    const struct stepd_hello *const hello = &message->body.hello;
+    if (shard == 0)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "control runs in the first daemon of peers; connect to that one");
+    if (shards->first == 0)
+        return stepd_fail(reterr, STEPD_UNAVAILABLE,
+                          "this daemon has not joined the first of peers yet; try again");
+    if (shards->control && shards->first == 1)
+        return stepd_fail(reterr, STEPD_NOT_FOUND,
+                          "there is no shard %u: this server has shards 1 to %u, and control is 0",
+                          (unsigned)shard, (unsigned)shards->count);
+    return stepd_fail(reterr, STEPD_NOT_FOUND, "shard %u is not here: this daemon has %u to %u",
+                      (unsigned)shard, (unsigned)shards->first,
+                      (unsigned)(shards->first + shards->count - 1));
+}
+
+/* Is this a message that opens a connection, and to whom? */
+static enum stepd_status find_addressee(const struct stepd_message *message,
+                                        const struct door_options *options,
+                                        struct addressee *ret_addressee, struct stepd_error *reterr)
+{
+    const struct door_shards *const shards = &options->shards;
+    const uint32_t shard = message->body.hello.shard;
+    if (message->kind == STEPD_MESSAGE_JOIN && options->join != NULL) {
+        *ret_addressee = (struct addressee){.is_daemon = true};
+        return STEPD_OK;
+    }
+    if (message->kind == STEPD_MESSAGE_JOIN)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "this daemon is not the first of any peers: all daemons must be started "
+                          "with the same list");
     if (message->kind != STEPD_MESSAGE_HELLO)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "a connection begins with hello, not with %s",
                           stepd_message_name(message->kind));
-    if (hello->shard > shards)
-        return stepd_fail(reterr, STEPD_NOT_FOUND,
-                          "there is no shard %u: this server has shards 1 to %u, and control is 0",
-                          (unsigned)hello->shard, (unsigned)shards);
-    *ret_shard = hello->shard;
+    const bool is_here = shard == 0 ? shards->control
+                                    : shards->first != 0 && shard >= shards->first &&
+                                          shard - shards->first < shards->count;
+    if (!is_here)
+        return refuse_shard(shards, shard, reterr);
+    *ret_addressee = (struct addressee){.shard = shard};
     return STEPD_OK;
 }
 
-/* Looks at what has been read. OK: once it is a whole Hello, *ret_whole is set, and *ret_shard. */
-static enum stepd_status read_hello(struct greeting *greeting, bool *ret_whole, uint32_t *ret_shard,
-                                    struct stepd_error *reterr)
+/* Looks at what has been read. OK: once it is a whole Hello, *ret_whole is set, and the addressee.
+ */
+static enum stepd_status read_hello(struct greeting *greeting, bool *ret_whole,
+                                    struct addressee *ret_addressee, struct stepd_error *reterr)
 {
     struct door *const door = greeting->door;
     struct stepd_frame_head head;
@@ -157,7 +193,7 @@ static enum stepd_status read_hello(struct greeting *greeting, bool *ret_whole, 
     enum stepd_status status = stepd_message_decode(
         greeting->bytes + head.header_at, head.header_bytes, &door->arena, &message, reterr);
     if (status == STEPD_OK)
-        status = find_addressee(&message, door->options.shards, ret_shard, reterr);
+        status = find_addressee(&message, &door->options, ret_addressee, reterr);
     stepd_arena_reset(&door->arena);
     *ret_whole = true;
     return status;
@@ -167,18 +203,20 @@ static void received(struct greeting *greeting, size_t n)
 {
     const struct door_options *const options = &greeting->door->options;
     bool whole = false;
-    uint32_t shard = 0;
+    struct addressee addressee = {.shard = 0};
     struct stepd_error error;
     greeting->count += n;
-    if (read_hello(greeting, &whole, &shard, &error) != STEPD_OK) {
+    if (read_hello(greeting, &whole, &addressee, &error) != STEPD_OK) {
         turn_away(greeting, &error);
         return;
     }
     if (!whole)
         return;
     struct caller *const caller = take_caller(greeting);
-    if (caller != NULL)
-        options->admit(options->owner, shard, caller);
+    if (caller != NULL && addressee.is_daemon)
+        options->join(options->owner, caller);
+    else if (caller != NULL)
+        options->admit(options->owner, addressee.shard, caller);
 }
 
 /* Says what TLS has to say; the socket of a fresh connection takes it all. */

@@ -28,6 +28,7 @@ static void throw_away(const struct letter *letter)
     case LETTER_NOTICE: notice_destroy(letter->notice); break;
     case LETTER_CALLER: caller_destroy(letter->caller); break;
     case LETTER_WRITTEN: free(letter->written); break;
+    case LETTER_TOLD: letter->told.drop(letter->told.what); break;
     case LETTER_KNOWN:
     case LETTER_GONE:
     case LETTER_ENDED:

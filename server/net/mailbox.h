@@ -26,6 +26,7 @@ enum letter_kind {
     LETTER_KNOWN,   /* one stranger fewer: it was let in */
     LETTER_GONE,    /* known: one connection fewer, which had been let in or not */
     LETTER_WRITTEN, /* written: a checkpoint, or not */
+    LETTER_TOLD,    /* told: something of whoever owns the server */
     LETTER_ENDED,   /* shard: its thread does nothing any more and can be joined */
     /* to both */
     LETTER_BEAT,  /* does your loop still turn? Back: shard's does */
@@ -36,14 +37,24 @@ enum letter_kind {
 
 struct server_written;
 
+/* What somebody beside the server has done on another thread. */
+struct told {
+    void (*take)(void *owner, void *what); /* takes ownership of it */
+    void (*drop)(void *what);              /* likewise, where nobody takes it */
+    void *owner;
+    void *what;
+};
+
 struct letter {
     enum letter_kind kind;
+    uint32_t from; /* NOTICE: the shard, counted in this daemon; 0 first */
 
     union { /* owned by the letter until it is delivered */
         struct order *order;
         struct notice *notice;
         struct caller *caller;
         struct server_written *written;
+        struct told told;
         uint32_t shard;
         bool known;
     };

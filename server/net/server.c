@@ -36,7 +36,7 @@
 static void end_if_drained(struct server *server)
 {
     if (server->state < SERVER_DRAINING || server->state == SERVER_ENDED || server->running > 0 ||
-        control_host_connections(server->control) > 0)
+        control_host_connections(server->control) > 0 || server_peers_connections(server) > 0)
         return;
     server->state = SERVER_ENDED;
     uv_close((uv_handle_t *)&server->tick, NULL);
@@ -58,6 +58,7 @@ static void drain(struct server *server)
     atomic_store(&server->ending, true);
     server->drain_until_ms = uv_now(&server->uv) + DRAIN_MS;
     door_close(server->door);
+    server_peers_cut(server);
     control_host_drain(server->control);
     post_to_shards(server, LETTER_DRAIN);
 }
@@ -67,14 +68,16 @@ static void cut(struct server *server)
     server->state = SERVER_CUT;
     atomic_store(&server->ending, true);
     door_close(server->door);
+    server_peers_cut(server);
     control_host_cut(server->control);
     post_to_shards(server, LETTER_CUT);
 }
 
 static void drain_if_kept(struct server *server)
 {
-    if (server->state == SERVER_KEEPING &&
-        control_checkpoints_left(control_host_control(server->control)) == 0)
+    const size_t left = control_checkpoints_left(control_host_control(server->control));
+    if (server->state == SERVER_KEEPING && (left == 0 || server->reign.ending) &&
+        server_peers_may_leave(server))
         drain(server);
     end_if_drained(server);
 }
@@ -94,6 +97,7 @@ static void stop(struct server *server, const char *reason)
         note_told(server, supervisor_tell(&server->supervisor, "STOPPING=1\nSTATUS=ends"));
         server->state = SERVER_KEEPING;
         control_checkpoint_all(control_host_control(server->control), uv_now(&server->uv));
+        server_peers_leave(server);
     } else if (server->state == SERVER_KEEPING) {
         drain(server);
     } else if (server->state == SERVER_DRAINING) {
@@ -133,17 +137,32 @@ static void on_hangup(uv_signal_t *signal, int number)
 void server_admit(void *owner, uint32_t shard, struct caller *caller)
 {
     struct server *const server = owner;
+    const uint32_t first = server->reign.first;
     if (shard == 0)
         control_host_serve(server->control, caller);
     else
-        shard_post(server->shard[shard - 1],
+        shard_post(server->shard[shard - 1 - first],
                    (struct letter){.kind = LETTER_CALLER, .caller = caller});
+}
+
+/* Another daemon. */
+void server_join(void *owner, struct caller *caller)
+{
+    const struct server *const server = owner;
+    daemons_serve(server->daemons, caller);
 }
 
 void server_refuse(void *owner, struct caller *caller, const struct stepd_error *error)
 {
     struct server *const server = owner;
     control_host_refuse(server->control, caller, error);
+}
+
+/* One fewer that this daemon has dialled. */
+void server_peer_gone(void *owner, bool known)
+{
+    (void)known;
+    end_if_drained(owner);
 }
 
 void server_known(void *owner)
@@ -168,8 +187,10 @@ bool server_make_room(void *owner)
 void server_bring_order(void *owner, uint32_t shard, struct order *order)
 {
     struct server *const server = owner;
-    assert(shard < server->options.shards);
-    shard_post(server->shard[shard], (struct letter){.kind = LETTER_ORDER, .order = order});
+    if (shard < server->options.shards)
+        shard_post(server->shard[shard], (struct letter){.kind = LETTER_ORDER, .order = order});
+    else
+        daemons_order(server->daemons, shard, order);
 }
 
 /* ---- Letters and time ------------------------------------------------------------------------ */
@@ -182,11 +203,19 @@ static void on_lost(struct server *server)
     stop(server, "out of memory");
 }
 
+void server_fail(struct server *server, const struct stepd_error *why)
+{
+    server->reign.failed = *why;
+    stop(server, "no reign can begin");
+}
+
 static void on_written(struct server *server, struct server_written *written)
 {
+    server->reign.writes--;
     control_checkpoint_written(control_host_control(server->control), written->snapshot,
                                &written->written, uv_now(&server->uv));
     free(written);
+    server_peers_settle(server);
     drain_if_kept(server);
 }
 
@@ -201,10 +230,7 @@ void server_deliver(void *owner, const struct letter *letter)
 {
     struct server *const server = owner;
     switch (letter->kind) {
-    case LETTER_NOTICE:
-        control_on_notice(control_host_control(server->control), letter->notice,
-                          uv_now(&server->uv));
-        break;
+    case LETTER_NOTICE: server_peers_notice(server, letter->from, letter->notice); break;
     case LETTER_KNOWN: server_known(server); break;
     case LETTER_GONE: server_gone(server, letter->known); break;
     case LETTER_ENDED: on_shard_ended(server, letter->shard); break;
@@ -212,6 +238,7 @@ void server_deliver(void *owner, const struct letter *letter)
     case LETTER_LOST: on_lost(server); break;
     case LETTER_BEAT: note_told(server, supervisor_answered(&server->supervisor)); break;
     case LETTER_WRITTEN: on_written(server, letter->written); break;
+    case LETTER_TOLD: letter->told.take(letter->told.owner, letter->told.what); break;
     case LETTER_ORDER:
     case LETTER_CALLER:
     case LETTER_CUT: assert(false && "this letter is for a shard"); break;
@@ -223,7 +250,8 @@ static void on_tick(uv_timer_t *timer)
     struct server *const server = timer->data;
     const uint64_t now_ms = uv_now(&server->uv);
     door_tick(server->door, now_ms);
-    control_host_tick(server->control, now_ms);
+    control_host_tick(server->control, now_ms, server->reign.ending);
+    server_peers_tick(server, now_ms);
     limit_set(&server->limits, LIMIT_SHARED, atomic_load(&server->shared.bytes_used));
     drain_if_kept(server);
     if (server->state < SERVER_DRAINING &&
@@ -242,12 +270,20 @@ void server_checkpoint(void *owner, const struct job_snapshot *snapshot, uint64_
         return;
     }
     written->snapshot = snapshot;
+    server->reign.writes++;
     server->options.checkpoint(server->options.owner, written, step);
 }
 
 void server_note_written(struct server *server, struct server_written *written)
 {
     mailbox_post(&server->mailbox, (struct letter){.kind = LETTER_WRITTEN, .written = written});
+}
+
+void server_post(struct server *server, void (*take)(void *owner, void *what),
+                 void (*drop)(void *what), void *owner, void *what)
+{
+    const struct told told = {.take = take, .drop = drop, .owner = owner, .what = what};
+    mailbox_post(&server->mailbox, (struct letter){.kind = LETTER_TOLD, .told = told});
 }
 
 void server_stop(struct server *server)
@@ -340,6 +376,8 @@ enum stepd_status server_run(struct server *server, struct stepd_error *reterr)
     (void)uv_run(&server->uv, UV_RUN_DEFAULT);
     if (status == STEPD_OK && server->broken)
         status = stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "the server ran out of memory");
+    else if (status == STEPD_OK && server->reign.failed.code != STEPD_OK)
+        status = stepd_fail(reterr, server->reign.failed.code, "%s", server->reign.failed.text);
     supervisor_close(&server->supervisor);
     log_event(server->options.log, LOG_INFO, "stopped", NULL);
     return status;

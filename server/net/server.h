@@ -30,6 +30,8 @@ struct access_list;
 struct first_weights;
 struct job;
 struct job_state;
+struct portion_answer;
+struct portion_request;
 struct server;
 struct server_written;
 
@@ -92,6 +94,41 @@ struct server_options {
     enum stepd_status (*fetch)(void *owner, const struct job *job, const atomic_bool *stop,
                                struct first_weights **ret_first, struct stepd_error *reterr);
 
+    /* The daemons that serve jobs together, "host:port" each, this one among them; the first runs
+     * control. 0 or 1: this one does alone. */
+    size_t peers;
+    const char *const *peer;
+    uint32_t place;        /* of this one */
+    const char *advertise; /* that workers reach it by */
+    uint32_t peer_lease_ms;
+    const char *peer_token; /* "": none is shown */
+    const char *peer_ca;    /* PEM file; "": tls_client_ca */
+    const char *probe;      /* see daemons.h */
+
+    /* Control's daemon: all others have joined, so that there are so many shards, the first `own`
+     * of them here. Brings back what jobs there are, and defines those of the config file, while
+     * nobody is let in; server_reign then says that this is done, or why it cannot be. On
+     * server_run's thread. */
+    void *peers_owner; /* of what follows */
+    void (*begin)(void *owner, uint32_t shards);
+    /* A reign has ended: what is being brought back or written is of no use, and is to come to an
+     * end soon; server_note_written is called for each as ever, and server_reign. Likewise. */
+    void (*end)(void *owner);
+    /* A member daemon: is this the folder of checkpoints that control means? Likewise. */
+    enum stepd_status (*sees)(void *owner, const char *probe, struct stepd_error *reterr);
+
+    /* Control's daemon: another one has answered to what server_ask has asked it. Takes ownership
+     * of what the answer owns. Likewise. */
+    void (*answered)(void *owner, struct portion_answer *answer);
+    /* A member daemon: writes its portion of what its shards have lent, until server_answer. All is
+     * borrowed until return. Likewise. */
+    void (*write_portion)(void *owner, const struct portion_request *request,
+                          const struct job_state *const *share, size_t shares, void *token);
+    /* A member daemon: reads what its shards, count of them from `first` on, need of a checkpoint
+     * of a job; then comes server_loaded. Likewise. */
+    void (*load)(void *owner, struct job *job, const char *checkpoint, uint32_t first,
+                 uint32_t count, void *token);
+
     void (*reload)(void *owner); /* SIGHUP came; on server_run's thread. NULL: nothing is done */
 };
 
@@ -126,6 +163,25 @@ enum stepd_status server_redefine(struct server *server, const char *name,
 enum stepd_status server_restore(struct server *server, struct job_snapshot *snapshot,
                                  struct job_state *state,
                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* What `begin` has come to; error's code OK: jobs are there, and workers are let in. Otherwise the
+ * server stops with it. On server_run's thread. */
+void server_reign(struct server *server, const struct stepd_error *error);
+
+/* Control's daemon: asks the daemon of this place in the list, request->index, for its portion. On
+ * server_run's thread. */
+void server_ask(struct server *server, const char *job_name, const struct portion_request *request);
+
+/* A member daemon: what came of `write_portion`, and of `load` (state NULL: see error). The
+ * answer's sums and the reference to the state pass to the server. Likewise. */
+void server_answer(struct server *server, void *token, struct portion_answer *answer);
+void server_loaded(struct server *server, void *token, struct job_state *state,
+                   const struct stepd_error *error);
+
+/* Has take(owner, what) called on server_run's thread; or drop(what) on any, where that has ended.
+ * Any thread, until server_destroy. */
+void server_post(struct server *server, void (*take)(void *owner, void *what),
+                 void (*drop)(void *what), void *owner, void *what);
 
 /* A snapshot that is being written, and what comes of it. */
 struct server_written {

@@ -61,7 +61,9 @@ static struct tls_files files_of(const struct server_options *options)
 enum stepd_status server_reload_tls(struct server *server, struct stepd_error *reterr)
 {
     const struct tls_files files = files_of(&server->options);
-    return server->tls == NULL ? STEPD_OK : tls_server_reload(server->tls, &files, reterr);
+    const enum stepd_status status =
+        server->tls == NULL ? STEPD_OK : tls_server_reload(server->tls, &files, reterr);
+    return status == STEPD_OK ? server_peers_read_tls(server, reterr) : status;
 }
 
 /* Checks what no single option can be blamed for. */
@@ -168,6 +170,9 @@ static enum stepd_status create_control(struct server *server)
         .idle_timeout_ms = idle_timeout_ms(options),
         .refusals_max_per_s = options->refusals_max_per_s,
         .owner = server,
+        .ordered = server_is_first(server) ? server_ordered : NULL,
+        .arrived = server_is_first(server) ? server_arrived : NULL,
+        .daemons = server_is_first(server) ? server_daemons : NULL,
         .order = server_bring_order,
         .known = server_known,
         .gone = server_gone,
@@ -183,7 +188,9 @@ static enum stepd_status create_door(struct server *server)
     const struct door_options door = {
         .uv = &server->uv,
         .log = options->log,
-        .shards = options->shards,
+        .shards = options->peers > 1 && options->place > 0
+                      ? (struct door_shards){.control = false}
+                      : (struct door_shards){.control = true, .first = 1, .count = options->shards},
         .connections_max = options->connections_max,
         .unauthenticated_max = unauthenticated_max(options),
         .hello_timeout_ms = options->hello_timeout_ms,
@@ -194,6 +201,7 @@ static enum stepd_status create_door(struct server *server)
         .tcp_congestion = options->tcp_congestion,
         .owner = server,
         .admit = server_admit,
+        .join = server_is_first(server) ? server_join : NULL,
         .refuse = server_refuse,
         .make_room = server_make_room,
     };
@@ -252,6 +260,8 @@ static enum stepd_status create_parts(struct server *server)
         status = create_door(server);
     if (status == STEPD_OK)
         status = create_shards(server);
+    if (status == STEPD_OK)
+        status = server_peers_create(server);
     return status;
 }
 
@@ -281,6 +291,10 @@ enum stepd_status server_create(const struct server_options *options, struct ser
         goto fail_free;
     if (mailbox_init(&server->mailbox, &server->uv, server_deliver, server) != STEPD_OK)
         goto fail_loop;
+    if (server_peers_read_tls(server, reterr) != STEPD_OK) {
+        server_destroy(server);
+        return reterr->code;
+    }
     if (create_parts(server) != STEPD_OK) {
         server_destroy(server);
         tls = NULL;
@@ -308,6 +322,7 @@ struct server *server_destroy(struct server *server)
 {
     if (server == NULL)
         return NULL;
+    server_peers_destroy(server);
     control_host_destroy(server->control);
     for (uint32_t i = 0; server->shard != NULL && i < server->options.shards; i++)
         shard_destroy(server->shard[i]);
@@ -323,6 +338,8 @@ struct server *server_destroy(struct server *server)
     assert(busy == 0);
     (void)busy;
     (void)tls_server_destroy(server->tls);
+    (void)tls_client_destroy(server->tls_peer);
+    free(server->reign.resets);
     free(server);
     return NULL;
 }

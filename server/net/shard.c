@@ -147,7 +147,9 @@ static void io_hold(void *owner, void *peer, bool hold)
 static void io_notify(void *owner, struct notice *notice)
 {
     const struct shard *const shard = owner;
-    mailbox_post(shard->options.main, (struct letter){.kind = LETTER_NOTICE, .notice = notice});
+    const struct letter letter = {
+        .kind = LETTER_NOTICE, .from = shard->options.core.shard, .notice = notice};
+    mailbox_post(shard->options.main, letter);
 }
 
 static struct core_memory *io_share(void *owner, size_t bytes)
@@ -208,6 +210,7 @@ static void deliver(void *owner, const struct letter *letter)
     case LETTER_KNOWN:
     case LETTER_GONE:
     case LETTER_WRITTEN:
+    case LETTER_TOLD:
     case LETTER_ENDED: assert(false && "this letter is for the main thread"); break;
     }
     conn_loop_settle(&shard->loop);

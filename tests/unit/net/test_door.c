@@ -48,6 +48,7 @@ struct entrance {
     size_t admitted;
     uint32_t shard[CALLERS];
     struct caller *caller[CALLERS]; /* owned */
+    size_t joined;
     size_t refused;
     struct stepd_error error; /* of the last refusal */
 };
@@ -59,6 +60,14 @@ static void admit(void *owner, uint32_t shard, struct caller *caller)
     entrance->shard[entrance->admitted] = shard;
     entrance->caller[entrance->admitted] = caller;
     entrance->admitted++;
+}
+
+static void take_daemon(void *owner, struct caller *caller)
+{
+    struct entrance *const entrance = owner;
+    entrance->joined++;
+    caller_destroy(caller);
+    door_gone(entrance->door, /* known= */ false);
 }
 
 static void refuse(void *owner, struct caller *caller, const struct stepd_error *error)
@@ -76,14 +85,14 @@ static void turn(struct entrance *entrance)
         (void)uv_run(&entrance->uv, UV_RUN_NOWAIT);
 }
 
-static int set_up(void **state)
+static int set_up_with(void **state, void (*join)(void *owner, struct caller *caller))
 {
     struct entrance *const entrance = calloc(1, sizeof *entrance);
     assert_non_null(entrance);
     assert_int_equal(uv_loop_init(&entrance->uv), 0);
     const struct door_options options = {
         .uv = &entrance->uv,
-        .shards = SHARDS,
+        .shards = {.control = true, .first = 1, .count = SHARDS},
         .connections_max = ROOMS,
         .unauthenticated_max = STRANGERS,
         .hello_timeout_ms = HELLO_TIMEOUT_MS,
@@ -92,6 +101,7 @@ static int set_up(void **state)
         .tcp_congestion = SOCKET_CONGESTION_AUTO,
         .owner = entrance,
         .admit = admit,
+        .join = join,
         .refuse = refuse,
     };
     const struct sockaddr_in any = {
@@ -107,6 +117,16 @@ static int set_up(void **state)
         door_listen(entrance->door, (const struct sockaddr *)&any, entrance->path, NULL), STEPD_OK);
     *state = entrance;
     return 0;
+}
+
+static int set_up(void **state)
+{
+    return set_up_with(state, NULL);
+}
+
+static int set_up_first(void **state)
+{
+    return set_up_with(state, take_daemon);
 }
 
 static int tear_down(void **state)
@@ -261,6 +281,68 @@ static void door__hello_for_no_shard__is_refused_with_the_shards_there_are(void 
                   "there is no shard 3: this server has shards 1 to 2");
 }
 
+/* ---- Of several daemons ---------------------------------------------------------------------- */
+
+/* What a Hello for this shard is answered with. */
+static void check_shard_refused(struct entrance *entrance, uint32_t shard, enum stepd_status code,
+                                const char *text)
+{
+    uint8_t bytes[FRAME_BYTES];
+    entrance->refused = 0;
+    check_refused(entrance, bytes, hello(bytes, shard), code, text);
+}
+
+static void door__of_a_member_daemon__serves_its_own_shards_alone(void **state)
+{
+    struct entrance *const entrance = *state;
+    uint8_t bytes[FRAME_BYTES];
+    door_serve(entrance->door, &(struct door_shards){.first = 3, .count = 2});
+    check_shard_refused(entrance, 0, STEPD_FAILED_PRECONDITION,
+                        "control runs in the first daemon of peers");
+    check_shard_refused(entrance, 2, STEPD_NOT_FOUND, "shard 2 is not here: this daemon has 3 to 4");
+    check_shard_refused(entrance, 5, STEPD_NOT_FOUND, "shard 5 is not here");
+    hang_up(entrance, call_with(entrance, bytes, hello(bytes, 4)));
+    assert_int_equal(entrance->shard[0], 4);
+}
+
+static void door__of_a_daemon_that_has_not_joined__says_so(void **state)
+{
+    struct entrance *const entrance = *state;
+    door_serve(entrance->door, &(struct door_shards){.control = false});
+    check_shard_refused(entrance, 1, STEPD_UNAVAILABLE, "has not joined the first of peers yet");
+}
+
+static size_t join(uint8_t *bytes)
+{
+    static const uint8_t instance[STEPD_INSTANCE_BYTES] = {1};
+    const struct stepd_message message = {
+        .kind = STEPD_MESSAGE_JOIN,
+        .body.join = {.protocol = STEPD_PROTOCOL_VERSION,
+                      .version = "1",
+                      .place = 1,
+                      .address = "h:1",
+                      .shards = 1,
+                      .instance = {.count = sizeof instance, .at = instance},
+                      .expects = 1},
+    };
+    return rig_frame(bytes, 0, &message, NULL, 0);
+}
+
+static void door__join_where_nobody_is_expected__is_refused(void **state)
+{
+    uint8_t bytes[FRAME_BYTES];
+    check_refused(*state, bytes, join(bytes), STEPD_FAILED_PRECONDITION,
+                  "not the first of any peers");
+}
+
+static void door__join__goes_to_who_takes_daemons(void **state)
+{
+    struct entrance *const entrance = *state;
+    uint8_t bytes[FRAME_BYTES];
+    hang_up(entrance, call_with(entrance, bytes, join(bytes)));
+    assert_int_equal(entrance->joined, 1);
+}
+
 static void door__another_message_first__is_refused(void **state)
 {
     uint8_t bytes[FRAME_BYTES];
@@ -390,6 +472,11 @@ int main(void)
         TEST(door__hello_byte_by_byte__is_heard_at_its_last),
         TEST(door__hello_of_another_version__is_not_the_doors_to_judge),
         TEST(door__hello_for_no_shard__is_refused_with_the_shards_there_are),
+        TEST(door__of_a_member_daemon__serves_its_own_shards_alone),
+        TEST(door__of_a_daemon_that_has_not_joined__says_so),
+        TEST(door__join_where_nobody_is_expected__is_refused),
+        cmocka_unit_test_setup_teardown(door__join__goes_to_who_takes_daemons, set_up_first,
+                                        tear_down),
         TEST(door__another_message_first__is_refused),
         TEST(door__stranger__is_refused_by_its_first_bytes),
         TEST(door__first_frame_too_long__is_refused_by_its_length),
