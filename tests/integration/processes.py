@@ -56,6 +56,13 @@ class Said:
             self.more.wait_for(lambda: self.ended or self.find(pattern), timeout_s)
         return self.find(pattern)
 
+    def wait_for_count(self, pattern, count, timeout_s):
+        """Until so many lines match. False: they have not come."""
+        def found():
+            return sum(1 for line in list(self.lines) if re.search(pattern, line)) >= count
+        with self.more:
+            self.more.wait_for(lambda: self.ended or found(), timeout_s)
+        return found()
 
     def wait_for_next(self, pattern, timeout_s):
         """Until one more line matches than had when this was called last, or the process ends."""
