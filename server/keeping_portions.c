@@ -369,7 +369,7 @@ static void answer(struct keeping *keeping, const struct portion_request *reques
 {
     struct portion_answer made = {
         .number = request->number, .index = request->index, .error = *error};
-    if (error->code == STEPD_OK) {
+    if (note != NULL && error->code == STEPD_OK) {
         made.sums = note->packed;
         made.sums_bytes = note->packed_bytes;
         note->packed = NULL;
@@ -395,8 +395,8 @@ void keeping_write_portion(struct keeping *keeping, const struct portion_request
     keeping_errand_send(note);
 }
 
-void keeping_load(struct keeping *keeping, struct job *job, const char *checkpoint, uint32_t first,
-                  uint32_t count, uint64_t bytes_max, void *token)
+void keeping_load(struct keeping *keeping, struct job *job, const char *checkpoint,
+                  struct keeping_shards shards, uint64_t bytes_max, void *token)
 {
     struct stepd_error error = {.code = STEPD_OK};
     struct keeping_note *const note =
@@ -410,8 +410,8 @@ void keeping_load(struct keeping *keeping, struct job *job, const char *checkpoi
     }
     memcpy(note->checkpoint, checkpoint, strlen(checkpoint) + 1);
     note->job = job_ref(job);
-    note->wanted =
-        (struct load_wanted){.job = note->job, .first = first, .count = count, .alone = true};
+    note->wanted = (struct load_wanted){
+        .job = note->job, .first = shards.first, .count = shards.count, .alone = true};
     note->bytes_max = bytes_max;
     note->token = token;
     keeping_errand_send(note);

@@ -127,11 +127,15 @@ void keeping_resume_begin(struct keeping *keeping, uint32_t shards, uint32_t own
 void keeping_write_portion(struct keeping *keeping, const struct portion_request *request,
                            const struct job_state *const *share, size_t shares, void *token);
 
-/*
- * Loads of the checkpoint of this name what shards [first, first + count) of the job hold, which is
- * laid out over the shards of all daemons. io.loaded follows. job is referred to.
- */
-void keeping_load(struct keeping *keeping, struct job *job, const char *checkpoint, uint32_t first,
-                  uint32_t count, uint64_t bytes_max, void *token);
+/* Shards of one daemon, among those of all. */
+struct keeping_shards {
+    uint32_t first;
+    uint32_t count;
+};
+
+/* Loads of the checkpoint of this name what these shards of the job hold, which is laid out over
+ * those of all daemons. io.loaded follows. job is referred to. */
+void keeping_load(struct keeping *keeping, struct job *job, const char *checkpoint,
+                  struct keeping_shards shards, uint64_t bytes_max, void *token);
 
 #endif

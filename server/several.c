@@ -40,7 +40,9 @@ static void on_load(void *owner, struct job *job, const char *checkpoint, uint32
                     uint32_t count, void *token)
 {
     const struct several *const several = owner;
-    keeping_load(several->keeping, job, checkpoint, first, count, several->memory_bytes, token);
+    keeping_load(several->keeping, job, checkpoint,
+                 (struct keeping_shards){.first = first, .count = count}, several->memory_bytes,
+                 token);
 }
 
 void several_options(struct several *several, struct server_options *options)

@@ -123,7 +123,7 @@ enum stepd_status manifest_read_slices(const json_t *json, const struct manifest
 /* ---- manifest_sums.c ------------------------------------------------------------------------- */
 
 /* A checkpoint has two beside the manifest for each daemon that has written. */
-#define MANIFEST_FILES_MAX (2u * PORTIONS_MAX)
+#define MANIFEST_FILES_MAX ((size_t)2 * PORTIONS_MAX)
 
 /* Arrays in the order of their names. INVALID_ARGUMENT: a name stands twice. RESOURCE_EXHAUSTED. */
 enum stepd_status manifest_write_sums(struct manifest_text *text, const struct manifest_sums *sums,

@@ -472,7 +472,8 @@ static void state__of_a_member__is_that_of_its_own_shards(void **state)
     assert_int_equal(job_draft_seal(draft, 6, 6, &job, NULL), STEPD_OK);
     (void)job_draft_destroy(draft);
     for (uint32_t i = 1; i < DAEMONS; i++) {
-        keeping_load(&f->daemon[i].keeping, job, "step-00000007", 2 * i, 2, UINT64_MAX, NULL);
+        keeping_load(&f->daemon[i].keeping, job, "step-00000007",
+                     (struct keeping_shards){.first = 2 * i, .count = 2}, UINT64_MAX, NULL);
         UNTIL(f->loaded[i] != NULL || f->loaded_error.code != STEPD_OK);
         if (f->loaded[i] == NULL)
             fail_msg("%s", f->loaded_error.text);
@@ -494,7 +495,8 @@ static void load__of_what_is_no_checkpoint__is_refused(void **state)
     write_one(f, STEP);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         f->loaded_error.code = STEPD_OK;
-        keeping_load(&f->daemon[1].keeping, f->shares.job, names[i], 0, 1, UINT64_MAX, NULL);
+        keeping_load(&f->daemon[1].keeping, f->shares.job, names[i],
+                     (struct keeping_shards){.count = 1}, UINT64_MAX, NULL);
         UNTIL(f->loaded_error.code != STEPD_OK);
         assert_null(f->loaded[1]);
         assert_null(strstr(f->loaded_error.text, f->scratch->path));
@@ -530,7 +532,8 @@ static void reign__that_ends_before_its_jobs_are_back__brings_none(void **state)
     UNTIL(f->resumed == 1);
     assert_int_equal(f->restored, 1);
     assert_int_equal(f->floats, 6); /* of the second one's layout */
-    keeping_load(&f->daemon[1].keeping, f->shares.job, "", 0, 1, UINT64_MAX, NULL);
+    keeping_load(&f->daemon[1].keeping, f->shares.job, "", (struct keeping_shards){.count = 1},
+                 UINT64_MAX, NULL);
     UNTIL(f->loaded_error.code != STEPD_OK); /* nothing else comes before */
     assert_int_equal(f->resumed, 1);
     teardown(f);
