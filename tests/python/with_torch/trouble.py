@@ -259,6 +259,17 @@ class Waits(DaemonCase):
         self.assertRegex(said, "for rank 1")
 
 
+# Holds the rank of a job until it is killed.
+HOLDER = """
+import sys, threading, torch, stepd.torch
+model = torch.nn.Sequential(torch.nn.Linear(5, 3), torch.nn.Tanh(), torch.nn.Linear(3, 2))
+holds = stepd.torch.Optimizer(model, "sgd", lr=0.1, address=sys.argv[1], job=sys.argv[2], rank=0, workers=1,
+                              connect={"lease": 1.0})
+print("holds", flush=True)
+threading.Event().wait()
+"""
+
+
 class Ranks(DaemonCase):
     """A worker that has died has its rank until its lease runs out."""
 
@@ -269,7 +280,7 @@ class Ranks(DaemonCase):
         self.addCleanup(made.close, leave=False)
         return model, made
 
-    def test_a_program__started_again_after_an_error__waits_for_its_rank_and_goes_on(self):
+    def test_a_program__started_again_after_an_error__goes_on_at_once(self):
         for rank in (None, 0):
             with self.subTest(rank=rank):
                 model, optimizer = self.make(rank, f"again{rank}")
@@ -277,10 +288,21 @@ class Ranks(DaemonCase):
                 optimizer.close(leave=False)
                 with self.assertLogs("stepd.torch", "WARNING") as caught:
                     again, second = self.make(rank, f"again{rank}")
-                self.assertRegex("\n".join(caught.output), "taken.*lease runs out by itself.*trying again")
-                self.assertRegex(caught.output[-1], "job is at version 1 already.*goes on from the weights")
+                self.assertEqual(len(caught.output), 1)
+                self.assertRegex(caught.output[0], "job is at version 1 already.*goes on from the weights")
                 self.assertTrue(torch.equal(again[0].weight, model[0].weight))
                 step(again, second)
+
+    def test_a_program__started_again_after_it_was_killed__waits_for_its_rank(self):
+        for rank in (None, 0):
+            with self.subTest(rank=rank):
+                with subprocess.Popen([sys.executable, "-c", HOLDER, self.address, f"killed{rank}"],
+                                      stdout=subprocess.PIPE) as holder:
+                    self.assertEqual(holder.stdout.readline(), b"holds\n")
+                    holder.kill()
+                with self.assertLogs("stepd.torch", "WARNING") as caught:
+                    step(*self.make(rank, f"killed{rank}"))
+                self.assertRegex("\n".join(caught.output), "taken.*lease runs out by itself.*trying again")
 
     def test_a_rank__of_a_worker_that_lives__is_refused(self):
         for rank in (None, 0):
