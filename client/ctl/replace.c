@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/ctl/replace.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -72,14 +74,19 @@ static enum stepd_status check_place(const struct replace *replace, struct stepd
 static pid_t writer_of(const struct replace *replace, const char *beside)
 {
     const size_t length = strlen(replace->name);
-    unsigned pid = 0, number = 0;
-    char more = '\0';
+    char *end = NULL;
     if (strncmp(beside, NEW, sizeof NEW - 1) != 0)
         return 0;
     beside += sizeof NEW - 1;
     if (strncmp(beside, replace->name, length) != 0)
         return 0;
-    return sscanf(beside + length, "-%u-%u%c", &pid, &number, &more) == 2 ? (pid_t)pid : 0;
+    beside += length;
+    if (beside[0] != '-' || !isdigit((unsigned char)beside[1]))
+        return 0;
+    const long pid = strtol(beside + 1, &end, 10);
+    if (end[0] != '-' || end[1] == '\0' || strspn(end + 1, "0123456789") != strlen(end + 1))
+        return 0;
+    return pid > 0 && pid <= INT_MAX ? (pid_t)pid : 0;
 }
 
 /* Removes what a process that was killed has left, and goes on. One that lives holds the lock, also

@@ -22,16 +22,11 @@ struct shown {
     char text[SHOWN_BYTES];
 };
 
-static bool begins_with(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
-
-/* A word that stands where it does not belong, unless it may be somebody's secret. */
+/* A word that stands where it does not belong, unless somebody's secret may be in it. */
 static struct shown show(const char *text)
 {
     struct shown shown = {.text = "(a token or a key)"};
-    if (!begins_with(text, TOKEN_PREFIX) && !begins_with(text, TOKEN_KEY_PREFIX))
+    if (strstr(text, TOKEN_PREFIX) == NULL && strstr(text, TOKEN_KEY_PREFIX) == NULL)
         (void)text_quote(text, strlen(text), shown.text, sizeof shown.text);
     return shown;
 }

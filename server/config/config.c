@@ -390,8 +390,9 @@ static bool speaks_of(const char *text, const char *name, bool quoted)
 {
     const size_t length = strlen(name);
     for (const char *at = strstr(text, name); at != NULL; at = strstr(at + 1, name)) {
-        const char before = at == text ? ' ' : at[-1];
-        if (quoted ? before == '\'' && at[length] == '\'' : before == ' ' && at[length] == ' ')
+        const char around = quoted ? '\'' : ' ';
+        const bool begins = at == text ? !quoted : at[-1] == around;
+        if (begins && at[length] == around)
             return true;
     }
     return false;

@@ -143,11 +143,11 @@ struct config {
     const char *resume; /* "auto" or "never" */
     const char *peers;  /* entries with commas between, each host, host:port or [v6]:port; "": this
                          * daemon is alone */
-    uint32_t peer;      /* own place among them, or CONFIG_PEER_AUTO */
-    const char *advertise; /* "": see peers */
-    uint32_t peer_lease_ms;
+    const char *advertise;       /* "": see peers */
     const char *peer_token_file; /* "": none is shown */
     const char *peer_ca;         /* "": tls_client_ca */
+    uint32_t peer;               /* own place among them, or CONFIG_PEER_AUTO */
+    uint32_t peer_lease_ms;
 
     size_t jobs;
     const struct config_job *job;

@@ -60,22 +60,22 @@ bool peers_has_host(const char *address, const char *host)
 static enum stepd_status add(const char *entry, size_t n, const char *listen, struct peers *peers,
                              struct stepd_error *reterr)
 {
-    char text[PEERS_ADDRESS_BYTES];
-    if (n == 0 || n >= sizeof text)
+    char written[PEERS_ADDRESS_BYTES];
+    if (n == 0 || n >= sizeof written)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "peers: an entry of %zu bytes is no host:port", n);
     if (peers->count == CONFIG_PEERS_MAX)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "peers: more than %u daemons",
                           CONFIG_PEERS_MAX);
-    memcpy(text, entry, n);
-    text[n] = '\0';
-    char *const address = peers->address[peers->count];
-    const enum stepd_status status = peers_complete(text, listen, address, reterr);
+    memcpy(written, entry, n);
+    written[n] = '\0';
+    char *const whole = peers->address[peers->count];
+    const enum stepd_status status = peers_complete(written, listen, whole, reterr);
     if (status != STEPD_OK)
         return stepd_fail_in(reterr, status, "peers");
-    if (peers_find(peers, address) < peers->count)
+    if (peers_find(peers, whole) < peers->count)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "peers: %.100s stands there twice",
-                          address);
+                          whole);
     peers->count++;
     return STEPD_OK;
 }

@@ -124,13 +124,13 @@ enum leads {
 };
 
 /* Where a folder is, by its descriptor. False: the system does not say. */
-static bool path_of(int folder, char path[PATH_MAX])
+static bool path_of(int folder, char ret_text[PATH_MAX])
 {
     char entry[48];
     (void)stepd_format(entry, sizeof entry, "/proc/self/fd/%d", folder);
-    const ssize_t length = readlink(entry, path, PATH_MAX - 1);
-    path[length > 0 ? length : 0] = '\0';
-    return length > 0 && path[0] == '/';
+    const ssize_t length = readlink(entry, ret_text, PATH_MAX - 1);
+    ret_text[length > 0 ? length : 0] = '\0';
+    return length > 0 && ret_text[0] == '/';
 }
 
 static bool is_within(int folder, int inner)

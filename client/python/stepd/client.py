@@ -356,8 +356,8 @@ class Client:
         return Checkpoint(text_of(result.name), result.step, result.bytes)
 
     def status(self, job: Optional[str] = None, timeout: float = 10.0) -> dict[str, Any]:
-        """What ``stepctl status --json`` prints: ``{"server_version", "uptime_ms", "jobs": [{"name",
-        "state", "version_max", "waited_for", "members": [...], ...}]}``.
+        """What ``stepctl status --json`` prints: ``{"server_version", "uptime_ms", "daemons": [...],
+        "jobs": [{"name", "state", "version_max", "waited_for", "members": [...], ...}]}``.
 
         job: the one to ask for; None: all. :class:`Unavailable` after ``timeout`` seconds.
         """

@@ -113,7 +113,7 @@ static void line__that_is_none__is_named_by_its_number_without_its_key(void **st
         {"a work * never", "line 2: a line has 5 words"},
         {"a work * never " A " more", "a line has 5 words"},
         {"a boss * never " A, "there is no role \"boss\": it is observe, work or admin"},
-        {"a stepd_secret * never " A,
+        {"a rolestepd_secret * never " A,
          "there is no role (a token or a key): it is observe, work or admin"},
         {"a work * " A " never", "(a token or a key) is no date: write 2027-01-31, "
                                  "2027-01-31T12:00:00Z or never"},

@@ -299,7 +299,8 @@ static void door__of_a_member_daemon__serves_its_own_shards_alone(void **state)
     door_serve(entrance->door, &(struct door_shards){.first = 3, .count = 2});
     check_shard_refused(entrance, 0, STEPD_FAILED_PRECONDITION,
                         "control runs in the first daemon of peers");
-    check_shard_refused(entrance, 2, STEPD_NOT_FOUND, "shard 2 is not here: this daemon has 3 to 4");
+    check_shard_refused(entrance, 2, STEPD_NOT_FOUND,
+                        "shard 2 is not here: this daemon has 3 to 4");
     check_shard_refused(entrance, 5, STEPD_NOT_FOUND, "shard 5 is not here");
     hang_up(entrance, call_with(entrance, bytes, hello(bytes, 4)));
     assert_int_equal(entrance->shard[0], 4);

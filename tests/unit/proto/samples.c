@@ -37,11 +37,7 @@ static const struct stepd_schedule_part schedule_parts[] = {
     {.kind = "constant"},
 };
 static const struct stepd_daemon_status daemons[] = {
-    {.place = 0,
-     .address = "a:7070",
-     .state = STEPD_DAEMON_JOINED,
-     .first_shard = 1,
-     .shards = 2},
+    {.place = 0, .address = "a:7070", .state = STEPD_DAEMON_JOINED, .first_shard = 1, .shards = 2},
     {.place = 1,
      .address = "tls:b:7070",
      .state = STEPD_DAEMON_AWAY,
