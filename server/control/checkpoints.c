@@ -163,9 +163,10 @@ enum stepd_status control_checkpoint_ask(struct control *control, struct control
 
 void control_checkpoint_last(struct control *control, struct control_job *job)
 {
-    if (!are_kept(control) || !is_worth_it(job) || job->checkpoints.at_the_end)
+    struct control_checkpoints *own = &job->checkpoints;
+    if (!are_kept(control) || !is_worth_it(job) || own->at_the_end || own->last > own->answered)
         return;
-    job->checkpoints.asked++;
+    own->last = ++own->asked;
     control_checkpoints_on_tick(control, job);
 }
 

@@ -43,6 +43,7 @@ struct control_checkpoints {
     uint64_t awaited;  /* of these, the newest that somebody waits for: it is written in any case */
     uint64_t serves;   /* of these, the newest that the one under way is for */
     uint64_t answered; /* the newest that is done, well or not */
+    uint64_t last;     /* of those that were asked for, the one that the daemon's end waits for */
     bool at_the_end;   /* the one of a job that has finished was asked for */
     uint64_t due_ms;   /* the next by time; 0: the job has not been looked at yet */
     uint64_t begun_ms;
@@ -65,7 +66,8 @@ enum stepd_status control_checkpoint_ask(struct control *control, struct control
                                          uint64_t *ret_number,
                                          struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* The daemon ends: asks for one where there is anything to keep. */
+/* The daemon ends, or one of several: asks for one where there is anything to keep, unless such a
+ * one is still to come. */
 void control_checkpoint_last(struct control *control, struct control_job *job);
 
 /* A snapshot for a checkpoint is whole, or there is none: then snapshot is NULL, and error says why

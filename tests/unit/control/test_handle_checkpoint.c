@@ -340,6 +340,18 @@ static void last__behind_one_that_waits_for_a_round__does_not_wait_longer_for_it
     end(&scene);
 }
 
+/* As when one of several daemons ends, and then control's. */
+static void last__that_is_wanted_twice__is_waited_for_once(void **state)
+{
+    struct scene scene = start_patient(*state);
+    struct control *const control = begin_the_last(&scene);
+    brain_wait(scene.brain, 5000);
+    (void)begin_the_last(&scene);
+    brain_wait(scene.brain, 5000);
+    assert_int_equal(control_checkpoints_left(control), 0);
+    end(&scene);
+}
+
 /* The end of the daemon waits for it. */
 static void last__where_none_is_wanted__waits_ten_seconds_for_one_that_was_asked_for(void **state)
 {
@@ -404,6 +416,7 @@ int main(void)
         TEST(shards__after_one_that_failed__are_told_that_it_is_not),
         TEST(last__that_a_round_keeps_waiting__is_given_up_after_ten_seconds),
         TEST(last__behind_one_that_waits_for_a_round__does_not_wait_longer_for_it),
+        TEST(last__that_is_wanted_twice__is_waited_for_once),
         TEST(last__where_none_is_wanted__waits_ten_seconds_for_one_that_was_asked_for),
         TEST(last__where_none_is_wanted_or_asked_for__shortens_nothing),
         TEST(last__that_is_taken_in_time__is_written),
