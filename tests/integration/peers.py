@@ -126,14 +126,14 @@ def assert_forgotten(finish):
 def check_lost(runs):
     """A link that is cut for longer: the daemon is lost, and the job begins anew without a
     checkpoint."""
-    steps = 300
+    steps = 20000  # workers reach both daemons, and go on until the lease is over
     lease = ["--peer-lease-ms", "700"]
     with Peers(runs.stepd, [["--shards", "1", *lease], ["--shards", "2", *lease]],
                start=[0]) as peers, Link(peers.address) as link:
         first = peers.daemon[0]
         peers.start(1, "--peer", "1", first=link.address)
         with training(runs, peers.address, steps=steps) as finish:
-            wait_for_version(runs, peers.address, steps // 4)
+            wait_for_version(runs, peers.address, 75)
             link.close()
             first.wait_for("daemon_lost.*place=1")
             link.open = True
