@@ -186,6 +186,7 @@ void control_job_empty(struct control *control, struct control_job *job)
     control_waits_drop_job(control, job);
     control_query_forget_job(control, job);
     control_snapshot_forget_job(control, job);
+    job->checkpoints = (struct control_checkpoints){.state = CHECKPOINT_RESTING};
     forget_members(job);
     job->observers = 0;
     control_changes_drop(job);

@@ -4,6 +4,7 @@ meant are refused with the one that is, and what is moved is named in the log.
 
     store.py BIN
 """
+import json
 import os
 import pathlib
 import shutil
@@ -56,6 +57,12 @@ class Store(unittest.TestCase):
                            env=environment())
         assert (cls.made / "store" / "kept" / CHECKPOINT / "manifest.json").exists()
 
+    def train(self, daemon, steps):
+        subprocess.run([f"{BIN}/stepd-train", "--server", daemon.address, "--job", "kept", "--defined",
+                        "--model", "mlp:784-16-10", "--data", self.made, "--quiet", "--steps",
+                        str(steps)], check=True, timeout=END_S, capture_output=True,
+                       env=environment())
+
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(dir=self.made))
         self.store = pathlib.Path(shutil.copytree(self.made / "store", self.folder / "store"))
@@ -78,6 +85,19 @@ class Store(unittest.TestCase):
         done = stepd("--config", self.config, *flags)
         self.assertIn(done.returncode, CANNOT_START, done.stderr)
         return done.stderr
+
+    def test_job__that_is_trained_again__is_kept_and_gone_on_from_as_it_was_last(self):
+        flags = ("--config", self.config, "--checkpoint-dir", self.folder / "again")
+        with Daemon(f"{BIN}/stepd", *flags, "--checkpoint-every-steps", "2") as daemon:
+            self.train(daemon, 12)
+            daemon.wait_for("event=checkpoint .*step-00000012")
+            self.train(daemon, 5)
+        names = {path.name for path in (self.folder / "again" / "kept").glob("step-*")}
+        self.assertIn("step-00000005", names)
+        with Daemon(f"{BIN}/stepd", *flags) as daemon:
+            status = subprocess.run([f"{BIN}/stepctl", "--server", daemon.address, "status", "--json"],
+                                    check=True, timeout=END_S, capture_output=True, env=environment())
+        self.assertEqual(json.loads(status.stdout)["jobs"][0]["version_max"], 5)
 
     def test_start__among_folders_of_others__touches_nothing_of_them(self):
         self.add_others()
