@@ -11,6 +11,7 @@ own. AdamW, one worker, in 24 large tensors and as many small ones.
 STEPD_BIN names the folder of the daemon, build/release/bin unless it is said, and beside it in
 tests/step_lane is the program in C; STEPD_BENCH_UNIX=1 takes a Unix socket, and shared memory with it.
 """
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -54,7 +55,7 @@ def torch_lane(torch, address, lengths):
     optimizer = stepd.torch.Optimizer(named, "adamw", lr=1e-3, address=address, job="torch", rank=0, workers=1)
     for _, parameter in named:
         parameter.grad = torch.full_like(parameter, 0.01)
-    return optimizer.step
+    return optimizer
 
 
 def numpy_lane(address, lengths):
@@ -84,8 +85,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         with Daemon(f"{binaries}/stepd", "--unix", f"{folder}/stepd.sock") as daemon:
             address = f"unix:{folder}/stepd.sock" if os.environ.get("STEPD_BENCH_UNIX") else daemon.address
-            with CLane(binaries.parent / "tests/step_lane", address, lengths) as c:
-                taken = report.measure({"torch": torch_lane(torch, address, lengths), "c": c.step,
+            with CLane(binaries.parent / "tests/step_lane", address, lengths) as c, \
+                    contextlib.closing(torch_lane(torch, address, lengths)) as optimizer:
+                taken = report.measure({"torch": optimizer.step, "c": c.step,
                                         "numpy": numpy_lane(address, lengths)})
     report.add({"bytes": 4 * sum(lengths), "elements": sum(lengths)}, taken)
     report.end()
