@@ -78,6 +78,11 @@ static enum stepd_status refuse(const struct control *control,
     if (job->from_config)
         return stepd_fail(reterr, why->code, "%s; it is defined in the server's config file",
                           why->text);
+    if (control_job_is_open(job))
+        return stepd_fail(reterr, why->code,
+                          "%s; the job is under way, or was left so: define the same, change it "
+                          "(stepctl change), or name another job",
+                          why->text);
     if (author == NULL || job->state != CONTROL_JOB_DEFINED)
         return stepd_fail(reterr, why->code, "%s", why->text);
     return stepd_fail(reterr, why->code,

@@ -46,7 +46,10 @@ static void define_job__different_where_the_list_is_sealed__is_refused(void **st
     struct peer *peer = peer_join(*state, hello_worker("j", 0));
     peer_define(peer, "j", STEPD_SYNC, 1);
     peer_request(peer, define_job(STEPD_SYNC, 2));
-    peer_assert_error(peer, STEPD_INVALID_ARGUMENT, "workers is defined as 1, not 2");
+    peer_assert_error(
+        peer, STEPD_INVALID_ARGUMENT,
+        "workers is defined as 1, not 2; the job is under way, or was left so: define "
+        "the same, change it (stepctl change), or name another job");
 }
 
 /* A list that is begun again, by whoever alone has sent some of it. */
