@@ -34,10 +34,19 @@ class Scripts(unittest.TestCase):
         """As Slurm does: the script has a session of its own, and what it says goes to one file."""
         slurm = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": str(WORKERS), "SLURM_CPUS_ON_NODE": "2",
                  "SLURMD_NODENAME": "n1", "PATH": f"{HERE}:{BIN}:{os.environ['PATH']}"}
-        return subprocess.Popen(["bash", f"{SOURCE}/deploy/slurm/{script}.sbatch", *command],
-                                cwd=self.folder.name, stdin=subprocess.DEVNULL, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                env={**environment(), **slurm}, start_new_session=True)
+        process = subprocess.Popen(["bash", f"{SOURCE}/deploy/slurm/{script}.sbatch", *command],
+                                   cwd=self.folder.name, stdin=subprocess.DEVNULL, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   env={**environment(), **slurm}, start_new_session=True)
+        self.addCleanup(self.end, process)
+        return process
+
+    @staticmethod
+    def end(process):
+        """All of its session, where a test has failed before its end."""
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
     def train(self, script, epochs):
         return self.start(script, "stepd-train", "--job", "mnist", "--data", self.folder.name, "--model",
