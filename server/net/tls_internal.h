@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What tls.c (a connection) and tls_server.c (certificates) share.
+ * What tls.c (a connection), tls_server.c and tls_client.c (certificates, of either end) share.
  */
 #ifndef NET_TLS_INTERNAL_H
 #define NET_TLS_INTERNAL_H
