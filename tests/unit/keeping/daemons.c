@@ -89,6 +89,7 @@ static void on_answer(void *owner, void *token, struct portion_answer *answer)
     struct daemon *const daemon = owner;
     struct daemons *const f = daemon->fixture;
     assert_ptr_equal(token, daemon);
+    f->answers++;
     if (answer->index == f->holds)
         f->held = *answer;
     else
@@ -223,6 +224,14 @@ void daemons_ask(struct daemons *f, uint64_t step)
     assert_non_null(written);
     written->snapshot = &f->snapshot;
     keeping_write_portions(&f->daemon[0].keeping, written, step, 1, DAEMONS);
+}
+
+void daemons_ask_and_hold(struct daemons *f, uint64_t step, size_t daemon)
+{
+    f->holds = daemon;
+    f->answers = 0;
+    daemons_ask(f, step);
+    DAEMONS_UNTIL(f, f->answers == DAEMONS - 1 - (f->mute != 0));
 }
 
 void daemons_write(struct daemons *f, uint64_t step)

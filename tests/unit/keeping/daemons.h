@@ -38,6 +38,7 @@ struct daemons {
     size_t mute;                /* a daemon that is asked and does not hear; 0: none */
     struct portion_answer held; /* of one whose answer is not brought yet */
     size_t holds;               /* the daemon of it; 0: none */
+    size_t answers;             /* daemons that have written their portion, or failed to */
 
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t come;
@@ -73,6 +74,11 @@ bool daemons_take_note(struct daemons *f);
 
 /* Control's daemon is to write a checkpoint; and it does. */
 void daemons_ask(struct daemons *f, uint64_t step);
+
+/* It is to write one, and the others have written their portions of it: nobody but itself has
+ * anything to do in its folder any more. */
+void daemons_ask_and_hold(struct daemons *f, uint64_t step, size_t daemon);
+
 void daemons_write(struct daemons *f, uint64_t step);
 
 /* There is that of the job beside its incarnation, or ("") nothing. */

@@ -65,9 +65,7 @@ static void checkpoint__that_a_daemon_does_not_answer_for__waits_and_can_be_give
 {
     struct daemons fixture, *const f = &fixture;
     daemons_setup(f, *state);
-    f->holds = 1;
-    daemons_ask(f, STEP);
-    DAEMONS_UNTIL(f, f->held.number != 0); /* it has written */
+    daemons_ask_and_hold(f, STEP, 1);
     assert_int_equal(f->written, 0);
     assert_int_equal(keeping_writing(&f->daemon[0].keeping), 1);
     keeping_give_up(&f->daemon[0].keeping);
@@ -85,9 +83,7 @@ static void answers__that_nobody_has_asked_for__are_ignored(void **state)
 {
     struct daemons fixture, *const f = &fixture;
     daemons_setup(f, *state);
-    f->holds = 2;
-    daemons_ask(f, STEP);
-    DAEMONS_UNTIL(f, f->held.number != 0);
+    daemons_ask_and_hold(f, STEP, 2);
     struct portion_answer strange[] = {
         {.number = f->held.number + 1, .index = 1, .error = {.code = STEPD_UNAVAILABLE}},
         {.number = f->held.number, .index = 0, .error = {.code = STEPD_UNAVAILABLE}},
@@ -129,9 +125,7 @@ static void keeping_end__while_one_is_written__says_so_and_leaves_what_the_next_
 {
     struct daemons fixture, *const f = &fixture;
     daemons_setup(f, *state);
-    f->holds = 1;
-    daemons_ask(f, STEP);
-    DAEMONS_UNTIL(f, f->held.number != 0);
+    daemons_ask_and_hold(f, STEP, 1);
     daemons_stop(&f->daemon[0]);
     assert_int_equal(f->written, 1);
     assert_int_equal(f->outcome.error.code, STEPD_CANCELLED);
