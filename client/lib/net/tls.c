@@ -235,9 +235,14 @@ struct stepd_tls *stepd_tls_destroy(struct stepd_tls *tls)
 
 /* ---- Reading and writing --------------------------------------------------------------------- */
 
-/* The certificate's fault says more than the handshake that failed for it. */
+/* The certificate's fault says more than the handshake that failed for it. What failed first is the
+ * cause: of a connection that has failed OpenSSL says nothing more but that it has. */
 static void note_why(struct stepd_tls *tls)
 {
+    if (tls->why.code != STEPD_OK) {
+        ERR_clear_error();
+        return;
+    }
     const long verified = SSL_get_verify_result(tls->ssl);
     const unsigned long code = ERR_peek_error();
     const char *const reason = ERR_reason_error_string(code);
