@@ -36,11 +36,12 @@ readonly WORKERS=build/workers
 readonly PROTOBUFJS=8.8.1
 
 # preset, the tests it runs as arguments to ctest, what it is for. What a sanitizer, a compiler or
-# the optimizer cannot change is left out; the widest stage comes last, so its summary ends it all.
+# the optimizer cannot change is left out, as the simulation, which has one thread, is of tsan; the
+# widest stage comes last, so its summary ends it all.
 stages() {
     cat <<'LIST'
 asan     -LE;lint|torch|python|interop                      memory errors, leaks, undefined behaviour
-tsan     -LE;lint|torch|python|interop|golden|conformance   data races
+tsan     -L;unit|integration|fault                          data races
 clang    -L;unit|golden|sim                                 the second compiler: its warnings, the same bits
 release  -L;unit|golden|integration|fault                   optimized, as it is installed
 fuzz     -L;fuzz                                            libFuzzer, for half a minute on each target
