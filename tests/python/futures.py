@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import unittest
+import warnings
 
 import need_stepd
 import numpy as np
@@ -65,6 +66,18 @@ class Futures(need_stepd.DaemonCase):
         for _ in range(2):
             with self.assertRaises(stepd.DeadlineExceeded):
                 future.result()
+
+    def test_failed_push__whose_future_was_dropped__is_warned_of_once(self):
+        client, _ = self.start_pair()
+        client.push_start({"small": np.full(3, np.nan, np.float32)})
+        gc.collect()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            with self.assertRaisesRegex(RuntimeWarning, "dropped has failed: .*small"):
+                for _ in range(100_000):  # until it is over
+                    client.pull(["small"])
+            client.pull(["small"])
+            client.close()
 
     def test_future__of_a_client_that_was_closed__is_cancelled(self):
         client, _ = self.start_pair()

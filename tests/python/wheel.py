@@ -64,6 +64,8 @@ def main():
         packages = run(python, "-m", "pip", "list", "--format", "freeze")
         others = {line.partition("==")[0] for line in packages.splitlines() if "==" in line}
         assert others - {"pip", "setuptools"} == {"stepd", "numpy", "cffi", "pycparser"}, others
+        version = run(python, "-c", "import stepd; print(stepd.__version__)").strip()
+        assert version == wheel.name.split("-")[1], version
         for test in tests:
             print(f"{test}: {run(python, str(HERE / test), need_stepd.BIN, cwd=folder)}")
     print(f"{wheel.name}: {len(tests)} tests passed in a clean environment")

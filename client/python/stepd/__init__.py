@@ -12,6 +12,8 @@
 Weights and gradients are float32 arrays of numpy, by the tensors' names. A call that fails raises
 :class:`Error`, by one of its subclasses. :func:`local` starts a server of one's own.
 """
+from importlib.metadata import version as _version
+
 from stepd import tree
 from stepd._handle import Event
 from stepd.arrays import Tensor
@@ -23,6 +25,8 @@ from stepd.errors import (Aborted, AlreadyExists, Cancelled, DataLoss, DeadlineE
                           Unavailable, Unimplemented)
 from stepd.futures import Future, Outcome, Step
 from stepd.local_daemon import LocalDaemon, local
+
+__version__ = _version("stepd")
 
 __all__ = [
     "Aborted", "AlreadyExists", "Cancelled", "Change", "Checkpoint", "Client", "Constant",

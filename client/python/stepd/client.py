@@ -380,8 +380,12 @@ class Client:
     def close(self) -> None:
         """Ends the connections, and cancels what is under way. A worker that has not left is lost,
         and its rank is free. Again is fine."""
-        self._handle.close()
-        self._orphans.clear()
+        try:
+            if not self._handle.closed:
+                self._orphans.free(self._handle)
+        finally:
+            self._handle.close()
+            self._orphans.clear()
 
     def __enter__(self) -> Client:
         return self

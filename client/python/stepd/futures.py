@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import collections
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, Optional, TypeVar
 
-from stepd._handle import Handle, check, ffi, lib, milliseconds
+from stepd._handle import Handle, check, ffi, lib, milliseconds, text_of
 from stepd.arrays import Array, Batch
 from stepd.errors import Cancelled, DeadlineExceeded
 
@@ -68,17 +69,22 @@ class Orphans:
         self._left.append((operation, batch))
 
     def free(self, handle: Handle) -> None:
-        """Those that are over."""
+        """Those that are over; of one that has failed nobody else hears."""
         for _ in range(len(self._left)):
             try:
                 operation, batch = self._left.popleft()
             except IndexError:
                 return  # another thread is at it
             with handle:
-                if lib.stepd_done(operation):
-                    lib.stepd_wait(operation, ffi.NULL, ffi.NULL)
-                    continue
-            self._left.append((operation, batch))
+                over = lib.stepd_done(operation)
+                if over:
+                    error = ffi.new("struct stepd_error *")
+                    status = lib.stepd_wait(operation, ffi.NULL, error)
+            if not over:
+                self._left.append((operation, batch))
+            elif status != lib.STEPD_OK:
+                warnings.warn("stepd: an operation whose future was dropped has failed: "
+                              f"{text_of(error.text)}", RuntimeWarning, stacklevel=2)
 
     def clear(self) -> None:
         """The client is closed, and has freed them."""
@@ -87,7 +93,8 @@ class Orphans:
 
 class Future(Generic[T]):
     """An operation that was started. Its arrays are kept, and must not be written to (gradients) or
-    read (weights), until it is done. One that is dropped goes on all the same."""
+    read (weights), until it is done. One that is dropped goes on all the same; should
+    it fail, a warning says so at the client's next operation or its end."""
 
     def __init__(self, handle: Handle, orphans: Orphans, operation: Any, batch: Batch,
                  finish: Callable[[Outcome], T]) -> None:
