@@ -103,32 +103,17 @@ void changes_print(const json_t *changes)
 
 /* ---- The command ----------------------------------------------------------------------------- */
 
-static int ask_and_show(const struct ctl_options *ctl, const char *job, bool as_json)
+static void print(const char *job, const json_t *changes)
 {
-    struct stepd_client *client = NULL;
-    struct stepd_error error;
-    json_t *changes = NULL;
-    if (ctl_connect(ctl, NULL, &client, &error) != STEPD_OK)
-        return ctl_fail("changes", &error);
-    const enum stepd_status status = ask_changes(client, job, &changes, &error);
-    (void)stepd_close(client);
-    if (status != STEPD_OK)
-        return ctl_fail("changes", &error);
-    if (as_json) {
-        (void)json_dumpf(changes, stdout, JSON_INDENT(2));
-        (void)printf("\n");
-    } else if (json_array_size(json_object_get(changes, "changes")) == 0) {
+    if (json_array_size(json_object_get(changes, "changes")) == 0)
         (void)printf("job '%s' has not been changed\n", job);
-    } else {
+    else
         changes_print(changes);
-    }
-    json_decref(changes);
-    return CTL_OK;
 }
 
 int changes_run(const struct ctl_options *ctl, int argc, char **argv)
 {
     const struct ctl_job_command command = {
-        .name = "changes", .help = print_help, .show = ask_and_show};
+        .name = "changes", .help = print_help, .ask = ask_changes, .print = print};
     return ctl_run_of_job(&command, ctl, argc, argv);
 }

@@ -98,6 +98,28 @@ int ctl_read_words(const struct ctl_words *words, int argc, char **argv, bool *r
     return ctl_usage(words->command);
 }
 
+static int ask_and_print(const struct ctl_job_command *command, const struct ctl_options *ctl,
+                         const char *job, bool as_json)
+{
+    struct stepd_client *client = NULL;
+    struct stepd_error error;
+    json_t *answer = NULL;
+    if (ctl_connect(ctl, NULL, &client, &error) != STEPD_OK)
+        return ctl_fail(command->name, &error);
+    const enum stepd_status status = command->ask(client, job, &answer, &error);
+    (void)stepd_close(client);
+    if (status != STEPD_OK)
+        return ctl_fail(command->name, &error);
+    if (as_json) {
+        (void)json_dumpf(answer, stdout, JSON_INDENT(2));
+        (void)printf("\n");
+    } else {
+        command->print(job, answer);
+    }
+    json_decref(answer);
+    return CTL_OK;
+}
+
 int ctl_run_of_job(const struct ctl_job_command *command, const struct ctl_options *ctl, int argc,
                    char **argv)
 {
@@ -122,7 +144,7 @@ int ctl_run_of_job(const struct ctl_job_command *command, const struct ctl_optio
         }
     }
     if (job != NULL && optind == argc)
-        return command->show(&chosen, job, as_json);
+        return ask_and_print(command, &chosen, job, as_json);
     if (job == NULL)
         (void)fprintf(stderr, "stepctl %s: --job JOB is missing\n", command->name);
     else

@@ -8,6 +8,7 @@
 #ifndef CLIENT_CTL_CTL_H
 #define CLIENT_CTL_CTL_H
 
+#include <jansson.h>
 #include <stdbool.h>
 
 #include <stepd/client.h>
@@ -80,11 +81,13 @@ int ctl_read_words(const struct ctl_words *words, int argc, char **argv, bool *r
 struct ctl_job_command {
     const char *name;
     int (*help)(void); /* prints it */
-    /* Asks and prints. */
-    int (*show)(const struct ctl_options *ctl, const char *job, bool as_json);
+    /* One of ask.h. */
+    enum stepd_status (*ask)(struct stepd_client *client, const char *job, json_t **ret_answer,
+                             struct stepd_error *reterr);
+    void (*print)(const char *job, const json_t *answer); /* for people */
 };
 
-/* Reads --job JOB, --json, --server and --help, and does what they say. Returns an exit code. */
+/* Reads --job JOB, --json, --server and --help, asks, and prints. Returns an exit code. */
 int ctl_run_of_job(const struct ctl_job_command *command, const struct ctl_options *ctl, int argc,
                    char **argv);
 

@@ -114,31 +114,16 @@ static const struct table_column columns[] = {
     {.header = "FROM", .cell = origin_cell},
 };
 
-static int ask_and_show(const struct ctl_options *ctl, const char *job, bool as_json)
+static void print(const char *job, const json_t *groups)
 {
-    struct stepd_client *client = NULL;
-    struct stepd_error error;
-    json_t *groups = NULL;
-    if (ctl_connect(ctl, NULL, &client, &error) != STEPD_OK)
-        return ctl_fail("groups", &error);
-    const enum stepd_status status = ask_groups(client, job, &groups, &error);
-    (void)stepd_close(client);
-    if (status != STEPD_OK)
-        return ctl_fail("groups", &error);
-    if (as_json) {
-        (void)json_dumpf(groups, stdout, JSON_INDENT(2));
-        (void)printf("\n");
-    } else {
-        table_print(stdout, 0, columns, sizeof columns / sizeof columns[0],
-                    json_object_get(groups, "tensors"));
-    }
-    json_decref(groups);
-    return CTL_OK;
+    (void)job;
+    table_print(stdout, 0, columns, sizeof columns / sizeof columns[0],
+                json_object_get(groups, "tensors"));
 }
 
 int groups_run(const struct ctl_options *ctl, int argc, char **argv)
 {
     const struct ctl_job_command command = {
-        .name = "groups", .help = print_help, .show = ask_and_show};
+        .name = "groups", .help = print_help, .ask = ask_groups, .print = print};
     return ctl_run_of_job(&command, ctl, argc, argv);
 }
