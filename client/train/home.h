@@ -45,6 +45,7 @@ struct home_kind {
     enum stepd_status (*define)(struct home *home, const struct stepd_job_options *job,
                                 const struct stepd_tensor *tensors, size_t count,
                                 struct stepd_error *reterr);
+    uint64_t (*clock)(const struct home *home);
     enum stepd_status (*pull)(struct home *home, enum stepd_view view,
                               const struct stepd_array *arrays, size_t count, uint64_t *ret_version,
                               struct stepd_error *reterr);
@@ -108,6 +109,12 @@ static inline STEPD_MUST_CHECK enum stepd_status home_pull(struct home *home, en
                                                            struct stepd_error *reterr)
 {
     return home->kind->pull(home, view, arrays, count, ret_version, reterr);
+}
+
+/* How many steps of this worker's had counted when the newest home_pull was done. */
+static inline uint64_t home_clock(const struct home *home)
+{
+    return home->kind->clock(home);
 }
 
 /*

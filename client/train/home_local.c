@@ -80,6 +80,11 @@ static void note(struct home_local *local, const struct stepd_array *arrays, siz
     }
 }
 
+static uint64_t local_clock(const struct home *home)
+{
+    return ((const struct home_local *)home)->version;
+}
+
 static enum stepd_status local_pull_all(struct home *home, enum stepd_view view,
                                         const struct stepd_array *arrays, size_t count,
                                         uint64_t *ret_version, struct stepd_error *reterr)
@@ -170,6 +175,7 @@ static const struct home_kind local_kind = {
     .mode = local_mode,
     .packed = local_packed,
     .define = local_define,
+    .clock = local_clock,
     .pull = local_pull_all,
     .step_start = local_step_start,
     .step_wait = local_step_wait,

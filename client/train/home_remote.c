@@ -24,6 +24,7 @@ struct home_remote {
     struct stepd_client *client; /* owned */
     const char *server;          /* borrowed from the options */
     struct stepd_options connection;
+    uint64_t clock; /* of the newest pull */
     struct stepd_op
         *op[HOME_PARTS_MAX]; /* until waited for; NULL: nothing under way for this part */
 };
@@ -111,6 +112,11 @@ static enum stepd_status remote_define(struct home *home, const struct stepd_job
     return status;
 }
 
+static uint64_t remote_clock(const struct home *home)
+{
+    return ((const struct home_remote *)home)->clock;
+}
+
 static enum stepd_status remote_pull(struct home *home, enum stepd_view view,
                                      const struct stepd_array *arrays, size_t count,
                                      uint64_t *ret_version, struct stepd_error *reterr)
@@ -124,9 +130,11 @@ static enum stepd_status remote_pull(struct home *home, enum stepd_view view,
         return status;
     struct stepd_outcome_counts counts;
     status = wait_for(op, &counts, reterr);
-    if (status == STEPD_OK)
-        *ret_version = counts.version_min;
-    return status;
+    if (status != STEPD_OK)
+        return status;
+    *ret_version = counts.version_min;
+    remote_of(home)->clock = counts.clock;
+    return STEPD_OK;
 }
 
 static enum stepd_status remote_step_start(struct home *home, size_t part,
@@ -184,6 +192,7 @@ static const struct home_kind remote_kind = {
     .mode = remote_mode,
     .packed = remote_packed,
     .define = remote_define,
+    .clock = remote_clock,
     .pull = remote_pull,
     .step_start = remote_step_start,
     .step_wait = remote_step_wait,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Coming to a step: the first one, or the one that a job goes on from that has gone back. In sync
- * mode the version of the weights says which examples come next, so a step that is taken again has
- * the same gradients.
+ * Coming to a step: the first one, or the one that a job goes on from that has gone back, or that
+ * another worker of this rank has left it at. In sync mode the version of the weights says which
+ * examples come next, so a step that is taken again has the same gradients; in the other modes
+ * versions count everybody's steps, and this worker's own are as many as the server has counted.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -61,6 +62,13 @@ static enum stepd_status fetch(struct training *t, uint64_t *ret_version,
     return status;
 }
 
+/* To the step that follows from the weights of this version, which have been fetched. */
+static void come_to(struct training *t, uint64_t version)
+{
+    t->step = t->mode == STEPD_SYNC ? version : home_clock(t->home);
+    t->updates = version;
+}
+
 enum stepd_status train_begin(struct training *t, struct stepd_error *reterr)
 {
     t->rank = home_rank(t->home);
@@ -83,8 +91,7 @@ enum stepd_status train_begin(struct training *t, struct stepd_error *reterr)
     if (status != STEPD_OK)
         return status;
     t->mode = t->options->defined ? home_mode(t->home) : t->options->mode;
-    t->step = t->mode == STEPD_SYNC ? version : 0;
-    t->updates = version;
+    come_to(t, version);
     if (t->options->share && t->mode == STEPD_SYNC)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "--share is for the modes async and bounded, and the job's mode is sync");
@@ -112,8 +119,7 @@ enum stepd_status train_begin_again(struct training *t, struct stepd_error *rete
         status = fetch(t, &version, reterr);
         if (status != STEPD_OK)
             continue;
-        t->step = t->mode == STEPD_SYNC ? version : t->step;
-        t->updates = version;
+        come_to(t, version);
         t->noted = version;
     }
     if (status != STEPD_OK)

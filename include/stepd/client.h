@@ -277,6 +277,10 @@ struct stepd_outcome_counts {
     uint64_t version_min; /* of the weights that came; after a push, that it went into */
     uint64_t version_max;
     uint64_t durable_version; /* the oldest, of what would survive a crash of the server; 0: none */
+    /* The least, over the slices that it has pushed, of this worker's newest pushes that were sent
+     * or that the server has counted: how many steps it has taken. After ROLLED_BACK, and where it
+     * takes a rank over, a pull so says where to go on from, in every mode. */
+    uint64_t clock;
 };
 
 /*

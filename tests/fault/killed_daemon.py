@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The daemon is killed with -9 at random moments, while it writes checkpoints too, and started again
 each time; half of the time its workers are killed with it. The training ends with the same bits as
-one that nobody has disturbed.
+one that nobody has disturbed; in async mode, whose bits are of chance, every step of every worker is
+in the weights once.
 
 usage: killed_daemon.py BIN [KILLS [STEPS [SEED]]]
+       killed_daemon.py BIN async
 """
+import json
 import pathlib
 import random
 import signal
@@ -20,6 +23,7 @@ from processes import Daemon, environment, write_images  # pylint: disable=wrong
 
 WORLD, EVERY = 2, 20
 KILLS, STEPS, SEED = 50, 12000, 1
+ASYNC_KILLS, ASYNC_STEPS = 8, 4000
 CHECKPOINTS = 2  # at most, that a daemon writes before it is killed
 THEN_S = 0.12  # at most, from there to its death: about what one takes to write
 TIMEOUT_S = 200
@@ -28,8 +32,9 @@ TIMEOUT_S = 200
 class Training:
     """Workers with ranks of their own, who can be started again; rank 0 saves the weights."""
 
-    def __init__(self, bin_folder, folder, weights, steps):
+    def __init__(self, bin_folder, folder, weights, steps, mode="sync"):
         self.bin, self.folder, self.weights, self.steps = bin_folder, folder, weights, steps
+        self.mode = mode
         self.workers = [None] * WORLD
 
     def start_missing(self, address):
@@ -41,6 +46,7 @@ class Training:
     def start(self, rank, address):
         flags = ["--server", address, "--data", self.folder, "--model", "mlp:784-48-10",
                  "--steps", str(self.steps), "--batch", "16", "--world", str(WORLD), "--rank", str(rank),
+                 "--mode", self.mode,
                  "--optimizer", "adam", "--lr", "0.003", "--schedule", "cosine", "--quiet"]
         if rank == 0:
             flags += ["--save-weights", self.weights]
@@ -118,9 +124,18 @@ class Killer:
             training.kill()
 
 
-def disturbed(bin_folder, folder, kills, steps, seed):
+def versions(bin_folder, daemon):
+    """The least and the greatest of the job's slices."""
+    asked = subprocess.run([f"{bin_folder}/stepctl", "--server", daemon.address, "status", "--json"],
+                           stdout=subprocess.PIPE, check=True, text=True, env=environment())
+    [job] = json.loads(asked.stdout)["jobs"]
+    return job["version_min"], job["version_max"]
+
+
+def disturbed(bin_folder, folder, kills, steps, seed, mode="sync"):
+    """The job's versions at the end."""
     store, rng = f"{folder}/store", random.Random(seed)
-    training = Training(bin_folder, folder, f"{folder}/weights", steps)
+    training = Training(bin_folder, folder, f"{folder}/weights", steps, mode)
     killer = Killer(store, rng)
     listen, resumed = "127.0.0.1:0", 0
     try:
@@ -138,21 +153,35 @@ def disturbed(bin_folder, folder, kills, steps, seed):
         with daemon_of(bin_folder, store, listen) as daemon:
             training.wait(listen, time.monotonic() + TIMEOUT_S)
             assert not daemon.log("event=checkpoint_skipped"), daemon.said.text()
+            found = versions(bin_folder, daemon)
     finally:
         training.end()
     print(f"killed {killer.killed} times, {killer.writing} while a checkpoint was being written; "
           f"resumed {resumed} times")
     assert killer.killed == kills, "training was over too early"
     assert resumed > kills // 2
-    return pathlib.Path(f"{folder}/weights").read_bytes()
+    return found
+
+
+def check_async(bin_folder, folder):
+    found = disturbed(bin_folder, folder, ASYNC_KILLS, ASYNC_STEPS, SEED, "async")
+    assert found == (WORLD * ASYNC_STEPS,) * 2, f"slices are at versions {found}"
+
+
+def check_bits(bin_folder, folder, kills, steps, seed):
+    expected = undisturbed(bin_folder, folder, steps)
+    disturbed(bin_folder, folder, kills, steps, seed)
+    found = pathlib.Path(f"{folder}/weights").read_bytes()
+    assert found == expected, "the weights differ from those of the undisturbed training"
 
 
 def main(bin_folder, kills=KILLS, steps=STEPS, seed=SEED):
     with tempfile.TemporaryDirectory() as folder:
         write_images(folder)
-        expected = undisturbed(bin_folder, folder, int(steps))
-        found = disturbed(bin_folder, folder, int(kills), int(steps), int(seed))
-        assert found == expected, "the weights differ from those of the undisturbed training"
+        if kills == "async":
+            check_async(bin_folder, folder)
+        else:
+            check_bits(bin_folder, folder, int(kills), int(steps), int(seed))
 
 
 if __name__ == "__main__":

@@ -69,9 +69,15 @@ void stepd_exchange_deinit(struct stepd_exchange *exchange)
 void stepd_exchange_resume(struct stepd_exchange *exchange, uint32_t shard, uint64_t clock)
 {
     const bool by_version = exchange->layout->mode == STEPD_SYNC;
+    const bool lower = clock > 0 && (exchange->resumed == 0 || clock < exchange->resumed);
+    if (lower && !exchange->pushed)
+        exchange->resumed = clock;
     for (size_t i = 0; i < exchange->layout->slices && !by_version; i++) {
+        struct stepd_slice_state *const state = &exchange->slice[i];
         if (exchange->layout->slice[i].shard == shard)
-            exchange->slice[i].clock = clock;
+            state->clock = clock;
+        if (!exchange->pushed && state->clock > exchange->resumed)
+            state->clock = exchange->resumed;
     }
     if (clock > exchange->clock)
         exchange->clock = clock;
@@ -306,6 +312,7 @@ void stepd_exchange_roll_back(struct stepd_exchange *exchange, const struct step
         exchange->slice[i] = (struct stepd_slice_state){.clock = 0};
     stepd_shared_lay_out(exchange);
     exchange->clock = 0;
+    exchange->resumed = 0;
     exchange->pushed = false;
     exchange->rolled_back = true;
 }
@@ -320,8 +327,10 @@ bool stepd_exchange_is_behind(const struct stepd_exchange *exchange)
 }
 
 /* Adds a parcel's result to what its operation came to; a slice counts once for each operation. */
-static void count_result(struct stepd_operation *operation, const struct stepd_parcel *parcel)
+static void count_result(const struct stepd_exchange *exchange, struct stepd_operation *operation,
+                         const struct stepd_parcel *parcel)
 {
+    const uint64_t clock = stepd_exchange_next_clock(exchange, parcel->slice) - 1;
     struct stepd_outcome_counts *const counts = &operation->counts;
     if (operation->counted == parcel)
         return;
@@ -344,6 +353,8 @@ static void count_result(struct stepd_operation *operation, const struct stepd_p
         counts->version_max = parcel->version;
     if (first || parcel->durable_version < counts->durable_version)
         counts->durable_version = parcel->durable_version;
+    if (clock > 0 && (counts->clock == 0 || clock < counts->clock))
+        counts->clock = clock;
 }
 
 void stepd_exchange_settle(struct stepd_exchange *exchange, struct stepd_parcel *parcel,
@@ -354,7 +365,7 @@ void stepd_exchange_settle(struct stepd_exchange *exchange, struct stepd_parcel 
         if (operation == NULL)
             continue;
         if (error == NULL)
-            count_result(operation, parcel);
+            count_result(exchange, operation, parcel);
         else
             stepd_gather_fail(exchange, operation, error);
         stepd_exchange_release(exchange, operation);

@@ -111,6 +111,7 @@ struct stepd_exchange {
     uint32_t shown;              /* pieces of loans */
     struct stepd_loan *loan;     /* owned; by tensor; its arrays are the client's */
     uint64_t clock;   /* the highest that has been sent, or that the server has told of */
+    uint64_t resumed; /* the lowest that a shard has told of before the first push; 0: none has */
     bool pushed;      /* has an operation pushed yet? */
     bool rolled_back; /* weights that were fetched before are of another incarnation */
     bool rolling_back;
@@ -166,9 +167,11 @@ void stepd_exchange_deinit(struct stepd_exchange *exchange);
 
 /*
  * The rank was here before: clock is the lowest that the shard has counted, over the slices that
- * the rank has pushed. In async mode all slices of the shard go on from there. One that is ahead
- * answers DUPLICATE until its own clock is reached, and one that was never pushed takes any first
- * clock. In sync mode the versions of the weights say more: see stepd_exchange_next_clock.
+ * the rank has pushed; 0: it has pushed none there. In async mode all slices of the shard go on
+ * from there, and before the first push those of all shards from the lowest of theirs: a step that
+ * some have counted is taken again for the others. One that is ahead answers DUPLICATE until its
+ * own clock is reached, and one that was never pushed takes any first clock. In sync mode the
+ * versions of the weights say more: see stepd_exchange_next_clock.
  */
 void stepd_exchange_resume(struct stepd_exchange *exchange, uint32_t shard, uint64_t clock);
 

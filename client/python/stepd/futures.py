@@ -38,6 +38,9 @@ class Outcome(NamedTuple):
     """The greatest."""
     durable_version: int
     """The least that would survive a crash of the server; 0: none."""
+    clock: int
+    """How many steps this worker has taken, as far as they were sent or counted: where to go on from
+    after :class:`RolledBack`, in every mode."""
 
     @property
     def version(self) -> int:
@@ -160,7 +163,7 @@ class Future(Generic[T]):
             self._result = self._finish(Outcome(
                 counts.slices, counts.applied, counts.duplicate, counts.dropped, counts.skipped,
                 counts.accumulated, counts.version_min, counts.version_max,
-                counts.durable_version))
+                counts.durable_version, counts.clock))
         except Exception as failure:
             self._error = failure
 

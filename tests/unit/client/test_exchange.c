@@ -126,6 +126,29 @@ static void clocks__resumed_rank__go_on_where_the_server_is(void **state)
     assert_int_equal(rig->exchange.clock, 42);
 }
 
+static void clocks__that_shards_have_counted_differently__go_on_from_the_least(void **state)
+{
+    struct rig *const rig = *state;
+    float weights[6];
+    const struct stepd_array array = {.tensor = 0, .weights = weights};
+    rig->layout.mode = STEPD_ASYNC;
+    stepd_exchange_resume(&rig->exchange, 1, 41);
+    stepd_exchange_resume(&rig->exchange, 2, 40);
+    const struct rig_operation *const operation =
+        rig_start(rig, STEPD_OPERATION_PULL, &array, 1, NULL);
+    struct stepd_message result =
+        rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_NONE, 90);
+    rig_reply(rig, 1, &result, big_grad, 4 * sizeof(float));
+    result = rig_result(rig->sent[1].message.request_id, 1, slice1, STEPD_NONE, 80);
+    rig_reply(rig, 2, &result, big_grad, 2 * sizeof(float));
+    assert_true(operation->done);
+    assert_int_equal(operation->operation.counts.clock, 40);
+    const struct stepd_array push = push_of(0, big_grad);
+    (void)rig_start(rig, STEPD_OPERATION_PUSH, &push, 1, NULL);
+    assert_int_equal(rig->sent[2].message.body.push.clock, 41); /* shard 1 knows this one */
+    assert_int_equal(rig->sent[3].message.body.push.clock, 41);
+}
+
 static void clocks__resumed_rank_in_sync__follow_the_version_of_the_weights(void **state)
 {
     struct rig *const rig = *state;
@@ -462,6 +485,7 @@ int main(void)
         TEST(push__f16__travels_narrowed),
         TEST(clocks__of_a_slice__rise_by_one_with_each_push),
         TEST(clocks__resumed_rank__go_on_where_the_server_is),
+        TEST(clocks__that_shards_have_counted_differently__go_on_from_the_least),
         TEST(clocks__resumed_rank_in_sync__follow_the_version_of_the_weights),
         TEST(first_push__after_weights_of_two_versions__repeats_the_older_step),
         TEST(resumed_rank__with_a_slice_ahead__moves_on_past_its_duplicate),

@@ -134,6 +134,11 @@ static enum stepd_status fake_step_wait(struct home *home, size_t part, uint64_t
     return STEPD_OK;
 }
 
+static uint64_t fake_clock(const struct home *home)
+{
+    return ((const struct fake_home *)home)->clock;
+}
+
 static enum stepd_mode fake_mode(const struct home *home)
 {
     return ((const struct fake_home *)home)->mode;
@@ -182,6 +187,7 @@ static const struct home_kind fake_kind = {
     .mode = fake_mode,
     .packed = fake_packed,
     .define = fake_define,
+    .clock = fake_clock,
     .pull = fake_pull,
     .step_start = fake_step_start,
     .step_wait = fake_step_wait,

@@ -19,6 +19,7 @@ struct fake_home {
     struct home home; /* first */
     uint32_t rank;
     uint64_t version;        /* of all weights */
+    uint64_t clock;          /* steps of this worker that had counted before */
     uint64_t others;         /* updates that other workers make between two answers */
     uint64_t fail_at_step;   /* UINT64_MAX: never */
     uint64_t refuse_at_step; /* its gradients are refused when they are waited for; likewise */
