@@ -48,7 +48,7 @@ test   default-jdk-headless   workers in Java
 test   libprotobuf-java       workers in Java
 test   python3-venv           PyTorch, to compare with
 test   python3-dev            the Python package
-test   iproute2               networks that lose packets
+test   iproute2               networks that lose packets, lines of a rate
 test   systemd                the score of the unit of systemd
 test   strace                 system calls that the unit forbids
 data   dataset-fashion-mnist  the quickstart's pictures

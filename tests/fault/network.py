@@ -6,6 +6,7 @@ another namespace, which lives as long as a process in it; so whatever happens n
 Packets are dropped by a route to nowhere: nobody is told, as with a cable that is pulled out
 somewhere in between.
 """
+import contextlib
 import os
 import shutil
 import subprocess
@@ -54,38 +55,77 @@ def _run(*command):
     subprocess.run(command, check=True)
 
 
-class Host:
-    """with Host(1) as host: Daemon(..., listen=f"{host.address}:0", within=host.within)"""
+class Space:
+    """with Space() as space: subprocess.run([*space.within, "ip", "link"])
 
-    def __init__(self, number):
-        self.address, self.router = f"10.111.{number}.2", f"10.111.{number}.1"
-        self.link = f"host{number}"
+    A network namespace, which lives as long as a process in it. `files` are others that stand there
+    in the place of the machine's own: {"/etc/hosts": path}."""
+
+    def __init__(self, files=None):
+        self.files = files or {}
 
     def __enter__(self):
-        self.holder = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE,
+        mount = ["--mount"] if self.files else []
+        self.holder = subprocess.Popen(["unshare", "--net", *mount, "cat"], stdin=subprocess.PIPE,
                                        stdout=subprocess.PIPE)
         self.holder.stdin.write(b"\n")
         self.holder.stdin.flush()
         self.holder.stdout.readline()  # it answers from within
-        self.within = ["nsenter", f"--net=/proc/{self.holder.pid}/ns/net"]
-        _run("ip", "link", "add", self.link, "type", "veth", "peer", "name", "eth0", "netns",
-             str(self.holder.pid))
-        _run("ip", "address", "add", f"{self.router}/24", "dev", self.link)
-        _run("ip", "link", "set", self.link, "up")
-        self._inside("link", "set", "lo", "up")
-        self._inside("address", "add", f"{self.address}/24", "dev", "eth0")
-        self._inside("link", "set", "eth0", "up")
-        self._inside("route", "add", "default", "via", self.router)
+        self.pid = str(self.holder.pid)
+        self.within = ["nsenter", f"--net=/proc/{self.pid}/ns/net"]
+        if self.files:
+            self.within += [f"--mount=/proc/{self.pid}/ns/mnt", f"--wd={os.getcwd()}"]
+        for name, path in self.files.items():
+            self.run("mount", "--bind", path, name)
+        self.run("ip", "link", "set", "lo", "up")
         return self
 
     def __exit__(self, *_):
-        _run("ip", "link", "del", self.link)  # the namespace's own end takes its time
         self.holder.stdin.close()
         self.holder.stdout.close()
         self.holder.wait()
 
+    def run(self, *command):
+        _run(*self.within, *command)
+
+
+class Host:
+    """with Host(1) as host: Daemon(..., listen=f"{host.address}:0", within=host.within)
+
+    The line to the router leads through `length`, where one is given: lines.Length."""
+
+    def __init__(self, number, length=None, files=None):
+        self.address, self.router = f"10.111.{number}.2", f"10.111.{number}.1"
+        self.link = f"host{number}"
+        self.space, self.length = Space(files), length
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            self.within = stack.enter_context(self.space).within
+            if self.length is None:
+                _run("ip", "link", "add", self.link, "type", "veth", "peer", "name", "eth0",
+                     "netns", self.space.pid)
+                stack.callback(self._unlink)
+            else:
+                stack.callback(self._unlink)  # below the length, which ends first
+                stack.enter_context(self.length).join(self.link, self.space)
+            _run("ip", "address", "add", f"{self.router}/24", "dev", self.link)
+            _run("ip", "link", "set", self.link, "up")
+            self._inside("address", "add", f"{self.address}/24", "dev", "eth0")
+            self._inside("link", "set", "eth0", "up")
+            self._inside("route", "add", "default", "via", self.router)
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self.stack.close()
+
+    def _unlink(self):
+        """The namespace's own end takes its time."""
+        subprocess.run(["ip", "link", "del", self.link], stderr=subprocess.DEVNULL, check=False)
+
     def _inside(self, *command):
-        _run(*self.within, "ip", *command)
+        self.space.run("ip", *command)
 
     def lose(self):
         """What is sent to it arrives nowhere."""

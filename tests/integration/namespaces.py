@@ -1,16 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Two daemons and four workers on four hosts, each a network namespace: a line of its own to a
-router, with a rate (and, where the kernel has netem, a delay), and mutual TLS on every connection.
+router, with a rate and a length, and mutual TLS on every connection. Three kinds of lines: `far`
+(100 Mbit/s, 50 ms from host to host), `near` (1 Gbit/s, 1 ms) and `fast` (10 Gbit/s, 0.1 ms).
 
-  - they train the Fashion-MNIST network to the bits that one daemon on one host comes to
-  - so too where a daemon is killed and started again from the checkpoint, whichever it is
-  - and where the line of a daemon is cut for a while: STEPD_CUT_S seconds, 3 where nobody says
+  - bits: they train the Fashion-MNIST network to the bits that one daemon on one host comes to
+  - killed: so too where a daemon is killed and started again from the checkpoint, whichever it is
+  - cut: and where the line of a daemon is cut for a while: STEPD_CUT_S seconds, 3 where nobody says
 
-usage: namespaces.py BIN [CASE ...]
+Before anything is trained the lines are measured: none may be shorter than it is said to be, nor,
+in `bits`, faster. A line of `fast` is as fast as the machine, where that is slower.
 
-Where the kernel allows no namespaces the test is skipped, and says so. Nothing that it makes outlives
-it: the namespaces end with their processes.
+usage: namespaces.py BIN [WHAT_KIND[_PLACE] ...]
+
+as bits_far, or cut_near_0: the daemon whose place in the list is 0. BIN is a build's bin folder.
+
+Where the kernel allows no namespaces the test is skipped, and says so. Nothing that it makes
+outlives it: the namespaces end with their processes.
 """
 import contextlib
 import os
@@ -23,48 +29,58 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fault"))
 
 # pylint: disable=wrong-import-position
+import lines
 from network import Host, enter
 from processes import Daemon
 from several import Runs, Workers
 
 DATA = "/usr/share/datasets/fashion-mnist"
-STEPS, EVERY = 300, 50
 CUT_S = float(os.environ.get("STEPD_CUT_S", "3"))
-RATE, DELAY = "400mbit", "1ms"
 PORT = 7070  # each host has a network of its own
-NETEM = ["netem", "rate", RATE, "delay", DELAY]
-TBF = ["tbf", "rate", RATE, "burst", "256kb", "latency", "100ms"]
 
 
-def shape(host):
-    """Gives the host's line its rate; says by what."""
-    for way in (NETEM, TBF):
-        made = subprocess.run([*host.within, "tc", "qdisc", "add", "dev", "eth0", "root", *way],
-                              stderr=subprocess.DEVNULL, check=False)
-        if made.returncode == 0:
-            return way[0]
-    return "nothing"
+class Kind:
+    """Of lines, and how long a training suits them."""
+
+    def __init__(self, mbit, delay_ms, steps, every):
+        self.line, self.steps, self.every = lines.Line(mbit, delay_ms), steps, every
+
+
+KINDS = {"far": Kind(100, 50, 40, 8), "near": Kind(1000, 1, 300, 50),
+         "fast": Kind(10000, 0.1, 300, 50)}
 
 
 class Field:
-    """with Field(runs) as field: four hosts, and what each shows of itself."""
+    """with Field(runs, kind) as field: four hosts, and what each shows of itself.
 
-    def __init__(self, runs):
-        self.runs, self.hosts, self.stack = runs, [], contextlib.ExitStack()
+    rate: that of the lines is measured too."""
+
+    def __init__(self, runs, kind, rate=False):
+        self.runs, self.kind = runs, kind
+        self.hosts, self.stack = [], contextlib.ExitStack()
         self.daemon = {}
+        self.rate = rate
         self.store = runs.path("store")
         self.certs = runs.path("certs")
 
     def __enter__(self):
+        line, netem = self.kind.line, lines.has_netem()
+        program = pathlib.Path(self.runs.bin).parent / "tests" / "delay_line"
+        self.lengths = [None if netem else lines.Length(str(program), line) for _ in range(4)]
         with contextlib.ExitStack() as stack:
-            self.hosts = [stack.enter_context(Host(n)) for n in range(1, 5)]
+            self.hosts = [stack.enter_context(Host(1 + n, length))
+                          for n, length in enumerate(self.lengths)]
+            for host in self.hosts:
+                lines.shape(host, line, netem)
+            print(f"lines of {line}, by {'netem' if netem else 'tbf and delay_line'}: "
+                  f"{lines.check(line, self.hosts[0], self.hosts[2], self.rate)}", flush=True)
+            self.names = [host.address for host in self.hosts[:2]]
+            code, said = self.runs.ctl("-", "certs", self.certs, "--hosts", ",".join(self.names),
+                                       "--clients", "w")
+            assert code == 0, said
             self.stack = stack.pop_all()
-        self.shaped = {shape(host) for host in self.hosts}
-        hosts = ",".join(host.address for host in self.hosts[:2])
-        code, said = self.runs.ctl("-", "certs", self.certs, "--hosts", hosts, "--clients", "w")
-        assert code == 0, said
-        self.peers = ",".join(f"{host.address}:{PORT}" for host in self.hosts[:2])
-        self.server = f"tls:{self.hosts[0].address}:{PORT}"
+        self.peers = ",".join(f"{name}:{PORT}" for name in self.names)
+        self.server = f"tls:{self.names[0]}:{PORT}"
         return self
 
     def shows(self, name):
@@ -74,8 +90,9 @@ class Field:
         """A daemon of this place, which finds itself in the list by its own address."""
         host = self.hosts[place]
         flags = ["--peers", self.peers, "--shards", str(1 + place), "--slice-elements", "4096",
-                 *self.shows(host.address), "--tls-client-ca", f"{self.certs}/ca.pem",
-                 "--checkpoint-dir", self.store, "--checkpoint-every-steps", str(EVERY)]
+                 *self.shows(self.names[place]), "--tls-client-ca", f"{self.certs}/ca.pem",
+                 "--checkpoint-dir", self.store, "--checkpoint-every-steps",
+                 str(self.kind.every)]
         daemon = Daemon(self.runs.stepd, *flags, listen=f"{host.address}:{PORT}",
                         within=host.within)
         daemon.__enter__()
@@ -89,7 +106,7 @@ class Field:
 
     def workers(self):
         """Of two hosts, two each."""
-        workers = Workers(self.runs, self.server, STEPS)
+        workers = Workers(self.runs, self.server, self.kind.steps)
         client = ["--tls-ca", f"{self.certs}/ca.pem", *self.shows("w")]
         workers.commands = [[*self.hosts[2 + rank // 2].within, *command, *client]
                             for rank, command in enumerate(workers.commands)]
@@ -111,6 +128,17 @@ class Field:
         while self.version() < version:
             assert time.monotonic() < end, f"version {version} has not come:\n{self.logs()}"
             assert not workers.tend(), "the training was over before anything has happened"
+
+    def count(self):
+        """What the lines have dropped, missed and lost. netem says nothing."""
+        counts = {"dropped": 0, "missed": 0, "lost": 0}
+        for length in self.lengths:
+            said = "" if length is None else length.end()
+            for word in said.split():
+                name, _, value = word.partition("=")
+                if name in counts:
+                    counts[name] += int(value)
+        return ", ".join(f"{value} {name}" for name, value in counts.items())
 
     def logs(self):
         return "\n".join(f"--- daemon {p}\n{d.said.text()}" for p, d in self.daemon.items())
@@ -135,63 +163,74 @@ def cut(host):
         subprocess.run(["ip", "link", "set", host.link, "up"], check=True)
 
 
-def check_bits(runs, one):
-    with Field(runs) as field:
+def check_bits(runs, kind, one, _):
+    with Field(runs, kind, rate=True) as field:
         for place in (0, 1):
             field.start(place)
-        by = " and ".join(sorted(field.shaped))
-        print(f"lines of {RATE} by {by}" + ("" if field.shaped == {"netem"} else
-                                            ": this kernel has no netem, so there is no delay"))
+        began = time.monotonic()
         with field.workers() as workers:
             assert workers.finish() == one, "four hosts give other bits than one"
+        took = time.monotonic() - began
+        print(f"{kind.steps} steps in {took:.1f} s, from the workers' start to their end")
+        print(f"packets: {field.count()}")
     print("two daemons and four workers on four hosts: the bits of one host")
 
 
-def check_killed(runs, one):
-    for place in (1, 0):
-        with Field(runs) as field:
-            for at in (0, 1):
-                field.start(at)
-            with field.workers() as workers:
-                field.wait_for_version(EVERY + 10, workers)
-                field.daemon[0].wait_for("event=checkpoint ")
-                field.kill(place)
-                field.start(place)
-                field.daemon[0].wait_for("event=job_restored")
-                assert workers.finish() == one, f"daemon {place} was killed: other bits"
-    print("a daemon that is killed and started again from the checkpoint: the same bits")
+def check_killed(runs, kind, one, place):
+    with Field(runs, kind) as field:
+        for at in (0, 1):
+            field.start(at)
+        with field.workers() as workers:
+            field.wait_for_version(kind.every + 10, workers)
+            field.daemon[0].wait_for("event=checkpoint ")
+            field.kill(place)
+            field.start(place)
+            field.daemon[0].wait_for("event=job_restored")
+            assert workers.finish() == one, f"daemon {place} was killed: other bits"
+    print(f"daemon {place} was killed and started again from the checkpoint: the same bits")
 
 
-def check_cut(runs, one):
-    for place in (1, 0):
-        with Field(runs) as field:
-            for at in (0, 1):
-                field.start(at)
-            with field.workers() as workers:
-                field.wait_for_version(EVERY, workers)
-                with cut(field.hosts[place]):
-                    end = time.monotonic() + CUT_S
-                    while time.monotonic() < end:
-                        workers.tend()
-                        with contextlib.suppress(subprocess.TimeoutExpired):
-                            workers.running[0].wait(0.1)
-                assert workers.finish() == one, f"daemon {place} was cut off: other bits"
-            assert not field.daemon[0].log("daemon_lost"), field.logs()
-    print(f"the line of either daemon cut for {CUT_S:g} s: nobody is lost, the same bits")
+def check_cut(runs, kind, one, place):
+    with Field(runs, kind) as field:
+        for at in (0, 1):
+            field.start(at)
+        with field.workers() as workers:
+            field.wait_for_version(kind.every, workers)
+            with cut(field.hosts[place]):
+                end = time.monotonic() + CUT_S
+                while time.monotonic() < end:
+                    workers.tend()
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        workers.running[0].wait(0.1)
+            began = time.monotonic()
+            assert workers.finish() == one, f"daemon {place} was cut off: other bits"
+            took = time.monotonic() - began
+        assert not field.daemon[0].log("daemon_lost"), field.logs()
+    print(f"daemon {place}'s line was cut for {CUT_S:g} s: nobody is lost, the same bits, "
+          f"{took:.1f} s later")
+
+
+PLACES = ("0", "1")
+WHATS = {"bits": check_bits, "killed": check_killed, "cut": check_cut}
+CASES = ["bits_far", "bits_near", "bits_fast",
+         *(f"{what}_{kind}_{place}" for what in ("killed", "cut") for kind in ("far", "near")
+           for place in PLACES)]
 
 
 def main():
     enter()
-    cases = {"bits": check_bits, "killed": check_killed, "cut": check_cut}
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs(sys.argv[1], folder)
         if os.path.isdir(DATA):
             runs.folder_of_data = DATA
         else:
             print(f"{DATA} is not here (deploy/setup.sh data): made-up pictures instead")
-        one = runs.alone(steps=STEPS)
-        for name in sys.argv[2:] or cases:
-            cases[name](runs, one)
+        for name in sys.argv[2:] or CASES:
+            what, kind, *places = name.split("_")
+            kind = KINDS[kind]
+            one = runs.alone(steps=kind.steps)
+            for place in places or (PLACES if what in ("killed", "cut") else "0"):
+                WHATS[what](runs, kind, one, int(place))
 
 
 if __name__ == "__main__":
