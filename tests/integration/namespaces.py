@@ -7,6 +7,7 @@ router, with a rate and a length, and mutual TLS on every connection. Three kind
   - bits: they train the Fashion-MNIST network to the bits that one daemon on one host comes to
   - killed: so too where a daemon is killed and started again from the checkpoint, whichever it is
   - cut: and where the line of a daemon is cut for a while: STEPD_CUT_S seconds, 3 where nobody says
+  - names: and where daemons have names with two addresses, the first of which does not answer
 
 Before anything is trained the lines are measured: none may be shorter than it is said to be, nor,
 in `bits`, faster. A line of `fast` is as fast as the machine, where that is slower.
@@ -30,13 +31,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fault"))
 
 # pylint: disable=wrong-import-position
 import lines
-from network import Host, enter
+from network import Host, enter, skip
 from processes import Daemon
 from several import Runs, Workers
 
 DATA = "/usr/share/datasets/fashion-mnist"
 CUT_S = float(os.environ.get("STEPD_CUT_S", "3"))
 PORT = 7070  # each host has a network of its own
+NAMES = ("one", "two")
 
 
 class Kind:
@@ -53,13 +55,14 @@ KINDS = {"far": Kind(100, 50, 40, 8), "near": Kind(1000, 1, 300, 50),
 class Field:
     """with Field(runs, kind) as field: four hosts, and what each shows of itself.
 
-    rate: that of the lines is measured too."""
+    files: what stands on all of them in the place of the machine's own; names: what the daemons'
+    hosts are called in `peers` and in their certificates; rate: it is measured too."""
 
-    def __init__(self, runs, kind, rate=False):
-        self.runs, self.kind = runs, kind
+    def __init__(self, runs, kind, files=None, names=None, rate=False):
+        self.runs, self.kind, self.files = runs, kind, files
         self.hosts, self.stack = [], contextlib.ExitStack()
         self.daemon = {}
-        self.rate = rate
+        self.names, self.rate = names, rate
         self.store = runs.path("store")
         self.certs = runs.path("certs")
 
@@ -68,13 +71,13 @@ class Field:
         program = pathlib.Path(self.runs.bin).parent / "tests" / "delay_line"
         self.lengths = [None if netem else lines.Length(str(program), line) for _ in range(4)]
         with contextlib.ExitStack() as stack:
-            self.hosts = [stack.enter_context(Host(1 + n, length))
+            self.hosts = [stack.enter_context(Host(1 + n, length, self.files))
                           for n, length in enumerate(self.lengths)]
             for host in self.hosts:
                 lines.shape(host, line, netem)
             print(f"lines of {line}, by {'netem' if netem else 'tbf and delay_line'}: "
                   f"{lines.check(line, self.hosts[0], self.hosts[2], self.rate)}", flush=True)
-            self.names = [host.address for host in self.hosts[:2]]
+            self.names = self.names or [host.address for host in self.hosts[:2]]
             code, said = self.runs.ctl("-", "certs", self.certs, "--hosts", ",".join(self.names),
                                        "--clients", "w")
             assert code == 0, said
@@ -86,14 +89,14 @@ class Field:
     def shows(self, name):
         return ["--tls-cert", f"{self.certs}/{name}.pem", "--tls-key", f"{self.certs}/{name}.key"]
 
-    def start(self, place):
+    def start(self, place, listen=None):
         """A daemon of this place, which finds itself in the list by its own address."""
         host = self.hosts[place]
         flags = ["--peers", self.peers, "--shards", str(1 + place), "--slice-elements", "4096",
                  *self.shows(self.names[place]), "--tls-client-ca", f"{self.certs}/ca.pem",
                  "--checkpoint-dir", self.store, "--checkpoint-every-steps",
                  str(self.kind.every)]
-        daemon = Daemon(self.runs.stepd, *flags, listen=f"{host.address}:{PORT}",
+        daemon = Daemon(self.runs.stepd, *flags, listen=listen or f"{host.address}:{PORT}",
                         within=host.within)
         daemon.__enter__()
         self.daemon[place] = daemon
@@ -210,9 +213,43 @@ def check_cut(runs, kind, one, place):
           f"{took:.1f} s later")
 
 
+def resolved(host, name):
+    """The addresses of a name, in the resolver's order."""
+    said = subprocess.run([*host.within, "getent", "ahostsv4", name], stdout=subprocess.PIPE,
+                          text=True, check=False).stdout
+    return [line.split()[0] for line in said.splitlines() if "STREAM" in line]
+
+
+def check_names(runs, kind, one, _):
+    """Each daemon has a name with two addresses; the first is nobody's, and silent."""
+    path = runs.path("hosts")
+    with open(path, "w", encoding="ascii") as file:
+        file.write("127.0.0.1 localhost\n")
+        for number, name in enumerate(NAMES, start=1):
+            file.write(f"10.111.{number}.99 {name}\n10.111.{number}.2 {name}\n")
+    with Field(runs, kind, {"/etc/hosts": path}, NAMES) as field:
+        for number, name in enumerate(NAMES, start=1):
+            subprocess.run(["ip", "route", "add", "blackhole", f"10.111.{number}.99/32"],
+                           check=True)
+            for host in field.hosts[number:]:  # a daemon's own host has its own address first
+                found = resolved(host, name)
+                if found != [f"10.111.{number}.99", f"10.111.{number}.2"]:
+                    skip(f"the resolver gives {name} the addresses {found}")
+        for place in (0, 1):
+            field.start(place, listen=(f"{NAMES[0]}:{PORT}", f"0.0.0.0:{PORT}")[place])
+        began = time.monotonic()
+        field.daemon[0].wait_for("event=reign_begun daemons=2")
+        joined = time.monotonic()
+        with field.workers() as workers:
+            assert workers.finish() == one, "other bits"
+        ended = time.monotonic()
+    print(f"names with two addresses, the first of which does not answer: the same bits; the "
+          f"daemons met after {joined - began:.1f} s, the workers took {ended - joined:.1f} s")
+
+
 PLACES = ("0", "1")
-WHATS = {"bits": check_bits, "killed": check_killed, "cut": check_cut}
-CASES = ["bits_far", "bits_near", "bits_fast",
+WHATS = {"bits": check_bits, "killed": check_killed, "cut": check_cut, "names": check_names}
+CASES = ["bits_far", "bits_near", "bits_fast", "names_near",
          *(f"{what}_{kind}_{place}" for what in ("killed", "cut") for kind in ("far", "near")
            for place in PLACES)]
 
