@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The daemon makes no system call that the unit of systemd forbids.
+"""The daemon makes no system call that the unit of systemd forbids, and no socket of a family that it
+forbids.
 
     sandbox.py BIN UNIT
 
@@ -18,7 +19,7 @@ import tempfile
 import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from processes import Daemon, run_all, write_images  # noqa: E402
+from processes import Daemon, environment, run_all, write_images  # noqa: E402
 
 BIN, UNIT = sys.argv[1:]
 SKIPPED = 77
@@ -73,6 +74,17 @@ def calls_of_a_daemon(folder):
     return {name: int(count) for count, name in rows if name != "total"}
 
 
+def families_of_a_daemon(folder):
+    """Those of its sockets, where it looks for itself in a list in which it is not."""
+    trace = pathlib.Path(folder) / "sockets"
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-e", "trace=socket", "-o", str(trace), f"{BIN}/stepd", "--listen",
+         "127.0.0.1:7070", "--peers", "127.0.0.1:7,127.0.0.2:7"], capture_output=True, text=True,
+        timeout=TRAIN_S, env=environment(), check=False)
+    assert "none of the 2 in the list" in done.stderr, done.stderr
+    return set(re.findall(r"socket\((AF_\w+)", trace.read_text()))
+
+
 def main():
     for tool in ("strace", "systemd-analyze"):
         if shutil.which(tool) is None:
@@ -82,13 +94,18 @@ def main():
         print("skipped: no process may be traced here")
         return SKIPPED
     lets_pass = allowed(pathlib.Path(UNIT).read_text())
+    [named] = re.findall(r"^RestrictAddressFamilies=(.*)$", pathlib.Path(UNIT).read_text(),
+                         re.MULTILINE)
     assert len(lets_pass) > 200, f"systemd-analyze names only {len(lets_pass)} calls"
     with tempfile.TemporaryDirectory() as folder:
         write_images(folder)
         calls = calls_of_a_daemon(folder)
+        families = families_of_a_daemon(folder)
     assert len(calls) > 20 and "sendmsg" in calls, f"strace counted only {calls}"
     forbidden = sorted(set(calls) - lets_pass - REFUSABLE)
     assert not forbidden, f"the unit forbids what the daemon does: {forbidden}"
+    assert "AF_NETLINK" in families, f"it has asked for no addresses: {families}"
+    assert families <= set(named.split()), f"the unit forbids sockets that it makes: {families}"
     print(f"{len(calls)} system calls made, {sum(calls.values())} times, none forbidden; "
           f"{len(lets_pass)} allowed")
     return 0
