@@ -4,13 +4,13 @@
  * TLS is spoken the handshake is made with the first that answers, for HANDSHAKE_MS at most. What
  * comes of it is a caller, as the door has them: a socket, its TLS, and nothing read.
  *
- * The thread looks every SLICE_MS whether it should stop; the resolver alone is not interrupted.
+ * The thread looks every SLICE_MS whether it should stop, and waits for the resolver no longer than
+ * that either (resolve.h).
  */
 #include "server/net/dial.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,11 +20,13 @@
 
 #include "proto/error.h"
 #include "server/net/address.h"
+#include "server/net/resolve.h"
 #include "server/net/socket.h"
 
-#define CONNECT_MS   5000
-#define HANDSHAKE_MS 10000
-#define SLICE_MS     100
+#define LOOKUP_MS    30000u
+#define CONNECT_MS   5000u
+#define HANDSHAKE_MS 10000u
+#define SLICE_MS     100u
 #define READ_BYTES   16384u
 
 struct dial {
@@ -38,28 +40,46 @@ struct dial {
 
 /* ---- Waiting --------------------------------------------------------------------------------- */
 
-/* Until the socket can be read from or written to, as events says. */
-static enum stepd_status await(const struct dial *dial, int fd, short events, int *left_ms,
-                               struct stepd_error *reterr)
+/* A wait for one thing, which may take several turns. */
+struct wait {
+    uint64_t until_ms;
+    uint32_t limit_ms;
+};
+
+static uint64_t now_ms(void)
 {
-    while (*left_ms > 0) {
+    return uv_hrtime() / 1000000;
+}
+
+static struct wait wait_for(uint32_t limit_ms)
+{
+    return (struct wait){.until_ms = now_ms() + limit_ms, .limit_ms = limit_ms};
+}
+
+/* Until the socket can be read from or written to, as events says. Time that is over is over, also
+ * where something comes now and then. */
+static enum stepd_status await(const struct dial *dial, int fd, short events,
+                               const struct wait *wait, struct stepd_error *reterr)
+{
+    for (uint64_t now = now_ms(); now < wait->until_ms; now = now_ms()) {
+        const uint64_t left_ms = wait->until_ms - now;
         struct pollfd at = {.fd = fd, .events = events};
-        const int ready = poll(&at, 1, SLICE_MS);
+        if (atomic_load(dial->options.stop))
+            return stepd_fail(reterr, STEPD_CANCELLED, "nobody wants it any more");
+        const int ready = poll(&at, 1, (int)(left_ms < SLICE_MS ? left_ms : SLICE_MS));
         if (ready > 0)
             return STEPD_OK;
         if (ready < 0 && errno != EINTR)
             return stepd_fail(reterr, STEPD_UNAVAILABLE, "%s", strerror(errno));
-        if (atomic_load(dial->options.stop))
-            return stepd_fail(reterr, STEPD_CANCELLED, "nobody wants it any more");
-        *left_ms -= SLICE_MS;
     }
-    return stepd_fail(reterr, STEPD_UNAVAILABLE, "no answer");
+    return stepd_fail(reterr, STEPD_UNAVAILABLE, "no answer within %u ms",
+                      (unsigned)wait->limit_ms);
 }
 
 /* ---- TLS ------------------------------------------------------------------------------------- */
 
-static enum stepd_status send_output(const struct dial *dial, int fd, struct tls *tls, int *left_ms,
-                                     struct stepd_error *reterr)
+static enum stepd_status send_output(const struct dial *dial, int fd, struct tls *tls,
+                                     const struct wait *wait, struct stepd_error *reterr)
 {
     size_t n = 0;
     for (const uint8_t *bytes = tls_output(tls, &n); n > 0; bytes = tls_output(tls, &n)) {
@@ -68,17 +88,17 @@ static enum stepd_status send_output(const struct dial *dial, int fd, struct tls
             tls_output_gone(tls, (size_t)sent);
         else if (errno != EAGAIN && errno != EINTR)
             return stepd_fail(reterr, STEPD_UNAVAILABLE, "%s", strerror(errno));
-        else if (await(dial, fd, POLLOUT, left_ms, reterr) != STEPD_OK)
+        else if (await(dial, fd, POLLOUT, wait, reterr) != STEPD_OK)
             return reterr->code;
     }
     return STEPD_OK;
 }
 
 static enum stepd_status receive_input(const struct dial *dial, int fd, struct tls *tls,
-                                       int *left_ms, struct stepd_error *reterr)
+                                       const struct wait *wait, struct stepd_error *reterr)
 {
     uint8_t bytes[READ_BYTES];
-    const enum stepd_status ready = await(dial, fd, POLLIN, left_ms, reterr);
+    const enum stepd_status ready = await(dial, fd, POLLIN, wait, reterr);
     if (ready != STEPD_OK)
         return ready;
     const ssize_t n = recv(fd, bytes, sizeof bytes, 0);
@@ -96,12 +116,12 @@ static enum stepd_status receive_input(const struct dial *dial, int fd, struct t
 static enum stepd_status shake_hands(const struct dial *dial, int fd, struct tls *tls,
                                      struct stepd_error *reterr)
 {
-    int left_ms = HANDSHAKE_MS;
+    const struct wait wait = wait_for(dial->options.limits.handshake_ms);
     for (;;) {
         uint8_t byte[1];
         size_t n = 0;
         const enum tls_result result = tls_read(tls, byte, sizeof byte, &n);
-        const enum stepd_status sent = send_output(dial, fd, tls, &left_ms, reterr);
+        const enum stepd_status sent = send_output(dial, fd, tls, &wait, reterr);
         if (result == TLS_READ)
             return stepd_fail(reterr, STEPD_UNAVAILABLE, "it speaks before it is spoken to");
         if (result != TLS_MORE)
@@ -110,7 +130,7 @@ static enum stepd_status shake_hands(const struct dial *dial, int fd, struct tls
             return sent;
         if (tls_is_up(tls))
             return STEPD_OK;
-        const enum stepd_status got = receive_input(dial, fd, tls, &left_ms, reterr);
+        const enum stepd_status got = receive_input(dial, fd, tls, &wait, reterr);
         if (got != STEPD_OK)
             return got;
     }
@@ -139,14 +159,14 @@ static enum stepd_status encrypt(const struct dial *dial, int fd, const char *ho
 static enum stepd_status connect_to(const struct dial *dial, int fd, const struct addrinfo *at,
                                     struct stepd_error *reterr)
 {
-    int left_ms = CONNECT_MS;
+    const struct wait wait = wait_for(dial->options.limits.connect_ms);
     int failure = 0;
     socklen_t size = sizeof failure;
     if (connect(fd, at->ai_addr, at->ai_addrlen) == 0)
         return STEPD_OK;
     if (errno != EINPROGRESS)
         return stepd_fail(reterr, STEPD_UNAVAILABLE, "%s", strerror(errno));
-    const enum stepd_status status = await(dial, fd, POLLOUT, &left_ms, reterr);
+    const enum stepd_status status = await(dial, fd, POLLOUT, &wait, reterr);
     if (status != STEPD_OK)
         return status;
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) != 0)
@@ -159,6 +179,8 @@ static enum stepd_status try_address(struct dial *dial, const struct addrinfo *a
                                      struct stepd_error *reterr)
 {
     struct tls *tls = NULL;
+    char peer[ADDRESS_TEXT_BYTES];
+    address_write(at->ai_addr, peer, sizeof peer);
     const int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return stepd_fail(reterr, STEPD_UNAVAILABLE, "no socket: %s", strerror(errno));
@@ -168,8 +190,6 @@ static enum stepd_status try_address(struct dial *dial, const struct addrinfo *a
         status = encrypt(dial, fd, host, &tls, reterr);
     }
     if (status == STEPD_OK) {
-        char peer[ADDRESS_TEXT_BYTES];
-        address_write(at->ai_addr, peer, sizeof peer);
         dial->caller = caller_create(fd, /* tcp= */ true, peer, NULL, 0);
         if (dial->caller == NULL)
             status = stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a connection");
@@ -180,23 +200,19 @@ static enum stepd_status try_address(struct dial *dial, const struct addrinfo *a
     }
     (void)tls_destroy(tls);
     (void)close(fd);
-    return status;
+    return stepd_fail_in(reterr, status, "%s", peer);
 }
 
 static enum stepd_status try_all(struct dial *dial, struct stepd_error *reterr)
 {
     struct address address;
-    char port[8];
+    struct addrinfo *found = NULL;
     enum stepd_status status = address_parse(dial->address, &address, reterr);
+    if (status == STEPD_OK)
+        status = resolve_host(&address, dial->options.limits.lookup_ms, dial->options.stop, &found,
+                              reterr);
     if (status != STEPD_OK)
         return status;
-    (void)snprintf(port, sizeof port, "%u", (unsigned)address.port);
-    const struct addrinfo wanted = {.ai_flags = AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-    const int failure = getaddrinfo(address.host, port, &wanted, &found);
-    if (failure != 0)
-        return stepd_fail(reterr, STEPD_UNAVAILABLE, "host %.80s is not known: %s", address.host,
-                          gai_strerror(failure));
     status = STEPD_UNAVAILABLE;
     for (const struct addrinfo *at = found; at != NULL && status != STEPD_OK; at = at->ai_next) {
         status = try_address(dial, at, address.host, reterr);
@@ -224,12 +240,23 @@ static void on_worked(uv_work_t *request, int status)
     free(dial);
 }
 
+static uint32_t or_else(uint32_t limit_ms, uint32_t usual_ms)
+{
+    return limit_ms > 0 ? limit_ms : usual_ms;
+}
+
 enum stepd_status dial_start(const struct dial_options *options)
 {
     struct dial *const dial = calloc(1, sizeof *dial);
     if (dial == NULL)
         return STEPD_RESOURCE_EXHAUSTED;
+    const struct dial_limits *const limits = &options->limits;
     dial->options = *options;
+    dial->options.limits = (struct dial_limits){
+        .lookup_ms = or_else(limits->lookup_ms, LOOKUP_MS),
+        .connect_ms = or_else(limits->connect_ms, CONNECT_MS),
+        .handshake_ms = or_else(limits->handshake_ms, HANDSHAKE_MS),
+    };
     dial->tls = options->tls == NULL ? NULL : tls_client_copy(options->tls);
     if (dial->tls == NULL && options->tls != NULL) {
         free(dial);

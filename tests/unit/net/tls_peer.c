@@ -59,6 +59,9 @@ struct tls_peer *tls_peer_create(void)
     struct stepd_error error = {.text = ""};
     if (tls_server_create(&files, &peer->server, &error) != STEPD_OK)
         fail_msg("%s", error.text);
+    const struct tls_client_files own = {.certificate = "", .key = "", .ca = certificate};
+    if (tls_client_create(&own, &peer->client, &error) != STEPD_OK)
+        fail_msg("%s", error.text);
     peer->tls = tls_create(peer->server);
     peer->context = SSL_CTX_new(TLS_client_method());
     assert_int_equal(SSL_CTX_load_verify_file(peer->context, certificate), 1);
@@ -81,6 +84,7 @@ void tls_peer_destroy(struct tls_peer *peer)
 {
     (void)tls_destroy(peer->tls);
     (void)tls_server_destroy(peer->server);
+    (void)tls_client_destroy(peer->client);
     SSL_free(peer->ssl);
     SSL_CTX_free(peer->context);
     free(peer);

@@ -13,6 +13,7 @@
 struct tls_peer {
     struct tls_server *server; /* owned */
     struct tls *tls;           /* the server's end; owned until somebody takes it */
+    struct tls_client *client; /* owned; a daemon that dials, and trusts the server */
     SSL_CTX *context;          /* owned */
     SSL *ssl;                  /* owned; the client's end */
     BIO *in;                   /* what comes from the server */
