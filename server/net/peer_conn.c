@@ -175,6 +175,8 @@ static enum stepd_status receive(struct peer_conn *conn, uint64_t now_ms,
     if (status == STEPD_OK && received.n > 0)
         status = io->letter(io->owner, conn, received.at, received.n, now_ms, reterr);
     (void)peer_bytes_unref(received.letter);
+    if (status != STEPD_OK && conn->link != NULL)
+        peer_link_break(conn->link);
     if (status == STEPD_OK && !conn->ended && peer_link_kept(conn->link) != kept)
         io->progressed(io->owner, conn);
     if (status == STEPD_OK && !conn->ended)

@@ -227,6 +227,12 @@ void peer_link_down(struct peer_link *link, uint64_t now_ms)
         link->state = PEER_LINK_DOWN;
 }
 
+void peer_link_break(struct peer_link *link)
+{
+    if (is_known(link))
+        lose(link);
+}
+
 /* ---- Going out ------------------------------------------------------------------------------- */
 
 static uint64_t pieces_of(size_t n)

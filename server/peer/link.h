@@ -69,7 +69,8 @@ enum peer_link_state {
     PEER_LINK_EMPTY, /* no other end is known */
     PEER_LINK_UP,    /* there is a connection */
     PEER_LINK_DOWN,  /* there is none, and the lease runs, from what came last */
-    PEER_LINK_LOST,  /* the lease is over, or too much was kept: nothing more goes or comes */
+    PEER_LINK_LOST, /* the lease is over, too much was kept, or what came is of no use: nothing more
+                     * goes or comes */
 };
 
 enum peer_meet {
@@ -122,6 +123,10 @@ void peer_link_go_on(struct peer_link *link, const struct peer_terms *terms, uin
 
 /* The connection is gone. Of a link that is not up: nothing happens. */
 void peer_link_down(struct peer_link *link, uint64_t now_ms);
+
+/* A letter that has come cannot be used, and will not come again: the link is LOST. Of an EMPTY
+ * one: nothing happens. */
+void peer_link_break(struct peer_link *link);
 
 /*
  * Gives the link a letter to carry. Takes ownership of the reference, in every case.
