@@ -157,8 +157,10 @@ static enum stepd_status take(struct daemons *daemons, struct peer_conn *conn,
 {
     const struct daemons_options *const to = &daemons->options;
     struct daemon_link *const at = &daemons->link[join->place];
-    if (at->conn != NULL && memcmp(at->instance, join->instance.at, sizeof at->instance) != 0)
+    const bool same = memcmp(at->instance, join->instance.at, sizeof at->instance) == 0;
+    if (at->conn != NULL && !same)
         return refuse_taken(daemons, join->place, reterr);
+    at->warned = at->warned && same;
     if (at->conn != NULL)
         peer_conn_end(at->conn, NULL);
     at->conn = conn;
@@ -259,7 +261,7 @@ static enum stepd_status join(struct daemons *daemons, struct peer_conn *conn,
                             "again");
     if (status == STEPD_OK)
         warn_of_clock(daemons, join->place);
-    else
+    else if (log_limit_allows(&daemons->refused, now_of(daemons)))
         log_event(to->log, LOG_WARN, "daemon_refused", "place=%u peer=%s reason=%s",
                   (unsigned)join->place, caller.address, reterr->text);
     return status;
@@ -361,7 +363,8 @@ struct daemons *daemons_create(const struct daemons_options *options)
     struct daemons *const daemons = calloc(1, sizeof *daemons);
     if (daemons == NULL)
         return NULL;
-    *daemons = (struct daemons){.options = *options, .reign = options->seed};
+    *daemons = (struct daemons){
+        .options = *options, .reign = options->seed, .refused = {.event = "daemon_refused"}};
     roster_init(&daemons->roster, options->version, options->shards, options->count,
                 options->address);
     const struct peer_conns_options conns = {
@@ -431,6 +434,7 @@ void daemons_tick(struct daemons *daemons, uint64_t now_ms)
     for (size_t i = 1; i < daemons->options.count && daemons->state == DAEMONS_REIGNING; i++)
         tick(daemons, i, now_ms);
     begin_if_whole(daemons);
+    log_limit_tick(&daemons->refused, daemons->options.log, now_ms);
     peer_conns_tick(daemons->conns, now_ms);
 }
 

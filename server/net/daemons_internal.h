@@ -5,6 +5,7 @@
 #ifndef NET_DAEMONS_INTERNAL_H
 #define NET_DAEMONS_INTERNAL_H
 
+#include "server/base/log_limit.h"
 #include "server/net/daemons.h"
 #include "server/net/peer_conn.h"
 #include "server/peer/roster.h"
@@ -37,7 +38,7 @@ struct daemon_link {
     uint8_t instance[PEER_INSTANCE_BYTES];
     struct stepd_error rejected; /* why this instance is refused; code OK: it is not */
     uint64_t away_ms;            /* since when there is no connection */
-    bool warned;                 /* of its clock */
+    bool warned;                 /* of the clock of this instance */
     bool broken;                 /* a letter could not be sent: the next tick ends the reign */
     struct sent_order *sent;     /* owned; a ring of those that have not arrived */
     size_t first;
@@ -51,6 +52,7 @@ struct daemons {
     enum daemons_state state;
     uint64_t reign;
     struct roster roster;
+    struct log_limit refused;   /* what strangers can make the log say */
     struct daemon_link *link;   /* owned; options.count of them, the first of which is unused */
     uint64_t ordered;           /* orders sent to other daemons */
     const char **shard_address; /* owned list; of the reign */

@@ -182,6 +182,13 @@ static enum stepd_status on_joined(struct deputy *deputy, const struct stepd_joi
     const struct deputy_reign reign = {.first = joined->first_shard, .total = joined->shards};
     struct peer_terms terms = {.reign = joined->reign, .expects = joined->expects};
     memcpy(terms.instance, deputy->options.instance, sizeof terms.instance);
+    if (joined->shards - joined->first_shard < deputy->options.shards)
+        return stepd_fail(
+            reterr, STEPD_INVALID_ARGUMENT,
+            "control counts %u shards in all, and %u of this daemon from %u on are not "
+            "among them",
+            (unsigned)joined->shards, (unsigned)deputy->options.shards,
+            (unsigned)joined->first_shard + 1);
     switch (peer_link_meet(deputy->link, &terms, reterr)) {
     case PEER_MEET_ON:
         peer_link_go_on(deputy->link, &terms, now_of(deputy));

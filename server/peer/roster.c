@@ -106,6 +106,13 @@ enum stepd_status roster_judge(const struct roster *roster, const struct stepd_j
     return judge_shards(roster, join, reterr);
 }
 
+/* Remote clocks may say anything. */
+static int64_t difference(uint64_t clock_ms, int64_t now_ms)
+{
+    const int64_t clock = clock_ms > INT64_MAX ? INT64_MAX : (int64_t)clock_ms;
+    return now_ms < 0 ? clock : clock - now_ms;
+}
+
 void roster_come(struct roster *roster, const struct stepd_join *join, const char *prefix,
                  int64_t now_ms)
 {
@@ -114,7 +121,7 @@ void roster_come(struct roster *roster, const struct stepd_join *join, const cha
     line->present = true;
     line->leaving = false;
     line->shards = join->shards;
-    line->ahead_ms = (int64_t)join->clock_ms - now_ms;
+    line->ahead_ms = difference(join->clock_ms, now_ms);
     (void)snprintf(line->address, sizeof line->address, "%s%s", prefix, join->address);
     number_shards(roster);
     note_missing(roster);

@@ -4,14 +4,22 @@
 
     peers.py BIN [CASE ...]    the cases named, or all
 """
+import contextlib
+import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 from processes import Daemon, environment
 from several import (WORKERS, Link, Peers, Runs, Workers, free_addresses, training,
                      wait_for_version)
+
+import raw  # tests/fault, which several.py puts in the way
+
+JOIN, JOINED = 34, 35  # of proto/stepd.proto
 
 # ---- Bits ------------------------------------------------------------------------------------------
 
@@ -89,6 +97,85 @@ def check_wrong(runs):
                           check=False)
     assert said.returncode == 78 and "--peer N" in said.stderr, said
     print("a daemon that does not fit is refused, and says why")
+
+
+def join(address, **said):
+    """Somebody who says that they are daemon 1, as a daemon does."""
+    said = {"protocol": 1, "version": "", "ahead_ms": 0, **said}
+    connection = raw.Connection(address)
+    connection.socket.sendall(connection.frame(JOIN, [
+        (1, said["protocol"]), (2, said["version"]), (3, 1), (4, "127.0.0.1:1"), (5, 1),
+        (6, os.urandom(16)), (8, 1), (9, int(time.time() * 1000) + said["ahead_ms"])]))
+    return connection
+
+
+def answers(connection):
+    """What a daemon that joins is told."""
+    try:
+        return connection.read()
+    except raw.Refused as refused:
+        return str(refused)
+    finally:
+        connection.close()
+
+
+def check_version(runs):
+    """A daemon of another version is refused, with the remedy, and the operator sees it twice."""
+    said = subprocess.run([runs.stepd, "--version"], stdout=subprocess.PIPE, text=True, timeout=60,
+                          env=environment(), check=True)
+    version = said.stdout.split()[1]
+    with Peers(runs.stepd, [["--shards", "1"], ["--shards", "1"]], start=[0]) as peers:
+        first = peers.daemon[0]
+        told = answers(join(peers.address, version="9.8.7"))
+        wanted = f"the first of peers is stepd {version}, and daemon 1 is stepd 9.8.7; install one " \
+                 "version on all"
+        assert told == wanted, told
+        first.wait_for("event=daemon_refused place=1 .*" + wanted)
+        told = answers(join(peers.address, version=version, protocol=2))
+        assert "daemon 1 speaks 2; install one version of stepd on all" in told, told
+        first.wait_for("event=daemon_refused place=1 .*daemon 1 speaks 2")
+        assert [d["state"] for d in runs.status(peers.address)["daemons"]] == ["joined", "missing"]
+        peers.start(1)
+        assert runs.train_at(peers.address) == runs.alone(), "other bits after one was refused"
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        listener.settimeout(60)
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        with Daemon(runs.stepd, "--peers", f"{address},127.0.0.1:1", "--peer", "1",
+                    listen="127.0.0.1:0") as member:
+            # Control of another version, which refuses in its own words.
+            connection, _ = listener.accept()
+            connection.recv(1 << 16)
+            header = raw.encode([(raw.ERROR, raw.encode([(1, 9), (2, wanted)]))])
+            frame = raw.encode([(1, header)])
+            connection.sendall(raw.varint(len(frame)) + frame)
+            member.wait_for("event=not_joined .*" + wanted)
+            connection.close()
+    print("a daemon of another version is refused, and both logs say what to do")
+
+
+def check_clock(runs):
+    """A clock that differs is warned of; nothing depends on it."""
+    said = subprocess.run([runs.stepd, "--version"], stdout=subprocess.PIPE, text=True, timeout=60,
+                          env=environment(), check=True)
+    version = said.stdout.split()[1]
+    with Peers(runs.stepd, [["--shards", "1"], ["--shards", "1"]], start=[0]) as peers:
+        first = peers.daemon[0]
+        for ahead_ms, logged in ((3600_000, "3[56][0-9]{5}"), (-7000, "-[67][0-9]{3}")):
+            # Where one was before, its reign must end first.
+            told = [None]
+            while told[0] != JOINED:
+                connection = join(peers.address, version=version, ahead_ms=ahead_ms)
+                with contextlib.suppress(raw.Refused):
+                    told = connection.read()
+            first.wait_for(f"level=warn event=clock_differs place=1 ahead_ms={logged} "
+                           "consequence=.*times in the logs")
+            status = runs.status(peers.address)["daemons"][1]
+            assert abs(status["clock_ahead_ms"] - ahead_ms) < 2000, status
+            connection.close()
+        assert first.said.text().count("clock_differs") == 2, first.said.text()
+        peers.start(1).wait_for("event=joined")
+        assert runs.train_at(peers.address) == runs.alone(), "other bits after clocks differed"
+    print("a clock that differs is warned of")
 
 
 # ---- Links that are cut ----------------------------------------------------------------------------
