@@ -88,7 +88,12 @@ static void fail(struct control *control, struct control_job *job, const struct 
 static void begin(struct control *control, struct control_job *job, uint64_t every)
 {
     struct control_checkpoints *own = &job->checkpoints;
-    const struct snapshot_wish wish = {.checkpoint = true, .every = every, .behind = own->step};
+    const struct snapshot_wish wish = {
+        .checkpoint = true,
+        .every = every,
+        .behind = own->step,
+        .last = every == 0 && own->last > own->answered,
+    };
     if (own->state == CHECKPOINT_WAITING)
         control_snapshot_call_off(control, job);
     own->state = every > 0 ? CHECKPOINT_WAITING : CHECKPOINT_TAKING;

@@ -48,6 +48,7 @@ struct control_snapshot {
     unsigned attempts;
     uint64_t until_ms;               /* ASKED; UINT64_MAX: as long as it takes */
     bool durable;                    /* OVER: it was written down */
+    bool holds;                      /* OVER: no step is to be made beyond it, as before */
     uint32_t left;                   /* ASKED: shards that have not taken their shares */
     struct job_snapshot whole;       /* WHOLE */
     const struct job_state *share[]; /* lent; by shard; NULL: it is not taken */
@@ -94,14 +95,16 @@ void control_snapshot_destroy_all(struct control *control)
 static enum stepd_status order(struct control *control, const struct control_snapshot *snapshot,
                                enum order_kind kind)
 {
-    return control_order_snapshot(control, &(struct order){
-                                               .kind = kind,
-                                               .job_name = snapshot->job_name,
-                                               .query = snapshot->number,
-                                               .durable = snapshot->durable,
-                                               .version = snapshot->version,
-                                               .from = snapshot->from,
-                                           });
+    return control_order_snapshot(
+        control, &(struct order){
+                     .kind = kind,
+                     .job_name = snapshot->job_name,
+                     .query = snapshot->number,
+                     .durable = snapshot->durable,
+                     .last = kind == ORDER_SNAPSHOT ? snapshot->wish.last : snapshot->holds,
+                     .version = snapshot->version,
+                     .from = snapshot->from,
+                 });
 }
 
 /* Tells the shards, at the next tick where there is no memory for that now. */
@@ -305,6 +308,7 @@ void control_snapshot_close(struct control *control, const struct job_snapshot *
         snapshot = snapshot->next;
     assert(snapshot != NULL && snapshot->state == SNAPSHOT_WHOLE);
     snapshot->durable = durable;
+    snapshot->holds = snapshot->wish.last;
     end(control, snapshot);
 }
 

@@ -111,6 +111,7 @@ struct snapshot_wish {
     uint64_t every;  /* 0: at once; else when the slices get to a multiple of this version, however
                       * long that takes */
     uint64_t behind; /* every: the multiple is beyond this version */
+    bool last;       /* the server ends: no step is to be made beyond it */
 };
 
 /* As control_snapshot and control_snapshot_end. */

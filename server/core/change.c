@@ -20,7 +20,8 @@
 
 bool change_holds(const struct core_job *job, uint64_t version)
 {
-    return job->proposal.open && version >= job->proposal.version;
+    return (job->proposal.open && version >= job->proposal.version) ||
+           (job->last.open && version >= job->last.version);
 }
 
 /* The version that a slice's next step starts from, as far as it is not under way. Control decides

@@ -131,6 +131,7 @@ struct core_job {
     const struct sync_policy *policy;
     struct members members;
     struct core_proposal proposal;
+    struct core_proposal last;     /* the server ends; see snapshot.h */
     struct stepd_error failure;    /* code OK, or why nothing is taken any more */
     struct group_changes *changes; /* owned; that some slices here have not got to, in order */
     struct core_slice **slice; /* owned; by index in the layout, NULL where another shard owns it */

@@ -363,6 +363,8 @@ static const char *explain_no_rank(const struct core_slice *slice)
     const struct core_job *job = slice->job;
     if (slice->blocked)
         return "readers that hold two versions";
+    if (job->last.open && slice->slice.version >= job->last.version)
+        return "the end of the server, which keeps its last checkpoint";
     if (change_holds(job, slice->slice.version))
         return "all shards to agree on a change";
     return job->gate.state == GATE_REPORTED ? "other shards" : "the next push";

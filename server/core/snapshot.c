@@ -277,6 +277,11 @@ void snapshot_begin(struct core *core, struct core_job *job, const struct order 
         refuse(core, job, order, &error);
         return;
     }
+    if (order->last)
+        job->last = (struct core_proposal){
+            .open = true,
+            .version = order->version == JOB_STATE_AS_IT_STANDS ? 0 : order->version,
+        };
     take_due(core, job);
 }
 
@@ -300,6 +305,7 @@ void snapshot_end(struct core *core, const struct order *order)
         return;
     if (order->durable)
         note_durable(job);
+    job->last.open = job->last.open && order->last;
     snapshot_forget(core, job);
     job->pieces--;
     if (job->closing && job->pieces == 0)

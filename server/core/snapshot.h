@@ -17,6 +17,11 @@
  * slice that did not get there by a step of its own are copied before its next one, or when the
  * shard has nothing else to do: no step waits for those of another slice.
  *
+ * Of a server that ends the last snapshot is one that no step is lost behind: from when it is
+ * ordered no slice makes a step beyond it (order.last), and none does until the shard ends, or
+ * control has called that snapshot off. Pushes wait meanwhile, and are sent again to who goes on
+ * from it. Where slices close together, a step that is under way is made all the same.
+ *
  * A frozen slice is the same at every version. It is taken as it closes this one, or with the last
  * of the others where nobody pushes it.
  */

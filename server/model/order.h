@@ -89,6 +89,8 @@ struct order {
      */
     uint64_t query;
     bool durable; /* SNAPSHOT_END: that state would survive a crash now */
+    bool last;    /* SNAPSHOT: make no step beyond that state; SNAPSHOT_END: nor from now on, since
+                   * the server ends */
 
     enum order_change change; /* CHANGE */
     uint64_t version;         /* COMMIT, WITHOUT, PROPOSE, CHANGE: that the step starts from;

@@ -45,6 +45,7 @@ static void put_order(struct peer_writer *writer, const struct order *order)
     peer_put_number(writer, order->last_clock);
     peer_put_number(writer, order->query);
     peer_put_number(writer, order->durable);
+    peer_put_number(writer, order->last);
     peer_put_number(writer, order->change);
     peer_put_number(writer, order->version);
     peer_put_number(writer, order->verdict);
@@ -106,6 +107,7 @@ static void take_rest(struct peer_reader *reader, struct order *order)
     order->last_clock = peer_take_number(reader, "last_clock", UINT64_MAX);
     order->query = peer_take_number(reader, "query", UINT64_MAX);
     order->durable = peer_take_bool(reader, "durable");
+    order->last = peer_take_bool(reader, "last");
     order->change = (enum order_change)peer_take_number(reader, "change", ORDER_CHANGE_GROUPS);
     order->version = peer_take_number(reader, "version", UINT64_MAX);
     order->verdict = (enum order_verdict)peer_take_number(reader, "verdict", ORDER_HALT);

@@ -7,6 +7,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -285,6 +286,25 @@ def check_resumed(runs):
                 peers.daemon[0].wait_for("event=job_restored")
                 assert bits == one, f"{end} of daemon {place} of {shards}: other bits"
     print("a daemon that is killed or stopped, and started again: the job goes on, the same bits")
+
+
+def check_planned(runs):
+    """Whichever daemon is told to end, no step is lost: none is made behind the last checkpoint."""
+    steps = 400
+    one = runs.alone(steps=steps)
+    for place in (1, 0):
+        flags = ["--checkpoint-dir", runs.path("store"), "--checkpoint-every-steps", "100000"]
+        with Peers(runs.stepd, [["--shards", str(n), *flags] for n in (1, 2)]) as peers, \
+                Workers(runs, peers.address, steps) as workers:
+            wait_for_version(runs, peers.address, 100)
+            peers.stop(place)
+            peers.start(place)
+            bits = workers.finish()
+            said = workers.running[0].communicate()[0]
+            went = re.search(r"went back from step (\d+) to step (\d+)", said)
+            assert went and went.group(1) == went.group(2), f"daemon {place}: {said}"
+            assert bits == one, f"daemon {place} was told to end: other bits"
+    print("a daemon is told to end, and started again: no step is made twice")
 
 
 def check_moved(runs):

@@ -143,6 +143,9 @@ void shard_snapshot(struct shard *shard, uint64_t version);
 void shard_snapshot_end(struct shard *shard);
 /* The same, when it was written down. */
 void shard_snapshot_written(struct shard *shard);
+/* The same of the last one of a server that ends. */
+void shard_snapshot_last(struct shard *shard, uint64_t version);
+void shard_snapshot_last_written(struct shard *shard);
 /* A copy of what the newest snapshot has taken, behind idle moments, which must be all of the job.
  * Caller frees with job_state_unref. */
 struct job_state *shard_state(const struct shard *shard);

@@ -165,11 +165,25 @@ void shard_restore(struct shard *shard, const struct shard_job *job, struct job_
     enroll(shard, job);
 }
 
+static void order_snapshot(struct shard *shard, uint64_t version, bool last)
+{
+    const struct order like = {.kind = ORDER_SNAPSHOT,
+                               .job_name = shard->job->name,
+                               .query = 7,
+                               .version = version,
+                               .last = last};
+    shard_give(shard, &like);
+}
+
 void shard_snapshot_order(struct shard *shard, uint64_t version)
 {
-    const struct order like = {
-        .kind = ORDER_SNAPSHOT, .job_name = shard->job->name, .query = 7, .version = version};
-    shard_give(shard, &like);
+    order_snapshot(shard, version, /* last= */ false);
+}
+
+void shard_snapshot_last(struct shard *shard, uint64_t version)
+{
+    order_snapshot(shard, version, /* last= */ true);
+    shard_spare(shard);
 }
 
 void shard_spare(const struct shard *shard)
@@ -184,21 +198,29 @@ void shard_snapshot(struct shard *shard, uint64_t version)
     shard_spare(shard);
 }
 
-static void snapshot_end(struct shard *shard, bool durable)
+static void snapshot_end(struct shard *shard, bool durable, bool last)
 {
-    const struct order like = {
-        .kind = ORDER_SNAPSHOT_END, .job_name = shard->job->name, .query = 7, .durable = durable};
+    const struct order like = {.kind = ORDER_SNAPSHOT_END,
+                               .job_name = shard->job->name,
+                               .query = 7,
+                               .durable = durable,
+                               .last = last};
     shard_give(shard, &like);
+}
+
+void shard_snapshot_last_written(struct shard *shard)
+{
+    snapshot_end(shard, /* durable= */ true, /* last= */ true);
 }
 
 void shard_snapshot_end(struct shard *shard)
 {
-    snapshot_end(shard, /* durable= */ false);
+    snapshot_end(shard, /* durable= */ false, /* last= */ false);
 }
 
 void shard_snapshot_written(struct shard *shard)
 {
-    snapshot_end(shard, /* durable= */ true);
+    snapshot_end(shard, /* durable= */ true, /* last= */ false);
 }
 
 struct job_state *shard_state(const struct shard *shard)

@@ -325,6 +325,36 @@ static void last__that_a_round_keeps_waiting__is_given_up_after_ten_seconds(void
     brain_wait(scene.brain, 1);
     assert_int_equal(control_checkpoints_left(control), 0);
     assert_non_null(strstr(scene.brain->log, "checkpoint_failed"));
+    assert_int_equal(brain_newest(scene.brain, 0, ORDER_SNAPSHOT_END)->last, false);
+    end(&scene);
+}
+
+static void assert_last(const struct scene *scene, enum order_kind kind, bool last)
+{
+    for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
+        assert_int_equal(brain_newest(scene->brain, shard, kind)->last, last);
+}
+
+/* No step is lost that was made behind it, well or not. */
+static void last__taken_and_written__lets_no_step_be_made_beyond_it(void **state)
+{
+    struct scene scene = start(*state, STEPD_SYNC);
+    (void)begin_the_last(&scene);
+    assert_last(&scene, ORDER_SNAPSHOT, true);
+    take(&scene, 7);
+    end_writing(scene.brain, NULL);
+    assert_last(&scene, ORDER_SNAPSHOT_END, true);
+    end(&scene);
+}
+
+static void last__that_was_only_asked_for__lets_steps_go_on(void **state)
+{
+    struct scene scene = start(*state, STEPD_SYNC);
+    peer_request(scene.observer, ask("", 0));
+    assert_last(&scene, ORDER_SNAPSHOT, false);
+    take(&scene, 7);
+    end_writing(scene.brain, NULL);
+    assert_last(&scene, ORDER_SNAPSHOT_END, false);
     end(&scene);
 }
 
@@ -415,6 +445,8 @@ int main(void)
         TEST(shards__after_a_checkpoint__are_told_that_it_is_durable),
         TEST(shards__after_one_that_failed__are_told_that_it_is_not),
         TEST(last__that_a_round_keeps_waiting__is_given_up_after_ten_seconds),
+        TEST(last__taken_and_written__lets_no_step_be_made_beyond_it),
+        TEST(last__that_was_only_asked_for__lets_steps_go_on),
         TEST(last__behind_one_that_waits_for_a_round__does_not_wait_longer_for_it),
         TEST(last__that_is_wanted_twice__is_waited_for_once),
         TEST(last__where_none_is_wanted__waits_ten_seconds_for_one_that_was_asked_for),

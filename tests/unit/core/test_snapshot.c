@@ -331,6 +331,72 @@ static void job__that_is_halted__is_halted_when_it_goes_on_from_there(void **sta
     shard_teardown(&shard);
 }
 
+/* ---- The last one ---------------------------------------------------------------------------- */
+
+static void last__of_a_sync_job__is_followed_by_no_step(void **state)
+{
+    (void)state;
+    struct shard shard;
+    const struct shard_job job = two_job(STEPD_SYNC);
+    two_setup(&shard, &job);
+    two_step(&shard, 1);
+    shard_snapshot_last(&shard, 1);
+    assert_non_null(shard.snapshot);
+    two_step(&shard, 2);
+    assert_true(two_first_weight(&shard) == -1.0F);
+    shard_snapshot_last_written(&shard);
+    assert_true(two_first_weight(&shard) == -1.0F);
+    shard_teardown(&shard);
+}
+
+static void last__where_a_slice_is_behind__waits_for_it_and_keeps_the_others(void **state)
+{
+    (void)state;
+    struct shard shard;
+    const struct shard_job job = two_job(STEPD_SYNC);
+    two_setup(&shard, &job);
+    shard_snapshot_last(&shard, 1);
+    for (uint64_t clock = 1; clock <= 2; clock++) {
+        for (uint32_t rank = 0; rank < WORKERS; rank++)
+            two_push(&shard, rank, clock, 1, NULL);
+    }
+    assert_null(shard.snapshot);
+    for (uint32_t rank = 0; rank < WORKERS; rank++)
+        two_push(&shard, rank, 1, 1, second);
+    shard_spare(&shard);
+    assert_non_null(shard.snapshot);
+    assert_true(two_first_weight(&shard) == -1.0F);
+    shard_teardown(&shard);
+}
+
+static void last__of_an_async_job__is_followed_by_no_step(void **state)
+{
+    (void)state;
+    struct shard shard;
+    const struct shard_job job = two_job(STEPD_ASYNC);
+    two_setup(&shard, &job);
+    two_push(&shard, 0, 1, SLICES, NULL);
+    const float before = two_first_weight(&shard);
+    shard_snapshot_last(&shard, JOB_STATE_AS_IT_STANDS);
+    two_push(&shard, 0, 2, SLICES, NULL);
+    assert_true(two_first_weight(&shard) == before);
+    shard_teardown(&shard);
+}
+
+static void last__called_off__lets_steps_go_on(void **state)
+{
+    (void)state;
+    struct shard shard;
+    const struct shard_job job = two_job(STEPD_SYNC);
+    two_setup(&shard, &job);
+    two_step(&shard, 1);
+    shard_snapshot_last(&shard, 1);
+    two_step(&shard, 2);
+    shard_snapshot_end(&shard);
+    assert_true(two_first_weight(&shard) == -2.0F);
+    shard_teardown(&shard);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +418,10 @@ int main(void)
         cmocka_unit_test(push__that_was_turned_away_before_the_snapshot__is_told_the_same_again),
         cmocka_unit_test(assign__after_a_snapshot__does_not_reach_it),
         cmocka_unit_test(job__that_is_halted__is_halted_when_it_goes_on_from_there),
+        cmocka_unit_test(last__of_a_sync_job__is_followed_by_no_step),
+        cmocka_unit_test(last__where_a_slice_is_behind__waits_for_it_and_keeps_the_others),
+        cmocka_unit_test(last__of_an_async_job__is_followed_by_no_step),
+        cmocka_unit_test(last__called_off__lets_steps_go_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

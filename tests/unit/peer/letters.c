@@ -200,6 +200,7 @@ struct order *letters_draw_order(struct drawing *drawing)
     order->last_clock = any_u64(random);
     order->query = any_u64(random);
     order->durable = any_bool(random);
+    order->last = any_bool(random);
     order->change = any_bool(random) ? ORDER_CHANGE_GROUPS : ORDER_CHANGE_MEMBER;
     order->version = any_u64(random);
     order->verdict = (enum order_verdict)random_below(random, 3);
@@ -269,6 +270,7 @@ void letters_assert_same_order(const struct order *a, const struct order *b)
     assert_int_equal(a->last_clock, b->last_clock);
     assert_int_equal(a->query, b->query);
     assert_int_equal(a->durable, b->durable);
+    assert_int_equal(a->last, b->last);
     assert_int_equal(a->change, b->change);
     assert_int_equal(a->version, b->version);
     assert_int_equal(a->verdict, b->verdict);
