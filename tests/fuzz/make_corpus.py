@@ -4,6 +4,8 @@
 
 usage: make_corpus.py WRITE_SAMPLES WRITE_MANIFESTS CORPUS_FOLDER
 
+write_shares and write_letters, for what daemons say to each other, stand beside WRITE_MANIFESTS.
+
 Seeds are our encoder's samples of every message, streams of several frames, the example of a config
 file with its jobs, and hostile inputs that have names: lies about lengths, fields in another order,
 strangers, repeated sub-messages; YAML that refers to itself, is deep, long or no YAML; safetensors
@@ -353,6 +355,10 @@ def main():
     write_samples, write_manifests, corpus = *sys.argv[1:3], pathlib.Path(sys.argv[3])
     (corpus / "manifest").mkdir(exist_ok=True)
     subprocess.run([write_manifests, corpus / "manifest"], check=True, stdout=subprocess.DEVNULL)
+    for what in ("share", "letter"):
+        (corpus / what).mkdir(exist_ok=True)
+        writer = pathlib.Path(write_manifests).with_name(f"write_{what}s").resolve()
+        subprocess.run([writer, corpus / what], check=True, stdout=subprocess.DEVNULL)
     small = (corpus / "manifest" / "small").read_bytes()
     for name, (old, new) in HOSTILE_MANIFESTS.items():
         assert old in small, name
