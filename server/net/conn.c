@@ -205,7 +205,6 @@ static struct conn *adopt(struct conn_loop *loop, struct caller *caller)
         .reads_seen_ms = now_ms,
         .part_seen_ms = now_ms,
         .heard_ms = now_ms,
-        .writes_seen_ms = now_ms,
     };
     (void)snprintf(conn->peer, sizeof conn->peer, "%s", caller->peer);
     conn->tls = caller->tls;

@@ -17,9 +17,10 @@
  * What goes wrong costs the peer its connection and nobody else anything: a frame or message that
  * cannot be read is answered by Error{request_id 0}, and so is a frame whose rest does not come for
  * read_timeout_ms, or that takes longer than that and a second for each MiB; a peer that takes
- * longer for a reply than write_timeout_ms and a second for each MiB of it is cut off, and so is
- * one that is silent for idle_timeout_ms; one whose replies pile up is not read from until it takes
- * them, and one that is refused more than refusals_max_per_s not before the next tick.
+ * longer for a reply than write_timeout_ms and a second for each MiB of it, and of what was before
+ * it, is cut off, and so is one that is silent for idle_timeout_ms; one whose replies pile up is
+ * not read from until it takes them, and one that is refused more than refusals_max_per_s not
+ * before the next tick.
  */
 #ifndef NET_CONN_H
 #define NET_CONN_H

@@ -90,9 +90,6 @@ struct conn {
     /* Writing */
     struct conn_write *oldest; /* that libuv has not called back, linked by .next */
     struct conn_write *newest;
-    uint64_t writes_done;    /* called back since the beginning */
-    uint64_t writes_seen;    /* of them when the tick last saw a reply finished, or none waiting */
-    uint64_t writes_seen_ms; /* and when that was */
     uv_shutdown_t shutdown;
     uint64_t linger_until_ms;
 
@@ -112,6 +109,8 @@ struct conn_write {
     uv_write_t request;
     struct conn *conn;
     struct conn_write *next; /* the reply behind it */
+    uint64_t since_ms;       /* when it was replied, */
+    uint64_t ahead;          /* and how many bytes waited then, with its own */
     uint64_t bytes;          /* of head and pieces */
     uint8_t *head;           /* owned; malloc's */
     size_t head_bytes;
@@ -193,7 +192,7 @@ struct conn_loan *conn_loan_destroy(struct conn_loan *loan);
 void conn_after_write(struct conn *conn);
 
 /* Has the oldest reply been on its way for so long that the connection should be given up? */
-bool conn_write_stuck(struct conn *conn, uint64_t now_ms);
+bool conn_write_stuck(const struct conn *conn, uint64_t now_ms);
 
 /* Reserves what conn_write.c needs of a loop. False: no memory. */
 bool conn_write_init(struct conn_loop *loop);

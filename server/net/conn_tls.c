@@ -93,7 +93,6 @@ static void retire(struct conn *conn)
     while (conn->oldest != NULL && conn->oldest->encrypted == conn->oldest->bytes) {
         struct conn_write *const write = conn->oldest;
         conn->oldest = write->next;
-        conn->writes_done++;
         write->next = conn->loop->written;
         conn->loop->written = write;
     }

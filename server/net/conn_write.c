@@ -16,9 +16,9 @@
  * Bounded: above queue_high_bytes of unsent replies the connection is not read from, so a peer
  * that asks and never listens fills its own socket, not our memory. What it had asked for before is
  * bounded by the handler. A peer must take each reply within write_timeout_ms and the time that its
- * bytes need at CONN_RATE_LEAST_BYTES_PER_S, or it is cut off by the tick (conn_write_stuck): one
- * that trickles holds a version of the weights, and so a round, no longer than one that takes
- * nothing.
+ * bytes, and those that waited before it, need at CONN_RATE_LEAST_BYTES_PER_S, or it is cut off by
+ * the tick (conn_write_stuck): one that trickles, or takes of many replies one at a time, holds a
+ * version of the weights, and so a round, no longer than one that takes nothing.
  *
  * What goes wrong: a reply that cannot be encoded or given to libuv may not be answered by calling
  * the handler either. The connection, which has lost a reply, is doomed; the next tick closes it.
@@ -57,11 +57,13 @@ static struct conn_write *write_create(struct conn *conn, const struct reply *re
         return NULL;
     *write = (struct conn_write){
         .conn = conn,
+        .since_ms = conn_now(conn),
         .bytes = reply->head_bytes + payload_of(reply),
         .head = reply->head,
         .head_bytes = reply->head_bytes,
         .pieces = reply->pieces,
     };
+    write->ahead = conn_queue_bytes(conn) + write->bytes;
     write->request.data = write;
     for (size_t i = 0; i < reply->pieces; i++)
         write->held[i] = reply->piece[i];
@@ -183,7 +185,6 @@ static void dequeue(struct conn_write *write)
     struct conn *const conn = write->conn;
     assert(conn->oldest == write);
     conn->oldest = write->next;
-    conn->writes_done++;
 }
 
 static void on_written(uv_write_t *request, int status)
@@ -344,15 +345,12 @@ void conn_reply(struct conn *conn, const struct stepd_message *message,
 
 /* ---- A peer that does not listen ------------------------------------------------------------- */
 
-bool conn_write_stuck(struct conn *conn, uint64_t now_ms)
+bool conn_write_stuck(const struct conn *conn, uint64_t now_ms)
 {
     const struct conn_write *const oldest = conn->oldest;
-    if (oldest == NULL || conn->writes_done != conn->writes_seen) {
-        conn->writes_seen = conn->writes_done;
-        conn->writes_seen_ms = now_ms;
+    if (oldest == NULL)
         return false;
-    }
     const uint64_t allowed_ms =
-        conn->loop->write_timeout_ms + oldest->bytes * 1000 / CONN_RATE_LEAST_BYTES_PER_S;
-    return now_ms - conn->writes_seen_ms >= allowed_ms;
+        conn->loop->write_timeout_ms + oldest->ahead * 1000 / CONN_RATE_LEAST_BYTES_PER_S;
+    return now_ms >= oldest->since_ms && now_ms - oldest->since_ms >= allowed_ms;
 }

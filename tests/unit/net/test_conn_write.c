@@ -182,19 +182,37 @@ static void conn__reply_that_trickles__costs_the_connection(void **state)
     assert_int_equal(rig->released, 4);
 }
 
-static void conn__replies_taken_one_by_one__keep_the_connection(void **state)
+/* Each within its own time, and all of them together in four times that. */
+static void conn__replies_taken_one_at_a_time__cost_the_connection(void **state)
 {
     struct rig *const rig = *state;
     uint64_t now_ms = uv_now(&rig->uv);
     rig->on_message = reply_large;
     ask(rig, 4);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 2; i++) {
         conn_loop_tick(&rig->loop, now_ms);
+        assert_int_equal(rig->closed, 0);
         now_ms += REPLY_TIMEOUT_MS - 1000;
         rig_read(rig, buffer, PIECE_BYTES);
     }
     conn_loop_tick(&rig->loop, now_ms);
-    assert_int_equal(rig->closed, 0);
+    rig_turn(rig);
+    assert_int_equal(rig->closed, 1);
+    assert_int_equal(rig->limits.refused[LIMIT_WRITE_TIME], 1);
+}
+
+static void conn__replies_taken_at_the_least_rate__keep_the_connection(void **state)
+{
+    struct rig *const rig = *state;
+    uint64_t now_ms = uv_now(&rig->uv) + RIG_WRITE_TIMEOUT_MS;
+    rig->on_message = reply_large;
+    ask(rig, 8);
+    for (int i = 0; i < 8; i++) {
+        conn_loop_tick(&rig->loop, now_ms);
+        assert_int_equal(rig->closed, 0);
+        rig_read(rig, buffer, PIECE_BYTES);
+        now_ms += 1000;
+    }
 }
 
 static void conn__reply_before_the_first_tick__is_not_late(void **state)
@@ -362,7 +380,8 @@ int main(void)
         TEST(conn__peer_reads_at_last__gets_everything_it_asked_for),
         TEST(conn__replies_not_taken_in_time__cost_the_connection),
         TEST(conn__reply_that_trickles__costs_the_connection),
-        TEST(conn__replies_taken_one_by_one__keep_the_connection),
+        TEST(conn__replies_taken_one_at_a_time__cost_the_connection),
+        TEST(conn__replies_taken_at_the_least_rate__keep_the_connection),
         TEST(conn__reply_before_the_first_tick__is_not_late),
         TEST(conn__silent_peer_without_replies__keeps_the_connection),
         TEST(conn__handler_finishes_inside_a_message__reply_arrives_and_no_more_is_heard),
