@@ -168,7 +168,7 @@ SSL *tls_ssl(const struct tls *tls)
 
 struct tls *tls_create(struct tls_server *server)
 {
-    struct tls *const tls = tls_make(server->context);
+    struct tls *const tls = tls_make(server->holder.context);
     if (tls != NULL)
         SSL_set_accept_state(tls->ssl);
     return tls;

@@ -7,17 +7,15 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 
-#include "proto/error.h"
 #include "server/net/tls_internal.h"
 
 struct tls_client {
-    SSL_CTX *context; /* owned; each connection has a reference of its own */
+    struct tls_holder holder;
 };
 
-static enum stepd_status fill(SSL_CTX *context, const struct tls_client_files *files,
-                              struct stepd_error *reterr)
+static enum stepd_status fill(SSL_CTX *context, const void *all, struct stepd_error *reterr)
 {
-    tls_restrict(context);
+    const struct tls_client_files *const files = all;
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     if (SSL_CTX_load_verify_file(context, files->ca) != 1)
         return tls_fail_file("peer_ca", files->ca, "no certificates to be read there", reterr);
@@ -26,34 +24,13 @@ static enum stepd_status fill(SSL_CTX *context, const struct tls_client_files *f
                : tls_take_certificate(context, files->certificate, files->key, reterr);
 }
 
-static enum stepd_status no_memory(struct stepd_error *reterr)
-{
-    return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for TLS");
-}
-
-/* *ret_context: caller frees with SSL_CTX_free. */
-static enum stepd_status make(const struct tls_client_files *files, SSL_CTX **ret_context,
-                              struct stepd_error *reterr)
-{
-    ERR_clear_error();
-    SSL_CTX *const context = SSL_CTX_new(TLS_client_method());
-    if (context == NULL)
-        return no_memory(reterr);
-    const enum stepd_status status = fill(context, files, reterr);
-    if (status == STEPD_OK)
-        *ret_context = context;
-    else
-        SSL_CTX_free(context);
-    return status;
-}
-
 enum stepd_status tls_client_create(const struct tls_client_files *files,
                                     struct tls_client **ret_client, struct stepd_error *reterr)
 {
     struct tls_client *const client = calloc(1, sizeof *client);
     if (client == NULL)
-        return no_memory(reterr);
-    const enum stepd_status status = make(files, &client->context, reterr);
+        return tls_fail_without_memory(reterr);
+    const enum stepd_status status = tls_client_reload(client, files, reterr);
     if (status == STEPD_OK)
         *ret_client = client;
     else
@@ -64,31 +41,25 @@ enum stepd_status tls_client_create(const struct tls_client_files *files,
 struct tls_client *tls_client_copy(const struct tls_client *client)
 {
     struct tls_client *const copy = calloc(1, sizeof *copy);
-    if (copy == NULL || SSL_CTX_up_ref(client->context) != 1) {
+    if (copy == NULL || SSL_CTX_up_ref(client->holder.context) != 1) {
         free(copy);
         return NULL;
     }
-    copy->context = client->context;
+    copy->holder.context = client->holder.context;
     return copy;
 }
 
 enum stepd_status tls_client_reload(struct tls_client *client, const struct tls_client_files *files,
                                     struct stepd_error *reterr)
 {
-    SSL_CTX *context = NULL;
-    const enum stepd_status status = make(files, &context, reterr);
-    if (status != STEPD_OK)
-        return status;
-    SSL_CTX_free(client->context);
-    client->context = context;
-    return STEPD_OK;
+    return tls_holder_read(&client->holder, TLS_client_method(), fill, files, reterr);
 }
 
 struct tls_client *tls_client_destroy(struct tls_client *client)
 {
     if (client == NULL)
         return NULL;
-    SSL_CTX_free(client->context);
+    tls_holder_deinit(&client->holder);
     free(client);
     return NULL;
 }
@@ -109,7 +80,7 @@ static bool set_name(SSL *ssl, const char *host)
 
 struct tls *tls_dial(const struct tls_client *client, const char *host)
 {
-    struct tls *const tls = tls_make(client->context);
+    struct tls *const tls = tls_make(client->holder.context);
     if (tls == NULL || !set_name(tls_ssl(tls), host))
         return tls_destroy(tls);
     SSL_set_connect_state(tls_ssl(tls));
