@@ -7,11 +7,12 @@
  *                              `--> letter to a shard     Hello.shard n
  *
  * Ending. Where checkpoints are kept, the first stop asks for one of each job, and goes on when
- * they are done; a second one does not wait for them. A stop closes the door, says goodbye to
- * control's connections, and writes LETTER_DRAIN to every shard; DRAIN_MS later, or on a second
- * stop, whoever still talks is cut. When all shards have ended and control's last connection is
- * gone, signals, tick and mailbox are closed as well; then nothing is left on the loop and uv_run()
- * returns. A start that fails half way ends in the same manner, so there is one way out.
+ * they are done; a second one, REPEAT_MS later, does not wait for them. A stop closes the door,
+ * says goodbye to control's connections, and writes LETTER_DRAIN to every shard; DRAIN_MS later, or
+ * on a second stop, whoever still talks is cut. When all shards have ended and control's last
+ * connection is gone, signals, tick and mailbox are closed as well; then nothing is left on the
+ * loop and uv_run() returns. A start that fails half way ends in the same manner, so there is one
+ * way out.
  */
 #include <assert.h>
 #include <errno.h>
@@ -27,7 +28,8 @@
 #include "server/net/port_file.h"
 #include "server/net/server_internal.h"
 
-#define DRAIN_MS 3000u
+#define DRAIN_MS  3000u
+#define REPEAT_MS 500u /* a signal that comes again so soon is the same one */
 
 #define STATUS_BYTES 400u /* an address and a few words */
 
@@ -90,15 +92,33 @@ static void note_told(const struct server *server, bool told)
                   strerror(errno));
 }
 
+/* Nobody is to lose a checkpoint by a tool that signals a process and then its group, as timeout
+ * of coreutils does. */
+static bool is_repeated(const struct server *server)
+{
+    return server->state == SERVER_KEEPING && uv_now(&server->uv) - server->stopped_ms < REPEAT_MS;
+}
+
+static void note_given_up(const struct server *server)
+{
+    const size_t left = control_checkpoints_left(control_host_control(server->control));
+    if (left > 0)
+        log_event(server->options.log, LOG_WARN, "last_checkpoints_given_up", "jobs=%zu", left);
+}
+
 static void stop(struct server *server, const char *reason)
 {
+    if (is_repeated(server))
+        return;
     log_event(server->options.log, LOG_INFO, "stopping", "reason=%s", reason);
     if (server->state == SERVER_RUNNING) {
+        server->stopped_ms = uv_now(&server->uv);
         note_told(server, supervisor_tell(&server->supervisor, "STOPPING=1\nSTATUS=ends"));
         server->state = SERVER_KEEPING;
         control_checkpoint_all(control_host_control(server->control), uv_now(&server->uv));
         server_peers_leave(server);
     } else if (server->state == SERVER_KEEPING) {
+        note_given_up(server);
         drain(server);
     } else if (server->state == SERVER_DRAINING) {
         cut(server);

@@ -83,6 +83,7 @@ struct server {
     struct shared_budget shared; /* for the workers on this host */
     uint32_t running;            /* shards whose threads were started and have not ended */
     enum server_state state;
+    uint64_t stopped_ms; /* when it was told to end */
     uint64_t drain_until_ms;
     atomic_bool ending; /* what other threads do for control is of no use any more */
     bool broken;        /* a letter was lost */

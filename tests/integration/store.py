@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -95,9 +96,29 @@ class Store(unittest.TestCase):
         names = {path.name for path in (self.folder / "again" / "kept").glob("step-*")}
         self.assertIn("step-00000005", names)
         with Daemon(f"{BIN}/stepd", *flags) as daemon:
-            status = subprocess.run([f"{BIN}/stepctl", "--server", daemon.address, "status", "--json"],
-                                    check=True, timeout=END_S, capture_output=True, env=environment())
-        self.assertEqual(json.loads(status.stdout)["jobs"][0]["version_max"], 5)
+            self.assertEqual(self.version(daemon), 5)
+
+    def version(self, daemon):
+        asked = subprocess.run([f"{BIN}/stepctl", "--server", daemon.address, "status", "--json"],
+                               check=True, timeout=END_S, capture_output=True, env=environment())
+        return json.loads(asked.stdout)["jobs"][0]["version_max"]
+
+    def test_end__that_is_signalled_twice_at_once__keeps_the_last_checkpoint(self):
+        flags = ("--config", self.config, "--checkpoint-dir", self.folder / "twice")
+        with Daemon(f"{BIN}/stepd", *flags) as daemon:
+            worker = subprocess.Popen(
+                [f"{BIN}/stepd-train", "--server", daemon.address, "--job", "kept", "--defined",
+                 "--model", "mlp:784-16-10", "--data", self.made, "--quiet", "--steps", "1000000"],
+                stderr=subprocess.DEVNULL, env=environment())
+            self.addCleanup(worker.wait)
+            self.addCleanup(worker.kill)
+            while self.version(daemon) == 0:
+                self.assertIsNone(worker.poll())
+            for _ in range(2):
+                daemon.process.send_signal(signal.SIGTERM)
+                self.assertTrue(daemon.said.wait_for("event=stopping", END_S))
+            self.assertEqual(daemon.process.wait(END_S), 0)
+        self.assertEqual(len(list((self.folder / "twice/kept").glob("step-*"))), 1)
 
     def test_start__among_folders_of_others__touches_nothing_of_them(self):
         self.add_others()
