@@ -51,6 +51,25 @@ static int print_help(void)
 }
 
 /* The exit code, or -1: go on. */
+static bool names_somebody(const char *list)
+{
+    return list != NULL && list[strspn(list, ",")] != '\0';
+}
+
+/* The first name of a list that is an address with its port, as in peers; NULL: none is. */
+static const char *find_port(const char *list)
+{
+    for (const char *name = list; name != NULL && *name != '\0'; name += strcspn(name, ",") + 1) {
+        const size_t length = strcspn(name, ",");
+        const char *const colon = memchr(name, ':', length);
+        if (colon != NULL && memchr(colon + 1, ':', (size_t)(name + length - colon - 1)) == NULL)
+            return name;
+        if (name[length] == '\0')
+            break;
+    }
+    return NULL;
+}
+
 static int read_options(int argc, char **argv, struct options *options)
 {
     static const struct option long_options[] = {
@@ -74,9 +93,11 @@ static int read_options(int argc, char **argv, struct options *options)
         default: return ctl_usage("certs");
         }
     }
+    const bool nobody = !names_somebody(options->hosts) && !names_somebody(options->clients);
     const char *const wrong = argc - optind != 1 ? "one FOLDER must be named"
-                              : options->hosts == NULL && options->clients == NULL
-                                  ? "--hosts or --clients is missing"
+                              : nobody           ? "--hosts or --clients must name somebody"
+                              : find_port(options->hosts) != NULL
+                                  ? "a host of --hosts has a port: a certificate is for the host"
                                   : NULL;
     if (wrong != NULL) {
         (void)fprintf(stderr, "stepctl certs: %s\n", wrong);

@@ -134,13 +134,20 @@ static enum stepd_status add_line(struct hosts *hosts, char *line, struct stepd_
     if (strncmp(more, slots, sizeof slots - 1) != 0 || strtok_r(NULL, " \t\r\n", &state) != NULL)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "a line is a host, or a host and slots=N; there is '%.80s'", more);
-    (void)snprintf(text, sizeof text, "%s:%s", name, more + sizeof slots - 1);
+    unsigned workers;
+    const char *const number = more + sizeof slots - 1;
+    if (!read_slots(number, strlen(number), &workers))
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "host '%.80s': behind slots= stands how many workers it takes, 1 to %u",
+                          name, STEPD_WORKERS_MAX);
+    (void)snprintf(text, sizeof text, "%s:%u", name, workers);
     return add(hosts, text, strlen(text), reterr);
 }
 
 enum stepd_status hosts_read(struct hosts *hosts, const char *path, struct stepd_error *reterr)
 {
     char line[LINE_BYTES - 8];
+    const size_t before = hosts->count;
     enum stepd_status status = STEPD_OK;
     FILE *const file = fopen(path, "re");
     if (file == NULL)
@@ -155,6 +162,8 @@ enum stepd_status hosts_read(struct hosts *hosts, const char *path, struct stepd
             (void)stepd_fail_in(reterr, status, "%.200s:%u", path, number);
     }
     (void)fclose(file);
+    if (status == STEPD_OK && hosts->count == before)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "%.200s names no host", path);
     return status;
 }
 

@@ -112,7 +112,8 @@ static enum stepd_status read_words(char *word[WORDS], struct stepd_arena *arena
                           ACCESS_WHO_MAX_BYTES);
     if (!access_role_find(word[1], &grant->role))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "there is no role %s: it is observe, work or admin", show(word[1]).text);
+                          "there is no role %s: it is observe, work, admin or peer",
+                          show(word[1]).text);
     if (strcmp(word[3], "never") != 0 && !date_read(word[3], &grant->until_s))
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "%s is no date: write 2027-01-31, 2027-01-31T12:00:00Z or never",

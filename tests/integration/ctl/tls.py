@@ -136,7 +136,8 @@ class Certificates(Scene):
 
     def test_usage__mistaken__is_exit_2(self):
         for arguments in ([], ["a"], ["a", "b", "--hosts", "h"], ["--hosts", "h"],
-                          ["a", "--hosts", "h", "--days", "0"]):
+                          ["a", "--hosts", "h", "--days", "0"], ["a", "--hosts", ","],
+                          ["a", "--hosts", "g,h:7070"]):
             self.assertEqual(run("stepctl", "certs", *arguments).returncode, 2, arguments)
 
     def test_name__that_leaves_the_folder__is_refused(self):

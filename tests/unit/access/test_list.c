@@ -112,9 +112,9 @@ static void line__that_is_none__is_named_by_its_number_without_its_key(void **st
     } cases[] = {
         {"a work * never", "line 2: a line has 5 words"},
         {"a work * never " A " more", "a line has 5 words"},
-        {"a boss * never " A, "there is no role \"boss\": it is observe, work or admin"},
+        {"a boss * never " A, "there is no role \"boss\": it is observe, work, admin or peer"},
         {"a rolestepd_secret * never " A,
-         "there is no role (a token or a key): it is observe, work or admin"},
+         "there is no role (a token or a key): it is observe, work, admin or peer"},
         {"a work * " A " never", "(a token or a key) is no date: write 2027-01-31, "
                                  "2027-01-31T12:00:00Z or never"},
         {"a work * tomorrow " A, "\"tomorrow\" is no date"},

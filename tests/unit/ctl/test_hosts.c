@@ -135,6 +135,10 @@ static void file__with_a_mistake__names_its_line(void **state)
     long_line[sizeof long_line - 1] = '\0';
     assert_int_equal(read_text(long_line, &hosts, &error), STEPD_INVALID_ARGUMENT);
     assert_non_null(strstr(error.text, "too long"));
+    assert_int_equal(read_text("\n# nobody\n", &hosts, &error), STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "names no host"));
+    assert_int_equal(read_text("a slots=zz", &hosts, &error), STEPD_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.text, "host 'a': behind slots= "));
     assert_int_equal(hosts_read(&hosts, "/no/such/file", &error), STEPD_NOT_FOUND);
     hosts_deinit(&hosts);
 }
