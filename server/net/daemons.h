@@ -23,15 +23,20 @@
 #include "server/control/control.h"
 #include "server/net/caller.h"
 
+struct access_grant;
 struct daemons;
 struct peer_note;
 
 struct daemons_io {
     void *owner;
 
-    /* May this daemon join? As control_admits_daemon. */
+    /* May this daemon join, and may it stay? As control_admits_daemon, control_daemon_came and
+     * control_keeps_daemon. */
     enum stepd_status (*admits)(void *owner, const struct control_caller *caller,
-                                const struct stepd_join *join, struct stepd_error *reterr);
+                                const struct stepd_join *join,
+                                const struct access_grant **ret_grant, struct stepd_error *reterr);
+    void (*came)(void *owner, size_t place, const struct access_grant *grant);
+    enum stepd_status (*keeps)(void *owner, size_t place, struct stepd_error *reterr);
 
     /* A reign begins: all orders from now on are of it. The addresses of all shards, "" for those
      * of this daemon, are borrowed until the next reign begins. */

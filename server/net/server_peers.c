@@ -144,10 +144,24 @@ void server_peers_settle(struct server *server)
 }
 
 static enum stepd_status on_admits(void *owner, const struct control_caller *caller,
-                                   const struct stepd_join *join, struct stepd_error *reterr)
+                                   const struct stepd_join *join,
+                                   const struct access_grant **ret_grant,
+                                   struct stepd_error *reterr)
 {
     const struct server *const server = owner;
-    return control_admits_daemon(control_of(server), caller, join, reterr);
+    return control_admits_daemon(control_of(server), caller, join, ret_grant, reterr);
+}
+
+static void on_came(void *owner, size_t place, const struct access_grant *grant)
+{
+    const struct server *const server = owner;
+    control_daemon_came(control_of(server), place, grant);
+}
+
+static enum stepd_status on_keeps(void *owner, size_t place, struct stepd_error *reterr)
+{
+    const struct server *const server = owner;
+    return control_keeps_daemon(control_of(server), place, reterr);
 }
 
 static void on_notice(void *owner, struct notice *notice)
@@ -242,6 +256,8 @@ static enum stepd_status create_daemons(struct server *server)
             {
                 .owner = server,
                 .admits = on_admits,
+                .came = on_came,
+                .keeps = on_keeps,
                 .begun = on_begun,
                 .ended = on_ended,
                 .notice = on_notice,

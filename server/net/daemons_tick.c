@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What time does to daemons that have joined: a link that is silent for too long is lost, and so is
+ * a daemon that would not be let in any more, because its line was taken off the list of who may
+ * come in or has had its time. It is told so, and its Joins are refused from then on.
+ */
+#include "proto/error.h"
+#include "server/net/daemons_internal.h"
+
+/* The link of one daemon. */
+static void tick_link(struct daemons *daemons, size_t place, uint64_t now_ms)
+{
+    struct daemon_link *const at = &daemons->link[place];
+    struct stepd_error why = {.code = STEPD_OK};
+    const enum peer_due due = peer_link_on_tick(at->link, now_ms, &why);
+    if (due == PEER_DUE_CLOSE && at->conn != NULL) {
+        struct peer_conn *const conn = at->conn;
+        daemons_closed(daemons, conn, &why);
+        peer_conn_end(conn, NULL);
+    } else if (due == PEER_DUE_LOST || at->broken || peer_link_state(at->link) == PEER_LINK_LOST) {
+        if (why.code == STEPD_OK)
+            (void)stepd_fail(&why, STEPD_UNAVAILABLE, "its link is broken");
+        daemons_lose(daemons, place, &why);
+    }
+}
+
+/* May it still be there? */
+static void tick_login(struct daemons *daemons, size_t place)
+{
+    const struct daemons_options *const to = &daemons->options;
+    struct stepd_error why;
+    if (!daemons->roster.line[place].present || to->io.keeps(to->io.owner, place, &why) == STEPD_OK)
+        return;
+    if (daemons->state == DAEMONS_REIGNING) {
+        daemons_lose(daemons, place, &why);
+        return;
+    }
+    log_event(to->log, LOG_INFO, "daemon_gone", "place=%zu", place);
+    daemons_drop(daemons, place, &why);
+}
+
+void daemons_tick(struct daemons *daemons, uint64_t now_ms)
+{
+    for (size_t i = 1; i < daemons->options.count && daemons->state == DAEMONS_REIGNING; i++)
+        tick_link(daemons, i, now_ms);
+    for (size_t i = 1; i < daemons->options.count && daemons->state <= DAEMONS_REIGNING; i++)
+        tick_login(daemons, i);
+    daemons_begin_if_whole(daemons);
+    peer_conns_tick(daemons->conns, now_ms);
+}

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Who may be one of several daemons, and for how long: real processes, loopback sockets.
+
+    peers_login.py BIN [CASE ...]    the cases named, or all
+"""
+import datetime
+import pathlib
+import signal
+import sys
+import tempfile
+
+from several import Peers, Runs
+
+OVER = "lets in daemons that it knows"
+
+
+class Access:
+    """A list of who may come in, and the tokens of those on it."""
+
+    def __init__(self, runs):
+        self.runs, self.folder = runs, pathlib.Path(runs.path("access"))
+        self.folder.mkdir()
+        self.lines = {}
+        self.write()
+
+    def add(self, who, role="peer", seconds=None):
+        """Makes a token, good for so long from now on; gives its file."""
+        code, said = self.runs.ctl("-", "token", "create", "--role", role, "--name", who, "--out",
+                                   str(self.folder / who))
+        assert code == 0, said
+        words = next(line for line in said.splitlines() if "sha256:" in line).split()
+        if seconds is not None:
+            until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(0, seconds)
+            words[3] = until.strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.lines[who] = " ".join(words)
+        self.write()
+        return str(self.folder / who)
+
+    def remove(self, who):
+        del self.lines[who]
+        self.write()
+
+    def write(self):
+        (self.folder / "list").write_text("".join(f"{line}\n" for line in self.lines.values()),
+                                          encoding="utf-8")
+
+    @property
+    def flags(self):
+        return ["--access-file", str(self.folder / "list")]
+
+
+def reload(daemon):
+    daemon.process.send_signal(signal.SIGHUP)
+
+
+def two(runs, access, *member):
+    """A first that has a list, and a member."""
+    return Peers(runs.stepd, [["--shards", "1", *access.flags], ["--shards", "1", *member]])
+
+
+# ---- For how long ----------------------------------------------------------------------------------
+
+def check_revoked(runs):
+    """A daemon whose line is taken off the list is one of them no more, and comes back with it."""
+    access = Access(runs)
+    token = access.add("fellow")
+    line = access.lines["fellow"]
+    with two(runs, access, "--peer-token-file", token) as peers:
+        first, member = peers.daemon[0], peers.daemon[1]
+        member.wait_for("event=joined")
+        access.remove("fellow")
+        reload(first)
+        first.wait_for('event=login_ended daemon=1 reason="it is not on the list any more"')
+        first.wait_for(f"event=daemon_lost place=1 .*{OVER}")
+        member.wait_for(f"event=not_joined .*{OVER}")
+        access.lines["fellow"] = line
+        access.write()
+        reload(first)
+        assert first.said.wait_for_count("event=reign_begun", 2, 60), first.said.text()
+    print("a daemon that is taken off the list has to go")
+
+
+def check_revoked_early(runs):
+    """So is one that waits with the first for others."""
+    access = Access(runs)
+    token = access.add("fellow")
+    with Peers(runs.stepd, [["--shards", "1", *access.flags],
+                            ["--shards", "1", "--peer-token-file", token], []],
+               start=[0, 1]) as peers:
+        first = peers.daemon[0]
+        first.wait_for("event=daemon_joined place=1")
+        access.remove("fellow")
+        reload(first)
+        first.wait_for("event=daemon_gone place=1")
+        peers.daemon[1].wait_for(f"event=not_joined .*{OVER}")
+    print("... before a reign has begun, too")
+
+
+def check_expired(runs):
+    """A daemon whose token has had its time is one of them no more."""
+    access = Access(runs)
+    token = access.add("fellow", seconds=8)
+    with two(runs, access, "--peer-token-file", token) as peers:
+        first, member = peers.daemon[0], peers.daemon[1]
+        member.wait_for("event=joined")
+        first.wait_for("event=login_ended daemon=1 reason=.*its line was good until")
+        first.wait_for("event=daemon_lost place=1")
+        member.wait_for(f"event=not_joined .*{OVER}")
+    print("a daemon whose token has had its time has to go")
+
+
+CASES = {name.removeprefix("check_"): case for name, case in list(globals().items())
+         if name.startswith("check_")}
+
+
+def main():
+    wanted = sys.argv[2:] or list(CASES)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Runs(sys.argv[1], folder)
+        for name in wanted:
+            CASES[name](runs)
+
+
+if __name__ == "__main__":
+    main()
