@@ -7,9 +7,11 @@
 import datetime
 import pathlib
 import signal
+import subprocess
 import sys
 import tempfile
 
+from processes import Daemon, environment
 from several import Peers, Runs
 
 OVER = "lets in daemons that it knows"
@@ -108,6 +110,34 @@ def check_expired(runs):
         first.wait_for("event=daemon_lost place=1")
         member.wait_for(f"event=not_joined .*{OVER}")
     print("a daemon whose token has had its time has to go")
+
+
+# ---- What is shown, and to whom --------------------------------------------------------------------
+
+def start_in_vain(runs, *flags):
+    """What a daemon says that does not start. One that does is waited for in vain."""
+    said = subprocess.run([runs.stepd, "--listen", "127.0.0.1:0", *flags], stderr=subprocess.PIPE,
+                          text=True, env=environment(), timeout=60, check=False)
+    assert said.returncode == 78, said
+    return said.stderr
+
+
+def check_clear(runs):
+    """A token goes to another host in clear only where that is asked for."""
+    token = Access(runs).add("fellow")
+    for first in ("192.0.2.2:1", "node1.invalid:1", "[2001:db8::1]:1"):
+        to = ["--peers", f"{first},127.0.0.1:1", "--peer", "1", "--peer-token-file", token]
+        said = start_in_vain(runs, *to)
+        assert f"a token would go to {first} in clear" in said and "--insecure" in said, said
+        with Daemon(runs.stepd, *to, "--insecure"):
+            pass
+        with Daemon(runs.stepd, *to[:-2]):
+            pass
+    for first in ("127.0.0.9:1", "[::1]:1", "localhost:1"):
+        with Daemon(runs.stepd, "--peers", f"{first},127.0.0.1:2", "--peer", "1",
+                    "--peer-token-file", token):
+            pass
+    print("a token does not go to another host in clear")
 
 
 CASES = {name.removeprefix("check_"): case for name, case in list(globals().items())
