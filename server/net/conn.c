@@ -416,3 +416,8 @@ const char *conn_certificate(const struct conn *conn)
 {
     return conn->tls == NULL ? "" : tls_name(conn->tls);
 }
+
+bool conn_holds_for(const struct conn *conn, const char *host)
+{
+    return conn->tls != NULL && tls_holds_for(conn->tls, host);
+}

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "proto/error.h"
+#include "server/net/address.h"
 #include "server/net/daemons_internal.h"
 
 #define CLOCK_WARN_MS 5000
@@ -235,6 +236,24 @@ static enum stepd_status check_rejected(const struct daemons *daemons,
                : STEPD_OK;
 }
 
+/* A worker's certificate is of the same CA, and makes no daemon. */
+static enum stepd_status check_host(const struct daemons *daemons, const struct peer_conn *conn,
+                                    uint32_t place, struct stepd_error *reterr)
+{
+    struct address address;
+    if (!daemons->options.by_host)
+        return STEPD_OK;
+    const enum stepd_status status =
+        address_parse(daemons->options.address[place], &address, reterr);
+    if (status != STEPD_OK || peer_conn_holds_for(conn, address.host))
+        return status;
+    return stepd_fail(reterr, STEPD_PERMISSION_DENIED,
+                      "the certificate of this daemon does not hold for %.100s, which the list has "
+                      "in its place: make one that does (stepctl certs --hosts), or give the first "
+                      "of peers an access_file with a line of role peer",
+                      address.host);
+}
+
 static enum stepd_status join(struct daemons *daemons, struct peer_conn *conn,
                               const struct stepd_join *join, struct stepd_error *reterr)
 {
@@ -247,6 +266,8 @@ static enum stepd_status join(struct daemons *daemons, struct peer_conn *conn,
     enum stepd_status status = to->io.admits(to->io.owner, &caller, join, &grant, reterr);
     if (status == STEPD_OK)
         status = roster_judge(&daemons->roster, join, reterr);
+    if (status == STEPD_OK)
+        status = check_host(daemons, conn, join->place, reterr);
     if (status == STEPD_OK)
         status = check_rejected(daemons, join, reterr);
     if (status == STEPD_OK && daemons->state == DAEMONS_REIGNING)

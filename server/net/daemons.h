@@ -73,7 +73,8 @@ struct daemons_options {
     uint32_t shards; /* of this daemon */
     size_t count;    /* daemons in all, this one, the first, among them */
     const char *const *address;
-    bool tls; /* workers reach all of them by it */
+    bool tls;     /* workers reach all of them by it */
+    bool by_host; /* nobody else says who is a daemon: its certificate must hold for its host */
     uint32_t lease_ms;
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;

@@ -347,3 +347,8 @@ const char *peer_conn_certificate(const struct peer_conn *conn)
 {
     return conn_certificate(conn->conn);
 }
+
+bool peer_conn_holds_for(const struct peer_conn *conn, const char *host)
+{
+    return conn_holds_for(conn->conn, host);
+}

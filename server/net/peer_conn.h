@@ -102,4 +102,7 @@ void peer_conn_end(struct peer_conn *conn, const struct stepd_error *why);
 const char *peer_conn_address(const struct peer_conn *conn);
 const char *peer_conn_certificate(const struct peer_conn *conn);
 
+/* Has it shown a certificate for this host? */
+bool peer_conn_holds_for(const struct peer_conn *conn, const char *host);
+
 #endif

@@ -246,6 +246,7 @@ static enum stepd_status create_daemons(struct server *server)
         .count = options->peers,
         .address = options->peer,
         .tls = server->tls != NULL,
+        .by_host = options->tls_client_ca[0] != '\0' && !options->login,
         .lease_ms = options->peer_lease_ms,
         .write_timeout_ms = options->write_timeout_ms,
         .read_timeout_ms = options->read_timeout_ms,

@@ -140,6 +140,32 @@ def check_clear(runs):
     print("a token does not go to another host in clear")
 
 
+def check_worker(runs):
+    """A worker's certificate, which is of the same CA, makes no daemon."""
+    folder = runs.path("certs")
+    code, said = runs.ctl("-", "certs", folder, "--hosts", "127.0.0.1", "--clients",
+                          "node7")
+    assert code == 0, said
+
+    def shows(name):
+        return ["--shards", "1", "--tls-cert", f"{folder}/{name}.pem", "--tls-key",
+                f"{folder}/{name}.key", "--tls-client-ca", f"{folder}/ca.pem"]
+    with Peers(runs.stepd, [shows("127.0.0.1"), shows("node7")]) as peers:
+        first = peers.daemon[0]
+        says = "does not hold for 127.0.0.1, which the list has in its place"
+        peers.daemon[1].wait_for(f"event=not_joined .*{says}")
+        first.wait_for(f"event=daemon_refused place=1 .*{says}")
+        peers.stop(1)
+        peers.flags[1] = shows("127.0.0.1")
+        peers.start(1).wait_for("event=joined")
+    access = pathlib.Path(runs.path("access"))
+    access.write_text("node7 peer * never certificate:node7\n", encoding="utf-8")
+    with Peers(runs.stepd, [[*shows("127.0.0.1"), "--access-file", str(access)],
+                            shows("node7")]) as peers:
+        peers.daemon[1].wait_for("event=joined")
+    print("a worker's certificate makes no daemon, unless the list says so")
+
+
 CASES = {name.removeprefix("check_"): case for name, case in list(globals().items())
          if name.startswith("check_")}
 
