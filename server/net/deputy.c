@@ -129,6 +129,8 @@ static void on_opened(void *owner, struct peer_conn *conn)
                 .protocol = STEPD_PROTOCOL_VERSION,
                 .version = to->version,
                 .place = to->place,
+                .daemons = to->daemons,
+                .others = to->others,
                 .address = to->address,
                 .shards = to->shards,
                 .instance = {.count = sizeof to->instance, .at = to->instance},

@@ -71,6 +71,8 @@ struct deputy_options {
     const char *address; /* that workers reach this one by */
     const char *token;   /* "": none is shown */
     uint32_t place;      /* in the list of daemons */
+    uint32_t daemons;    /* in that list */
+    uint64_t others;     /* roster_sum of it */
     uint32_t shards;
     uint8_t instance[16];         /* random */
     const struct tls_client *tls; /* NULL: none is spoken */
