@@ -53,6 +53,7 @@ struct daemons {
     uint64_t reign;
     struct roster roster;
     struct daemon_link *link;   /* owned; options.count of them, the first of which is unused */
+    uint64_t say_ms;            /* GATHERING: when who has come is told next that others have not */
     uint64_t ordered;           /* orders sent to other daemons */
     const char **shard_address; /* owned list; of the reign */
     struct remote_share *share; /* owned */

@@ -39,6 +39,19 @@ static void tick_login(struct daemons *daemons, size_t place)
     daemons_drop(daemons, place, &why);
 }
 
+/* Who waits for others is told so, or would take control for dead. */
+static void say_waits(struct daemons *daemons, uint64_t now_ms)
+{
+    const struct stepd_message message = {.kind = STEPD_MESSAGE_LETTER, .body.letter = {.seen = 0}};
+    if (daemons->state != DAEMONS_GATHERING || now_ms < daemons->say_ms)
+        return;
+    daemons->say_ms = now_ms + PEER_PING_MS_DEFAULT;
+    for (size_t i = 1; i < daemons->options.count; i++) {
+        if (daemons->link[i].conn != NULL)
+            peer_conn_say(daemons->link[i].conn, &message);
+    }
+}
+
 void daemons_tick(struct daemons *daemons, uint64_t now_ms)
 {
     for (size_t i = 1; i < daemons->options.count && daemons->state == DAEMONS_REIGNING; i++)
@@ -46,5 +59,6 @@ void daemons_tick(struct daemons *daemons, uint64_t now_ms)
     for (size_t i = 1; i < daemons->options.count && daemons->state <= DAEMONS_REIGNING; i++)
         tick_login(daemons, i);
     daemons_begin_if_whole(daemons);
+    say_waits(daemons, now_ms);
     peer_conns_tick(daemons->conns, now_ms);
 }

@@ -38,8 +38,9 @@ struct deputy {
     uint32_t first;
     uint64_t next_ms; /* RESTING: of the next attempt */
     uint32_t rest_ms;
-    bool dialling;    /* another thread does */
-    atomic_bool stop; /* it is of no use */
+    uint64_t heard_ms; /* JOINING: of the last word of control's daemon */
+    bool dialling;     /* another thread does */
+    atomic_bool stop;  /* it is of no use */
     bool had_reign;
     bool owes_reset;            /* the shards do not know yet that they have none any more */
     bool broken;                /* a letter could not be sent: the link begins anew */
@@ -141,7 +142,33 @@ static void on_opened(void *owner, struct peer_conn *conn)
             },
     };
     deputy->conn = conn;
+    deputy->heard_ms = now_of(deputy);
     peer_conn_say(conn, &message);
+}
+
+/* Control's daemon waits for others. */
+static void on_waits(void *owner, struct peer_conn *conn)
+{
+    struct deputy *const deputy = owner;
+    if (deputy->conn == conn)
+        deputy->heard_ms = now_of(deputy);
+}
+
+/* It says nothing at all. */
+static void tick_joining(struct deputy *deputy, uint64_t now_ms)
+{
+    struct peer_conn *const conn = deputy->conn;
+    struct stepd_error why;
+    if (deputy->state != DEPUTY_JOINING || conn == NULL ||
+        now_ms - deputy->heard_ms < PEER_SILENT_MS_DEFAULT)
+        return;
+    (void)stepd_fail(&why, STEPD_DEADLINE_EXCEEDED,
+                     "it accepts the connection and has not answered for %u ms: it hangs, is no "
+                     "stepd, or has no room (connections_max)",
+                     PEER_SILENT_MS_DEFAULT);
+    note_trouble(deputy, &why);
+    peer_conn_end(conn, NULL);
+    rest(deputy);
 }
 
 /* What the shards have is of no use any more. */
@@ -362,6 +389,7 @@ struct deputy *deputy_create(const struct deputy_options *options)
                 .opened = on_opened,
                 .greeted = on_greeted,
                 .letter = on_letter,
+                .waits = on_waits,
                 .progressed = on_progressed,
                 .closed = on_closed,
                 .gone = on_gone,
@@ -430,6 +458,7 @@ void deputy_tick(struct deputy *deputy, uint64_t now_ms)
     if (deputy->state == DEPUTY_CLOSED)
         return;
     tick_link(deputy, now_ms);
+    tick_joining(deputy, now_ms);
     reset_if_ready(deputy);
     if (deputy->state == DEPUTY_RESTING && now_ms >= deputy->next_ms)
         dial(deputy);

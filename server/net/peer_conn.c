@@ -186,6 +186,11 @@ static enum stepd_status begin_letter(struct peer_conn *conn, const struct stepd
                                       uint64_t payload_bytes, uint64_t now_ms,
                                       struct stepd_error *reterr)
 {
+    const struct peer_conns_io *const io = &conn->all->options.io;
+    if (conn->link == NULL && letter->sequence == 0 && payload_bytes == 0 && io->waits != NULL) {
+        io->waits(io->owner, conn);
+        return STEPD_OK;
+    }
     if (conn->link == NULL)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "a letter came before this daemon has joined");

@@ -41,6 +41,10 @@ struct peer_conns_io {
     enum stepd_status (*letter)(void *owner, struct peer_conn *conn, const uint8_t *bytes, size_t n,
                                 uint64_t now_ms, struct stepd_error *reterr);
 
+    /* Before it carries a link, a Letter without a number has come: whoever was asked to be joined
+     * is there, and waits for others. NULL: nobody says that here. */
+    void (*waits)(void *owner, struct peer_conn *conn);
+
     /* The other end has seen more of what was posted. */
     void (*progressed)(void *owner, struct peer_conn *conn);
 

@@ -346,8 +346,8 @@ static enum stepd_status start(struct server *server, struct stepd_error *reterr
     const struct server_options *const options = &server->options;
     enum stepd_status status = supervisor_open(options->environment, &server->supervisor, reterr);
     if (status == STEPD_OK)
-        status = limits_raise_descriptors(options->connections_max, options->shards,
-                                          &server->shared.descriptors, reterr);
+        status = limits_raise_descriptors(options->connections_max + (uint32_t)options->peers,
+                                          options->shards, &server->shared.descriptors, reterr);
     if (status == STEPD_OK)
         status = door_listen(server->door, (const struct sockaddr *)&server->listen,
                              options->unix_path, reterr);

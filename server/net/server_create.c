@@ -225,6 +225,7 @@ static enum stepd_status create_door(struct server *server)
                       ? (struct door_shards){.control = false}
                       : (struct door_shards){.control = true, .first = 1, .count = options->shards},
         .connections_max = options->connections_max,
+        .reserved = server_is_first(server) ? (uint32_t)options->peers - 1 : 0,
         .unauthenticated_max = unauthenticated_max(options),
         .hello_timeout_ms = options->hello_timeout_ms,
         .hello_max_bytes = options->hello_max_bytes,

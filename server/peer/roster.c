@@ -73,7 +73,8 @@ uint64_t roster_sum(size_t count, const char *const *address)
 void roster_init(struct roster *roster, const char *version, uint32_t own_shards, size_t count,
                  const char *const *address)
 {
-    *roster = (struct roster){.version = version, .count = count, .present = 1, .sum = roster_sum(count, address)};
+    *roster = (struct roster){
+        .version = version, .count = count, .present = 1, .sum = roster_sum(count, address)};
     for (size_t i = 0; i < count; i++)
         (void)snprintf(roster->line[i].address, sizeof roster->line[i].address, "%s", address[i]);
     roster->line[0].present = true;

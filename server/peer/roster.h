@@ -35,8 +35,8 @@ struct roster {
 };
 
 /*
- * A sum by which lists that differ can be told: FNV-1a, of 64 bits, over each entry but the first, in
- * lower case, with a NUL behind it. The first is left out, for members may reach it by several
+ * A sum by which lists that differ can be told: FNV-1a, of 64 bits, over each entry but the first,
+ * in lower case, with a NUL behind it. The first is left out, for members may reach it by several
  * names. Pure.
  */
 uint64_t roster_sum(size_t count, const char *const *address);
@@ -49,8 +49,8 @@ void roster_init(struct roster *roster, const char *version, uint32_t own_shards
 /*
  * May a daemon that says this come? Whether another one has its place the caller knows.
  * FAILED_PRECONDITION: it speaks another protocol or is of another version, has another list or
- * names no place of it, or has another number of shards than before, or than there can be; the text says the
- * remedy.
+ * names no place of it, or has another number of shards than before, or than there can be; the text
+ * says the remedy.
  */
 enum stepd_status roster_judge(const struct roster *roster, const struct stepd_join *join,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;

@@ -7,6 +7,7 @@
 import datetime
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -164,6 +165,41 @@ def check_worker(runs):
                             shows("node7")]) as peers:
         peers.daemon[1].wait_for("event=joined")
     print("a worker's certificate makes no daemon, unless the list says so")
+
+
+# ---- Coming in -------------------------------------------------------------------------------------
+
+def check_mute(runs):
+    """Control that accepts and says nothing is given up, and tried again."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        mute.settimeout(60)
+        first = f"127.0.0.1:{mute.getsockname()[1]}"
+        with Daemon(runs.stepd, "--peers", f"{first},127.0.0.1:1", "--peer", "1") as member:
+            with mute.accept()[0]:
+                member.wait_for("event=not_joined .*has not answered for 10000 ms")
+                with mute.accept()[0]:
+                    pass
+    print("control that says nothing is given up after 10 s, and tried again")
+
+
+def check_crowded(runs):
+    """Connections that are taken keep no daemon out."""
+    most, watching = 4, []
+    with Peers(runs.stepd, [["--shards", "1", "--connections-max", str(most)], ["--shards", "1"]],
+               start=[0]) as peers:
+        first = peers.daemon[0]
+        try:
+            for _ in range(most + 2):
+                watching.append(subprocess.Popen(
+                    [f"{runs.bin}/stepctl", "--server", peers.address, "status", "--watch", "1"],
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()))
+            first.wait_for("event=connections_full")
+            peers.start(1).wait_for("event=joined")
+        finally:
+            for process in watching:
+                process.kill()
+                process.wait()
+    print("a daemon finds a place where all connections are taken")
 
 
 CASES = {name.removeprefix("check_"): case for name, case in list(globals().items())
