@@ -120,6 +120,9 @@ size_t daemons_list(const struct daemons *daemons, struct stepd_daemon_status *d
  * text changes. */
 const char *daemons_missing(const struct daemons *daemons);
 
+/* Does it wait for others to begin a reign? For whom: as roster_list_missing. */
+bool daemons_waits(const struct daemons *daemons, char *text, size_t size);
+
 void daemons_tick(struct daemons *daemons, uint64_t now_ms);
 
 /* Hangs up on all, and serves nobody any more. */

@@ -54,6 +54,7 @@ struct daemons {
     struct roster roster;
     struct daemon_link *link;   /* owned; options.count of them, the first of which is unused */
     uint64_t say_ms;            /* GATHERING: when who has come is told next that others have not */
+    uint64_t log_ms;            /* GATHERING: when the log is told next; 0: not yet known */
     uint64_t ordered;           /* orders sent to other daemons */
     const char **shard_address; /* owned list; of the reign */
     struct remote_share *share; /* owned */

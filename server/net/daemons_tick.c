@@ -7,6 +7,10 @@
 #include "proto/error.h"
 #include "server/net/daemons_internal.h"
 
+/* Daemons that are started together are not started at once. */
+#define WAITS_FIRST_MS 5000u
+#define WAITS_AGAIN_MS 60000u
+
 /* The link of one daemon. */
 static void tick_link(struct daemons *daemons, size_t place, uint64_t now_ms)
 {
@@ -52,6 +56,29 @@ static void say_waits(struct daemons *daemons, uint64_t now_ms)
     }
 }
 
+bool daemons_waits(const struct daemons *daemons, char *text, size_t size)
+{
+    roster_list_missing(&daemons->roster, text, size);
+    return daemons->state == DAEMONS_GATHERING && !roster_is_whole(&daemons->roster);
+}
+
+/* The log is told as well, again and again: nothing else says why nothing happens. */
+static void log_waits(struct daemons *daemons, uint64_t now_ms)
+{
+    char missing[64];
+    if (!daemons_waits(daemons, missing, sizeof missing)) {
+        daemons->log_ms = 0;
+    } else if (daemons->log_ms == 0) {
+        daemons->log_ms = now_ms + WAITS_FIRST_MS;
+    } else if (now_ms >= daemons->log_ms) {
+        daemons->log_ms = now_ms + WAITS_AGAIN_MS;
+        log_event(daemons->options.log, LOG_WARN, "waits_for_daemons",
+                  "missing=%s daemons=%zu remedy=%s", missing, daemons->options.count,
+                  "start them, all with the same list in the same order: each is one entry of it, "
+                  "and the first runs control");
+    }
+}
+
 void daemons_tick(struct daemons *daemons, uint64_t now_ms)
 {
     for (size_t i = 1; i < daemons->options.count && daemons->state == DAEMONS_REIGNING; i++)
@@ -60,5 +87,6 @@ void daemons_tick(struct daemons *daemons, uint64_t now_ms)
         tick_login(daemons, i);
     daemons_begin_if_whole(daemons);
     say_waits(daemons, now_ms);
+    log_waits(daemons, now_ms);
     peer_conns_tick(daemons->conns, now_ms);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Attempts follow each other for ever: a member daemon may be there before control's, and stays
- * when that is gone. The log is told when the reason changes why there is no link, and not at each
- * attempt.
+ * when that is gone. The log is told when the reason changes why there is no link, and again after
+ * a while, and not at each attempt.
  */
 #include "server/net/deputy.h"
 
@@ -19,6 +19,9 @@
 
 #define REST_FIRST_MS 100u
 #define REST_MOST_MS  2000u
+
+/* The same is said again: nothing else says why nothing happens. */
+#define LOG_AGAIN_MS 60000u
 
 enum deputy_state {
     DEPUTY_RESTING,
@@ -38,6 +41,8 @@ struct deputy {
     uint32_t first;
     uint64_t next_ms; /* RESTING: of the next attempt */
     uint32_t rest_ms;
+    bool waits;        /* JOINING: control's daemon has said that it does, for others */
+    uint64_t log_ms;   /* the log is told the same again from then on */
     uint64_t heard_ms; /* JOINING: of the last word of control's daemon */
     bool dialling;     /* another thread does */
     atomic_bool stop;  /* it is of no use */
@@ -63,9 +68,12 @@ static uint64_t wall_ms(void)
 
 static void note_trouble(struct deputy *deputy, const struct stepd_error *why)
 {
-    if (deputy->trouble.code == why->code && strcmp(deputy->trouble.text, why->text) == 0)
+    const bool same =
+        deputy->trouble.code == why->code && strcmp(deputy->trouble.text, why->text) == 0;
+    if (same && now_of(deputy) < deputy->log_ms)
         return;
     deputy->trouble = *why;
+    deputy->log_ms = now_of(deputy) + LOG_AGAIN_MS;
     log_event(deputy->options.log, LOG_WARN, "not_joined", "control=%s reason=%s",
               deputy->options.control, why->text);
 }
@@ -75,6 +83,7 @@ static void rest(struct deputy *deputy)
     if (deputy->state == DEPUTY_CLOSED)
         return;
     deputy->state = DEPUTY_RESTING;
+    deputy->waits = false;
     deputy->conn = NULL;
     deputy->next_ms = now_of(deputy) + deputy->rest_ms;
     deputy->rest_ms = deputy->rest_ms * 2 < REST_MOST_MS ? deputy->rest_ms * 2 : REST_MOST_MS;
@@ -150,8 +159,31 @@ static void on_opened(void *owner, struct peer_conn *conn)
 static void on_waits(void *owner, struct peer_conn *conn)
 {
     struct deputy *const deputy = owner;
-    if (deputy->conn == conn)
-        deputy->heard_ms = now_of(deputy);
+    if (deputy->conn != conn)
+        return;
+    const uint64_t now_ms = now_of(deputy);
+    deputy->heard_ms = now_ms;
+    if (deputy->waits && now_ms < deputy->log_ms)
+        return;
+    deputy->waits = true;
+    deputy->trouble.code = STEPD_OK;
+    deputy->log_ms = now_ms + LOG_AGAIN_MS;
+    log_event(deputy->options.log, LOG_INFO, "waits_for_daemons", "control=%s",
+              deputy->options.control);
+}
+
+bool deputy_waits(const struct deputy *deputy, char *text, size_t size)
+{
+    const char *const control = deputy->options.control;
+    if (deputy->state == DEPUTY_JOINED)
+        return false;
+    if (deputy->waits)
+        (void)stepd_format(text, size, "waits with %s for other daemons", control);
+    else if (deputy->trouble.code != STEPD_OK)
+        (void)stepd_format(text, size, "has not joined %s: %s", control, deputy->trouble.text);
+    else
+        (void)stepd_format(text, size, "joins %s", control);
+    return true;
 }
 
 /* It says nothing at all. */
@@ -190,6 +222,7 @@ static void note_joined(struct deputy *deputy, const struct stepd_joined *joined
     deputy->trouble.code = STEPD_OK;
     deputy->rest_ms = REST_FIRST_MS;
     deputy->state = DEPUTY_JOINED;
+    deputy->waits = false;
     deputy->reign = joined->reign;
     deputy->first = joined->first_shard;
 }

@@ -100,6 +100,9 @@ bool deputy_tell(struct deputy *deputy, const struct peer_note *note);
 
 bool deputy_has_joined(const struct deputy *deputy);
 
+/* Has it not joined? What it does instead, in words. */
+bool deputy_waits(const struct deputy *deputy, char *text, size_t size);
+
 void deputy_tick(struct deputy *deputy, uint64_t now_ms);
 
 /* Hangs up, and joins no more. */

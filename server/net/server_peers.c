@@ -310,6 +310,18 @@ void server_peers_tick(struct server *server, uint64_t now_ms)
         deputy_tick(server->deputy, now_ms);
 }
 
+bool server_peers_wait(const struct server *server, char *text, size_t size)
+{
+    char missing[64];
+    if (server->deputy != NULL)
+        return deputy_waits(server->deputy, text, size);
+    if (server->daemons == NULL || !daemons_waits(server->daemons, missing, sizeof missing))
+        return false;
+    (void)stepd_format(text, size, "waits for daemon %s of %zu (0 is the first)", missing,
+                       server->options.peers);
+    return true;
+}
+
 void server_peers_cut(struct server *server)
 {
     if (server->daemons != NULL)

@@ -12,10 +12,10 @@
 
 /* ---- Whom a reign waits for ------------------------------------------------------------------ */
 
-/* "1", "1 and 3", "1, 3 and 4", "1, 2, 3 and 5 more". */
-static void list_missing(const struct roster *roster, char *text, size_t size)
+void roster_list_missing(const struct roster *roster, char *text, size_t size)
 {
     const size_t missing = roster->count - roster->present;
+    text[0] = '\0';
     const size_t named = missing <= 4 ? missing : 3;
     size_t at = 0;
     size_t done = 0;
@@ -39,7 +39,7 @@ static void note_missing(struct roster *roster)
     roster->missing[0] = '\0';
     if (missing == 0)
         return;
-    list_missing(roster, list, sizeof list);
+    roster_list_missing(roster, list, sizeof list);
     (void)snprintf(roster->missing, sizeof roster->missing,
                    "the server waits for daemon%s %s of its %zu (0 is the first in its list); try "
                    "again, `stepctl status` shows them",

@@ -62,6 +62,9 @@ void roster_come(struct roster *roster, const struct stepd_join *join, const cha
 /* It is gone. */
 void roster_go(struct roster *roster, size_t place);
 
+/* Who has not come: "1", "1 and 3", "1, 3 and 4", "1, 2, 3 and 5 more". */
+void roster_list_missing(const struct roster *roster, char *text, size_t size);
+
 bool roster_is_whole(const struct roster *roster);
 
 /* The shards of all, once the roster is whole. */

@@ -202,6 +202,14 @@ def check_crowded(runs):
     print("a daemon finds a place where all connections are taken")
 
 
+def check_silent(runs):
+    """Who waits for others says so in the log, and again."""
+    with Peers(runs.stepd, [["--shards", "1"]] * 3, start=[0, 2]) as peers:
+        peers.daemon[0].wait_for("event=waits_for_daemons missing=1 daemons=3 remedy=")
+        peers.daemon[2].wait_for(f"event=waits_for_daemons control={peers.address}")
+    print("who waits for other daemons says so")
+
+
 CASES = {name.removeprefix("check_"): case for name, case in list(globals().items())
          if name.startswith("check_")}
 
