@@ -280,7 +280,10 @@ static void answer_in_clear(struct greeting *greeting)
     struct stepd_error error;
     (void)stepd_fail(&error, STEPD_FAILED_PRECONDITION,
                      "this server speaks TLS: use an address that begins with tls:, as in "
-                     "tls:HOST:PORT, and name its CA (--tls-ca)");
+                     "tls:HOST:PORT, and name its CA (--tls-ca)%s",
+                     greeting->door->options.join == NULL
+                         ? ""
+                         : "; a daemon of its peers needs tls_cert, tls_key and peer_ca");
     greeting->tls = tls_destroy(greeting->tls);
     turn_away(greeting, &error);
 }

@@ -111,7 +111,9 @@ static void on_closed(void *user, uint64_t now_ms)
     const struct peer_conns_io *const io = &conn->all->options.io;
     struct stepd_error why;
     (void)now_ms;
-    (void)stepd_fail(&why, STEPD_UNAVAILABLE, "the connection has broken");
+    const char *const cause = conn_why(conn->conn);
+    (void)stepd_fail(&why, STEPD_UNAVAILABLE, "the connection has broken%s%s",
+                     cause == NULL ? "" : ": ", cause == NULL ? "" : cause);
     put_down(conn);
     io->closed(io->owner, conn, &why);
     forget(conn);

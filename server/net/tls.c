@@ -198,6 +198,11 @@ static void note_why(struct tls *tls)
     if (verified != X509_V_OK)
         (void)stepd_format(tls->why, sizeof tls->why, "its certificate: %s",
                            X509_verify_cert_error_string(verified));
+    else if (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER)
+        (void)stepd_format(tls->why, sizeof tls->why, "it does not speak TLS (%s)", reason);
+    else if (ERR_GET_REASON(code) >= SSL_AD_REASON_OFFSET)
+        (void)stepd_format(tls->why, sizeof tls->why, "it refuses what it is shown by TLS: %s",
+                           reason == NULL ? "no reason" : reason);
     else
         (void)stepd_format(tls->why, sizeof tls->why, "TLS: %s",
                            reason == NULL ? "it has broken the protocol" : reason);

@@ -210,6 +210,27 @@ def check_silent(runs):
     print("who waits for other daemons says so")
 
 
+def check_causes(runs):
+    """A member whose TLS does not fit is told what does not."""
+    ours, theirs = runs.path("certs"), runs.path("certs")
+    for folder in (ours, theirs):
+        code, said = runs.ctl("-", "certs", folder, "--hosts", "127.0.0.1")
+        assert code == 0, said
+
+    def shows(folder, ca=ours):
+        return ["--tls-cert", f"{folder}/127.0.0.1.pem", "--tls-key", f"{folder}/127.0.0.1.key",
+                "--tls-client-ca", f"{ca}/ca.pem"]
+    tls, other, plain = shows(ours), shows(theirs), []
+    for first, member, says in (
+            (tls, other, "event=not_joined .*refuses what it is shown by TLS: .*unknown ca"),
+            (plain, tls, "event=not_joined .*it does not speak TLS"),
+            (tls, plain, "event=not_joined .*a daemon of its peers needs tls_cert, tls_key and "
+                         "peer_ca")):
+        with Peers(runs.stepd, [["--shards", "1", *first], ["--shards", "1", *member]]) as peers:
+            peers.daemon[1].wait_for(says)
+    print("a member whose TLS does not fit is told what does not")
+
+
 CASES = {name.removeprefix("check_"): case for name, case in list(globals().items())
          if name.startswith("check_")}
 
