@@ -201,31 +201,51 @@ static enum stepd_status load_again(struct daemon *daemon, struct config *ret_co
     return checked;
 }
 
-/* Reads again who may come in. A file that is wrong changes nothing. */
-static void reload_access(struct daemon *daemon)
+static bool complain_of_reload(const struct daemon *daemon, const struct stepd_error *error)
+{
+    log_event(&daemon->log, LOG_ERROR, "reload_failed", "reason=%s", error->text);
+    return false;
+}
+
+/* Reads again who may come in. A file that is wrong changes nothing; false. So do the next two. */
+static bool reload_access(struct daemon *daemon)
 {
     struct access_list *list = NULL;
     struct stepd_error error;
     if (daemon->config->access_file[0] == '\0')
-        return;
-    if (access_file_read(daemon->config->access_file, &list, &error) != STEPD_OK) {
-        log_event(&daemon->log, LOG_ERROR, "reload_failed", "reason=%s", error.text);
-        return;
-    }
+        return true;
+    if (access_file_read(daemon->config->access_file, &list, &error) != STEPD_OK)
+        return complain_of_reload(daemon, &error);
     log_event(&daemon->log, LOG_INFO, "access_read", "lines=%zu", access_list_count(list));
     server_admit_by(daemon->server, list);
+    return true;
+}
+
+/* Reads again what the first of peers is shown. */
+static bool reload_token(struct daemon *daemon)
+{
+    bool changed = false;
+    struct stepd_error error;
+    if (peering_read_token(daemon->config->peer_token_file, &daemon->peering, &changed, &error) !=
+        STEPD_OK)
+        return complain_of_reload(daemon, &error);
+    if (!changed)
+        return true;
+    log_event(&daemon->log, LOG_INFO, "peer_token_read", NULL);
+    server_show_token(daemon->server);
+    return true;
 }
 
 /* Reads again the certificate that the port shows, and whose clients it takes. */
-static void reload_tls(const struct daemon *daemon)
+static bool reload_tls(const struct daemon *daemon)
 {
     struct stepd_error error;
     if (daemon->config->tls_cert[0] == '\0')
-        return;
-    if (server_reload_tls(daemon->server, &error) == STEPD_OK)
-        log_event(&daemon->log, LOG_INFO, "certificates_read", NULL);
-    else
-        log_event(&daemon->log, LOG_ERROR, "reload_failed", "reason=%s", error.text);
+        return true;
+    if (server_reload_tls(daemon->server, &error) != STEPD_OK)
+        return complain_of_reload(daemon, &error);
+    log_event(&daemon->log, LOG_INFO, "certificates_read", NULL);
+    return true;
 }
 
 /* Reads the config again, on SIGHUP. One that is wrong changes nothing, but for who may come in:
@@ -233,12 +253,13 @@ static void reload_tls(const struct daemon *daemon)
 static void reload(void *owner)
 {
     struct daemon *const daemon = owner;
-    reload_access(daemon);
-    reload_tls(daemon);
+    const bool access = reload_access(daemon);
+    const bool tls = reload_tls(daemon);
+    const bool token = reload_token(daemon);
     struct config config;
     struct stepd_error error;
     if (load_again(daemon, &config, &error) != STEPD_OK) {
-        log_event(&daemon->log, LOG_ERROR, "reload_failed", "reason=%s", error.text);
+        (void)complain_of_reload(daemon, &error);
         return;
     }
     if (!config_compare(daemon->config, &config, note_difference, daemon))
@@ -247,7 +268,8 @@ static void reload(void *owner)
     if (!peering_is_member(&daemon->peering))
         redefine_jobs(daemon, &config);
     log_set_level(&daemon->log, config.log_level);
-    log_event(&daemon->log, LOG_INFO, "reloaded", "log_level=%s", log_level_name(config.log_level));
+    log_event(&daemon->log, LOG_INFO, access && tls && token ? "reloaded" : "reloaded_in_part",
+              "log_level=%s", log_level_name(config.log_level));
     keep(daemon, &config);
 }
 

@@ -60,3 +60,18 @@ enum stepd_status peering_find(const struct config *config, struct peering *peer
         status = read_token(config->peer_token_file, peering->token, reterr);
     return status;
 }
+
+enum stepd_status peering_read_token(const char *path, struct peering *peering, bool *ret_changed,
+                                     struct stepd_error *reterr)
+{
+    char token[PEERING_TOKEN_BYTES];
+    *ret_changed = false;
+    if (path[0] == '\0')
+        return STEPD_OK;
+    const enum stepd_status status = read_token(path, token, reterr);
+    if (status != STEPD_OK)
+        return status;
+    *ret_changed = strcmp(token, peering->token) != 0;
+    memcpy(peering->token, token, sizeof token);
+    return STEPD_OK;
+}

@@ -31,6 +31,11 @@ struct peering {
 enum stepd_status peering_find(const struct config *config, struct peering *peering,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* Reads the token's file again, where one is named. *ret_changed: it has another token now. A
+ * failure changes nothing. FAILED_PRECONDITION: as above. */
+enum stepd_status peering_read_token(const char *path, struct peering *peering, bool *ret_changed,
+                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /* Are there others, and does one of them run control? */
 bool peering_is_alone(const struct peering *peering);
 bool peering_is_member(const struct peering *peering);

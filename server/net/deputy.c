@@ -486,6 +486,18 @@ static void tick_link(struct deputy *deputy, uint64_t now_ms)
     }
 }
 
+void deputy_show(struct deputy *deputy)
+{
+    struct peer_conn *const conn = deputy->conn;
+    deputy->rest_ms = REST_FIRST_MS;
+    if (deputy->state == DEPUTY_RESTING)
+        deputy->next_ms = now_of(deputy);
+    if (conn == NULL || (deputy->state != DEPUTY_JOINING && deputy->state != DEPUTY_JOINED))
+        return;
+    rest(deputy);
+    peer_conn_end(conn, NULL);
+}
+
 void deputy_tick(struct deputy *deputy, uint64_t now_ms)
 {
     if (deputy->state == DEPUTY_CLOSED)

@@ -103,6 +103,10 @@ bool deputy_has_joined(const struct deputy *deputy);
 /* Has it not joined? What it does instead, in words. */
 bool deputy_waits(const struct deputy *deputy, char *text, size_t size);
 
+/* The token that the options point to is another one: joins again by it, and goes on where it was.
+ */
+void deputy_show(struct deputy *deputy);
+
 void deputy_tick(struct deputy *deputy, uint64_t now_ms);
 
 /* Hangs up, and joins no more. */

@@ -173,6 +173,12 @@ bool server_peers_may_leave(const struct server *server)
            uv_now(&server->uv) >= server->reign.leave_until_ms;
 }
 
+void server_show_token(struct server *server)
+{
+    if (server->deputy != NULL)
+        deputy_show(server->deputy);
+}
+
 /* ---- Life ------------------------------------------------------------------------------------ */
 
 enum stepd_status server_create_deputy(struct server *server)

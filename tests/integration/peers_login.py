@@ -113,6 +113,32 @@ def check_expired(runs):
     print("a daemon whose token has had its time has to go")
 
 
+def check_rotated(runs):
+    """Another token in the member's file: it is shown at once, and nothing is lost."""
+    access = Access(runs)
+    token, other = pathlib.Path(access.add("old")), pathlib.Path(access.add("new"))
+    with two(runs, access, "--peer-token-file", str(token)) as peers:
+        first, member = peers.daemon[0], peers.daemon[1]
+        member.wait_for("event=joined")
+        reload(first)
+        first.wait_for("event=access_read lines=2")
+        token.write_text("", encoding="utf-8")
+        reload(member)
+        member.wait_for("event=reload_failed .*peer_token_file: .*its first line has no token")
+        member.wait_for("event=reloaded_in_part")
+        assert not member.log("event=reloaded "), member.said.text()
+        token.write_text(other.read_text(encoding="utf-8"), encoding="utf-8")
+        reload(member)
+        member.wait_for("event=peer_token_read")
+        member.wait_for("event=link_back")
+        access.remove("old")
+        reload(first)
+        first.wait_for("event=access_read lines=1")
+        assert runs.train_at(peers.address, "--token-file", str(other)), "no weights"
+        assert not first.log("event=daemon_lost|event=login_ended"), first.said.text()
+    print("a token is changed while the daemon stays")
+
+
 # ---- What is shown, and to whom --------------------------------------------------------------------
 
 def start_in_vain(runs, *flags):
