@@ -257,6 +257,27 @@ def check_causes(runs):
     print("a member whose TLS does not fit is told what does not")
 
 
+def check_unix(runs):
+    """Workers that reach control by its Unix socket dial the other daemons by TLS."""
+    folder, path = runs.path("certs"), runs.path("socket")
+    code, said = runs.ctl("-", "certs", folder, "--hosts", "127.0.0.1", "--clients", "w")
+    assert code == 0, said
+    daemon = ["--shards", "1", "--tls-cert", f"{folder}/127.0.0.1.pem", "--tls-key",
+              f"{folder}/127.0.0.1.key", "--tls-client-ca", f"{folder}/ca.pem"]
+    client = ["--tls-ca", f"{folder}/ca.pem", "--tls-cert", f"{folder}/w.pem", "--tls-key",
+              f"{folder}/w.key"]
+    with Peers(runs.stepd, [[*daemon, "--unix", path], daemon]) as peers:
+        peers.daemon[1].wait_for("event=joined")
+        assert runs.train_at(f"unix:{path}", *client) == runs.alone(), "other bits"
+        try:
+            runs.train_at(f"unix:{path}", "--job", "next")
+        except AssertionError as error:
+            assert "nothing says whom to trust there" in str(error), error
+        else:
+            raise AssertionError("a worker without a CA has dialled by TLS")
+    print("by the Unix socket of the first, and by TLS to the others: the same bits")
+
+
 CASES = {name.removeprefix("check_"): case for name, case in list(globals().items())
          if name.startswith("check_")}
 
