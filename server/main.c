@@ -207,7 +207,7 @@ static bool complain_of_reload(const struct daemon *daemon, const struct stepd_e
     return false;
 }
 
-/* Reads again who may come in. A file that is wrong changes nothing; false. So do the next two. */
+/* Reads again who may come in. A file that is wrong changes nothing; false. */
 static bool reload_access(struct daemon *daemon)
 {
     struct access_list *list = NULL;
@@ -218,21 +218,6 @@ static bool reload_access(struct daemon *daemon)
         return complain_of_reload(daemon, &error);
     log_event(&daemon->log, LOG_INFO, "access_read", "lines=%zu", access_list_count(list));
     server_admit_by(daemon->server, list);
-    return true;
-}
-
-/* Reads again what the first of peers is shown. */
-static bool reload_token(struct daemon *daemon)
-{
-    bool changed = false;
-    struct stepd_error error;
-    if (peering_read_token(daemon->config->peer_token_file, &daemon->peering, &changed, &error) !=
-        STEPD_OK)
-        return complain_of_reload(daemon, &error);
-    if (!changed)
-        return true;
-    log_event(&daemon->log, LOG_INFO, "peer_token_read", NULL);
-    server_show_token(daemon->server);
     return true;
 }
 
@@ -255,7 +240,11 @@ static void reload(void *owner)
     struct daemon *const daemon = owner;
     const bool access = reload_access(daemon);
     const bool tls = reload_tls(daemon);
-    const bool token = reload_token(daemon);
+    bool shows = false;
+    const bool token = peering_reload_token(&daemon->peering, daemon->config->peer_token_file,
+                                            &daemon->log, &shows);
+    if (shows)
+        server_show_token(daemon->server);
     struct config config;
     struct stepd_error error;
     if (load_again(daemon, &config, &error) != STEPD_OK) {
@@ -378,6 +367,11 @@ static enum stepd_status create_server(struct daemon *daemon, const char *probe,
     return server_create(&options, ret_server, reterr);
 }
 
+static bool is_one_of_several(const struct daemon *daemon)
+{
+    return daemon->config->action == CONFIG_RUN && !peering_is_alone(&daemon->peering);
+}
+
 static int exit_code_of(enum stepd_status status)
 {
     switch (status) {
@@ -412,11 +406,6 @@ static enum stepd_status bring_back(struct daemon *daemon, struct stepd_error *r
     if (status == STEPD_OK)
         status = keeping_start(&daemon->keeping, reterr);
     return status;
-}
-
-static bool is_one_of_several(const struct daemon *daemon)
-{
-    return daemon->config->action == CONFIG_RUN && !peering_is_alone(&daemon->peering);
 }
 
 /* Brings jobs into a server that is alone, or is only to be checked; where it is one of several
@@ -482,13 +471,13 @@ static int end_output(void)
 static int act(const struct config *config, int argc, char *const argv[])
 {
     switch (config->action) {
-    case CONFIG_HELP: config_print_usage(stdout); return end_output();
-    case CONFIG_VERSION: (void)puts("stepd " STEPD_VERSION); return end_output();
-    case CONFIG_PRINT: config_print(config, stdout); return end_output();
+    case CONFIG_HELP: config_print_usage(stdout); break;
+    case CONFIG_VERSION: (void)puts("stepd " STEPD_VERSION); break;
+    case CONFIG_PRINT: config_print(config, stdout); break;
     case CONFIG_CHECK:
-    case CONFIG_RUN: break;
+    case CONFIG_RUN: return serve(config, argc, argv);
     }
-    return serve(config, argc, argv);
+    return end_output();
 }
 
 int main(int argc, char *argv[])

@@ -4,7 +4,7 @@
  * when that is gone. The log is told when the reason changes why there is no link, and again after
  * a while, and not at each attempt.
  */
-#include "server/net/deputy.h"
+#include "server/net/deputy_internal.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -17,40 +17,7 @@
 #include "server/net/peer_conn.h"
 #include "server/peer/fits.h"
 
-#define REST_FIRST_MS 100u
-#define REST_MOST_MS  2000u
-
-/* The same is said again: nothing else says why nothing happens. */
-#define LOG_AGAIN_MS 60000u
-
-enum deputy_state {
-    DEPUTY_RESTING,
-    DEPUTY_DIALLING,
-    DEPUTY_JOINING,
-    DEPUTY_JOINED,
-    DEPUTY_CLOSED,
-};
-
-struct deputy {
-    struct deputy_options options;
-    struct peer_conns *conns; /* owned */
-    struct peer_link *link;   /* owned */
-    struct peer_conn *conn;   /* NULL: there is none */
-    enum deputy_state state;
-    uint64_t reign;
-    uint32_t first;
-    uint64_t next_ms; /* RESTING: of the next attempt */
-    uint32_t rest_ms;
-    bool waits;        /* JOINING: control's daemon has said that it does, for others */
-    uint64_t log_ms;   /* the log is told the same again from then on */
-    uint64_t heard_ms; /* JOINING: of the last word of control's daemon */
-    bool dialling;     /* another thread does */
-    atomic_bool stop;  /* it is of no use */
-    bool had_reign;
-    bool owes_reset;            /* the shards do not know yet that they have none any more */
-    bool broken;                /* a letter could not be sent: the link begins anew */
-    struct stepd_error trouble; /* that the log was told of; code OK: none */
-};
+#define REST_MOST_MS 2000u
 
 static uint64_t now_of(const struct deputy *deputy)
 {
@@ -66,19 +33,19 @@ static uint64_t wall_ms(void)
 
 /* ---- Attempts -------------------------------------------------------------------------------- */
 
-static void note_trouble(struct deputy *deputy, const struct stepd_error *why)
+void deputy_note_trouble(struct deputy *deputy, const struct stepd_error *why)
 {
     const bool same =
         deputy->trouble.code == why->code && strcmp(deputy->trouble.text, why->text) == 0;
     if (same && now_of(deputy) < deputy->log_ms)
         return;
     deputy->trouble = *why;
-    deputy->log_ms = now_of(deputy) + LOG_AGAIN_MS;
+    deputy->log_ms = now_of(deputy) + DEPUTY_LOG_AGAIN_MS;
     log_event(deputy->options.log, LOG_WARN, "not_joined", "control=%s reason=%s",
               deputy->options.control, why->text);
 }
 
-static void rest(struct deputy *deputy)
+void deputy_rest(struct deputy *deputy)
 {
     if (deputy->state == DEPUTY_CLOSED)
         return;
@@ -96,13 +63,13 @@ static void on_dialled(void *owner, struct caller *caller, const struct stepd_er
     if (deputy->state == DEPUTY_CLOSED) {
         (void)caller_destroy(caller);
     } else if (caller == NULL) {
-        note_trouble(deputy, error);
-        rest(deputy);
+        deputy_note_trouble(deputy, error);
+        deputy_rest(deputy);
     } else {
         deputy->state = DEPUTY_JOINING;
         peer_conns_serve(deputy->conns, caller);
         if (deputy->conn == NULL)
-            rest(deputy);
+            deputy_rest(deputy);
     }
     deputy->options.io.gone(deputy->options.io.owner, /* known= */ true);
 }
@@ -122,7 +89,7 @@ static void dial(struct deputy *deputy)
     deputy->state = DEPUTY_DIALLING;
     deputy->dialling = dial_start(&options) == STEPD_OK;
     if (!deputy->dialling)
-        rest(deputy);
+        deputy_rest(deputy);
 }
 
 /* ---- Joining --------------------------------------------------------------------------------- */
@@ -155,54 +122,6 @@ static void on_opened(void *owner, struct peer_conn *conn)
     peer_conn_say(conn, &message);
 }
 
-/* Control's daemon waits for others. */
-static void on_waits(void *owner, struct peer_conn *conn)
-{
-    struct deputy *const deputy = owner;
-    if (deputy->conn != conn)
-        return;
-    const uint64_t now_ms = now_of(deputy);
-    deputy->heard_ms = now_ms;
-    if (deputy->waits && now_ms < deputy->log_ms)
-        return;
-    deputy->waits = true;
-    deputy->trouble.code = STEPD_OK;
-    deputy->log_ms = now_ms + LOG_AGAIN_MS;
-    log_event(deputy->options.log, LOG_INFO, "waits_for_daemons", "control=%s",
-              deputy->options.control);
-}
-
-bool deputy_waits(const struct deputy *deputy, char *text, size_t size)
-{
-    const char *const control = deputy->options.control;
-    if (deputy->state == DEPUTY_JOINED)
-        return false;
-    if (deputy->waits)
-        (void)stepd_format(text, size, "waits with %s for other daemons", control);
-    else if (deputy->trouble.code != STEPD_OK)
-        (void)stepd_format(text, size, "has not joined %s: %s", control, deputy->trouble.text);
-    else
-        (void)stepd_format(text, size, "joins %s", control);
-    return true;
-}
-
-/* It says nothing at all. */
-static void tick_joining(struct deputy *deputy, uint64_t now_ms)
-{
-    struct peer_conn *const conn = deputy->conn;
-    struct stepd_error why;
-    if (deputy->state != DEPUTY_JOINING || conn == NULL ||
-        now_ms - deputy->heard_ms < PEER_SILENT_MS_DEFAULT)
-        return;
-    (void)stepd_fail(&why, STEPD_DEADLINE_EXCEEDED,
-                     "it accepts the connection and has not answered for %u ms: it hangs, is no "
-                     "stepd, or has no room (connections_max)",
-                     PEER_SILENT_MS_DEFAULT);
-    note_trouble(deputy, &why);
-    peer_conn_end(conn, NULL);
-    rest(deputy);
-}
-
 /* What the shards have is of no use any more. */
 static void forget(struct deputy *deputy, const struct deputy_reign *reign, const char *why)
 {
@@ -220,7 +139,7 @@ static void note_joined(struct deputy *deputy, const struct stepd_joined *joined
               "control=%s first_shard=%u shards=%u", deputy->options.control,
               (unsigned)joined->first_shard + 1, (unsigned)joined->shards);
     deputy->trouble.code = STEPD_OK;
-    deputy->rest_ms = REST_FIRST_MS;
+    deputy->rest_ms = DEPUTY_REST_FIRST_MS;
     deputy->state = DEPUTY_JOINED;
     deputy->waits = false;
     deputy->reign = joined->reign;
@@ -234,7 +153,7 @@ static void look_for_probe(struct deputy *deputy, const struct stepd_joined *joi
     struct peer_note note = {.kind = PEER_NOTE_PROBED, .text = ""};
     note.error.code = io->sees(io->owner, joined->probe, &note.error);
     if (note.error.code != STEPD_OK)
-        note_trouble(deputy, &note.error);
+        deputy_note_trouble(deputy, &note.error);
     (void)deputy_tell(deputy, &note);
 }
 
@@ -283,9 +202,9 @@ static enum stepd_status on_greeted(void *owner, struct peer_conn *conn,
                           stepd_message_name(message->kind));
     struct stepd_error why;
     (void)stepd_fail(&why, message->body.error.code, "%s", message->body.error.text);
-    note_trouble(deputy, &why);
+    deputy_note_trouble(deputy, &why);
     peer_conn_end(conn, NULL);
-    rest(deputy);
+    deputy_rest(deputy);
     return STEPD_OK;
 }
 
@@ -295,8 +214,8 @@ static void on_closed(void *owner, struct peer_conn *conn, const struct stepd_er
     if (deputy->conn != conn)
         return;
     if (deputy->state == DEPUTY_JOINED || deputy->trouble.code == STEPD_OK)
-        note_trouble(deputy, why);
-    rest(deputy);
+        deputy_note_trouble(deputy, why);
+    deputy_rest(deputy);
 }
 
 /* ---- Letters --------------------------------------------------------------------------------- */
@@ -400,7 +319,7 @@ struct deputy *deputy_create(const struct deputy_options *options)
     if (deputy == NULL)
         return NULL;
     deputy->options = *options;
-    deputy->rest_ms = REST_FIRST_MS;
+    deputy->rest_ms = DEPUTY_REST_FIRST_MS;
     const struct peer_link_options link = {
         .dials = true,
         .tells_at_once = true, /* workers are let in when their orders have arrived */
@@ -422,7 +341,7 @@ struct deputy *deputy_create(const struct deputy_options *options)
                 .opened = on_opened,
                 .greeted = on_greeted,
                 .letter = on_letter,
-                .waits = on_waits,
+                .waits = deputy_on_waits,
                 .progressed = on_progressed,
                 .closed = on_closed,
                 .gone = on_gone,
@@ -455,7 +374,7 @@ static void lose(struct deputy *deputy, const struct stepd_error *why)
               deputy->options.control, why->text);
     if (deputy->conn != NULL) {
         peer_conn_end(deputy->conn, NULL);
-        rest(deputy);
+        deputy_rest(deputy);
     }
     peer_link_clear(deputy->link);
     deputy->broken = false;
@@ -486,24 +405,12 @@ static void tick_link(struct deputy *deputy, uint64_t now_ms)
     }
 }
 
-void deputy_show(struct deputy *deputy)
-{
-    struct peer_conn *const conn = deputy->conn;
-    deputy->rest_ms = REST_FIRST_MS;
-    if (deputy->state == DEPUTY_RESTING)
-        deputy->next_ms = now_of(deputy);
-    if (conn == NULL || (deputy->state != DEPUTY_JOINING && deputy->state != DEPUTY_JOINED))
-        return;
-    rest(deputy);
-    peer_conn_end(conn, NULL);
-}
-
 void deputy_tick(struct deputy *deputy, uint64_t now_ms)
 {
     if (deputy->state == DEPUTY_CLOSED)
         return;
     tick_link(deputy, now_ms);
-    tick_joining(deputy, now_ms);
+    deputy_tick_joining(deputy, now_ms);
     reset_if_ready(deputy);
     if (deputy->state == DEPUTY_RESTING && now_ms >= deputy->next_ms)
         dial(deputy);

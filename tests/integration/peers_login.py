@@ -220,6 +220,7 @@ def check_crowded(runs):
                     [f"{runs.bin}/stepctl", "--server", peers.address, "status", "--watch", "1"],
                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()))
             first.wait_for("event=connections_full")
+            first.wait_for(f"event=connection_refused .*connections_max is {most}.; try again")
             peers.start(1).wait_for("event=joined")
         finally:
             for process in watching:

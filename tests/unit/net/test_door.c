@@ -94,7 +94,6 @@ static int set_up_with(void **state, void (*join)(void *owner, struct caller *ca
         .uv = &entrance->uv,
         .shards = {.control = true, .first = 1, .count = SHARDS},
         .connections_max = ROOMS,
-        .reserved = join == NULL ? 0 : 1,
         .unauthenticated_max = STRANGERS,
         .hello_timeout_ms = HELLO_TIMEOUT_MS,
         .hello_max_bytes = HELLO_BYTES,
@@ -345,27 +344,6 @@ static void door__join__goes_to_who_takes_daemons(void **state)
     assert_int_equal(entrance->joined, 1);
 }
 
-static void door__full__has_a_place_for_a_daemon_and_for_nobody_else(void **state)
-{
-    struct entrance *const entrance = *state;
-    uint8_t bytes[FRAME_BYTES];
-    int fd[ROOMS];
-    for (size_t i = 0; i < ROOMS; i++) {
-        fd[i] = call_with(entrance, bytes, hello(bytes, 1));
-        door_known(entrance->door);
-    }
-    assert_int_equal(entrance->admitted, ROOMS);
-    hang_up(entrance, call_with(entrance, bytes, hello(bytes, 1)));
-    assert_int_equal(entrance->admitted, ROOMS);
-    assert_int_equal(entrance->refused, 1);
-    assert_int_equal(entrance->error.code, STEPD_UNAVAILABLE);
-    assert_int_equal(entrance->limits.refused[LIMIT_CONNECTIONS], 1);
-    hang_up(entrance, call_with(entrance, bytes, join(bytes)));
-    assert_int_equal(entrance->joined, 1);
-    for (size_t i = 0; i < ROOMS; i++)
-        hang_up(entrance, fd[i]);
-}
-
 static void door__another_message_first__is_refused(void **state)
 {
     uint8_t bytes[FRAME_BYTES];
@@ -498,8 +476,6 @@ int main(void)
         TEST(door__of_a_member_daemon__serves_its_own_shards_alone),
         TEST(door__of_a_daemon_that_has_not_joined__says_so),
         TEST(door__join_where_nobody_is_expected__is_refused),
-        cmocka_unit_test_setup_teardown(door__full__has_a_place_for_a_daemon_and_for_nobody_else,
-                                        set_up_first, tear_down),
         cmocka_unit_test_setup_teardown(door__join__goes_to_who_takes_daemons, set_up_first,
                                         tear_down),
         TEST(door__another_message_first__is_refused),
