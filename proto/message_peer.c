@@ -23,6 +23,8 @@ static Stepd__V1__Join *encode_join(struct stepd_arena *arena, const struct step
     wire->expects = join->expects;
     wire->clock_ms = join->clock_ms;
     wire->token = borrow_bytes(join->token);
+    wire->daemons = join->daemons;
+    wire->others = join->others;
     return wire;
 }
 
@@ -96,6 +98,8 @@ static struct stepd_join decode_join(struct stepd_decoder *d, const struct stepd
         .expects = wire->expects,
         .clock_ms = wire->clock_ms,
         .token = {.count = wire->token.len, .at = wire->token.data},
+        .daemons = wire->daemons,
+        .others = wire->others,
     };
 }
 

@@ -38,6 +38,8 @@ struct stepd_join {
     uint64_t expects; /* at least 1 */
     uint64_t clock_ms;
     struct stepd_bytes token;
+    uint32_t daemons; /* in its list; this and the next are not checked by decode either */
+    uint64_t others;  /* sum over the rest of it: server/peer/roster.h */
 };
 
 struct stepd_joined {

@@ -201,31 +201,36 @@ static enum stepd_status load_again(struct daemon *daemon, struct config *ret_co
     return checked;
 }
 
-/* Reads again who may come in. A file that is wrong changes nothing. */
-static void reload_access(struct daemon *daemon)
+static bool complain_of_reload(const struct daemon *daemon, const struct stepd_error *error)
+{
+    log_event(&daemon->log, LOG_ERROR, "reload_failed", "reason=%s", error->text);
+    return false;
+}
+
+/* Reads again who may come in. A file that is wrong changes nothing; false. */
+static bool reload_access(struct daemon *daemon)
 {
     struct access_list *list = NULL;
     struct stepd_error error;
     if (daemon->config->access_file[0] == '\0')
-        return;
-    if (access_file_read(daemon->config->access_file, &list, &error) != STEPD_OK) {
-        log_event(&daemon->log, LOG_ERROR, "reload_failed", "reason=%s", error.text);
-        return;
-    }
+        return true;
+    if (access_file_read(daemon->config->access_file, &list, &error) != STEPD_OK)
+        return complain_of_reload(daemon, &error);
     log_event(&daemon->log, LOG_INFO, "access_read", "lines=%zu", access_list_count(list));
     server_admit_by(daemon->server, list);
+    return true;
 }
 
 /* Reads again the certificate that the port shows, and whose clients it takes. */
-static void reload_tls(const struct daemon *daemon)
+static bool reload_tls(const struct daemon *daemon)
 {
     struct stepd_error error;
     if (daemon->config->tls_cert[0] == '\0')
-        return;
-    if (server_reload_tls(daemon->server, &error) == STEPD_OK)
-        log_event(&daemon->log, LOG_INFO, "certificates_read", NULL);
-    else
-        log_event(&daemon->log, LOG_ERROR, "reload_failed", "reason=%s", error.text);
+        return true;
+    if (server_reload_tls(daemon->server, &error) != STEPD_OK)
+        return complain_of_reload(daemon, &error);
+    log_event(&daemon->log, LOG_INFO, "certificates_read", NULL);
+    return true;
 }
 
 /* Reads the config again, on SIGHUP. One that is wrong changes nothing, but for who may come in:
@@ -233,12 +238,17 @@ static void reload_tls(const struct daemon *daemon)
 static void reload(void *owner)
 {
     struct daemon *const daemon = owner;
-    reload_access(daemon);
-    reload_tls(daemon);
+    const bool access = reload_access(daemon);
+    const bool tls = reload_tls(daemon);
+    bool shows = false;
+    const bool token = peering_reload_token(&daemon->peering, daemon->config->peer_token_file,
+                                            &daemon->log, &shows);
+    if (shows)
+        server_show_token(daemon->server);
     struct config config;
     struct stepd_error error;
     if (load_again(daemon, &config, &error) != STEPD_OK) {
-        log_event(&daemon->log, LOG_ERROR, "reload_failed", "reason=%s", error.text);
+        (void)complain_of_reload(daemon, &error);
         return;
     }
     if (!config_compare(daemon->config, &config, note_difference, daemon))
@@ -247,7 +257,8 @@ static void reload(void *owner)
     if (!peering_is_member(&daemon->peering))
         redefine_jobs(daemon, &config);
     log_set_level(&daemon->log, config.log_level);
-    log_event(&daemon->log, LOG_INFO, "reloaded", "log_level=%s", log_level_name(config.log_level));
+    log_event(&daemon->log, LOG_INFO, access && tls && token ? "reloaded" : "reloaded_in_part",
+              "log_level=%s", log_level_name(config.log_level));
     keep(daemon, &config);
 }
 
@@ -357,6 +368,11 @@ static enum stepd_status create_server(struct daemon *daemon, const char *probe,
     return server_create(&options, ret_server, reterr);
 }
 
+static bool is_one_of_several(const struct daemon *daemon)
+{
+    return daemon->config->action == CONFIG_RUN && !peering_is_alone(&daemon->peering);
+}
+
 static int exit_code_of(enum stepd_status status)
 {
     switch (status) {
@@ -391,11 +407,6 @@ static enum stepd_status bring_back(struct daemon *daemon, struct stepd_error *r
     if (status == STEPD_OK)
         status = keeping_start(&daemon->keeping, reterr);
     return status;
-}
-
-static bool is_one_of_several(const struct daemon *daemon)
-{
-    return daemon->config->action == CONFIG_RUN && !peering_is_alone(&daemon->peering);
 }
 
 /* Brings jobs into a server that is alone, or is only to be checked; where it is one of several
@@ -461,13 +472,13 @@ static int end_output(void)
 static int act(const struct config *config, int argc, char *const argv[])
 {
     switch (config->action) {
-    case CONFIG_HELP: config_print_usage(stdout); return end_output();
-    case CONFIG_VERSION: (void)puts("stepd " STEPD_VERSION); return end_output();
-    case CONFIG_PRINT: config_print(config, stdout); return end_output();
+    case CONFIG_HELP: config_print_usage(stdout); break;
+    case CONFIG_VERSION: (void)puts("stepd " STEPD_VERSION); break;
+    case CONFIG_PRINT: config_print(config, stdout); break;
     case CONFIG_CHECK:
-    case CONFIG_RUN: break;
+    case CONFIG_RUN: return serve(config, argc, argv);
     }
-    return serve(config, argc, argv);
+    return end_output();
 }
 
 int main(int argc, char *argv[])

@@ -60,3 +60,22 @@ enum stepd_status peering_find(const struct config *config, struct peering *peer
         status = read_token(config->peer_token_file, peering->token, reterr);
     return status;
 }
+
+bool peering_reload_token(struct peering *peering, const char *path, const struct log *log,
+                          bool *ret_changed)
+{
+    char token[PEERING_TOKEN_BYTES];
+    struct stepd_error error;
+    *ret_changed = false;
+    if (path[0] == '\0')
+        return true;
+    if (read_token(path, token, &error) != STEPD_OK) {
+        log_event(log, LOG_ERROR, "reload_failed", "reason=%s", error.text);
+        return false;
+    }
+    *ret_changed = strcmp(token, peering->token) != 0;
+    if (*ret_changed)
+        log_event(log, LOG_INFO, "peer_token_read", NULL);
+    memcpy(peering->token, token, sizeof token);
+    return true;
+}

@@ -11,6 +11,7 @@
 
 #include <stepd/status.h>
 
+#include "server/base/log.h"
 #include "server/config/peers.h"
 
 #define PEERING_TOKEN_BYTES 256u
@@ -30,6 +31,11 @@ struct peering {
  */
 enum stepd_status peering_find(const struct config *config, struct peering *peering,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Reads the token's file again, where one is named, and tells the log. *ret_changed: it has another
+ * token now. False: it cannot be read, which changes nothing. */
+bool peering_reload_token(struct peering *peering, const char *path, const struct log *log,
+                          bool *ret_changed);
 
 /* Are there others, and does one of them run control? */
 bool peering_is_alone(const struct peering *peering);

@@ -39,7 +39,8 @@ static enum stepd_status check_options(const struct stepd_options *options,
     const enum stepd_status status = stepd_address_parse(options->address, &address, reterr);
     const bool trusts = options->tls_ca != NULL || options->tls_cert != NULL ||
                         options->tls_key != NULL || options->tls_name != NULL;
-    if (status == STEPD_OK && trusts && !address.tls)
+    /* Behind a Unix socket there may be daemons that are dialled by TLS. */
+    if (status == STEPD_OK && trusts && !address.tls && !address.local)
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
                           "options.tls_* are for TLS, and %s is dialled without: write tls:%s",
                           options->address, options->address);
@@ -90,7 +91,9 @@ static enum stepd_status trust(struct stepd_client *client, const struct stepd_o
 {
     struct stepd_address address;
     enum stepd_status status = stepd_address_parse(options->address, &address, reterr);
-    if (status != STEPD_OK || !address.tls)
+    const bool trusts =
+        options->tls_ca != NULL || options->tls_cert != NULL || options->tls_key != NULL;
+    if (status != STEPD_OK || (!address.tls && !trusts))
         return status;
     const struct stepd_trust_options trusted = {
         .ca = options->tls_ca,

@@ -136,7 +136,8 @@ struct stepd_options {
     bool (*interrupted)(void *event_user);
     bool insecure; /* the token may go over a network in clear; otherwise it goes to this
                     * host alone */
-    /* Of TLS, where the address says so; files are PEM. */
+    /* Of TLS, where the address says so, or where it is unix:PATH and other daemons serve beside
+     * that one; files are PEM. */
     const char *tls_ca;   /* who signs the server's certificate; NULL: the system's CAs */
     const char *tls_cert; /* ours, and those up to its CA; NULL: none is shown */
     const char *tls_key;  /* of ours */

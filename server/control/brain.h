@@ -26,6 +26,7 @@
 #include "server/base/text.h"
 #include "server/control/control.h"
 
+struct access_grant;
 struct access_list;
 struct control_job;
 struct control_query;
@@ -53,6 +54,8 @@ struct control {
     const char **shard_address;              /* owned; one for each shard, as Welcome states them */
     uint64_t memory_each; /* memory_max_bytes by shard, as the options have both */
     const char *missing;  /* borrowed; whom a reign waits for; "": for nobody */
+    /* By which the daemon of each place was let in last; NULL: likewise, see login.h. */
+    const struct access_grant *daemon_grant[STEPD_DAEMONS_MAX];
 };
 
 struct control_conn {

@@ -25,6 +25,7 @@
 #include "server/base/log.h"
 #include "server/model/order.h"
 
+struct access_grant;
 struct access_list;
 struct control;
 struct control_conn;
@@ -194,11 +195,21 @@ void control_settled(struct control *control, uint64_t now_ms);
 struct job *control_sealed_job(const struct control *control, const char *name);
 
 /* May this daemon join the server, by the list of who may come in? token: as its Join has it.
- * UNAUTHENTICATED, PERMISSION_DENIED: the log has the reason. */
+ * *ret_grant: its line, borrowed until control_admit; NULL: there is no list. UNAUTHENTICATED,
+ * PERMISSION_DENIED: the log has the reason. */
 enum stepd_status control_admits_daemon(const struct control *control,
                                         const struct control_caller *caller,
                                         const struct stepd_join *join,
+                                        const struct access_grant **ret_grant,
                                         struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* The daemon of this place has joined by this line. */
+void control_daemon_came(struct control *control, size_t place, const struct access_grant *grant);
+
+/* May the daemon that came to this place last still be there, now that the list may be another one
+ * and time has passed? Errors as control_admits_daemon. */
+enum stepd_status control_keeps_daemon(const struct control *control, size_t place,
+                                       struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* peer is the caller's name for the connection in control_io. NULL: no memory. */
 struct control_conn *control_open(struct control *control, void *peer, uint64_t now_ms);

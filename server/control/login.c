@@ -4,7 +4,8 @@
  * there, and time passes, so sessions are looked at again at every tick; between two ticks each
  * request is held to the line as well. What goes to the shards needs no line: they take whoever
  * says a session's id, which is 16 random bytes that only who was let in has been told, and they
- * forget the session when it is ended here.
+ * forget the session when it is ended here. Daemons that have joined are looked at likewise, by
+ * whoever has their connections.
  */
 #include "server/control/login.h"
 
@@ -165,11 +166,29 @@ enum stepd_status control_login(const struct control_conn *conn, const struct st
     return STEPD_OK;
 }
 
+static enum stepd_status refuse_daemon(struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_UNAUTHENTICATED,
+                      "this server lets in daemons that it knows: show a token that is good "
+                      "(peer_token_file), or a certificate that is on its list; its log has "
+                      "the reason");
+}
+
+static enum stepd_status refuse_role(struct stepd_error *reterr)
+{
+    return stepd_fail(reterr, STEPD_PERMISSION_DENIED,
+                      "what this daemon has shown is not of the role peer; the log of the first "
+                      "of peers has the reason");
+}
+
 enum stepd_status control_admits_daemon(const struct control *control,
                                         const struct control_caller *caller,
-                                        const struct stepd_join *join, struct stepd_error *reterr)
+                                        const struct stepd_join *join,
+                                        const struct access_grant **ret_grant,
+                                        struct stepd_error *reterr)
 {
     struct reason reason;
+    *ret_grant = NULL;
     if (control->access == NULL)
         return STEPD_OK;
     const struct access_grant *const grant =
@@ -177,17 +196,34 @@ enum stepd_status control_admits_daemon(const struct control *control,
     if (grant == NULL || !is_good(control, grant, &reason)) {
         log_refused(control, caller->address, grant == NULL ? "" : grant->who, "daemon", "",
                     reason.text);
-        return stepd_fail(reterr, STEPD_UNAUTHENTICATED,
-                          "this server lets in daemons that it knows: show a token that is good "
-                          "(peer_token_file), or a certificate that is on its list; its log has "
-                          "the reason");
+        return refuse_daemon(reterr);
     }
-    if (allows(grant, ACCESS_PEER, "", &reason))
+    if (!allows(grant, ACCESS_PEER, "", &reason)) {
+        log_refused(control, caller->address, grant->who, "daemon", "", reason.text);
+        return refuse_role(reterr);
+    }
+    *ret_grant = grant;
+    return STEPD_OK;
+}
+
+void control_daemon_came(struct control *control, size_t place, const struct access_grant *grant)
+{
+    control->daemon_grant[place] = grant;
+}
+
+enum stepd_status control_keeps_daemon(const struct control *control, size_t place,
+                                       struct stepd_error *reterr)
+{
+    const struct access_grant *const grant = control->daemon_grant[place];
+    struct reason reason;
+    if (control->access == NULL)
         return STEPD_OK;
-    log_refused(control, caller->address, grant->who, "daemon", "", reason.text);
-    return stepd_fail(reterr, STEPD_PERMISSION_DENIED,
-                      "what this daemon has shown is not of the role peer; the log of the first "
-                      "of peers has the reason");
+    const bool good = is_good(control, grant, &reason);
+    if (good && allows(grant, ACCESS_PEER, "", &reason))
+        return STEPD_OK;
+    control_warn(control, "login_ended", "daemon=%zu reason=%s", place,
+                 control_quote(reason.text).text);
+    return good ? refuse_role(reterr) : refuse_daemon(reterr);
 }
 
 /* ---- Requests -------------------------------------------------------------------------------- */
@@ -245,6 +281,11 @@ void control_login_take_list(struct control *control, struct access_list *list)
     for (struct control_session *at = control->first_session; at != NULL; at = at->next) {
         if (at->grant != NULL)
             at->grant = list == NULL ? NULL : access_list_find_like(list, at->grant);
+    }
+    for (size_t i = 0; i < STEPD_DAEMONS_MAX; i++) {
+        const struct access_grant **const of = &control->daemon_grant[i];
+        if (*of != NULL)
+            *of = list == NULL ? NULL : access_list_find_like(list, *of);
     }
     (void)access_list_destroy(control->access);
     control->access = list;

@@ -36,8 +36,8 @@ bool control_login_shows(const struct control_conn *conn, const char *job);
 /* Is it to see how much of the daemon's limits is used? They are of all jobs: so is its line. */
 bool control_login_shows_limits(const struct control_conn *conn);
 
-/* Puts another list in the place of control's, which is freed; every session keeps what the new one
- * still has for its key. */
+/* Puts another list in the place of control's, which is freed; every session and every daemon keeps
+ * what the new one still has for its key. */
 void control_login_take_list(struct control *control, struct access_list *list);
 
 /* Ends the sessions, on the shards too, that would not be let in any more: their token was taken

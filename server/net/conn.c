@@ -85,7 +85,9 @@ void conn_drop(struct conn *conn, const char *why)
         log_event(loop->log, why == NULL ? LOG_DEBUG : LOG_INFO, "connection_closed",
                   "peer=%s reason=%s", conn->peer, why == NULL ? "done" : why);
     move(conn, CONN_CLOSED);
+    conn->why = why;
     forget(conn);
+    conn->why = NULL;
     uv_close(&conn->uv.handle, on_close);
 }
 
@@ -414,4 +416,14 @@ const char *conn_peer(const struct conn *conn)
 const char *conn_certificate(const struct conn *conn)
 {
     return conn->tls == NULL ? "" : tls_name(conn->tls);
+}
+
+const char *conn_why(const struct conn *conn)
+{
+    return conn->why;
+}
+
+bool conn_holds_for(const struct conn *conn, const char *host)
+{
+    return conn->tls != NULL && tls_holds_for(conn->tls, host);
 }

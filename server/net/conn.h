@@ -217,4 +217,10 @@ const char *conn_peer(const struct conn *conn);
 /* The name in the certificate that it has shown, or "" (tls.h). Likewise. */
 const char *conn_certificate(const struct conn *conn);
 
+/* From within `closed`: what has ended it, NULL where the peer has. Borrowed until return. */
+const char *conn_why(const struct conn *conn);
+
+/* As tls_holds_for; false without TLS. */
+bool conn_holds_for(const struct conn *conn, const char *host);
+
 #endif

@@ -48,6 +48,8 @@ struct conn_bytes {
 };
 
 struct conn {
+    const char *why; /* of conn_drop, while `closed` is told; NULL: nothing is known */
+
     union {
         uv_handle_t handle;
         uv_stream_t stream;

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "proto/error.h"
+#include "server/net/address.h"
 #include "server/net/daemons_internal.h"
 
 #define CLOCK_WARN_MS 5000
@@ -79,7 +80,7 @@ static bool list_addresses(struct daemons *daemons)
     return true;
 }
 
-static void begin_if_whole(struct daemons *daemons)
+void daemons_begin_if_whole(struct daemons *daemons)
 {
     const struct daemons_options *const to = &daemons->options;
     if (daemons->state != DAEMONS_GATHERING || !roster_is_whole(&daemons->roster) ||
@@ -98,8 +99,7 @@ static void begin_if_whole(struct daemons *daemons)
     to->io.begun(to->io.owner, shards, daemons->shard_address);
 }
 
-/* Hangs up on a daemon, which will join again. */
-static void drop(struct daemons *daemons, size_t place, const struct stepd_error *why)
+void daemons_drop(struct daemons *daemons, size_t place, const struct stepd_error *why)
 {
     struct daemon_link *const at = &daemons->link[place];
     if (at->conn != NULL)
@@ -127,7 +127,7 @@ void daemons_lose(struct daemons *daemons, size_t place, const struct stepd_erro
                      "when all daemons have joined again; try again",
                      place, line->leaving ? "has left" : "was lost");
     for (size_t i = 1; i < to->count; i++)
-        drop(daemons, i, &over);
+        daemons_drop(daemons, i, &over);
     to->io.ended(to->io.owner, &over);
 }
 
@@ -171,7 +171,7 @@ static enum stepd_status take(struct daemons *daemons, struct peer_conn *conn,
               "place=%u address=%s peer=%s shards=%u missing=%zu", (unsigned)join->place,
               daemons->roster.line[join->place].address, peer_conn_address(conn),
               (unsigned)join->shards, to->count - daemons->roster.present);
-    begin_if_whole(daemons);
+    daemons_begin_if_whole(daemons);
     return STEPD_OK;
 }
 
@@ -238,6 +238,24 @@ static enum stepd_status check_rejected(const struct daemons *daemons,
                : STEPD_OK;
 }
 
+/* A worker's certificate is of the same CA, and makes no daemon. */
+static enum stepd_status check_host(const struct daemons *daemons, const struct peer_conn *conn,
+                                    uint32_t place, struct stepd_error *reterr)
+{
+    struct address address;
+    if (!daemons->options.by_host)
+        return STEPD_OK;
+    const enum stepd_status status =
+        address_parse(daemons->options.address[place], &address, reterr);
+    if (status != STEPD_OK || peer_conn_holds_for(conn, address.host))
+        return status;
+    return stepd_fail(reterr, STEPD_PERMISSION_DENIED,
+                      "the certificate of this daemon does not hold for %.100s, which the list has "
+                      "in its place: make one that does (stepctl certs --hosts), or give the first "
+                      "of peers an access_file with a line of role peer",
+                      address.host);
+}
+
 static enum stepd_status join(struct daemons *daemons, struct peer_conn *conn,
                               const struct stepd_join *join, struct stepd_error *reterr)
 {
@@ -246,9 +264,12 @@ static enum stepd_status join(struct daemons *daemons, struct peer_conn *conn,
         .address = peer_conn_address(conn),
         .certificate = peer_conn_certificate(conn),
     };
-    enum stepd_status status = to->io.admits(to->io.owner, &caller, join, reterr);
+    const struct access_grant *grant = NULL;
+    enum stepd_status status = to->io.admits(to->io.owner, &caller, join, &grant, reterr);
     if (status == STEPD_OK)
         status = roster_judge(&daemons->roster, join, reterr);
+    if (status == STEPD_OK)
+        status = check_host(daemons, conn, join->place, reterr);
     if (status == STEPD_OK)
         status = check_rejected(daemons, join, reterr);
     if (status == STEPD_OK && daemons->state == DAEMONS_REIGNING)
@@ -259,12 +280,16 @@ static enum stepd_status join(struct daemons *daemons, struct peer_conn *conn,
         status = stepd_fail(reterr, STEPD_UNAVAILABLE,
                             "a reign is ending: when that is done this daemon will be taken; try "
                             "again");
-    if (status == STEPD_OK)
-        warn_of_clock(daemons, join->place);
-    else if (log_limit_allows(&daemons->refused, now_of(daemons)))
+    if (status != STEPD_OK) {
+        if (!log_limit_allows(&daemons->refused, now_of(daemons)))
+            return status;
         log_event(to->log, LOG_WARN, "daemon_refused", "place=%u peer=%s reason=%s",
                   (unsigned)join->place, caller.address, reterr->text);
-    return status;
+        return status;
+    }
+    to->io.came(to->io.owner, join->place, grant);
+    warn_of_clock(daemons, join->place);
+    return STEPD_OK;
 }
 
 /* ---- What connections say -------------------------------------------------------------------- */
@@ -306,9 +331,8 @@ static void on_progressed(void *owner, struct peer_conn *conn)
     daemons->options.io.settled(daemons->options.io.owner);
 }
 
-static void on_closed(void *owner, struct peer_conn *conn, const struct stepd_error *why)
+void daemons_closed(struct daemons *daemons, struct peer_conn *conn, const struct stepd_error *why)
 {
-    struct daemons *const daemons = owner;
     const size_t place = place_of(daemons, conn);
     if (place == 0)
         return;
@@ -324,6 +348,11 @@ static void on_closed(void *owner, struct peer_conn *conn, const struct stepd_er
         log_event(daemons->options.log, LOG_WARN, "daemon_away", "place=%zu reason=%s lease_ms=%u",
                   place, why->text, (unsigned)daemons->options.lease_ms);
     }
+}
+
+static void on_closed(void *owner, struct peer_conn *conn, const struct stepd_error *why)
+{
+    daemons_closed(owner, conn, why);
 }
 
 static void on_known(void *owner)
@@ -410,32 +439,6 @@ struct daemons *daemons_destroy(struct daemons *daemons)
 void daemons_serve(struct daemons *daemons, struct caller *caller)
 {
     peer_conns_serve(daemons->conns, caller);
-}
-
-/* What time does to the link of one daemon. */
-static void tick(struct daemons *daemons, size_t place, uint64_t now_ms)
-{
-    struct daemon_link *const at = &daemons->link[place];
-    struct stepd_error why = {.code = STEPD_OK};
-    const enum peer_due due = peer_link_on_tick(at->link, now_ms, &why);
-    if (due == PEER_DUE_CLOSE && at->conn != NULL) {
-        struct peer_conn *const conn = at->conn;
-        on_closed(daemons, conn, &why);
-        peer_conn_end(conn, NULL);
-    } else if (due == PEER_DUE_LOST || at->broken || peer_link_state(at->link) == PEER_LINK_LOST) {
-        if (why.code == STEPD_OK)
-            (void)stepd_fail(&why, STEPD_UNAVAILABLE, "its link is broken");
-        daemons_lose(daemons, place, &why);
-    }
-}
-
-void daemons_tick(struct daemons *daemons, uint64_t now_ms)
-{
-    for (size_t i = 1; i < daemons->options.count && daemons->state == DAEMONS_REIGNING; i++)
-        tick(daemons, i, now_ms);
-    begin_if_whole(daemons);
-    log_limit_tick(&daemons->refused, daemons->options.log, now_ms);
-    peer_conns_tick(daemons->conns, now_ms);
 }
 
 void daemons_cut(struct daemons *daemons)

@@ -23,15 +23,20 @@
 #include "server/control/control.h"
 #include "server/net/caller.h"
 
+struct access_grant;
 struct daemons;
 struct peer_note;
 
 struct daemons_io {
     void *owner;
 
-    /* May this daemon join? As control_admits_daemon. */
+    /* May this daemon join, and may it stay? As control_admits_daemon, control_daemon_came and
+     * control_keeps_daemon. */
     enum stepd_status (*admits)(void *owner, const struct control_caller *caller,
-                                const struct stepd_join *join, struct stepd_error *reterr);
+                                const struct stepd_join *join,
+                                const struct access_grant **ret_grant, struct stepd_error *reterr);
+    void (*came)(void *owner, size_t place, const struct access_grant *grant);
+    enum stepd_status (*keeps)(void *owner, size_t place, struct stepd_error *reterr);
 
     /* A reign begins: all orders from now on are of it. The addresses of all shards, "" for those
      * of this daemon, are borrowed until the next reign begins. */
@@ -68,7 +73,8 @@ struct daemons_options {
     uint32_t shards; /* of this daemon */
     size_t count;    /* daemons in all, this one, the first, among them */
     const char *const *address;
-    bool tls; /* workers reach all of them by it */
+    bool tls;     /* workers reach all of them by it */
+    bool by_host; /* nobody else says who is a daemon: its certificate must hold for its host */
     uint32_t lease_ms;
     uint32_t write_timeout_ms;
     uint32_t read_timeout_ms;
@@ -113,6 +119,9 @@ size_t daemons_list(const struct daemons *daemons, struct stepd_daemon_status *d
 /* Whom a reign waits for, for clients; "" while it reigns. Borrowed as long as the daemons, whose
  * text changes. */
 const char *daemons_missing(const struct daemons *daemons);
+
+/* Does it wait for others to begin a reign? For whom: as roster_list_missing. */
+bool daemons_waits(const struct daemons *daemons, char *text, size_t size);
 
 void daemons_tick(struct daemons *daemons, uint64_t now_ms);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What daemons.c (who has joined, reigns) and daemons_letters.c (what is said meanwhile) share.
+ * What daemons.c (who has joined, reigns), daemons_tick.c (what time does to them) and
+ * daemons_letters.c (what is said meanwhile) share.
  */
 #ifndef NET_DAEMONS_INTERNAL_H
 #define NET_DAEMONS_INTERNAL_H
@@ -54,13 +55,27 @@ struct daemons {
     struct roster roster;
     struct log_limit refused;   /* what strangers can make the log say */
     struct daemon_link *link;   /* owned; options.count of them, the first of which is unused */
+    uint64_t say_ms;            /* GATHERING: when who has come is told next that others have not */
+    uint64_t log_ms;            /* GATHERING: when the log is told next; 0: not yet known */
     uint64_t ordered;           /* orders sent to other daemons */
     const char **shard_address; /* owned list; of the reign */
     struct remote_share *share; /* owned */
 };
 
+/* ---- daemons.c ------------------------------------------------------------------------------- */
+
+void daemons_begin_if_whole(struct daemons *daemons);
+
+/* Hangs up on a daemon, which will join again. */
+void daemons_drop(struct daemons *daemons, size_t place, const struct stepd_error *why);
+
+/* The connection of a daemon is gone. */
+void daemons_closed(struct daemons *daemons, struct peer_conn *conn, const struct stepd_error *why);
+
 /* The daemon is lost, and with it the reign. */
 void daemons_lose(struct daemons *daemons, size_t place, const struct stepd_error *why);
+
+/* ---- daemons_letters.c ----------------------------------------------------------------------- */
 
 /* A letter of the daemon of this place. Errors as peer_conns_io.letter. */
 enum stepd_status daemons_letter(struct daemons *daemons, size_t place, const uint8_t *bytes,

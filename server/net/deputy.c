@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Attempts follow each other for ever: a member daemon may be there before control's, and stays
- * when that is gone. The log is told when the reason changes why there is no link, and not at each
- * attempt.
+ * when that is gone. The log is told when the reason changes why there is no link, and again after
+ * a while, and not at each attempt.
  */
-#include "server/net/deputy.h"
+#include "server/net/deputy_internal.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -17,34 +17,7 @@
 #include "server/net/peer_conn.h"
 #include "server/peer/fits.h"
 
-#define REST_FIRST_MS 100u
-#define REST_MOST_MS  2000u
-
-enum deputy_state {
-    DEPUTY_RESTING,
-    DEPUTY_DIALLING,
-    DEPUTY_JOINING,
-    DEPUTY_JOINED,
-    DEPUTY_CLOSED,
-};
-
-struct deputy {
-    struct deputy_options options;
-    struct peer_conns *conns; /* owned */
-    struct peer_link *link;   /* owned */
-    struct peer_conn *conn;   /* NULL: there is none */
-    enum deputy_state state;
-    uint64_t reign;
-    uint32_t first;
-    uint64_t next_ms; /* RESTING: of the next attempt */
-    uint32_t rest_ms;
-    bool dialling;    /* another thread does */
-    atomic_bool stop; /* it is of no use */
-    bool had_reign;
-    bool owes_reset;            /* the shards do not know yet that they have none any more */
-    bool broken;                /* a letter could not be sent: the link begins anew */
-    struct stepd_error trouble; /* that the log was told of; code OK: none */
-};
+#define REST_MOST_MS 2000u
 
 static uint64_t now_of(const struct deputy *deputy)
 {
@@ -60,20 +33,24 @@ static uint64_t wall_ms(void)
 
 /* ---- Attempts -------------------------------------------------------------------------------- */
 
-static void note_trouble(struct deputy *deputy, const struct stepd_error *why)
+void deputy_note_trouble(struct deputy *deputy, const struct stepd_error *why)
 {
-    if (deputy->trouble.code == why->code && strcmp(deputy->trouble.text, why->text) == 0)
+    const bool same =
+        deputy->trouble.code == why->code && strcmp(deputy->trouble.text, why->text) == 0;
+    if (same && now_of(deputy) < deputy->log_ms)
         return;
     deputy->trouble = *why;
+    deputy->log_ms = now_of(deputy) + DEPUTY_LOG_AGAIN_MS;
     log_event(deputy->options.log, LOG_WARN, "not_joined", "control=%s reason=%s",
               deputy->options.control, why->text);
 }
 
-static void rest(struct deputy *deputy)
+void deputy_rest(struct deputy *deputy)
 {
     if (deputy->state == DEPUTY_CLOSED)
         return;
     deputy->state = DEPUTY_RESTING;
+    deputy->waits = false;
     deputy->conn = NULL;
     deputy->next_ms = now_of(deputy) + deputy->rest_ms;
     deputy->rest_ms = deputy->rest_ms * 2 < REST_MOST_MS ? deputy->rest_ms * 2 : REST_MOST_MS;
@@ -86,13 +63,13 @@ static void on_dialled(void *owner, struct caller *caller, const struct stepd_er
     if (deputy->state == DEPUTY_CLOSED) {
         (void)caller_destroy(caller);
     } else if (caller == NULL) {
-        note_trouble(deputy, error);
-        rest(deputy);
+        deputy_note_trouble(deputy, error);
+        deputy_rest(deputy);
     } else {
         deputy->state = DEPUTY_JOINING;
         peer_conns_serve(deputy->conns, caller);
         if (deputy->conn == NULL)
-            rest(deputy);
+            deputy_rest(deputy);
     }
     deputy->options.io.gone(deputy->options.io.owner, /* known= */ true);
 }
@@ -112,7 +89,7 @@ static void dial(struct deputy *deputy)
     deputy->state = DEPUTY_DIALLING;
     deputy->dialling = dial_start(&options) == STEPD_OK;
     if (!deputy->dialling)
-        rest(deputy);
+        deputy_rest(deputy);
 }
 
 /* ---- Joining --------------------------------------------------------------------------------- */
@@ -129,6 +106,8 @@ static void on_opened(void *owner, struct peer_conn *conn)
                 .protocol = STEPD_PROTOCOL_VERSION,
                 .version = to->version,
                 .place = to->place,
+                .daemons = to->daemons,
+                .others = to->others,
                 .address = to->address,
                 .shards = to->shards,
                 .instance = {.count = sizeof to->instance, .at = to->instance},
@@ -139,6 +118,7 @@ static void on_opened(void *owner, struct peer_conn *conn)
             },
     };
     deputy->conn = conn;
+    deputy->heard_ms = now_of(deputy);
     peer_conn_say(conn, &message);
 }
 
@@ -159,8 +139,9 @@ static void note_joined(struct deputy *deputy, const struct stepd_joined *joined
               "control=%s first_shard=%u shards=%u", deputy->options.control,
               (unsigned)joined->first_shard + 1, (unsigned)joined->shards);
     deputy->trouble.code = STEPD_OK;
-    deputy->rest_ms = REST_FIRST_MS;
+    deputy->rest_ms = DEPUTY_REST_FIRST_MS;
     deputy->state = DEPUTY_JOINED;
+    deputy->waits = false;
     deputy->reign = joined->reign;
     deputy->first = joined->first_shard;
 }
@@ -172,7 +153,7 @@ static void look_for_probe(struct deputy *deputy, const struct stepd_joined *joi
     struct peer_note note = {.kind = PEER_NOTE_PROBED, .text = ""};
     note.error.code = io->sees(io->owner, joined->probe, &note.error);
     if (note.error.code != STEPD_OK)
-        note_trouble(deputy, &note.error);
+        deputy_note_trouble(deputy, &note.error);
     (void)deputy_tell(deputy, &note);
 }
 
@@ -228,9 +209,9 @@ static enum stepd_status on_greeted(void *owner, struct peer_conn *conn,
                           stepd_message_name(message->kind));
     struct stepd_error why;
     (void)stepd_fail(&why, message->body.error.code, "%s", message->body.error.text);
-    note_trouble(deputy, &why);
+    deputy_note_trouble(deputy, &why);
     peer_conn_end(conn, NULL);
-    rest(deputy);
+    deputy_rest(deputy);
     return STEPD_OK;
 }
 
@@ -240,8 +221,8 @@ static void on_closed(void *owner, struct peer_conn *conn, const struct stepd_er
     if (deputy->conn != conn)
         return;
     if (deputy->state == DEPUTY_JOINED || deputy->trouble.code == STEPD_OK)
-        note_trouble(deputy, why);
-    rest(deputy);
+        deputy_note_trouble(deputy, why);
+    deputy_rest(deputy);
 }
 
 /* ---- Letters --------------------------------------------------------------------------------- */
@@ -345,7 +326,7 @@ struct deputy *deputy_create(const struct deputy_options *options)
     if (deputy == NULL)
         return NULL;
     deputy->options = *options;
-    deputy->rest_ms = REST_FIRST_MS;
+    deputy->rest_ms = DEPUTY_REST_FIRST_MS;
     const struct peer_link_options link = {
         .dials = true,
         .tells_at_once = true, /* workers are let in when their orders have arrived */
@@ -367,6 +348,7 @@ struct deputy *deputy_create(const struct deputy_options *options)
                 .opened = on_opened,
                 .greeted = on_greeted,
                 .letter = on_letter,
+                .waits = deputy_on_waits,
                 .progressed = on_progressed,
                 .closed = on_closed,
                 .gone = on_gone,
@@ -399,7 +381,7 @@ static void lose(struct deputy *deputy, const struct stepd_error *why)
               deputy->options.control, why->text);
     if (deputy->conn != NULL) {
         peer_conn_end(deputy->conn, NULL);
-        rest(deputy);
+        deputy_rest(deputy);
     }
     peer_link_clear(deputy->link);
     deputy->broken = false;
@@ -435,6 +417,7 @@ void deputy_tick(struct deputy *deputy, uint64_t now_ms)
     if (deputy->state == DEPUTY_CLOSED)
         return;
     tick_link(deputy, now_ms);
+    deputy_tick_joining(deputy, now_ms);
     reset_if_ready(deputy);
     if (deputy->state == DEPUTY_RESTING && now_ms >= deputy->next_ms)
         dial(deputy);

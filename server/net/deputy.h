@@ -71,6 +71,8 @@ struct deputy_options {
     const char *address; /* that workers reach this one by */
     const char *token;   /* "": none is shown */
     uint32_t place;      /* in the list of daemons */
+    uint32_t daemons;    /* in that list */
+    uint64_t others;     /* roster_sum of it */
     uint32_t shards;
     uint8_t instance[16];         /* random */
     const struct tls_client *tls; /* NULL: none is spoken */
@@ -97,6 +99,13 @@ void deputy_notice(struct deputy *deputy, struct notice *notice, size_t sums,
 bool deputy_tell(struct deputy *deputy, const struct peer_note *note);
 
 bool deputy_has_joined(const struct deputy *deputy);
+
+/* Has it not joined? What it does instead, in words. */
+bool deputy_waits(const struct deputy *deputy, char *text, size_t size);
+
+/* The token that the options point to is another one: joins again by it, and goes on where it was.
+ */
+void deputy_show(struct deputy *deputy);
 
 void deputy_tick(struct deputy *deputy, uint64_t now_ms);
 

@@ -5,6 +5,9 @@
  * cost. So a full daemon never reaches its limit of descriptors, where accept() fails again and
  * again and each failure wakes the loop. When somebody leaves, the announced one is accepted.
  *
+ * Where daemons are to join there are a few places more, so that whoever calls can be heard; who is
+ * no daemon and finds all others taken is told to try again.
+ *
  * Strangers give way to each other (door.h), and so they do where those who were let in have left
  * only a few places: who is known waits for nobody but who is known.
  */
@@ -25,7 +28,7 @@ static uint64_t now(const struct door *door)
 
 static bool has_room(const struct door *door)
 {
-    return door->inside < door->options.connections_max &&
+    return door->inside < door->options.connections_max + door->options.reserved &&
            door->strangers < door->options.unauthenticated_max;
 }
 
@@ -51,10 +54,11 @@ static bool make_room(struct door *door)
     return made;
 }
 
-static void note_full(struct door *door)
+void door_note_full(struct door *door)
 {
     const struct door_options *const options = &door->options;
-    const bool all = door->inside >= options->connections_max;
+    const bool all = door->inside - door->greetings >= options->connections_max ||
+                     door->inside >= options->connections_max + options->reserved;
     limit_refused(options->limits, all ? LIMIT_CONNECTIONS : LIMIT_UNAUTHENTICATED);
     if (!log_limit_allows(&door->full, now(door)))
         return;
@@ -81,7 +85,7 @@ static void let_in(struct door *door, struct listener *listener)
     if (!has_room(door) && !(make_room(door) && has_room(door))) {
         listener->waiting = true;
         if (!waited)
-            note_full(door);
+            door_note_full(door);
         return;
     }
     if (!greeting_start(door, listener))
@@ -111,6 +115,7 @@ void door_came(struct door *door)
 {
     door->inside++;
     door->strangers++;
+    door->greetings++;
     count(door);
 }
 

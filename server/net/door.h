@@ -49,6 +49,7 @@ struct door_options {
     const struct log *log; /* likewise; may be NULL */
     struct door_shards shards;
     uint32_t connections_max; /* in all, strangers and those who were let in */
+    uint32_t reserved;        /* beside these, for daemons that join */
     uint32_t unauthenticated_max;
     uint32_t hello_timeout_ms;
     uint32_t hello_max_bytes;

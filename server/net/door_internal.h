@@ -52,6 +52,7 @@ struct door {
     struct greeting *last;
     uint32_t inside;    /* connections accepted and not gone, strangers among them */
     uint32_t strangers; /* of these, who were not let in (yet) */
+    uint32_t greetings; /* of these, who have not said what they want */
     uint64_t full_ms;   /* since when there has been no room, or hardly any; 0: there is */
     bool closed;
     uint16_t port;
@@ -75,6 +76,9 @@ void greeting_tick(struct greeting *greeting, uint64_t now_ms);
 /* Drops the greeting that has been there longest. False: there is none that has been there for
  * grace_ms. */
 bool greeting_drop_oldest(struct door *door, uint64_t now_ms, uint64_t grace_ms);
+
+/* There is no room for somebody. */
+void door_note_full(struct door *door);
 
 /* A caller has been accepted. */
 void door_came(struct door *door);

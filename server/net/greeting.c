@@ -56,6 +56,7 @@ void greeting_drop(struct greeting *greeting)
     if (greeting->closing)
         return;
     close_socket(greeting);
+    greeting->door->greetings--;
     door_gone(greeting->door, /* known= */ false);
 }
 
@@ -95,6 +96,7 @@ static struct caller *take_caller(struct greeting *greeting)
     }
     caller->tls = greeting->tls;
     greeting->tls = NULL;
+    greeting->door->greetings--;
     close_socket(greeting);
     return caller;
 }
@@ -199,6 +201,19 @@ static enum stepd_status read_hello(struct greeting *greeting, bool *ret_whole,
     return status;
 }
 
+/* Are the places that are left those of daemons? Where none are kept, nobody is accepted then. */
+static bool is_full(struct door *door, struct stepd_error *reterr)
+{
+    const struct door_options *const options = &door->options;
+    if (door->inside - door->greetings < options->connections_max)
+        return false;
+    door_note_full(door);
+    (void)stepd_fail(reterr, STEPD_UNAVAILABLE,
+                     "all connections of this server are in use (connections_max is %u); try again",
+                     (unsigned)options->connections_max);
+    return true;
+}
+
 static void received(struct greeting *greeting, size_t n)
 {
     const struct door_options *const options = &greeting->door->options;
@@ -212,6 +227,10 @@ static void received(struct greeting *greeting, size_t n)
     }
     if (!whole)
         return;
+    if (!addressee.is_daemon && is_full(greeting->door, &error)) {
+        turn_away(greeting, &error);
+        return;
+    }
     struct caller *const caller = take_caller(greeting);
     if (caller != NULL && addressee.is_daemon)
         options->join(options->owner, caller);
@@ -261,7 +280,10 @@ static void answer_in_clear(struct greeting *greeting)
     struct stepd_error error;
     (void)stepd_fail(&error, STEPD_FAILED_PRECONDITION,
                      "this server speaks TLS: use an address that begins with tls:, as in "
-                     "tls:HOST:PORT, and name its CA (--tls-ca)");
+                     "tls:HOST:PORT, and name its CA (--tls-ca)%s",
+                     greeting->door->options.join == NULL
+                         ? ""
+                         : "; a daemon of its peers needs tls_cert, tls_key and peer_ca");
     greeting->tls = tls_destroy(greeting->tls);
     turn_away(greeting, &error);
 }

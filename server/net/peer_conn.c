@@ -111,7 +111,9 @@ static void on_closed(void *user, uint64_t now_ms)
     const struct peer_conns_io *const io = &conn->all->options.io;
     struct stepd_error why;
     (void)now_ms;
-    (void)stepd_fail(&why, STEPD_UNAVAILABLE, "the connection has broken");
+    const char *const cause = conn_why(conn->conn);
+    (void)stepd_fail(&why, STEPD_UNAVAILABLE, "the connection has broken%s%s",
+                     cause == NULL ? "" : ": ", cause == NULL ? "" : cause);
     put_down(conn);
     io->closed(io->owner, conn, &why);
     forget(conn);
@@ -188,6 +190,11 @@ static enum stepd_status begin_letter(struct peer_conn *conn, const struct stepd
                                       uint64_t payload_bytes, uint64_t now_ms,
                                       struct stepd_error *reterr)
 {
+    const struct peer_conns_io *const io = &conn->all->options.io;
+    if (conn->link == NULL && letter->sequence == 0 && payload_bytes == 0 && io->waits != NULL) {
+        io->waits(io->owner, conn);
+        return STEPD_OK;
+    }
     if (conn->link == NULL)
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "a letter came before this daemon has joined");
@@ -348,4 +355,9 @@ const char *peer_conn_address(const struct peer_conn *conn)
 const char *peer_conn_certificate(const struct peer_conn *conn)
 {
     return conn_certificate(conn->conn);
+}
+
+bool peer_conn_holds_for(const struct peer_conn *conn, const char *host)
+{
+    return conn_holds_for(conn->conn, host);
 }

@@ -41,6 +41,10 @@ struct peer_conns_io {
     enum stepd_status (*letter)(void *owner, struct peer_conn *conn, const uint8_t *bytes, size_t n,
                                 uint64_t now_ms, struct stepd_error *reterr);
 
+    /* Before it carries a link, a Letter without a number has come: whoever was asked to be joined
+     * is there, and waits for others. NULL: nobody says that here. */
+    void (*waits)(void *owner, struct peer_conn *conn);
+
     /* The other end has seen more of what was posted. */
     void (*progressed)(void *owner, struct peer_conn *conn);
 
@@ -101,5 +105,8 @@ void peer_conn_end(struct peer_conn *conn, const struct stepd_error *why);
  * Borrowed as long as the connection. */
 const char *peer_conn_address(const struct peer_conn *conn);
 const char *peer_conn_certificate(const struct peer_conn *conn);
+
+/* Has it shown a certificate for this host? */
+bool peer_conn_holds_for(const struct peer_conn *conn, const char *host);
 
 #endif

@@ -31,8 +31,6 @@
 #define DRAIN_MS  3000u
 #define REPEAT_MS 500u /* a signal that comes again so soon is the same one */
 
-#define STATUS_BYTES 400u /* an address and a few words */
-
 /* ---- Ending ---------------------------------------------------------------------------------- */
 
 static void end_if_drained(struct server *server)
@@ -126,13 +124,36 @@ static void stop(struct server *server, const char *reason)
     drain_if_kept(server);
 }
 
-static void tell_ready(const struct server *server)
+/* What the daemon does, as who asks its supervisor is to read it. */
+static void write_status(const struct server *server, char status[SERVER_STATUS_BYTES])
 {
-    char status[STATUS_BYTES];
-    (void)snprintf(status, sizeof status, "serves at %s with %u shard%s",
-                   door_address(server->door), (unsigned)server->options.shards,
-                   server->options.shards == 1 ? "" : "s");
-    note_told(server, supervisor_tell_ready(&server->supervisor, status));
+    const uint32_t shards = server->options.shards;
+    char waits[SERVER_STATUS_BYTES];
+    if (server_peers_wait(server, waits, sizeof waits))
+        (void)stepd_format(status, SERVER_STATUS_BYTES, "listens at %s and %s",
+                           door_address(server->door), waits);
+    else
+        (void)stepd_format(status, SERVER_STATUS_BYTES, "serves at %s with %u shard%s",
+                           door_address(server->door), (unsigned)shards, shards == 1 ? "" : "s");
+}
+
+static void tell_ready(struct server *server)
+{
+    write_status(server, server->status);
+    note_told(server, supervisor_tell_ready(&server->supervisor, server->status));
+}
+
+/* Who waits says so, and for whom. */
+static void tell_status(struct server *server)
+{
+    char status[SERVER_STATUS_BYTES];
+    char line[SERVER_STATUS_BYTES + sizeof "STATUS="];
+    write_status(server, status);
+    if (server->state != SERVER_RUNNING || strcmp(status, server->status) == 0)
+        return;
+    memcpy(server->status, status, sizeof status);
+    (void)stepd_format(line, sizeof line, "STATUS=%s", status);
+    note_told(server, supervisor_tell(&server->supervisor, line));
 }
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -142,7 +163,7 @@ static void on_signal(uv_signal_t *signal, int number)
 
 static void on_hangup(uv_signal_t *signal, int number)
 {
-    const struct server *const server = signal->data;
+    struct server *const server = signal->data;
     (void)number;
     if (server->state == SERVER_RUNNING)
         note_told(server, supervisor_tell_reloading(&server->supervisor));
@@ -273,6 +294,7 @@ static void on_tick(uv_timer_t *timer)
     control_host_tick(server->control, now_ms, server->reign.ending);
     server_peers_tick(server, now_ms);
     limit_set(&server->limits, LIMIT_SHARED, atomic_load(&server->shared.bytes_used));
+    tell_status(server);
     drain_if_kept(server);
     if (server->state < SERVER_DRAINING &&
         supervisor_beat(&server->supervisor, server->options.shards, now_ms))
@@ -366,8 +388,8 @@ static enum stepd_status start(struct server *server, struct stepd_error *reterr
     const struct server_options *const options = &server->options;
     enum stepd_status status = supervisor_open(options->environment, &server->supervisor, reterr);
     if (status == STEPD_OK)
-        status = limits_raise_descriptors(options->connections_max, options->shards,
-                                          &server->shared.descriptors, reterr);
+        status = limits_raise_descriptors(options->connections_max + (uint32_t)options->peers,
+                                          options->shards, &server->shared.descriptors, reterr);
     if (status == STEPD_OK)
         status = door_listen(server->door, (const struct sockaddr *)&server->listen,
                              options->unix_path, reterr);

@@ -141,6 +141,10 @@ struct server_options {
 enum stepd_status server_create(const struct server_options *options, struct server **ret_server,
                                 struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* What the option peer_token points to has changed: the first of peers is shown it. From within
+ * `reload`. */
+void server_show_token(struct server *server);
+
 /* Who may come in from now on; as control_admit. Before server_run, or from within `reload`. */
 void server_admit_by(struct server *server, struct access_list *list);
 

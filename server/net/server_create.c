@@ -4,6 +4,7 @@
  */
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "proto/error.h"
 #include "proto/frame.h"
@@ -34,6 +35,36 @@ static enum stepd_status check_exposure(const struct server_options *options,
         options->listen,
         options->login ? "no TLS, so that tokens would go over the network in clear"
                        : "neither TLS nor login");
+}
+
+/* Does what is sent to this host stay on this machine? The resolver is not asked: it may not know
+ * the host yet. */
+static bool stays_here(const char *host)
+{
+    const bool is_number = strspn(host, "0123456789.") == strlen(host);
+    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+           (is_number && strncmp(host, "127.", 4) == 0);
+}
+
+/* May a member show its token to the first of peers? */
+static enum stepd_status check_peer_token(const struct server_options *options,
+                                          struct stepd_error *reterr)
+{
+    struct address first;
+    if (options->peers < 2 || options->place == 0 || options->peer_token == NULL ||
+        options->peer_token[0] == '\0' || options->tls_cert[0] != '\0' || options->insecure)
+        return STEPD_OK;
+    const enum stepd_status status = address_parse(options->peer[0], &first, reterr);
+    if (status != STEPD_OK)
+        return stepd_fail_in(reterr, STEPD_FAILED_PRECONDITION, "peers");
+    if (stays_here(first.host))
+        return STEPD_OK;
+    return stepd_fail(
+        reterr, STEPD_FAILED_PRECONDITION,
+        "peer_token_file: a token would go to %.100s in clear, and whoever listens on "
+        "the way could use it: name tls_cert and tls_key, or say --insecure if the "
+        "network is trusted",
+        options->peer[0]);
 }
 
 static enum stepd_status check_tls(const struct server_options *options, struct stepd_error *reterr)
@@ -87,6 +118,8 @@ static enum stepd_status check_options(const struct server_options *options,
     status = check_tls(options, reterr);
     if (status == STEPD_OK)
         status = check_exposure(options, ret_listen, reterr);
+    if (status == STEPD_OK)
+        status = check_peer_token(options, reterr);
     if (status == STEPD_OK)
         status = socket_check_congestion(options->tcp_congestion, reterr);
     return status;
@@ -193,6 +226,7 @@ static enum stepd_status create_door(struct server *server)
                       ? (struct door_shards){.control = false}
                       : (struct door_shards){.control = true, .first = 1, .count = options->shards},
         .connections_max = options->connections_max,
+        .reserved = server_is_first(server) ? (uint32_t)options->peers - 1 : 0,
         .unauthenticated_max = unauthenticated_max(options),
         .hello_timeout_ms = options->hello_timeout_ms,
         .hello_max_bytes = options->hello_max_bytes,

@@ -61,6 +61,8 @@ struct server_reign {
     char missing[STEPD_ERROR_TEXT_BYTES]; /* what workers are told meanwhile */
 };
 
+#define SERVER_STATUS_BYTES 700u /* two addresses and a reason */
+
 struct server {
     struct server_options options;
     struct sockaddr_storage listen;
@@ -80,8 +82,9 @@ struct server {
     struct control_host *control; /* owned */
     struct shard **shard;         /* owned; options.shards of them */
     struct supervisor supervisor;
-    struct shared_budget shared; /* for the workers on this host */
-    uint32_t running;            /* shards whose threads were started and have not ended */
+    char status[SERVER_STATUS_BYTES]; /* that it was told last */
+    struct shared_budget shared;      /* for the workers on this host */
+    uint32_t running;                 /* shards whose threads were started and have not ended */
     enum server_state state;
     uint64_t stopped_ms; /* when it was told to end */
     uint64_t drain_until_ms;
@@ -130,6 +133,9 @@ void server_peers_tick(struct server *server, uint64_t now_ms);
 bool server_peers_leave(struct server *server);
 /* May it end now? */
 bool server_peers_may_leave(const struct server *server);
+
+/* Does it wait for other daemons? What it does, in words. */
+bool server_peers_wait(const struct server *server, char *text, size_t size);
 
 void server_peers_cut(struct server *server);
 

@@ -9,6 +9,7 @@
 
 #include "server/model/job.h"
 #include "server/net/server_internal.h"
+#include "server/peer/roster.h"
 #include "server/sync/gate.h"
 
 /* How long a member daemon that is told to end waits for control, which has checkpoints written. */
@@ -172,6 +173,12 @@ bool server_peers_may_leave(const struct server *server)
            uv_now(&server->uv) >= server->reign.leave_until_ms;
 }
 
+void server_show_token(struct server *server)
+{
+    if (server->deputy != NULL)
+        deputy_show(server->deputy);
+}
+
 /* ---- Life ------------------------------------------------------------------------------------ */
 
 enum stepd_status server_create_deputy(struct server *server)
@@ -185,6 +192,8 @@ enum stepd_status server_create_deputy(struct server *server)
         .address = options->advertise,
         .token = options->peer_token == NULL ? "" : options->peer_token,
         .place = options->place,
+        .daemons = (uint32_t)options->peers,
+        .others = roster_sum(options->peers, options->peer),
         .shards = options->shards,
         .tls = server->tls_peer,
         .tcp_congestion = options->tcp_congestion,

@@ -144,10 +144,24 @@ void server_peers_settle(struct server *server)
 }
 
 static enum stepd_status on_admits(void *owner, const struct control_caller *caller,
-                                   const struct stepd_join *join, struct stepd_error *reterr)
+                                   const struct stepd_join *join,
+                                   const struct access_grant **ret_grant,
+                                   struct stepd_error *reterr)
 {
     const struct server *const server = owner;
-    return control_admits_daemon(control_of(server), caller, join, reterr);
+    return control_admits_daemon(control_of(server), caller, join, ret_grant, reterr);
+}
+
+static void on_came(void *owner, size_t place, const struct access_grant *grant)
+{
+    const struct server *const server = owner;
+    control_daemon_came(control_of(server), place, grant);
+}
+
+static enum stepd_status on_keeps(void *owner, size_t place, struct stepd_error *reterr)
+{
+    const struct server *const server = owner;
+    return control_keeps_daemon(control_of(server), place, reterr);
 }
 
 static void on_notice(void *owner, struct notice *notice)
@@ -232,6 +246,7 @@ static enum stepd_status create_daemons(struct server *server)
         .count = options->peers,
         .address = options->peer,
         .tls = server->tls != NULL,
+        .by_host = options->tls_client_ca[0] != '\0' && !options->login,
         .lease_ms = options->peer_lease_ms,
         .write_timeout_ms = options->write_timeout_ms,
         .read_timeout_ms = options->read_timeout_ms,
@@ -242,6 +257,8 @@ static enum stepd_status create_daemons(struct server *server)
             {
                 .owner = server,
                 .admits = on_admits,
+                .came = on_came,
+                .keeps = on_keeps,
                 .begun = on_begun,
                 .ended = on_ended,
                 .notice = on_notice,
@@ -291,6 +308,18 @@ void server_peers_tick(struct server *server, uint64_t now_ms)
     }
     if (server->deputy != NULL)
         deputy_tick(server->deputy, now_ms);
+}
+
+bool server_peers_wait(const struct server *server, char *text, size_t size)
+{
+    char missing[64];
+    if (server->deputy != NULL)
+        return deputy_waits(server->deputy, text, size);
+    if (server->daemons == NULL || !daemons_waits(server->daemons, missing, sizeof missing))
+        return false;
+    (void)stepd_format(text, size, "waits for daemon %s of %zu (0 is the first)", missing,
+                       server->options.peers);
+    return true;
 }
 
 void server_peers_cut(struct server *server)

@@ -15,6 +15,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -197,6 +198,11 @@ static void note_why(struct tls *tls)
     if (verified != X509_V_OK)
         (void)stepd_format(tls->why, sizeof tls->why, "its certificate: %s",
                            X509_verify_cert_error_string(verified));
+    else if (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER)
+        (void)stepd_format(tls->why, sizeof tls->why, "it does not speak TLS (%s)", reason);
+    else if (ERR_GET_REASON(code) >= SSL_AD_REASON_OFFSET)
+        (void)stepd_format(tls->why, sizeof tls->why, "it refuses what it is shown by TLS: %s",
+                           reason == NULL ? "no reason" : reason);
     else
         (void)stepd_format(tls->why, sizeof tls->why, "TLS: %s",
                            reason == NULL ? "it has broken the protocol" : reason);
@@ -232,6 +238,19 @@ static void find_name(struct tls *tls)
 const char *tls_name(const struct tls *tls)
 {
     return tls->name;
+}
+
+bool tls_holds_for(const struct tls *tls, const char *host)
+{
+    const unsigned flags =
+        X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT;
+    X509 *const certificate = SSL_get1_peer_certificate(tls->ssl);
+    const bool holds = certificate != NULL && SSL_get_verify_result(tls->ssl) == X509_V_OK &&
+                       (X509_check_ip_asc(certificate, host, 0) == 1 ||
+                        X509_check_host(certificate, host, 0, flags, NULL) == 1);
+    X509_free(certificate);
+    ERR_clear_error();
+    return holds;
 }
 
 /* ---- Reading --------------------------------------------------------------------------------- */

@@ -119,4 +119,8 @@ const char *tls_why(const struct tls *tls);
  * or one whose name is no word of TLS_NAME_BYTES - 1 printable bytes. Likewise. */
 const char *tls_name(const struct tls *tls);
 
+/* Has the peer shown a certificate, which a CA of ours has signed, for this host, a name or an
+ * address? Its common name counts for none. */
+bool tls_holds_for(const struct tls *tls, const char *host);
+
 #endif

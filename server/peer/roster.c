@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/peer/roster.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "proto/error.h"
 
+#define FNV_BASIS UINT64_C(14695981039346656037)
+#define FNV_PRIME UINT64_C(1099511628211)
+
 /* ---- Whom a reign waits for ------------------------------------------------------------------ */
 
-/* "1", "1 and 3", "1, 3 and 4", "1, 2, 3 and 5 more". */
-static void list_missing(const struct roster *roster, char *text, size_t size)
+void roster_list_missing(const struct roster *roster, char *text, size_t size)
 {
     const size_t missing = roster->count - roster->present;
+    text[0] = '\0';
     const size_t named = missing <= 4 ? missing : 3;
     size_t at = 0;
     size_t done = 0;
@@ -35,7 +39,7 @@ static void note_missing(struct roster *roster)
     roster->missing[0] = '\0';
     if (missing == 0)
         return;
-    list_missing(roster, list, sizeof list);
+    roster_list_missing(roster, list, sizeof list);
     (void)snprintf(roster->missing, sizeof roster->missing,
                    "the server waits for daemon%s %s of its %zu (0 is the first in its list); try "
                    "again, `stepctl status` shows them",
@@ -54,10 +58,23 @@ static void number_shards(struct roster *roster)
     }
 }
 
+uint64_t roster_sum(size_t count, const char *const *address)
+{
+    uint64_t sum = FNV_BASIS;
+    for (size_t i = 1; i < count; i++) {
+        const char *at = address[i];
+        do
+            sum = (sum ^ (unsigned char)tolower((unsigned char)*at)) * FNV_PRIME;
+        while (*at++ != '\0');
+    }
+    return sum;
+}
+
 void roster_init(struct roster *roster, const char *version, uint32_t own_shards, size_t count,
                  const char *const *address)
 {
-    *roster = (struct roster){.version = version, .count = count, .present = 1};
+    *roster = (struct roster){
+        .version = version, .count = count, .present = 1, .sum = roster_sum(count, address)};
     for (size_t i = 0; i < count; i++)
         (void)snprintf(roster->line[i].address, sizeof roster->line[i].address, "%s", address[i]);
     roster->line[0].present = true;
@@ -85,6 +102,27 @@ static enum stepd_status judge_shards(const struct roster *roster, const struct 
     return STEPD_OK;
 }
 
+static enum stepd_status judge_list(const struct roster *roster, const struct stepd_join *join,
+                                    struct stepd_error *reterr)
+{
+    if (join->daemons != roster->count)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "the list of the first of peers has %zu daemons, and that of daemon %u "
+                          "has %u: all must be started with the same list",
+                          roster->count, join->place, join->daemons);
+    if (join->place == 0 || join->place >= roster->count)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "the list of the first of peers has %zu daemons, and no place %u for "
+                          "another one: all must be started with the same list",
+                          roster->count, join->place);
+    if (join->others == roster->sum)
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                      "the lists of the first of peers and of daemon %u differ behind their first "
+                      "entries: start all daemons with the same list, each written alike",
+                      join->place);
+}
+
 enum stepd_status roster_judge(const struct roster *roster, const struct stepd_join *join,
                                struct stepd_error *reterr)
 {
@@ -98,12 +136,8 @@ enum stepd_status roster_judge(const struct roster *roster, const struct stepd_j
                           "the first of peers is stepd %s, and daemon %u is stepd %s; install one "
                           "version on all",
                           roster->version, join->place, join->version);
-    if (join->place == 0 || join->place >= roster->count)
-        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
-                          "the list of the first of peers has %zu daemons, and no place %u for "
-                          "another one: all must be started with the same list",
-                          roster->count, join->place);
-    return judge_shards(roster, join, reterr);
+    const enum stepd_status status = judge_list(roster, join, reterr);
+    return status == STEPD_OK ? judge_shards(roster, join, reterr) : status;
 }
 
 /* Remote clocks may say anything. */

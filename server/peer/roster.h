@@ -29,9 +29,17 @@ struct roster {
     const char *version; /* borrowed */
     size_t count;
     size_t present;
+    uint64_t sum; /* roster_sum of its list */
     struct roster_line line[STEPD_DAEMONS_MAX];
     char missing[ROSTER_TEXT_BYTES]; /* for clients: "... daemons 1 and 3 of 4 ..."; "": nobody */
 };
+
+/*
+ * A sum by which lists that differ can be told: FNV-1a, of 64 bits, over each entry but the first,
+ * in lower case, with a NUL behind it. The first is left out, for members may reach it by several
+ * names. Pure.
+ */
+uint64_t roster_sum(size_t count, const char *const *address);
 
 /* address: of each daemon, as the config lists them; count is 1 to STEPD_DAEMONS_MAX. The texts are
  * copied, but for the version. */
@@ -40,9 +48,9 @@ void roster_init(struct roster *roster, const char *version, uint32_t own_shards
 
 /*
  * May a daemon that says this come? Whether another one has its place the caller knows.
- * FAILED_PRECONDITION: it speaks another protocol or is of another version, names no place of the
- * list, or has another number of shards than before, or than there can be; the text says the
- * remedy.
+ * FAILED_PRECONDITION: it speaks another protocol or is of another version, has another list or
+ * names no place of it, or has another number of shards than before, or than there can be; the text
+ * says the remedy.
  */
 enum stepd_status roster_judge(const struct roster *roster, const struct stepd_join *join,
                                struct stepd_error *reterr) STEPD_MUST_CHECK;
@@ -53,6 +61,9 @@ void roster_come(struct roster *roster, const struct stepd_join *join, const cha
 
 /* It is gone. */
 void roster_go(struct roster *roster, size_t place);
+
+/* Who has not come: "1", "1 and 3", "1, 3 and 4", "1, 2, 3 and 5 more". */
+void roster_list_missing(const struct roster *roster, char *text, size_t size);
 
 bool roster_is_whole(const struct roster *roster);
 

@@ -84,7 +84,11 @@ def check_wrong(runs):
                 daemon.wait_for("not_joined.*" + pattern)
                 first.wait_for("daemon_refused.*" + pattern)
         listed = ",".join(peers.addresses)
-        refused(["--peers", f"{listed},{extra[0]}"], "no place 2 for another one")
+        refused(["--peers", f"{listed},{extra[0]}"], "has 2 daemons, and that of daemon 2 has 3")
+        refused(["--peers", f"{listed},{extra[1]}", "--peer", "1"],
+                "has 2 daemons, and that of daemon 1 has 3")
+        refused(["--peers", f"{peers.addresses[0]},{extra[0]}"],
+                "differ behind their first entries")
         refused(["--peers", listed, "--peer", "1", "--advertise", peers.addresses[1]],
                 "place 1 of the list is taken")
         with Daemon(runs.stepd, "--shards", "1", listen=extra[1]) as alone:

@@ -19,6 +19,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from processes import Daemon, environment  # noqa: E402
+from several import free_addresses  # noqa: E402
 
 STEPD = f"{sys.argv.pop(1)}/stepd"
 PATIENCE_S = 60
@@ -116,6 +117,23 @@ class Supervisor(unittest.TestCase):
             said = self.hear()
             self.assertEqual(said["READY"], "1")
             self.assertEqual(said["STATUS"], f"serves at {daemon.address} with 2 shards")
+
+    def test_daemons__that_wait_for_each_other__say_so_until_they_serve(self):
+        first, other = free_addresses(2)
+        peers = ["--peers", f"{first},{other}"]
+        with Daemon(STEPD, *peers, listen=other):
+            with Daemon(STEPD, *peers, listen=first, within=["env", f"NOTIFY_SOCKET={self.path}"]):
+                waits = f"listens at {first} and waits for daemon 1 of 2 (0 is the first)"
+                self.assertEqual(self.hear()["STATUS"], waits)
+                self.assertEqual(self.hear_of("STATUS")["STATUS"], f"serves at {first} with 1 shard")
+
+    def test_member__that_has_not_joined__says_so(self):
+        first, other = free_addresses(2)
+        with Daemon(STEPD, "--peers", f"{first},{other}", listen=other,
+                    within=["env", f"NOTIFY_SOCKET={self.path}"]):
+            self.assertEqual(self.hear()["STATUS"], f"listens at {other} and joins {first}")
+            self.assertEqual(self.hear_of("STATUS")["STATUS"],
+                             f"listens at {other} and has not joined {first}: Connection refused")
 
     def test_daemon__that_is_told_to_end__says_stopping(self):
         with self.supervised():

@@ -67,9 +67,10 @@ static enum stepd_status wrap(const struct stepd_places *places, const char *tex
     if (status != STEPD_OK || !address.tls)
         return status;
     if (places->trust == NULL)
-        return stepd_fail(reterr, STEPD_INTERNAL,
-                          "the server names a shard by TLS, at %s, and is "
-                          "itself dialled without",
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
+                          "a shard of this server is at %s, and nothing says whom to trust there: "
+                          "name its CA (options.tls_ca, --tls-ca) and, where it asks for one, a "
+                          "certificate",
                           text);
     *ret_tls = stepd_tls_create(places->trust, fd, address.host);
     return *ret_tls != NULL ? STEPD_OK

@@ -343,6 +343,75 @@ static void token__back_on_the_list__resumes_its_session(void **state)
     assert_int_equal(brain_count(brain, 0, ORDER_SESSION), 1); /* the shards know it again */
 }
 
+/* ---- Daemons --------------------------------------------------------------------------------- */
+
+static const struct known fellow = {"fellow", "peer", "*", "2027-01-15T08:00:10Z"};
+
+/* It joins by its token, or not. */
+static enum stepd_status come(struct brain *brain, const char *token)
+{
+    const struct control_caller caller = {.address = "192.0.2.8:1"};
+    const struct access_grant *grant = NULL;
+    const struct stepd_join join = {
+        .token = {.count = strlen(token), .at = (const uint8_t *)token}};
+    struct stepd_error error;
+    const enum stepd_status status =
+        control_admits_daemon(brain->control, &caller, &join, &grant, &error);
+    if (status == STEPD_OK)
+        control_daemon_came(brain->control, 1, grant);
+    return status;
+}
+
+static enum stepd_status keeps(const struct brain *brain)
+{
+    struct stepd_error error;
+    return control_keeps_daemon(brain->control, 1, &error);
+}
+
+static void daemon__off_the_list__is_not_kept(void **state)
+{
+    struct brain *brain = *state;
+    admit(brain, &fellow, 1);
+    assert_int_equal(come(brain, "fellow"), STEPD_OK);
+    assert_int_equal(keeps(brain), STEPD_OK);
+    admit(brain, &fellow, 1);
+    assert_int_equal(keeps(brain), STEPD_OK);
+    brain_wait(brain, 100); /* the log is told nothing before time has been */
+    admit(brain, everybody, COUNT);
+    assert_int_equal(keeps(brain), STEPD_UNAUTHENTICATED);
+    assert_logged(brain, "warn: login_ended daemon=1 reason=\"it is not on the list any more\"");
+    assert_int_equal(come(brain, "fellow"), STEPD_UNAUTHENTICATED);
+}
+
+static void daemon__whose_time_is_over__is_not_kept(void **state)
+{
+    struct brain *brain = *state;
+    admit(brain, &fellow, 1);
+    assert_int_equal(come(brain, "fellow"), STEPD_OK);
+    brain->unix_s = NOW_S + 9;
+    assert_int_equal(keeps(brain), STEPD_OK);
+    brain->unix_s = NOW_S + 10;
+    assert_int_equal(keeps(brain), STEPD_UNAUTHENTICATED);
+}
+
+static void daemon__whose_role_is_less_now__is_not_kept(void **state)
+{
+    static const struct known less = {"fellow", "admin", "*", "never"};
+    struct brain *brain = *state;
+    admit(brain, &fellow, 1);
+    assert_int_equal(come(brain, "fellow"), STEPD_OK);
+    admit(brain, &less, 1);
+    assert_int_equal(keeps(brain), STEPD_PERMISSION_DENIED);
+}
+
+static void daemon__without_a_list__is_kept(void **state)
+{
+    struct brain *brain = *state;
+    control_admit(brain->control, NULL);
+    assert_int_equal(come(brain, ""), STEPD_OK);
+    assert_int_equal(keeps(brain), STEPD_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +430,10 @@ int main(void)
         TEST(token__whose_time_is_over__ends_its_session),
         TEST(token__that_is_worth_less_now__ends_a_worker_s_session),
         TEST(token__back_on_the_list__resumes_its_session),
+        TEST(daemon__off_the_list__is_not_kept),
+        TEST(daemon__whose_time_is_over__is_not_kept),
+        TEST(daemon__whose_role_is_less_now__is_not_kept),
+        TEST(daemon__without_a_list__is_kept),
     };
     return cmocka_run_group_tests_name("control_login", tests, NULL, NULL);
 }

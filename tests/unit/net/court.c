@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "proto/error.h"
+#include "server/peer/roster.h"
 
 enum { TIMEOUT_MS = 30000 };
 
@@ -18,13 +19,31 @@ struct court court;
 /* ---- What is asked of the owner -------------------------------------------------------------- */
 
 static enum stepd_status on_admits(void *owner, const struct control_caller *caller,
-                                   const struct stepd_join *join, struct stepd_error *reterr)
+                                   const struct stepd_join *join,
+                                   const struct access_grant **ret_grant,
+                                   struct stepd_error *reterr)
 {
     (void)owner;
     (void)caller;
     (void)join;
+    *ret_grant = NULL;
     return court.admits == STEPD_OK ? STEPD_OK
                                     : stepd_fail(reterr, court.admits, "show a token that is good");
+}
+
+static void on_came(void *owner, size_t place, const struct access_grant *grant)
+{
+    (void)owner;
+    (void)place;
+    assert_null(grant);
+}
+
+static enum stepd_status on_keeps(void *owner, size_t place, struct stepd_error *reterr)
+{
+    (void)owner;
+    (void)place;
+    (void)reterr;
+    return STEPD_OK;
 }
 
 static void on_begun(void *owner, uint32_t shards, const char *const *address)
@@ -83,9 +102,11 @@ static void on_gone(void *owner, bool known)
 
 /* ---- The court ------------------------------------------------------------------------------- */
 
+static const char *const address[] = {"first:1", "second:2", "third:3"};
+
 void court_open(size_t count)
 {
-    static const char *const address[] = {"first:1", "second:2", "third:3"};
+    court.count = count;
     const struct daemons_options options = {
         .uv = &court.uv,
         .log = &court.log.log,
@@ -100,6 +121,8 @@ void court_open(size_t count)
         .probe = "probe-7",
         .seed = COURT_REIGN - 1,
         .io = {.admits = on_admits,
+               .came = on_came,
+               .keeps = on_keeps,
                .begun = on_begun,
                .ended = on_ended,
                .notice = on_notice,
@@ -172,6 +195,8 @@ struct stepd_join court_join_of(uint32_t place, uint8_t which)
         .instance = {.count = STEPD_INSTANCE_BYTES, .at = instance_of(which)},
         .expects = 1,
         .clock_ms = wall_ms(),
+        .daemons = (uint32_t)court.count,
+        .others = roster_sum(court.count, address),
     };
 }
 

@@ -17,6 +17,7 @@ struct court {
     struct daemons *daemons;    /* owned */
     struct far_daemon *far[24]; /* owned; who has come, in turn */
     size_t fars;
+    size_t count; /* of the list */
     enum stepd_status admits;
     size_t begun;
     size_t ended;

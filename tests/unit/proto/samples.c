@@ -343,6 +343,8 @@ static const struct stepd_message samples[] = {
                    .reign = UINT64_MAX,
                    .expects = 4,
                    .clock_ms = UINT64_C(1800000000000),
+                   .daemons = 3,
+                   .others = UINT64_C(0x9123456789ABCDEF),
                    .token = {.count = sizeof token, .at = token}}},
     {.kind = STEPD_MESSAGE_JOINED,
      .request_id = 27,
