@@ -54,7 +54,7 @@ static enum stepd_status unpack_sums(const struct keeping_note *note, struct man
         status = portion_unpack_sums(answer->sums, answer->sums_bytes, i, note->request.portions,
                                      &sums[i], reterr);
         if (status != STEPD_OK)
-            (void)stepd_fail_in(reterr, status, "what daemon %u has written", i + 1);
+            (void)stepd_fail_in(reterr, status, "what daemon %u has written", i);
     }
     return status;
 }

@@ -196,7 +196,7 @@ static void note_failure(struct gathering *gathering, const struct stepd_error *
         return; /* what came first */
     gathering->error = *error;
     if (index > 0)
-        (void)stepd_fail_in(&gathering->error, error->code, "daemon %u", index + 1);
+        (void)stepd_fail_in(&gathering->error, error->code, "daemon %u", index);
 }
 
 /* ---- What comes of it ------------------------------------------------------------------------ */
