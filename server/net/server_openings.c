@@ -47,8 +47,10 @@ static void refuse(struct server *server, const struct order *order,
 {
     for (uint32_t i = 0; i < server->options.shards; i++) {
         struct notice *const notice = notice_create(NOTICE_JOB_OPENED, order->job_name);
-        if (notice == NULL)
-            return; /* control's deadline speaks for us */
+        if (notice == NULL) { /* control would wait for ever */
+            mailbox_post(&server->mailbox, (struct letter){.kind = LETTER_LOST});
+            return;
+        }
         notice->shard = server->reign.first + i;
         notice->query = order->query;
         notice->error = *error;
