@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 from processes import END_S
-from several import Peers, Runs, Workers, wait_for_version
+from several import Peers, Runs, Workers, training, wait_for_version
 
 STEPS = 600
 TRIES = 10
@@ -126,6 +126,24 @@ def check_slow(runs):
             assert workers.finish() == one, "other bits after a daemon was slow"
         assert not first.log("event=checkpoint_skipped"), first.said.text()
     print("a daemon that is slow to read its part is waited for: the same bits")
+
+
+def check_unkept(runs):
+    """Without checkpoints a lost daemon costs the jobs, and everybody is told so."""
+    with Peers(runs.stepd, [["--shards", "1"]] * 2) as peers, \
+            training(runs, peers.address, steps=3000) as finish:
+        wait_for_version(runs, peers.address, 20)
+        peers.kill(1)
+        peers.start(1)
+        peers.daemon[0].wait_for("event=daemon_lost place=1 .*jobs are lost, since no checkpoints "
+                                 "are kept .checkpoint_dir.")
+        try:
+            finish()
+        except AssertionError as error:
+            assert "start the training again, and keep checkpoints" in str(error), error
+        else:
+            raise AssertionError("a job without checkpoints went on")
+    print("no checkpoints: the log and the workers say that the job is lost")
 
 
 CASES = {name.removeprefix("check_"): case for name, case in list(globals().items())
