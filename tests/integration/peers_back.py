@@ -146,6 +146,30 @@ def check_unkept(runs):
     print("no checkpoints: the log and the workers say that the job is lost")
 
 
+def check_mixed(runs):
+    """Daemons that would begin with the weights of two files refuse the job."""
+    flags = []
+    for steps in (3, 4):
+        file = pathlib.Path(runs.path("first"))
+        file.write_bytes(runs.alone(steps=steps))
+        config = pathlib.Path(runs.path("config"))
+        config.write_text("jobs:\n  - name: train\n    workers: 4\n"
+                          f"    init_from: {{file: {file}}}\n"
+                          "    groups: [{name: all, match: '*', optimizer: adamw, lr: 0.003}]\n",
+                          encoding="utf-8")
+        flags.append(["--shards", "1", "--config", str(config)])
+    with Peers(runs.stepd, flags) as peers:
+        try:
+            runs.train_at(peers.address, "--defined", bare=True)
+        except AssertionError as error:
+            assert "daemon 1 has read others from its own than control's daemon" in str(error), error
+            assert "/first-" not in str(error), error
+        else:
+            raise AssertionError("a job was mixed of two files")
+        peers.daemon[1].wait_for("event=init_from_differs job=train")
+    print("first weights of two files: refused")
+
+
 CASES = {name.removeprefix("check_"): case for name, case in list(globals().items())
          if name.startswith("check_")}
 
