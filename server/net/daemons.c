@@ -123,8 +123,7 @@ void daemons_lose(struct daemons *daemons, size_t place, const struct stepd_erro
     log_event(to->log, LOG_WARN, line->leaving ? "daemon_left" : "daemon_lost",
               "place=%zu address=%s reason=%s consequence=%s", place, line->address, why->text,
               kept ? "when all daemons have joined again, jobs go on from their newest checkpoints"
-                   : "jobs are lost, since no checkpoints are kept (checkpoint_dir); when all "
-                     "daemons have joined again, they can begin anew");
+                   : "jobs are lost, since no checkpoints are kept (checkpoint_dir)");
     (void)stepd_fail(
         &over, STEPD_UNAVAILABLE,
         "daemon %zu of this server %s: its jobs %s when all daemons have joined again; "
