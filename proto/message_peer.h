@@ -67,6 +67,7 @@ enum stepd_daemon_state {
     STEPD_DAEMON_LEAVING = 3,
 };
 
+/* In the order of the message. NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 struct stepd_daemon_status {
     uint32_t place;
     const char *address;

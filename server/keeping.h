@@ -49,6 +49,8 @@ struct keeping {
     struct keeping_note *resume;  /* owned; an errand that waits for these to end; NULL: none */
     uint64_t number;              /* of the last one */
     uint64_t reign;               /* how often jobs were to come back */
+    struct load_wanted wanted;    /* of what comes back in this one */
+    uint64_t bytes_max;           /* likewise */
     char probe[PROBE_NAME_BYTES]; /* "": none is there */
 };
 

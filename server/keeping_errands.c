@@ -54,7 +54,7 @@ static enum stepd_status unpack_sums(const struct keeping_note *note, struct man
         status = portion_unpack_sums(answer->sums, answer->sums_bytes, i, note->request.portions,
                                      &sums[i], reterr);
         if (status != STEPD_OK)
-            (void)stepd_fail_in(reterr, status, "what daemon %u has written", i + 1);
+            (void)stepd_fail_in(reterr, status, "what daemon %u has written", i);
     }
     return status;
 }
@@ -150,9 +150,12 @@ static enum stepd_status read_jobs(struct keeping_note *note)
         .restore = hold,
         .owner = note,
     };
-    const enum stepd_status status = note->anew
-                                         ? resume_none(keeping->store, keeping->log, &note->error)
-                                         : resume_jobs(&resume, &note->error);
+    const struct resume_tried tried = {
+        .job = note->job_name, .name = note->checkpoint, .cause = note->error};
+    const enum stepd_status status =
+        note->job_name != NULL ? resume_older(&resume, &tried, &note->error)
+        : note->anew           ? resume_none(keeping->store, keeping->log, &note->error)
+                               : resume_jobs(&resume, &note->error);
     return status == STEPD_OK ? STEPD_OK
                               : stepd_fail_in(&note->error, status, "checkpoint folder %s",
                                               keeping->config->checkpoint_dir);
@@ -311,6 +314,7 @@ void keeping_note_destroy(struct keeping_note *note)
     (void)job_state_unref(note->state);
     (void)job_unref(note->job);
     free((void *)note->share);
+    free(note->job_name);
     free(note->answer);
     free(note->packed);
     free(note);

@@ -51,12 +51,14 @@ struct keeping_note {
     /* RESUME, LOAD */
     struct load_wanted wanted;
     uint64_t bytes_max;
-    bool anew; /* RESUME: nothing is to be gone on from */
+    bool anew;      /* RESUME: nothing is to be gone on from */
+    char *job_name; /* owned; RESUME of one job alone, which cannot go on from `checkpoint`, for the
+                     * reason in `error`; NULL: of all */
     struct brought **last;
-    struct brought *first; /* owned; RESUME brings it, in order */
-    struct job *job;       /* a reference; LOAD */
-    char checkpoint[STEPD_CHECKPOINT_NAME_BYTES];
-    struct job_state *state; /* a reference; LOAD brings it */
+    struct brought *first;                        /* owned; RESUME brings it, in order */
+    struct job *job;                              /* a reference; LOAD */
+    char checkpoint[STEPD_CHECKPOINT_NAME_BYTES]; /* LOAD, RESUME of one job */
+    struct job_state *state;                      /* a reference; LOAD brings it */
 };
 
 /* One that does this, when it is sent. NULL: no memory. */

@@ -196,7 +196,7 @@ static void note_failure(struct gathering *gathering, const struct stepd_error *
         return; /* what came first */
     gathering->error = *error;
     if (index > 0)
-        (void)stepd_fail_in(&gathering->error, error->code, "daemon %u", index + 1);
+        (void)stepd_fail_in(&gathering->error, error->code, "daemon %u", index);
 }
 
 /* ---- What comes of it ------------------------------------------------------------------------ */
@@ -328,6 +328,8 @@ void keeping_resume_begin(struct keeping *keeping, uint32_t shards, uint32_t own
 {
     const struct stepd_error nothing = {.code = STEPD_OK};
     keeping->reign++;
+    keeping->wanted = (struct load_wanted){.shards = shards, .count = own};
+    keeping->bytes_max = bytes_max;
     keeping_give_up(keeping);
     memset(keeping->resumed, 0, sizeof keeping->resumed);
     if (keeping->store == NULL) {
@@ -339,7 +341,7 @@ void keeping_resume_begin(struct keeping *keeping, uint32_t shards, uint32_t own
         fail_resume(keeping, "no memory to bring jobs back");
         return;
     }
-    note->wanted = (struct load_wanted){.shards = shards, .count = own};
+    note->wanted = keeping->wanted;
     note->bytes_max = bytes_max;
     note->request.number = keeping->reign;
     note->anew = keeping_begins_anew(keeping);
@@ -347,6 +349,33 @@ void keeping_resume_begin(struct keeping *keeping, uint32_t shards, uint32_t own
     keeping_note_destroy(keeping->resume); /* another reign's, which has not begun */
     keeping->resume = note;
     resume_when_free(keeping);
+}
+
+static void log_skipped(const struct keeping *keeping, const struct control_returning *failed)
+{
+    const struct store_shelf_name name = store_shelf_name(failed->job_name);
+    log_event(keeping->log, LOG_WARN, "checkpoint_skipped", "job=%s name=%s place=%u cause=%s",
+              name.text, failed->checkpoint, (unsigned)failed->place, failed->error->text);
+}
+
+void keeping_resume_older(struct keeping *keeping, const struct control_returning *failed)
+{
+    struct keeping_note *const note = keeping_errand_create(keeping, ERRAND_RESUME);
+    log_skipped(keeping, failed);
+    if (note != NULL)
+        note->job_name = strdup(failed->job_name);
+    if (note == NULL || note->job_name == NULL) {
+        keeping_note_destroy(note);
+        fail_resume(keeping, "no memory to bring a job back");
+        return;
+    }
+    (void)stepd_format(note->checkpoint, sizeof note->checkpoint, "%s", failed->checkpoint);
+    (void)stepd_fail(&note->error, failed->error->code, "daemon %u: %s", (unsigned)failed->place,
+                     failed->error->text);
+    note->wanted = keeping->wanted;
+    note->bytes_max = keeping->bytes_max;
+    note->request.number = keeping->reign;
+    keeping_errand_send(note);
 }
 
 static void on_read(struct keeping *keeping, struct keeping_note *note)

@@ -15,6 +15,8 @@
  *
  *     keeping_resume_begin      a reign begins: jobs come back, the server running meanwhile
  *       io.resumed
+ *     keeping_resume_older      one of them cannot be opened like that
+ *       io.resumed
  *     keeping_load              a member daemon is to open one of them
  *       io.loaded
  *
@@ -33,6 +35,7 @@
 
 struct keeping;
 struct keeping_note;
+struct control_returning;
 struct server;
 struct server_written;
 
@@ -119,6 +122,14 @@ size_t keeping_writing(const struct keeping *keeping);
  */
 void keeping_resume_begin(struct keeping *keeping, uint32_t shards, uint32_t own,
                           uint64_t bytes_max);
+
+/*
+ * Behind io.resumed: a job could not be opened as it came back, since the daemon of this place
+ * could not read its part of the checkpoint of this name, or its shards could not take it. The log
+ * says so, and the job comes back from the next older one; io.resumed follows, with DATA_LOSS where
+ * none is good. All is borrowed until return.
+ */
+void keeping_resume_older(struct keeping *keeping, const struct control_returning *failed);
 
 /* ---- A member daemon ------------------------------------------------------------------------- */
 

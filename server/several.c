@@ -7,8 +7,15 @@
 
 static void on_begin(void *owner, uint32_t shards)
 {
-    const struct several *const several = owner;
+    struct several *const several = owner;
+    several->defined = false;
     keeping_resume_begin(several->keeping, shards, several->shards, several->memory_bytes);
+}
+
+static void on_older(void *owner, const struct control_returning *failed)
+{
+    const struct several *const several = owner;
+    keeping_resume_older(several->keeping, failed);
 }
 
 static void on_end(void *owner)
@@ -49,6 +56,7 @@ void several_options(struct several *several, struct server_options *options)
 {
     options->peers_owner = several;
     options->begin = on_begin;
+    options->older = on_older;
     options->end = on_end;
     options->sees = on_sees;
     options->answered = on_answered;
@@ -83,10 +91,12 @@ static void ask(void *owner, const char *job_name, const struct portion_request 
 
 static void resumed(void *owner, const struct stepd_error *error)
 {
-    const struct several *const several = owner;
+    struct several *const several = owner;
     struct stepd_error why = *error;
-    if (why.code == STEPD_OK)
+    if (why.code == STEPD_OK && !several->defined) {
+        several->defined = true;
         why.code = several->define(several->owner, &why);
+    }
     server_reign(several->server, &why);
 }
 

@@ -22,6 +22,7 @@ struct several {
     void *owner;
     uint32_t shards; /* of this daemon */
     uint64_t memory_bytes;
+    bool defined; /* the jobs of the config file are, in this reign */
 
     /* Defines the jobs of the config file, behind those that have come back. */
     enum stepd_status (*define)(void *owner, struct stepd_error *reterr);

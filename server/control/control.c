@@ -89,25 +89,6 @@ void control_admit(struct control *control, struct access_list *list)
     control_login_take_list(control, list);
 }
 
-/* A job that goes on from a checkpoint is as that says, but for what its groups do: that is changed
- * to what the file says when the job is open. */
-static enum stepd_status adopt(struct control_job *job, const struct stepd_define_job *def,
-                               struct stepd_error *reterr)
-{
-    job->from_config = true;
-    if (job_draft_same(job->draft, def, NULL) == STEPD_OK)
-        return STEPD_OK;
-    const enum stepd_status status = job_draft_same_but_groups(job->draft, def, reterr);
-    if (status != STEPD_OK)
-        return stepd_fail_in(
-            reterr, status,
-            "its checkpoint says otherwise, and so it goes on; undo the change, or begin this job "
-            "anew: move its folder out of the checkpoint folder (--resume never sets those of ALL "
-            "jobs aside)");
-    job->file_says = def;
-    return STEPD_OK;
-}
-
 enum stepd_status control_define(struct control *control, const char *name,
                                  const struct stepd_define_job *def, struct stepd_error *reterr)
 {
@@ -117,9 +98,11 @@ enum stepd_status control_define(struct control *control, const char *name,
         if (status != STEPD_OK)
             return status;
     } else if (job->restored != NULL) {
-        return adopt(job, def, reterr);
+        return control_job_adopt(job, def, reterr);
     }
-    const enum stepd_status status = control_define_entry(control, job, def, reterr);
+    enum stepd_status status = control_job_check_restored(job, reterr);
+    if (status == STEPD_OK)
+        status = control_define_entry(control, job, def, reterr);
     if (status == STEPD_OK)
         job->from_config = true;
     else
@@ -135,6 +118,9 @@ enum stepd_status control_redefine(struct control *control, const char *name,
         return stepd_fail(reterr, STEPD_NOT_FOUND,
                           "the daemon did not define job '%s' when it started; start it again",
                           name);
+    const enum stepd_status status = control_job_check_restored(job, reterr);
+    if (status != STEPD_OK)
+        return status;
     if (job->state == CONTROL_JOB_DEFINED && job->ranks == 0 && job_draft_tensors(job->draft) == 0)
         return control_draft_replace(control, job, def, reterr);
     return control_change_from_file(control, job, def, reterr);
@@ -310,6 +296,8 @@ void control_on_tick(struct control *control, uint64_t now_ms)
 {
     note_time(control, now_ms);
     control_login_on_tick(control);
+    if (control->missing[0] != '\0')
+        control_sessions_hold(control);
     for (struct control_job *job = control->first_job; job != NULL; job = job->next)
         control_opening_on_tick(control, job);
     control_waits_release(control);
@@ -318,8 +306,10 @@ void control_on_tick(struct control *control, uint64_t now_ms)
     struct control_job *next = NULL;
     for (struct control_job *job = control->first_job; job != NULL; job = next) {
         next = job->next;
-        control_members_on_tick(control, job);
-        control_loss_on_tick(control, job);
+        if (!job->unrestored) {
+            control_members_on_tick(control, job);
+            control_loss_on_tick(control, job);
+        }
         control_gate_on_tick(control, job);
         control_changes_on_tick(control, job);
         control_checkpoints_on_tick(control, job);

@@ -254,11 +254,26 @@ void control_fetched(struct control *control, const struct control_fetched *got,
 void control_checkpoint_all(struct control *control, uint64_t now_ms);
 size_t control_checkpoints_left(const struct control *control);
 
+/* A job of control_restore that not all shards have opened. */
+struct control_returning {
+    const char *job_name;            /* borrowed until the next call, like the next two */
+    const char *checkpoint;          /* that it goes on from; "": none is known */
+    const struct stepd_error *error; /* failed: why a shard could not open it */
+    bool failed;                     /* nobody gets into it any more; else it is waited for */
+    uint32_t place;     /* of the daemon that could not, or that has not answered (0 first) */
+    uint64_t waited_ms; /* 0: not for long */
+};
+
+/* The first one that has failed, or else the first that is waited for. False: there is none. */
+bool control_returning(const struct control *control, struct control_returning *ret_job);
+
 /*
- * Brings a job back as a snapshot has it, into a control that has no job of that name, under the
+ * Brings a job back as a snapshot has it, into a control that has no job of that name but one that
+ * has failed to come back, which it takes the place of, under the
  * incarnation after the snapshot's; raises the snapshot's own, so that no two restores of it ever
  * get the same one. state: the shards' shares, whole; its slices may go to another number of
- * shards. The job is opened then as any other; a shard that cannot says so in the log.
+ * shards. The job is opened then as any other, however long that takes; where a shard cannot, the
+ * log says so and nobody gets into it.
  * ALREADY_EXISTS: there is such a job. INVALID_ARGUMENT: snapshot and state are of two jobs.
  * RESOURCE_EXHAUSTED: it does not fit, or no memory.
  */

@@ -25,6 +25,7 @@
 #include "server/control/login.h"
 #include "server/control/members.h"
 #include "server/control/observers.h"
+#include "server/control/restore.h"
 #include "server/control/sessions.h"
 #include "server/control/waits.h"
 
@@ -123,6 +124,9 @@ static enum stepd_status resume(struct control *control, const struct stepd_hell
         session = control_session_find(control, hello->session.at);
     if (session == NULL)
         return unknown_session(control, &hello->session, reterr);
+    const enum stepd_status status = control_job_check_restored(session->job, reterr);
+    if (status != STEPD_OK)
+        return status;
     return go_on(control, session, hello, ret_session, reterr);
 }
 
@@ -140,6 +144,9 @@ static enum stepd_status observe(struct control *control, const struct stepd_hel
                               "server's config file define it; name none to look at all there are",
                               hello->job);
     }
+    const enum stepd_status status = control_job_check_restored(job, reterr);
+    if (status != STEPD_OK)
+        return status;
     return control_observer_create(control, job, hello, ret_session, reterr);
 }
 
@@ -181,11 +188,13 @@ static enum stepd_status join(struct control *control, const struct stepd_hello 
                               struct control_session **ret_session, struct stepd_error *reterr)
 {
     struct control_job *job = control_job_find(control, hello->job);
+    enum stepd_status status = control_job_check_restored(job, reterr);
+    if (status != STEPD_OK)
+        return status;
     struct control_session *known =
         job == NULL ? NULL : control_session_of_client(control, job, hello);
     if (known != NULL)
         return go_on(control, known, hello, ret_session, reterr);
-    enum stepd_status status = STEPD_OK;
     if (job == NULL)
         status = control_job_create(control, hello->job, &job, reterr);
     else if (control_job_is_over(job))

@@ -126,6 +126,7 @@ struct control_job *control_job_destroy(struct control_job *job)
     control_gate_close(job);
     (void)job_state_unref(job->restored);
     (void)job_unref(job->job);
+    free(job->answered);
     free(job->name);
     free(job);
     return NULL;
@@ -157,8 +158,8 @@ static bool may_come_back(const struct control *control, const struct control_jo
 
 bool control_job_is_abandoned(const struct control_job *job)
 {
-    const bool in_use =
-        control_job_is_open(job) || job->state == CONTROL_JOB_OPENING || job->close_untold;
+    const bool in_use = control_job_is_open(job) || job->state == CONTROL_JOB_OPENING ||
+                        job->close_untold || job->unrestored;
     return !in_use && !is_connected(job);
 }
 

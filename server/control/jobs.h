@@ -92,7 +92,7 @@ struct control_job {
     struct gate *gate;     /* owned; NULL: its slices close one by one */
     struct order decision; /* the gate's newest; borrows from it */
     bool decision_untold;
-    struct stepd_error failure; /* FAILED: why */
+    struct stepd_error failure; /* FAILED, or unrestored: why */
     bool failure_untold;        /* the shards do not know it yet */
     struct control_changes changes;
     struct control_history history;
@@ -107,12 +107,21 @@ struct control_job {
     const struct stepd_define_job
         *file_says; /* restored: what the config file has made of its definition meanwhile,
                      * borrowed until the job is open; NULL: the same */
-    bool started;   /* restored: its rounds could close before, and need not wait for all to join */
+    const struct stepd_define_job
+        *file_has;   /* restored: its definition in the config file, likewise; NULL: none */
+    bool *answered;  /* owned; restored and OPENING: by shard, whether it has answered */
+    bool unrestored; /* DEFINED: it could not be opened as restored, and `failure` says why; nobody
+                      * gets into it */
+    uint32_t lacks;  /* and which shard it was that could not */
+    uint64_t begun_ms;       /* restored and OPENING: since when */
+    struct stepd_error late; /* and whom it waits for, when that takes long; code OK: it does not */
+    bool started;  /* restored: its rounds could close before, and need not wait for all to join */
     bool fetching; /* OPENING: its first weights are gone for (io.fetch), and the shards do not know
                     * of it yet */
 
     uint64_t opening;              /* OPENING: number of the attempt */
-    uint64_t opening_until_ms;     /* OPENING: when it counts as failed */
+    uint64_t opening_until_ms;     /* OPENING: when it counts as failed; of a restored one, which
+                                    * is waited for, when the log says so again */
     uint32_t opening_left;         /* OPENING: shards that have not answered */
     struct stepd_error open_error; /* why the newest opening failed; code OK: it did not */
     bool close_untold;             /* it failed, and the shards do not know yet */

@@ -5,6 +5,9 @@
  * forgets the tensors, so that the next list may be another one. Attempts have numbers: an answer
  * to one that was given up is not taken for one to the next.
  *
+ * A job that is restored is waited for without an end: to give it up for being slow would be to
+ * lose it. Who cannot answer any more has lost its link, and with it the reign.
+ *
  * Where a job begins anew, and its first weights are to come from elsewhere, these are gone for
  * before the shards hear of it: a job that cannot have them is not opened.
  */
@@ -188,6 +191,7 @@ enum stepd_status control_opening_start(struct control *control, struct control_
     job->opening_left = control->options.shards;
     job->opening_until_ms = control->now_ms + control->options.wait_max_ms;
     job->open_error = (struct stepd_error){.code = STEPD_OK};
+    control_restored_begins(control, job);
     control_job_move(control, job, CONTROL_JOB_OPENING);
     return STEPD_OK;
 }
@@ -233,8 +237,12 @@ void control_opening_answered(struct control *control, struct control_job *job,
 {
     if (!is_answer(job, notice))
         return;
-    if (notice->error.code != STEPD_OK && job->open_error.code == STEPD_OK)
+    if (job->answered != NULL)
+        job->answered[notice->shard] = true;
+    if (notice->error.code != STEPD_OK && job->open_error.code == STEPD_OK) {
         job->open_error = notice->error;
+        job->lacks = notice->shard;
+    }
     if (--job->opening_left == 0)
         finish(control, job);
 }
@@ -244,6 +252,10 @@ void control_opening_on_tick(struct control *control, struct control_job *job)
     if (job->state != CONTROL_JOB_OPENING || control->now_ms < job->opening_until_ms)
         return;
     const uint32_t waited_ms = control->options.wait_max_ms;
+    if (job->restored != NULL) {
+        control_restored_is_late(control, job);
+        return;
+    }
     if (job->fetching)
         (void)stepd_fail(&job->open_error, STEPD_DEADLINE_EXCEEDED,
                          "job '%s' was not opened: its first weights (init_from) have not been "

@@ -28,16 +28,19 @@ enum stepd_status control_order_open(struct control *control, const struct contr
 {
     const char *const checkpoint = job->checkpoints.newest.name;
     const bool is_kept = job->restored != NULL && checkpoint[0] != '\0';
-    return send_all(control, &(struct order){
-                                 .kind = ORDER_JOB_OPEN,
-                                 .job_name = job->name,
-                                 .job = job->job,
-                                 .state = job->restored,
-                                 .checkpoint = is_kept ? (char *)(uintptr_t)checkpoint : NULL,
-                                 .first = first,
-                                 .first_elsewhere = first != NULL,
-                                 .query = attempt,
-                             });
+    struct order like = {
+        .kind = ORDER_JOB_OPEN,
+        .job_name = job->name,
+        .job = job->job,
+        .state = job->restored,
+        .checkpoint = is_kept ? (char *)(uintptr_t)checkpoint : NULL,
+        .first = first,
+        .first_elsewhere = first != NULL,
+        .query = attempt,
+    };
+    if (first != NULL)
+        memcpy(like.first_sum, first->sum, sizeof like.first_sum);
+    return send_all(control, &like);
 }
 
 enum stepd_status control_order_job(struct control *control, const struct control_job *job,

@@ -237,6 +237,13 @@ static struct stepd_checkpoint_status checkpoint_status(const struct control_che
     };
 }
 
+static const char *trouble_of(const struct control_job *job)
+{
+    return job->failure.code != STEPD_OK ? job->failure.text
+           : job->late.code != STEPD_OK  ? job->late.text
+                                         : "";
+}
+
 /* All but the members. */
 static bool put_entry(struct page *page, const struct control_job *job,
                       struct stepd_job_status *status)
@@ -244,7 +251,7 @@ static bool put_entry(struct page *page, const struct control_job *job,
     *status = (struct stepd_job_status){
         .name = job->name,
         .state = control_job_state_seen(job),
-        .failure = job->failure.code == STEPD_OK ? "" : job->failure.text,
+        .failure = trouble_of(job),
         .first_weights = job->first_weights,
     };
     if (job->draft != NULL) {
@@ -269,8 +276,7 @@ static size_t entry_bytes(const struct page *page, const struct control_job *job
 {
     uint32_t ranks[STEPD_WORKERS_MAX];
     size_t bytes = PAGE_TAG_BYTES + page_text_bytes(job->name) + PAGE_TAG_BYTES + JOB_LEAST_BYTES;
-    if (job->failure.code != STEPD_OK)
-        bytes += page_text_bytes(job->failure.text);
+    bytes += page_text_bytes(trouble_of(job));
     if (job->checkpoints.failure.code != STEPD_OK)
         bytes += page_text_bytes(job->checkpoints.failure.text);
     bytes += page_text_bytes(job->checkpoints.newest.name);

@@ -121,6 +121,14 @@ enum stepd_status control_session_restore(struct control *control, struct contro
     return STEPD_OK;
 }
 
+void control_sessions_hold(const struct control *control)
+{
+    for (struct control_session *at = control->first_session; at != NULL; at = at->next) {
+        if (at->restored)
+            at->heard_ms = control->now_ms;
+    }
+}
+
 enum stepd_status control_session_resume(struct control *control, struct control_session *session,
                                          struct stepd_error *reterr)
 {

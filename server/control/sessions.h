@@ -53,6 +53,9 @@ struct control_session {
     const struct access_grant *grant; /* by which it was let in; NULL: see login.h */
 };
 
+/* Nobody can come back: the leases of those who are awaited begin anew. */
+void control_sessions_hold(const struct control *control);
+
 /* NULL: not known. id has STEPD_SESSION_BYTES bytes. */
 struct control_session *control_session_find(const struct control *control, const uint8_t *id);
 

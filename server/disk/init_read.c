@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/disk/init_read.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
@@ -9,6 +10,7 @@
 #include "proto/bytes.h"
 #include "proto/error.h"
 #include "server/disk/tensors.h"
+#include "server/persist/checksum.h"
 #include "server/persist/init_match.h"
 
 /* Elements that are read at once, 8 bytes each at the widest. */
@@ -96,13 +98,32 @@ static enum stepd_status read_all(const struct source *source, const struct job 
     return status;
 }
 
-static void log_match(const struct init_read *reading, const struct job *job,
-                      const struct init_match *match)
+static_assert(FIRST_WEIGHTS_SUM_BYTES == CHECKSUM_TEXT_BYTES, "a sum has the text of a checksum");
+
+/* What two daemons compare that have read it, each from its own file. */
+static enum stepd_status sum_all(const struct job *job, struct first_weights *first,
+                                 struct stepd_error *reterr)
 {
-    log_event(reading->log, LOG_INFO, "init_from",
-              "job=%s file=%s taken=%zu kept=%zu kept_names=%s left_over=%zu left_over_names=%s",
-              job->name, reading->file, match->taken, match->kept.count, match->kept.text,
-              match->left_over.count, match->left_over.text);
+    struct checksum *const sum = checksum_create();
+    if (sum == NULL)
+        return no_memory(reterr);
+    for (size_t i = 0; i < job->tensors; i++) {
+        if (first->values[i] != NULL)
+            checksum_add(sum, first->values[i], (size_t)job->tensor[i].elements * sizeof(float));
+    }
+    checksum_text(sum, first->sum);
+    (void)checksum_destroy(sum);
+    return STEPD_OK;
+}
+
+static void log_match(const struct init_read *reading, const struct job *job,
+                      const struct init_match *match, const char *sum)
+{
+    log_event(
+        reading->log, LOG_INFO, "init_from",
+        "job=%s file=%s taken=%zu kept=%zu kept_names=%s left_over=%zu left_over_names=%s sum=%s",
+        job->name, reading->file, match->taken, match->kept.count, match->kept.text,
+        match->left_over.count, match->left_over.text, sum);
 }
 
 static void describe(const struct job *job, const struct init_match *match,
@@ -130,8 +151,10 @@ static enum stepd_status read_source(const struct init_read *reading, const stru
         return status;
     struct first_weights *const first = first_weights_create(job->tensors);
     status = first == NULL ? no_memory(reterr) : read_all(source, job, &match, first, reterr);
+    if (status == STEPD_OK)
+        status = sum_all(job, first, reterr);
     if (status == STEPD_OK) {
-        log_match(reading, job, &match);
+        log_match(reading, job, &match, first->sum);
         describe(job, &match, first);
         *ret_first = first;
     } else {

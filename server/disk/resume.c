@@ -19,6 +19,13 @@
 /* Of the cause in a text that has a remedy behind it. */
 #define CAUSE_MAX 240
 
+/* What is gone on from, and how. */
+struct looking {
+    const struct resume *resume;
+    const struct shelf *shelf;
+    const char *tried; /* the checkpoint behind which to begin; NULL: with the newest */
+};
+
 struct candidate {
     struct shelf_checkpoint checkpoint;
     uint64_t incarnation;
@@ -78,29 +85,32 @@ static enum stepd_status read_one(const struct resume *resume, const struct shel
     return status;
 }
 
-static void note_skipped(const struct resume *resume, const struct shelf *shelf, const char *name,
+static void note_skipped(const struct looking *looking, const char *name,
                          const struct stepd_error *cause, struct found *found)
 {
-    log_event(resume->log, LOG_WARN, "checkpoint_skipped", "job=%s name=%s cause=%s",
-              shelf->name.text, name, cause->text);
+    log_event(looking->resume->log, LOG_WARN, "checkpoint_skipped", "job=%s name=%s cause=%s",
+              looking->shelf->name.text, name, cause->text);
     if (found->cause.code == STEPD_OK)
         found->cause = *cause;
 }
 
-static enum stepd_status find_candidates(const struct resume *resume, const struct shelf *shelf,
-                                         struct found *found, struct stepd_error *reterr)
+/* Who looks once more has said what is wrong with manifests. */
+static enum stepd_status find_candidates(const struct looking *looking, struct found *found,
+                                         struct stepd_error *reterr)
 {
     struct shelf_checkpoint *all = NULL;
     size_t count = 0;
-    const enum stepd_status status = shelf_list(shelf, &all, &count, reterr);
+    const enum stepd_status status = shelf_list(looking->shelf, &all, &count, reterr);
     if (status != STEPD_OK)
         return status;
     found->list = calloc(count + 1, sizeof *found->list);
     for (size_t i = 0; i < count && found->list != NULL; i++) {
         struct manifest manifest;
         struct stepd_error cause;
-        if (read_one(resume, shelf, &all[i], false, &manifest, &cause) != STEPD_OK) {
-            note_skipped(resume, shelf, all[i].name, &cause, found);
+        if (read_one(looking->resume, looking->shelf, &all[i], false, &manifest, &cause) !=
+            STEPD_OK) {
+            if (looking->tried == NULL)
+                note_skipped(looking, all[i].name, &cause, found);
             continue;
         }
         const uint64_t incarnation = manifest.snapshot.incarnation;
@@ -114,6 +124,16 @@ static enum stepd_status find_candidates(const struct resume *resume, const stru
         return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a list of checkpoints");
     qsort(found->list, found->count, sizeof *found->list, newest_first);
     return STEPD_OK;
+}
+
+/* The index of the first that is older than the one that was tried. */
+static size_t first_older(const struct found *found, const char *tried)
+{
+    for (size_t i = 0; tried != NULL && i < found->count; i++) {
+        if (strcmp(found->list[i].checkpoint.name, tried) == 0)
+            return i + 1;
+    }
+    return 0;
 }
 
 static enum stepd_status restore(const struct resume *resume, const struct shelf *shelf,
@@ -132,15 +152,17 @@ static enum stepd_status restore(const struct resume *resume, const struct shelf
     return status;
 }
 
-static enum stepd_status try_candidates(const struct resume *resume, const struct shelf *shelf,
-                                        struct found *found, struct stepd_error *reterr)
+static enum stepd_status try_candidates(const struct looking *looking, struct found *found,
+                                        struct stepd_error *reterr)
 {
-    for (size_t i = 0; i < found->count; i++) {
+    const struct resume *const resume = looking->resume;
+    const struct shelf *const shelf = looking->shelf;
+    for (size_t i = first_older(found, looking->tried); i < found->count; i++) {
         const struct candidate *const candidate = &found->list[i];
         struct manifest manifest;
         struct stepd_error cause;
         if (read_one(resume, shelf, &candidate->checkpoint, true, &manifest, &cause) != STEPD_OK) {
-            note_skipped(resume, shelf, candidate->checkpoint.name, &cause, found);
+            note_skipped(looking, candidate->checkpoint.name, &cause, found);
             continue;
         }
         const enum stepd_status status =
@@ -157,18 +179,17 @@ static enum stepd_status try_candidates(const struct resume *resume, const struc
                       shelf->name.text, CAUSE_MAX, found->cause.text, shelf->name.text);
 }
 
-static enum stepd_status resume_shelf(const struct resume *resume, const struct shelf *shelf,
+static enum stepd_status resume_shelf(const struct looking *looking, struct found *found,
                                       struct stepd_error *reterr)
 {
-    struct found found = {.list = NULL};
-    enum stepd_status status = shelf_clear(shelf, reterr);
+    enum stepd_status status = shelf_clear(looking->shelf, reterr);
     if (status == STEPD_OK)
-        status = shelf_read_incarnation(shelf, &found.highest, reterr);
+        status = shelf_read_incarnation(looking->shelf, &found->highest, reterr);
     if (status == STEPD_OK)
-        status = find_candidates(resume, shelf, &found, reterr);
+        status = find_candidates(looking, found, reterr);
     if (status == STEPD_OK)
-        status = try_candidates(resume, shelf, &found, reterr);
-    free(found.list);
+        status = try_candidates(looking, found, reterr);
+    free(found->list);
     return status;
 }
 
@@ -183,7 +204,23 @@ static enum stepd_status resume_job(const struct resume *resume,
         return status;
     status = shelf_holds_any(&shelf, &holds, reterr);
     if (status == STEPD_OK && holds)
-        status = resume_shelf(resume, &shelf, reterr);
+        status = resume_shelf(&(struct looking){.resume = resume, .shelf = &shelf},
+                              &(struct found){.list = NULL}, reterr);
+    shelf_close(&shelf);
+    return status;
+}
+
+enum stepd_status resume_older(const struct resume *resume, const struct resume_tried *tried,
+                               struct stepd_error *reterr)
+{
+    const struct store_shelf_name name = store_shelf_name(tried->job);
+    struct found found = {.cause = tried->cause};
+    struct shelf shelf;
+    enum stepd_status status = shelf_open(resume->store, &name, &shelf, reterr);
+    if (status != STEPD_OK)
+        return status;
+    status = resume_shelf(
+        &(struct looking){.resume = resume, .shelf = &shelf, .tried = tried->name}, &found, reterr);
     shelf_close(&shelf);
     return status;
 }

@@ -19,6 +19,13 @@
 #include "server/disk/load.h"
 #include "server/disk/store.h"
 
+/* A checkpoint that could not be gone on from after all. */
+struct resume_tried {
+    const char *job;  /* borrowed until return, like the name */
+    const char *name; /* "step-00000600" */
+    struct stepd_error cause;
+};
+
 struct resume {
     const struct store *store; /* borrowed until return, as is all else */
     uint64_t bytes_max;        /* of a checkpoint's arrays */
@@ -38,6 +45,11 @@ struct resume {
  * names the job and the remedy. */
 enum stepd_status resume_jobs(const struct resume *resume,
                               struct stepd_error *reterr) STEPD_MUST_CHECK;
+
+/* Brings one job back from the newest good checkpoint that is older than the one that was tried.
+ * Errors as resume_jobs; the cause that DATA_LOSS names is that of the one that was tried. */
+enum stepd_status resume_older(const struct resume *resume, const struct resume_tried *tried,
+                               struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Nothing is to be gone on from: sets all shelves with checkpoints aside (retire.h), and no other
  * folder. */

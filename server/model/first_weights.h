@@ -12,11 +12,13 @@
 #include <stepd/status.h>
 
 #define FIRST_WEIGHTS_TEXT_BYTES 400u
+#define FIRST_WEIGHTS_SUM_BYTES  33u
 
 struct first_weights {
     size_t tensors;
     float **values; /* owned, as are they; by tensor: its elements, or NULL: as it is defined */
     char text[FIRST_WEIGHTS_TEXT_BYTES]; /* how much of the job they are, for people */
+    char sum[FIRST_WEIGHTS_SUM_BYTES];   /* XXH3 of the values, in the tensors' order */
     unsigned refs;                       /* atomic */
 };
 

@@ -70,6 +70,7 @@ struct order {
     char *checkpoint;     /* owned; JOB_OPEN: what `state` is read from, "job/step-00001200", for a
                            * shard of another daemon, which is not given the state; NULL: none */
     bool first_elsewhere; /* JOB_OPEN: `first` is to be fetched, likewise */
+    char first_sum[FIRST_WEIGHTS_SUM_BYTES]; /* and what its values must sum to; "": unknown */
 
     uint32_t becomes; /* RESET: the shard's number from now on, over all daemons */
 

@@ -115,17 +115,22 @@ void daemons_lose(struct daemons *daemons, size_t place, const struct stepd_erro
 {
     const struct daemons_options *const to = &daemons->options;
     const struct roster_line *const line = &daemons->roster.line[place];
+    const bool kept = to->probe[0] != '\0';
     struct stepd_error over;
     if (daemons->state != DAEMONS_REIGNING)
         return;
     daemons->state = DAEMONS_ENDING;
     log_event(to->log, LOG_WARN, line->leaving ? "daemon_left" : "daemon_lost",
               "place=%zu address=%s reason=%s consequence=%s", place, line->address, why->text,
-              "when all daemons have joined again, jobs go on from their newest checkpoints");
-    (void)stepd_fail(&over, STEPD_UNAVAILABLE,
-                     "daemon %zu of this server %s: its jobs go on from their newest checkpoints "
-                     "when all daemons have joined again; try again",
-                     place, line->leaving ? "has left" : "was lost");
+              kept ? "when all daemons have joined again, jobs go on from their newest checkpoints"
+                   : "jobs are lost, since no checkpoints are kept (checkpoint_dir)");
+    (void)stepd_fail(
+        &over, STEPD_UNAVAILABLE,
+        "daemon %zu of this server %s: its jobs %s when all daemons have joined again; "
+        "try again",
+        place, line->leaving ? "has left" : "was lost",
+        kept ? "go on from their newest checkpoints"
+             : "are lost, since it keeps no checkpoints, and begin anew");
     for (size_t i = 1; i < to->count; i++)
         daemons_drop(daemons, i, &over);
     to->io.ended(to->io.owner, &over);

@@ -112,6 +112,10 @@ struct server_options {
      * server_run's thread. */
     void *peers_owner; /* of what follows */
     void (*begin)(void *owner, uint32_t shards);
+    /* Likewise: one of the jobs that have come back could not be opened so. It comes back from an
+     * older checkpoint; server_reign then says that this is done, or that there is none. failed:
+     * borrowed until return. */
+    void (*older)(void *owner, const struct control_returning *failed);
     /* A reign has ended: what is being brought back or written is of no use, and is to come to an
      * end soon; server_note_written is called for each as ever, and server_reign. Likewise. */
     void (*end)(void *owner);
@@ -169,8 +173,8 @@ enum stepd_status server_restore(struct server *server, struct job_snapshot *sna
                                  struct job_state *state,
                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
 
-/* What `begin` has come to; error's code OK: jobs are there, and workers are let in. Otherwise the
- * server stops with it. On server_run's thread. */
+/* What `begin` or `older` has come to; error's code OK: jobs are there, and when the shards have
+ * opened them workers are let in. Otherwise the server stops with it. On server_run's thread. */
 void server_reign(struct server *server, const struct stepd_error *error);
 
 /* Control's daemon: asks the daemon of this place in the list, request->index, for its portion. On

@@ -43,6 +43,7 @@ struct peer_note;
 /* What a server that is not alone knows of the reign. */
 struct server_reign {
     bool begins;               /* jobs are being brought back */
+    bool opens;                /* and now the shards open them */
     bool ending;               /* what is of it is still being read */
     size_t writes;             /* checkpoints that are being written */
     struct stepd_error over;   /* why it is ending */

@@ -47,8 +47,10 @@ static void refuse(struct server *server, const struct order *order,
 {
     for (uint32_t i = 0; i < server->options.shards; i++) {
         struct notice *const notice = notice_create(NOTICE_JOB_OPENED, order->job_name);
-        if (notice == NULL)
-            return; /* control's deadline speaks for us */
+        if (notice == NULL) { /* control would wait for ever */
+            mailbox_post(&server->mailbox, (struct letter){.kind = LETTER_LOST});
+            return;
+        }
         notice->shard = server->reign.first + i;
         notice->query = order->query;
         notice->error = *error;
@@ -81,11 +83,29 @@ static void fetch(uv_work_t *work)
                        &opening->first, &opening->error);
 }
 
+/* Are they what control's daemon has read? A job must not be mixed of two. */
+static void check_first(struct opening *opening)
+{
+    const struct server_options *const options = &opening->server->options;
+    const struct order *const order = opening->order;
+    if (strcmp(opening->first->sum, order->first_sum) == 0)
+        return;
+    log_event(options->log, LOG_WARN, "init_from_differs", "job=%s sum=%s sum_of_control=%s",
+              order->job_name, opening->first->sum, order->first_sum);
+    (void)stepd_fail(&opening->error, STEPD_FAILED_PRECONDITION,
+                     "job '%s' begins with the weights of a file (init_from), and daemon %u has "
+                     "read others from its own than control's daemon: give all daemons the same "
+                     "file, whose name and sum the log of each has behind event=init_from",
+                     order->job_name, (unsigned)options->place);
+}
+
 static void on_fetched(uv_work_t *work, int status)
 {
     struct opening *const opening = work->data;
     (void)status; /* nothing is cancelled */
     opening->dropped = opening->dropped || atomic_load(&opening->server->ending);
+    if (opening->error.code == STEPD_OK)
+        check_first(opening);
     opening->order->first = opening->first;
     opening->first = NULL;
     finish(opening, &opening->error);

@@ -88,6 +88,9 @@ static void gather(struct server *server, const char *missing)
     control_gather(control_of(server), server->reign.missing);
 }
 
+static const char brings_back[] =
+    "the server brings its jobs back from their checkpoints; try again";
+
 static void on_begun(void *owner, uint32_t shards, const char *const *address)
 {
     struct server *const server = owner;
@@ -95,9 +98,34 @@ static void on_begun(void *owner, uint32_t shards, const char *const *address)
         mailbox_post(&server->mailbox, (struct letter){.kind = LETTER_LOST});
         return;
     }
-    gather(server, "the server brings its jobs back from their checkpoints; try again");
+    gather(server, brings_back);
     server->reign.begins = true;
     server->options.begin(server->options.peers_owner, shards);
+}
+
+/* Lets workers in when all that has come back is open; goes further back with what cannot be. */
+static void look_at_returning(struct server *server)
+{
+    struct control_returning job;
+    char text[STEPD_ERROR_TEXT_BYTES];
+    if (!server->reign.opens || server->state != SERVER_RUNNING)
+        return;
+    if (!control_returning(control_of(server), &job)) {
+        server->reign.opens = false;
+        gather(server, "");
+    } else if (job.failed) {
+        server->reign.opens = false;
+        server->reign.begins = true;
+        server->options.older(server->options.peers_owner, &job);
+    } else if (job.waited_ms > 0) {
+        (void)stepd_format(text, sizeof text,
+                           "the server brings its jobs back from their checkpoints, and has waited "
+                           "for daemon %u for %u s; try again",
+                           (unsigned)job.place, (unsigned)(job.waited_ms / 1000));
+        gather(server, text);
+    } else {
+        gather(server, brings_back);
+    }
 }
 
 void server_reign(struct server *server, const struct stepd_error *error)
@@ -111,7 +139,8 @@ void server_reign(struct server *server, const struct stepd_error *error)
         server_fail(server, error);
         return;
     }
-    gather(server, "");
+    server->reign.opens = true;
+    look_at_returning(server);
 }
 
 static void on_ended(void *owner, const struct stepd_error *why)
@@ -119,6 +148,7 @@ static void on_ended(void *owner, const struct stepd_error *why)
     struct server *const server = owner;
     server->reign.over = *why;
     server->reign.ending = true;
+    server->reign.opens = false;
     server->reign.leaves = false;
     gather(server, why->text);
     control_host_end(server->control, why);
@@ -302,6 +332,7 @@ void server_peers_tick(struct server *server, uint64_t now_ms)
 {
     if (server->daemons != NULL) {
         daemons_tick(server->daemons, now_ms);
+        look_at_returning(server);
         if (!server->reign.ending && !server->reign.begins && !daemons_reigns(server->daemons))
             gather(server, daemons_missing(server->daemons));
         release_leaving(server);

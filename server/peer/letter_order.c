@@ -35,6 +35,7 @@ static void put_order(struct peer_writer *writer, const struct order *order)
     peer_put_job(writer, order->job);
     peer_put_text(writer, order->checkpoint);
     peer_put_number(writer, order->first_elsewhere);
+    peer_put(writer, order->first_sum, sizeof order->first_sum);
     peer_put(writer, order->session, sizeof order->session);
     peer_put_number(writer, order->epoch);
     peer_put_text(writer, order->worker);
@@ -95,11 +96,21 @@ static void take_session(struct peer_reader *reader, struct order *order)
     order->observer = peer_take_bool(reader, "observer");
 }
 
+static void take_sum(struct peer_reader *reader, struct order *order)
+{
+    const uint8_t *const sum = peer_take(reader, "first_sum", sizeof order->first_sum);
+    if (sum == NULL)
+        return;
+    memcpy(order->first_sum, sum, sizeof order->first_sum);
+    order->first_sum[sizeof order->first_sum - 1] = '\0';
+}
+
 static void take_rest(struct peer_reader *reader, struct order *order)
 {
     order->job = peer_take_job(reader);
     order->checkpoint = peer_take_own_text(reader, "checkpoint", CHECKPOINT_MAX_BYTES);
     order->first_elsewhere = peer_take_bool(reader, "first_elsewhere");
+    take_sum(reader, order);
     take_session(reader, order);
     order->rank = peer_take_u32(reader, "rank", UINT32_MAX);
     order->from = peer_take_number(reader, "from", UINT64_MAX);

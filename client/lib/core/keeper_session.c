@@ -123,8 +123,10 @@ static void explain_roll_back(const struct stepd_keeper *keeper, uint64_t incarn
 {
     if (incarnation == 0)
         (void)stepd_fail(ret_why, STEPD_ROLLED_BACK,
-                         "the server has lost the job (it was started again without its state): "
-                         "call stepd_define again, pull the weights and go on from there");
+                         "the server has lost the job, of which it had no checkpoint: start the "
+                         "training again, and keep checkpoints (checkpoint_dir of the server); a "
+                         "program can call stepd_define again, pull the weights and go on from "
+                         "there");
     else if (incarnation == keeper->incarnation)
         (void)stepd_fail(ret_why, STEPD_ROLLED_BACK,
                          "the server had forgotten this worker, which has joined again: pull the "

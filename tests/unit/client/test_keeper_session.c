@@ -137,7 +137,7 @@ static void incarnation__none_any_more__says_that_the_job_is_lost(void **state)
     (void)state;
     be_forgotten();
     keeper_welcome(&rig, 0, 0);
-    assert_non_null(strstr(rig.failed.text, "has lost the job"));
+    assert_non_null(strstr(rig.failed.text, "start the training again, and keep checkpoints"));
     assert_non_null(strstr(rig.failed.text, "call stepd_define again"));
 }
 

@@ -389,24 +389,6 @@ static void clip_norm__of_a_restored_job__is_what_it_had_become_and_is_to_become
 
 /* ---- What cannot be restored ----------------------------------------------------------------- */
 
-static void changes__of_a_job_that_no_shard_can_open__are_forgotten(void **state)
-{
-    (void)state;
-    struct crash crash;
-    crash_begin(&crash, STEPD_SYNC);
-    shares_change(crash.worker[0], "lr=0.25", 70);
-    crash_take(&crash, 5, at_five);
-    crash_restore(&crash);
-    for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
-        brain_opened(crash.brain, shard, "j", STEPD_RESOURCE_EXHAUSTED);
-    struct peer *peer = peer_join(crash.brain, hello_resume(crash.worker[0]));
-    peer_request(peer, define_tensor(SHARES_ELEMENTS));
-    brain_opened_all(crash.brain, "j");
-    assert_int_equal(brain_count(crash.brain, 0, ORDER_CHANGE), 0);
-    assert_int_equal(changes(peer)->records, 0);
-    crash_end(&crash);
-}
-
 static void assert_not_restored(struct crash *crash, const char *words)
 {
     struct stepd_error error = {.text = ""};
@@ -478,7 +460,6 @@ int main(void)
         cmocka_unit_test(clip_norm__that_is_changed__clips_from_its_version_on),
         cmocka_unit_test(clip_norm__of_a_job_that_takes_no_norms__is_not_changed),
         cmocka_unit_test(clip_norm__of_a_restored_job__is_what_it_had_become_and_is_to_become),
-        cmocka_unit_test(changes__of_a_job_that_no_shard_can_open__are_forgotten),
         cmocka_unit_test(history__of_another_definition__is_not_restored),
         cmocka_unit_test(slices__whose_group_is_of_another_definition__are_not_restored),
     };

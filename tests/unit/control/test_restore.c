@@ -140,39 +140,99 @@ static void job__that_had_finished__is_finished(void **state)
     crash_end(&crash);
 }
 
-static void job__that_no_shard_can_open__begins_anew_and_says_so(void **state)
+static void fail_to_open(struct crash *crash)
 {
-    (void)state;
-    struct crash crash;
-    setup_restored(&crash);
-    brain_opened(crash.brain, 0, "j", STEPD_RESOURCE_EXHAUSTED);
-    brain_opened(crash.brain, 1, "j", STEPD_OK);
-    assert_logged(crash.brain, "warn: job_not_restored job=\"j\" cause=\"shard 0 cannot\"");
-    struct peer *peer = peer_join(crash.brain, hello_resume(crash.worker[0]));
-    assert_int_equal(peer_welcome(peer)->incarnation, 2);
-    assert_int_equal(peer_welcome(peer)->clock, 0);
-    peer_request(peer, define_tensor(SHARES_ELEMENTS));
-    assert_null(brain_newest(crash.brain, 0, ORDER_JOB_OPEN)->state);
-    crash_end(&crash);
+    brain_opened(crash->brain, 0, "j", STEPD_OK);
+    brain_opened(crash->brain, 1, "j", STEPD_DATA_LOSS);
 }
 
-static void member__of_a_job_that_begins_anew__is_one_from_the_first_version_on(void **state)
+static void job__that_a_shard_cannot_open__lets_nobody_in_and_says_why(void **state)
 {
+    static const char words[] = "job 'j' could not go on from step-00000005 (daemon 0: shard 1 "
+                                "cannot), and does not begin anew";
     (void)state;
     struct crash crash;
     crash_begin(&crash, STEPD_SYNC);
     crash_take(&crash, 5, at_five);
-    crash.taken.snapshot.member[1].from = 3;
-    crash.taken.snapshot.member[1].from_clock = 3;
+    memcpy(crash.taken.snapshot.origin.name, "step-00000005", sizeof "step-00000005");
     crash_restore(&crash);
-    for (uint32_t shard = 0; shard < BRAIN_SHARDS; shard++)
-        brain_opened(crash.brain, shard, "j", STEPD_RESOURCE_EXHAUSTED);
-    struct peer *peer = peer_join(crash.brain, hello_resume(crash.worker[0]));
-    peer_request(peer, define_tensor(SHARES_ELEMENTS));
+    fail_to_open(&crash);
+    assert_logged(crash.brain, "warn: job_not_restored job=\"j\" checkpoint=step-00000005 place=0 "
+                               "cause=\"shard 1 cannot\"");
+    assert_int_equal(brain_count(crash.brain, 0, ORDER_JOB_CLOSE), 1);
+    brain_wait(crash.brain, 2 * BRAIN_LEASE_MS); /* which are nobody's any more */
+    brain_assert_refused(crash.brain, hello_resume(crash.worker[0]), STEPD_DATA_LOSS, words);
+    brain_assert_refused(crash.brain, hello_worker("j", 0), STEPD_DATA_LOSS, words);
+    brain_assert_refused(crash.brain, hello_observer("j"), STEPD_DATA_LOSS, words);
+    crash_end(&crash);
+}
+
+static void job__that_a_shard_cannot_open__is_not_defined_anew_by_the_config(void **state)
+{
+    (void)state;
+    struct crash crash;
+    struct stepd_error error;
+    const struct stepd_message define = define_job(STEPD_SYNC, 2);
+    setup_restored(&crash);
+    fail_to_open(&crash);
+    assert_int_equal(control_define(crash.brain->control, "j", &define.body.define_job, &error),
+                     STEPD_DATA_LOSS);
+    assert_non_null(strstr(error.text, "could not go on from its snapshot"));
+    crash_end(&crash);
+}
+
+static void job__that_a_shard_cannot_open__makes_room_for_an_older_snapshot(void **state)
+{
+    (void)state;
+    struct crash crash;
+    struct control_returning job;
+    setup_restored(&crash);
+    fail_to_open(&crash);
+    assert_true(control_returning(crash.brain->control, &job));
+    assert_true(job.failed);
+    assert_string_equal(job.error->text, "shard 1 cannot");
+    crash_restore(&crash);
+    assert_true(control_returning(crash.brain->control, &job));
+    assert_false(job.failed);
     brain_opened_all(crash.brain, "j");
-    assert_int_equal(brain_newest(crash.brain, 0, ORDER_MEMBER)->rank, 1);
-    assert_int_equal(brain_newest(crash.brain, 0, ORDER_MEMBER)->from, 0);
-    assert_int_equal(brain_newest(crash.brain, 0, ORDER_MEMBER)->clock, 0);
+    assert_false(control_returning(crash.brain->control, &job));
+    struct peer *peer = peer_join(crash.brain, hello_resume(crash.worker[0]));
+    assert_int_equal(peer_welcome(peer)->incarnation, 3);
+    assert_int_equal(peer_welcome(peer)->clock, 5);
+    crash_end(&crash);
+}
+
+static void job__that_a_shard_is_slow_to_open__is_waited_for_and_the_log_says_so(void **state)
+{
+    (void)state;
+    struct crash crash;
+    struct control_returning job;
+    setup_restored(&crash);
+    brain_opened(crash.brain, 0, "j", STEPD_OK);
+    brain_wait(crash.brain, BRAIN_WAIT_MAX_MS);
+    assert_logged(crash.brain, "warn: job_restore_waits job=\"j\" checkpoint= place=0 "
+                               "shards_left=1 waited_ms=10000");
+    brain_wait(crash.brain, 10 * BRAIN_WAIT_MAX_MS);
+    assert_true(control_returning(crash.brain->control, &job));
+    assert_false(job.failed);
+    assert_int_equal(job.waited_ms, 11 * BRAIN_WAIT_MAX_MS);
+    brain_opened(crash.brain, 1, "j", STEPD_OK);
+    assert_false(control_returning(crash.brain->control, &job));
+    assert_int_equal(brain_count(crash.brain, 0, ORDER_JOB_START), 1);
+    crash_end(&crash);
+}
+
+static void leases__as_long_as_nobody_is_let_in__do_not_run(void **state)
+{
+    (void)state;
+    struct crash crash;
+    setup_restored(&crash);
+    control_gather(crash.brain->control, "jobs come back");
+    brain_wait(crash.brain, 2 * BRAIN_LEASE_MS);
+    brain_opened_all(crash.brain, "j");
+    control_gather(crash.brain->control, "");
+    brain_wait(crash.brain, BRAIN_LEASE_MS - 1);
+    assert_null(strstr(crash.brain->log, "worker_lost"));
     crash_end(&crash);
 }
 
@@ -378,8 +438,11 @@ int main(void)
         cmocka_unit_test(job__that_fewer_stayed_in__starts_all_the_same),
         cmocka_unit_test(job__that_had_not_started__waits_for_its_workers),
         cmocka_unit_test(job__that_had_finished__is_finished),
-        cmocka_unit_test(job__that_no_shard_can_open__begins_anew_and_says_so),
-        cmocka_unit_test(member__of_a_job_that_begins_anew__is_one_from_the_first_version_on),
+        cmocka_unit_test(job__that_a_shard_cannot_open__lets_nobody_in_and_says_why),
+        cmocka_unit_test(job__that_a_shard_cannot_open__is_not_defined_anew_by_the_config),
+        cmocka_unit_test(job__that_a_shard_cannot_open__makes_room_for_an_older_snapshot),
+        cmocka_unit_test(job__that_a_shard_is_slow_to_open__is_waited_for_and_the_log_says_so),
+        cmocka_unit_test(leases__as_long_as_nobody_is_let_in__do_not_run),
         cmocka_unit_test(worker__that_resumes__is_told_the_incarnation_and_its_clock),
         cmocka_unit_test(interval__of_a_member_that_had_joined_later__is_told_to_the_shards),
         cmocka_unit_test(worker__that_joined_after_the_snapshot__is_not_known),

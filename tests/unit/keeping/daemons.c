@@ -54,6 +54,7 @@ enum stepd_status server_restore(struct server *server, struct job_snapshot *sna
     (void)server;
     (void)reterr;
     current->restored++;
+    memcpy(current->origin, snapshot->origin.name, sizeof current->origin);
     current->incarnation = snapshot->incarnation + 1; /* as control makes it */
     current->floats = daemons_count_floats(current, state);
     return STEPD_OK;

@@ -52,7 +52,8 @@ struct daemons {
     struct stepd_error resumed_error;
     size_t restored;
     uint64_t incarnation;
-    size_t floats; /* slices whose floats have come back */
+    char origin[STEPD_CHECKPOINT_NAME_BYTES]; /* the checkpoint that it was restored from last */
+    size_t floats;                            /* slices whose floats have come back */
     struct job_state *loaded[DAEMONS];
     struct stepd_error loaded_error;
 };

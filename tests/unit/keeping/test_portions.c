@@ -51,7 +51,7 @@ static void checkpoint__of_which_a_portion_fails__is_given_up(void **state)
     daemons_ask(f, STEP);
     DAEMONS_UNTIL(f, f->written == 1);
     assert_int_equal(f->outcome.error.code, STEPD_UNAVAILABLE);
-    assert_memory_equal(f->outcome.error.text, "daemon 3: ", 10);
+    assert_memory_equal(f->outcome.error.text, "daemon 2: ", 10);
     assert_null(strstr(f->outcome.error.text, "elsewhere"));
     daemons_expect_there(f, "");
     daemons_stop(&f->daemon[2]);
@@ -116,7 +116,7 @@ static void answer__with_sums_of_other_files__fails_the_checkpoint(void **state)
     f->held = (struct portion_answer){.sums = NULL};
     DAEMONS_UNTIL(f, f->written == 1);
     assert_int_equal(f->outcome.error.code, STEPD_INVALID_ARGUMENT);
-    assert_non_null(strstr(f->outcome.error.text, "what daemon 2 has written"));
+    assert_non_null(strstr(f->outcome.error.text, "what daemon 1 has written"));
     daemons_expect_there(f, "");
     daemons_teardown(f);
 }

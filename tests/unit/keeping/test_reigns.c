@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/error.h"
 #include "server/disk/shelf.h"
 #include "tests/unit/keeping/daemons.h"
 
@@ -123,6 +124,56 @@ static void reign__that_ends_before_its_jobs_are_back__brings_none(void **state)
     daemons_teardown(f);
 }
 
+/* What a shard of a member daemon says of it. */
+static void fall_back(struct daemons *f, const char *name)
+{
+    struct stepd_error error = {.code = STEPD_OK};
+    const size_t before = f->resumed;
+    (void)stepd_fail(&error, STEPD_UNAVAILABLE, "%s: cannot read it", name);
+    const struct control_returning failed = {
+        .job_name = "j", .checkpoint = name, .error = &error, .failed = true, .place = 2};
+    keeping_resume_older(&f->daemon[0].keeping, &failed);
+    DAEMONS_UNTIL(f, f->resumed > before);
+}
+
+static void begin_with_two(struct daemons *f)
+{
+    daemons_write(f, STEP);
+    daemons_write(f, STEP + 1);
+    keeping_resume_begin(&f->daemon[0].keeping, 1, 1, UINT64_MAX);
+    DAEMONS_UNTIL(f, f->resumed == 1);
+    assert_string_equal(f->origin, "step-00000008");
+}
+
+static void checkpoint__that_a_daemon_cannot_read__gives_way_to_the_next_older_one(void **state)
+{
+    struct daemons fixture, *const f = &fixture;
+    daemons_setup(f, *state);
+    begin_with_two(f);
+    const uint64_t incarnation = f->incarnation;
+    fall_back(f, "step-00000008");
+    assert_int_equal(f->resumed_error.code, STEPD_OK);
+    assert_string_equal(f->origin, "step-00000007");
+    assert_int_equal(f->floats, 12);
+    assert_int_equal(f->incarnation, incarnation + 1); /* never one twice */
+    daemons_teardown(f);
+}
+
+static void job__without_an_older_checkpoint__does_not_come_back_and_says_why(void **state)
+{
+    struct daemons fixture, *const f = &fixture;
+    daemons_setup(f, *state);
+    begin_with_two(f);
+    fall_back(f, "step-00000008");
+    fall_back(f, "step-00000007");
+    assert_int_equal(f->restored, 2);
+    assert_int_equal(f->resumed_error.code, STEPD_DATA_LOSS);
+    assert_non_null(strstr(f->resumed_error.text,
+                           "no checkpoint of job 'j' is good (daemon 2: step-00000007: cannot"));
+    assert_non_null(strstr(f->resumed_error.text, "move the folder j out of the checkpoint"));
+    daemons_teardown(f);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
 int main(void)
@@ -133,6 +184,8 @@ int main(void)
         TEST(load__of_what_is_no_checkpoint__is_refused),
         TEST(reign__that_begins_while_one_is_written__gives_it_up_first),
         TEST(reign__that_ends_before_its_jobs_are_back__brings_none),
+        TEST(checkpoint__that_a_daemon_cannot_read__gives_way_to_the_next_older_one),
+        TEST(job__without_an_older_checkpoint__does_not_come_back_and_says_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -189,6 +189,8 @@ struct order *letters_draw_order(struct drawing *drawing)
     (void)job_unref(job);
     order->checkpoint = any_text(random, "a job/step-00001200");
     order->first_elsewhere = any_bool(random);
+    (void)stepd_format(order->first_sum, sizeof order->first_sum, "%s",
+                       order->first_elsewhere ? "0123456789abcdef0123456789abcdef" : "");
     for (size_t i = 0; i < sizeof order->session; i++)
         order->session[i] = (uint8_t)random_next(random);
     order->epoch = any_u64(random);
@@ -260,6 +262,7 @@ void letters_assert_same_order(const struct order *a, const struct order *b)
         letters_assert_same_job(a->job, b->job);
     assert_same_text(a->checkpoint, b->checkpoint);
     assert_int_equal(a->first_elsewhere, b->first_elsewhere);
+    assert_string_equal(a->first_sum, b->first_sum);
     assert_memory_equal(a->session, b->session, sizeof a->session);
     assert_int_equal(a->epoch, b->epoch);
     assert_same_text(a->worker, b->worker);
