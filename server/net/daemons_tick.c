@@ -56,12 +56,6 @@ static void say_waits(struct daemons *daemons, uint64_t now_ms)
     }
 }
 
-bool daemons_waits(const struct daemons *daemons, char *text, size_t size)
-{
-    roster_list_missing(&daemons->roster, text, size);
-    return daemons->state == DAEMONS_GATHERING && !roster_is_whole(&daemons->roster);
-}
-
 /* The log is told as well, again and again: nothing else says why nothing happens. */
 static void log_waits(struct daemons *daemons, uint64_t now_ms)
 {

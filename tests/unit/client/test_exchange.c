@@ -102,69 +102,6 @@ static void push__f16__travels_narrowed(void **state)
     assert_memory_equal(rig->sent[0].payload, wire, sizeof wire);
 }
 
-static void clocks__of_a_slice__rise_by_one_with_each_push(void **state)
-{
-    struct rig *const rig = *state;
-    const struct stepd_array array = push_of(0, big_grad);
-    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
-    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
-    assert_int_equal(rig->sent_count, 4);
-    assert_int_equal(rig->sent[0].message.body.push.clock, 1);
-    assert_int_equal(rig->sent[2].message.body.push.clock, 2);
-    assert_int_equal(rig->exchange.clock, 2);
-}
-
-static void clocks__resumed_rank__go_on_where_the_server_is(void **state)
-{
-    struct rig *const rig = *state;
-    const struct stepd_array array = push_of(0, big_grad);
-    rig->layout.mode = STEPD_ASYNC;
-    stepd_exchange_resume(&rig->exchange, 1, 41);
-    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
-    assert_int_equal(rig->sent[0].message.body.push.clock, 42);
-    assert_int_equal(rig->sent[1].message.body.push.clock, 1);
-    assert_int_equal(rig->exchange.clock, 42);
-}
-
-static void clocks__that_shards_have_counted_differently__go_on_from_the_least(void **state)
-{
-    struct rig *const rig = *state;
-    float weights[6];
-    const struct stepd_array array = {.tensor = 0, .weights = weights};
-    rig->layout.mode = STEPD_ASYNC;
-    stepd_exchange_resume(&rig->exchange, 1, 41);
-    stepd_exchange_resume(&rig->exchange, 2, 40);
-    const struct rig_operation *const operation =
-        rig_start(rig, STEPD_OPERATION_PULL, &array, 1, NULL);
-    struct stepd_message result =
-        rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_NONE, 90);
-    rig_reply(rig, 1, &result, big_grad, 4 * sizeof(float));
-    result = rig_result(rig->sent[1].message.request_id, 1, slice1, STEPD_NONE, 80);
-    rig_reply(rig, 2, &result, big_grad, 2 * sizeof(float));
-    assert_true(operation->done);
-    assert_int_equal(operation->operation.counts.clock, 40);
-    const struct stepd_array push = push_of(0, big_grad);
-    (void)rig_start(rig, STEPD_OPERATION_PUSH, &push, 1, NULL);
-    assert_int_equal(rig->sent[2].message.body.push.clock, 41); /* shard 1 knows this one */
-    assert_int_equal(rig->sent[3].message.body.push.clock, 41);
-}
-
-static void clocks__resumed_rank_in_sync__follow_the_version_of_the_weights(void **state)
-{
-    struct rig *const rig = *state;
-    float weights[6];
-    const struct stepd_array array = {.tensor = 0, .grad = big_grad, .weights = weights};
-    stepd_exchange_resume(&rig->exchange, 1, 6); /* of a step that came in part */
-    (void)rig_start(rig, STEPD_OPERATION_PULL, &array, 1, NULL);
-    const struct stepd_message result =
-        rig_result(rig->sent[0].message.request_id, 1, slice0, STEPD_NONE, 5);
-    rig_reply(rig, 1, &result, big_grad, 4 * sizeof(float));
-    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
-    assert_int_equal(rig->sent[2].message.body.push.clock, 6);
-    assert_int_equal(rig->sent[2].message.body.push.base_versions.at[0], 5);
-    assert_int_equal(rig->exchange.clock, 6);
-}
-
 /* Reply to the first pull of both shards: the slice of tensor 0 on shard 1, at a version. */
 static void fetch(struct rig *rig, float *weights, uint64_t on_shard_1, uint64_t on_shard_2)
 {
@@ -219,20 +156,6 @@ static void resumed_rank__with_a_slice_ahead__moves_on_past_its_duplicate(void *
     assert_int_equal(push->clock, 7);
     assert_memory_equal(push->slices.at, slices02, sizeof slices02);
     assert_memory_equal(push->base_versions.at, ((const uint64_t[]){20, 31}), 2 * sizeof(uint64_t));
-}
-
-static void clocks__slices_with_different_ones__go_in_separate_messages(void **state)
-{
-    struct rig *const rig = *state;
-    const struct stepd_array arrays[] = {push_of(0, big_grad), push_of(1, a_grad),
-                                         push_of(2, b_grad)};
-    (void)rig_start(rig, STEPD_OPERATION_PUSH, arrays, 1, NULL);
-    (void)rig_start(rig, STEPD_OPERATION_PUSH, arrays, 3, NULL);
-    assert_int_equal(rig->sent_count, 5);
-    assert_int_equal(rig->sent[2].message.body.push.clock, 2);
-    assert_int_equal(rig->sent[2].message.body.push.slices.count, 1);
-    assert_int_equal(rig->sent[3].message.body.push.clock, 1);
-    assert_int_equal(rig->sent[3].message.body.push.slices.at[0], 2);
 }
 
 static void base_versions__after_pulls_of_different_versions__are_listed(void **state)
@@ -386,26 +309,6 @@ static void error__of_the_request__fails_the_operation_with_its_text(void **stat
     assert_string_equal(operation->operation.error.text, "waiting for rank 3");
 }
 
-static void clocks__of_a_push_that_failed__are_used_again(void **state)
-{
-    struct rig *const rig = *state;
-    const struct stepd_array array = push_of(0, big_grad);
-    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
-    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
-    for (size_t i = 0; i < 4; i++) {
-        const struct stepd_message error = {
-            .request_id = rig->sent[i].message.request_id,
-            .kind = STEPD_MESSAGE_ERROR,
-            .body.error = {.code = STEPD_INVALID_ARGUMENT, .text = "NaN"},
-        };
-        rig_reply(rig, rig->sent[i].shard, &error, NULL, 0);
-    }
-    (void)rig_start(rig, STEPD_OPERATION_PUSH, &array, 1, NULL);
-    assert_int_equal(rig->sent[4].message.body.push.clock, 1);
-    assert_int_equal(rig->sent[5].message.body.push.clock, 1);
-    assert_int_equal(rig->exchange.clock, 2);
-}
-
 static void send__port_fails__operation_fails_at_once(void **state)
 {
     struct rig *const rig = *state;
@@ -483,13 +386,8 @@ int main(void)
         TEST(push__all_tensors__slices_of_a_shard_share_a_message),
         TEST(push__no_examples__is_sent_without_payload),
         TEST(push__f16__travels_narrowed),
-        TEST(clocks__of_a_slice__rise_by_one_with_each_push),
-        TEST(clocks__resumed_rank__go_on_where_the_server_is),
-        TEST(clocks__that_shards_have_counted_differently__go_on_from_the_least),
-        TEST(clocks__resumed_rank_in_sync__follow_the_version_of_the_weights),
         TEST(first_push__after_weights_of_two_versions__repeats_the_older_step),
         TEST(resumed_rank__with_a_slice_ahead__moves_on_past_its_duplicate),
-        TEST(clocks__slices_with_different_ones__go_in_separate_messages),
         TEST(base_versions__after_pulls_of_different_versions__are_listed),
         TEST(base_version__after_a_plain_push__is_that_of_the_weights_held),
         TEST(large_operation__above_the_target_size__takes_several_frames),
@@ -499,7 +397,6 @@ int main(void)
         TEST(reply__before_the_request_has_left__operation_waits_for_its_bytes),
         TEST(reply__after_the_last_one__is_dropped),
         TEST(error__of_the_request__fails_the_operation_with_its_text),
-        TEST(clocks__of_a_push_that_failed__are_used_again),
         TEST(send__port_fails__operation_fails_at_once),
         TEST(reply__slice_not_asked_for__is_a_breach),
         TEST(reply__slice_twice__is_a_breach),
