@@ -20,9 +20,6 @@
 #include "server/net/conn_internal.h"
 
 #define CHUNK_BYTES ((size_t)64 << 10)
-/* What would be left behind a chunk goes with it if it is no more than this: a few bytes alone
- * would cost a write, and wake the peer once more. */
-#define REST_BYTES ((size_t)16 << 10)
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
@@ -78,8 +75,8 @@ static bool encrypt(struct conn *conn, struct conn_write *write, size_t most)
 /* Encrypts the next chunk of what waits. */
 static bool encrypt_chunk(struct conn *conn)
 {
-    const size_t before = conn->unencrypted;
-    const size_t until = before > CHUNK_BYTES + REST_BYTES ? before - CHUNK_BYTES : 0;
+    size_t before = conn->unencrypted;
+    const size_t until = before > CHUNK_BYTES ? before - CHUNK_BYTES : 0;
     struct conn_write *write = conn->oldest;
     while (conn->unencrypted > until) {
         while (write->encrypted == write->bytes)
