@@ -289,8 +289,7 @@ static ssize_t send_some_tls(struct stepd_link *link)
     ssize_t sent = 1;
     while (sent > 0 && all < TURN_BYTES && write->at < write->parts) {
         const struct iovec *const part = &write->part[write->at];
-        sent = stepd_tls_write(link->options.tls, part->iov_base, part->iov_len,
-                               write->at + 1 < write->parts);
+        sent = stepd_tls_write(link->options.tls, part->iov_base, part->iov_len);
         if (sent > 0)
             pass(write, (size_t)sent);
         all += sent > 0 ? (size_t)sent : 0;

@@ -4,9 +4,6 @@
  * the process's and not ours, where the peer has gone. The handshake is made by the first reads and
  * writes.
  *
- * OpenSSL writes each record by itself. The system is told where others follow (MSG_MORE), so that
- * it sends several at once: else each of 16 KiB wakes the server, as a rule.
- *
  * OpenSSL leaves what went wrong in a queue of the thread's; it is emptied before each call, for
  * the thread may be the caller's, and what it has left there is none of ours.
  */
@@ -25,8 +22,6 @@
 
 #include "proto/error.h"
 
-#define RECORD_BYTES ((size_t)16 << 10) /* what is meant in the longest one */
-
 struct stepd_trust {
     SSL_CTX *context;   /* owned */
     BIO_METHOD *method; /* owned */
@@ -37,7 +32,6 @@ struct stepd_tls {
     SSL *ssl; /* owned, and with it the BIO */
     int fd;
     bool must_read;
-    bool more;              /* behind what is written comes more at once */
     struct stepd_error why; /* code OK: nothing is wrong */
 };
 
@@ -72,9 +66,7 @@ static int socket_read(BIO *bio, char *bytes, int room)
 
 static int socket_write(BIO *bio, const char *bytes, int n)
 {
-    const struct stepd_tls *const tls = BIO_get_data(bio);
-    const int flags = tls->more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
-    const ssize_t sent = send(tls->fd, bytes, (size_t)n, flags);
+    const ssize_t sent = send(fd_of(bio), bytes, (size_t)n, MSG_NOSIGNAL);
     const int result = outcome(bio, sent);
     if (sent < 0 && comes_later(errno))
         BIO_set_retry_write(bio);
@@ -302,13 +294,10 @@ ssize_t stepd_tls_read(struct stepd_tls *tls, void *bytes, size_t room)
     return result;
 }
 
-ssize_t stepd_tls_write(struct stepd_tls *tls, const void *bytes, size_t n, bool more)
+ssize_t stepd_tls_write(struct stepd_tls *tls, const void *bytes, size_t n)
 {
     ERR_clear_error();
-    /* What the handshake says is answered before more can follow. */
-    tls->more = (more || n > RECORD_BYTES) && SSL_is_init_finished(tls->ssl) == 1;
     const int sent = SSL_write(tls->ssl, bytes, n < INT_MAX ? (int)n : INT_MAX);
-    tls->more = false;
     tls->must_read = false;
     return sent > 0 ? sent : conclude(tls, sent);
 }

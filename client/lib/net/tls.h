@@ -39,9 +39,9 @@ struct stepd_tls *stepd_tls_destroy(struct stepd_tls *tls);
 
 /* As recv() and send(): how many bytes, 0 at the end of what comes, or -1 and errno: EAGAIN;
  * EPROTO, and stepd_tls_explain says what it is. What send() was given must be given again, or more
- * that begins with it. more: other bytes follow at once, for which the system may wait. */
+ * that begins with it. */
 ssize_t stepd_tls_read(struct stepd_tls *tls, void *bytes, size_t room);
-ssize_t stepd_tls_write(struct stepd_tls *tls, const void *bytes, size_t n, bool more);
+ssize_t stepd_tls_write(struct stepd_tls *tls, const void *bytes, size_t n);
 
 /* Does it hold bytes that were read from the socket already? */
 bool stepd_tls_holds(const struct stepd_tls *tls);
