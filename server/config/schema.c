@@ -381,7 +381,8 @@ static const struct schema_row rows[] = {
         .type = &value_path,
         .fallback = "",
         .most = VALUE_PATH_MAX_BYTES,
-        .doc = "folder to keep checkpoints in, of this daemon alone; empty for none",
+        .doc = "folder to keep checkpoints in, of no other server, and the same for all daemons of "
+               "peers; empty for none",
         .offset = FIELD(checkpoint_dir),
     },
     {
