@@ -104,13 +104,22 @@ def check_wrong(runs):
     print("a daemon that does not fit is refused, and says why")
 
 
-def join(address, **said):
+def sum_of_list(addresses):
+    """FNV-1a over all entries but the first, as control's daemon has it."""
+    total = 14695981039346656037
+    for byte in b"".join(address.lower().encode() + b"\0" for address in addresses[1:]):
+        total = (total ^ byte) * 1099511628211 % 2**64
+    return total
+
+
+def join(addresses, **said):
     """Somebody who says that they are daemon 1, as a daemon does."""
     said = {"protocol": 1, "version": "", "ahead_ms": 0, **said}
-    connection = raw.Connection(address)
+    connection = raw.Connection(addresses[0])
     connection.socket.sendall(connection.frame(JOIN, [
         (1, said["protocol"]), (2, said["version"]), (3, 1), (4, "127.0.0.1:1"), (5, 1),
-        (6, os.urandom(16)), (8, 1), (9, int(time.time() * 1000) + said["ahead_ms"])]))
+        (6, os.urandom(16)), (8, 1), (9, int(time.time() * 1000) + said["ahead_ms"]),
+        (11, len(addresses)), (12, sum_of_list(addresses))]))
     return connection
 
 
@@ -131,12 +140,12 @@ def check_version(runs):
     version = said.stdout.split()[1]
     with Peers(runs.stepd, [["--shards", "1"], ["--shards", "1"]], start=[0]) as peers:
         first = peers.daemon[0]
-        told = answers(join(peers.address, version="9.8.7"))
+        told = answers(join(peers.addresses, version="9.8.7"))
         wanted = f"the first of peers is stepd {version}, and daemon 1 is stepd 9.8.7; install one " \
                  "version on all"
         assert told == wanted, told
         first.wait_for("event=daemon_refused place=1 .*" + wanted)
-        told = answers(join(peers.address, version=version, protocol=2))
+        told = answers(join(peers.addresses, version=version, protocol=2))
         assert "daemon 1 speaks 2; install one version of stepd on all" in told, told
         first.wait_for("event=daemon_refused place=1 .*daemon 1 speaks 2")
         assert [d["state"] for d in runs.status(peers.address)["daemons"]] == ["joined", "missing"]
@@ -169,7 +178,7 @@ def check_clock(runs):
             # Where one was before, its reign must end first.
             told = [None]
             while told[0] != JOINED:
-                connection = join(peers.address, version=version, ahead_ms=ahead_ms)
+                connection = join(peers.addresses, version=version, ahead_ms=ahead_ms)
                 with contextlib.suppress(raw.Refused):
                     told = connection.read()
             first.wait_for(f"level=warn event=clock_differs place=1 ahead_ms={logged} "

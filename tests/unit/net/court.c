@@ -195,13 +195,13 @@ struct stepd_join court_join_of(uint32_t place, uint8_t which)
         .instance = {.count = STEPD_INSTANCE_BYTES, .at = instance_of(which)},
         .expects = 1,
         .clock_ms = wall_ms(),
-        .daemons = (uint32_t)court.count,
-        .others = roster_sum(court.count, address),
     };
 }
 
 struct far_daemon *court_join(struct stepd_join said)
 {
+    said.daemons = (uint32_t)court.count;
+    said.others = roster_sum(court.count, address);
     struct far_daemon *const far = court_come();
     far_say(far,
             &(struct stepd_message){.request_id = 1, .kind = STEPD_MESSAGE_JOIN, .body.join = said},
