@@ -371,8 +371,8 @@ static const struct schema_row rows[] = {
         .type = &value_path,
         .fallback = "",
         .most = VALUE_PATH_MAX_BYTES,
-        .doc = "folder to keep checkpoints in, of no other server, and the same for all daemons of "
-               "peers; empty for none",
+        .doc =
+            "folder for checkpoints, one for all daemons of peers and no other server; empty for none",
         .offset = FIELD(checkpoint_dir),
     },
     {
