@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What daemons.c (who has joined, reigns), daemons_tick.c (what time does to them) and
- * daemons_letters.c (what is said meanwhile) share.
+ * What daemons.c (who has joined, reigns), daemons_tick.c (what time does to them),
+ * daemons_letters.c (what is said meanwhile) and daemons_list.c (what is said of them) share.
  */
 #ifndef NET_DAEMONS_INTERNAL_H
 #define NET_DAEMONS_INTERNAL_H
