@@ -252,6 +252,23 @@ static void reader__that_the_core_has_forgotten__gives_way(void **state)
     tear_down(&scene);
 }
 
+static void round__that_waits_for_a_worker_who_comes_again__goes_on_at_once(void **state)
+{
+    struct scene scene;
+    (void)state;
+    set_up(&scene, STEPD_ASYNC, 0, 0);
+    pull(&scene, 0);
+    push(&scene, 1, 1);
+    pull(&scene, 0);
+    push(&scene, 1, 2);
+    assert_false(has_closed(&scene, 2));
+    shard_session(&scene.shard, 0, 2, /* observer= */ false);
+    assert_true(scene.shard.peer[0].cut);
+    shard_close_cut(&scene.shard);
+    assert_true(has_closed(&scene, 2));
+    tear_down(&scene);
+}
+
 static void worker__that_is_fenced__gives_way(void **state)
 {
     struct scene scene;
@@ -359,6 +376,7 @@ int main(void)
         cmocka_unit_test(round__of_a_version_that_many_read__cuts_all_of_them),
         cmocka_unit_test(observer__beside_a_worker_that_reads_the_same__is_not_cut_for_nothing),
         cmocka_unit_test(reader__that_the_core_has_forgotten__gives_way),
+        cmocka_unit_test(round__that_waits_for_a_worker_who_comes_again__goes_on_at_once),
         cmocka_unit_test(worker__that_is_fenced__gives_way),
         cmocka_unit_test(pull__by_a_peer_that_takes_nothing__is_answered_when_it_does),
         cmocka_unit_test(pulls__that_were_due__are_answered_in_their_order),
