@@ -41,12 +41,14 @@ static void cut_readers(const struct core *core, struct slice *slice, enum stepd
 static bool add_annexes(const struct core *core, struct slice *slice)
 {
     struct limits *const limits = core->options.limits;
+    const size_t before = slice_annexes_bytes(slice);
     const size_t bytes = slice_annex_bytes(slice);
     if (!limit_take(limits, LIMIT_OLD_VERSIONS, bytes))
         return false;
     if (slice_add_annexes(slice) == STEPD_OK)
         return true;
-    limit_give(limits, LIMIT_OLD_VERSIONS, bytes);
+    /* It may have freed others, too. */
+    limit_give(limits, LIMIT_OLD_VERSIONS, before + bytes - slice_annexes_bytes(slice));
     return false;
 }
 
