@@ -321,6 +321,7 @@ static enum stepd_status create_server(struct daemon *daemon, const char *probe,
         .memory_max_bytes = jobs_memory_bytes(config),
         .job_memory_max_bytes = config->job_memory_max_bytes,
         .definitions_max_bytes = config->definitions_max_bytes,
+        .old_versions_max_bytes = config->old_versions_max_bytes,
         .shared_max_bytes = config->shared_max_bytes > 0 ? config->shared_max_bytes
                                                          : memory_bytes(SHARED_SHARE_PERCENT),
         .frame_max_bytes = (uint32_t)config->frame_max_bytes, /* at most 1 GiB */

@@ -10,6 +10,7 @@
 #define BASE_LIMIT_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,7 @@
     X(DEFINITIONS, definitions_max_bytes)                                                          \
     X(JOB_MEMORY, job_memory_max_bytes)                                                            \
     X(MEMORY, memory_max_bytes)                                                                    \
+    X(OLD_VERSIONS, old_versions_max_bytes)                                                        \
     X(SHARED, shared_max_bytes)
 
 enum limit {
@@ -65,6 +67,28 @@ static inline void limit_refused(struct limits *limits, enum limit limit)
 {
     if (limits != NULL)
         (void)atomic_fetch_add_explicit(&limits->refused[limit], 1, memory_order_relaxed);
+}
+
+/* Takes so much of a limit that several threads share. False: there is not so much left, or limits
+ * is NULL, and nothing is taken. What was taken goes back with limit_give. Any thread. */
+static inline bool limit_take(struct limits *limits, enum limit limit, uint64_t amount)
+{
+    if (limits == NULL)
+        return false;
+    _Atomic uint64_t *const at = &limits->used[limit];
+    uint64_t used = atomic_load_explicit(at, memory_order_relaxed);
+    do {
+        if (used > limits->max[limit] || amount > limits->max[limit] - used)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(at, &used, used + amount, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
+}
+
+static inline void limit_give(struct limits *limits, enum limit limit, uint64_t amount)
+{
+    if (limits != NULL)
+        (void)atomic_fetch_sub_explicit(&limits->used[limit], amount, memory_order_relaxed);
 }
 
 /* So much of it is used now. Likewise. */

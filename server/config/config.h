@@ -28,7 +28,7 @@
 #include "server/base/log.h"
 #include "server/base/naming.h"
 
-#define CONFIG_KEYS     47u  /* rows of the table in schema.c */
+#define CONFIG_KEYS     48u  /* rows of the table in schema.c */
 #define CONFIG_JOBS_MAX 256u /* jobs of one file */
 
 /* The longest path of a Unix socket, without its NUL: sun_path of Linux. */
@@ -111,6 +111,7 @@ struct config {
     uint64_t job_memory_max_bytes; /* 0: as much as all jobs */
     uint64_t shared_max_bytes;     /* 0: 10 % of it, likewise */
     uint64_t definitions_max_bytes;
+    uint64_t old_versions_max_bytes;
     uint64_t frame_max_bytes;
     uint32_t connections_max;
     uint32_t unauthenticated_max; /* 0: a quarter of these */

@@ -165,6 +165,16 @@ static const struct schema_row rows[] = {
         .offset = FIELD(definitions_max_bytes),
     },
     {
+        .key = "old_versions_max_bytes",
+        .flag = "old-versions-max-bytes",
+        .type = &value_bytes,
+        .fallback = "256MiB",
+        .least = 0,
+        .most = GIB << 10,
+        .doc = "memory for weights that clients have not taken when a step needs their place",
+        .offset = FIELD(old_versions_max_bytes),
+    },
+    {
         .key = "frame_max_bytes",
         .flag = "frame-max-bytes",
         .type = &value_bytes,

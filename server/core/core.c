@@ -105,6 +105,8 @@ void conn_hang_up(struct core_conn *conn)
 {
     const struct core_io *io = &conn->core->io;
     void *peer = conn->peer;
+    if (io->give_way != NULL)
+        io->give_way(io->owner, peer); /* already when rounds are tried without it */
     conn_forget(conn);
     io->hang_up(io->owner, peer);
 }
@@ -116,6 +118,7 @@ void core_release(struct core *core, struct weights *weights, uint64_t now_ms)
     struct core_slice *slice = weights->slice;
     struct core_job *job = slice->job;
     weights_unref(weights);
+    room_trim(core, slice);
     job->pieces--;
     if (job->closing) {
         if (job->pieces == 0)

@@ -45,7 +45,8 @@ struct core_options {
     uint32_t wait_max_ms;     /* longest deadline of a parked request */
     uint32_t frame_max_bytes; /* largest frame to send, unless the peer wants smaller ones */
     uint32_t requests_max;    /* that may wait on one connection; 0: CORE_REQUESTS_MAX */
-    struct limits *limits;    /* borrowed while the core lives: where it counts; may be NULL */
+    struct limits *limits;    /* borrowed while the core lives: where it counts, and what there is
+                               * for old versions; may be NULL: nothing is */
 };
 
 /* io and options are copied. RESOURCE_EXHAUSTED. *ret_core: caller frees with core_destroy. */
@@ -78,6 +79,9 @@ uint8_t *core_window(struct core_conn *conn, size_t *ret_room);
 
 /* n bytes of the window (n <= *ret_room) were filled or dropped. */
 void core_filled(struct core_conn *conn, size_t n, uint64_t now_ms);
+
+/* The peer takes its replies again (core_io.takes). */
+void core_on_taken(struct core_conn *conn, uint64_t now_ms);
 
 /* Control says something. Takes ownership of the order. */
 void core_on_order(struct core *core, struct order *order, uint64_t now_ms);

@@ -22,6 +22,8 @@ enum stepd_status session_update(struct core *core, struct order *order);
 void session_remove(struct core *core, struct session *session, const struct stepd_error *why);
 /* Nothing more is taken of it: its requests, and those that come yet, end with the error. */
 void session_fence(struct session *session, const struct stepd_error *why);
+/* It has a connection, which gives way where no round may wait for whose it is. */
+void session_give_way(const struct session *session);
 
 /* ---- jobs.c ---------------------------------------------------------------------------------- */
 
@@ -113,8 +115,6 @@ void shared_hold(const struct waiter *waiter);
 void shared_let_go(const struct waiter *waiter);
 /* Nobody is to read of it any more, whoever does. */
 void shared_let_all_go(struct core_slice *slice);
-/* As slice_find_room; whoever reads weights where they stand is not waited for. */
-bool shared_find_room(struct core_slice *slice, struct slice_room *ret_room);
 /* The connection ends. */
 void shared_forget(struct core_conn *conn);
 
@@ -134,6 +134,8 @@ void receive_on_tick(const struct core *core);
 
 /* Marks a request for the next flush. */
 void dispatch_dirty(struct request *request);
+/* It is not ready any more, or gone: its turn will not come. */
+void dispatch_not_due(struct request *request);
 /* Sends what is ready. Called once at the end of every entry into the core. */
 void dispatch_flush(struct core *core);
 /* The only senders of errors: for one request, which is not in any list. */
@@ -201,6 +203,15 @@ struct gradient gradient_of_rank(const struct core_slice *slice, uint32_t rank);
 /* What is done to the n elements of a slice from `at` on, before its optimizer sees them. */
 void gradient_treat(const struct core *core, struct slice *slice, const struct gradient *gradient,
                     size_t at, size_t n);
+
+/* ---- room.c ---------------------------------------------------------------------------------- */
+
+/* Finds where the slice's next version goes. False: readers hold all there is, and some worker, or
+ * for a moment somebody who has just been cut off, is waited for. */
+bool room_find(struct core *core, struct core_slice *slice, struct slice_room *ret_room);
+/* References were given back: frees what nobody reads any more of a slice, or of a job's. */
+void room_trim(struct core *core, struct core_slice *slice);
+void room_trim_all(struct core *core, const struct core_job *job);
 
 /* ---- step.c ---------------------------------------------------------------------------------- */
 

@@ -63,6 +63,11 @@ struct request {
     struct stepd_error error; /* code OK, or how the request is to end */
     bool dirty;               /* stands in core->dirty */
     struct request *next_dirty;
+    bool
+        due; /* stands in its connection's list of those that are ready, and whose turn has not come
+              */
+    struct request *prev_due;
+    struct request *next_due;
     struct request *prev; /* in the connection's list */
     struct request *next;
     size_t unsent; /* waiters that are not SENT */
@@ -175,6 +180,8 @@ struct core_conn {
     struct request *requests;
     size_t requests_count;
     size_t waiters;            /* of all its requests */
+    struct request *due_first; /* what is ready, while the peer does not take its replies */
+    struct request *due_last;
     struct request *receiving; /* whose payload is coming in, or NULL */
     size_t receiving_at;       /* its waiter that the next byte belongs to */
     uint64_t received;         /* bytes of that waiter's part that are in */

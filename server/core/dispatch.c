@@ -6,6 +6,10 @@
  * flush at the end of the entry sends each of them one Result with all slices that are ready, or
  * its Error. So a request is never answered twice, and what is ready is not held back by what is
  * not.
+ *
+ * Who does not take its replies gets no more weights until it does: what is ready for it is due,
+ * and goes out in its turn, with the weights that there are then. So a peer that asks and does not
+ * read holds no more versions than its queue of replies and one answer more have room for.
  */
 #include <assert.h>
 
@@ -254,6 +258,60 @@ static void finish(struct request *request)
     request_destroy(request);
 }
 
+/* Sends what is ready of a request, or why nothing will be. */
+static void answer(struct request *request)
+{
+    dispatch_not_due(request);
+    if (request->error.code == STEPD_OK)
+        send_ready(request);
+    finish(request);
+}
+
+static bool takes(const struct core_conn *conn)
+{
+    const struct core_io *io = &conn->core->io;
+    return io->takes == NULL || io->takes(io->owner, conn->peer);
+}
+
+/* Its answer has to wait for its turn. */
+static void make_due(struct request *request)
+{
+    struct core_conn *conn = request->conn;
+    if (request->due)
+        return;
+    request->due = true;
+    request->prev_due = conn->due_last;
+    request->next_due = NULL;
+    if (conn->due_last != NULL)
+        conn->due_last->next_due = request;
+    else
+        conn->due_first = request;
+    conn->due_last = request;
+}
+
+void dispatch_not_due(struct request *request)
+{
+    struct core_conn *conn = request->conn;
+    if (!request->due)
+        return;
+    request->due = false;
+    if (request->prev_due != NULL)
+        request->prev_due->next_due = request->next_due;
+    else
+        conn->due_first = request->next_due;
+    if (request->next_due != NULL)
+        request->next_due->prev_due = request->prev_due;
+    else
+        conn->due_last = request->prev_due;
+}
+
+/* Would it be answered with weights that its peer does not take now? */
+static bool must_wait(const struct request *request)
+{
+    return request->error.code == STEPD_OK && request->wants_weights && request->unsent > 0 &&
+           (request->conn->due_first != NULL || !takes(request->conn));
+}
+
 void dispatch_flush(struct core *core)
 {
     receive_go_on(core);
@@ -262,8 +320,17 @@ void dispatch_flush(struct core *core)
         core->dirty = request->next_dirty;
         request->dirty = false;
         request->next_dirty = NULL;
-        if (request->error.code == STEPD_OK)
-            send_ready(request);
-        finish(request);
+        if (must_wait(request))
+            make_due(request);
+        else
+            answer(request);
     }
+}
+
+void core_on_taken(struct core_conn *conn, uint64_t now_ms)
+{
+    conn->core->now_ms = now_ms;
+    while (conn->due_first != NULL && takes(conn))
+        answer(conn->due_first);
+    dispatch_flush(conn->core);
 }

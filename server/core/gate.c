@@ -144,7 +144,7 @@ static void close_slice(struct core *core, struct core_slice *slice)
     const struct core_gate *gate = &slice->job->gate;
     const bool update = gate->verdict == ORDER_APPLY && slice->waiting.grad != NULL;
     struct slice_room room;
-    slice->blocked = update && !shared_find_room(slice, &room);
+    slice->blocked = update && !room_find(core, slice, &room);
     if (slice->blocked)
         return;
     slice->waiting.factor = gate->factor;

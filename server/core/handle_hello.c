@@ -79,6 +79,7 @@ enum stepd_status handle_hello(struct core_conn *conn, const struct stepd_messag
     session->conn = conn;
     session_heard(core, session);
     conn->session = session;
+    session_give_way(session);
     if (hello->max_frame_bytes != 0 && hello->max_frame_bytes < conn->frame_max_bytes)
         conn->frame_max_bytes = hello->max_frame_bytes;
     welcome(conn, message->request_id, hello->shares_memory);

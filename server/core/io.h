@@ -51,6 +51,22 @@ struct core_io {
      */
     void (*hold)(void *owner, void *peer, bool hold);
 
+    /*
+     * Does a peer take its replies? False: too much of them is unsent, and the core answers nothing
+     * with weights until core_on_taken(). NULL: all do.
+     */
+    bool (*takes)(void *owner, void *peer);
+
+    /* Nobody waits for this peer: it gives way where versions that it is being sent are in the way
+     * of a step. As does whoever the core has forgotten. Never called where NULL. */
+    void (*give_way)(void *owner, void *peer);
+
+    /* How many references to these weights are on their way to peers that give way; and closes the
+     * connections of these, whatever was replied. The references come back through core_release,
+     * not from within this call. Returns how many it closes. NULL: nobody gives way. */
+    size_t (*in_the_way)(void *owner, const struct weights *weights);
+    size_t (*cut)(void *owner, const struct weights *weights);
+
     /* Takes ownership of the notice and brings it to control. */
     void (*notify)(void *owner, struct notice *notice);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "proto/error.h"
+#include "server/base/limit.h"
 #include "server/core/core_internal.h"
 #include "server/core/snapshot.h"
 
@@ -240,6 +241,8 @@ void job_free(struct core *core, struct core_job *job)
     for (size_t i = 0; job->slice != NULL && i < job->job->layout.slices; i++) {
         if (job->slice[i] == NULL)
             continue;
+        limit_give(core->options.limits, LIMIT_OLD_VERSIONS,
+                   slice_annexes_bytes(&job->slice[i]->slice));
         slice_deinit(&job->slice[i]->slice);
         round_deinit(&job->slice[i]->round);
         free(job->slice[i]);

@@ -301,6 +301,7 @@ void request_destroy(struct request *request)
     conn->waiters -= request->count;
     for (size_t i = 0; i < request->count; i++)
         unpark(&request->waiter[i]);
+    dispatch_not_due(request);
     if (request->dirty) {
         struct request **at = &conn->core->dirty;
         while (*at != request)
@@ -454,11 +455,12 @@ static void expire(struct request *request)
         return;
     }
     const struct waiter *waiter = first_parked(request);
-    if (waiter == NULL)
+    if (waiter == NULL && !request->due)
         return; /* it is ready: the next flush answers it */
     uint32_t rank[RANKS_NAMED];
-    char why[STEPD_ERROR_TEXT_BYTES];
-    const size_t ranks = waiter_explain(waiter, why, sizeof why, rank, RANKS_NAMED);
+    char why[STEPD_ERROR_TEXT_BYTES] = "waiting for you to read the replies before this one";
+    const size_t ranks =
+        waiter == NULL ? 0 : waiter_explain(waiter, why, sizeof why, rank, RANKS_NAMED);
     struct stepd_error error = {.code = STEPD_OK};
     (void)stepd_fail(&error, STEPD_DEADLINE_EXCEEDED, "%s", why);
     const struct stepd_u32s waited_for = {.count = ranks, .at = rank};

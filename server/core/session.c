@@ -87,6 +87,16 @@ void session_remove(struct core *core, struct session *session, const struct ste
 void session_fence(struct session *session, const struct stepd_error *why)
 {
     session->fenced = *why;
-    if (session->conn != NULL)
-        requests_fail(session->conn, /* job= */ NULL, why);
+    if (session->conn == NULL)
+        return;
+    session_give_way(session);
+    requests_fail(session->conn, /* job= */ NULL, why);
+}
+
+void session_give_way(const struct session *session)
+{
+    const struct core_io *io = &session->conn->core->io;
+    const bool awaited = !session->observer && session->fenced.code == STEPD_OK;
+    if (!awaited && io->give_way != NULL)
+        io->give_way(io->owner, session->conn->peer);
 }

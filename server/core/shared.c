@@ -208,14 +208,6 @@ void shared_let_all_go(struct core_slice *slice)
         let_go(slice, rank);
 }
 
-bool shared_find_room(struct core_slice *slice, struct slice_room *ret_room)
-{
-    if (slice_find_room(&slice->slice, ret_room))
-        return true;
-    shared_let_all_go(slice);
-    return slice_find_room(&slice->slice, ret_room);
-}
-
 void shared_forget(struct core_conn *conn)
 {
     struct core_job *job =

@@ -41,6 +41,7 @@ void snapshot_forget(struct core *core, struct core_job *job)
     core->snapshots -= job->snapshot != NULL;
     destroy(job->snapshot);
     job->snapshot = NULL;
+    room_trim_all(core, job);
 }
 
 /* ---- Taking ---------------------------------------------------------------------------------- */

@@ -268,6 +268,7 @@ enum stepd_outcome step_make(struct core *core, struct core_slice *slice,
         slice_publish(s, room);
     else
         slice_publish_same(s);
+    room_trim(core, slice);
     if (schedule_wants_loss(schedule) && !isnan(gradient->loss))
         schedule_observe(schedule, &s->schedule_state, gradient->loss);
     change_reach(slice);

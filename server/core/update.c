@@ -173,7 +173,7 @@ void update_try(struct core *core, struct core_slice *slice)
         if (!policy->together && turn_away_stale(slice))
             continue;
         const bool update = makes_update(slice);
-        slice->blocked = update && !shared_find_room(slice, &room);
+        slice->blocked = update && !room_find(core, slice, &room);
         if (slice->blocked)
             return;
         if (policy->together)

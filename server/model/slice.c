@@ -158,12 +158,24 @@ enum stepd_status slice_init(struct slice *slice, const struct job *job, uint32_
     return slice_init_at(slice, job, index, memory, /* places= */ NULL);
 }
 
+static void set_current(struct published *view, struct weights *next)
+{
+    if (next == view->current)
+        return;
+    if (view->current != NULL)
+        weights_unref(view->current);
+    view->current = next == NULL ? NULL : weights_ref(next);
+}
+
 void slice_deinit(struct slice *slice)
 {
     for (size_t i = 0; i < slice->ranks; i++)
         free(slice->by_rank[i].backup);
     free(slice->by_rank);
     free(slice->sum);
+    for (int v = 0; v < STEPD_VIEWS; v++)
+        set_current(&slice->view[v], NULL);
+    (void)slice_free_annexes(slice);
     for (int v = 0; v < STEPD_VIEWS; v++) {
         for (size_t i = 0; i < SLICE_BUFFERS; i++)
             weights_deinit(&slice->view[v].buffer[i]);
@@ -178,15 +190,6 @@ void slice_deinit(struct slice *slice)
 }
 
 /* ---- Phases ---------------------------------------------------------------------------------- */
-
-static void set_current(struct published *view, struct weights *next)
-{
-    if (next == view->current)
-        return;
-    if (view->current != NULL)
-        weights_unref(view->current);
-    view->current = next == NULL ? NULL : weights_ref(next);
-}
 
 void slice_enter(struct slice *slice, uint64_t clock)
 {
@@ -241,57 +244,10 @@ void slice_back_up(struct slice *slice, uint32_t rank)
     of_rank->backup_version = slice->version;
 }
 
-/* ---- Versions -------------------------------------------------------------------------------- */
-
 struct weights *slice_view(struct slice *slice, enum stepd_view view)
 {
     struct weights *made = slice->view[view].current;
     return made != NULL ? made : slice->view[STEPD_EVALUATION].current;
-}
-
-/* Does the next step, which makes t + 1 updates of t, make this view? */
-static bool is_due(const struct slice *slice, enum stepd_view view)
-{
-    const struct treatment *treatment = &slice->group->treatment;
-    const uint64_t updates = slice->t + 1;
-    switch (view) {
-    case STEPD_EVALUATION: return true;
-    case STEPD_TRAINING: return phase_looks_ahead(slice->phase);
-    case STEPD_EMA: return treatment->ema_decay > 0.0;
-    case STEPD_SWA:
-        return treatment->swa && updates >= treatment->swa_start &&
-               (updates - treatment->swa_start) % treatment->swa_every == 0;
-    }
-    return false;
-}
-
-/* In place where nobody else reads, but not in the spare room, which the next free buffer is to
- * relieve. */
-static struct weights *free_buffer(struct published *view)
-{
-    struct weights *spare = &view->buffer[SLICE_BUFFERS - 1];
-    const bool alone = view->current != NULL && view->current->refs == 1;
-    if (alone && view->current != spare)
-        return view->current;
-    for (size_t i = 0; i < SLICE_BUFFERS; i++) {
-        if (view->buffer[i].refs == 0 && view->buffer[i].values != NULL)
-            return &view->buffer[i];
-    }
-    return alone ? spare : NULL;
-}
-
-bool slice_find_room(struct slice *slice, struct slice_room *ret_room)
-{
-    struct slice_room room = {.view = {NULL}};
-    for (int v = 0; v < STEPD_VIEWS; v++) {
-        if (!is_due(slice, (enum stepd_view)v))
-            continue;
-        room.view[v] = free_buffer(&slice->view[v]);
-        if (room.view[v] == NULL)
-            return false;
-    }
-    *ret_room = room;
-    return true;
 }
 
 /* ---- Room for a snapshot --------------------------------------------------------------------- */

@@ -5,8 +5,10 @@
  * where a gradient of it is being received.
  *
  * A step writes version v+1 of a view into the buffer of v itself when nobody else holds that, and
- * into the other buffer when that is free. When a reader still holds both, the step has to wait
- * until one is given back: never more than two versions are published at a time.
+ * into the other buffer when that is free. When readers still hold both, the step waits until one
+ * is given back, or the slice is given an annex: memory for a version more, which goes as soon as
+ * nobody reads it and the slice has moved back into a buffer. How many of these there may be is for
+ * who asks for them to say.
  *
  * Only EVALUATION, the weights, is there from the start. Every other view is the weights
  * themselves, the very same buffer, until a step makes it: the point that is looked ahead to is w
@@ -53,13 +55,20 @@ struct slice_rank {
     struct weights *reads;   /* a reference: what it reads where it lies; NULL: nothing */
 };
 
+/* A version beside those in the buffers. */
+struct annex {
+    struct weights weights;
+    struct annex *next;
+};
+
 /* A view and its two versions; while the slice is pinned, three. */
 #define SLICE_BUFFERS 3u
 
 struct published {
     struct weights buffer[SLICE_BUFFERS]; /* values are NULL where the slice never makes the view;
                                            * the last one's, where there is no spare */
-    struct weights *current; /* one of them; the slice holds a reference. NULL: the weights */
+    struct annex *annexes;                /* owned; with values, which each owns */
+    struct weights *current; /* one of all these; the slice holds a reference. NULL: the weights */
 };
 
 /* Where the next step writes version + 1, by view; NULL where it makes none of that view. */
@@ -95,6 +104,7 @@ struct slice {
 
     struct published view[STEPD_VIEWS];
     uint64_t swa_count; /* weights that the view SWA is the mean of */
+    size_t annexes;     /* of all views */
     float *slots;       /* in the job's block, behind the values of the buffers that stand there */
     size_t slots_floats;
     size_t scalars;
@@ -157,6 +167,28 @@ void slice_back_up(struct slice *slice, uint32_t rank);
 /* Finds a buffer for each view that the next step will make. False while readers hold both buffers
  * of one of them. Not for a frozen slice. */
 bool slice_find_room(struct slice *slice, struct slice_room *ret_room);
+
+/* Bytes of an annex for each view that slice_find_room finds no buffer for, with what 16-bit
+ * encodings of them may take. 0: it finds all. */
+size_t slice_annex_bytes(struct slice *slice);
+
+/* Makes these annexes, which slice_find_room then finds. RESOURCE_EXHAUSTED: no memory, and there
+ * is no more than before. */
+enum stepd_status slice_add_annexes(struct slice *slice) STEPD_MUST_CHECK;
+
+/* Frees the annexes that nobody reads and that are not the newest version. Returns their bytes, as
+ * slice_annex_bytes counts them. */
+size_t slice_free_annexes(struct slice *slice);
+
+/* Bytes of those that there are, counted so. */
+size_t slice_annexes_bytes(const struct slice *slice);
+
+/* Does the next step make this view, without a buffer that it could be made in? */
+bool slice_lacks_room(struct slice *slice, enum stepd_view view);
+
+/* The i-th of the buffers and annexes of a view that somebody holds a reference to; NULL: there are
+ * no more. Borrowed until it is given back. */
+struct weights *slice_held(struct slice *slice, enum stepd_view view, size_t i);
 
 /* An update was applied: what stands in room, from slice_find_room, is version + 1. */
 void slice_publish(struct slice *slice, const struct slice_room *room);

@@ -8,6 +8,7 @@
  *     opened                              -> its own name for the connection, `user`
  *     message(user, ...)                  for each frame
  *     window(user), filled(user, n)       until the frame's payload has been taken
+ *     taken(user)                         when replies that had piled up have left
  *     closed(user)                        unless the handler hung up itself (conn_finish)
  *     release(owner, weights)             for each piece of a reply, sent or not
  *
@@ -66,6 +67,9 @@ struct conn_handler {
     /* The connection is gone for the handler. */
     void (*closed)(void *user, uint64_t now_ms);
 
+    /* The peer takes its replies again (conn_takes). NULL: nobody wants to know. */
+    void (*taken)(void *user, uint64_t now_ms);
+
     /* A reply's piece was sent, or will never be. */
     void (*release)(void *owner, struct weights *weights, uint64_t now_ms);
 
@@ -98,6 +102,7 @@ struct conn_loop {
     size_t count;
     uint64_t reads;             /* that have brought bytes */
     bool freed;                 /* a connection is held no more, and not read from yet */
+    bool cuts;                  /* a connection was cut, and not closed yet */
     struct conn_write *written; /* owned; replies that have left through TLS, with theirs */
     struct weights **spent;     /* owned; references of replies that have left, or failed */
     size_t spents;
@@ -140,8 +145,8 @@ void conn_loop_settle(struct conn_loop *loop);
 #define CONN_TICK_MS 100u
 void conn_loop_tick(struct conn_loop *loop, uint64_t now_ms);
 
-/* Reads on from connections that are held no more. Before the loop sleeps, and not from inside the
- * handler. */
+/* Closes connections that were cut, and reads on from those that are held no more. Before the loop
+ * sleeps, and not from inside the handler. */
 void conn_loop_go_on(struct conn_loop *loop);
 
 /* Says goodbye to all: what was replied is flushed, then they close. */
@@ -183,6 +188,21 @@ const uint8_t *conn_lend(struct conn *conn, const struct shared_memory *weights,
 
 /* Bytes of replies that have not left. */
 size_t conn_queue_bytes(const struct conn *conn);
+
+/* Is there room for more of them? False, from when they are more than queue_high_bytes until they
+ * are less than a quarter: then taken() comes. */
+bool conn_takes(const struct conn *conn);
+
+/* From now on the connection gives way to who needs what is on its way to the peer (below). One
+ * that the handler does not know any more does so by itself. */
+void conn_give_way(struct conn *conn);
+
+/* How many references to these weights are on their way over connections that give way. */
+size_t conn_loop_in_the_way(const struct conn_loop *loop, const struct weights *weights);
+
+/* Closes these connections, at the loop's next turn, whatever was replied: what they hold comes
+ * back through release() then. Returns how many it closes. From inside the handler too. */
+size_t conn_loop_cut_readers(struct conn_loop *loop, const struct weights *weights);
 
 /* From now on nothing more of the peer's bytes comes to the handler (hold), or it does again, after
  * conn_loop_go_on(). */

@@ -61,9 +61,11 @@ struct conn {
     struct conn *prev;
     struct conn *next;
     enum conn_state state;
-    void *user;  /* the handler's; NULL: it does not know us (any more) */
-    bool doomed; /* a reply was lost: the next tick closes */
-    bool known;  /* it was let in */
+    void *user;     /* the handler's; NULL: it does not know us (any more) */
+    bool doomed;    /* a reply was lost: the next tick closes */
+    bool gives_way; /* to who needs what is on its way to the peer */
+    bool cut;       /* it has: the loop's next turn closes */
+    bool known;     /* it was let in */
     char peer[ADDRESS_TEXT_BYTES];
 
     /* Reading */

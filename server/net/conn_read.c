@@ -278,8 +278,20 @@ void conn_hold(struct conn *conn, bool hold)
     conn->loop->freed |= !hold;
 }
 
+/* Whoever gave way goes. */
+static void close_cut(struct conn_loop *loop)
+{
+    loop->cuts = false;
+    for (struct conn *conn = loop->first; conn != NULL; conn = conn->next) {
+        if (conn->cut)
+            conn_drop(conn, "steps need the memory of old versions that it has not taken");
+    }
+}
+
 void conn_loop_go_on(struct conn_loop *loop)
 {
+    if (loop->cuts)
+        close_cut(loop);
     while (loop->freed) {
         loop->freed = false;
         for (struct conn *conn = loop->first; conn != NULL; conn = conn->next)

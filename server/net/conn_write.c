@@ -15,10 +15,14 @@
  *
  * Bounded: above queue_high_bytes of unsent replies the connection is not read from, so a peer
  * that asks and never listens fills its own socket, not our memory. What it had asked for before is
- * bounded by the handler. A peer must take each reply within write_timeout_ms and the time that its
- * bytes, and those that waited before it, need at CONN_RATE_LEAST_BYTES_PER_S, or it is cut off by
- * the tick (conn_write_stuck): one that trickles, or takes of many replies one at a time, holds a
- * version of the weights, and so a round, no longer than one that takes nothing.
+ * bounded by the handler, which is asked to send nothing long meanwhile (conn_takes). A peer must
+ * take each reply within write_timeout_ms and the time that its bytes, and those that waited before
+ * it, need at CONN_RATE_LEAST_BYTES_PER_S, or it is cut off by the tick (conn_write_stuck): one
+ * that trickles, or takes of many replies one at a time, holds a version of the weights, and so a
+ * round, no longer than one that takes nothing.
+ *
+ * A connection that gives way holds none at all: whoever needs the memory finds it by what is in
+ * its list of replies, and cuts it.
  *
  * What goes wrong: a reply that cannot be encoded or given to libuv may not be answered by calling
  * the handler either. The connection, which has lost a reply, is doomed; the next tick closes it.
@@ -165,7 +169,15 @@ void conn_after_write(struct conn *conn)
     if (!conn->choked || conn_queue_bytes(conn) >= low)
         return;
     conn->choked = false;
+    const struct conn_handler *const handler = conn->loop->handler;
+    if (conn->user != NULL && handler->taken != NULL)
+        handler->taken(conn->user, conn_now(conn)); /* who has waited comes before what comes now */
     conn_read_on(conn);
+}
+
+bool conn_takes(const struct conn *conn)
+{
+    return !conn->choked;
 }
 
 /* Appends to the replies that are on their way. */
@@ -353,4 +365,49 @@ bool conn_write_stuck(const struct conn *conn, uint64_t now_ms)
     const uint64_t allowed_ms =
         conn->loop->write_timeout_ms + oldest->ahead * 1000 / CONN_RATE_LEAST_BYTES_PER_S;
     return now_ms >= oldest->since_ms && now_ms - oldest->since_ms >= allowed_ms;
+}
+
+void conn_give_way(struct conn *conn)
+{
+    conn->gives_way = true;
+}
+
+static bool gives_way(const struct conn *conn)
+{
+    return conn->gives_way || conn->user == NULL;
+}
+
+/* References to these weights that are on their way. */
+static size_t count_held(const struct conn *conn, const struct weights *weights)
+{
+    size_t held = 0;
+    for (const struct conn_write *write = conn->oldest; write != NULL; write = write->next) {
+        for (size_t i = 0; i < write->pieces; i++)
+            held += write->held[i].weights == weights;
+    }
+    return held;
+}
+
+size_t conn_loop_in_the_way(const struct conn_loop *loop, const struct weights *weights)
+{
+    size_t held = 0;
+    for (const struct conn *conn = loop->first; conn != NULL; conn = conn->next) {
+        if (gives_way(conn))
+            held += count_held(conn, weights);
+    }
+    return held;
+}
+
+size_t conn_loop_cut_readers(struct conn_loop *loop, const struct weights *weights)
+{
+    size_t cut = 0;
+    for (struct conn *conn = loop->first; conn != NULL; conn = conn->next) {
+        if (conn->state == CONN_CLOSED || conn->cut || !gives_way(conn) ||
+            count_held(conn, weights) == 0)
+            continue;
+        conn->cut = true;
+        cut++;
+    }
+    loop->cuts |= cut > 0;
+    return cut;
 }

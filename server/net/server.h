@@ -51,6 +51,7 @@ struct server_options {
     uint64_t job_memory_max_bytes; /* 0: as much as all jobs */
     uint64_t shared_max_bytes;     /* for gradients of workers on this host */
     uint64_t definitions_max_bytes;
+    uint64_t old_versions_max_bytes; /* of weights that clients have not taken */
     uint32_t frame_max_bytes;
     uint32_t connections_max;
     uint32_t unauthenticated_max; /* of them; 0: a quarter */

@@ -166,6 +166,7 @@ static void fill_limits(struct server *server)
         [LIMIT_DEFINITIONS] = options->definitions_max_bytes,
         [LIMIT_JOB_MEMORY] = job > 0 ? job : options->memory_max_bytes,
         [LIMIT_MEMORY] = options->memory_max_bytes,
+        [LIMIT_OLD_VERSIONS] = options->old_versions_max_bytes,
         [LIMIT_SHARED] = options->shared_max_bytes,
     };
     for (size_t i = 0; i < LIMITS; i++)

@@ -93,6 +93,11 @@ static void on_closed(void *user, uint64_t now_ms)
     core_close(user, now_ms);
 }
 
+static void on_taken(void *user, uint64_t now_ms)
+{
+    core_on_taken(user, now_ms);
+}
+
 static void on_release(void *owner, struct weights *weights, uint64_t now_ms)
 {
     const struct shard *const shard = owner;
@@ -118,6 +123,7 @@ static const struct conn_handler handler = {
     .window = on_window,
     .filled = on_filled,
     .closed = on_closed,
+    .taken = on_taken,
     .release = on_release,
     .known = on_known,
     .gone = on_gone,
@@ -142,6 +148,30 @@ static void io_hold(void *owner, void *peer, bool hold)
 {
     (void)owner;
     conn_hold(peer, hold);
+}
+
+static bool io_takes(void *owner, void *peer)
+{
+    (void)owner;
+    return conn_takes(peer);
+}
+
+static void io_give_way(void *owner, void *peer)
+{
+    (void)owner;
+    conn_give_way(peer);
+}
+
+static size_t io_in_the_way(void *owner, const struct weights *weights)
+{
+    const struct shard *const shard = owner;
+    return conn_loop_in_the_way(&shard->loop, weights);
+}
+
+static size_t io_cut(void *owner, const struct weights *weights)
+{
+    struct shard *const shard = owner;
+    return conn_loop_cut_readers(&shard->loop, weights);
 }
 
 static void io_notify(void *owner, struct notice *notice)
@@ -286,6 +316,10 @@ static enum stepd_status create_brain(struct shard *shard)
         .reply = io_reply,
         .hang_up = io_hang_up,
         .hold = io_hold,
+        .takes = io_takes,
+        .give_way = io_give_way,
+        .in_the_way = io_in_the_way,
+        .cut = io_cut,
         .notify = io_notify,
         .share = io_share,
         .unshare = io_unshare,

@@ -181,8 +181,8 @@ def deaf(address, _):
 
 
 def hoarders(address, _):
-    """Observers who pull the weights of the job that trains, again and again, and never read them: the
-    shard holds versions for them."""
+    """Observers who pull the weights of the job that trains, again and again, and never read them: no
+    round is to wait for the versions that they are being sent."""
     inside, rounds = [], 0
     while True:
         if rounds % 20 == 0:  # the job may have begun anew

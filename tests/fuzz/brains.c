@@ -55,14 +55,54 @@ bool brains_deliver(struct brains *brains, uint32_t host)
     return true;
 }
 
+/* Is each version of a view that the next step has no room for held by somebody who is waited for?
+ */
+static bool waits_for_workers(const struct brains *brains, struct slice *slice,
+                              enum stepd_view view)
+{
+    const struct weights *weights = NULL;
+    for (size_t i = 0; (weights = slice_held(slice, view, i)) != NULL; i++) {
+        const uint32_t own = slice->view[view].current == weights;
+        if (weights->refs - own == peers_in_the_way(brains, weights))
+            return false;
+    }
+    return true;
+}
+
+/* No step waits for observers alone, or for who is forgotten. */
+static void check_blocked_slice(const struct brains *brains, struct core_slice *slice)
+{
+    bool lacks = false;
+    bool waits = false;
+    for (int v = 0; v < STEPD_VIEWS; v++) {
+        if (!slice_lacks_room(&slice->slice, (enum stepd_view)v))
+            continue;
+        lacks = true;
+        waits = waits || waits_for_workers(brains, &slice->slice, (enum stepd_view)v);
+    }
+    FUZZ_CHECK(!lacks || waits);
+}
+
+static void check_blocked(const struct brains *brains, const struct core *core)
+{
+    for (const struct core_job *job = core->jobs; job != NULL; job = job->next) {
+        for (size_t i = 0; job->slice != NULL && i < job->job->layout.slices; i++) {
+            if (job->slice[i] != NULL && job->slice[i]->blocked && job->failure.code == STEPD_OK)
+                check_blocked_slice(brains, job->slice[i]);
+        }
+    }
+}
+
 void brains_settle(struct brains *brains)
 {
     bool any = true;
     while (any) {
-        any = false;
+        any = peers_close_cut(brains);
         for (uint32_t host = 0; host < BRAINS_HOSTS; host++)
             any = brains_deliver(brains, host) || any;
     }
+    for (uint32_t shard = 0; shard < BRAINS_SHARDS; shard++)
+        check_blocked(brains, brains->core[shard]);
 }
 
 void brains_rest(struct brains *brains)
@@ -105,6 +145,28 @@ static void on_hold(void *owner, void *peer, bool hold)
     peer_on_hold(peer, hold);
 }
 
+static bool on_takes(void *owner, void *peer)
+{
+    (void)owner;
+    return !((const struct peer *)peer)->choked;
+}
+
+static void on_give_way(void *owner, void *peer)
+{
+    (void)owner;
+    ((struct peer *)peer)->gives_way = true;
+}
+
+static size_t on_in_the_way(void *owner, const struct weights *weights)
+{
+    return peers_in_the_way(owner, weights);
+}
+
+static size_t on_cut(void *owner, const struct weights *weights)
+{
+    return peers_cut(owner, weights);
+}
+
 static void core_notify(void *owner, struct notice *notice)
 {
     post(owner, BRAINS_CONTROL, (struct letter){.notice = notice});
@@ -142,11 +204,16 @@ static void make_core(struct brains *brains, uint32_t shard)
         .isa = kernels_choose(),
         .wait_max_ms = BRAINS_WAIT_MAX_MS,
         .frame_max_bytes = STEPD_FRAME_MAX_BYTES,
+        .limits = &brains->limits,
     };
     const struct core_io io = {.owner = brains,
                                .reply = core_reply,
                                .hang_up = on_hang_up,
                                .hold = on_hold,
+                               .takes = on_takes,
+                               .give_way = on_give_way,
+                               .in_the_way = on_in_the_way,
+                               .cut = on_cut,
                                .notify = core_notify,
                                .share = core_share,
                                .unshare = core_unshare,
@@ -316,6 +383,7 @@ bool brains_do_task(struct brains *brains, bool well)
 void brains_init(struct brains *brains, uint64_t seed, bool shares_memory)
 {
     *brains = (struct brains){.random = {.state = seed}, .shares_memory = shares_memory};
+    brains->limits.max[LIMIT_OLD_VERSIONS] = BRAINS_OLD_BYTES;
     for (uint32_t host = 0; host < BRAINS_HOSTS; host++)
         brains->queue[host].end = &brains->queue[host].first;
     for (uint32_t shard = 0; shard < BRAINS_SHARDS; shard++)
@@ -347,6 +415,7 @@ void brains_deinit(struct brains *brains)
         check_end(brains->core[shard]);
         brains->core[shard] = core_destroy(brains->core[shard]);
     }
+    FUZZ_CHECK(brains->limits.used[LIMIT_OLD_VERSIONS] == 0);
     brains->control = control_destroy(brains->control);
     for (uint32_t host = 0; host < BRAINS_HOSTS; host++) {
         struct letter letter;

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "server/base/limit.h"
 #include "server/control/control.h"
 #include "server/core/core.h"
 #include "tests/lib/random.h"
@@ -24,6 +25,7 @@ enum { BRAINS_SHARDS = 2, BRAINS_HOSTS = 3, BRAINS_CONTROL = BRAINS_SHARDS, BRAI
 #define BRAINS_TICK_MOST_MS 5000u
 #define BRAINS_SLICE_LENGTH 8u /* elements, where a job does not say */
 #define BRAINS_MEMORY_BYTES (UINT64_C(1) << 20)
+#define BRAINS_OLD_BYTES    512u                /* for old versions: of a few slices */
 #define BRAINS_UNIX_S       INT64_C(1800000000) /* 2027-01-15T08:00:00Z: when a clock is at 0 */
 
 struct letter;
@@ -40,6 +42,8 @@ struct task {
 struct brains {
     struct core *core[BRAINS_SHARDS]; /* owned */
     struct control *control;          /* owned */
+    struct peer *peers;               /* borrowed: those that are open, and those with replies */
+    struct limits limits;
     uint64_t now_ms;
     struct random random; /* of sessions: told to nobody but those whose they are */
     bool shares_memory;   /* as with workers on the daemon's host */

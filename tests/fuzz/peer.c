@@ -14,6 +14,8 @@
 #include "proto/utf8.h"
 #include "tests/fuzz/fuzz.h"
 
+#define UNREAD_MOST_BYTES 256u
+
 struct reply {
     struct reply *next;
     uint8_t *frame; /* owned; its head */
@@ -72,6 +74,8 @@ void peer_on_reply(struct peer *peer, const struct stepd_message *message,
     reply->sum = sum_of(piece, pieces);
     *peer->replies_end = reply;
     peer->replies_end = &reply->next;
+    peer->unread += bytes_of(piece, pieces);
+    peer->choked = peer->choked || peer->unread > UNREAD_MOST_BYTES;
 }
 
 /* Brings a reply to whoever reads it. */
@@ -94,17 +98,29 @@ static void show(const struct peer *peer, const struct reply *reply)
     free(payload.at);
 }
 
+/* Replies have been read; who has waited for that comes again. */
+static void take_again(struct peer *peer)
+{
+    if (!peer->choked || peer->unread >= UNREAD_MOST_BYTES / 4)
+        return;
+    peer->choked = false;
+    if (peer->conn != NULL && peer->host != BRAINS_CONTROL)
+        core_on_taken(peer->conn, peer->brains->now_ms);
+}
+
 static void drop_first(struct peer *peer)
 {
     struct reply *const reply = peer->replies;
     peer->replies = reply->next;
     if (peer->replies == NULL)
         peer->replies_end = &peer->replies;
+    peer->unread -= bytes_of(reply->piece, reply->pieces);
     for (size_t i = 0; i < reply->pieces; i++)
         core_release(peer->brains->core[peer->host], reply->piece[i].weights, peer->brains->now_ms);
     free(reply->frame);
     free(reply->piece);
     free(reply);
+    take_again(peer);
 }
 
 void peer_read(struct peer *peer, size_t n)
@@ -224,6 +240,55 @@ void peer_send(struct peer *peer, const struct stepd_message *message, const voi
     stepd_arena_deinit(&arena);
 }
 
+/* ---- Replies that nobody reads --------------------------------------------------------------- */
+
+static size_t in_the_way(const struct peer *peer, const struct weights *weights)
+{
+    size_t held = 0;
+    if (!peer->gives_way && peer->conn != NULL)
+        return 0;
+    for (const struct reply *reply = peer->replies; reply != NULL; reply = reply->next) {
+        for (size_t i = 0; i < reply->pieces; i++)
+            held += reply->piece[i].weights == weights;
+    }
+    return held;
+}
+
+size_t peers_in_the_way(const struct brains *brains, const struct weights *weights)
+{
+    size_t held = 0;
+    for (const struct peer *peer = brains->peers; peer != NULL; peer = peer->next)
+        held += in_the_way(peer, weights);
+    return held;
+}
+
+size_t peers_cut(const struct brains *brains, const struct weights *weights)
+{
+    size_t cut = 0;
+    for (struct peer *peer = brains->peers; peer != NULL; peer = peer->next) {
+        if (peer->cut || in_the_way(peer, weights) == 0)
+            continue;
+        peer->cut = true;
+        cut++;
+    }
+    return cut;
+}
+
+bool peers_close_cut(struct brains *brains)
+{
+    bool any = false;
+    for (struct peer *peer = brains->peers; peer != NULL;) {
+        if (!peer->cut) {
+            peer = peer->next;
+            continue;
+        }
+        any = true;
+        peer_close(peer);
+        peer = brains->peers; /* what that has given back may have cut others */
+    }
+    return any;
+}
+
 /* ---- Memory that is shared ------------------------------------------------------------------- */
 
 uint8_t *peer_pages(size_t bytes)
@@ -254,6 +319,17 @@ void peer_open(struct peer *peer, struct brains *brains, uint32_t host)
                      ? (void *)control_open(brains->control, peer, brains->now_ms)
                      : (void *)core_open(brains->core[host], peer, brains->now_ms);
     FUZZ_CHECK(peer->conn != NULL);
+    peer->next = brains->peers;
+    brains->peers = peer;
+}
+
+static void unlist(const struct peer *peer)
+{
+    struct peer **at = peer->brains == NULL ? NULL : &peer->brains->peers;
+    while (at != NULL && *at != NULL && *at != peer)
+        at = &(*at)->next;
+    if (at != NULL && *at == peer)
+        *at = peer->next;
 }
 
 void peer_on_hang_up(struct peer *peer)
@@ -275,6 +351,8 @@ void peer_close(struct peer *peer)
     close_conn(peer);
     while (peer->replies != NULL)
         drop_first(peer);
+    unlist(peer);
+    peer->cut = false;
     free(peer->up.at);
     peer->up = (struct bytes){.at = NULL};
     peer->arrived = 0;

@@ -29,6 +29,11 @@ struct peer {
     size_t payload_left;
     struct reply *replies; /* owned; the first to be read */
     struct reply **replies_end;
+    size_t unread;      /* bytes of their payloads */
+    bool choked;        /* they are too many: it takes no more weights */
+    bool gives_way;     /* to steps */
+    bool cut;           /* it has, and is to be closed */
+    struct peer *next;  /* of those of its brains */
     uint8_t *gradients; /* owned; memory that it shares with its shard; NULL: none */
     size_t gradients_bytes;
 };
@@ -49,6 +54,9 @@ void peer_carry(struct peer *peer, size_t n);
 /* At most n replies are read. */
 void peer_read(struct peer *peer, size_t n);
 
+/* Closes the peers that have been cut. False: there are none. */
+bool peers_close_cut(struct brains *brains);
+
 /* ---- For brains.c ---------------------------------------------------------------------------- */
 
 /* Zeroed pages. */
@@ -59,5 +67,10 @@ void peer_on_reply(struct peer *peer, const struct stepd_message *message,
 void peer_on_hang_up(struct peer *peer);
 void peer_on_hold(struct peer *peer, bool hold);
 const uint8_t *peer_on_lend(struct peer *peer, size_t gradients_bytes);
+
+/* References to the weights that wait to be read by peers that give way; and has
+ * peers_close_cut() close these, whose number it returns. */
+size_t peers_in_the_way(const struct brains *brains, const struct weights *weights);
+size_t peers_cut(const struct brains *brains, const struct weights *weights);
 
 #endif

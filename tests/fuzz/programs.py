@@ -263,6 +263,9 @@ def programs():
                + act(5, 4) + ENDS + passes(400),
         "deaf": enrol(2) + b"".join(on_both(0, "pull", 0, d, 1, how=DEAF) for d in range(3))
                 + steps(2, 3, how=DEAF) + act(6, 4, 1) + act(6, 8, 9) + pull(),
+        "hoards": enrol(1) + steps(1, 1) + send(control(3), "hello", 1, 0, 0, 2) + on_shards(3, 0, 0, 1, 2)
+                  + (on_both(3, "pull", 0, 0, 1, how=DEAF) + steps(1, 1, how=DEAF)) * 14
+                  + act(6 | DEAF, shard(3, 0), 2) + pull(),
         "phases": enrol(1, phases=[(1, 0), (1, 1)]) + steps(1, 5),
         "averages": enrol(1, averages=True) + steps(1, 3) + pull(0, 0, 2) + pull(0, 1, 3),
         "hostile_bytes": act(1, 0, *b"GET / HTTP/1.1\r\n\r\n") + act(1, 4, *b"\xff" * 12)

@@ -51,9 +51,10 @@ static void keep_welcome(struct shard_reply *reply, const struct stepd_welcome *
     reply->welcome.gradients_bytes = welcome->gradients_bytes;
 }
 
-static void keep_payload(struct shard *shard, struct shard_reply *reply,
-                         const struct core_piece *piece, size_t pieces)
+static void keep_payload(struct shard *shard, struct shard_peer *to, const struct core_piece *piece,
+                         size_t pieces)
 {
+    struct shard_reply *reply = &to->reply[to->replies - 1];
     size_t bytes = 0;
     for (size_t i = 0; i < pieces; i++)
         bytes += piece[i].count;
@@ -66,6 +67,7 @@ static void keep_payload(struct shard *shard, struct shard_reply *reply,
         memcpy(at, piece[i].bytes, piece[i].count);
         at += piece[i].count;
         assert_true(shard->held < SHARD_REPLIES);
+        shard->held_of[shard->held] = to;
         shard->held_piece[shard->held++] = piece[i].weights;
     }
 }
@@ -89,7 +91,7 @@ static void on_reply(void *owner, void *peer, const struct stepd_message *messag
         keep_error(reply, &message->body.error);
     if (message->kind == STEPD_MESSAGE_WELCOME)
         keep_welcome(reply, &message->body.welcome);
-    keep_payload(shard, reply, piece, pieces);
+    keep_payload(shard, to, piece, pieces);
 }
 
 static void on_hang_up(void *owner, void *peer)
@@ -106,6 +108,50 @@ static void on_hold(void *owner, void *peer, bool hold)
     struct shard_peer *const held = peer;
     (void)owner;
     held->held = hold;
+}
+
+static bool on_takes(void *owner, void *peer)
+{
+    const struct shard_peer *const asked = peer;
+    (void)owner;
+    return !asked->full;
+}
+
+static void on_give_way(void *owner, void *peer)
+{
+    struct shard_peer *const to = peer;
+    (void)owner;
+    to->gives_way = true;
+}
+
+/* Is a held piece one of these weights, on its way to a peer that gives way? */
+static bool is_in_the_way(const struct shard *shard, size_t i, const struct weights *weights)
+{
+    const struct shard_peer *const peer = shard->held_of[i];
+    return shard->held_piece[i] == weights && (peer->gives_way || peer->conn == NULL);
+}
+
+static size_t on_in_the_way(void *owner, const struct weights *weights)
+{
+    const struct shard *const shard = owner;
+    size_t held = 0;
+    for (size_t i = 0; i < shard->held; i++)
+        held += is_in_the_way(shard, i, weights);
+    return held;
+}
+
+static size_t on_cut(void *owner, const struct weights *weights)
+{
+    struct shard *const shard = owner;
+    size_t cut = 0;
+    for (size_t i = 0; i < shard->held; i++) {
+        struct shard_peer *const peer = &shard->peer[shard->held_of[i] - shard->peer];
+        if (!is_in_the_way(shard, i, weights) || peer->cut)
+            continue;
+        peer->cut = true;
+        cut++;
+    }
+    return cut;
 }
 
 static void keep_heard(struct shard *shard, const struct notice *heard)
@@ -172,6 +218,10 @@ struct core_io shard_io(struct shard *shard)
                          .reply = on_reply,
                          .hang_up = on_hang_up,
                          .hold = on_hold,
+                         .takes = on_takes,
+                         .give_way = on_give_way,
+                         .in_the_way = on_in_the_way,
+                         .cut = on_cut,
                          .notify = on_notify};
     if (shard->shares)
         shard_share(&io);
@@ -182,6 +232,31 @@ void shard_release(struct shard *shard)
 {
     while (shard->held > 0)
         core_release(shard->core, shard->held_piece[--shard->held], shard->now_ms);
+}
+
+void shard_release_of(struct shard *shard, size_t peer)
+{
+    const struct shard_peer *const of = &shard->peer[peer];
+    for (size_t i = 0; i < shard->held; i++) {
+        if (shard->held_of[i] != of)
+            continue;
+        struct weights *const weights = shard->held_piece[i];
+        shard->held--;
+        shard->held_piece[i] = shard->held_piece[shard->held];
+        shard->held_of[i--] = shard->held_of[shard->held];
+        core_release(shard->core, weights, shard->now_ms); /* which may reply */
+    }
+}
+
+void shard_close_cut(struct shard *shard)
+{
+    for (size_t peer = 0; peer < SHARD_PEERS; peer++) {
+        if (!shard->peer[peer].cut)
+            continue;
+        shard->peer[peer].cut = false;
+        shard_close(shard, peer);
+        shard_release_of(shard, peer);
+    }
 }
 
 /* Replies are complete: their pieces may go. */
@@ -197,6 +272,7 @@ void shard_open(struct shard *shard, size_t peer)
 {
     struct shard_peer *p = &shard->peer[peer];
     p->hung_up = false;
+    p->gives_way = false;
     p->conn = core_open(shard->core, p, shard->now_ms);
     assert_non_null(p->conn);
 }

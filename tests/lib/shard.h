@@ -45,7 +45,10 @@ struct shard_reply {
 struct shard_peer {
     struct core_conn *conn; /* NULL: closed or hung up */
     bool hung_up;
-    bool held;          /* nothing more of its bytes is to be brought */
+    bool held; /* nothing more of its bytes is to be brought */
+    bool full; /* the test: it takes no replies */
+    bool gives_way;
+    bool cut;           /* its connection is to be closed: shard_close_cut */
     uint8_t *gradients; /* owned; what is lent to it, as long as its connection stands; or NULL */
     size_t replies;
     struct shard_reply reply[SHARD_REPLIES];
@@ -67,8 +70,9 @@ struct shard {
     bool hold; /* keep the pieces of replies instead of giving them back at once */
     size_t held;
     struct weights *held_piece[SHARD_REPLIES];
-    struct stepd_error opened; /* what NOTICE_JOB_OPENED said */
-    size_t heard;              /* ranks in the newest NOTICE_HEARD */
+    const struct shard_peer *held_of[SHARD_REPLIES]; /* whose it is */
+    struct stepd_error opened;                       /* what NOTICE_JOB_OPENED said */
+    size_t heard;                                    /* ranks in the newest NOTICE_HEARD */
     uint32_t heard_rank[4];
     uint64_t heard_clock[4];
     size_t answers;      /* NOTICE_ANSWER so far; the rest is of the newest */
@@ -109,6 +113,7 @@ struct shard_job {
     uint32_t shard;          /* which of them this is */
     bool shares;             /* its peers are on this host, and share memory */
     bool lacks_memory;       /* ... of which there is none */
+    struct limits *limits;   /* of the shard; borrowed while it lives; may be NULL */
     size_t tensors;
     const struct stepd_tensor_def *tensor;
     struct first_weights *first; /* that it begins with; NULL: as it is defined */
@@ -208,8 +213,11 @@ const float *shard_placed(const struct shard *shard, const struct shard_reply *r
 /* The newest reply of a peer; fails the test if there is none. */
 const struct shard_reply *shard_last(const struct shard *shard, size_t peer);
 
-/* Gives held pieces back. */
+/* Gives held pieces back; those of a peer. */
 void shard_release(struct shard *shard);
+void shard_release_of(struct shard *shard, size_t peer);
+/* Closes the connections that the core has cut, and gives back what they held. */
+void shard_close_cut(struct shard *shard);
 
 /* A tensor with constant first weights. */
 struct stepd_tensor_def shard_tensor(const char *name, const uint64_t *shape, size_t dims,

@@ -63,6 +63,7 @@ void shard_try_open(struct shard *shard, const struct shard_job *job, struct job
         .isa = kernels_choose(),
         .wait_max_ms = 10000,
         .frame_max_bytes = STEPD_FRAME_MAX_BYTES,
+        .limits = job->limits,
     };
     const struct core_io io = shard_io(shard);
     assert_int_equal(core_create(&options, &io, &shard->core), STEPD_OK);

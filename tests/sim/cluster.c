@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "tests/sim/heap.h"
+#include "tests/sim/observer.h"
 #include "tests/sim/worker.h"
 
 enum {
@@ -38,6 +39,8 @@ struct cluster {
     size_t crashes_left;
     struct host host[PLAN_SHARDS_MAX + 1]; /* the shards, and control behind them */
     struct worker worker[PLAN_WORKERS_MAX];
+    size_t observers;
+    struct observer observer[OBSERVERS_MAX];
     size_t links;
     struct link *link[LINKS_MAX]; /* owned; of both living and half-dead connections */
     struct cluster_story story;
@@ -98,6 +101,11 @@ static struct link *connect_to(struct cluster *cluster, struct worker *worker, u
 /* The worker hears nothing more on this connection, and knows it. */
 static void disconnect(struct cluster *cluster, struct link *link)
 {
+    if (link_rank(link) >= PLAN_WORKERS_MAX) {
+        link_break_worker(link);
+        observer_disconnect(&cluster->observer[link_rank(link) - PLAN_WORKERS_MAX], link);
+        return;
+    }
     struct worker *worker = &cluster->worker[link_rank(link)];
     link_break_worker(link);
     if (worker->enrolment.link == link)
@@ -144,6 +152,22 @@ static void act(struct cluster *cluster)
     struct link *link = connect_to(cluster, worker, host, worker_on_frame);
     if (link != NULL)
         worker_connect(worker, host, link);
+}
+
+/* Room for the connections of workers is left. */
+static void observe(struct cluster *cluster)
+{
+    if (cluster->observers == 0)
+        return;
+    struct observer *observer =
+        &cluster->observer[random_below(&cluster->random, cluster->observers)];
+    const uint32_t host = random_host(cluster);
+    if (!observer_act(observer, host) || cluster->links >= LINKS_MAX / 2)
+        return;
+    struct link *link =
+        link_create(&cluster->host[host], observer->number, observer_on_frame, observer);
+    cluster->link[cluster->links++] = link;
+    observer_connect(observer, host, link);
 }
 
 static bool is_of(const struct worker *worker, const struct link *link)
@@ -246,6 +270,8 @@ static void happen(struct cluster *cluster)
         carry(cluster);
     else if (what < 70)
         (void)host_deliver(&cluster->host[random_host(cluster)]);
+    else if (what < 75)
+        observe(cluster);
     else if (what < 99 || !cluster->plan->faults)
         act(cluster);
     else
@@ -275,6 +301,9 @@ static void begin(struct cluster *cluster, const struct plan *plan)
                                            .random = &cluster->random};
     for (uint32_t rank = 0; rank < plan->job->workers; rank++)
         worker_init(&cluster->worker[rank], &cluster->world, rank, /* replaces= */ false);
+    cluster->observers = random_below(&cluster->random, OBSERVERS_MAX + 1);
+    for (uint32_t i = 0; i < cluster->observers; i++)
+        observer_init(&cluster->observer[i], plan, cluster->replay, &cluster->random, i);
     hosts_init(cluster->host, plan, cluster->witness, &cluster->now_ms);
 }
 

@@ -57,6 +57,9 @@
     X(HELD_BACK, "pulls held back for a slow worker")                                              \
     X(GAVE_UP, "workers that gave up waiting for each other")                                      \
     X(DEAF, "readers cut off that took nothing")                                                   \
+    X(CHOKED, "connections whose replies piled up")                                                \
+    X(CUT, "readers cut off for the memory of old versions")                                       \
+    X(OBSERVED, "slices that observers got")                                                       \
     X(JUMP, "jumps of the clock")                                                                  \
     X(CRASH, "workers that died")                                                                  \
     X(RANK_TAKEN, "ranks whose lease had not run out")                                             \

@@ -173,8 +173,10 @@ static void on_error(struct enrolment *enrolment, const struct stepd_error_reply
     /* The job has failed: there is nothing more to ask, nor to leave. */
     const bool failed = error->code == STEPD_FAILED_PRECONDITION &&
                         plan_may_halt(enrolment->plan) && strstr(error->text, "is halted") != NULL;
-    /* Said to the session before this one, whose connection has outlived it. */
-    const bool fenced = error->code == STEPD_FAILED_PRECONDITION && enrolment->again &&
+    /* Said to the session before this one, whose connection has outlived it; or the Hello of its
+     * dead predecessor was that late that a lease had run out, and has taken the rank from it. */
+    const bool overtaken = enrolment->again || (enrolment->replaces && between);
+    const bool fenced = error->code == STEPD_FAILED_PRECONDITION && overtaken &&
                         strstr(error->text, "has passed to worker") != NULL;
     if (!waits && !late && !forgotten && !reset && !failed && !fenced)
         plan_fail(enrolment->plan, "control refuses rank %u: %s", enrolment->rank, error->text);

@@ -17,6 +17,8 @@
 #include "tests/sim/link.h"
 #include "tests/sim/snapshots.h"
 
+enum { OLD_MOST = 5000 }; /* bytes for old versions: of a few slices at most */
+
 /* Exactly one of the three. */
 struct letter {
     struct letter *next;
@@ -30,11 +32,59 @@ static bool is_control(const struct host *host)
     return host->control != NULL;
 }
 
+static size_t in_the_way(void *owner, const struct weights *weights)
+{
+    const struct host *host = owner;
+    size_t held = 0;
+    for (const struct link *link = host->links; link != NULL; link = link_next(link))
+        held += link_in_the_way(link, weights);
+    return held;
+}
+
+/* Is each version of a view, which the next step has no room for, held by somebody who is waited
+ * for?
+ */
+static bool waits_for_workers(const struct host *host, struct slice *slice, enum stepd_view view)
+{
+    const struct weights *weights = NULL;
+    for (size_t i = 0; (weights = slice_held(slice, view, i)) != NULL; i++) {
+        const uint32_t own = slice->view[view].current == weights;
+        if (weights->refs - own == in_the_way((void *)(uintptr_t)host, weights))
+            return false;
+    }
+    return true;
+}
+
+/* A slice that readers block waits for workers, be it for one view alone; or there is room by now,
+ * and it will be found. */
+static void check_blocked(const struct host *host)
+{
+    const struct core_job *job = host->core->jobs;
+    for (size_t i = 0; job != NULL && i < host->plan->job->layout.slices; i++) {
+        struct core_slice *slice = job->slice[i];
+        if (slice == NULL || !slice->blocked || job->failure.code != STEPD_OK)
+            continue;
+        size_t lacking = 0;
+        bool waits = false;
+        for (int v = 0; v < STEPD_VIEWS; v++) {
+            if (!slice_lacks_room(&slice->slice, (enum stepd_view)v))
+                continue;
+            lacking++;
+            waits = waits || waits_for_workers(host, &slice->slice, (enum stepd_view)v);
+        }
+        if (lacking > 0 && !waits)
+            plan_fail(host->plan, "slice %zu waits for those who give way", i);
+    }
+}
+
 /* Something has been done to the shard. */
 static void look(const struct host *host)
 {
-    if (!is_control(host) && !host->dead)
-        witness_look(host->witness, host->shard, host->core);
+    if (is_control(host) || host->dead)
+        return;
+    witness_look(host->witness, host->shard, host->core);
+    if (!links_close_cut(host->links)) /* else it is looked at again */
+        check_blocked(host);
 }
 
 /* ---- Letters --------------------------------------------------------------------------------- */
@@ -107,7 +157,8 @@ static void core_reply(void *owner, void *peer, const struct stepd_message *mess
                        const struct core_piece *piece, size_t pieces)
 {
     const struct host *host = owner;
-    for (size_t i = 0; i < pieces && !host->dead; i++)
+    const bool worker = link_rank(peer) < PLAN_WORKERS_MAX;
+    for (size_t i = 0; i < pieces && !host->dead && worker; i++)
         witness_weights(host->witness, link_rank(peer), message->body.result.slices.at[i]);
     link_reply(peer, message, piece, pieces);
 }
@@ -125,6 +176,28 @@ static void on_hold(void *owner, void *peer, bool hold)
     link_hold(peer, hold);
 }
 
+static bool on_takes(void *owner, void *peer)
+{
+    (void)owner;
+    return link_takes(peer);
+}
+
+static void on_give_way(void *owner, void *peer)
+{
+    (void)owner;
+    link_give_way(peer);
+}
+
+static size_t on_cut(void *owner, const struct weights *weights)
+{
+    const struct host *host = owner;
+    size_t cut = 0;
+    for (struct link *link = host->links; link != NULL; link = link_next(link))
+        cut += link_in_the_way(link, weights) > 0 && link_cut(link);
+    coverage_count(host->plan->coverage, COVERAGE_CUT, cut);
+    return cut;
+}
+
 static void core_notify(void *owner, struct notice *notice)
 {
     struct host *host = owner;
@@ -140,11 +213,18 @@ static void make_core(struct host *host)
         .isa = kernels_choose(),
         .wait_max_ms = plan_wait_max_ms(host->plan),
         .frame_max_bytes = STEPD_FRAME_MAX_BYTES,
+        .limits = &host->limits,
     };
+    host->limits = (struct limits){
+        .max = {[LIMIT_OLD_VERSIONS] = plan_hash(host->plan, host->shard, 0, 0x01D) % OLD_MOST}};
     const struct core_io io = {.owner = host,
                                .reply = core_reply,
                                .hang_up = on_hang_up,
                                .hold = on_hold,
+                               .takes = on_takes,
+                               .give_way = on_give_way,
+                               .in_the_way = in_the_way,
+                               .cut = on_cut,
                                .notify = core_notify};
     assert_int_equal(core_create(&options, &io, &host->core), STEPD_OK);
 }
@@ -234,6 +314,8 @@ void hosts_deinit(struct host *all, const struct plan *plan)
 {
     for (uint32_t k = 0; k <= plan->job->shards; k++) {
         all[k].core = core_destroy(all[k].core);
+        if (all[k].limits.used[LIMIT_OLD_VERSIONS] != 0)
+            plan_fail(plan, "shard %u has not given back all memory for old versions", k);
         all[k].control = control_destroy(all[k].control);
         while (all[k].letters != NULL) {
             const struct letter letter = take(&all[k]);
@@ -341,5 +423,13 @@ void host_close(const struct host *host, void *conn)
 void host_release(const struct host *host, struct weights *weights)
 {
     core_release(host->core, weights, *host->now_ms);
+    look(host);
+}
+
+void host_taken(const struct host *host, void *conn)
+{
+    if (is_control(host))
+        return;
+    core_on_taken(conn, *host->now_ms);
     look(host);
 }

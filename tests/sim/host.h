@@ -7,6 +7,7 @@
 #ifndef TESTS_SIM_HOST_H
 #define TESTS_SIM_HOST_H
 
+#include "server/base/limit.h"
 #include "server/control/control.h"
 #include "server/core/core.h"
 #include "tests/lib/random.h"
@@ -25,6 +26,8 @@ struct host {
     struct random ids;           /* control's: of sessions */
     struct snapshots *snapshots; /* control's; borrowed; NULL: none are taken */
     bool dead;                   /* of what it does nobody hears */
+    struct limits limits;        /* of a shard: memory for old versions, now and then none */
+    struct link *links;          /* borrowed; linked by link_next */
     struct host *all;            /* borrowed: the shards, and control behind them */
     struct letter *letters;      /* owned; the first to come */
     struct letter **letters_end;
@@ -72,5 +75,6 @@ uint8_t *host_window(const struct host *host, void *conn, size_t *ret_room);
 void host_filled(const struct host *host, void *conn, size_t n);
 void host_close(const struct host *host, void *conn);
 void host_release(const struct host *host, struct weights *weights);
+void host_taken(const struct host *host, void *conn);
 
 #endif

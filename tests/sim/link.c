@@ -3,8 +3,6 @@
  * Up: bytes are kept as one array, of which some have arrived; what has arrived is parsed as net
  * would parse it. Down: a queue of runs, each of bytes of its own or of a version of some weights.
  */
-#include "tests/sim/link.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -14,53 +12,9 @@
 
 #include "proto/error.h"
 #include "proto/frame.h"
-#include "tests/sim/bytes.h"
+#include "tests/sim/link_internal.h"
 
-enum { LINKS_MAX = 64, REQUESTS_MAX = 4096, WRITE_TIMEOUT_MS = 2000 };
-
-/* Bytes on their way down. */
-struct run {
-    struct run *next;
-    uint8_t *head;           /* owned; or NULL */
-    struct weights *weights; /* a reference; or NULL */
-    const uint8_t *bytes;
-    size_t count;
-};
-
-/* A request that has reached the core. */
-struct asked {
-    uint64_t id;
-    uint64_t deadline_ms;
-    bool whole; /* its payload is in */
-    bool ended;
-};
-
-struct link {
-    struct host *host;
-    uint32_t rank;
-    link_frame_fn *on_frame; /* exactly one of the two */
-    link_bytes_fn *on_bytes;
-    void *owner;
-    bool posted; /* its turn to be opened has not come */
-    bool broken; /* before that */
-    void *conn;  /* NULL: the host has lost it, or has not got it */
-    bool worker_lost;
-    bool deaf;
-    uint64_t read_ms; /* when it read last, or had nothing to read */
-
-    struct bytes up;
-    size_t arrived; /* bytes of up */
-    size_t taken;   /* of these, what the core has taken */
-    size_t payload_left;
-    bool held; /* the core takes nothing now */
-
-    struct run *runs; /* first to go */
-    struct run **runs_end;
-    struct bytes down; /* arrived, and not yet a whole frame */
-
-    size_t requests;
-    struct asked asked[REQUESTS_MAX];
-};
+enum { LINKS_MAX = 64, WRITE_TIMEOUT_MS = 2000 };
 
 /* ---- Bytes ----------------------------------------------------------------------------------- */
 
@@ -149,6 +103,7 @@ void link_reply(struct link *link, const struct stepd_message *message,
         add_run(link, (struct run){.weights = piece[i].weights,
                                    .bytes = piece[i].bytes,
                                    .count = piece[i].count});
+    link_note_reply(link);
 }
 
 void link_hang_up(struct link *link)
@@ -179,7 +134,7 @@ static void note_asked(struct link *link, const struct stepd_message *message, b
     const uint32_t stated_ms = deadline_of(message);
     const uint32_t most_ms = plan_wait_max_ms(link->host->plan);
     const bool shorter = stated_ms != 0 && stated_ms < most_ms;
-    assert_true(link->requests < REQUESTS_MAX);
+    assert_true(link->requests < LINK_REQUESTS_MAX);
     link->asked[link->requests++] = (struct asked){
         .id = message->request_id,
         .deadline_ms = *link->host->now_ms + (shorter ? stated_ms : most_ms),
@@ -194,8 +149,9 @@ static void refuse(struct link *link, const struct stepd_error *error)
                &(struct stepd_message){.kind = STEPD_MESSAGE_ERROR,
                                        .body.error = {.code = error->code, .text = error->text}},
                NULL, 0);
-    host_close(link->host, link->conn);
+    void *const conn = link->conn;
     link->conn = NULL;
+    host_close(link->host, conn);
 }
 
 /* Hands a head to the host; false: it is not whole yet. */
@@ -248,10 +204,11 @@ static void take_payload(struct link *link)
 bool link_carry_up(struct link *link, size_t n)
 {
     const size_t left = link->up.count - link->arrived;
-    if ((left == 0 && link->taken == link->arrived) || link->conn == NULL || link->held)
+    if ((left == 0 && link->taken == link->arrived) || link->conn == NULL || link->held ||
+        link->choked)
         return false;
     link->arrived += n < left ? n : left;
-    while (link->conn != NULL && !link->held && link->taken < link->arrived) {
+    while (link->conn != NULL && !link->held && !link->choked && link->taken < link->arrived) {
         if (link->payload_left > 0)
             take_payload(link);
         else if (!take_head(link))
@@ -333,6 +290,7 @@ bool link_carry_down(struct link *link, size_t n)
     }
     if (!link->worker_lost)
         receive(link);
+    link_note_taken(link);
     return true;
 }
 
@@ -348,6 +306,8 @@ static struct link *create(struct host *host, uint32_t rank, void *owner)
     link->runs_end = &link->runs;
     link->posted = true;
     link->read_ms = *host->now_ms;
+    link->next = host->links;
+    host->links = link;
     host_post_link(host, link);
     return link;
 }
@@ -383,6 +343,10 @@ static void drop_runs(struct link *link)
 
 struct link *link_destroy(struct link *link)
 {
+    struct link **at = &link->host->links;
+    while (*at != link)
+        at = &(*at)->next;
+    *at = link->next;
     drop_runs(link);
     free(link->up.at);
     free(link->down.at);
@@ -392,11 +356,14 @@ struct link *link_destroy(struct link *link)
 
 void link_break_shard(struct link *link)
 {
-    if (link->conn != NULL)
-        host_close(link->host, link->conn);
+    void *const conn = link->conn;
+    link->closing = true;
     link->broken = true;
     link->conn = NULL;
+    if (conn != NULL)
+        host_close(link->host, conn);
     drop_runs(link);
+    link->closing = false;
 }
 
 /* The first n bytes on their way down, in memory of their own. */
@@ -427,6 +394,8 @@ void links_crash(struct link *const *link, size_t links, struct random *random)
         link[i]->posted = false;
         link[i]->broken = true;
         link[i]->requests = 0;
+        link[i]->choked = false;
+        link[i]->cut = false;
     }
     for (size_t i = 0; i < links; i++) {
         drop_runs(link[i]);

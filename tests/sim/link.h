@@ -73,5 +73,14 @@ void link_reply(struct link *link, const struct stepd_message *message,
                 const struct core_piece *piece, size_t pieces);
 void link_hang_up(struct link *link);
 void link_hold(struct link *link, bool hold);
+bool link_takes(const struct link *link);
+void link_give_way(struct link *link);
+/* References to these weights on their way down, where the link gives way. */
+size_t link_in_the_way(const struct link *link, const struct weights *weights);
+/* It is to be closed, as links_close_cut does. False: it was cut before. */
+bool link_cut(struct link *link);
+bool links_close_cut(struct link *links);
+/* The next link of the same host. */
+struct link *link_next(const struct link *link);
 
 #endif

@@ -83,9 +83,24 @@ MUTATIONS = {
           "")]),
     "torn_pull": (
         "weights are overwritten while they are on their way",
-        [("server/model/slice.c",
-          "view->current != NULL && view->current->refs == 1;\n",
-          "view->current != NULL;\n")]),
+        [("server/model/slice_room.c",
+          "alone = current != NULL && current->refs == 1;\n",
+          "alone = current != NULL;\n")]),
+    "annex_freed_early": (
+        "the memory of an old version is freed while it is on its way",
+        [("server/model/slice_room.c",
+          "            if ((*at)->weights.refs > 0) {\n",
+          "            if ((*at)->weights.refs > 1) {\n")]),
+    "waits_for_observers": (
+        "a round waits for observers who hold all versions",
+        [("server/core/room.c",
+          "            cut_readers(core, &slice->slice, (enum stepd_view)v);\n",
+          "            (void)cut_readers;\n")]),
+    "turn_that_never_comes": (
+        "what was not answered because replies had piled up is never answered",
+        [("server/core/dispatch.c",
+          "    while (conn->due_first != NULL && takes(conn))\n        answer(conn->due_first);\n",
+          "")]),
     "older_version": (
         "a pull gets weights that are older than what it waits for",
         [("server/core/handle_pull.c",

@@ -272,15 +272,18 @@ uint32_t plan_wait_max_ms(const struct plan *plan)
 }
 
 /* Behind the pushes that have a clock. */
-static uint64_t examples_of_clock(const struct plan *plan, uint64_t clock)
+static uint64_t examples_of_clock(const struct plan *plan, const uint64_t *last_clock,
+                                  uint64_t clock)
 {
     uint64_t examples = 0;
     for (uint32_t rank = 0; rank < plan->job->workers; rank++)
-        examples += clock <= plan->steps_of[rank] ? plan_examples(plan, rank, clock) : 0;
+        examples += clock <= plan->steps_of[rank] && clock <= last_clock[rank]
+                        ? plan_examples(plan, rank, clock)
+                        : 0;
     return examples;
 }
 
-uint64_t plan_version_after(const struct plan *plan, uint64_t clock)
+uint64_t plan_version_until(const struct plan *plan, const uint64_t *last_clock, uint64_t clock)
 {
     const struct consistency *consistency = &plan->job->consistency;
     uint64_t version = 0;
@@ -288,7 +291,7 @@ uint64_t plan_version_after(const struct plan *plan, uint64_t clock)
     if (consistency->accumulate_examples == 0.0)
         return clock / (uint64_t)consistency->accumulate;
     for (uint64_t turn = 1; turn <= clock; turn++) {
-        const uint64_t of_turn = examples_of_clock(plan, turn);
+        const uint64_t of_turn = examples_of_clock(plan, last_clock, turn);
         examples += of_turn;
         if (of_turn > 0 && (double)examples < consistency->accumulate_examples)
             continue;
@@ -296,6 +299,11 @@ uint64_t plan_version_after(const struct plan *plan, uint64_t clock)
         examples = 0;
     }
     return version;
+}
+
+uint64_t plan_version_after(const struct plan *plan, uint64_t clock)
+{
+    return plan_version_until(plan, plan->steps_of, clock);
 }
 
 uint64_t plan_last_version(const struct plan *plan)

@@ -111,6 +111,10 @@ uint32_t plan_wait_max_ms(const struct plan *plan);
  * may be some for a step to come besides. */
 uint64_t plan_version_after(const struct plan *plan, uint64_t clock);
 
+/* The same where ranks have left after a clock of theirs, some before their last step: they may
+ * have given up waiting. UINT64_MAX: one has not left. */
+uint64_t plan_version_until(const struct plan *plan, const uint64_t *last_clock, uint64_t clock);
+
 /* Versions of a slice after all steps of all workers, of an exact job. */
 uint64_t plan_last_version(const struct plan *plan);
 

@@ -427,7 +427,7 @@ static bool is_of_open(const struct witness *witness, const struct witness_answe
                                  rounds_has(&watched->open, answer->rank, answer->clock)
                            : answer->version + 1 == fate->version;
     return known && consistency_accumulates(&plan->job->consistency) &&
-           plan_version_after(plan, answer->clock) == answer->version;
+           plan_version_until(plan, witness->last_clock, answer->clock) == answer->version;
 }
 
 static bool is_right(const struct witness *witness, const struct witness_answer *answer,

@@ -79,6 +79,15 @@ static void on_closed(void *user, uint64_t now_ms)
     rig->closed++;
 }
 
+static void on_taken(void *user, uint64_t now_ms)
+{
+    struct rig *const rig = user;
+    (void)now_ms;
+    assert_false(rig->inside);
+    assert_true(conn_takes(rig->conn));
+    rig->taken++;
+}
+
 static void on_release(void *owner, struct weights *weights, uint64_t now_ms)
 {
     struct rig *const rig = owner;
@@ -107,6 +116,7 @@ static const struct conn_handler handler = {
     .window = on_window,
     .filled = on_filled,
     .closed = on_closed,
+    .taken = on_taken,
     .release = on_release,
     .known = on_known,
     .gone = on_gone,

@@ -50,6 +50,7 @@ struct rig {
     uint8_t payload[RIG_PAYLOAD_BYTES];
     size_t closed;
     size_t released;
+    size_t taken;
     size_t gone;
     size_t known; /* and not gone */
     bool inside;  /* a call to the handler is under way */

@@ -307,6 +307,22 @@ static void peer__that_does_not_listen__is_cut_off(void **state)
     assert_int_equal(rig->released, 3);
 }
 
+static void peer__in_the_way_of_a_step__is_cut_and_releases_all(void **state)
+{
+    struct scene *const scene = *state;
+    struct rig *const rig = scene->rig;
+    for (size_t i = 0; i < 3; i++)
+        reply_large(rig);
+    rig_turn(rig);
+    conn_give_way(rig->conn);
+    assert_int_equal(conn_loop_in_the_way(&rig->loop, some_weights), 3);
+    assert_int_equal(conn_loop_cut_readers(&rig->loop, some_weights), 1);
+    conn_loop_go_on(&rig->loop);
+    rig_turn(rig);
+    assert_int_equal(rig->gone, 1);
+    assert_int_equal(rig->released, 3);
+}
+
 static void farewell__comes_behind_all_that_was_replied(void **state)
 {
     struct scene *const scene = *state;
@@ -339,6 +355,7 @@ int main(void)
         TEST(peer__that_says_goodbye__ends_the_connection),
         TEST(replies__of_many_chunks__come_whole_and_are_released_once),
         TEST(peer__that_does_not_listen__is_cut_off),
+        TEST(peer__in_the_way_of_a_step__is_cut_and_releases_all),
         TEST(farewell__comes_behind_all_that_was_replied),
     };
     return cmocka_run_group_tests_name("net_conn_tls", tests, NULL, NULL);

@@ -145,6 +145,74 @@ static void conn__peer_reads_at_last__gets_everything_it_asked_for(void **state)
     assert_int_equal(rig->released, REPLIES);
 }
 
+static void conn__replies_that_pile_up__are_taken_again_when_most_have_left(void **state)
+{
+    struct rig *const rig = *state;
+    static uint8_t got[REPLY_ROOM];
+    const size_t n = rig_frame(got, 0, &ack, piece_bytes, sizeof piece_bytes);
+    rig->on_message = reply_large;
+    ask(rig, 4);
+    assert_true(conn_takes(rig->conn));
+    ask(rig, CONN_QUEUE_HIGH_BYTES / PIECE_BYTES);
+    assert_false(conn_takes(rig->conn));
+    rig_read(rig, got, n);
+    assert_int_equal(rig->taken, 0);
+    for (size_t i = 1; i < rig->messages; i++)
+        rig_read(rig, got, n);
+    assert_int_equal(rig->taken, 1);
+    assert_true(conn_takes(rig->conn));
+}
+
+/* ---- In the way ------------------------------------------------------------------------------ */
+
+static void conn__that_gives_way__is_closed_when_it_is_cut_and_releases_all(void **state)
+{
+    struct rig *const rig = *state;
+    rig->on_message = reply_large;
+    ask(rig, 10);
+    assert_int_equal(conn_loop_in_the_way(&rig->loop, some_weights), 0);
+    conn_give_way(rig->conn);
+    const size_t in_the_way = conn_loop_in_the_way(&rig->loop, some_weights);
+    assert_int_equal(in_the_way, 10 - rig->released);
+    assert_int_equal(conn_loop_cut_readers(&rig->loop, some_weights), 1);
+    assert_int_equal(conn_loop_cut_readers(&rig->loop, some_weights), 0); /* it is cut already */
+    assert_int_equal(rig->closed, 0); /* the handler may be running */
+    conn_loop_go_on(&rig->loop);
+    assert_int_equal(rig->closed, 1);
+    rig_turn(rig);
+    assert_int_equal(rig->gone, 1);
+    assert_int_equal(rig->released, 10);
+}
+
+static void conn__with_other_weights_on_their_way__is_not_cut(void **state)
+{
+    struct rig *const rig = *state;
+    rig->on_message = reply_large;
+    ask(rig, 10);
+    conn_give_way(rig->conn);
+    const struct weights *const others = (const struct weights *)(const void *)piece_bytes;
+    assert_int_equal(conn_loop_in_the_way(&rig->loop, others), 0);
+    assert_int_equal(conn_loop_cut_readers(&rig->loop, others), 0);
+    conn_loop_go_on(&rig->loop);
+    assert_int_equal(rig->closed, 0);
+}
+
+static void conn__that_its_handler_has_forgotten__gives_way(void **state)
+{
+    struct rig *const rig = *state;
+    rig->on_message = reply_large;
+    ask(rig, 10);
+    assert_int_equal(conn_loop_cut_readers(&rig->loop, some_weights), 0);
+    conn_finish(rig->conn);
+    assert_int_equal(conn_loop_cut_readers(&rig->loop, some_weights), 1);
+    conn_loop_go_on(&rig->loop);
+    rig_turn(rig);
+    assert_int_equal(rig->gone, 1);
+    assert_int_equal(rig->released, 10);
+}
+
+/* ---- Time ------------------------------------------------------------------------------------ */
+
 /* What a peer may take for reply_large(): at least 1 MiB/s, beyond the timeout. */
 enum { REPLY_TIMEOUT_MS = RIG_WRITE_TIMEOUT_MS + 1000 };
 
@@ -378,6 +446,10 @@ int main(void)
         TEST(conn__reply_with_pieces__is_head_and_pieces_in_order),
         TEST(conn__peer_that_never_reads__is_not_read_from),
         TEST(conn__peer_reads_at_last__gets_everything_it_asked_for),
+        TEST(conn__replies_that_pile_up__are_taken_again_when_most_have_left),
+        TEST(conn__that_gives_way__is_closed_when_it_is_cut_and_releases_all),
+        TEST(conn__with_other_weights_on_their_way__is_not_cut),
+        TEST(conn__that_its_handler_has_forgotten__gives_way),
         TEST(conn__replies_not_taken_in_time__cost_the_connection),
         TEST(conn__reply_that_trickles__costs_the_connection),
         TEST(conn__replies_taken_one_at_a_time__cost_the_connection),
