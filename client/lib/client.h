@@ -77,10 +77,11 @@ struct stepd_client {
 /* What the brain tells the client: hello.c. */
 struct stepd_brain_hooks stepd_hooks_of(struct stepd_client *client);
 
-/* Has the link to a shard (0: control) made, and waits until it stands: until until_ms
- * (stepd_clock_ms), then UNAVAILABLE. Fails as the server says. */
-enum stepd_status stepd_open(struct stepd_client *client, uint32_t shard, uint64_t until_ms,
-                             struct stepd_error *reterr) STEPD_MUST_CHECK;
+/* Has the links to these shards (0: control) made, all at the same time, and waits until they
+ * stand: until until_ms (stepd_clock_ms), then UNAVAILABLE. Fails as the server says, for the first
+ * in the list that cannot be had; RESOURCE_EXHAUSTED without memory. */
+enum stepd_status stepd_open(struct stepd_client *client, const uint32_t *shards, size_t count,
+                             uint64_t until_ms, struct stepd_error *reterr) STEPD_MUST_CHECK;
 
 /* Frees what was lent; the loop has ended. NULL is fine. Returns NULL. */
 struct stepd_rooms *stepd_rooms_destroy(struct stepd_rooms *rooms);

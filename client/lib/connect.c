@@ -158,7 +158,8 @@ enum stepd_status stepd_connect(const struct stepd_options *options,
     if (status != STEPD_OK)
         return status;
     const uint64_t until_ms = stepd_clock_ms() + chosen.connect_timeout_ms;
-    status = stepd_open(client, 0, until_ms, reterr);
+    const uint32_t control = 0;
+    status = stepd_open(client, &control, 1, until_ms, reterr);
     if (status == STEPD_OK)
         *ret_client = client;
     else

@@ -122,11 +122,16 @@ static enum stepd_status open_shards(struct stepd_client *client,
 {
     const uint64_t until_ms = stepd_clock_ms() + client->connect_timeout_ms;
     const uint32_t shards = atomic_load(&client->shards);
-    enum stepd_status status = STEPD_OK;
-    for (uint32_t shard = 1; shard <= shards && status == STEPD_OK; shard++) {
+    uint32_t *const used = malloc((shards + (size_t)1) * sizeof *used);
+    size_t count = 0;
+    if (used == NULL)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for %u shards", shards);
+    for (uint32_t shard = 1; shard <= shards; shard++) {
         if (stepd_layout_uses(table, shard))
-            status = stepd_open(client, shard, until_ms, reterr);
+            used[count++] = shard;
     }
+    const enum stepd_status status = stepd_open(client, used, count, until_ms, reterr);
+    free(used);
     return status;
 }
 

@@ -4,6 +4,8 @@
  * says is in core/self.c, what becomes of a Welcome in core/brain.c, how links are made, and made
  * again, in core/links.c.
  */
+#include <stdlib.h>
+
 #include "client/lib/client.h"
 #include "client/lib/wait.h"
 #include "proto/error.h"
@@ -48,7 +50,7 @@ struct stepd_brain_hooks stepd_hooks_of(struct stepd_client *client)
 
 /* ---- Waiting --------------------------------------------------------------------------------- */
 
-/* On the stack of the one who waits; two letters may be posted for it, as for a call. */
+/* Of the one who waits; two letters may be posted for it, as for a call. */
 struct open {
     struct stepd_opening opening; /* first */
     struct stepd_mail begin;
@@ -77,22 +79,43 @@ static void deliver_give_up(struct stepd_loop *loop, struct stepd_mail *letter)
     stepd_mailbox_raise(stepd_loop_mailbox(loop), &open->given_up);
 }
 
-enum stepd_status stepd_open(struct stepd_client *client, uint32_t shard, uint64_t until_ms,
-                             struct stepd_error *reterr)
+/* Waits for one whose begin was posted. */
+static enum stepd_status await(struct open *open, uint64_t until_ms, struct stepd_error *reterr)
 {
-    struct open open = {
-        .opening = {.shard = shard, .on_done = on_done},
-        .begin = {.deliver = deliver_begin},
-        .give_up = {.deliver = deliver_give_up},
-        .client = client,
-    };
-    const enum stepd_wait_end end = stepd_wait_while(client, &open.begin, &open.done, until_ms);
+    struct stepd_client *const client = open->client;
+    const enum stepd_wait_end end = stepd_wait_while(client, NULL, &open->done, until_ms);
     if (end != STEPD_WAIT_OVER)
-        (void)stepd_loop_ask(client->loop, &open.give_up, &open.given_up, 0);
-    if (open.opening.error.code == STEPD_OK)
+        (void)stepd_loop_ask(client->loop, &open->give_up, &open->given_up, 0);
+    if (open->opening.error.code == STEPD_OK)
         return STEPD_OK;
     if (end == STEPD_WAIT_INTERRUPTED)
         return stepd_fail(reterr, STEPD_CANCELLED, "interrupted while connecting to %s",
                           client->address);
-    return stepd_fail(reterr, open.opening.error.code, "%s", open.opening.error.text);
+    return stepd_fail(reterr, open->opening.error.code, "%s", open->opening.error.text);
+}
+
+enum stepd_status stepd_open(struct stepd_client *client, const uint32_t *shards, size_t count,
+                             uint64_t until_ms, struct stepd_error *reterr)
+{
+    struct open *const open = calloc(count + 1, sizeof *open);
+    enum stepd_status status = STEPD_OK;
+    if (open == NULL)
+        return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for %zu links", count);
+    for (size_t i = 0; i < count; i++) {
+        open[i] = (struct open){
+            .opening = {.shard = shards[i], .on_done = on_done},
+            .begin = {.deliver = deliver_begin},
+            .give_up = {.deliver = deliver_give_up},
+            .client = client,
+        };
+        stepd_loop_leave(client->loop, &open[i].begin);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (status == STEPD_OK)
+            status = await(&open[i], until_ms, reterr);
+        else
+            (void)stepd_loop_ask(client->loop, &open[i].give_up, &open[i].given_up, 0);
+    }
+    free(open);
+    return status;
 }

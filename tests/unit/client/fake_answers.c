@@ -127,6 +127,9 @@ static bool on_hello(struct connection *connection, enum fake_fault fault)
     (void)pthread_cond_broadcast(&server->changed);
     if (fault == FAKE_MUTE_HELLO)
         return true;
+    while (fault == FAKE_JOINT_HELLO && hello->shard > 0 && server->hellos[1] < 2 &&
+           !server->stopping)
+        (void)pthread_cond_wait(&server->changed, &server->mutex);
     if (fault == FAKE_HANG_UP_HELLO)
         return false;
     if (fault == FAKE_REFUSE_HELLO) {

@@ -126,6 +126,7 @@ struct fake_server *fake_server_stop(struct fake_server *server)
 {
     (void)pthread_mutex_lock(&server->mutex);
     server->stopping = true;
+    (void)pthread_cond_broadcast(&server->changed);
     (void)pthread_mutex_unlock(&server->mutex);
     if (!server->away)
         fake_server_go_away(server);

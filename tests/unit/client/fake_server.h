@@ -25,6 +25,7 @@ enum fake_fault {
     FAKE_MUTE_STEP,     /* takes steps and never answers */
     FAKE_HANG_UP,       /* closes the connection on a step, before its payload is read */
     FAKE_HALF_ANSWER,   /* closes in the middle of a step's answer */
+    FAKE_JOINT_HELLO,   /* answers those to shards when both have come */
     FAKE_HANG_UP_HELLO, /* closes the connection on a Hello */
     FAKE_TAKEN,         /* somebody else has the rank of who rejoins */
     FAKE_MUTE,          /* takes whatever comes and never answers */

@@ -365,6 +365,17 @@ static void define__server_says_nothing__is_unavailable_in_time(void **state)
     assert_non_null(strstr(bench.error.text, "has not answered define_job"));
 }
 
+/* One after another would wait for a Hello that has not been said. */
+static void define__job_on_two_shards__opens_both_at_once(void **state)
+{
+    struct stepd_options options = own_options();
+    (void)state;
+    options.connect_timeout_ms = 20000;
+    fake_server_misbehave(bench.server, FAKE_JOINT_HELLO);
+    bench_join(&options);
+    assert_int_equal(fake_server_hellos(bench.server, /* shards= */ true), 2);
+}
+
 /* A bound port that does not listen refuses connections. */
 static void connect__nobody_listens__is_unavailable_in_time(void **state)
 {
@@ -442,6 +453,7 @@ int main(void)
         TEST_SERVER(connect__server_refuses__fails_with_its_words),
         TEST_SERVER(connect__server_says_nothing__is_unavailable_in_time),
         TEST_SERVER(define__server_says_nothing__is_unavailable_in_time),
+        TEST_SERVER(define__job_on_two_shards__opens_both_at_once),
         TEST_SERVER(connect__nobody_listens__is_unavailable_in_time),
         TEST_SERVER(connect__malformed_options__are_refused),
     };
