@@ -36,8 +36,8 @@ readonly WORKERS=build/workers
 readonly PROTOBUFJS=8.8.1
 
 # preset, the tests it runs as arguments to ctest, what it is for. What a sanitizer, a compiler or
-# the optimizer cannot change is left out, as the simulation, which has one thread, is of tsan; the
-# widest stage comes last, so its summary ends it all.
+# the optimizer cannot change is left out, as tests of one thread are of tsan (tests/CMakeLists.txt);
+# the widest stage comes last, so its summary ends it all.
 stages() {
     cat <<'LIST'
 asan     -LE;lint|torch|python|interop                      memory errors, leaks, undefined behaviour

@@ -6,6 +6,9 @@
  *     keep_one save STORE STEP     0: it is durable; 3: it was given up, with the cause on stderr
  *     keep_one share STORE STEP    the same as two daemons write it, control's and another one's
  *     keep_one load STORE          prints the step of the one that a daemon would go on from
+ *     keep_one mend-save STORE STEP, keep_one mend-share STORE STEP
+ *                                  load, save or share, load again: as a daemon does that goes on
+ *                                  when the disk is well again
  *
  * Every float of the checkpoint of a step says so, and is looked at when it is loaded.
  */
@@ -213,14 +216,27 @@ static int load(const struct store *store)
     return EXIT_SUCCESS;
 }
 
+static int run(const struct store *store, const char *verb, const char *step)
+{
+    if (strcmp(verb, "load") == 0)
+        return load(store);
+    const bool mend = strncmp(verb, "mend-", strlen("mend-")) == 0;
+    const bool shared = strcmp(mend ? verb + strlen("mend-") : verb, "share") == 0;
+    int code = mend ? load(store) : EXIT_SUCCESS;
+    if (code == EXIT_SUCCESS)
+        code = save(store, strtoull(step, NULL, 10), shared);
+    return mend && code == EXIT_SUCCESS ? load(store) : code;
+}
+
 int main(int argc, char *argv[])
 {
     struct store *store = NULL;
     struct stepd_error error;
-    if (argc < 3 || store_open(argv[2], &store, &error) != STEPD_OK)
-        return argc < 3 ? EXIT_FAILURE : complain(&error, GIVEN_UP);
-    const bool shared = strcmp(argv[1], "share") == 0;
-    const int code = argc == 4 ? save(store, strtoull(argv[3], NULL, 10), shared) : load(store);
+    if (argc < 3 || (argc < 4 && strcmp(argv[1], "load") != 0))
+        return EXIT_FAILURE;
+    if (store_open(argv[2], &store, &error) != STEPD_OK)
+        return complain(&error, GIVEN_UP);
+    const int code = run(store, argv[1], argv[3]);
     (void)store_close(store);
     return code;
 }
