@@ -217,6 +217,7 @@ static enum stepd_status on_reply(void *user, const struct stepd_message *reply,
         for (size_t i = 0; i < status->daemons; i++)
             write_daemon(&answer->json, &status->daemon[i]);
         stepd_json_close(&answer->json, ']');
+        stepd_json_string(&answer->json, "jobs_unknown", status->jobs_unknown);
         stepd_json_open(&answer->json, "jobs", '[');
         answer->begun = true;
     }

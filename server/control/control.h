@@ -172,8 +172,8 @@ enum stepd_status control_redefine(struct control *control, const char *name,
 
 /*
  * The shards of several daemons. Before a reign begins, workers are refused with UNAVAILABLE and
- * this text, which says who is missing ("" from then on); observers of no job are let in. The text
- * is borrowed as long as control lives.
+ * this text, which says who is missing ("" from then on); observers of no job are let in, and told
+ * so of each job that is not known. The text is borrowed as long as control lives.
  */
 void control_gather(struct control *control, const char *missing);
 

@@ -59,12 +59,18 @@ def check_late(runs):
         assert [d["state"] for d in status["daemons"]] == ["joined", "missing"], status
         code, said = runs.ctl(peers.address, "status")
         assert code == 0 and "missing" in said and peers.addresses[1] in said, said
-        code, said = runs.ctl(peers.address, "groups", "--job", "train", "--timeout", "1")
-        assert code != 0, said
+        waits = f"the server waits for daemon 1 ({peers.addresses[1]}) of its 2"
+        assert waits in said and "0 jobs" not in said, said
+        assert waits in status["jobs_unknown"], status
+        for words in (["status", "--job", "train"], ["groups", "--job", "train"],
+                      ["change", "--job", "train", "lr=1"], ["checkpoint", "train"]):
+            code, said = runs.ctl(peers.address, *words)
+            assert code != 0 and waits in said and "there is no job" not in said, (words, said)
         with training(runs, peers.address) as finish:
-            first.wait_for("connection_refused.*the server waits for daemon 1 of its 2")
+            first.wait_for("connection_refused.*the server waits for daemon 1 .* of its 2")
             peers.start(1)
             assert finish() == one, "daemons that came late give other bits"
+        assert runs.status(peers.address)["jobs_unknown"] == ""
     with Peers(runs.stepd, [["--shards", "1"], ["--shards", "2"]], start=[1]) as peers:
         peers.daemon[1].wait_for("not_joined.*refused")
         peers.start(0)
