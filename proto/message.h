@@ -376,6 +376,7 @@ struct stepd_server_status {
     size_t daemons;
     const struct stepd_daemon_status *daemon;
     const char *jobs_unknown; /* "": there are no others */
+    uint32_t place;
 };
 
 struct stepd_get_groups {

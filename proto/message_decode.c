@@ -340,6 +340,7 @@ decode_status(struct stepd_decoder *d, const struct stepd_place *at, const Stepd
         .daemon = stepd_take_daemons(d, at, wire->n_daemons, wire->daemons),
         .jobs_unknown =
             stepd_take_text(d, at, "jobs_unknown", &wire->jobs_unknown, STEPD_ERROR_TEXT_BYTES),
+        .place = wire->place,
     };
 }
 

@@ -76,6 +76,7 @@ static void finish(struct page *page, bool last)
                 .daemons = page->daemons,
                 .daemon = page->daemon,
                 .jobs_unknown = page->jobs_unknown,
+                .place = control->place,
             },
     };
     if (last)

@@ -180,6 +180,9 @@ uint64_t control_session_silent_ms(const struct control_session *session, uint64
 enum stepd_status control_no_such_job(const struct control *control, const char *name,
                                       struct stepd_error *reterr)
 {
+    if (control->place > 0)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "job '%s' would not be known here: %s",
+                          name, control->missing);
     if (control->missing[0] != '\0')
         return stepd_fail(reterr, STEPD_UNAVAILABLE,
                           "whether there is a job '%s' is not known yet: %s", name,

@@ -179,6 +179,8 @@ void server_admit(void *owner, uint32_t shard, struct caller *caller)
 {
     struct server *const server = owner;
     const uint32_t first = server->reign.first;
+    if (shard == 0 && server->deputy != NULL)
+        server_stand_aside(server);
     if (shard == 0)
         control_host_serve(server->control, caller);
     else

@@ -205,7 +205,7 @@ static enum stepd_status create_control(struct server *server)
         .owner = server,
         .ordered = server_is_first(server) ? server_ordered : NULL,
         .arrived = server_is_first(server) ? server_arrived : NULL,
-        .daemons = server_is_first(server) ? server_daemons : NULL,
+        .daemons = options->peers > 1 ? server_daemons : NULL,
         .order = server_bring_order,
         .known = server_known,
         .gone = server_gone,
@@ -222,8 +222,8 @@ static enum stepd_status create_door(struct server *server)
         .uv = &server->uv,
         .log = options->log,
         .shards = options->peers > 1 && options->place > 0
-                      ? (struct door_shards){.control = false}
-                      : (struct door_shards){.control = true, .first = 1, .count = options->shards},
+                      ? (struct door_shards){.first = 0}
+                      : (struct door_shards){.first = 1, .count = options->shards},
         .connections_max = options->connections_max,
         .reserved = server_is_first(server) ? (uint32_t)options->peers - 1 : 0,
         .unauthenticated_max = unauthenticated_max(options),

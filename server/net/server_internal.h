@@ -59,7 +59,7 @@ struct server_reign {
     size_t portions;         /* that are being written */
     uint32_t first;          /* of the shards here, over all daemons; 0 first */
     uint64_t leave_until_ms; /* a member daemon that ends waits for control until then */
-    char missing[STEPD_ERROR_TEXT_BYTES]; /* what workers are told meanwhile */
+    char missing[STEPD_ERROR_TEXT_BYTES]; /* what workers are told meanwhile, or by a member */
 };
 
 #define SERVER_STATUS_BYTES 700u /* two addresses and a reason */
@@ -150,6 +150,8 @@ void server_reset_shards(struct server *server, uint32_t first, const struct ste
 
 enum stepd_status server_create_deputy(struct server *server) STEPD_MUST_CHECK;
 void server_forget_jobs(struct server *server);
+/* Of a member: what is said to who takes it for control's daemon. */
+void server_stand_aside(struct server *server);
 /* Brings a notice of the shard `from` to control. Takes ownership. */
 void server_send_notice(struct server *server, uint32_t from, struct notice *notice);
 
