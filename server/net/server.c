@@ -295,6 +295,7 @@ static void on_tick(uv_timer_t *timer)
     door_tick(server->door, now_ms);
     control_host_tick(server->control, now_ms, server->reign.ending);
     server_peers_tick(server, now_ms);
+    tls_expiry_look(&server->expiry, server->tls, server->options.log, now_ms);
     limit_set(&server->limits, LIMIT_SHARED, atomic_load(&server->shared.bytes_used));
     tell_status(server);
     drain_if_kept(server);

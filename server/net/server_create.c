@@ -94,6 +94,7 @@ enum stepd_status server_reload_tls(struct server *server, struct stepd_error *r
     const struct tls_files files = files_of(&server->options);
     const enum stepd_status status =
         server->tls == NULL ? STEPD_OK : tls_server_reload(server->tls, &files, reterr);
+    server->expiry.next_ms = 0;
     return status == STEPD_OK ? server_peers_read_tls(server, reterr) : status;
 }
 

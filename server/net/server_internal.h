@@ -19,6 +19,7 @@
 #include "server/net/shared_memory.h"
 #include "server/net/supervisor.h"
 #include "server/net/tls.h"
+#include "server/net/tls_expiry.h"
 #include "server/persist/portion.h"
 
 enum server_state {
@@ -78,6 +79,7 @@ struct server {
     struct tls_client *tls_peer; /* owned; to control's daemon; NULL: likewise */
     struct daemons *daemons;     /* owned; NULL: there are no others, or control is not here */
     struct deputy *deputy;       /* owned; NULL: control is here */
+    struct tls_expiry expiry;
     struct server_reign reign;
     struct door *door;            /* owned */
     struct control_host *control; /* owned */
