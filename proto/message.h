@@ -375,6 +375,8 @@ struct stepd_server_status {
     const struct stepd_limit_status *limit;
     size_t daemons;
     const struct stepd_daemon_status *daemon;
+    const char *jobs_unknown; /* "": there are no others */
+    uint32_t place;
 };
 
 struct stepd_get_groups {

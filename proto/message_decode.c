@@ -338,6 +338,9 @@ decode_status(struct stepd_decoder *d, const struct stepd_place *at, const Stepd
         .limit = stepd_take_limits(d, at, wire->n_limits, wire->limits),
         .daemons = wire->n_daemons,
         .daemon = stepd_take_daemons(d, at, wire->n_daemons, wire->daemons),
+        .jobs_unknown =
+            stepd_take_text(d, at, "jobs_unknown", &wire->jobs_unknown, STEPD_ERROR_TEXT_BYTES),
+        .place = wire->place,
     };
 }
 

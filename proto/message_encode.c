@@ -312,6 +312,8 @@ static Stepd__V1__Status *encode_status(struct stepd_arena *arena,
     wire->limits = limits;
     wire->n_daemons = status->daemons;
     wire->daemons = daemons;
+    wire->jobs_unknown = borrow_text(status->jobs_unknown);
+    wire->place = status->place;
     return wire;
 }
 

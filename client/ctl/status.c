@@ -294,15 +294,27 @@ static const struct table_column daemon_columns[] = {
     {.header = "SILENT", .cell = silent_cell}, {.header = "CLOCK AHEAD", .cell = ahead_cell},
 };
 
+/* "2 jobs"; where there may be others, why so. */
+static void print_head(const json_t *status)
+{
+    const char *const unknown = string(status, "jobs_unknown");
+    const size_t jobs = json_array_size(json_object_get(status, "jobs"));
+    char uptime[32];
+    table_duration(number(status, "uptime_ms"), uptime, sizeof uptime);
+    (void)printf("stepd %s, up %s, ", string(status, "server_version"), uptime);
+    if (unknown[0] == '\0' || jobs > 0)
+        (void)printf("%zu job%s", jobs, jobs == 1 ? "" : "s");
+    if (unknown[0] != '\0')
+        (void)printf("%s\n  %s", jobs > 0 ? ", and maybe others" : "jobs not known", unknown);
+    (void)printf("\n");
+}
+
 static void print_status(const json_t *status, bool with_limits)
 {
     const json_t *const daemons = json_object_get(status, "daemons");
     const json_t *const limits = json_object_get(status, "limits");
     const json_t *const jobs = json_object_get(status, "jobs");
-    char uptime[32];
-    table_duration(number(status, "uptime_ms"), uptime, sizeof uptime);
-    (void)printf("stepd %s, up %s, %zu job%s\n", string(status, "server_version"), uptime,
-                 json_array_size(jobs), json_array_size(jobs) == 1 ? "" : "s");
+    print_head(status);
     if (json_array_size(daemons) > 0)
         table_print(stdout, 2, daemon_columns, sizeof daemon_columns / sizeof daemon_columns[0],
                     daemons);

@@ -213,10 +213,12 @@ static enum stepd_status on_reply(void *user, const struct stepd_message *reply,
         stepd_json_open(&answer->json, NULL, '{');
         stepd_json_string(&answer->json, "server_version", status->server_version);
         stepd_json_integer(&answer->json, "uptime_ms", status->uptime_ms);
+        stepd_json_integer(&answer->json, "place", status->place);
         stepd_json_open(&answer->json, "daemons", '[');
         for (size_t i = 0; i < status->daemons; i++)
             write_daemon(&answer->json, &status->daemon[i]);
         stepd_json_close(&answer->json, ']');
+        stepd_json_string(&answer->json, "jobs_unknown", status->jobs_unknown);
         stepd_json_open(&answer->json, "jobs", '[');
         answer->begun = true;
     }

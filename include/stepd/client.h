@@ -469,7 +469,8 @@ STEPD_EXPORT enum stepd_status stepd_barrier(struct stepd_client *client, const 
 
 /* Asks what goes on in a job (NULL: in all), members, versions, the newest checkpoint: the JSON
  * text of `stepctl status --json`. timeout_ms: then UNAVAILABLE; 0: as long as it takes. *ret_json:
- * caller frees with free(). NOT_FOUND: no such job. Any thread. */
+ * caller frees with free(). NOT_FOUND: no such job. UNAVAILABLE, too: nobody knows yet, as the
+ * server waits for others of its daemons. Any thread. */
 STEPD_EXPORT enum stepd_status stepd_get_status(struct stepd_client *client, const char *job,
                                                 uint32_t timeout_ms, char **ret_json,
                                                 struct stepd_error *reterr) STEPD_MUST_CHECK;

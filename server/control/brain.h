@@ -54,6 +54,7 @@ struct control {
     const char **shard_address;              /* owned; one for each shard, as Welcome states them */
     uint64_t memory_each; /* memory_max_bytes by shard, as the options have both */
     const char *missing;  /* borrowed; whom a reign waits for; "": for nobody */
+    uint32_t place;       /* of several daemons, this one's; 0 alone has control of any job */
     /* By which the daemon of each place was let in last; NULL: likewise, see login.h. */
     const struct access_grant *daemon_grant[STEPD_DAEMONS_MAX];
 };

@@ -8,8 +8,8 @@
 #include "server/control/snapshot.h"
 #include "server/control/waits.h"
 
-/* One that has failed would fail again at once, and the log would be full of it. */
-#define AFTER_FAILURE_MS 10000u
+/* One that could not even be taken could be tried at every tick. */
+#define NOT_TAKEN_REST_MS 10000u
 
 static bool are_kept(const struct control *control)
 {
@@ -73,7 +73,6 @@ static void fail(struct control *control, struct control_job *job, const struct 
 {
     struct control_checkpoints *own = &job->checkpoints;
     own->failure = *error;
-    own->not_before_ms = control->now_ms + AFTER_FAILURE_MS;
     control_warn(control, "checkpoint_failed", "job=%s cause=%s consequence=%s",
                  control_quote(job->name).text, control_quote(error->text).text,
                  own->newest.name[0] != '\0'
@@ -181,8 +180,10 @@ void control_checkpoint_taken(struct control *control, struct control_job *job,
                               const struct job_snapshot *snapshot, const struct stepd_error *error)
 {
     if (snapshot == NULL) {
-        if (job != NULL)
-            fail(control, job, error);
+        if (job == NULL)
+            return;
+        job->checkpoints.not_before_ms = control->now_ms + NOT_TAKEN_REST_MS;
+        fail(control, job, error);
         return;
     }
     struct control_checkpoints *own = &job->checkpoints;

@@ -8,8 +8,9 @@
  *        +-----------+--> taking --> writing --> resting
  *
  * One of a job is under way at a time. Whatever is asked for meanwhile is one more, afterwards. A
- * checkpoint that fails is not tried again before its next time comes: the last good one stays, and
- * the job goes on.
+ * checkpoint that could not be written is not tried again, and the next is when it is due: the last
+ * good one stays, and the job goes on. Each failure is in the log. Where shards could not lend
+ * their shares, for want of memory, the next one that nobody asks for is some seconds later.
  */
 #ifndef CONTROL_CHECKPOINTS_H
 #define CONTROL_CHECKPOINTS_H
@@ -47,7 +48,7 @@ struct control_checkpoints {
     bool at_the_end;   /* the one of a job that has finished was asked for */
     uint64_t due_ms;   /* the next by time; 0: the job has not been looked at yet */
     uint64_t begun_ms;
-    uint64_t not_before_ms; /* one that nobody asks for: after one that has failed */
+    uint64_t not_before_ms; /* one that nobody asks for: after one that was not taken */
     uint64_t step; /* of the one under way, when it is being written, and of the newest after it */
     struct control_reached reaching; /* by the one under way */
     struct control_reached reached;  /* by the newest that was written */

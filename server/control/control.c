@@ -296,7 +296,7 @@ void control_on_tick(struct control *control, uint64_t now_ms)
 {
     note_time(control, now_ms);
     control_login_on_tick(control);
-    if (control->missing[0] != '\0')
+    if (control->missing[0] != '\0' && control->place == 0)
         control_sessions_hold(control);
     for (struct control_job *job = control->first_job; job != NULL; job = job->next)
         control_opening_on_tick(control, job);

@@ -14,12 +14,6 @@
 #include "server/control/sessions.h"
 #include "server/control/waits.h"
 
-static enum stepd_status no_such_job(const char *name, struct stepd_error *reterr)
-{
-    return stepd_fail(reterr, STEPD_NOT_FOUND,
-                      "there is no job '%s'; `stepctl status` lists those there are", name);
-}
-
 static enum stepd_status park(struct control_conn *conn, uint64_t request_id,
                               enum control_wait_kind kind, struct control_job *job,
                               struct stepd_error *reterr)
@@ -51,7 +45,7 @@ enum stepd_status control_handle_get_status(struct control_conn *conn,
     if (name[0] != '\0') {
         job = control_job_find(conn->control, name);
         if (job == NULL)
-            return no_such_job(name, reterr);
+            return control_no_such_job(conn->control, name, reterr);
     }
     ret_answer->parked = true;
     return park(conn, request->request_id, CONTROL_WAIT_STATUS, job, reterr);
@@ -70,7 +64,7 @@ enum stepd_status control_handle_get_groups(struct control_conn *conn,
         return allowed;
     struct control_job *job = control_job_find(conn->control, name);
     if (job == NULL)
-        return no_such_job(name, reterr);
+        return control_no_such_job(conn->control, name, reterr);
     if (!control_job_is_open(job))
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "job '%s' is not open yet: its workers must define all its tensors first",

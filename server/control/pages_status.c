@@ -38,6 +38,7 @@ struct page {
     size_t left;                              /* bytes */
     size_t daemons;                           /* of the first page alone */
     const struct stepd_daemon_status *daemon; /* in the arena */
+    const char *jobs_unknown;                 /* of the first page alone */
     size_t jobs;
     struct stepd_job_status *job; /* PAGE_JOBS_MAX of them, in the arena; NULL: no memory */
 };
@@ -74,12 +75,15 @@ static void finish(struct page *page, bool last)
                 .last = last,
                 .daemons = page->daemons,
                 .daemon = page->daemon,
+                .jobs_unknown = page->jobs_unknown,
+                .place = control->place,
             },
     };
     if (last)
         put_limits(page, &message.body.status);
     control_pages_put(page->pages, &message);
     page->daemons = 0;
+    page->jobs_unknown = "";
 }
 
 /* ---- Daemons --------------------------------------------------------------------------------- */
@@ -313,9 +317,11 @@ static bool put_job(struct page *page, const struct control_job *job)
 enum stepd_status control_status_pages(const struct control_wait *wait, struct control_pages *pages,
                                        struct stepd_error *reterr)
 {
-    const struct control_job *job = pages->conn->control->first_job;
-    struct page page = {.pages = pages, .query = wait->query};
+    const struct control *const control = pages->conn->control;
+    const struct control_job *job = control->first_job;
+    struct page page = {.pages = pages, .query = wait->query, .jobs_unknown = control->missing};
     begin(&page);
+    page.left -= page_text_bytes(page.jobs_unknown);
     bool room = page.job != NULL && put_daemons(&page);
     for (; room && job != NULL; job = job->next) {
         if ((wait->job == NULL || wait->job == job) && control_login_shows(wait->conn, job->name))

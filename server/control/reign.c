@@ -19,6 +19,12 @@ void control_gather(struct control *control, const char *missing)
     control->missing = missing;
 }
 
+void control_stand_aside(struct control *control, uint32_t place, const char *where)
+{
+    control->place = place;
+    control->missing = where;
+}
+
 enum stepd_status control_take_shards(struct control *control, uint32_t shards,
                                       const char *const *address)
 {

@@ -177,6 +177,20 @@ uint64_t control_session_silent_ms(const struct control_session *session, uint64
     return now_ms - session->heard_ms;
 }
 
+enum stepd_status control_no_such_job(const struct control *control, const char *name,
+                                      struct stepd_error *reterr)
+{
+    if (control->place > 0)
+        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "job '%s' would not be known here: %s",
+                          name, control->missing);
+    if (control->missing[0] != '\0')
+        return stepd_fail(reterr, STEPD_UNAVAILABLE,
+                          "whether there is a job '%s' is not known yet: %s", name,
+                          control->missing);
+    return stepd_fail(reterr, STEPD_NOT_FOUND,
+                      "there is no job '%s'; `stepctl status` lists those there are", name);
+}
+
 enum stepd_status control_session_job(const struct control_conn *conn, const char *name,
                                       struct control_job **ret_job, struct stepd_error *reterr)
 {
@@ -188,8 +202,7 @@ enum stepd_status control_session_job(const struct control_conn *conn, const cha
     if (job == NULL && name[0] == '\0')
         return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "name the job that is meant");
     if (job == NULL)
-        return stepd_fail(reterr, STEPD_NOT_FOUND,
-                          "there is no job '%s'; `stepctl status` lists those there are", name);
+        return control_no_such_job(conn->control, name, reterr);
     *ret_job = job;
     return STEPD_OK;
 }

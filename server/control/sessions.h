@@ -101,8 +101,14 @@ void control_session_free(struct control *control, struct control_session *sessi
 
 uint64_t control_session_silent_ms(const struct control_session *session, uint64_t now_ms);
 
+/* No job of this name is known. NOT_FOUND; UNAVAILABLE: there may be one, when all daemons have
+ * come that serve the jobs, and these are back from their checkpoints. FAILED_PRECONDITION: this is
+ * not the daemon to ask. */
+enum stepd_status control_no_such_job(const struct control *control, const char *name,
+                                      struct stepd_error *reterr);
+
 /* The job that a request of this connection names; "": its own. INVALID_ARGUMENT: it has none.
- * NOT_FOUND. */
+ * Else: as control_no_such_job. */
 enum stepd_status control_session_job(const struct control_conn *conn, const char *name,
                                       struct control_job **ret_job,
                                       struct stepd_error *reterr) STEPD_MUST_CHECK;

@@ -103,6 +103,9 @@ bool deputy_has_joined(const struct deputy *deputy);
 /* Has it not joined? What it does instead, in words. */
 bool deputy_waits(const struct deputy *deputy, char *text, size_t size);
 
+/* As io.daemons of control.h: control's daemon and this one, of which it knows. */
+size_t deputy_list(const struct deputy *deputy, struct stepd_daemon_status *daemon, size_t room);
+
 /* The token that the options point to is another one: joins again by it, and goes on where it was.
  */
 void deputy_show(struct deputy *deputy);

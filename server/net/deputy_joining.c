@@ -37,6 +37,25 @@ bool deputy_waits(const struct deputy *deputy, char *text, size_t size)
     return true;
 }
 
+size_t deputy_list(const struct deputy *deputy, struct stepd_daemon_status *daemon, size_t room)
+{
+    const struct deputy_options *const options = &deputy->options;
+    const bool joined = deputy->state == DEPUTY_JOINED;
+    const enum stepd_daemon_state state = joined ? STEPD_DAEMON_JOINED : STEPD_DAEMON_MISSING;
+    const struct stepd_daemon_status known[] = {
+        {.place = 0, .address = options->control, .state = state},
+        {.place = options->place,
+         .address = options->address,
+         .state = state,
+         .first_shard = joined ? deputy->first + 1 : 0,
+         .shards = options->shards},
+    };
+    const size_t count = sizeof known / sizeof known[0];
+    for (size_t i = 0; i < count && i < room; i++)
+        daemon[i] = known[i];
+    return count;
+}
+
 /* It says nothing at all. */
 void deputy_tick_joining(struct deputy *deputy, uint64_t now_ms)
 {

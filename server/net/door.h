@@ -39,8 +39,7 @@ struct tls_server;
 
 /* What is served behind a door. Shards are numbered over all daemons, 1 first, as a Hello does. */
 struct door_shards {
-    bool control;   /* a Hello may name 0 */
-    uint32_t first; /* the lowest that is served here; 0: none is yet */
+    uint32_t first; /* the lowest that is served here, besides control; 0: none is yet */
     uint32_t count;
 };
 

@@ -132,13 +132,10 @@ struct addressee {
 static enum stepd_status refuse_shard(const struct door_shards *shards, uint32_t shard,
                                       struct stepd_error *reterr)
 {
-    if (shard == 0)
-        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
-                          "control runs in the first daemon of peers; connect to that one");
     if (shards->first == 0)
         return stepd_fail(reterr, STEPD_UNAVAILABLE,
                           "this daemon has not joined the first of peers yet; try again");
-    if (shards->control && shards->first == 1)
+    if (shards->first == 1)
         return stepd_fail(reterr, STEPD_NOT_FOUND,
                           "there is no shard %u: this server has shards 1 to %u, and control is 0",
                           (unsigned)shard, (unsigned)shards->count);
@@ -166,9 +163,8 @@ static enum stepd_status find_addressee(const struct stepd_message *message,
         return stepd_fail(reterr, STEPD_FAILED_PRECONDITION,
                           "a connection begins with hello, not with %s",
                           stepd_message_name(message->kind));
-    const bool is_here = shard == 0 ? shards->control
-                                    : shards->first != 0 && shard >= shards->first &&
-                                          shard - shards->first < shards->count;
+    const bool is_here = shard == 0 || (shards->first != 0 && shard >= shards->first &&
+                                        shard - shards->first < shards->count);
     if (!is_here)
         return refuse_shard(shards, shard, reterr);
     *ret_addressee = (struct addressee){.shard = shard};

@@ -179,6 +179,8 @@ void server_admit(void *owner, uint32_t shard, struct caller *caller)
 {
     struct server *const server = owner;
     const uint32_t first = server->reign.first;
+    if (shard == 0 && server->deputy != NULL)
+        server_stand_aside(server);
     if (shard == 0)
         control_host_serve(server->control, caller);
     else
@@ -293,6 +295,7 @@ static void on_tick(uv_timer_t *timer)
     door_tick(server->door, now_ms);
     control_host_tick(server->control, now_ms, server->reign.ending);
     server_peers_tick(server, now_ms);
+    tls_expiry_look(&server->expiry, server->tls, server->options.log, now_ms);
     limit_set(&server->limits, LIMIT_SHARED, atomic_load(&server->shared.bytes_used));
     tell_status(server);
     drain_if_kept(server);

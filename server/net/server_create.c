@@ -94,6 +94,7 @@ enum stepd_status server_reload_tls(struct server *server, struct stepd_error *r
     const struct tls_files files = files_of(&server->options);
     const enum stepd_status status =
         server->tls == NULL ? STEPD_OK : tls_server_reload(server->tls, &files, reterr);
+    server->expiry.next_ms = 0;
     return status == STEPD_OK ? server_peers_read_tls(server, reterr) : status;
 }
 
@@ -206,7 +207,7 @@ static enum stepd_status create_control(struct server *server)
         .owner = server,
         .ordered = server_is_first(server) ? server_ordered : NULL,
         .arrived = server_is_first(server) ? server_arrived : NULL,
-        .daemons = server_is_first(server) ? server_daemons : NULL,
+        .daemons = options->peers > 1 ? server_daemons : NULL,
         .order = server_bring_order,
         .known = server_known,
         .gone = server_gone,
@@ -223,8 +224,8 @@ static enum stepd_status create_door(struct server *server)
         .uv = &server->uv,
         .log = options->log,
         .shards = options->peers > 1 && options->place > 0
-                      ? (struct door_shards){.control = false}
-                      : (struct door_shards){.control = true, .first = 1, .count = options->shards},
+                      ? (struct door_shards){.first = 0}
+                      : (struct door_shards){.first = 1, .count = options->shards},
         .connections_max = options->connections_max,
         .reserved = server_is_first(server) ? (uint32_t)options->peers - 1 : 0,
         .unauthenticated_max = unauthenticated_max(options),

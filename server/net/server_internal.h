@@ -19,6 +19,7 @@
 #include "server/net/shared_memory.h"
 #include "server/net/supervisor.h"
 #include "server/net/tls.h"
+#include "server/net/tls_expiry.h"
 #include "server/persist/portion.h"
 
 enum server_state {
@@ -59,7 +60,7 @@ struct server_reign {
     size_t portions;         /* that are being written */
     uint32_t first;          /* of the shards here, over all daemons; 0 first */
     uint64_t leave_until_ms; /* a member daemon that ends waits for control until then */
-    char missing[STEPD_ERROR_TEXT_BYTES]; /* what workers are told meanwhile */
+    char missing[STEPD_ERROR_TEXT_BYTES]; /* what workers are told meanwhile, or by a member */
 };
 
 #define SERVER_STATUS_BYTES 700u /* two addresses and a reason */
@@ -78,6 +79,7 @@ struct server {
     struct tls_client *tls_peer; /* owned; to control's daemon; NULL: likewise */
     struct daemons *daemons;     /* owned; NULL: there are no others, or control is not here */
     struct deputy *deputy;       /* owned; NULL: control is here */
+    struct tls_expiry expiry;
     struct server_reign reign;
     struct door *door;            /* owned */
     struct control_host *control; /* owned */
@@ -150,6 +152,8 @@ void server_reset_shards(struct server *server, uint32_t first, const struct ste
 
 enum stepd_status server_create_deputy(struct server *server) STEPD_MUST_CHECK;
 void server_forget_jobs(struct server *server);
+/* Of a member: what is said to who takes it for control's daemon. */
+void server_stand_aside(struct server *server);
 /* Brings a notice of the shard `from` to control. Takes ownership. */
 void server_send_notice(struct server *server, uint32_t from, struct notice *notice);
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/error.h"
 #include "server/model/job.h"
 #include "server/net/server_internal.h"
 #include "server/peer/roster.h"
@@ -54,7 +55,7 @@ void server_send_notice(struct server *server, uint32_t from, struct notice *not
 static void on_reset(void *owner, const struct deputy_reign *reign, const struct stepd_error *why)
 {
     struct server *const server = owner;
-    const struct door_shards none = {.control = false};
+    const struct door_shards none = {.first = 0};
     const struct door_shards ours = {
         .first = reign == NULL ? 0 : reign->first + 1,
         .count = server->options.shards,
@@ -173,6 +174,23 @@ bool server_peers_may_leave(const struct server *server)
            uv_now(&server->uv) >= server->reign.leave_until_ms;
 }
 
+void server_stand_aside(struct server *server)
+{
+    const struct server_options *const options = &server->options;
+    char *const text = server->reign.missing;
+    const size_t size = sizeof server->reign.missing;
+    char waits[STEPD_ERROR_TEXT_BYTES / 2];
+    const bool joined = !deputy_waits(server->deputy, waits, sizeof waits);
+    size_t at =
+        stepd_format(text, size, "this is daemon %u of %zu, which %s; ", (unsigned)options->place,
+                     options->peers, joined ? "has joined" : waits);
+    at += stepd_format(text + at, size - at,
+                       "control runs in the first daemon of peers, %s: ask "
+                       "there about jobs",
+                       options->peer[0]);
+    control_stand_aside(control_host_control(server->control), options->place, text);
+}
+
 void server_show_token(struct server *server)
 {
     if (server->deputy != NULL)
@@ -215,5 +233,8 @@ enum stepd_status server_create_deputy(struct server *server)
     };
     control_host_random(deputy.instance, sizeof deputy.instance);
     server->deputy = deputy_create(&deputy);
-    return server->deputy == NULL ? STEPD_RESOURCE_EXHAUSTED : STEPD_OK;
+    if (server->deputy == NULL)
+        return STEPD_RESOURCE_EXHAUSTED;
+    server_stand_aside(server);
+    return STEPD_OK;
 }

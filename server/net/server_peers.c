@@ -40,7 +40,8 @@ uint64_t server_arrived(void *owner)
 size_t server_daemons(void *owner, struct stepd_daemon_status *daemon, size_t room)
 {
     const struct server *const server = owner;
-    return daemons_list(server->daemons, daemon, room);
+    return server->deputy != NULL ? deputy_list(server->deputy, daemon, room)
+                                  : daemons_list(server->daemons, daemon, room);
 }
 
 static struct job *find_sealed(void *owner, const char *name)
@@ -337,8 +338,10 @@ void server_peers_tick(struct server *server, uint64_t now_ms)
             gather(server, daemons_missing(server->daemons));
         release_leaving(server);
     }
-    if (server->deputy != NULL)
+    if (server->deputy != NULL) {
         deputy_tick(server->deputy, now_ms);
+        server_stand_aside(server);
+    }
 }
 
 bool server_peers_wait(const struct server *server, char *text, size_t size)

@@ -42,6 +42,17 @@ enum stepd_status tls_server_create(const struct tls_files *files, struct tls_se
 enum stepd_status tls_server_reload(struct tls_server *server, const struct tls_files *files,
                                     struct stepd_error *reterr) STEPD_MUST_CHECK;
 
+/* When a certificate is good, by the machine's clock: seconds from now on, and in words. */
+struct tls_life {
+    int64_t begins_s; /* above 0: it is not good yet */
+    int64_t ends_s;   /* 0 or less: it is over */
+    char begin[40];   /* "Nov 28 00:55:43 2026 GMT" */
+    char end[40];
+};
+
+/* Of our own certificate. False: nobody knows. */
+bool tls_server_life(const struct tls_server *server, struct tls_life *ret_life);
+
 /* NULL is fine. Returns NULL. Connections may outlive it. */
 struct tls_server *tls_server_destroy(struct tls_server *server);
 

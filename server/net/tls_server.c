@@ -3,6 +3,8 @@
  * The end of TLS that is dialled: our certificate, and who signs our clients'. Connections that
  * stand when the files are read again keep what they have begun with.
  */
+#include <openssl/bio.h>
+#include <openssl/err.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
 
@@ -57,6 +59,36 @@ enum stepd_status tls_server_reload(struct tls_server *server, const struct tls_
                                     struct stepd_error *reterr)
 {
     return tls_holder_read(&server->holder, TLS_server_method(), fill, files, reterr);
+}
+
+/* False: it is no time. */
+static bool look_at(const ASN1_TIME *time, int64_t *ret_s, char *text, size_t size)
+{
+    int days = 0;
+    int seconds = 0;
+    BIO *const bio = BIO_new(BIO_s_mem());
+    bool known = bio != NULL && ASN1_TIME_print(bio, time) == 1 &&
+                 ASN1_TIME_diff(&days, &seconds, NULL, time) == 1;
+    const int n = known ? BIO_read(bio, text, (int)size - 1) : 0;
+    known = n > 0;
+    text[known ? n : 0] = '\0';
+    *ret_s = days * INT64_C(86400) + seconds;
+    BIO_free(bio);
+    return known;
+}
+
+bool tls_server_life(const struct tls_server *server, struct tls_life *ret_life)
+{
+    const X509 *const own = SSL_CTX_get0_certificate(server->holder.context);
+    struct tls_life life;
+    const bool known =
+        own != NULL &&
+        look_at(X509_get0_notBefore(own), &life.begins_s, life.begin, sizeof life.begin) &&
+        look_at(X509_get0_notAfter(own), &life.ends_s, life.end, sizeof life.end);
+    ERR_clear_error();
+    if (known)
+        *ret_life = life;
+    return known;
 }
 
 struct tls_server *tls_server_destroy(struct tls_server *server)

@@ -12,7 +12,8 @@
 
 /* ---- Whom a reign waits for ------------------------------------------------------------------ */
 
-void roster_list_missing(const struct roster *roster, char *text, size_t size)
+/* Those who are missing, with their addresses or without. */
+static void list_missing(const struct roster *roster, bool addresses, char *text, size_t size)
 {
     const size_t missing = roster->count - roster->present;
     text[0] = '\0';
@@ -24,26 +25,32 @@ void roster_list_missing(const struct roster *roster, char *text, size_t size)
             continue;
         const bool last = done + 1 == missing;
         const char *const before = done == 0 ? "" : last ? " and " : ", ";
-        const int n = snprintf(text + at, size - at, "%s%zu", before, i);
-        at += n > 0 ? (size_t)n : 0;
+        at += stepd_format(text + at, size - at, "%s%zu", before, i);
+        if (addresses)
+            at += stepd_format(text + at, size - at, " (%.90s)", roster->line[i].address);
         done++;
     }
     if (named < missing)
-        (void)snprintf(text + at, size - at, " and %zu more", missing - named);
+        (void)stepd_format(text + at, size - at, " and %zu more", missing - named);
+}
+
+void roster_list_missing(const struct roster *roster, char *text, size_t size)
+{
+    list_missing(roster, /* addresses= */ false, text, size);
 }
 
 static void note_missing(struct roster *roster)
 {
     const size_t missing = roster->count - roster->present;
-    char list[64];
+    char list[ROSTER_TEXT_BYTES - 150];
     roster->missing[0] = '\0';
     if (missing == 0)
         return;
-    roster_list_missing(roster, list, sizeof list);
-    (void)snprintf(roster->missing, sizeof roster->missing,
-                   "the server waits for daemon%s %s of its %zu (0 is the first in its list); try "
-                   "again, `stepctl status` shows them",
-                   missing == 1 ? "" : "s", list, roster->count);
+    list_missing(roster, /* addresses= */ true, list, sizeof list);
+    (void)stepd_format(roster->missing, sizeof roster->missing,
+                       "the server waits for daemon%s %s of its %zu (0 is the first in its list); "
+                       "start %s, and try again",
+                       missing == 1 ? "" : "s", list, roster->count, missing == 1 ? "it" : "them");
 }
 
 /* ---- Coming and going ------------------------------------------------------------------------ */

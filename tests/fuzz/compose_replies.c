@@ -147,6 +147,7 @@ static void compose_status(const struct composer *c, struct stepd_server_status 
     for (size_t i = 0; i < status->jobs; i++)
         compose_job_status(c, &job[i]);
     status->job = job;
+    status->jobs_unknown = take_text(c);
 }
 
 static void compose_groups(const struct composer *c, struct stepd_groups *groups)

@@ -59,12 +59,18 @@ def check_late(runs):
         assert [d["state"] for d in status["daemons"]] == ["joined", "missing"], status
         code, said = runs.ctl(peers.address, "status")
         assert code == 0 and "missing" in said and peers.addresses[1] in said, said
-        code, said = runs.ctl(peers.address, "groups", "--job", "train", "--timeout", "1")
-        assert code != 0, said
+        waits = f"the server waits for daemon 1 ({peers.addresses[1]}) of its 2"
+        assert waits in said and "0 jobs" not in said, said
+        assert waits in status["jobs_unknown"], status
+        for words in (["status", "--job", "train"], ["groups", "--job", "train"],
+                      ["change", "--job", "train", "lr=1"], ["checkpoint", "train"]):
+            code, said = runs.ctl(peers.address, *words)
+            assert code != 0 and waits in said and "there is no job" not in said, (words, said)
         with training(runs, peers.address) as finish:
-            first.wait_for("connection_refused.*the server waits for daemon 1 of its 2")
+            first.wait_for("connection_refused.*the server waits for daemon 1 .* of its 2")
             peers.start(1)
             assert finish() == one, "daemons that came late give other bits"
+        assert runs.status(peers.address)["jobs_unknown"] == ""
     with Peers(runs.stepd, [["--shards", "1"], ["--shards", "2"]], start=[1]) as peers:
         peers.daemon[1].wait_for("not_joined.*refused")
         peers.start(0)
@@ -95,13 +101,43 @@ def check_wrong(runs):
             refused_by = ["--peers", f"{alone.address},{extra[0]}"]
             with Daemon(runs.stepd, *refused_by, listen=extra[0]) as daemon:
                 daemon.wait_for("not_joined.*not the first of any peers")
-        code, said = runs.ctl(peers.addresses[1], "status")
-        assert code != 0 and "control runs in the first daemon of peers" in said, said
+        runs_train = subprocess.run(runs.commands("-", peers.addresses[1])[0], env=environment(),
+                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                    timeout=60, check=False)
+        assert runs_train.returncode != 0, runs_train
+        assert f"control runs in the first daemon of peers, {peers.address}" in runs_train.stdout
     said = subprocess.run([runs.stepd, "--listen", extra[0], "--peers", "127.0.0.1:1,127.0.0.1:2"],
                           stderr=subprocess.PIPE, text=True, env=environment(), timeout=60,
                           check=False)
     assert said.returncode == 78 and "--peer N" in said.stderr, said
     print("a daemon that does not fit is refused, and says why")
+
+
+def check_member(runs):
+    """A member says what it is, who has the jobs, and its own limits; of a job it says nothing."""
+    with Peers(runs.stepd, [["--shards", "1"], ["--shards", "2", "--connections-max", "77"]],
+               start=[1]) as peers:
+        member = peers.addresses[1]
+        peers.daemon[1].wait_for("not_joined")
+        code, said = runs.ctl(member, "status")
+        assert code == 0 and f"this is daemon 1 of 2, which has not joined {peers.address}: " \
+            in said and "0 jobs" not in said, said
+        peers.start(0)
+        peers.daemon[1].wait_for("event=joined")
+        code, said = runs.ctl(member, "status", "--limits")
+        assert code == 0 and re.search(r"connections_max +1 +77 ", said), said
+        assert "memory_max_bytes" not in said, said  # of the first, which judges jobs
+        status = runs.status(member)
+        assert status["place"] == 1 and status["jobs"] == [], status
+        assert "this is daemon 1 of 2, which has joined; control runs in the first daemon of " \
+            f"peers, {peers.address}" in status["jobs_unknown"], status
+        assert [(d["place"], d["address"], d["state"], d["shards"]) for d in status["daemons"]] == \
+            [(0, peers.address, "joined", 0), (1, member, "joined", 2)], status
+        for words in (["status", "--job", "train"], ["checkpoint", "train"]):
+            code, said = runs.ctl(member, *words)
+            assert code != 0 and "ask there about jobs" in said, said
+        assert runs.status(peers.address)["place"] == 0
+    print("a member says what it is, and whom to ask")
 
 
 def sum_of_list(addresses):

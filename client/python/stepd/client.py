@@ -357,7 +357,8 @@ class Client:
 
     def status(self, job: Optional[str] = None, timeout: float = 10.0) -> dict[str, Any]:
         """What ``stepctl status --json`` prints: ``{"server_version", "uptime_ms", "daemons": [...],
-        "jobs": [{"name", "state", "version_max", "waited_for", "members": [...], ...}]}``.
+        "jobs_unknown", "jobs": [{"name", "state", "version_max", "waited_for", "members": [...],
+        ...}]}``. ``jobs_unknown`` says why there may be other jobs; else it is empty.
 
         job: the one to ask for; None: all. :class:`Unavailable` after ``timeout`` seconds.
         """

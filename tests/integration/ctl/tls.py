@@ -94,6 +94,31 @@ class Scene(unittest.TestCase):
 class Certificates(Scene):
     """What stepctl certs makes."""
 
+    def test_certificate__of_the_daemon_that_is_over_or_soon__is_told_at_start_and_reload(self):
+        ours = self.folder / "ours"
+        shown, key = self.folder / "shown.pem", self.folder / "shown.key"
+
+        def put(name, where):
+            shown.write_bytes((where / f"{name}.pem").read_bytes())
+            key.write_bytes((where / f"{name}.key").read_bytes())
+        short = self.folder / "short"
+        made = run("stepctl", "certs", str(short), "--hosts", HOST, "--days", "13")
+        self.assertEqual(made.returncode, 0, made.stderr)
+        put("old-host", ours)
+        with Daemon(f"{BIN}/stepd", "--tls-cert", str(shown), "--tls-key", str(key)) as daemon:
+            daemon.wait_for("level=error event=certificate_expired ended=.*stepctl certs")
+            put(HOST, short)
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_for("level=warn event=certificate_expires ends=.* days_left=1[23] ")
+            put(HOST, ours)
+            daemon.process.send_signal(signal.SIGHUP)
+            self.assertTrue(daemon.said.wait_for_count("event=reloaded ", 2, END_S))
+            put("old-host", ours)
+            daemon.process.send_signal(signal.SIGHUP)
+            self.assertTrue(daemon.said.wait_for_count("event=certificate_expired ", 2, END_S))
+            said = [line for line in daemon.said.lines if "event=certificate_e" in line]
+            self.assertEqual(len(said), 3, said)
+
     def test_files__are_their_owner_s_alone_and_never_overwritten(self):
         files = list((self.folder / "theirs").iterdir())
         self.assertEqual(len(files), 12)

@@ -36,6 +36,7 @@ static void gather__observer_of_no_job__sees_the_daemons(void **state)
     peer_request(peer, get_status(""));
     const struct stepd_server_status *const status =
         &peer_answer(peer, STEPD_MESSAGE_STATUS)->body.status;
+    assert_string_equal(status->jobs_unknown, missing);
     assert_int_equal(status->daemons, 2);
     assert_int_equal(status->daemon[1].place, 1);
     assert_string_equal(status->daemon[1].address, "h:1");
@@ -43,6 +44,26 @@ static void gather__observer_of_no_job__sees_the_daemons(void **state)
     assert_int_equal(status->daemon[1].first_shard, 2);
     assert_int_equal(status->daemon[1].silent_ms, 5);
     assert_true(status->daemon[1].clock_ms == -7);
+}
+
+static void gather__who_asks_for_a_job__is_not_told_that_there_is_none(void **state)
+{
+    struct brain *const brain = *state;
+    control_gather(brain->control, missing);
+    struct peer *const peer = peer_join(brain, hello_observer(""));
+    peer_request(peer, get_status("j"));
+    peer_assert_error(peer, STEPD_UNAVAILABLE, missing);
+    peer_request(peer, (struct stepd_message){.kind = STEPD_MESSAGE_GET_GROUPS,
+                                              .body.get_groups = {.job = "j"}});
+    peer_assert_error(peer, STEPD_UNAVAILABLE, missing);
+    peer_request(peer, (struct stepd_message){.kind = STEPD_MESSAGE_GET_CHANGES,
+                                              .body.get_changes = {.job = "j"}});
+    peer_assert_error(peer, STEPD_UNAVAILABLE, missing);
+    control_gather(brain->control, "");
+    peer_request(peer, get_status("j"));
+    peer_assert_error(peer, STEPD_NOT_FOUND, "there is no job 'j'");
+    peer_request(peer, get_status(""));
+    assert_string_equal(peer_answer(peer, STEPD_MESSAGE_STATUS)->body.status.jobs_unknown, "");
 }
 
 static void status__shards_of_daemons_that_are_away__are_not_waited_for_long(void **state)
@@ -135,6 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(gather__worker__is_refused_with_whom_the_server_waits_for),
         TEST(gather__observer_of_no_job__sees_the_daemons),
+        TEST(gather__who_asks_for_a_job__is_not_told_that_there_is_none),
         TEST(status__shards_of_daemons_that_are_away__are_not_waited_for_long),
         TEST(hello__orders_on_their_way__is_answered_when_they_have_arrived),
         TEST(hello__orders_that_do_not_arrive__is_answered_with_the_cause),

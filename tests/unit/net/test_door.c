@@ -92,7 +92,7 @@ static int set_up_with(void **state, void (*join)(void *owner, struct caller *ca
     assert_int_equal(uv_loop_init(&entrance->uv), 0);
     const struct door_options options = {
         .uv = &entrance->uv,
-        .shards = {.control = true, .first = 1, .count = SHARDS},
+        .shards = {.first = 1, .count = SHARDS},
         .connections_max = ROOMS,
         .unauthenticated_max = STRANGERS,
         .hello_timeout_ms = HELLO_TIMEOUT_MS,
@@ -297,8 +297,6 @@ static void door__of_a_member_daemon__serves_its_own_shards_alone(void **state)
     struct entrance *const entrance = *state;
     uint8_t bytes[FRAME_BYTES];
     door_serve(entrance->door, &(struct door_shards){.first = 3, .count = 2});
-    check_shard_refused(entrance, 0, STEPD_FAILED_PRECONDITION,
-                        "control runs in the first daemon of peers");
     check_shard_refused(entrance, 2, STEPD_NOT_FOUND,
                         "shard 2 is not here: this daemon has 3 to 4");
     check_shard_refused(entrance, 5, STEPD_NOT_FOUND, "shard 5 is not here");
@@ -309,8 +307,11 @@ static void door__of_a_member_daemon__serves_its_own_shards_alone(void **state)
 static void door__of_a_daemon_that_has_not_joined__says_so(void **state)
 {
     struct entrance *const entrance = *state;
-    door_serve(entrance->door, &(struct door_shards){.control = false});
+    uint8_t bytes[FRAME_BYTES];
+    door_serve(entrance->door, &(struct door_shards){.first = 0});
     check_shard_refused(entrance, 1, STEPD_UNAVAILABLE, "has not joined the first of peers yet");
+    hang_up(entrance, call_with(entrance, bytes, hello(bytes, 0))); /* who asks for its status */
+    assert_int_equal(entrance->shard[0], 0);
 }
 
 static size_t join(uint8_t *bytes)
