@@ -178,8 +178,9 @@ enum stepd_status control_redefine(struct control *control, const char *name,
 void control_gather(struct control *control, const char *missing);
 
 /* This daemon is a member, of a place above 0: control is elsewhere, and this text says where.
- * There are no jobs here. Observers of no job are let in, to ask for the daemon's status; all else
- * is refused with FAILED_PRECONDITION and the text, which is borrowed as long as control lives. */
+ * There are no jobs here. Observers of no job are let in, to ask for the daemon's status, which has
+ * the text; all else is refused with FAILED_PRECONDITION and without it, as it has addresses. The
+ * text is borrowed as long as control lives. */
 void control_stand_aside(struct control *control, uint32_t place, const char *where);
 
 /* As many shards as there are now, each with as much memory as one had before, and the addresses

@@ -235,11 +235,10 @@ static enum stepd_status check_gathered(const struct control *control,
                                         const struct stepd_hello *hello, struct stepd_error *reterr)
 {
     const bool asks = hello->role == STEPD_OBSERVER && hello->job[0] == '\0';
-    return control->missing[0] == '\0' || asks
-               ? STEPD_OK
-               : stepd_fail(reterr,
-                            control->place > 0 ? STEPD_FAILED_PRECONDITION : STEPD_UNAVAILABLE,
-                            "%s", control->missing);
+    if (control->missing[0] == '\0' || asks)
+        return STEPD_OK;
+    return control->place > 0 ? control_refuse_aside(reterr)
+                              : stepd_fail(reterr, STEPD_UNAVAILABLE, "%s", control->missing);
 }
 
 /* Do the shards of other daemons not know of the session yet? */

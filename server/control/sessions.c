@@ -177,12 +177,19 @@ uint64_t control_session_silent_ms(const struct control_session *session, uint64
     return now_ms - session->heard_ms;
 }
 
+enum stepd_status control_refuse_aside(struct stepd_error *reterr)
+{
+    return stepd_fail(
+        reterr, STEPD_FAILED_PRECONDITION,
+        "this daemon is not the first of its list, which has control of all jobs: ask "
+        "there about jobs, `stepctl status` shows where it is");
+}
+
 enum stepd_status control_no_such_job(const struct control *control, const char *name,
                                       struct stepd_error *reterr)
 {
     if (control->place > 0)
-        return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "job '%s' would not be known here: %s",
-                          name, control->missing);
+        return control_refuse_aside(reterr);
     if (control->missing[0] != '\0')
         return stepd_fail(reterr, STEPD_UNAVAILABLE,
                           "whether there is a job '%s' is not known yet: %s", name,

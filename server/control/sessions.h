@@ -101,9 +101,12 @@ void control_session_free(struct control *control, struct control_session *sessi
 
 uint64_t control_session_silent_ms(const struct control_session *session, uint64_t now_ms);
 
-/* No job of this name is known. NOT_FOUND; UNAVAILABLE: there may be one, when all daemons have
- * come that serve the jobs, and these are back from their checkpoints. FAILED_PRECONDITION: this is
- * not the daemon to ask. */
+/* This daemon has no control of any job (control_stand_aside): FAILED_PRECONDITION. */
+enum stepd_status control_refuse_aside(struct stepd_error *reterr);
+
+/* No job of this name is known. NOT_FOUND; as control_refuse_aside; UNAVAILABLE: there may be one,
+ * when all daemons have come that serve the jobs, and these are back from their checkpoints.
+ * FAILED_PRECONDITION: this is not the daemon to ask. */
 enum stepd_status control_no_such_job(const struct control *control, const char *name,
                                       struct stepd_error *reterr);
 

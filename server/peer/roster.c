@@ -12,8 +12,7 @@
 
 /* ---- Whom a reign waits for ------------------------------------------------------------------ */
 
-/* Those who are missing, with their addresses or without. */
-static void list_missing(const struct roster *roster, bool addresses, char *text, size_t size)
+void roster_list_missing(const struct roster *roster, char *text, size_t size)
 {
     const size_t missing = roster->count - roster->present;
     text[0] = '\0';
@@ -26,30 +25,23 @@ static void list_missing(const struct roster *roster, bool addresses, char *text
         const bool last = done + 1 == missing;
         const char *const before = done == 0 ? "" : last ? " and " : ", ";
         at += stepd_format(text + at, size - at, "%s%zu", before, i);
-        if (addresses)
-            at += stepd_format(text + at, size - at, " (%.90s)", roster->line[i].address);
         done++;
     }
     if (named < missing)
         (void)stepd_format(text + at, size - at, " and %zu more", missing - named);
 }
 
-void roster_list_missing(const struct roster *roster, char *text, size_t size)
-{
-    list_missing(roster, /* addresses= */ false, text, size);
-}
-
 static void note_missing(struct roster *roster)
 {
     const size_t missing = roster->count - roster->present;
-    char list[ROSTER_TEXT_BYTES - 150];
+    char list[64];
     roster->missing[0] = '\0';
     if (missing == 0)
         return;
-    list_missing(roster, /* addresses= */ true, list, sizeof list);
+    roster_list_missing(roster, list, sizeof list);
     (void)stepd_format(roster->missing, sizeof roster->missing,
                        "the server waits for daemon%s %s of its %zu (0 is the first in its list); "
-                       "start %s, and try again",
+                       "start %s, and try again: `stepctl status` shows where each is",
                        missing == 1 ? "" : "s", list, roster->count, missing == 1 ? "it" : "them");
 }
 

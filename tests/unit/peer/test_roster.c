@@ -47,7 +47,7 @@ static void roster__all_have_come__has_their_shards_in_the_order_of_the_list(voi
     roster_init(&roster, "1.2.3", 2, 3, addresses);
     assert_false(roster_is_whole(&roster));
     come(&roster, 2, 4);
-    assert_non_null(strstr(roster.missing, "the server waits for daemon 1 (b:1) of its 3"));
+    assert_non_null(strstr(roster.missing, "the server waits for daemon 1 of its 3"));
     come(&roster, 1, 3);
     assert_true(roster_is_whole(&roster));
     assert_string_equal(roster.missing, "");
@@ -66,18 +66,16 @@ static void roster__several_are_missing__names_them_and_not_all_of_many(void **s
     (void)state;
     static struct roster roster;
     roster_init(&roster, "1.2.3", 1, 7, addresses);
-    assert_non_null(
-        strstr(roster.missing, "daemons 1 (b:1), 2 (c:1), 3 (d:1) and 3 more of its 7"));
+    assert_non_null(strstr(roster.missing, "daemons 1, 2, 3 and 3 more of its 7"));
     come(&roster, 2, 1);
     come(&roster, 5, 1);
-    assert_non_null(
-        strstr(roster.missing, "daemons 1 (b:1), 3 (d:1), 4 (e:1) and 6 (g:1) of its 7"));
+    assert_non_null(strstr(roster.missing, "daemons 1, 3, 4 and 6 of its 7"));
     come(&roster, 4, 1);
     come(&roster, 6, 1);
-    assert_non_null(strstr(roster.missing, "daemons 1 (b:1) and 3 (d:1) of its 7"));
+    assert_non_null(strstr(roster.missing, "daemons 1 and 3 of its 7"));
     roster_go(&roster, 6);
     roster_go(&roster, 6);
-    assert_non_null(strstr(roster.missing, "daemons 1 (b:1), 3 (d:1) and 6 (tls:h:7) of its 7"));
+    assert_non_null(strstr(roster.missing, "daemons 1, 3 and 6 of its 7"));
 }
 
 static void assert_refused(const struct roster *roster, const struct stepd_join *join,
