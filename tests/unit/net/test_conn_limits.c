@@ -65,8 +65,8 @@ static void conn__payload_in_a_loop_that_was_busy__is_waited_for(void **state)
 static void conn__silent_for_too_long__is_told_and_closed(void **state)
 {
     struct rig *const rig = *state;
+    const uint64_t now_ms = uv_now(&rig->uv); /* as the connection has it: turns move it on */
     rig_open(rig, NULL, 0);
-    const uint64_t now_ms = uv_now(&rig->uv);
     conn_loop_tick(&rig->loop, now_ms + RIG_IDLE_TIMEOUT_MS - 1);
     rig_write(rig, buffer, rig_heartbeat(buffer, 0, 1));
     conn_loop_tick(&rig->loop, now_ms + RIG_IDLE_TIMEOUT_MS);

@@ -226,7 +226,7 @@ static void conn__replies_not_taken_in_time__cost_the_connection(void **state)
     conn_loop_tick(&rig->loop, now_ms + REPLY_TIMEOUT_MS - 1000);
     rig_turn(rig);
     assert_int_equal(rig->closed, 0);
-    conn_loop_tick(&rig->loop, now_ms + REPLY_TIMEOUT_MS + 1);
+    conn_loop_tick(&rig->loop, now_ms + REPLY_TIMEOUT_MS + 100); /* turns move the time on */
     rig_turn(rig);
     assert_int_equal(rig->closed, 1);
     assert_int_equal(rig->gone, 1);
@@ -244,7 +244,7 @@ static void conn__reply_that_trickles__costs_the_connection(void **state)
         assert_int_equal(rig->closed, 0);
         rig_read(rig, buffer, 10000);
     }
-    conn_loop_tick(&rig->loop, now_ms + REPLY_TIMEOUT_MS + 1);
+    conn_loop_tick(&rig->loop, now_ms + REPLY_TIMEOUT_MS + 100); /* turns move the time on */
     rig_turn(rig);
     assert_int_equal(rig->closed, 1);
     assert_int_equal(rig->released, 4);
