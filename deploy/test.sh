@@ -44,7 +44,7 @@ asan     -LE;lint|torch|python|interop                      memory errors, leaks
 tsan     -L;unit|integration|fault                          data races
 clang    -L;unit|golden|sim                                 the second compiler: its warnings, the same bits
 release  -L;unit|golden|integration|fault                   optimized, as it is installed
-fuzz     -L;fuzz                                            libFuzzer, for half a minute on each target
+fuzz     -L;fuzz                                            libFuzzer, for a quarter or half of a minute on each target
 dev      -LE;nothing                                        everything, with the checks of the source text
 LIST
 }
