@@ -106,10 +106,11 @@ def check_wrong(runs):
                                     timeout=60, check=False)
         assert runs_train.returncode != 0, runs_train
         assert f"control runs in the first daemon of peers, {peers.address}" in runs_train.stdout
-    said = subprocess.run([runs.stepd, "--listen", extra[0], "--peers", "127.0.0.1:1,127.0.0.1:2"],
-                          stderr=subprocess.PIPE, text=True, env=environment(), timeout=60,
-                          check=False)
-    assert said.returncode == 78 and "--peer N" in said.stderr, said
+    for flags, text in ((["--peers", "127.0.0.1:1,127.0.0.1:2"], "--peer N"),
+                        (["--peer", "1", "--check-config"], "peers names no daemons")):
+        said = subprocess.run([runs.stepd, "--listen", extra[0], *flags], stderr=subprocess.PIPE,
+                              text=True, env=environment(), timeout=60, check=False)
+        assert said.returncode == 78 and text in said.stderr, said
     print("a daemon that does not fit is refused, and says why")
 
 
