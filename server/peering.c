@@ -47,6 +47,19 @@ static enum stepd_status find_place(const struct config *config, struct peering 
     return status == STEPD_OK ? STEPD_OK : stepd_fail_in(reterr, status, "advertise");
 }
 
+/* A place in no list would be forgotten without a word, and the daemon serve alone. */
+static enum stepd_status check_place(const struct config *config, const struct peers *list,
+                                     struct stepd_error *reterr)
+{
+    if (config->peer == CONFIG_PEER_AUTO || list->count > 0)
+        return STEPD_OK;
+    return stepd_fail(
+        reterr, STEPD_FAILED_PRECONDITION,
+        "peer is %u, and peers names no daemons: give the list that all of them have "
+        "(--peers HOST,HOST), or leave peer out (--peer auto) where this one is alone",
+        (unsigned)config->peer);
+}
+
 enum stepd_status peering_find(const struct config *config, struct peering *peering,
                                struct stepd_error *reterr)
 {
@@ -54,6 +67,8 @@ enum stepd_status peering_find(const struct config *config, struct peering *peer
     enum stepd_status status = peers_read(config, &peering->list, reterr);
     for (size_t i = 0; i < peering->list.count; i++)
         peering->address[i] = peering->list.address[i];
+    if (status == STEPD_OK)
+        status = check_place(config, &peering->list, reterr);
     if (status == STEPD_OK && !peering_is_alone(peering) && config->action == CONFIG_RUN)
         status = find_place(config, peering, reterr);
     if (status == STEPD_OK && config->peer_token_file[0] != '\0')

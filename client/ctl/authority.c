@@ -315,14 +315,41 @@ static bool extend(X509 *certificate, X509 *ca, const char *name, bool server)
            (!server || add_extension(certificate, ca, NID_subject_alt_name, address));
 }
 
+static enum stepd_status check_name(const char *name, struct stepd_error *reterr)
+{
+    if (is_name(name))
+        return STEPD_OK;
+    return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                      "'%s' cannot be a certificate's name here: up to %u letters, digits and "
+                      ". : _ -, not 'ca', and neither . nor - in front",
+                      name, AUTHORITY_NAME_MAX_BYTES);
+}
+
+enum stepd_status authority_check(const char *folder, const char *name, struct stepd_error *reterr)
+{
+    static const char *const suffixes[] = {".key", ".pem"};
+    char path[PATH_BYTES];
+    const enum stepd_status status = check_name(name, reterr);
+    if (status != STEPD_OK)
+        return status;
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        if (!path_of(folder, name, suffixes[i], path))
+            return fail_path(folder, ENAMETOOLONG, reterr);
+        if (access(path, F_OK) == 0)
+            return stepd_fail(reterr, STEPD_ALREADY_EXISTS,
+                              "%s exists, and nothing was written: leave '%s' out, or move its two "
+                              "files away",
+                              path, name);
+    }
+    return STEPD_OK;
+}
+
 enum stepd_status authority_certify(const struct authority *authority, const char *name,
                                     bool server, uint32_t days, struct stepd_error *reterr)
 {
-    if (!is_name(name))
-        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                          "'%s' cannot be a certificate's name here: up to %u letters, digits and "
-                          ". : _ -, not 'ca', and neither . nor - in front",
-                          name, AUTHORITY_NAME_MAX_BYTES);
+    const enum stepd_status named = check_name(name, reterr);
+    if (named != STEPD_OK)
+        return named;
     EVP_PKEY *const key = EVP_EC_gen("P-256");
     X509 *const certificate = key == NULL ? NULL : begin(key, authority->certificate, name, days);
     enum stepd_status status = STEPD_OK;

@@ -29,6 +29,11 @@ enum stepd_status authority_open(const char *folder, uint32_t days,
 /* NULL is fine. Returns NULL. */
 struct authority *authority_destroy(struct authority *authority);
 
+/* Could authority_certify make a file of this name? Whoever makes several asks of each before the
+ * first. ALREADY_EXISTS: one of its files is there. INVALID_ARGUMENT: the name cannot be one. */
+enum stepd_status authority_check(const char *folder, const char *name,
+                                  struct stepd_error *reterr) STEPD_MUST_CHECK;
+
 /*
  * Makes a certificate, good for so many days but for no longer than the CA's. server: name is a
  * host's or an address, by which it is dialled; otherwise it is a client's. ALREADY_EXISTS: one of

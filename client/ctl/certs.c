@@ -16,6 +16,9 @@
 #define DAYS_DEFAULT 365u
 #define CA_DAYS      3650u
 
+/* Of all names that are made certificates of at a time. */
+#define LIST_BYTES 65536u
+
 struct options {
     const char *folder;
     char *hosts;   /* cut in place; NULL: none */
@@ -30,8 +33,8 @@ static int print_help(void)
         "\n"
         "Makes a private CA in FOLDER, and certificates that it has signed: for each host, by\n"
         "which name or address daemons are dialled there, and for each client. A FOLDER that has\n"
-        "a CA already gets further certificates of it. No file is ever overwritten, and each is\n"
-        "its owner's alone.\n"
+        "a CA already gets further certificates of it. No file is ever overwritten: where one\n"
+        "of a name is there, nothing is written. Each is its owner's alone.\n"
         "\n"
         "  FOLDER/ca.pem             for whoever dials:   --tls-ca\n"
         "                            for daemons:         tls_client_ca\n"
@@ -123,12 +126,45 @@ static enum stepd_status certify(const struct authority *authority, const struct
     return STEPD_OK;
 }
 
+/* All names of both lists, before any file is made of one. */
+static enum stepd_status check_all(const struct options *options, struct stepd_error *reterr)
+{
+    const char *const lists[] = {options->hosts, options->clients};
+    char seen[LIST_BYTES] = ",";
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        const char *at = lists[i] == NULL ? "" : lists[i];
+        for (; *at != '\0'; at += strcspn(at, ","), at += *at == ',') {
+            const int length = (int)strcspn(at, ",");
+            char name[AUTHORITY_NAME_MAX_BYTES + 4];
+            (void)snprintf(name, sizeof name, ",%.*s,", length, at);
+            if (length == 0)
+                continue;
+            if (length <= (int)AUTHORITY_NAME_MAX_BYTES && strstr(seen, name) != NULL)
+                return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                                  "'%.*s' is named twice: a host and a client need names of their "
+                                  "own, for each has its files",
+                                  length, at);
+            if (strlen(seen) + (size_t)length + 2 > sizeof seen)
+                return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "too many names at a time");
+            (void)strcat(seen, name + 1);
+            (void)snprintf(name, sizeof name, "%.*s", length, at);
+            const enum stepd_status status = authority_check(options->folder, name, reterr);
+            if (status != STEPD_OK)
+                return status;
+        }
+    }
+    return STEPD_OK;
+}
+
 static enum stepd_status make(const struct options *options, struct stepd_error *reterr)
 {
     struct authority *authority = NULL;
     bool made = false;
     const uint32_t ca_days = options->days > CA_DAYS ? (uint32_t)options->days : CA_DAYS;
-    enum stepd_status status = authority_open(options->folder, ca_days, &authority, &made, reterr);
+    enum stepd_status status = check_all(options, reterr);
+    if (status != STEPD_OK)
+        return status;
+    status = authority_open(options->folder, ca_days, &authority, &made, reterr);
     if (status != STEPD_OK)
         return status;
     if (made)

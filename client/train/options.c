@@ -155,7 +155,7 @@ static const struct flag flags[] = {
      .argument = "ADDRESS",
      .read = flag_read_text,
      AT(server),
-     .help = "host:port or unix:/path of stepd [STEPD_ADDRESS, or 127.0.0.1:7070]"},
+     .help = "host:port, tls:host:port or unix:/path of stepd [STEPD_ADDRESS, or 127.0.0.1:7070]"},
     {.name = "--token-file",
      .argument = "FILE",
      .read = flag_read_text,

@@ -235,12 +235,14 @@ const struct reader_keys groups_keys = {.count = sizeof group_keys / sizeof grou
                                         .at = group_keys};
 
 static enum stepd_status read_group(const struct reader *in_job, const struct document_node *node,
-                                    struct stepd_group *group)
+                                    size_t index, struct stepd_group *group)
 {
     struct reader reader = *in_job;
     const enum stepd_status status = reader_require_kind(in_job, node, DOCUMENT_MAP);
     if (status != STEPD_OK)
         return status;
+    if (document_find(node, "name") == NULL)
+        return reader_fail(in_job, node->line, "groups[%zu]: the key 'name' is missing", index);
     reader.group = reader_name_in(node);
     reader.part = node->line;
     *group = (struct stepd_group)GROUPS_NOTHING;
@@ -265,7 +267,7 @@ enum stepd_status groups_read(const struct reader *reader, const struct document
     for (const struct document_node *node = list->first; node != NULL; node = node->next) {
         struct reader_shown shown;
         lines[count] = node->line;
-        status = read_group(reader, node, &groups[count]);
+        status = read_group(reader, node, count, &groups[count]);
         if (status != STEPD_OK)
             return status;
         for (size_t i = 0; i < count; i++) {

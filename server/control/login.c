@@ -37,17 +37,47 @@ static int64_t unix_s(const struct control *control)
 
 /* ---- What those are told who are refused ----------------------------------------------------- */
 
-static enum stepd_status refuse_stranger(struct stepd_error *reterr)
+/* By what somebody has come. */
+enum shown {
+    SHOWN_NOTHING,
+    SHOWN_TOKEN,
+    SHOWN_CERTIFICATE,
+};
+
+static enum shown shown_of(const struct control_conn *conn, const struct stepd_hello *hello)
 {
-    return stepd_fail(reterr, STEPD_UNAUTHENTICATED,
-                      "this server lets in whom it knows: show a token that is good (STEPD_TOKEN, "
-                      "or --token-file); its log has the reason of each refusal");
+    const char *const certificate = caller_of(conn).certificate;
+    if (hello->token.count > 0)
+        return SHOWN_TOKEN;
+    return certificate != NULL && certificate[0] != '\0' ? SHOWN_CERTIFICATE : SHOWN_NOTHING;
 }
 
-static enum stepd_status refuse_known(struct stepd_error *reterr)
+/* One who was let in by a line of the list. */
+static enum shown shown_by(const struct access_grant *grant)
+{
+    return grant == NULL                ? SHOWN_NOTHING
+           : grant->certificate != NULL ? SHOWN_CERTIFICATE
+                                        : SHOWN_TOKEN;
+}
+
+static enum stepd_status refuse_stranger(enum shown shown, struct stepd_error *reterr)
+{
+    const char *const remedy =
+        shown == SHOWN_CERTIFICATE
+            ? "have the name in the certificate that was shown put on its list (access_file)"
+            : "show a token that is good (STEPD_TOKEN, or --token-file), or a certificate that is "
+              "on its list";
+    return stepd_fail(reterr, STEPD_UNAUTHENTICATED,
+                      "this server lets in whom it knows: %s; its log has the reason of each "
+                      "refusal",
+                      remedy);
+}
+
+static enum stepd_status refuse_known(const struct access_grant *grant, struct stepd_error *reterr)
 {
     return stepd_fail(reterr, STEPD_PERMISSION_DENIED,
-                      "the token that was shown is not for this; the server's log has the reason");
+                      "the %s that was shown is not for this; the server's log has the reason",
+                      shown_by(grant) == SHOWN_CERTIFICATE ? "certificate" : "token");
 }
 
 /* The operator is told who, what for, and why not. */
@@ -155,12 +185,12 @@ enum stepd_status control_login(const struct control_conn *conn, const struct st
         find(control, caller_of(conn).certificate, hello->token, &reason);
     if (grant == NULL || !is_good(control, grant, &reason)) {
         log_refusal(conn, grant == NULL ? "" : grant->who, what, hello->job, reason.text);
-        return refuse_stranger(reterr);
+        return refuse_stranger(shown_of(conn, hello), reterr);
     }
     if (!allows(grant, role_of(hello->role), hello->job, &reason) ||
         !allows(grant, role_of(hello->role), job_of(control, hello), &reason)) {
         log_refusal(conn, grant->who, what, hello->job, reason.text);
-        return refuse_known(reterr);
+        return refuse_known(grant, reterr);
     }
     *ret_grant = grant;
     return STEPD_OK;
@@ -239,12 +269,12 @@ enum stepd_status control_login_check(const struct control_conn *conn, enum acce
         return STEPD_OK;
     if (!is_good(conn->control, grant, &reason)) {
         log_refusal(conn, grant == NULL ? "" : grant->who, what, "", reason.text);
-        return refuse_stranger(reterr);
+        return refuse_stranger(shown_by(grant), reterr);
     }
     if (allows(grant, needs, "", &reason))
         return STEPD_OK;
     log_refusal(conn, grant->who, what, "", reason.text);
-    return refuse_known(reterr);
+    return refuse_known(grant, reterr);
 }
 
 enum stepd_status control_login_check_job(const struct control_conn *conn, const char *job,
@@ -253,7 +283,7 @@ enum stepd_status control_login_check_job(const struct control_conn *conn, const
     if (control_login_shows(conn, job))
         return STEPD_OK;
     log_refusal(conn, conn->session->grant->who, "request", job, "its line is not for this job");
-    return refuse_known(reterr);
+    return refuse_known(conn->session->grant, reterr);
 }
 
 bool control_login_shows(const struct control_conn *conn, const char *job)
@@ -304,7 +334,7 @@ static void end_session(struct control *control, struct control_session *session
                         const char *reason)
 {
     struct stepd_error error;
-    (void)refuse_stranger(&error);
+    (void)refuse_stranger(shown_by(session->grant), &error);
     if (control_session_retire(control, session, &error, NULL) != STEPD_OK)
         return; /* no memory to tell the shards: the next tick tries again */
     control_warn(control, "login_ended", "worker=%s job=%s reason=%s",

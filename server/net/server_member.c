@@ -181,10 +181,10 @@ void server_stand_aside(struct server *server)
     const size_t size = sizeof server->reign.missing;
     char waits[STEPD_ERROR_TEXT_BYTES / 2];
     const bool joined = !deputy_waits(server->deputy, waits, sizeof waits);
-    size_t at =
+    const size_t at =
         stepd_format(text, size, "this is daemon %u of %zu, which %s; ", (unsigned)options->place,
                      options->peers, joined ? "has joined" : waits);
-    at += stepd_format(text + at, size - at,
+    (void)stepd_format(text + at, size - at,
                        "control runs in the first daemon of peers, %s: ask "
                        "there about jobs",
                        options->peer[0]);

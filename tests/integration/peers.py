@@ -107,10 +107,11 @@ def check_wrong(runs):
         assert runs_train.returncode != 0, runs_train
         assert "this daemon is not the first of its list" in runs_train.stdout, runs_train.stdout
         assert peers.address not in runs_train.stdout, runs_train.stdout
-    said = subprocess.run([runs.stepd, "--listen", extra[0], "--peers", "127.0.0.1:1,127.0.0.1:2"],
-                          stderr=subprocess.PIPE, text=True, env=environment(), timeout=60,
-                          check=False)
-    assert said.returncode == 78 and "--peer N" in said.stderr, said
+    for flags, text in ((["--peers", "127.0.0.1:1,127.0.0.1:2"], "--peer N"),
+                        (["--peer", "1", "--check-config"], "peers names no daemons")):
+        said = subprocess.run([runs.stepd, "--listen", extra[0], *flags], stderr=subprocess.PIPE,
+                              text=True, env=environment(), timeout=60, check=False)
+        assert said.returncode == 78 and text in said.stderr, said
     print("a daemon that does not fit is refused, and says why")
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 from sources import ROOT, finish, project_files, skip
 
@@ -38,11 +39,35 @@ def check(path):
     return findings
 
 
+def merged(path):
+    """The unit with all drop-ins that are beside it."""
+    unit = (ROOT / path).read_text(encoding="utf-8")
+    dropped = [re.sub(r"^(#.*|\\[Service\\])$", "", (ROOT / other).read_text(encoding="utf-8"),
+                      flags=re.MULTILINE)
+               for other in project_files(".conf") if other.startswith("deploy/systemd/")]
+    return unit.replace("[Install]", "".join(dropped) + "\n[Install]"), len(dropped)
+
+
+def check_merged(path):
+    """So too with its drop-ins, which open it to a network and give it another user."""
+    text, count = merged(path)
+    with tempfile.NamedTemporaryFile("w", suffix=".service") as file:
+        file.write(text)
+        file.flush()
+        done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager",
+                               file.name], capture_output=True, text=True)
+    mark = re.search(r"exposure level for \S+: ([\d.]+)", done.stdout)
+    if mark is None or float(mark.group(1)) > EXPOSURE_MOST:
+        return [f"{path} with {count} drop-ins: {done.stdout[-300:]}{done.stderr}"]
+    print(f"{path} with {count} drop-ins: exposure {mark.group(1)} of 10")
+    return []
+
+
 def main():
     if not shutil.which("systemd-analyze"):
         skip("systemd-analyze")
     units = project_files(".service")
-    findings = [finding for path in units for finding in check(path)]
+    findings = [finding for path in units for finding in check(path) + check_merged(path)]
     return finish(f"{len(units)} unit", len(units), findings)
 
 

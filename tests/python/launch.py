@@ -46,6 +46,7 @@ class Environment(unittest.TestCase):
         with said(STEPD_TOKEN="secret", STEPD_CA="ca.pem"):
             self.assertEqual(launcher.token(), "secret")
             self.assertEqual(launcher.of_tls("tls:h:1", "STEPD_CA"), "ca.pem")
+            self.assertEqual(launcher.of_tls("unix:/s", "STEPD_CA"), "ca.pem")
             self.assertIsNone(launcher.of_tls("h:1", "STEPD_CA"))
 
     def test_rank__of_half_a_pair__is_an_error_that_names_the_other_half(self):

@@ -113,8 +113,10 @@ def token() -> Optional[str]:
 
 
 def of_tls(server: str, name: str) -> Optional[str]:
-    """What a variable (``STEPD_CA``, ...) says of TLS, where that address wants it; else None."""
-    return os.environ.get(name) or None if server.startswith("tls:") else None
+    """What a variable (``STEPD_CA``, ...) says of TLS, where that address wants it, or other daemons
+    may that serve beside the one behind a Unix socket; else None."""
+    wants = server.startswith(("tls:", "unix:"))
+    return os.environ.get(name) or None if wants else None
 
 
 def job() -> Optional[str]:

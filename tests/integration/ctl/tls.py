@@ -127,7 +127,13 @@ class Certificates(Scene):
         before = {file: file.read_bytes() for file in files}
         again = run("stepctl", "certs", self.of("theirs", ""), "--hosts", "new,elsewhere")
         self.assertEqual(again.returncode, 1)
-        self.assertIn("elsewhere.key: File exists", again.stderr)
+        self.assertIn("elsewhere.key exists, and nothing was written", again.stderr)
+        half = run("stepctl", "certs", str(self.folder / "ours"), "--hosts", "fresh,elsewhere")
+        self.assertEqual(half.returncode, 1, half.stdout)
+        self.assertFalse((self.folder / "ours" / "fresh.pem").exists())
+        twice = run("stepctl", "certs", str(self.folder / "new"), "--hosts", "a", "--clients", "a")
+        self.assertIn("'a' is named twice", twice.stderr)
+        self.assertFalse((self.folder / "new").exists())
         self.assertEqual(before, {file: file.read_bytes() for file in files})
 
     def test_folder__with_a_ca__gets_further_certificates_of_it(self):

@@ -169,7 +169,7 @@ static const struct {
     {JOB("g"), ":5: job \"j\": an entry is a plain value"},
     {JOB("{name: g}"), ":5: job \"j\": group \"g\": the key 'optimizer' is missing, and the job "
                        "has no defaults with one"},
-    {JOB("{match: '*', optimizer: sgd}"), ":5: job \"j\": the key 'name' is missing"},
+    {JOB("{match: '*', optimizer: sgd}"), ":5: job \"j\": groups[0]: the key 'name' is missing"},
     {"jobs:\n- name: j\n  workers: 1\n  backups: [1, [2]]\n",
      ":4: job \"j\": backups must be a number, a word or a list"},
     {JOB("{name: g, match: a, match: b}"), "key \"match\" stands twice, first in line 5"},

@@ -163,11 +163,13 @@ static void hello__with_a_certificate__is_known_by_its_name_unless_it_shows_a_to
     control_admit(brain->control, list);
     brain->certificate = "node7";
     struct peer *peer = peer_join(brain, hello_worker("j", 0));
-    brain_assert_refused(brain, hello_worker("m", 0), STEPD_PERMISSION_DENIED, NOT_FOR);
+    brain_assert_refused(brain, hello_worker("m", 0), STEPD_PERMISSION_DENIED,
+                         "the certificate that was shown is not for this");
     brain_assert_refused(brain, with(hello_observer("j"), "nobody"), STEPD_UNAUTHENTICATED,
                          UNKNOWN);
     brain->certificate = "node8";
-    brain_assert_refused(brain, hello_observer("j"), STEPD_UNAUTHENTICATED, UNKNOWN);
+    brain_assert_refused(brain, hello_observer("j"), STEPD_UNAUTHENTICATED,
+                         "have the name in the certificate that was shown put on its list");
     assert_logged(brain, "reason=\"its certificate's name, node8, is not on the list\"");
     admit(brain, everybody, COUNT);
     brain_wait(brain, 100);
