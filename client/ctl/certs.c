@@ -146,7 +146,7 @@ static enum stepd_status check_all(const struct options *options, struct stepd_e
                                   length, at);
             if (strlen(seen) + (size_t)length + 2 > sizeof seen)
                 return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "too many names at a time");
-            (void)strcat(seen, name + 1);
+            (void)snprintf(seen + strlen(seen), sizeof seen - strlen(seen), "%s", name + 1);
             (void)snprintf(name, sizeof name, "%.*s", length, at);
             const enum stepd_status status = authority_check(options->folder, name, reterr);
             if (status != STEPD_OK)
