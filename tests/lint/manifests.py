@@ -14,6 +14,7 @@ from sources import ROOT, SKIPPED, finish, project_files
 
 TOOLS = ROOT / "build/venv-lint/bin"
 KUBERNETES = ("1.29.0", "1.37.0")
+ONE_OF = ("deploy/k8s/daemon.yaml", "deploy/k8s/daemons.yaml")  # a cluster has
 COMPOSE = "deploy/docker/compose.yaml"
 DOCKERFILE = "deploy/docker/Dockerfile"
 TO_JSON = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))"
@@ -33,7 +34,7 @@ def documents(path):
 
 
 class Cluster:
-    """All objects of deploy/k8s."""
+    """All objects of these files."""
 
     def __init__(self, paths):
         self.objects = [item for path in paths for item in documents(path)]
@@ -90,6 +91,16 @@ def check_pod(name, pod, cluster, user):
                     yield f"{name}: Secret {secret['secretName']} has no {file}"
 
 
+def check_peers(name, spec):
+    """Several daemons are all in their list, by the names that their Service gives them."""
+    said = {item["name"]: item.get("value")
+            for item in spec["template"]["spec"]["containers"][0].get("env", [])}
+    listed = said.get("STEPD_PEERS", "").split(",")
+    if spec["replicas"] > 1 and \
+            listed != [f"{name}-{i}.{spec['serviceName']}:7070" for i in range(spec["replicas"])]:
+        yield f"StatefulSet {name}: {spec['replicas']} replicas, and STEPD_PEERS has {listed}"
+
+
 def check_cluster(paths, user):
     cluster = Cluster(paths)
     yield from check_selectors(cluster)
@@ -98,6 +109,7 @@ def check_cluster(paths, user):
     for name, spec in cluster.of("StatefulSet").items():
         if spec["serviceName"] not in cluster.of("Service"):
             yield f"StatefulSet {name} has no Service {spec['serviceName']}"
+        yield from check_peers(name, spec)
     for name, spec in cluster.of("Job").items():
         said = {item["name"]: item.get("value") for item in spec["template"]["spec"]["containers"][0]["env"]}
         numbers = {str(spec["completions"]), str(spec["parallelism"]), said["STEPD_WORLD"]}
@@ -130,7 +142,9 @@ def main():
                 for finding in run("kubernetes-validate", "--strict", "--quiet", "-k", version, *paths)]
     findings += run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE)
     findings += run("hadolint", DOCKERFILE)
-    findings += check_cluster(paths, user)
+    for daemon in ONE_OF:
+        cluster = [path for path in paths if path == daemon or path not in ONE_OF]
+        findings += [f"with {daemon}: {finding}" for finding in check_cluster(cluster, user)]
     findings += check_compose(user)
     return finish(f"{len(paths)} manifests of Kubernetes, one of Compose, one Dockerfile", len(paths),
                   findings)
