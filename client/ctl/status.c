@@ -323,7 +323,8 @@ static void print_status(const json_t *status, bool with_limits)
     else if (limits != NULL)
         limits_print(limits);
     else
-        (void)printf("limits: the server shows none to this token, or is an older one\n");
+        (void)printf(
+            "limits: the server shows none to this token or certificate, or is an older one\n");
     for (size_t i = 0; i < json_array_size(jobs); i++)
         print_job(json_array_get(jobs, i));
 }
