@@ -10,12 +10,10 @@ import pathlib
 import re
 import socket
 import subprocess
-import sys
-import tempfile
 import time
 
 from processes import Daemon, environment
-from several import (WORKERS, Link, Peers, Runs, Workers, free_addresses, training,
+from several import (WORKERS, Link, Peers, Workers, free_addresses, run_cases, training,
                      wait_for_version)
 
 import raw  # tests/fault, which several.py puts in the way
@@ -487,13 +485,5 @@ CASES = {name.removeprefix("check_"): case for name, case in list(globals().item
          if name.startswith("check_")}
 
 
-def main():
-    wanted = sys.argv[2:] or list(CASES)
-    with tempfile.TemporaryDirectory() as folder:
-        runs = Runs(sys.argv[1], folder)
-        for name in wanted:
-            CASES[name](runs)
-
-
 if __name__ == "__main__":
-    main()
+    run_cases(CASES)

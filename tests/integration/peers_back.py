@@ -10,11 +10,9 @@ import pathlib
 import re
 import signal
 import subprocess
-import sys
-import tempfile
 
 from processes import END_S
-from several import Peers, Runs, Workers, training, wait_for_version
+from several import Peers, Workers, run_cases, training, wait_for_version
 
 STEPS = 600
 TRIES = 10
@@ -177,13 +175,5 @@ CASES = {name.removeprefix("check_"): case for name, case in list(globals().item
          if name.startswith("check_")}
 
 
-def main():
-    wanted = sys.argv[2:] or list(CASES)
-    with tempfile.TemporaryDirectory() as folder:
-        runs = Runs(sys.argv[1], folder)
-        for name in wanted:
-            CASES[name](runs)
-
-
 if __name__ == "__main__":
-    main()
+    run_cases(CASES)

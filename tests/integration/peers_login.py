@@ -9,11 +9,9 @@ import pathlib
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 
 from processes import Daemon, environment
-from several import Peers, Runs
+from several import Peers, run_cases
 
 OVER = "lets in daemons that it knows"
 
@@ -283,13 +281,5 @@ CASES = {name.removeprefix("check_"): case for name, case in list(globals().item
          if name.startswith("check_")}
 
 
-def main():
-    wanted = sys.argv[2:] or list(CASES)
-    with tempfile.TemporaryDirectory() as folder:
-        runs = Runs(sys.argv[1], folder)
-        for name in wanted:
-            CASES[name](runs)
-
-
 if __name__ == "__main__":
-    main()
+    run_cases(CASES)

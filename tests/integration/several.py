@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fault"))
@@ -251,3 +252,11 @@ class Workers:
             if process is not None and process.poll() is None:
                 process.kill()
                 process.wait()
+
+
+def run_cases(cases):
+    """Behind the folder of programs the arguments name some of the cases; none: all."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Runs(sys.argv[1], folder)
+        for name in sys.argv[2:] or cases:
+            cases[name](runs)
