@@ -36,12 +36,13 @@ readonly WORKERS=build/workers
 readonly PROTOBUFJS=8.8.1
 
 # preset, the tests it runs as arguments to ctest, what it is for. What a sanitizer, a compiler or
-# the optimizer cannot change is left out, as tests of one thread are of tsan (tests/CMakeLists.txt);
+# the optimizer cannot change is left out, as tests of one thread are of tsan (tests/CMakeLists.txt),
+# and those that run no threads in another way than others that are quicker;
 # the widest stage comes last, so its summary ends it all.
 stages() {
     cat <<'LIST'
 asan     -LE;lint|torch|python|interop                      memory errors, leaks, undefined behaviour
-tsan     -L;unit|integration|fault                          data races
+tsan     -L;unit|integration|fault;-E;^(fault_disk|bench_report|integration_compare)$  data races
 clang    -L;unit|golden|sim                                 the second compiler: its warnings, the same bits
 release  -L;unit|golden|integration|fault                   optimized, as it is installed
 fuzz     -L;fuzz                                            libFuzzer, for a quarter or half of a minute on each target
