@@ -43,7 +43,8 @@ static enum stepd_status grow(struct core_buffer *buffer, size_t count)
     return STEPD_OK;
 }
 
-/* Steps allocate nothing: what they need beside the slice is there when the job opens. */
+/* What steps need beside the slice is there when the job opens; but for annexes they allocate
+ * nothing. */
 static enum stepd_status make_buffers(struct core *core, const struct slice *slice)
 {
     const enum stepd_status status = grow(&core->sum, slice_push_floats(slice));

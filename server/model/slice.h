@@ -55,7 +55,9 @@ struct slice_rank {
     struct weights *reads;   /* a reference: what it reads where it lies; NULL: nothing */
 };
 
-/* A version beside those in the buffers. */
+/* A version beside those in the buffers; so many at most, for each is looked at with every step. */
+#define SLICE_ANNEXES_MOST 16u
+
 struct annex {
     struct weights weights;
     struct annex *next;
@@ -172,8 +174,8 @@ bool slice_find_room(struct slice *slice, struct slice_room *ret_room);
  * encodings of them may take. 0: it finds all. */
 size_t slice_annex_bytes(struct slice *slice);
 
-/* Makes these annexes, which slice_find_room then finds. RESOURCE_EXHAUSTED: no memory, and there
- * is no more than before. */
+/* Makes these annexes, which slice_find_room then finds. RESOURCE_EXHAUSTED: no memory, or there
+ * are SLICE_ANNEXES_MOST; there is no more than before. */
 enum stepd_status slice_add_annexes(struct slice *slice) STEPD_MUST_CHECK;
 
 /* Frees the annexes that nobody reads and that are not the newest version. Returns their bytes, as

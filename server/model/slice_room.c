@@ -65,10 +65,10 @@ bool slice_lacks_room(struct slice *slice, enum stepd_view view)
     return is_due(slice, view) && free_buffer(&slice->view[view]) == NULL;
 }
 
-/* Of one annex: twice its floats, since the encodings of 16 bits take as much as these. */
+/* Of one annex: its floats twice, since the encodings of 16 bits take as much as these. */
 static size_t annex_bytes(const struct slice *slice)
 {
-    return (size_t)job_padded(slice->plan->elements) * sizeof(float) * 2;
+    return sizeof(struct annex) + (size_t)job_padded(slice->plan->elements) * sizeof(float) * 2;
 }
 
 size_t slice_annex_bytes(struct slice *slice)
@@ -97,6 +97,8 @@ static void annex_destroy(struct slice *slice, struct annex **at)
 /* Not touched yet: the step writes it whole. */
 static enum stepd_status annex_add(struct slice *slice, struct published *view)
 {
+    if (slice->annexes == SLICE_ANNEXES_MOST)
+        return STEPD_RESOURCE_EXHAUSTED;
     struct annex *const annex = malloc(sizeof *annex);
     float *const values =
         aligned_alloc(JOB_LINE_BYTES, (size_t)job_padded(slice->plan->elements) * sizeof *values);

@@ -17,7 +17,7 @@
 
 enum {
     ELEMENTS = 4,
-    ANNEX_BYTES = 128, /* 4 floats on a line of 64 bytes, and their encodings */
+    ANNEX_BYTES = 128 + sizeof(struct annex), /* 4 floats on a line, and their encodings */
     WORKERS = 2,
     OBSERVER = 4, /* the first of them: peer and number of the session */
 };

@@ -69,7 +69,7 @@ static void slice_annex_bytes__while_all_buffers_are_held__are_of_each_view(void
     struct fixture f;
     struct slice_room room;
     set_up(&f);
-    const size_t one = (size_t)job_padded(100) * sizeof(float) * 2;
+    const size_t one = sizeof(struct annex) + (size_t)job_padded(100) * sizeof(float) * 2;
     assert_int_equal(slice_annex_bytes(&f.slice), 2 * one);
     assert_true(slice_lacks_room(&f.slice, STEPD_EMA));
     assert_false(slice_lacks_room(&f.slice, STEPD_SWA)); /* the step makes none */
@@ -100,6 +100,27 @@ static void slice_add_annexes__without_memory__adds_none(void **state)
     tear_down(&f);
 }
 
+/* However small a slice is and however much memory there is. */
+static void slice_add_annexes__of_which_many_are_read__are_no_more(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct weights *held[SLICE_ANNEXES_MOST];
+    size_t count = 0;
+    set_up(&f);
+    while (slice_add_annexes(&f.slice) == STEPD_OK) {
+        publish(&f.slice);
+        assert_in_range(count, 0, SLICE_ANNEXES_MOST - 2);
+        held[count++] = weights_ref(slice_view(&f.slice, STEPD_EVALUATION));
+        held[count++] = weights_ref(slice_view(&f.slice, STEPD_EMA));
+    }
+    assert_int_equal(count, SLICE_ANNEXES_MOST);
+    assert_true(slice_lacks_room(&f.slice, STEPD_EVALUATION));
+    while (count > 0)
+        weights_unref(held[--count]);
+    tear_down(&f);
+}
+
 static void slice_publish__into_annexes__leaves_what_is_read_as_it_is(void **state)
 {
     (void)state;
@@ -126,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slice_annex_bytes__while_all_buffers_are_held__are_of_each_view),
         cmocka_unit_test(slice_add_annexes__without_memory__adds_none),
+        cmocka_unit_test(slice_add_annexes__of_which_many_are_read__are_no_more),
         cmocka_unit_test(slice_publish__into_annexes__leaves_what_is_read_as_it_is),
     };
     return cmocka_run_group_tests_name("model/slice_room", tests, NULL, NULL);
