@@ -290,9 +290,9 @@ static void close_cut(struct conn_loop *loop)
 
 void conn_loop_go_on(struct conn_loop *loop)
 {
-    if (loop->cuts)
-        close_cut(loop);
-    while (loop->freed) {
+    while (loop->cuts || loop->freed) {
+        if (loop->cuts)
+            close_cut(loop);
         loop->freed = false;
         for (struct conn *conn = loop->first; conn != NULL; conn = conn->next)
             conn_read_on(conn);
