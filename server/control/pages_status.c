@@ -50,6 +50,19 @@ static void begin(struct page *page)
     page->job = stepd_arena_calloc(&page->pages->arena, PAGE_JOBS_MAX, sizeof *page->job);
 }
 
+static void use_up(struct page *page, size_t bytes)
+{
+    page->left = page->left > bytes ? page->left - bytes : 0;
+}
+
+/* Why there may be other jobs; what is wrong with a member's link has addresses in it. */
+static const char *jobs_unknown(const struct control_pages *pages)
+{
+    const struct control *const control = pages->conn->control;
+    return control->place > 0 && !control_login_shows_limits(pages->conn) ? control_aside
+                                                                          : control->missing;
+}
+
 /* Puts all limits into the last page, or none without memory. */
 static void put_limits(const struct page *page, struct stepd_server_status *status)
 {
@@ -102,8 +115,8 @@ static bool put_daemons(struct page *page)
     page->daemons = daemons < STEPD_DAEMONS_MAX ? daemons : STEPD_DAEMONS_MAX;
     page->daemon = daemon;
     for (size_t i = 0; i < page->daemons; i++)
-        page->left -= PAGE_TAG_BYTES + page_text_bytes(daemon[i].address) +
-                      DAEMON_NUMBERS * PAGE_NUMBER_BYTES;
+        use_up(page, PAGE_TAG_BYTES + page_text_bytes(daemon[i].address) +
+                         DAEMON_NUMBERS * PAGE_NUMBER_BYTES);
     return true;
 }
 
@@ -319,9 +332,9 @@ enum stepd_status control_status_pages(const struct control_wait *wait, struct c
 {
     const struct control *const control = pages->conn->control;
     const struct control_job *job = control->first_job;
-    struct page page = {.pages = pages, .query = wait->query, .jobs_unknown = control->missing};
+    struct page page = {.pages = pages, .query = wait->query, .jobs_unknown = jobs_unknown(pages)};
     begin(&page);
-    page.left -= page_text_bytes(page.jobs_unknown);
+    use_up(&page, page_text_bytes(page.jobs_unknown));
     bool room = page.job != NULL && put_daemons(&page);
     for (; room && job != NULL; job = job->next) {
         if ((wait->job == NULL || wait->job == job) && control_login_shows(wait->conn, job->name))

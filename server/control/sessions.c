@@ -177,12 +177,12 @@ uint64_t control_session_silent_ms(const struct control_session *session, uint64
     return now_ms - session->heard_ms;
 }
 
+const char control_aside[] = "this daemon is not the first of its list, which has control of all "
+                             "jobs: ask there about jobs, `stepctl status` shows where it is";
+
 enum stepd_status control_refuse_aside(struct stepd_error *reterr)
 {
-    return stepd_fail(
-        reterr, STEPD_FAILED_PRECONDITION,
-        "this daemon is not the first of its list, which has control of all jobs: ask "
-        "there about jobs, `stepctl status` shows where it is");
+    return stepd_fail(reterr, STEPD_FAILED_PRECONDITION, "%s", control_aside);
 }
 
 enum stepd_status control_no_such_job(const struct control *control, const char *name,

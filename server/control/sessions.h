@@ -101,7 +101,9 @@ void control_session_free(struct control *control, struct control_session *sessi
 
 uint64_t control_session_silent_ms(const struct control_session *session, uint64_t now_ms);
 
-/* This daemon has no control of any job (control_stand_aside): FAILED_PRECONDITION. */
+/* This daemon has no control of any job (control_stand_aside): FAILED_PRECONDITION, and the text.
+ */
+extern const char control_aside[];
 enum stepd_status control_refuse_aside(struct stepd_error *reterr);
 
 /* No job of this name is known. NOT_FOUND; as control_refuse_aside; UNAVAILABLE: there may be one,

@@ -41,7 +41,8 @@ size_t deputy_list(const struct deputy *deputy, struct stepd_daemon_status *daem
 {
     const struct deputy_options *const options = &deputy->options;
     const bool joined = deputy->state == DEPUTY_JOINED;
-    const enum stepd_daemon_state state = joined ? STEPD_DAEMON_JOINED : STEPD_DAEMON_MISSING;
+    const bool heard = joined || deputy->waits; /* of the first, which waits for others */
+    const enum stepd_daemon_state state = heard ? STEPD_DAEMON_JOINED : STEPD_DAEMON_MISSING;
     const struct stepd_daemon_status known[] = {
         {.place = 0, .address = options->control, .state = state},
         {.place = options->place,

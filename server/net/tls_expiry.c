@@ -5,7 +5,7 @@
 #define WARN_DAYS 14
 
 static const char remedy[] = "put another one in its place (stepctl certs makes some), and send "
-                             "SIGHUP";
+                             "SIGHUP, or restart it where systemd has the key as a credential";
 
 static void tell(const struct tls_life *life, const struct log *log)
 {
@@ -29,10 +29,13 @@ void tls_expiry_look(struct tls_expiry *expiry, const struct tls_server *server,
                      const struct log *log, uint64_t now_ms)
 {
     struct tls_life life;
-    if (server == NULL || now_ms < expiry->next_ms || !tls_server_life(server, &life))
+    if (server == NULL || now_ms < expiry->next_ms)
+        return;
+    expiry->next_ms = now_ms + (uint64_t)DAY_S * 1000;
+    if (!tls_server_life(server, &life))
         return;
     tell(&life, log);
     const bool ends_today = life.ends_s > 0 && life.ends_s < DAY_S;
-    const uint64_t next_s = ends_today ? (uint64_t)life.ends_s + 1 : (uint64_t)DAY_S;
-    expiry->next_ms = now_ms + next_s * 1000;
+    if (ends_today)
+        expiry->next_ms = now_ms + ((uint64_t)life.ends_s + 1) * 1000;
 }
