@@ -38,6 +38,7 @@ struct deputy_job {
 
 struct held_order;
 struct lent_share;
+struct asked_share;
 struct opening;
 struct peer_note;
 
@@ -53,13 +54,14 @@ struct server_reign {
     uint32_t *resets;          /* owned; by own shard: that it has not obeyed yet */
 
     /* Of a member daemon */
-    struct deputy_job *job;  /* owned; that are open here */
-    struct opening *opening; /* owned; that are being opened */
-    struct lent_share *lent; /* owned; what the shards have lent */
-    struct held_order *held; /* owned; orders that wait until nothing is written */
-    size_t portions;         /* that are being written */
-    uint32_t first;          /* of the shards here, over all daemons; 0 first */
-    uint64_t leave_until_ms; /* a member daemon that ends waits for control until then */
+    struct deputy_job *job;    /* owned; that are open here */
+    struct opening *opening;   /* owned; that are being opened */
+    struct asked_share *asked; /* owned; snapshots that were asked for and have not been ended */
+    struct lent_share *lent;   /* owned; what the shards have lent */
+    struct held_order *held;   /* owned; orders that wait until nothing is written */
+    size_t portions;           /* that are being written */
+    uint32_t first;            /* of the shards here, over all daemons; 0 first */
+    uint64_t leave_until_ms;   /* a member daemon that ends waits for control until then */
     char missing[STEPD_ERROR_TEXT_BYTES]; /* what workers are told meanwhile, or by a member */
 };
 

@@ -9,6 +9,10 @@
  *                         PEER_NOTE_WRITE   -> options.write_portion, with what was lent
  *                         server_answer     -> PEER_NOTE_WRITTEN
  *
+ * A shard frees what it has lent when it is told of the snapshot's end. Control may end one that is
+ * not whole, as where some shards are past its version; so a notice may be on its way from one
+ * shard when that has the end already: its share is not looked at.
+ *
  * What is being written reads what shards have lent. So an order that ends a snapshot, and whatever
  * comes behind it, is held back until it is written or given up; the same goes for the end of a
  * reign (server_peers_ready).
@@ -28,6 +32,12 @@ struct lent_share {
     uint64_t query;
     char *job_name; /* owned */
     const struct job_state *state;
+};
+
+/* A snapshot that may be lent. */
+struct asked_share {
+    struct asked_share *next;
+    uint64_t query;
 };
 
 struct held_order {
@@ -80,6 +90,33 @@ static void drop(struct lent_share **at)
     free(share);
 }
 
+static struct asked_share **find_asked(struct server *server, uint64_t query)
+{
+    struct asked_share **at = &server->reign.asked;
+    while (*at != NULL && (*at)->query != query)
+        at = &(*at)->next;
+    return at;
+}
+
+/* Without memory nothing is taken of it. */
+static void note_asked(struct server *server, uint64_t query)
+{
+    struct asked_share *const asked = calloc(1, sizeof *asked);
+    if (asked == NULL)
+        return;
+    *asked = (struct asked_share){.next = server->reign.asked, .query = query};
+    server->reign.asked = asked;
+}
+
+static void drop_asked(struct asked_share **at)
+{
+    struct asked_share *const asked = *at;
+    if (asked == NULL)
+        return;
+    *at = asked->next;
+    free(asked);
+}
+
 static bool keep(struct server *server, uint32_t from, const struct notice *notice)
 {
     struct lent_share *const share = calloc(1, sizeof *share);
@@ -103,10 +140,14 @@ void server_send_share(struct server *server, uint32_t from, struct notice *noti
     char *text = NULL;
     struct peer_opaque share = {.n = 0};
     enum stepd_status status = STEPD_OK;
-    if (notice->state != NULL && !keep(server, from, notice))
+    if (notice->state != NULL && *find_asked(server, notice->query) == NULL) {
+        notice->state = NULL; /* the shard may have freed it */
+        status = stepd_fail(&notice->error, STEPD_ABORTED, "the snapshot was ended");
+    } else if (notice->state != NULL && !keep(server, from, notice)) {
         status = stepd_fail(&notice->error, STEPD_RESOURCE_EXHAUSTED, "no memory for a snapshot");
-    else if (notice->state != NULL)
+    } else if (notice->state != NULL) {
         status = share_pack(notice->state, &text, &share.n, &notice->error);
+    }
     if (status != STEPD_OK)
         notice->state = NULL; /* control ends it by its number */
     share.at = (const uint8_t *)text;
@@ -119,6 +160,7 @@ void server_send_share(struct server *server, uint32_t from, struct notice *noti
 static void end_snapshot(struct server *server, const struct order *order)
 {
     struct lent_share **at = &server->reign.lent;
+    drop_asked(find_asked(server, order->query));
     while (*at != NULL) {
         if ((*at)->query == order->query && strcmp((*at)->job_name, order->job_name) == 0)
             drop(at);
@@ -156,6 +198,8 @@ bool server_hold(struct server *server, struct order *order)
 
 void server_before_order(struct server *server, const struct order *order)
 {
+    if (order->kind == ORDER_SNAPSHOT)
+        note_asked(server, order->query);
     if (order->kind == ORDER_SNAPSHOT_END)
         end_snapshot(server, order);
 }
@@ -234,6 +278,8 @@ bool server_portions_ready(struct server *server)
 
 void server_portions_forget(struct server *server)
 {
+    while (server->reign.asked != NULL)
+        drop_asked(&server->reign.asked);
     while (server->reign.lent != NULL)
         drop(&server->reign.lent);
     while (server->reign.held != NULL) {
