@@ -215,8 +215,9 @@ static void make_core(struct host *host)
         .frame_max_bytes = STEPD_FRAME_MAX_BYTES,
         .limits = &host->limits,
     };
-    host->limits = (struct limits){
-        .max = {[LIMIT_OLD_VERSIONS] = plan_hash(host->plan, host->shard, 0, 0x01D) % OLD_MOST}};
+    const uint64_t drawn = plan_hash(host->plan, host->shard, 0, 0x01D);
+    host->limits =
+        (struct limits){.max = {[LIMIT_OLD_VERSIONS] = drawn % 2 == 0 ? 0 : drawn % OLD_MOST}};
     const struct core_io io = {.owner = host,
                                .reply = core_reply,
                                .hang_up = on_hang_up,
