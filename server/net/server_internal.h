@@ -20,6 +20,7 @@
 #include "server/net/supervisor.h"
 #include "server/net/tls.h"
 #include "server/net/tls_expiry.h"
+#include "server/peer/lent.h"
 #include "server/persist/portion.h"
 
 enum server_state {
@@ -37,8 +38,6 @@ struct deputy_job {
 };
 
 struct held_order;
-struct lent_share;
-struct asked_share;
 struct opening;
 struct peer_note;
 
@@ -54,14 +53,13 @@ struct server_reign {
     uint32_t *resets;          /* owned; by own shard: that it has not obeyed yet */
 
     /* Of a member daemon */
-    struct deputy_job *job;    /* owned; that are open here */
-    struct opening *opening;   /* owned; that are being opened */
-    struct asked_share *asked; /* owned; snapshots that were asked for and have not been ended */
-    struct lent_share *lent;   /* owned; what the shards have lent */
-    struct held_order *held;   /* owned; orders that wait until nothing is written */
-    size_t portions;           /* that are being written */
-    uint32_t first;            /* of the shards here, over all daemons; 0 first */
-    uint64_t leave_until_ms;   /* a member daemon that ends waits for control until then */
+    struct deputy_job *job;  /* owned; that are open here */
+    struct opening *opening; /* owned; that are being opened */
+    struct lent lent;        /* by the shards */
+    struct held_order *held; /* owned; orders that wait until nothing is written */
+    size_t portions;         /* that are being written */
+    uint32_t first;          /* of the shards here, over all daemons; 0 first */
+    uint64_t leave_until_ms; /* a member daemon that ends waits for control until then */
     char missing[STEPD_ERROR_TEXT_BYTES]; /* what workers are told meanwhile, or by a member */
 };
 
@@ -156,8 +154,8 @@ enum stepd_status server_create_deputy(struct server *server) STEPD_MUST_CHECK;
 void server_forget_jobs(struct server *server);
 /* Of a member: what is said to who takes it for control's daemon. */
 void server_stand_aside(struct server *server);
-/* Brings a notice of the shard `from` to control. Takes ownership. */
-void server_send_notice(struct server *server, uint32_t from, struct notice *notice);
+/* Brings a notice of a shard here to control. Takes ownership. */
+void server_send_notice(struct server *server, struct notice *notice);
 
 /* A member daemon: gives an order to all shards here. Takes ownership. */
 void server_order_shards(struct server *server, struct order *order);
@@ -180,12 +178,10 @@ void server_take_written(struct server *server, size_t place, const struct peer_
 /* Control asks for one. */
 void server_take_request(struct server *server, const struct peer_note *note);
 /* A shard here has taken a snapshot, or not. Takes ownership of the notice. */
-void server_send_share(struct server *server, uint32_t from, struct notice *notice);
+void server_send_share(struct server *server, struct notice *notice);
 /* Must an order wait? Then it is held (false: no memory), and obeyed later. */
 bool server_must_hold(const struct server *server, const struct order *order);
 bool server_hold(struct server *server, struct order *order);
-/* It goes to the shards now. */
-void server_before_order(struct server *server, const struct order *order);
 /* Is nothing read that the shards have lent? If not, it comes to its end. */
 bool server_portions_ready(struct server *server);
 void server_portions_forget(struct server *server);

@@ -38,14 +38,14 @@ static const struct job *find_open(void *owner, const char *name)
 }
 
 /* Brings a notice to control, which is elsewhere. */
-void server_send_notice(struct server *server, uint32_t from, struct notice *notice)
+void server_send_notice(struct server *server, struct notice *notice)
 {
     const struct job *const job = find_open(server, notice->job_name);
     const size_t sums = notice->sum == NULL || job == NULL ? 0 : gate_blocks(job, notice->shard);
     if (job == NULL)
         (void)notice_destroy(notice); /* it was closed: nobody wants to know */
     else if (notice->kind == NOTICE_SNAPSHOT)
-        server_send_share(server, from, notice);
+        server_send_share(server, notice);
     else
         deputy_notice(server->deputy, notice, sums, NULL);
 }
@@ -95,7 +95,7 @@ static bool open_job(struct server *server, struct job *job)
 void server_order_shards(struct server *server, struct order *order)
 {
     bool kept = true;
-    server_before_order(server, order);
+    lent_note_order(&server->reign.lent, order);
     for (uint32_t i = 0; i < server->options.shards && kept; i++) {
         struct order *const copy = order_copy(order);
         kept = copy != NULL;

@@ -76,7 +76,7 @@ void server_peers_notice(struct server *server, uint32_t from, struct notice *no
     if (notice->kind == NOTICE_RESET || *resets > 0 || server->reign.ending)
         (void)notice_destroy(notice);
     else if (server->deputy != NULL)
-        server_send_notice(server, from, notice);
+        server_send_notice(server, notice);
     else
         control_on_notice(control_of(server), notice, uv_now(&server->uv));
 }
