@@ -9,6 +9,7 @@
 #include "server/model/first_weights.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/peer.h"
+#include "tests/lib/blocked.h"
 
 /* Exactly one of the two. */
 struct letter {
@@ -55,44 +56,6 @@ bool brains_deliver(struct brains *brains, uint32_t host)
     return true;
 }
 
-/* Is each version of a view that the next step has no room for held by somebody who is waited for?
- */
-static bool waits_for_workers(const struct brains *brains, struct slice *slice,
-                              enum stepd_view view)
-{
-    const struct weights *weights = NULL;
-    for (size_t i = 0; (weights = slice_held(slice, view, i)) != NULL; i++) {
-        const uint32_t own = slice->view[view].current == weights;
-        if (weights->refs - own == peers_in_the_way(brains, weights))
-            return false;
-    }
-    return true;
-}
-
-/* No step waits for observers alone, or for who is forgotten. */
-static void check_blocked_slice(const struct brains *brains, struct core_slice *slice)
-{
-    bool lacks = false;
-    bool waits = false;
-    for (int v = 0; v < STEPD_VIEWS; v++) {
-        if (!slice_lacks_room(&slice->slice, (enum stepd_view)v))
-            continue;
-        lacks = true;
-        waits = waits || waits_for_workers(brains, &slice->slice, (enum stepd_view)v);
-    }
-    FUZZ_CHECK(!lacks || waits);
-}
-
-static void check_blocked(const struct brains *brains, const struct core *core)
-{
-    for (const struct core_job *job = core->jobs; job != NULL; job = job->next) {
-        for (size_t i = 0; job->slice != NULL && i < job->job->layout.slices; i++) {
-            if (job->slice[i] != NULL && job->slice[i]->blocked && job->failure.code == STEPD_OK)
-                check_blocked_slice(brains, job->slice[i]);
-        }
-    }
-}
-
 void brains_settle(struct brains *brains)
 {
     bool any = true;
@@ -102,7 +65,7 @@ void brains_settle(struct brains *brains)
             any = brains_deliver(brains, host) || any;
     }
     for (uint32_t shard = 0; shard < BRAINS_SHARDS; shard++)
-        check_blocked(brains, brains->core[shard]);
+        FUZZ_CHECK(blocked_for_nothing(brains->core[shard]) == NULL);
 }
 
 void brains_rest(struct brains *brains)

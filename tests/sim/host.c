@@ -14,6 +14,7 @@
 #include "proto/frame.h"
 #include "server/control/members.h"
 #include "server/core/core_internal.h"
+#include "tests/lib/blocked.h"
 #include "tests/sim/link.h"
 #include "tests/sim/snapshots.h"
 
@@ -41,40 +42,11 @@ static size_t in_the_way(void *owner, const struct weights *weights)
     return held;
 }
 
-/* Is each version of a view, which the next step has no room for, held by somebody who is waited
- * for?
- */
-static bool waits_for_workers(const struct host *host, struct slice *slice, enum stepd_view view)
-{
-    const struct weights *weights = NULL;
-    for (size_t i = 0; (weights = slice_held(slice, view, i)) != NULL; i++) {
-        const uint32_t own = slice->view[view].current == weights;
-        if (weights->refs - own == in_the_way((void *)(uintptr_t)host, weights))
-            return false;
-    }
-    return true;
-}
-
-/* A slice that readers block waits for workers, be it for one view alone; or there is room by now,
- * and it will be found. */
 static void check_blocked(const struct host *host)
 {
-    const struct core_job *job = host->core->jobs;
-    for (size_t i = 0; job != NULL && i < host->plan->job->layout.slices; i++) {
-        struct core_slice *slice = job->slice[i];
-        if (slice == NULL || !slice->blocked || job->failure.code != STEPD_OK)
-            continue;
-        size_t lacking = 0;
-        bool waits = false;
-        for (int v = 0; v < STEPD_VIEWS; v++) {
-            if (!slice_lacks_room(&slice->slice, (enum stepd_view)v))
-                continue;
-            lacking++;
-            waits = waits || waits_for_workers(host, &slice->slice, (enum stepd_view)v);
-        }
-        if (lacking > 0 && !waits)
-            plan_fail(host->plan, "slice %zu waits for those who give way", i);
-    }
+    const struct core_slice *const slice = blocked_for_nothing(host->core);
+    if (slice != NULL)
+        plan_fail(host->plan, "slice %u waits for those who give way", slice->slice.index);
 }
 
 /* Something has been done to the shard. */
