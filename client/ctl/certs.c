@@ -126,34 +126,61 @@ static enum stepd_status certify(const struct authority *authority, const struct
     return STEPD_OK;
 }
 
-/* All names of both lists, before any file is made of one. */
+/* The names that were looked at: ",node1,node2,". */
+struct seen {
+    char names[LIST_BYTES];
+    size_t bytes;
+};
+
+/* Looks at a name before any file is made of one. */
+static enum stepd_status check_name(const char *folder, const char *name, struct seen *seen,
+                                    struct stepd_error *reterr)
+{
+    char listed[AUTHORITY_NAME_MAX_BYTES + 3];
+    const enum stepd_status status = authority_check(folder, name, reterr);
+    if (status != STEPD_OK)
+        return status;
+    const size_t n = stepd_format(listed, sizeof listed, ",%s,", name);
+    if (strstr(seen->names, listed) != NULL)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
+                          "'%s' is named twice: a host and a client need names of their own, for "
+                          "each has its files",
+                          name);
+    if (seen->bytes + n > sizeof seen->names)
+        return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "too many names at a time");
+    seen->bytes +=
+        stepd_format(seen->names + seen->bytes, sizeof seen->names - seen->bytes, "%s", listed + 1);
+    return STEPD_OK;
+}
+
+static enum stepd_status check_list(const char *folder, const char *list, struct seen *seen,
+                                    struct stepd_error *reterr)
+{
+    enum stepd_status status = STEPD_OK;
+    while (*list != '\0' && status == STEPD_OK) {
+        const size_t n = strcspn(list, ",");
+        char *const name = strndup(list, n);
+        if (name == NULL)
+            return stepd_fail(reterr, STEPD_RESOURCE_EXHAUSTED, "no memory for a name");
+        if (n > 0)
+            status = check_name(folder, name, seen, reterr);
+        free(name);
+        list += n + (list[n] == ',');
+    }
+    return status;
+}
+
+/* Of both lists. */
 static enum stepd_status check_all(const struct options *options, struct stepd_error *reterr)
 {
     const char *const lists[] = {options->hosts, options->clients};
-    char seen[LIST_BYTES] = ",";
-    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
-        const char *at = lists[i] == NULL ? "" : lists[i];
-        for (; *at != '\0'; at += strcspn(at, ","), at += *at == ',') {
-            const int length = (int)strcspn(at, ",");
-            char name[AUTHORITY_NAME_MAX_BYTES + 4];
-            (void)snprintf(name, sizeof name, ",%.*s,", length, at);
-            if (length == 0)
-                continue;
-            if (length <= (int)AUTHORITY_NAME_MAX_BYTES && strstr(seen, name) != NULL)
-                return stepd_fail(reterr, STEPD_INVALID_ARGUMENT,
-                                  "'%.*s' is named twice: a host and a client need names of their "
-                                  "own, for each has its files",
-                                  length, at);
-            if (strlen(seen) + (size_t)length + 2 > sizeof seen)
-                return stepd_fail(reterr, STEPD_INVALID_ARGUMENT, "too many names at a time");
-            (void)snprintf(seen + strlen(seen), sizeof seen - strlen(seen), "%s", name + 1);
-            (void)snprintf(name, sizeof name, "%.*s", length, at);
-            const enum stepd_status status = authority_check(options->folder, name, reterr);
-            if (status != STEPD_OK)
-                return status;
-        }
+    static struct seen seen = {.names = ",", .bytes = 1};
+    enum stepd_status status = STEPD_OK;
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0] && status == STEPD_OK; i++) {
+        if (lists[i] != NULL)
+            status = check_list(options->folder, lists[i], &seen, reterr);
     }
-    return STEPD_OK;
+    return status;
 }
 
 static enum stepd_status make(const struct options *options, struct stepd_error *reterr)
