@@ -106,7 +106,7 @@ uint64_t control_session_silent_ms(const struct control_session *session, uint64
 extern const char control_aside[];
 enum stepd_status control_refuse_aside(struct stepd_error *reterr);
 
-/* No job of this name is known. NOT_FOUND; as control_refuse_aside; UNAVAILABLE: there may be one,
+/* No job of this name is known. NOT_FOUND; UNAVAILABLE: there may be one,
  * when all daemons have come that serve the jobs, and these are back from their checkpoints.
  * FAILED_PRECONDITION: this is not the daemon to ask. */
 enum stepd_status control_no_such_job(const struct control *control, const char *name,

@@ -106,7 +106,7 @@ void conn_hang_up(struct core_conn *conn)
     const struct core_io *io = &conn->core->io;
     void *peer = conn->peer;
     if (io->give_way != NULL)
-        io->give_way(io->owner, peer); /* already when rounds are tried without it */
+        io->give_way(io->owner, peer); /* before conn_forget, which tries rounds again */
     conn_forget(conn);
     io->hang_up(io->owner, peer);
 }

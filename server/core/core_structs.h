@@ -63,9 +63,7 @@ struct request {
     struct stepd_error error; /* code OK, or how the request is to end */
     bool dirty;               /* stands in core->dirty */
     struct request *next_dirty;
-    bool
-        due; /* stands in its connection's list of those that are ready, and whose turn has not come
-              */
+    bool due; /* stands in its connection's list of those whose turn has not come */
     struct request *prev_due;
     struct request *next_due;
     struct request *prev; /* in the connection's list */

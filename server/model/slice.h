@@ -55,9 +55,10 @@ struct slice_rank {
     struct weights *reads;   /* a reference: what it reads where it lies; NULL: nothing */
 };
 
-/* A version beside those in the buffers; so many at most, for each is looked at with every step. */
+/* Of one slice, for each of them is looked at with every step. */
 #define SLICE_ANNEXES_MOST 16u
 
+/* A version beside those in the buffers. */
 struct annex {
     struct weights weights;
     struct annex *next;

@@ -12,17 +12,15 @@ static void tell(const struct tls_life *life, const struct log *log)
     const long long left = (long long)life->ends_s;
     if (left <= 0)
         log_event(log, LOG_ERROR, "certificate_expired",
-                  "ended=%s days_ago=%lld consequence=%s "
-                  "remedy=%s",
-                  life->end, (long long)(-left / DAY_S),
-                  "whoever dials this daemon by TLS refuses it", remedy);
+                  "ended=%s days_ago=%lld consequence=%s remedy=%s", life->end,
+                  -left / (long long)DAY_S, "whoever dials this daemon by TLS refuses it", remedy);
     else if (life->begins_s > 0)
         log_event(log, LOG_ERROR, "certificate_not_valid_yet", "begins=%s consequence=%s remedy=%s",
                   life->begin, "whoever dials this daemon by TLS refuses it until then",
                   "look at the clocks of this machine and of the one that made it");
     else if (left <= WARN_DAYS * DAY_S)
         log_event(log, LOG_WARN, "certificate_expires", "ends=%s days_left=%lld remedy=%s",
-                  life->end, (long long)(left / DAY_S), remedy);
+                  life->end, left / (long long)DAY_S, remedy);
 }
 
 void tls_expiry_look(struct tls_expiry *expiry, const struct tls_server *server,

@@ -14,7 +14,7 @@
 
 #include "proto/message.h"
 
-#define ROSTER_TEXT_BYTES 560u /* four addresses, of which the first 90 bytes are named */
+#define ROSTER_TEXT_BYTES 240u
 
 struct roster_line {
     bool present;
@@ -31,7 +31,8 @@ struct roster {
     size_t present;
     uint64_t sum; /* roster_sum of its list */
     struct roster_line line[STEPD_DAEMONS_MAX];
-    char missing[ROSTER_TEXT_BYTES]; /* for clients: "... daemon 1 (node2:7070) of its 2 ..." */
+    char missing[ROSTER_TEXT_BYTES]; /* for clients: "... daemons 1 and 3 of its 4 ..."; "": nobody
+                                      */
 };
 
 /*
