@@ -35,18 +35,20 @@ readonly LINT_TOOLS=(kubernetes-validate==1.37.0 check-jsonschema==0.39.0 hadoli
 readonly WORKERS=build/workers
 readonly PROTOBUFJS=8.8.1
 
+# Slow under tsan, where their threads do what those of other tests do, or have none.
+readonly NOT_TSAN='^(fault_disk|bench_report|integration_compare)$'
+
 # preset, the tests it runs as arguments to ctest, what it is for. What a sanitizer, a compiler or
-# the optimizer cannot change is left out, as tests of one thread are of tsan (tests/CMakeLists.txt),
-# and those that run no threads in another way than others that are quicker;
+# the optimizer cannot change is left out, as tests of one thread are of tsan (tests/CMakeLists.txt);
 # the widest stage comes last, so its summary ends it all.
 stages() {
-    cat <<'LIST'
-asan     -LE;lint|torch|python|interop                      memory errors, leaks, undefined behaviour
-tsan     -L;unit|integration|fault;-E;^(fault_disk|bench_report|integration_compare)$  data races
-clang    -L;unit|golden|sim                                 the second compiler: its warnings, the same bits
-release  -L;unit|golden|integration|fault                   optimized, as it is installed
-fuzz     -L;fuzz                                            libFuzzer, for a quarter or half of a minute on each target
-dev      -LE;nothing                                        everything, with the checks of the source text
+    cat <<LIST
+asan     -LE;lint|torch|python|interop                 memory errors, leaks, undefined behaviour
+tsan     -L;unit|integration|fault;-E;$NOT_TSAN data races
+clang    -L;unit|golden|sim                            the second compiler: its warnings, the same bits
+release  -L;unit|golden|integration|fault              optimized, as it is installed
+fuzz     -L;fuzz                                       libFuzzer, for 15 or 30 s on each target
+dev      -LE;nothing                                   everything, with the checks of the source text
 LIST
 }
 
